@@ -1,0 +1,85 @@
+//! Making one-time passwords and the hashes under which they rest.
+
+use std::time::Duration;
+
+use hmac::{Hmac, Mac};
+use sha2::Sha256;
+
+use crate::domain::{OtpCode, OtpPurpose, Timestamp};
+use crate::store::{MailLimits, NewOtp, StoreError, StoreResult};
+
+/// How often fresh digits are drawn when the same ones are out for the address already.
+const DRAWS: usize = 5;
+
+/// Hashes codes under the server's secret key and knows how long they live.
+pub struct Codes {
+    key: Vec<u8>,
+    life: Duration,
+    limits: MailLimits,
+}
+
+impl Codes {
+    /// The name of the key in the store.
+    pub const SECRET: &str = "otp_key";
+
+    /// `key` is the secret of the server; codes live for `life`.
+    pub fn new(key: Vec<u8>, life: Duration, limits: MailLimits) -> Self {
+        Self { key, life, limits }
+    }
+
+    /// How long a code lives, in whole minutes.
+    pub fn minutes(&self) -> u64 {
+        self.life.as_secs() / 60
+    }
+
+    /// How many mails with a code one address may get.
+    pub fn limits(&self) -> MailLimits {
+        self.limits
+    }
+
+    /// The keyed hash of a code, bound to what it is for and to its address (in lower case).
+    ///
+    /// Comparing two such hashes tells nothing about the code, however the time is measured.
+    pub fn hash(&self, purpose: OtpPurpose, email_key: &str, code: &OtpCode) -> Vec<u8> {
+        let mut mac =
+            Hmac::<Sha256>::new_from_slice(&self.key).expect("HMAC takes keys of any length");
+        for part in [purpose.as_str(), email_key, code.as_str()] {
+            mac.update(part.as_bytes());
+            // NUL is in none of the parts, so the parts cannot run into each other.
+            mac.update(&[0]);
+        }
+        mac.finalize().into_bytes().to_vec()
+    }
+
+    /// A code in the form in which it is stored.
+    pub fn new_otp(
+        &self,
+        purpose: OtpPurpose,
+        email_key: &str,
+        code: &OtpCode,
+        now: Timestamp,
+    ) -> NewOtp {
+        NewOtp {
+            code_hash: self.hash(purpose, email_key, code),
+            expires_at: now.plus(self.life),
+        }
+    }
+
+    /// Calls `operation` with fresh digits until it takes them.
+    ///
+    /// # Errors
+    /// What `operation` says, and [`StoreError::Collision`] when it takes none of several.
+    pub async fn draw<T, F>(&self, mut operation: impl FnMut(OtpCode) -> F) -> StoreResult<T>
+    where
+        F: Future<Output = StoreResult<T>>,
+    {
+        let mut result = Err(StoreError::Collision);
+        for _ in 0..DRAWS {
+            result = operation(crate::random::otp()).await;
+            if !matches!(result, Err(StoreError::Collision)) {
+                break;
+            }
+        }
+        result
+    }
+}

@@ -1,0 +1,134 @@
+//! Confirming an address by its code, and asking for the code again.
+
+use std::sync::Arc;
+
+use super::{AccountError, Caller, Client};
+use crate::app::{App, detached};
+use crate::domain::{FieldErrors, FieldReader, Fields, OtpCode, OtpPurpose, messages};
+use crate::random;
+use crate::store::{AccountOtp, OtpAttempt, OtpCandidates, ReissueOtp, TryLimits};
+use crate::tokens::TokenPair;
+
+/// What a right code brought about.
+pub enum Confirmed {
+    /// The account of a sign-up is active and signed in.
+    SignUp(TokenPair),
+    /// The new address of the caller's account is its own now.
+    EmailChange,
+}
+
+/// Tries a code. With a caller it may be the one for the caller's own new address; otherwise it is that of a sign-up.
+///
+/// # Errors
+/// One and the same [`AccountError::Fields`] for a code that is wrong, used, expired, unknown or dead.
+pub async fn confirm(
+    app: &App,
+    caller: Option<&Caller>,
+    fields: &Fields,
+    client: &Client,
+) -> Result<Confirmed, AccountError> {
+    let mut reader = FieldReader::new(fields);
+    let email = reader.required_email("email");
+    let typed = reader.required_text("otp", None);
+    reader.finish()?;
+    let (Some(email), Some(typed)) = (email, typed) else {
+        return Err(AccountError::Internal(
+            "a required field was neither read nor refused".into(),
+        ));
+    };
+    let now = app.clock.now();
+    let code = OtpCode::parse(&typed);
+    let attempt = |purpose| OtpAttempt {
+        email_key: email.key().to_owned(),
+        code_hash: code
+            .as_ref()
+            .map(|code| app.codes.hash(purpose, email.key(), code)),
+        network: client.network().to_string(),
+        now,
+        limits: TryLimits::PROMISED,
+    };
+    // The address tells which of the two it is: that of an unconfirmed change is nobody's sign-up, and the reverse.
+    if let Some(caller) = caller
+        && has_new_address(caller, email.key())
+    {
+        let otp = AccountOtp {
+            user_id: caller.user.id,
+            attempt: attempt(OtpPurpose::EmailChange),
+        };
+        return match app.store.confirm_email_change(otp).await? {
+            Some(user) => {
+                log::info!("user {}: new address confirmed", user.id);
+                Ok(Confirmed::EmailChange)
+            }
+            None => Err(invalid_otp()),
+        };
+    }
+    let session = client.new_session(&app.tokens, now);
+    let (session_id, refresh_id) = (session.id.clone(), session.refresh_id.clone());
+    let user = app
+        .store
+        .confirm_sign_up(attempt(OtpPurpose::SignUp), session)
+        .await?
+        .ok_or_else(invalid_otp)?;
+    log::info!("user {}: address confirmed, signed in", user.id);
+    let pair = app
+        .tokens
+        .issue(&user, &session_id, &random::id(), &refresh_id, now)?;
+    Ok(Confirmed::SignUp(pair))
+}
+
+fn has_new_address(caller: &Caller, email_key: &str) -> bool {
+    caller
+        .user
+        .new_email
+        .as_ref()
+        .is_some_and(|new| new.to_lowercase() == email_key)
+}
+
+/// The one answer to every code that does not count.
+fn invalid_otp() -> AccountError {
+    FieldErrors::one("otp", messages::INVALID_OTP).into()
+}
+
+/// Mails the code of the newest pending sign-up, or of an unconfirmed new address, once more. What came of it is told to
+/// nobody.
+///
+/// # Errors
+/// Only for fields of the wrong form.
+pub async fn resend(app: &Arc<App>, fields: &Fields) -> Result<(), AccountError> {
+    let mut reader = FieldReader::new(fields);
+    let email = reader.required_email("email");
+    reader.finish()?;
+    let Some(email) = email else {
+        return Err(AccountError::Internal(
+            "a required field was neither read nor refused".into(),
+        ));
+    };
+    let app = Arc::clone(app);
+    detached(async move {
+        let now = app.clock.now();
+        let (reissued, code) = app
+            .codes
+            .draw(async |code| {
+                let otp = |purpose| app.codes.new_otp(purpose, email.key(), &code, now);
+                let wish = ReissueOtp {
+                    email_key: email.key().to_owned(),
+                    codes: OtpCandidates {
+                        sign_up: otp(OtpPurpose::SignUp),
+                        email_change: otp(OtpPurpose::EmailChange),
+                    },
+                    now,
+                    limits: app.codes.limits(),
+                };
+                Ok((app.store.reissue_otp(wish).await?, code))
+            })
+            .await?;
+        if let Some(reissued) = reissued {
+            // The mail goes to the address that is stored, not to the one that was asked with.
+            app.mail_otp(reissued.purpose, &reissued.email, &code, now);
+            log::info!("user {}: code sent again", reissued.user_id);
+        }
+        Ok(())
+    })
+    .await?
+}

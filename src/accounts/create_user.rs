@@ -1,0 +1,63 @@
+//! Creating an account without a confirmation, as an administrator does.
+
+use super::AccountError;
+use super::register::read_profile;
+use crate::app::App;
+use crate::domain::{EmailAddress, FieldErrors, FieldReader, Fields, UserId, messages};
+use crate::passwords::PersonalData;
+use crate::random;
+use crate::store::NewUser;
+
+/// Longest password, in characters.
+pub(super) const PASSWORD_LENGTH: usize = 128;
+
+/// The complaint about two passwords that ought to be the same.
+pub(super) fn passwords_differ() -> AccountError {
+    FieldErrors::one("confirm_password", messages::PASSWORDS_DIFFER).into()
+}
+
+/// Creates a verified account from `email`, `password` and the optional fields of a sign-up.
+///
+/// # Errors
+/// [`AccountError::Fields`] names every wrong field at once.
+pub async fn create_user(
+    app: &App,
+    fields: &Fields,
+    is_staff: bool,
+) -> Result<UserId, AccountError> {
+    let now = app.clock.now();
+    let mut reader = FieldReader::new(fields);
+    let email = reader.required_email("email");
+    let password = reader.required_secret("password", Some(PASSWORD_LENGTH));
+    let profile = read_profile(&mut reader, now);
+    if let Some(password) = &password {
+        let person = PersonalData {
+            email: email.as_ref().map(EmailAddress::as_str),
+            first_name: Some(&profile.first_name),
+            last_name: Some(&profile.last_name),
+        };
+        for complaint in app.passwords.rules().complaints(password, &person) {
+            reader.reject("password", complaint);
+        }
+    }
+    reader.finish()?;
+    let (Some(email), Some(password)) = (email, password) else {
+        return Err(AccountError::Internal(
+            "a required field was neither read nor refused".into(),
+        ));
+    };
+    let user = NewUser {
+        email,
+        password_hash: app.passwords.hash(password, random::bytes()).await?,
+        profile,
+        is_staff,
+        now,
+    };
+    let id = app
+        .store
+        .create_verified_user(user)
+        .await?
+        .ok_or_else(|| FieldErrors::one("email", messages::EMAIL_TAKEN))?;
+    log::info!("user {id}: created");
+    Ok(id)
+}

@@ -1,0 +1,132 @@
+//! Keeping a session going, ending it, and telling whose token a token is.
+
+use super::{AccountError, Client};
+use crate::app::App;
+use crate::domain::{FieldReader, Fields, User};
+use crate::random;
+use crate::store::{RotateRefreshToken, Rotation};
+use crate::tokens::{TokenPair, TokenType, Verified};
+
+/// The account behind an access token.
+#[derive(Clone, Debug)]
+pub struct Caller {
+    /// The account as it is now.
+    pub user: User,
+    /// The session of the token.
+    pub session_id: String,
+}
+
+/// Whose access token this is.
+///
+/// # Errors
+/// [`AccountError::InvalidToken`] when it is none of ours, over, or its session or account is.
+pub async fn authenticate(app: &App, token: &str) -> Result<Caller, AccountError> {
+    let token = app.tokens.verify(token, app.clock.now())?;
+    if token.token_type != TokenType::Access {
+        return Err(AccountError::InvalidToken);
+    }
+    let user = app
+        .store
+        .find_session_user(&token.session_id, token.user_id)
+        .await?
+        .ok_or(AccountError::InvalidToken)?;
+    Ok(Caller {
+        user,
+        session_id: token.session_id,
+    })
+}
+
+/// Trades a refresh token for the next pair.
+///
+/// # Errors
+/// [`AccountError::InvalidToken`] when it is none of ours, over, or was used before; in the last case its session ends.
+pub async fn refresh(
+    app: &App,
+    fields: &Fields,
+    client: &Client,
+) -> Result<TokenPair, AccountError> {
+    let now = app.clock.now();
+    let token = read_refresh_token(app, fields)?;
+    let new_refresh_id = random::id();
+    let rotation = RotateRefreshToken {
+        session_id: token.session_id.clone(),
+        refresh_id: token.id,
+        new_refresh_id: new_refresh_id.clone(),
+        new_expires_at: now.plus(app.tokens.refresh_life()),
+        now,
+        grace: app.reuse_grace,
+        ip: client.ip.to_canonical().to_string(),
+        user_agent: client.short_user_agent(),
+    };
+    match app.store.rotate_refresh_token(rotation).await? {
+        Rotation::Rotated(user) => Ok(app.tokens.issue(
+            &user,
+            &token.session_id,
+            &random::id(),
+            &new_refresh_id,
+            now,
+        )?),
+        Rotation::Reused => {
+            log::warn!(
+                "user {}: a used refresh token was shown again; its session has ended",
+                token.user_id
+            );
+            Err(AccountError::InvalidToken)
+        }
+        Rotation::Dead => Err(AccountError::InvalidToken),
+    }
+}
+
+/// Ends the session of a refresh token, also of one that was used already: who holds it may well sign out with it.
+///
+/// # Errors
+/// [`AccountError::InvalidToken`] when it is none of ours or its session is over.
+pub async fn blacklist(app: &App, fields: &Fields) -> Result<(), AccountError> {
+    let token = read_refresh_token(app, fields)?;
+    if !app.store.delete_session(&token.session_id).await? {
+        return Err(AccountError::InvalidToken);
+    }
+    log::info!("user {}: signed out", token.user_id);
+    Ok(())
+}
+
+/// Whether a token of either kind would be taken now.
+///
+/// # Errors
+/// [`AccountError::InvalidToken`] when it would not.
+pub async fn check_token(app: &App, fields: &Fields) -> Result<(), AccountError> {
+    let text = read_token(fields, "token")?;
+    let now = app.clock.now();
+    let token = app.tokens.verify(&text, now)?;
+    let alive = match token.token_type {
+        TokenType::Access => app
+            .store
+            .find_session_user(&token.session_id, token.user_id)
+            .await?
+            .is_some(),
+        TokenType::Refresh => {
+            app.store
+                .is_refresh_token_live(&token.session_id, &token.id, now, app.reuse_grace)
+                .await?
+        }
+    };
+    alive.then_some(()).ok_or(AccountError::InvalidToken)
+}
+
+fn read_refresh_token(app: &App, fields: &Fields) -> Result<Verified, AccountError> {
+    let text = read_token(fields, "refresh")?;
+    let token = app.tokens.verify(&text, app.clock.now())?;
+    if token.token_type != TokenType::Refresh {
+        return Err(AccountError::InvalidToken);
+    }
+    Ok(token)
+}
+
+fn read_token(fields: &Fields, name: &'static str) -> Result<String, AccountError> {
+    let mut reader = FieldReader::new(fields);
+    let token = reader.required_text(name, None);
+    reader.finish()?;
+    token.ok_or_else(|| {
+        AccountError::Internal("a required field was neither read nor refused".into())
+    })
+}

@@ -1,0 +1,143 @@
+//! Signing up.
+
+use std::sync::Arc;
+
+use super::AccountError;
+use crate::app::{App, detached};
+use crate::domain::{
+    EmailAddress, FieldReader, Fields, OtpPurpose, Profile, Timestamp, UserId, messages,
+};
+use crate::passwords::PersonalData;
+use crate::random;
+use crate::store::{NewSignUp, SignUpOutcome};
+
+/// A sign-up that waits for its code.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Registered {
+    /// The number of the account that the code will activate.
+    pub id: UserId,
+    /// The address as it was typed.
+    pub email: EmailAddress,
+    /// The other fields.
+    pub profile: Profile,
+    /// When it happened.
+    pub created_at: Timestamp,
+}
+
+/// Stores a sign-up and mails its code.
+///
+/// # Errors
+/// [`AccountError::Fields`] names every wrong field at once; [`AccountError::Throttled`] when the address had its share
+/// of mails.
+pub async fn register(app: &Arc<App>, fields: &Fields) -> Result<Registered, AccountError> {
+    let now = app.clock.now();
+    let mut reader = FieldReader::new(fields);
+    let email = reader.required_email("email");
+    let password = reader.required_secret("password", Some(super::create_user::PASSWORD_LENGTH));
+    let confirmation = reader.required_secret("confirm_password", None);
+    let profile = read_profile(&mut reader, now);
+    if let Some(email) = &email
+        && app.store.is_email_taken(email.key(), None).await?
+    {
+        reader.reject("email", messages::EMAIL_TAKEN);
+    }
+    if let Some(password) = &password {
+        let person = PersonalData {
+            email: email.as_ref().map(EmailAddress::as_str),
+            first_name: Some(&profile.first_name),
+            last_name: Some(&profile.last_name),
+        };
+        for complaint in app.passwords.rules().complaints(password, &person) {
+            reader.reject("password", complaint);
+        }
+    }
+    reader.finish()?;
+    let (Some(email), Some(password)) = (email, password) else {
+        return Err(AccountError::Internal(
+            "a required field was neither read nor refused".into(),
+        ));
+    };
+    if confirmation.as_deref() != Some(&password) {
+        return Err(super::create_user::passwords_differ());
+    }
+    // Asked before the costly hash as well, so that a flood of sign-ups for one address stays cheap.
+    let limits = app.codes.limits();
+    let pause = app
+        .store
+        .find_mail_pause(email.key(), OtpPurpose::SignUp, now, limits)
+        .await?;
+    if let Some(until) = pause {
+        return Err(AccountError::Throttled(until.since(now)));
+    }
+    let password_hash = app.passwords.hash(password, random::bytes()).await?;
+    let registered = Registered {
+        id: 0,
+        email,
+        profile,
+        created_at: now,
+    };
+    // From here on a client that hangs up changes nothing: what is stored is mailed.
+    detached(store_and_mail(Arc::clone(app), registered, password_hash)).await?
+}
+
+async fn store_and_mail(
+    app: Arc<App>,
+    registered: Registered,
+    password_hash: String,
+) -> Result<Registered, AccountError> {
+    let now = registered.created_at;
+    let email = &registered.email;
+    let (outcome, code) = app
+        .codes
+        .draw(async |code| {
+            let sign_up = NewSignUp {
+                email: email.clone(),
+                password_hash: password_hash.clone(),
+                profile: registered.profile.clone(),
+                otp: app
+                    .codes
+                    .new_otp(OtpPurpose::SignUp, email.key(), &code, now),
+                now,
+                limits: app.codes.limits(),
+            };
+            Ok((app.store.create_sign_up(sign_up).await?, code))
+        })
+        .await?;
+    match outcome {
+        SignUpOutcome::Created(id) => {
+            app.mail_otp(OtpPurpose::SignUp, email, &code, now);
+            log::info!("user {id}: signed up");
+            Ok(Registered { id, ..registered })
+        }
+        SignUpOutcome::EmailTaken => {
+            Err(crate::domain::FieldErrors::one("email", messages::EMAIL_TAKEN).into())
+        }
+        SignUpOutcome::Throttled { until } => Err(AccountError::Throttled(until.since(now))),
+    }
+}
+
+/// Reads the optional fields of a sign-up; what is absent is empty.
+pub(super) fn read_profile(reader: &mut FieldReader<'_>, now: Timestamp) -> Profile {
+    let text = |value: Option<String>| value.unwrap_or_default();
+    Profile {
+        first_name: text(reader.optional_text("first_name", super::profile::NAME_LENGTH)),
+        last_name: text(reader.optional_text("last_name", super::profile::NAME_LENGTH)),
+        phone: reader
+            .optional_phone("phone")
+            .flatten()
+            .map(|phone| phone.as_str().to_owned())
+            .unwrap_or_default(),
+        gender: reader
+            .optional_gender("gender")
+            .flatten()
+            .map(|gender| gender.as_str().to_owned())
+            .unwrap_or_default(),
+        country: reader
+            .optional_country("country")
+            .flatten()
+            .map(|country| country.as_str().to_owned())
+            .unwrap_or_default(),
+        address: text(reader.optional_text("address", super::profile::ADDRESS_LENGTH)),
+        birthday: reader.optional_birthday("birthday", now.date()).flatten(),
+    }
+}

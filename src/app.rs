@@ -1,0 +1,205 @@
+//! What all operations share: the store, the mailer, the keys, the clock. The only shared state of the program.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::accounts::{AccountError, Codes};
+use crate::clock::SharedClock;
+use crate::config::{Config, MailTransportKind};
+use crate::domain::{EmailAddress, OtpCode, OtpPurpose, Timestamp};
+use crate::mail::{
+    Composer, FileMailTransport, Inbox, Mailer, SendmailMailTransport, SmtpMailTransport,
+    StdoutMailTransport, Transport,
+};
+use crate::passwords::{PasswordOptions, Passwords};
+use crate::random;
+use crate::store::sqlite::{SqliteOptions, SqliteStore};
+use crate::store::{MailLimits, SharedStore};
+use crate::tokens::{TokenOptions, Tokens, generate_key};
+
+/// Why the program could not be put together. The text is for the person at the terminal.
+#[derive(Debug)]
+pub struct StartError(pub String);
+
+impl fmt::Display for StartError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for StartError {}
+
+fn start_error(context: &str) -> impl Fn(&dyn fmt::Display) -> StartError + '_ {
+    move |error| StartError(format!("{context}: {error}"))
+}
+
+/// What all operations share.
+pub struct App {
+    /// The settings.
+    pub config: Config,
+    /// The database.
+    pub store: SharedStore,
+    /// The clock.
+    pub clock: SharedClock,
+    /// Hashing and the rules for passwords.
+    pub passwords: Passwords,
+    /// Issues and checks tokens.
+    pub tokens: Tokens,
+    /// Hashes one-time passwords.
+    pub codes: Codes,
+    /// How long after its first use a refresh token may be shown again.
+    pub reuse_grace: Duration,
+    /// The address under which clients reach the server, without a trailing slash.
+    pub public_url: String,
+    /// The mails of late, for tests; only in `--dev`.
+    pub inbox: Option<Inbox>,
+    composer: Composer,
+    mailer: Mailer,
+}
+
+impl App {
+    /// Opens the database and prepares everything that the operations need.
+    ///
+    /// `port` is the one that the server listens on, for the public address where the settings name none.
+    ///
+    /// # Errors
+    /// When the database, a key or the mail settings are unusable; the text says which and what to do.
+    pub async fn open(config: Config, clock: SharedClock, port: u16) -> Result<Self, StartError> {
+        let store = open_store(&config)?;
+        let public_url = config.public_url(port);
+        let limits = MailLimits {
+            pause: Duration::from_secs(config.otp.resend_seconds.into()),
+            per_hour: config.otp.mails_per_hour,
+        };
+        let key = store
+            .find_or_create_secret(Codes::SECRET, random::bytes::<32>().to_vec())
+            .await
+            .map_err(|e| start_error("cannot read the database")(&e))?;
+        let codes = Codes::new(
+            key,
+            Duration::from_secs(60 * u64::from(config.otp.minutes)),
+            limits,
+        );
+        let tokens = open_tokens(&config, &store, config.issuer(port), clock.now()).await?;
+        let passwords = Passwords::start(PasswordOptions {
+            cost: config.passwords.bcrypt_cost,
+            threads: config.hash_threads(),
+            queue: config.passwords.hash_queue as usize,
+            min_length: config.passwords.min_length as usize,
+        });
+        let composer = Composer::new(&config.mail.from, &public_url)
+            .map_err(|e| start_error("[mail] from")(&e))?;
+        let inbox = config.dev.then(Inbox::default);
+        let mailer = Mailer::start(open_transport(&config)?, inbox.clone());
+        Ok(Self {
+            reuse_grace: Duration::from_secs(config.tokens.reuse_grace_seconds.into()),
+            config,
+            store,
+            clock,
+            passwords,
+            tokens,
+            codes,
+            public_url,
+            inbox,
+            composer,
+            mailer,
+        })
+    }
+
+    /// Hands a code over to be mailed. A mail that cannot be made or queued is logged: the code can be asked for again.
+    pub fn mail_otp(&self, purpose: OtpPurpose, to: &EmailAddress, code: &OtpCode, now: Timestamp) {
+        let sent = self
+            .composer
+            .otp(
+                purpose,
+                to,
+                code.as_str(),
+                self.codes.minutes(),
+                now,
+                random::bytes(),
+            )
+            .and_then(|mail| self.mailer.send(mail));
+        if let Err(e) = sent {
+            log::error!("a code for {} was not sent: {e}", to.masked());
+        }
+    }
+
+    /// Delivers the mails that are queued, for at most `patience`.
+    pub fn finish_mail(&self, patience: Duration) {
+        self.mailer.shutdown(patience);
+    }
+}
+
+/// Runs a task that goes on when the request that began it is given up.
+///
+/// # Errors
+/// When the task panicked.
+pub async fn detached<T: Send + 'static>(
+    task: impl Future<Output = T> + Send + 'static,
+) -> Result<T, AccountError> {
+    tokio::spawn(task)
+        .await
+        .map_err(|e| AccountError::Internal(format!("a task failed: {e}")))
+}
+
+/// Opens the store that the settings name. Another engine is chosen here.
+fn open_store(config: &Config) -> Result<SharedStore, StartError> {
+    let options = SqliteOptions {
+        path: config.database.path.clone(),
+        busy_timeout: Duration::from_millis(config.database.busy_timeout_ms.into()),
+        read_connections: u32::try_from(config.read_connections()).unwrap_or(u32::MAX),
+    };
+    SqliteStore::open(&options)
+        .map(SharedStore::from)
+        .map_err(|e| StartError(e.to_string()))
+}
+
+async fn open_tokens(
+    config: &Config,
+    store: &SharedStore,
+    issuer: String,
+    now: Timestamp,
+) -> Result<Tokens, StartError> {
+    let failed = start_error("cannot prepare the signing keys");
+    let mut keys = store.list_signing_keys().await.map_err(|e| failed(&e))?;
+    if keys.is_empty() {
+        let key = generate_key(random::bytes(), now).map_err(|e| failed(&e))?;
+        keys = store
+            .create_first_signing_key(key)
+            .await
+            .map_err(|e| failed(&e))?;
+    }
+    let options = TokenOptions {
+        issuer,
+        audience: Some(config.tokens.audience.clone()).filter(|audience| !audience.is_empty()),
+        access_life: Duration::from_secs(60 * u64::from(config.tokens.access_minutes)),
+        refresh_life: Duration::from_secs(86_400 * u64::from(config.tokens.refresh_days)),
+    };
+    Tokens::new(options, &keys).map_err(|e| failed(&e))
+}
+
+fn open_transport(config: &Config) -> Result<Box<dyn Transport>, StartError> {
+    Ok(match config.mail_transport() {
+        MailTransportKind::Smtp => Box::new(
+            SmtpMailTransport::from_url(config.mail.smtp_url.expose())
+                .map_err(|e| start_error("[mail] smtp_url")(&e))?,
+        ),
+        MailTransportKind::Sendmail => Box::new(SendmailMailTransport::default()),
+        MailTransportKind::File => Box::new(
+            FileMailTransport::new(&config.mail.dir).map_err(|e| start_error("[mail] dir")(&e))?,
+        ),
+        MailTransportKind::Stdout => Box::new(StdoutMailTransport::default()),
+    })
+}
+
+impl fmt::Debug for App {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("App")
+            .field("config", &self.config)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The application as handlers hold it.
+pub type SharedApp = Arc<App>;

@@ -1,0 +1,189 @@
+//! The command line: its arguments, and one file per command.
+//!
+//! A command that fails says why in one line on standard error and ends with 1; wrong usage ends with 2.
+
+mod serve;
+mod user;
+
+use std::ffi::OsString;
+use std::io::{self, IsTerminal, Write};
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser, Subcommand};
+
+use crate::app::App;
+use crate::clock::SystemClock;
+use crate::config::{self, Config, Sources};
+
+/// Outcome of a command: nothing to say, or a line that says what went wrong.
+type CommandResult = Result<(), String>;
+
+const ABOUT: &str =
+    "User accounts in one binary: sign-up, mail confirmation, sign-in, profiles, administration";
+
+const EXAMPLES: &str = "\
+Examples:
+  accounts-server --db users.db                            serve; mails are printed to standard output
+  accounts-server --db users.db --dev                      for development: fast hashes, and an inbox at /dev/mail/
+  accounts-server --config accounts.toml                   for production, see config.toml.example
+  accounts-server --db users.db user create ada@example.com --staff
+                                                           make a staff account, also while the server runs
+
+Every setting can be given as a flag (see --help), as an environment variable (ACCOUNTS_SECTION_KEY) or in the file \
+named by --config; a flag wins over the environment, the environment over the file.
+Exit status: 0 done, 1 failed, 2 wrong usage.";
+
+#[derive(Parser)]
+#[command(name = "accounts-server", version, about = ABOUT, after_help = EXAMPLES)]
+struct Arguments {
+    /// Read settings from this TOML file (environment: ACCOUNTS_CONFIG)
+    #[arg(
+        long,
+        value_name = "FILE",
+        global = true,
+        help_heading = "Common settings"
+    )]
+    config: Option<PathBuf>,
+
+    /// Choose defaults for development: mails on standard output and at /dev/mail/, fast hashes, no rate limits
+    /// (environment: ACCOUNTS_DEV=true)
+    #[arg(long, global = true, help_heading = "Common settings")]
+    dev: bool,
+
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Serve the API (what happens without a command, too)
+    Serve,
+    /// Manage accounts, also while a server runs on the same file
+    #[command(subcommand)]
+    User(user::UserCommand),
+}
+
+/// Runs the program with these arguments, the first of which is its name.
+pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let command = Arguments::command().args(config::setting_args());
+    let matches = match command.try_get_matches_from(arguments) {
+        Ok(matches) => matches,
+        Err(error) => {
+            // Help and version go to standard output and are no failure.
+            let _ = error.print();
+            return if error.use_stderr() {
+                ExitCode::from(2)
+            } else {
+                ExitCode::SUCCESS
+            };
+        }
+    };
+    let arguments = match Arguments::from_arg_matches(&matches) {
+        Ok(arguments) => arguments,
+        Err(error) => {
+            let _ = error.print();
+            return ExitCode::from(2);
+        }
+    };
+    start_log();
+    let config = match load_config(&arguments, &matches) {
+        Ok(config) => config,
+        Err(error) => {
+            complain(&error);
+            return ExitCode::from(2);
+        }
+    };
+    let outcome = match arguments.command {
+        None | Some(Command::Serve) => serve::serve(config),
+        Some(Command::User(command)) => user::run(command, config),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            complain(&error);
+            ExitCode::from(1)
+        }
+    }
+}
+
+fn complain(error: &str) {
+    // There is nobody left to tell when standard error is closed.
+    let _ = writeln!(io::stderr().lock(), "accounts-server: {error}");
+}
+
+fn start_log() {
+    let environment = env_logger::Env::default().default_filter_or("info");
+    // A second start in one process (a test) keeps the first logger.
+    let _ = env_logger::Builder::from_env(environment)
+        .format(|out, record| {
+            let now = crate::clock::Clock::now(&SystemClock);
+            let level = record.level();
+            let style = out.default_level_style(level);
+            writeln!(out, "{now} {style}{level:5}{style:#} {}", record.args())
+        })
+        .try_init();
+}
+
+fn load_config(arguments: &Arguments, matches: &ArgMatches) -> Result<Config, String> {
+    let sources = Sources {
+        flags: config::flags_from(matches),
+        environment: config::process_environment().map_err(|e| e.to_string())?,
+        file: arguments.config.clone(),
+        dev: arguments.dev,
+    };
+    let (config, warnings) = config::load(&sources).map_err(|e| e.to_string())?;
+    for warning in warnings {
+        log::warn!("{warning}");
+    }
+    Ok(config)
+}
+
+/// Runs a command's operations against the database, without serving.
+fn with_app<T>(
+    config: Config,
+    operation: impl AsyncFnOnce(Arc<App>) -> Result<T, String>,
+) -> Result<T, String> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|e| format!("cannot start: {e}"))?;
+    let port = config.server.listen.port();
+    runtime.block_on(async {
+        let app = App::open(config, Arc::new(SystemClock), port)
+            .await
+            .map_err(|e| e.to_string())?;
+        operation(Arc::new(app)).await
+    })
+}
+
+/// Asks for a password at the terminal without showing it, or reads one line from standard input.
+fn read_password(from_stdin: bool) -> Result<String, String> {
+    if from_stdin {
+        let mut line = String::new();
+        io::stdin()
+            .read_line(&mut line)
+            .map_err(|e| format!("cannot read the password from standard input: {e}"))?;
+        let password = line.strip_suffix('\n').unwrap_or(&line);
+        let password = password.strip_suffix('\r').unwrap_or(password);
+        if password.is_empty() {
+            return Err("standard input held no password".into());
+        }
+        return Ok(password.to_owned());
+    }
+    if !io::stdin().is_terminal() {
+        return Err(
+            "there is no terminal to ask for the password at; pipe it in with --password-stdin"
+                .into(),
+        );
+    }
+    let ask = |prompt: &str| {
+        rpassword::prompt_password(prompt).map_err(|e| format!("cannot read the password: {e}"))
+    };
+    let password = ask("Password: ")?;
+    if ask("Password (again): ")? != password {
+        return Err("the two passwords are not the same; nothing was done".into());
+    }
+    Ok(password)
+}

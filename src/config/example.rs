@@ -1,0 +1,125 @@
+//! The text of `config.toml.example`: every key with its default, and above it what it does.
+//!
+//! Deliberately writes no file; whoever runs the program can have the text printed.
+
+use super::rules::Shape;
+use super::settings::{Config, SettingInfo, settings};
+
+/// Columns that a line of comment fills at most.
+const COLUMNS: usize = 100;
+
+const HEAD: &str = "\
+Settings of accounts-server: every key with its default. A file of your own needs only what differs; name it with \
+`--config FILE` or in the environment variable ACCOUNTS_CONFIG. Each setting can also be given as an environment variable \
+(`[tokens] access_minutes` is ACCOUNTS_TOKENS_ACCESS_MINUTES) or as a flag (`--tokens-access-minutes`; `--listen` and `--db` \
+are `[server] listen` and `[database] path`), lists separated by commas: flag over environment over file over default. \
+Relative paths start at the working directory. `--dev` changes defaults only, so what stands in a file stands with it too.";
+
+/// The example file. It loads to exactly the defaults.
+pub fn example() -> String {
+    let defaults = Config::defaults(false);
+    let mut text = comment(HEAD);
+    for section in settings().chunk_by(|a, b| a.section == b.section) {
+        text.push_str(&format!("\n[{}]\n", section[0].section));
+        for (index, setting) in section.iter().enumerate() {
+            if index > 0 {
+                text.push('\n');
+            }
+            text.push_str(&comment(&description(setting)));
+            let value = (setting.write)(&defaults).to_toml();
+            text.push_str(&format!("{} = {value}\n", setting.key));
+        }
+    }
+    text
+}
+
+fn description(setting: &SettingInfo) -> String {
+    let mut text = setting.help.clone();
+    if setting.shape == Shape::Number {
+        let range = setting.expected.replacen('a', "A", 1);
+        text.push_str(&format!(" {range}."));
+    }
+    if let Some(dev) = &setting.dev_default_text {
+        text.push_str(&format!(" Default with `--dev`: {dev}."));
+    }
+    text
+}
+
+/// The words as lines of comment. Lines break between words only.
+fn comment(words: &str) -> String {
+    let mut lines = vec![String::from("#")];
+    for word in words.split_whitespace() {
+        let line = lines.last().map_or(0, |line| line.chars().count());
+        if line + 1 + word.chars().count() > COLUMNS {
+            lines.push(String::from("#"));
+        }
+        if let Some(line) = lines.last_mut() {
+            line.push(' ');
+            line.push_str(word);
+        }
+    }
+    lines.join("\n") + "\n"
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::super::{Sources, load};
+    use super::*;
+
+    /// The file that is handed out with the program.
+    const FILE: &str = include_str!("../../config.toml.example");
+
+    #[test]
+    fn the_file_is_what_the_table_says() {
+        assert!(
+            FILE == example(),
+            "config.toml.example should be:\n{}",
+            example()
+        );
+    }
+
+    #[test]
+    fn the_file_loads_to_the_defaults() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("config.toml");
+        std::fs::write(&file, FILE).unwrap();
+        let sources = Sources {
+            file: Some(file),
+            ..Sources::default()
+        };
+        let (config, warnings) = load(&sources).unwrap();
+        assert_eq!(config, Config::defaults(false));
+        assert!(warnings.is_empty());
+    }
+
+    #[test]
+    fn the_file_has_every_key_and_no_other() {
+        let table: toml::Table = FILE.parse().unwrap();
+        let in_file: BTreeSet<String> = table
+            .iter()
+            .flat_map(|(section, keys)| {
+                let keys = keys.as_table().unwrap().keys();
+                keys.map(move |key| format!("{section}.{key}"))
+            })
+            .collect();
+        let in_table: BTreeSet<String> = settings().iter().map(|s| s.name.to_owned()).collect();
+        assert_eq!(in_file, in_table);
+    }
+
+    #[test]
+    fn no_line_is_longer_than_the_others_may_be() {
+        for line in FILE.lines() {
+            assert!(line.chars().count() <= COLUMNS, "{line}");
+        }
+    }
+
+    #[test]
+    fn comments_break_between_words() {
+        let long = "word ".repeat(30);
+        let written = comment(&long);
+        assert_eq!(written.lines().count(), 2);
+        assert!(written.lines().all(|line| line.starts_with("# word")));
+    }
+}

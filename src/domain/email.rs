@@ -1,0 +1,242 @@
+//! Mail addresses.
+
+use std::fmt;
+use std::net::{Ipv4Addr, Ipv6Addr};
+
+/// An address of the form that Django's `EmailValidator` takes: the domain in lower case, the rest as typed.
+///
+/// Stricter than Django in two points: the local part is ASCII (Django's pattern lets letters through that only look like
+/// ASCII when the case is ignored, such as the Kelvin sign), and there are no control characters.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub struct EmailAddress {
+    text: String,
+    key: String,
+}
+
+/// The text is no mail address.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct InvalidEmail;
+
+/// Django's own bound on the length, in characters: 64 for the local part, 255 for the domain, and the `@`.
+const LONGEST: usize = 320;
+
+impl EmailAddress {
+    /// Reads an address, already trimmed.
+    ///
+    /// # Errors
+    /// When it has another form.
+    pub fn parse(text: &str) -> Result<Self, InvalidEmail> {
+        if text.chars().count() > LONGEST {
+            return Err(InvalidEmail);
+        }
+        let (local, domain) = text.rsplit_once('@').ok_or(InvalidEmail)?;
+        if !(is_dot_atom(local) || is_quoted_string(local)) {
+            return Err(InvalidEmail);
+        }
+        let domain = canonical_domain(domain).ok_or(InvalidEmail)?;
+        let text = format!("{local}@{domain}");
+        Ok(Self {
+            key: text.to_lowercase(),
+            text,
+        })
+    }
+
+    /// The address with its domain in lower case.
+    pub fn as_str(&self) -> &str {
+        &self.text
+    }
+
+    /// The whole address in lower case: two addresses are the same when their keys are.
+    pub fn key(&self) -> &str {
+        &self.key
+    }
+
+    /// The address with an international domain in its ASCII form (RFC 5890), as SMTP wants it.
+    pub fn ascii(&self) -> String {
+        match self.text.rsplit_once('@') {
+            Some((local, domain)) if !domain.is_ascii() => match ascii_domain(domain) {
+                Some(domain) => format!("{local}@{domain}"),
+                None => self.text.clone(),
+            },
+            _ => self.text.clone(),
+        }
+    }
+
+    /// The address for a log: enough to recognise one's own, too little to write to a stranger's.
+    pub fn masked(&self) -> String {
+        let (local, domain) = self.text.rsplit_once('@').unwrap_or((&self.text, ""));
+        let first = |text: &str| text.chars().next().map(String::from).unwrap_or_default();
+        let ending = domain.rsplit_once('.').map_or("", |(_, ending)| ending);
+        format!("{}***@{}***.{ending}", first(local), first(domain))
+    }
+}
+
+impl fmt::Debug for EmailAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "EmailAddress({})", self.masked())
+    }
+}
+
+fn ascii_domain(domain: &str) -> Option<String> {
+    idna::domain_to_ascii(domain).ok()
+}
+
+/// The one spelling of a domain: in lower case, an international one as UTS #46 maps it, so that no two spellings which a
+/// mail server takes for one (full-width letters, invisible characters) stand for two accounts. `None` when it is no domain.
+fn canonical_domain(domain: &str) -> Option<String> {
+    if domain.is_ascii() {
+        let domain = domain.to_ascii_lowercase();
+        return (domain == "localhost" || is_domain_name(&domain) || is_literal(&domain))
+            .then_some(domain);
+    }
+    // Django takes letters of the Basic Multilingual Plane only.
+    let ascii = ascii_domain(domain).filter(|ascii| is_domain_name(ascii))?;
+    let (domain, outcome) = idna::domain_to_unicode(&ascii);
+    (outcome.is_ok() && domain.chars().all(|c| c <= '\u{ffff}')).then_some(domain)
+}
+
+/// RFC 5322's dot-atom, as Django's `user_regex` has it.
+fn is_dot_atom(local: &str) -> bool {
+    local.split('.').all(|atom| {
+        !atom.is_empty()
+            && atom
+                .bytes()
+                .all(|b| b.is_ascii_alphanumeric() || b"!#$%&'*+-/=?^_`{}|~".contains(&b))
+    })
+}
+
+/// RFC 5322's quoted-string without control characters, as Django's `user_regex` has it: no blanks either.
+fn is_quoted_string(local: &str) -> bool {
+    let Some(inner) = local
+        .strip_prefix('"')
+        .and_then(|rest| rest.strip_suffix('"'))
+    else {
+        return false;
+    };
+    let mut bytes = inner.bytes();
+    while let Some(byte) = bytes.next() {
+        let plain = matches!(byte, b'!' | b'#'..=b'[' | b']'..=b'~');
+        let escaped = byte == b'\\' && matches!(bytes.next(), Some(b'!'..=b'~'));
+        if !plain && !escaped {
+            return false;
+        }
+    }
+    local.len() > 1
+}
+
+/// Labels of up to 63 letters, digits and inner hyphens. The last one, the top-level domain, has letters and hyphens only
+/// and is at least two long, or is an international one in its ASCII form (`xn--…`).
+fn is_domain_name(domain: &str) -> bool {
+    let is_label = |label: &str| {
+        (1..=63).contains(&label.len())
+            && label
+                .bytes()
+                .all(|b| b.is_ascii_alphanumeric() || b == b'-')
+            && !label.starts_with('-')
+            && !label.ends_with('-')
+    };
+    let Some((rest, top)) = domain.rsplit_once('.') else {
+        return false;
+    };
+    let is_plain_top = top.len() >= 2 && !top.bytes().any(|b| b.is_ascii_digit());
+    let is_international_top = top
+        .strip_prefix("xn--")
+        .is_some_and(|rest| !rest.is_empty());
+    rest.split('.').all(is_label) && is_label(top) && (is_plain_top || is_international_top)
+}
+
+/// An IP address in brackets (RFC 5321), as Django takes it.
+fn is_literal(domain: &str) -> bool {
+    domain
+        .strip_prefix('[')
+        .and_then(|rest| rest.strip_suffix(']'))
+        .is_some_and(|ip| ip.parse::<Ipv4Addr>().is_ok() || ip.parse::<Ipv6Addr>().is_ok())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_are_those_of_django() {
+        for right in [
+            "user@example.com",
+            "USER+tag@example.co.uk",
+            "a@b.co",
+            "!#$%&'*+-/=?^_`{}|~@example.com",
+            "a.b.c@example.com",
+            "\"quoted\"@example.com",
+            "\"a@b\"@example.com",
+            "user@localhost",
+            "user@[127.0.0.1]",
+            "user@[::1]",
+            "user@xn--bcher-kva.example",
+            "user@bücher.example",
+            "user@sub.sub.example.museum",
+            "1@example.com",
+            "\"\"@example.com",
+            "user@a.b-c",
+            "user@\u{4f8b}\u{3048}.jp",
+        ] {
+            assert!(EmailAddress::parse(right).is_ok(), "{right}");
+        }
+        for wrong in [
+            "",
+            "user",
+            "@example.com",
+            "user@",
+            "user@example",
+            "user@.com",
+            "user@example..com",
+            "user@-a.com",
+            "user@a-.com",
+            ".user@example.com",
+            "user.@example.com",
+            "us..er@example.com",
+            "us er@example.com",
+            "user@exam ple.com",
+            "user@example.c",
+            "user@example.123",
+            "user@[300.0.0.1]",
+            "user@127.0.0.1",
+            "a@b@c.com",
+            "user@example.com\n",
+            "user\n@example.com",
+            "üser@example.com",
+            "\u{212a}@example.com",
+            "user@example.com.",
+            "\"a\u{1}\"@example.com",
+            "user@exa_mple.com",
+            "user@example.c0m",
+            "user@[IPv6:::1]",
+            "user@\u{1f600}.com",
+            "\"",
+            "\"@example.com",
+            "<user@example.com>",
+        ] {
+            assert!(EmailAddress::parse(wrong).is_err(), "{wrong:?}");
+        }
+    }
+
+    #[test]
+    fn the_domain_is_lowered_and_the_rest_is_not() {
+        let address = EmailAddress::parse("John.Doe@EXAMPLE.Com").unwrap();
+        assert_eq!(address.as_str(), "John.Doe@example.com");
+        assert_eq!(address.key(), "john.doe@example.com");
+        assert_eq!(address.masked(), "J***@e***.com");
+        assert_eq!(format!("{address:?}"), "EmailAddress(J***@e***.com)");
+        let address = EmailAddress::parse("a@Bücher.example").unwrap();
+        assert_eq!(address.ascii(), "a@xn--bcher-kva.example");
+        // A Kelvin sign and an invisible blank are not allowed to make another account of the same mailbox.
+        for spelling in [
+            "a@\u{212a}ey.example",
+            "a@k\u{200b}ey.example",
+            "a@ｋｅｙ.example",
+        ] {
+            assert_eq!(
+                EmailAddress::parse(spelling).unwrap().key(),
+                "a@key.example"
+            );
+        }
+    }
+}

@@ -1,0 +1,469 @@
+//! Reading raw fields as the serializer fields of Django REST framework do, and collecting everything that is wrong.
+
+use serde::ser::{Serialize, SerializeMap, Serializer};
+
+use super::{BirthDate, Country, EmailAddress, Fields, Gender, Input, PhoneNumber};
+
+/// Fixed texts about fields.
+pub mod messages {
+    /// A required field is absent.
+    pub const REQUIRED: &str = "This field is required.";
+    /// `null` where a value is needed.
+    pub const NULL: &str = "This field may not be null.";
+    /// Nothing but blanks where a value is needed.
+    pub const BLANK: &str = "This field may not be blank.";
+    /// Something else where a text is needed.
+    pub const NOT_A_STRING: &str = "Not a valid string.";
+    /// Something else where a boolean is needed.
+    pub const NOT_A_BOOLEAN: &str = "Must be a valid boolean.";
+    /// A NUL in a text.
+    pub const NUL: &str = "Null characters are not allowed.";
+    /// The form of a mail address.
+    pub const INVALID_EMAIL: &str = "Enter a valid email address.";
+    /// A verified account has the address.
+    pub const EMAIL_TAKEN: &str = "user with this email already exists.";
+    /// The form of a telephone number.
+    pub const INVALID_PHONE: &str = "Enter a valid phone number.";
+    /// The form of a date.
+    pub const WRONG_DATE: &str =
+        "Date has wrong format. Use one of these formats instead: YYYY-MM-DD.";
+    /// A date of birth that is still to come.
+    pub const FUTURE_DATE: &str = "Date of birth cannot be in the future.";
+    /// Two passwords that ought to be the same.
+    pub const PASSWORDS_DIFFER: &str = "The two password fields didn't match.";
+    /// A code that does not count, whatever the reason.
+    pub const INVALID_OTP: &str = "Invalid or expired OTP.";
+    /// Something else where a file is needed.
+    pub const NOT_A_FILE: &str =
+        "The submitted data was not a file. Check the encoding type on the form.";
+    /// A file with nothing in it.
+    pub const EMPTY_FILE: &str = "The submitted file is empty.";
+    /// A file that is no image.
+    pub const NOT_AN_IMAGE: &str =
+        "Upload a valid image. The file you uploaded was either not an image or a corrupted image.";
+
+    /// A text of more than `max` characters.
+    pub fn too_long(max: usize) -> String {
+        format!("Ensure this field has no more than {max} characters.")
+    }
+
+    /// A value that is none of those to choose from.
+    pub fn not_a_choice(value: &str) -> String {
+        format!("\"{value}\" is not a valid choice.")
+    }
+}
+
+/// Longest mail address, in characters (RFC 5321 by way of Django).
+const EMAIL_LENGTH: usize = 254;
+
+/// Longest telephone number as typed, in characters.
+const PHONE_LENGTH: usize = 32;
+
+/// What is wrong with which field, in the order in which it was found.
+#[derive(Default, Debug, Clone, PartialEq, Eq)]
+pub struct FieldErrors(Vec<(&'static str, Vec<String>)>);
+
+impl FieldErrors {
+    /// One message about one field.
+    pub fn one(field: &'static str, message: impl Into<String>) -> Self {
+        let mut errors = Self::default();
+        errors.add(field, message);
+        errors
+    }
+
+    /// Adds a message about a field to those that there are.
+    pub fn add(&mut self, field: &'static str, message: impl Into<String>) {
+        let message = message.into();
+        match self.0.iter_mut().find(|(known, _)| *known == field) {
+            Some((_, messages)) => messages.push(message),
+            None => self.0.push((field, vec![message])),
+        }
+    }
+
+    /// Whether nothing is wrong.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Whether something is wrong with this field.
+    pub fn has(&self, field: &str) -> bool {
+        self.0.iter().any(|(known, _)| *known == field)
+    }
+
+    /// Fields and messages, in their order.
+    pub fn iter(&self) -> impl Iterator<Item = (&'static str, &[String])> {
+        self.0
+            .iter()
+            .map(|(field, messages)| (*field, messages.as_slice()))
+    }
+}
+
+impl Serialize for FieldErrors {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(Some(self.0.len()))?;
+        for (field, messages) in &self.0 {
+            map.serialize_entry(field, messages)?;
+        }
+        map.end()
+    }
+}
+
+/// Reads fields one after the other and collects every complaint. A method that answers `None` for a field that was there
+/// has complained about it.
+///
+/// Complaints about one field come in the order of Django REST framework: the length, then NUL, then the form.
+pub struct FieldReader<'a> {
+    fields: &'a Fields,
+    errors: FieldErrors,
+}
+
+impl<'a> FieldReader<'a> {
+    /// A reader that has found nothing wrong yet.
+    pub fn new(fields: &'a Fields) -> Self {
+        Self {
+            fields,
+            errors: FieldErrors::default(),
+        }
+    }
+
+    /// Complains about a field.
+    pub fn reject(&mut self, field: &'static str, message: impl Into<String>) {
+        self.errors.add(field, message);
+    }
+
+    /// Whether something is wrong with this field.
+    pub fn has_errors_for(&self, field: &str) -> bool {
+        self.errors.has(field)
+    }
+
+    /// Whether nothing is wrong so far.
+    pub fn is_clean(&self) -> bool {
+        self.errors.is_empty()
+    }
+
+    /// The end of reading.
+    ///
+    /// # Errors
+    /// When something is wrong: all of it.
+    pub fn finish(self) -> Result<(), FieldErrors> {
+        if self.errors.is_empty() {
+            Ok(())
+        } else {
+            Err(self.errors)
+        }
+    }
+
+    /// The raw value of a field.
+    pub fn raw(&self, field: &str) -> Option<&'a Input> {
+        self.fields.get(field)
+    }
+
+    /// A mail address that has to be there.
+    pub fn required_email(&mut self, field: &'static str) -> Option<EmailAddress> {
+        self.require(field)?;
+        self.optional_email(field)
+    }
+
+    /// A mail address that may be absent, but not empty.
+    pub fn optional_email(&mut self, field: &'static str) -> Option<EmailAddress> {
+        let text = self.filled(field, messages::INVALID_EMAIL)?;
+        let sound = self.check_text(field, &text, Some(EMAIL_LENGTH));
+        let Ok(email) = EmailAddress::parse(&text) else {
+            self.reject(field, messages::INVALID_EMAIL);
+            return None;
+        };
+        sound.then_some(email)
+    }
+
+    /// What somebody types to sign in: an address of any form, because one of no form is simply unknown.
+    pub fn required_login(&mut self, field: &'static str) -> Option<String> {
+        self.require(field)?;
+        let text = self.filled(field, messages::INVALID_EMAIL)?;
+        self.check_text(field, &text, None).then_some(text)
+    }
+
+    /// A text that has to be there and to say something, of at most `max` characters.
+    pub fn required_text(&mut self, field: &'static str, max: Option<usize>) -> Option<String> {
+        self.require(field)?;
+        let text = self.filled(field, messages::NOT_A_STRING)?;
+        self.check_text(field, &text, max).then_some(text)
+    }
+
+    /// A text that may be absent or empty, of at most `max` characters.
+    pub fn optional_text(&mut self, field: &'static str, max: usize) -> Option<String> {
+        let text = self.trimmed(field, messages::NOT_A_STRING)?;
+        self.check_text(field, &text, Some(max)).then_some(text)
+    }
+
+    /// A password that has to be there: taken as it is, blanks and all.
+    pub fn required_secret(&mut self, field: &'static str, max: Option<usize>) -> Option<String> {
+        self.require(field)?;
+        let text = self.text(field, messages::NOT_A_STRING)?;
+        if text.is_empty() {
+            self.reject(field, messages::BLANK);
+            return None;
+        }
+        self.check_text(field, &text, max).then_some(text)
+    }
+
+    /// A telephone number; `Some(None)` when it is empty.
+    pub fn optional_phone(&mut self, field: &'static str) -> Option<Option<PhoneNumber>> {
+        let text = self.trimmed(field, messages::NOT_A_STRING)?;
+        if text.is_empty() {
+            return Some(None);
+        }
+        let sound = self.check_text(field, &text, Some(PHONE_LENGTH));
+        let Ok(phone) = PhoneNumber::parse(&text) else {
+            self.reject(field, messages::INVALID_PHONE);
+            return None;
+        };
+        sound.then_some(Some(phone))
+    }
+
+    /// A gender; `Some(None)` when it is empty.
+    pub fn optional_gender(&mut self, field: &'static str) -> Option<Option<Gender>> {
+        self.choice(field, Gender::parse)
+    }
+
+    /// A country; `Some(None)` when it is empty.
+    pub fn optional_country(&mut self, field: &'static str) -> Option<Option<Country>> {
+        self.choice(field, Country::parse)
+    }
+
+    /// A date of birth that is not after `today`; `Some(None)` when it is `null`, or empty in a form.
+    pub fn optional_birthday(
+        &mut self,
+        field: &'static str,
+        today: BirthDate,
+    ) -> Option<Option<BirthDate>> {
+        let date = match self.raw(field)? {
+            Input::Null => return Some(None),
+            Input::Text(text) if text.is_empty() && self.fields.is_form() => return Some(None),
+            Input::Text(text) => BirthDate::parse(text).ok(),
+            _ => None,
+        };
+        match date {
+            None => self.reject(field, messages::WRONG_DATE),
+            Some(date) if date > today => self.reject(field, messages::FUTURE_DATE),
+            Some(date) => return Some(Some(date)),
+        }
+        None
+    }
+
+    /// A boolean in any of the spellings that Django REST framework takes.
+    pub fn optional_bool(&mut self, field: &'static str) -> Option<bool> {
+        let text = match self.raw(field)? {
+            Input::Bool(value) => return Some(*value),
+            Input::Null => {
+                self.reject(field, messages::NULL);
+                return None;
+            }
+            // A box that was left empty in a form says nothing.
+            Input::Text(text) if text.is_empty() && self.fields.is_form() => return None,
+            Input::Number(text) | Input::Text(text) => text.as_str(),
+            Input::Structure(_) | Input::File(_) => "",
+        };
+        match text.to_ascii_lowercase().as_str() {
+            "t" | "y" | "yes" | "true" | "on" | "1" | "1.0" => Some(true),
+            "f" | "n" | "no" | "false" | "off" | "0" | "0.0" | "-0.0" => Some(false),
+            _ => {
+                self.reject(field, messages::NOT_A_BOOLEAN);
+                None
+            }
+        }
+    }
+
+    fn require(&mut self, field: &'static str) -> Option<()> {
+        if self.fields.contains(field) {
+            return Some(());
+        }
+        self.reject(field, messages::REQUIRED);
+        None
+    }
+
+    /// The text of a field as it came; `otherwise` is the complaint about what is no text.
+    fn text(&mut self, field: &'static str, otherwise: &str) -> Option<String> {
+        match self.raw(field)? {
+            Input::Text(text) | Input::Number(text) => Some(text.clone()),
+            Input::Null => {
+                self.reject(field, messages::NULL);
+                None
+            }
+            Input::Bool(_) | Input::Structure(_) | Input::File(_) => {
+                self.reject(field, otherwise);
+                None
+            }
+        }
+    }
+
+    fn trimmed(&mut self, field: &'static str, otherwise: &str) -> Option<String> {
+        self.text(field, otherwise)
+            .map(|text| trim(&text).to_owned())
+    }
+
+    fn filled(&mut self, field: &'static str, otherwise: &str) -> Option<String> {
+        let text = self.trimmed(field, otherwise)?;
+        if text.is_empty() {
+            self.reject(field, messages::BLANK);
+            return None;
+        }
+        Some(text)
+    }
+
+    fn check_text(&mut self, field: &'static str, text: &str, max: Option<usize>) -> bool {
+        let too_long = max.filter(|max| text.chars().count() > *max);
+        if let Some(max) = too_long {
+            self.reject(field, messages::too_long(max));
+        }
+        let has_nul = text.contains('\0');
+        if has_nul {
+            self.reject(field, messages::NUL);
+        }
+        too_long.is_none() && !has_nul
+    }
+
+    fn choice<T>(
+        &mut self,
+        field: &'static str,
+        parse: impl FnOnce(&str) -> Option<T>,
+    ) -> Option<Option<T>> {
+        let text = match self.raw(field)? {
+            Input::Null => {
+                self.reject(field, messages::NULL);
+                return None;
+            }
+            Input::Bool(true) => "True",
+            Input::Bool(false) => "False",
+            Input::Text(text) | Input::Number(text) | Input::Structure(text) => trim(text),
+            Input::File(file) => file.file_name.as_str(),
+        };
+        if text.is_empty() {
+            return Some(None);
+        }
+        let choice = parse(text);
+        if choice.is_none() {
+            self.reject(field, messages::not_a_choice(text));
+        }
+        choice.map(Some)
+    }
+}
+
+/// Python's `str.strip()`: Unicode's blanks and the four information separators.
+fn trim(text: &str) -> &str {
+    text.trim_matches(|c: char| c.is_whitespace() || matches!(c, '\u{1c}'..='\u{1f}'))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn complaints<T>(
+        input: Input,
+        read: impl FnOnce(&mut FieldReader<'_>) -> Option<T>,
+    ) -> Vec<String> {
+        let mut fields = Fields::json();
+        fields.insert("f".into(), input);
+        let mut reader = FieldReader::new(&fields);
+        let value = read(&mut reader);
+        match reader.finish() {
+            Ok(()) => {
+                assert!(value.is_some());
+                Vec::new()
+            }
+            Err(errors) => {
+                assert!(value.is_none());
+                errors.iter().flat_map(|(_, list)| list.to_vec()).collect()
+            }
+        }
+    }
+
+    #[test]
+    fn all_complaints_about_one_field_are_collected() {
+        let long = Input::Text(format!("{}\0", "a".repeat(254)));
+        assert_eq!(
+            complaints(long.clone(), |r| r.required_email("f")),
+            [
+                &messages::too_long(254),
+                messages::NUL,
+                messages::INVALID_EMAIL
+            ]
+        );
+        assert_eq!(
+            complaints(long.clone(), |r| r.optional_phone("f")),
+            [
+                &messages::too_long(32),
+                messages::NUL,
+                messages::INVALID_PHONE
+            ]
+        );
+        assert_eq!(
+            complaints(long, |r| r.optional_text("f", 150)),
+            [&messages::too_long(150), messages::NUL]
+        );
+    }
+
+    #[test]
+    fn text_is_trimmed_and_passwords_are_not() {
+        let mut fields = Fields::json();
+        fields.insert("f".into(), Input::Text("\u{a0} x \u{1f}\n".into()));
+        let mut reader = FieldReader::new(&fields);
+        assert_eq!(reader.required_text("f", None).as_deref(), Some("x"));
+        assert_eq!(
+            reader.required_secret("f", None).as_deref(),
+            Some("\u{a0} x \u{1f}\n")
+        );
+        assert_eq!(
+            complaints(Input::Text("  ".into()), |r| r.required_text("f", None)),
+            [messages::BLANK]
+        );
+        assert!(complaints(Input::Text("  ".into()), |r| r.required_secret("f", None)).is_empty());
+    }
+
+    #[test]
+    fn choices_repeat_what_was_said() {
+        for (input, said) in [
+            (Input::Bool(true), "True"),
+            (Input::Structure("[]".into()), "[]"),
+            (Input::Number("1".into()), "1"),
+            (Input::Text("m".into()), "m"),
+        ] {
+            assert_eq!(
+                complaints(input, |r| r.optional_gender("f")),
+                [messages::not_a_choice(said)]
+            );
+        }
+        assert!(complaints(Input::Text(" ".into()), |r| r.optional_country("f")).is_empty());
+    }
+
+    #[test]
+    fn booleans_have_many_spellings() {
+        for (text, value) in [
+            ("true", true),
+            ("On", true),
+            ("1", true),
+            ("f", false),
+            ("NO", false),
+            ("0", false),
+        ] {
+            let mut fields = Fields::json();
+            fields.insert("f".into(), Input::Text(text.into()));
+            assert_eq!(
+                FieldReader::new(&fields).optional_bool("f"),
+                Some(value),
+                "{text}"
+            );
+        }
+        assert_eq!(
+            complaints(Input::Text(" true ".into()), |r| r.optional_bool("f")),
+            [messages::NOT_A_BOOLEAN]
+        );
+        assert_eq!(
+            complaints(Input::Text("maybe".into()), |r| r.optional_bool("f")),
+            [messages::NOT_A_BOOLEAN]
+        );
+        assert_eq!(
+            complaints(Input::Null, |r| r.optional_bool("f")),
+            [messages::NULL]
+        );
+    }
+}

@@ -1,0 +1,26 @@
+//! Plain types and the rules that make a value of them right. Knows the standard library, serde and calendars; has no idea
+//! that HTTP, SQL or files exist.
+
+mod country;
+mod date;
+mod email;
+mod fields;
+mod gender;
+mod input;
+mod network;
+pub mod otp;
+mod phone;
+mod timestamp;
+pub mod user;
+
+pub use country::Country;
+pub use date::{BirthDate, InvalidDate};
+pub use email::{EmailAddress, InvalidEmail};
+pub use fields::{FieldErrors, FieldReader, messages};
+pub use gender::Gender;
+pub use input::{BodyError, Fields, Input, UploadedFile, parse_json_object};
+pub use network::ClientNetwork;
+pub use otp::{OtpCode, OtpPurpose};
+pub use phone::{InvalidPhone, PhoneNumber};
+pub use timestamp::Timestamp;
+pub use user::{Profile, User, UserChanges, UserId};

@@ -1,0 +1,75 @@
+//! One-time passwords: what they are for and what they look like.
+
+use std::fmt;
+
+/// What a one-time password was mailed for. A code counts for its own purpose only.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum OtpPurpose {
+    /// Confirms the address of one sign-up.
+    SignUp,
+    /// Confirms the new address of an account.
+    EmailChange,
+    /// Lets the owner of an address choose a new password.
+    PasswordReset,
+}
+
+impl OtpPurpose {
+    /// The name under which the purpose is stored and hashed.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::SignUp => "sign_up",
+            Self::EmailChange => "email_change",
+            Self::PasswordReset => "password_reset",
+        }
+    }
+}
+
+/// Number of decimal digits of a code.
+pub const OTP_DIGITS: usize = 6;
+
+/// A code of exactly six ASCII digits, leading zeros included.
+#[derive(Clone, PartialEq, Eq)]
+pub struct OtpCode(String);
+
+impl OtpCode {
+    /// The code for a number below one million.
+    ///
+    /// # Panics
+    /// When `number` has more than six digits.
+    pub fn from_number(number: u32) -> Self {
+        assert!(number < 1_000_000, "a code has six digits");
+        Self(format!("{number:06}"))
+    }
+
+    /// Reads what somebody typed, already trimmed. `None` when it cannot be a code.
+    pub fn parse(text: &str) -> Option<Self> {
+        (text.len() == OTP_DIGITS && text.bytes().all(|b| b.is_ascii_digit()))
+            .then(|| Self(text.to_owned()))
+    }
+
+    /// The six digits.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for OtpCode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("OtpCode(******)")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_code_has_six_ascii_digits() {
+        assert_eq!(OtpCode::from_number(42).as_str(), "000042");
+        assert_eq!(OtpCode::parse("000042"), Some(OtpCode::from_number(42)));
+        for wrong in ["", "12345", "1234567", "12345a", "１２３４５６", " 12345"] {
+            assert_eq!(OtpCode::parse(wrong), None, "{wrong:?}");
+        }
+        assert_eq!(format!("{:?}", OtpCode::from_number(1)), "OtpCode(******)");
+    }
+}

@@ -1,0 +1,116 @@
+//! From a request body to raw fields, as Django REST framework's three default parsers do it.
+
+use std::convert::Infallible;
+
+use bytes::Bytes;
+use futures_util::stream;
+use http::header::CONTENT_TYPE;
+use multer::{Constraints, Multipart, SizeLimit};
+
+use super::error::ApiError;
+use super::request::Request;
+use crate::app::App;
+use crate::domain::{BodyError, Fields, Input, UploadedFile, parse_json_object};
+
+/// Most parts of one form (Django's `DATA_UPLOAD_MAX_NUMBER_FIELDS`).
+const MOST_PARTS: usize = 1000;
+
+/// Reads the fields of a request within the ordinary limit.
+///
+/// # Errors
+/// 413, 415 and 400, in this order.
+pub(super) async fn fields(app: &App, request: &mut Request) -> Result<Fields, ApiError> {
+    let limit = app.config.server.max_body_kib as usize * 1024;
+    fields_within(app, request, limit).await
+}
+
+/// Reads the fields of a request of at most `limit` bytes.
+async fn fields_within(app: &App, request: &mut Request, limit: usize) -> Result<Fields, ApiError> {
+    let body = request.read_body(limit, &app.config.server).await?;
+    if body.is_empty() {
+        return Ok(Fields::json());
+    }
+    let content_type = request
+        .headers
+        .get(CONTENT_TYPE)
+        .map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned())
+        .unwrap_or_default();
+    let media_type = content_type
+        .split(';')
+        .next()
+        .unwrap_or_default()
+        .trim()
+        .to_ascii_lowercase();
+    match media_type.as_str() {
+        "application/json" => json(&body),
+        "application/x-www-form-urlencoded" => urlencoded(&body),
+        "multipart/form-data" => multipart(&content_type, body).await,
+        _ => Err(ApiError::UnsupportedMediaType(content_type)),
+    }
+}
+
+fn json(body: &[u8]) -> Result<Fields, ApiError> {
+    parse_json_object(body).map_err(|error| match error {
+        BodyError::NotJson(cause) => ApiError::BadRequest(format!("JSON parse error - {cause}")),
+        BodyError::NotAnObject(type_name) => ApiError::NonField(format!(
+            "Invalid data. Expected a dictionary, but got {type_name}."
+        )),
+        BodyError::Null => ApiError::NonField("No data provided".into()),
+    })
+}
+
+fn urlencoded(body: &[u8]) -> Result<Fields, ApiError> {
+    let mut fields = Fields::form();
+    for (number, (name, value)) in form_urlencoded::parse(body).enumerate() {
+        check_count(number)?;
+        fields.insert(name.into_owned(), Input::Text(value.into_owned()));
+    }
+    Ok(fields)
+}
+
+async fn multipart(content_type: &str, body: Bytes) -> Result<Fields, ApiError> {
+    let broken = |cause: &dyn std::fmt::Display| {
+        ApiError::BadRequest(format!("Multipart form parse error - {cause}"))
+    };
+    let boundary = multer::parse_boundary(content_type)
+        .map_err(|_| broken(&"Invalid boundary in multipart: None"))?;
+    let limit = SizeLimit::new().whole_stream(body.len() as u64);
+    let mut form = Multipart::with_constraints(
+        stream::iter([Ok::<_, Infallible>(body)]),
+        boundary,
+        Constraints::new().size_limit(limit),
+    );
+    let mut fields = Fields::form();
+    let mut number = 0;
+    while let Some(part) = form.next_field().await.map_err(|e| broken(&e))? {
+        check_count(number)?;
+        number += 1;
+        let Some(name) = part.name().map(str::to_owned) else {
+            continue;
+        };
+        let file_name = part.file_name().map(str::to_owned);
+        let content_type = part.content_type().map(ToString::to_string);
+        let bytes = part.bytes().await.map_err(|e| broken(&e))?;
+        let input = match file_name {
+            Some(file_name) if !file_name.is_empty() => Input::File(UploadedFile {
+                file_name,
+                content_type,
+                bytes,
+            }),
+            // A browser sends a file field that was left empty as a part with an empty file name; Django drops it.
+            Some(_) => continue,
+            None => Input::Text(String::from_utf8_lossy(&bytes).into_owned()),
+        };
+        fields.insert(name, input);
+    }
+    Ok(fields)
+}
+
+fn check_count(number: usize) -> Result<(), ApiError> {
+    if number >= MOST_PARTS {
+        return Err(ApiError::BadRequest(format!(
+            "The form has more than {MOST_PARTS} fields."
+        )));
+    }
+    Ok(())
+}

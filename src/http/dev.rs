@@ -1,0 +1,141 @@
+//! The inbox of `--dev`: the mails of late, for the end-to-end tests of other projects and for a person at a browser.
+//!
+//! It shows codes, so it is there only in `--dev`, only for a peer on this machine, and only under a loopback `Host`
+//! (a page from elsewhere that is open in a browser here could otherwise reach it by DNS rebinding).
+
+use std::fmt::Write as _;
+use std::net::IpAddr;
+
+use http::StatusCode;
+use http::header::{ACCEPT, CONTENT_SECURITY_POLICY, HOST, HeaderValue};
+
+use super::client::is_forwarded;
+use super::error::ApiError;
+use super::request::Request;
+use super::{HandlerResult, reply};
+use crate::app::App;
+use crate::app::SharedApp;
+use crate::mail::InboxEntry;
+
+/// The resource that only some may know of.
+pub(super) const NAME: &str = "Development Inbox";
+
+/// Whether the inbox exists for this request.
+pub(super) fn is_visible(app: &App, request: &Request) -> bool {
+    app.inbox.is_some()
+        && request
+            .peer
+            .is_some_and(|peer| peer.0.ip().to_canonical().is_loopback())
+        && !is_forwarded(&request.headers)
+        && request
+            .headers
+            .get(HOST)
+            .and_then(|host| host.to_str().ok())
+            .is_some_and(is_loopback_host)
+}
+
+fn is_loopback_host(host: &str) -> bool {
+    let name = match host.strip_prefix('[') {
+        Some(rest) => rest.split(']').next().unwrap_or_default(),
+        None => host.split(':').next().unwrap_or_default(),
+    };
+    name.eq_ignore_ascii_case("localhost")
+        || name.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
+}
+
+/// `GET /dev/mail/?to=ADDR`
+pub(super) async fn inbox(app: &SharedApp, request: &mut Request) -> HandlerResult {
+    let inbox = app.inbox.as_ref().ok_or(ApiError::NotFound)?;
+    let to = form_urlencoded::parse(request.query.as_bytes())
+        .filter(|(name, _)| name == "to")
+        .last()
+        .map(|(_, value)| value.into_owned())
+        .filter(|to| !to.is_empty());
+    let mails = inbox.list(to.as_deref());
+    let wants_page = request
+        .headers
+        .get(ACCEPT)
+        .and_then(|accept| accept.to_str().ok())
+        .is_some_and(|accept| accept.contains("text/html"));
+    if !wants_page {
+        return Ok(reply::json(StatusCode::OK, &mails));
+    }
+    let mut response = reply::with_type(
+        StatusCode::OK,
+        "text/html; charset=utf-8",
+        page(&mails).into(),
+    );
+    response.headers_mut().insert(
+        CONTENT_SECURITY_POLICY,
+        HeaderValue::from_static("default-src 'none'; style-src 'unsafe-inline'"),
+    );
+    Ok(response)
+}
+
+/// The inbox for a browser. The HTML parts are not shown: the page runs nothing that came by mail.
+fn page(mails: &[InboxEntry]) -> String {
+    let mut html = String::from(
+        "<!doctype html><html lang=\"en\"><meta charset=\"utf-8\">\
+         <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\"><title>Development inbox</title>\
+         <style>:root{color-scheme:light dark}body{font:1rem/1.5 system-ui,sans-serif;max-width:44rem;margin:2rem auto;\
+         padding:0 1rem}article{border:1px solid #8888;border-radius:.5rem;padding:1rem;margin:1rem 0}\
+         h2{font-size:1rem;margin:0}p{margin:.25rem 0;color:GrayText}pre{white-space:pre-wrap}\
+         output{font:bold 2rem ui-monospace,monospace;letter-spacing:.2em}</style>\
+         <h1>Development inbox</h1>",
+    );
+    if mails.is_empty() {
+        html.push_str("<p>No mail yet. Sign somebody up, then reload this page.</p>");
+    }
+    for mail in mails {
+        let otp = mail
+            .otp
+            .as_ref()
+            .map(|otp| format!("<output>{}</output>", escape(otp)))
+            .unwrap_or_default();
+        let _ = write!(
+            html,
+            "<article><h2>{}</h2><p>to {} at {}</p>{otp}<details><summary>Text</summary><pre>{}</pre></details></article>",
+            escape(&mail.subject),
+            escape(&mail.to),
+            mail.created_at,
+            escape(&mail.text),
+        );
+    }
+    html
+}
+
+fn escape(text: &str) -> String {
+    text.replace('&', "&amp;")
+        .replace('<', "&lt;")
+        .replace('>', "&gt;")
+        .replace('"', "&quot;")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_loopback_host_is_one() {
+        for host in [
+            "localhost",
+            "LOCALHOST:8000",
+            "127.0.0.1:8000",
+            "127.1.2.3",
+            "[::1]:8000",
+            "[::1]",
+        ] {
+            assert!(is_loopback_host(host), "{host}");
+        }
+        for host in [
+            "",
+            "example.com",
+            "localhost.example.com",
+            "127.0.0.1.example.com",
+            "10.0.0.1:8000",
+            "[::2]",
+        ] {
+            assert!(!is_loopback_host(host), "{host}");
+        }
+    }
+}

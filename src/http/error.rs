@@ -1,0 +1,209 @@
+//! The one map from errors to status and JSON body. Texts and codes are those of Django REST framework's
+//! `exceptions.py` and of simplejwt.
+
+use std::time::Duration;
+
+use http::StatusCode;
+use http::header::{HeaderName, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
+use serde_json::{Value, json};
+use warp::reply::Response;
+
+use super::reply;
+use crate::accounts::AccountError;
+use crate::domain::FieldErrors;
+
+/// Seconds after which an overloaded server may be asked again.
+const OVERLOAD_PAUSE: u64 = 5;
+
+/// Everything that can stand in the way of an answer.
+#[derive(Debug)]
+pub(super) enum ApiError {
+    /// 400, field name to messages.
+    Fields(FieldErrors),
+    /// 400, about the whole body.
+    NonField(String),
+    /// 400, a plain text.
+    BadRequest(String),
+    /// 401, no token came.
+    NotAuthenticated,
+    /// 401, the token of the `Authorization` header does not count.
+    BadToken,
+    /// 401, a token in the body does not count.
+    InvalidToken,
+    /// 401, nobody signs in like this.
+    NoActiveAccount,
+    /// 401, the address was never confirmed.
+    EmailNotVerified,
+    /// 403.
+    Forbidden,
+    /// 404, no such path.
+    NotFound,
+    /// 404, no such account.
+    UserNotFound,
+    /// 405, with the method that came. The header `Allow` is added to every answer of a resource.
+    MethodNotAllowed(String),
+    /// 408, the body did not come.
+    Timeout,
+    /// 413.
+    TooLarge,
+    /// 415, with the content type that came.
+    UnsupportedMediaType(String),
+    /// 429.
+    Throttled(Duration),
+    /// 503; the cause is for the log.
+    Overloaded(String),
+    /// 500; the cause is for the log.
+    Internal(String),
+}
+
+impl ApiError {
+    pub(super) fn internal(cause: &str) -> Self {
+        Self::Internal(cause.to_owned())
+    }
+
+    /// An error of [`crate::accounts::authenticate`]: about the header's token, not one in the body.
+    pub(super) fn of_header_token(error: AccountError) -> Self {
+        match Self::from(error) {
+            Self::InvalidToken => Self::BadToken,
+            other => other,
+        }
+    }
+
+    /// Writes down what only the log may know.
+    pub(super) fn log(&self, request_id: &str) {
+        match self {
+            Self::Internal(cause) => log::error!("{request_id}: {cause}"),
+            Self::Overloaded(cause) => log::warn!("{request_id}: {cause}"),
+            _ => {}
+        }
+    }
+
+    pub(super) fn into_response(self, request_id: &str) -> Response {
+        let header = self.header();
+        let (status, body) = self.status_and_body(request_id);
+        let mut response = reply::json(status, &body);
+        if let Some((name, value)) = header {
+            response.headers_mut().insert(name, value);
+        }
+        response
+    }
+
+    fn header(&self) -> Option<(HeaderName, HeaderValue)> {
+        match self {
+            Self::NotAuthenticated
+            | Self::BadToken
+            | Self::InvalidToken
+            | Self::NoActiveAccount
+            | Self::EmailNotVerified => Some((
+                WWW_AUTHENTICATE,
+                HeaderValue::from_static(r#"Bearer realm="api""#),
+            )),
+            Self::Throttled(wait) => Some((RETRY_AFTER, seconds(*wait).into())),
+            Self::Overloaded(_) => Some((RETRY_AFTER, OVERLOAD_PAUSE.into())),
+            _ => None,
+        }
+    }
+
+    fn status_and_body(self, request_id: &str) -> (StatusCode, Value) {
+        let detail = |text: &str| json!({ "detail": text });
+        let coded = |text: &str, code: &str| json!({ "detail": text, "code": code });
+        match self {
+            Self::Fields(errors) => (StatusCode::BAD_REQUEST, json!(errors)),
+            Self::NonField(text) => (
+                StatusCode::BAD_REQUEST,
+                json!({ "non_field_errors": [text] }),
+            ),
+            Self::BadRequest(text) => (StatusCode::BAD_REQUEST, detail(&text)),
+            Self::NotAuthenticated => (
+                StatusCode::UNAUTHORIZED,
+                detail("Authentication credentials were not provided."),
+            ),
+            Self::BadToken => (
+                StatusCode::UNAUTHORIZED,
+                coded(
+                    "Given token not valid for any token type",
+                    "token_not_valid",
+                ),
+            ),
+            Self::InvalidToken => (
+                StatusCode::UNAUTHORIZED,
+                coded("Token is invalid or expired", "token_not_valid"),
+            ),
+            Self::NoActiveAccount => (
+                StatusCode::UNAUTHORIZED,
+                detail("No active account found with the given credentials"),
+            ),
+            Self::EmailNotVerified => (
+                StatusCode::UNAUTHORIZED,
+                coded("Email address is not verified.", "email_not_verified"),
+            ),
+            Self::Forbidden => (
+                StatusCode::FORBIDDEN,
+                detail("You do not have permission to perform this action."),
+            ),
+            Self::NotFound => (StatusCode::NOT_FOUND, detail("Not found.")),
+            Self::UserNotFound => (StatusCode::NOT_FOUND, json!({ "error": "User not found" })),
+            Self::MethodNotAllowed(method) => (
+                StatusCode::METHOD_NOT_ALLOWED,
+                detail(&format!("Method \"{method}\" not allowed.")),
+            ),
+            Self::Timeout => (
+                StatusCode::REQUEST_TIMEOUT,
+                detail("The request body did not arrive in time."),
+            ),
+            Self::TooLarge => (
+                StatusCode::PAYLOAD_TOO_LARGE,
+                detail("Request body too large."),
+            ),
+            Self::UnsupportedMediaType(media_type) => (
+                StatusCode::UNSUPPORTED_MEDIA_TYPE,
+                detail(&format!(
+                    "Unsupported media type \"{media_type}\" in request."
+                )),
+            ),
+            Self::Throttled(wait) => {
+                let wait = seconds(wait);
+                let unit = if wait == 1 { "second" } else { "seconds" };
+                (
+                    StatusCode::TOO_MANY_REQUESTS,
+                    detail(&format!(
+                        "Request was throttled. Expected available in {wait} {unit}."
+                    )),
+                )
+            }
+            Self::Overloaded(_) => (
+                StatusCode::SERVICE_UNAVAILABLE,
+                detail("Service temporarily unavailable, try again later."),
+            ),
+            Self::Internal(_) => (
+                StatusCode::INTERNAL_SERVER_ERROR,
+                json!({ "detail": "Internal server error.", "request_id": request_id }),
+            ),
+        }
+    }
+}
+
+/// Whole seconds, rounded up: who comes back then is not turned away once more.
+fn seconds(wait: Duration) -> u64 {
+    wait.as_millis()
+        .div_ceil(1000)
+        .try_into()
+        .unwrap_or(u64::MAX)
+        .max(1)
+}
+
+impl From<AccountError> for ApiError {
+    fn from(error: AccountError) -> Self {
+        match error {
+            AccountError::Fields(errors) => Self::Fields(errors),
+            AccountError::NoActiveAccount => Self::NoActiveAccount,
+            AccountError::EmailNotVerified => Self::EmailNotVerified,
+            AccountError::InvalidToken => Self::InvalidToken,
+            AccountError::Forbidden => Self::Forbidden,
+            AccountError::UserNotFound => Self::UserNotFound,
+            AccountError::Throttled(wait) => Self::Throttled(wait),
+            AccountError::Overloaded(cause) => Self::Overloaded(cause),
+            AccountError::Internal(cause) => Self::Internal(cause),
+        }
+    }
+}

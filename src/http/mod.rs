@@ -1,0 +1,300 @@
+//! The API over HTTP: the table of resources, and the way of every request through it.
+//!
+//! A request is matched by its path first. Then come, in this order and as Django REST framework does it: the token
+//! (401), the method (405), and in the handler the right (403), the object (404) and the body (413, 415, 400). warp
+//! carries the requests; because that order is not the one in which its filters are tried, one filter takes every
+//! request and the table below decides.
+
+mod body;
+mod client;
+mod dev;
+mod error;
+mod meta;
+mod otp;
+mod reply;
+mod request;
+mod tokens;
+mod users;
+
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::panic::AssertUnwindSafe;
+
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
+use http::header::{ALLOW, HeaderName, HeaderValue};
+use http::{Method, StatusCode};
+use serde_json::json;
+use warp::Filter;
+use warp::reply::Response;
+
+use crate::app::SharedApp;
+use error::ApiError;
+use request::Request;
+
+/// The peer of a connection, put into the extensions of every request by [`crate::server`].
+#[derive(Clone, Copy, Debug)]
+pub struct Peer(pub SocketAddr);
+
+/// What a handler gives back.
+type HandlerResult = Result<Response, ApiError>;
+
+/// A handler of one method of one resource.
+type Handler = for<'a> fn(&'a SharedApp, &'a mut Request) -> BoxFuture<'a, HandlerResult>;
+
+/// Who may come to a resource at all.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Access {
+    /// Everybody; an `Authorization` header is not looked at, or only by the handler.
+    Open,
+    /// Only with a good access token.
+    Token,
+}
+
+/// A path and what can be done there.
+struct Resource {
+    /// Segments of the path; `{pk}` stands for a number or `me`.
+    path: &'static [&'static str],
+    /// What `OPTIONS` calls it.
+    name: &'static str,
+    access: Access,
+    methods: &'static [(Method, Handler)],
+}
+
+macro_rules! handler {
+    ($function:path) => {
+        |app, request| Box::pin($function(app, request))
+    };
+}
+
+/// Every path that is served.
+static RESOURCES: &[Resource] = &[
+    Resource {
+        path: &["api", "v1", "accounts", "users"],
+        name: "User List",
+        access: Access::Open,
+        methods: &[(Method::POST, handler!(users::create))],
+    },
+    Resource {
+        path: &["api", "v1", "accounts", "users", "{pk}"],
+        name: "User Instance",
+        access: Access::Token,
+        methods: &[
+            (Method::GET, handler!(users::retrieve)),
+            (Method::PATCH, handler!(users::partial_update)),
+        ],
+    },
+    Resource {
+        path: &["api", "v1", "accounts", "otp", "verify"],
+        name: "Otp Verify",
+        access: Access::Open,
+        methods: &[(Method::POST, handler!(otp::verify))],
+    },
+    Resource {
+        path: &["api", "v1", "accounts", "otp", "resend"],
+        name: "Otp Resend",
+        access: Access::Open,
+        methods: &[(Method::POST, handler!(otp::resend))],
+    },
+    Resource {
+        path: &["api", "v1", "accounts", "token"],
+        name: "Token Obtain Pair",
+        access: Access::Open,
+        methods: &[(Method::POST, handler!(tokens::obtain))],
+    },
+    Resource {
+        path: &["api", "v1", "accounts", "token", "refresh"],
+        name: "Token Refresh",
+        access: Access::Open,
+        methods: &[(Method::POST, handler!(tokens::refresh))],
+    },
+    Resource {
+        path: &["api", "v1", "accounts", "token", "verify"],
+        name: "Token Verify",
+        access: Access::Open,
+        methods: &[(Method::POST, handler!(tokens::verify))],
+    },
+    Resource {
+        path: &["api", "v1", "accounts", "token", "blacklist"],
+        name: "Token Blacklist",
+        access: Access::Open,
+        methods: &[(Method::POST, handler!(tokens::blacklist))],
+    },
+    Resource {
+        path: &[".well-known", "jwks.json"],
+        name: "Key Set",
+        access: Access::Open,
+        methods: &[(Method::GET, handler!(meta::key_set))],
+    },
+    Resource {
+        path: &["healthz"],
+        name: "Health",
+        access: Access::Open,
+        methods: &[(Method::GET, handler!(meta::health))],
+    },
+    Resource {
+        path: &["dev", "mail"],
+        name: "Development Inbox",
+        access: Access::Open,
+        methods: &[(Method::GET, handler!(dev::inbox))],
+    },
+];
+
+/// Every path of the API, as one warp filter that answers every request: to serve, or to mount in another program.
+///
+/// The client's address comes from a [`Peer`] in the request's extensions; without one it counts as `0.0.0.0`.
+pub fn routes(
+    app: SharedApp,
+) -> impl Filter<Extract = (Response,), Error = Infallible> + Clone + Send + Sync + 'static {
+    let parts = warp::any()
+        .and(warp::method())
+        .and(warp::path::full())
+        .and(warp::query::raw().or(warp::any().map(String::new)).unify())
+        .and(warp::header::headers_cloned())
+        .and(warp::ext::optional::<Peer>())
+        .and(warp::body::stream());
+    parts
+        .then(
+            move |method, path: warp::path::FullPath, query, headers, peer: Option<Peer>, body| {
+                let request = Request::new(method, path.as_str(), query, headers, peer, body);
+                answer(app.clone(), request)
+            },
+        )
+        .or_else(|rejection| async move {
+            // None of the filters above can refuse a request; should one learn to, it is a fault of ours.
+            log::error!("a request was rejected: {rejection:?}");
+            Ok::<_, Infallible>((ApiError::internal("rejected").into_response(""),))
+        })
+}
+
+/// Takes one request to its answer.
+async fn answer(app: SharedApp, mut request: Request) -> Response {
+    let resource = find(&mut request).filter(|resource| is_visible(&app, &request, resource));
+    let outcome = AssertUnwindSafe(dispatch(&app, resource, &mut request))
+        .catch_unwind()
+        .await
+        .unwrap_or_else(|_| Err(ApiError::internal("a handler panicked")));
+    let mut response = match outcome {
+        Ok(response) => response,
+        Err(error) => {
+            error.log(&request.id);
+            error.into_response(&request.id)
+        }
+    };
+    // Who is still sending would see a broken connection instead of the answer.
+    request.drain(&app.config.server).await;
+    let headers = response.headers_mut();
+    if let Ok(id) = HeaderValue::from_str(&request.id) {
+        headers.insert(HeaderName::from_static("x-request-id"), id);
+    }
+    headers.insert(
+        http::header::X_CONTENT_TYPE_OPTIONS,
+        HeaderValue::from_static("nosniff"),
+    );
+    if let Some(allow) = resource.and_then(|r| HeaderValue::from_str(&allow(r)).ok()) {
+        headers.insert(ALLOW, allow);
+    }
+    headers
+        .entry(http::header::CACHE_CONTROL)
+        .or_insert(HeaderValue::from_static("no-store"));
+    log::debug!(
+        "{} {} {} -> {}",
+        request.id,
+        request.method,
+        request.path,
+        response.status().as_u16()
+    );
+    response
+}
+
+/// Whether this client may know of the resource.
+fn is_visible(app: &SharedApp, request: &Request, resource: &Resource) -> bool {
+    resource.name != dev::NAME || dev::is_visible(app, request)
+}
+
+async fn dispatch(
+    app: &SharedApp,
+    resource: Option<&'static Resource>,
+    request: &mut Request,
+) -> HandlerResult {
+    let resource = resource.ok_or(ApiError::NotFound)?;
+    if request.method == Method::OPTIONS {
+        return Ok(describe(resource));
+    }
+    if resource.access == Access::Token {
+        request.caller = Some(request.authenticate(app).await?);
+    }
+    let method = if request.method == Method::HEAD {
+        &Method::GET
+    } else {
+        &request.method
+    };
+    let handler = resource
+        .methods
+        .iter()
+        .find_map(|(known, handler)| (known == method).then_some(handler))
+        .ok_or_else(|| ApiError::MethodNotAllowed(request.method.to_string()))?;
+    handler(app, request).await
+}
+
+/// Finds the resource of a path, with or without its trailing slash, and notes the number in it.
+fn find(request: &mut Request) -> Option<&'static Resource> {
+    let path = request.path.strip_prefix('/')?;
+    let path = path.strip_suffix('/').unwrap_or(path);
+    let segments: Vec<&str> = path.split('/').collect();
+    let (resource, pk) = RESOURCES.iter().find_map(|resource| {
+        if resource.path.len() != segments.len() {
+            return None;
+        }
+        let mut pk = None;
+        let matches = resource
+            .path
+            .iter()
+            .zip(&segments)
+            .all(|(known, segment)| match *known {
+                "{pk}" => {
+                    pk = request::Pk::parse(segment);
+                    pk.is_some()
+                }
+                literal => literal == *segment,
+            });
+        matches.then_some((resource, pk))
+    })?;
+    request.pk = pk;
+    Some(resource)
+}
+
+/// The methods of a resource in the order in which Django REST framework lists them.
+fn allow(resource: &Resource) -> String {
+    let has = |method: &Method| resource.methods.iter().any(|(known, _)| known == method);
+    let order = [
+        Method::GET,
+        Method::POST,
+        Method::PUT,
+        Method::PATCH,
+        Method::DELETE,
+    ];
+    let mut names: Vec<&str> = order
+        .iter()
+        .filter(|method| has(method))
+        .map(Method::as_str)
+        .collect();
+    if has(&Method::GET) {
+        names.push("HEAD");
+    }
+    names.push("OPTIONS");
+    names.join(", ")
+}
+
+/// The answer to `OPTIONS`, with the members of Django REST framework's `SimpleMetadata`.
+fn describe(resource: &Resource) -> Response {
+    reply::json(
+        StatusCode::OK,
+        &json!({
+            "name": resource.name,
+            "description": "",
+            "renders": ["application/json"],
+            "parses": ["application/json", "application/x-www-form-urlencoded", "multipart/form-data"],
+        }),
+    )
+}

@@ -1,0 +1,33 @@
+//! Building answers.
+
+use bytes::Bytes;
+use http::StatusCode;
+use http::header::{CONTENT_TYPE, HeaderValue};
+use serde::Serialize;
+use warp::reply::Response;
+
+/// A JSON answer, written compactly as Django REST framework does.
+pub(super) fn json(status: StatusCode, body: &impl Serialize) -> Response {
+    match serde_json::to_vec(body) {
+        Ok(bytes) => with_type(status, "application/json", bytes.into()),
+        Err(e) => {
+            // None of our types can fail to be written; should one learn to, nothing of it is shown.
+            log::error!("an answer could not be written: {e}");
+            with_type(
+                StatusCode::INTERNAL_SERVER_ERROR,
+                "application/json",
+                Bytes::from_static(br#"{"detail":"Internal server error."}"#),
+            )
+        }
+    }
+}
+
+/// An answer of the given media type.
+pub(super) fn with_type(status: StatusCode, media_type: &'static str, body: Bytes) -> Response {
+    let mut response = Response::new(body.into());
+    *response.status_mut() = status;
+    response
+        .headers_mut()
+        .insert(CONTENT_TYPE, HeaderValue::from_static(media_type));
+    response
+}

@@ -1,0 +1,259 @@
+//! A request on its way through the API: its parts, who sends it, and its body, which is read only when it is wanted.
+
+use std::pin::Pin;
+use std::time::Duration;
+
+use bytes::{Buf, Bytes, BytesMut};
+use futures_util::{Stream, StreamExt};
+use http::header::{AUTHORIZATION, CONTENT_LENGTH, EXPECT};
+use http::{HeaderMap, Method};
+use tokio::time::timeout;
+
+use super::Peer;
+use super::client;
+use super::error::ApiError;
+use crate::accounts::{Caller, Client, authenticate};
+use crate::app::App;
+use crate::config::ServerConfig;
+use crate::domain::UserId;
+
+/// Most bytes that are read and thrown away so that a client which is still sending gets its answer.
+const MOST_DRAINED: usize = 16 * 1024 * 1024;
+
+/// Longest time spent on that.
+const LONGEST_DRAIN: Duration = Duration::from_secs(5);
+
+type BodyStream = Pin<Box<dyn Stream<Item = Result<Bytes, warp::Error>> + Send + Sync>>;
+
+/// The account that a path names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Pk {
+    /// The caller's own.
+    Me,
+    /// This number.
+    Id(UserId),
+}
+
+impl Pk {
+    /// Reads a path segment: `me`, or an integer in ASCII digits; `None` when it is neither.
+    pub(super) fn parse(segment: &str) -> Option<Self> {
+        if segment == "me" {
+            return Some(Self::Me);
+        }
+        let digits = segment.strip_prefix('-').unwrap_or(segment);
+        let is_number = !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit());
+        // A number that is too large to be given out is nobody's, as is zero and everything below.
+        is_number.then(|| Self::Id(segment.parse().unwrap_or(0)))
+    }
+}
+
+/// One request.
+pub(super) struct Request {
+    /// Random name of the request, in its answer and in the log.
+    pub(super) id: String,
+    pub(super) method: Method,
+    /// Path with its percent-escapes resolved.
+    pub(super) path: String,
+    /// Query string as it came.
+    pub(super) query: String,
+    pub(super) headers: HeaderMap,
+    /// The other end of the connection.
+    pub(super) peer: Option<Peer>,
+    /// The account that the path names.
+    pub(super) pk: Option<Pk>,
+    /// Who calls, on a path that needs a token.
+    pub(super) caller: Option<Caller>,
+    // `None` once it was read to its end or given up.
+    body: Option<BodyStream>,
+}
+
+impl Request {
+    pub(super) fn new(
+        method: Method,
+        path: &str,
+        query: String,
+        headers: HeaderMap,
+        peer: Option<Peer>,
+        body: impl Stream<Item = Result<impl Buf, warp::Error>> + Send + Sync + 'static,
+    ) -> Self {
+        let body = body.map(|part| part.map(|mut data| data.copy_to_bytes(data.remaining())));
+        Self {
+            id: crate::random::id()[..16].to_owned(),
+            method,
+            path: percent_encoding::percent_decode_str(path)
+                .decode_utf8_lossy()
+                .into_owned(),
+            query,
+            headers,
+            peer,
+            pk: None,
+            caller: None,
+            body: Some(Box::pin(body)),
+        }
+    }
+
+    /// The client behind the connection and any trusted proxy.
+    pub(super) fn client(&self, app: &App) -> Client {
+        client::of(
+            self.peer.map(|peer| peer.0),
+            &self.headers,
+            &app.config.server,
+        )
+    }
+
+    /// Who calls.
+    ///
+    /// # Errors
+    /// 401 when there is no `Authorization: Bearer` header, or its token does not count.
+    pub(super) async fn authenticate(&self, app: &App) -> Result<Caller, ApiError> {
+        match self.bearer()? {
+            None => Err(ApiError::NotAuthenticated),
+            Some(token) => Ok(authenticate(app, token)
+                .await
+                .map_err(ApiError::of_header_token)?),
+        }
+    }
+
+    /// Who calls, where a token is welcome and not needed: a bad one counts as none.
+    ///
+    /// # Errors
+    /// Only when the token could not be looked up.
+    pub(super) async fn authenticate_if_possible(
+        &self,
+        app: &App,
+    ) -> Result<Option<Caller>, ApiError> {
+        match self.authenticate(app).await {
+            Ok(caller) => Ok(Some(caller)),
+            Err(ApiError::NotAuthenticated | ApiError::BadToken) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The token of the `Authorization` header. Another scheme than `Bearer` is no token at all (as in simplejwt); a
+    /// `Bearer` without exactly one token behind it is a bad one.
+    fn bearer(&self) -> Result<Option<&str>, ApiError> {
+        let Some(header) = self.headers.get(AUTHORIZATION) else {
+            return Ok(None);
+        };
+        let header = header.to_str().map_err(|_| ApiError::BadToken)?;
+        let mut words = header.split_ascii_whitespace();
+        match words.next() {
+            Some(scheme) if scheme.eq_ignore_ascii_case("bearer") => {}
+            _ => return Ok(None),
+        }
+        match (words.next(), words.next()) {
+            (Some(token), None) => Ok(Some(token)),
+            _ => Err(ApiError::BadToken),
+        }
+    }
+
+    /// The number of the account that the path names.
+    pub(super) fn user_id(&self) -> Result<UserId, ApiError> {
+        match (self.pk, &self.caller) {
+            (Some(Pk::Id(id)), _) => Ok(id),
+            (Some(Pk::Me), Some(caller)) => Ok(caller.user.id),
+            _ => Err(ApiError::internal("a path without a number was handled")),
+        }
+    }
+
+    /// Who calls, on a path that needs a token.
+    pub(super) fn take_caller(&mut self) -> Result<Caller, ApiError> {
+        self.caller
+            .take()
+            .ok_or_else(|| ApiError::internal("a path that needs a token was handled without"))
+    }
+
+    /// The whole body, of at most `limit` bytes.
+    pub(super) async fn read_body(
+        &mut self,
+        limit: usize,
+        server: &ServerConfig,
+    ) -> Result<Bytes, ApiError> {
+        if self.content_length().is_some_and(|length| length > limit) {
+            return Err(ApiError::TooLarge);
+        }
+        let pause = Duration::from_secs(server.body_timeout_seconds.into());
+        let Some(body) = &mut self.body else {
+            return Ok(Bytes::new());
+        };
+        let mut whole = BytesMut::new();
+        loop {
+            match timeout(pause, body.next()).await {
+                Err(_) => {
+                    self.body = None;
+                    return Err(ApiError::Timeout);
+                }
+                Ok(Some(Err(e))) => {
+                    self.body = None;
+                    return Err(ApiError::BadRequest(format!("The body broke off: {e}.")));
+                }
+                Ok(Some(Ok(part))) if whole.len() + part.len() > limit => {
+                    return Err(ApiError::TooLarge);
+                }
+                Ok(Some(Ok(part))) => whole.extend_from_slice(&part),
+                Ok(None) => {
+                    self.body = None;
+                    return Ok(whole.freeze());
+                }
+            }
+        }
+    }
+
+    fn content_length(&self) -> Option<usize> {
+        self.headers
+            .get(CONTENT_LENGTH)?
+            .to_str()
+            .ok()?
+            .parse()
+            .ok()
+    }
+
+    /// Reads what is left of the body, within bounds, and throws it away.
+    pub(super) async fn drain(&mut self, server: &ServerConfig) {
+        let Some(mut body) = self.body.take() else {
+            return;
+        };
+        // A client that waits to be told to go on (RFC 9110, section 10.1.1) sends nothing more.
+        if self.headers.contains_key(EXPECT) {
+            return;
+        }
+        let pause = Duration::from_secs(server.body_timeout_seconds.into()).min(LONGEST_DRAIN);
+        let mut left = MOST_DRAINED;
+        let read = async {
+            while let Some(Ok(part)) = body.next().await {
+                match left.checked_sub(part.len()) {
+                    Some(rest) => left = rest,
+                    None => break,
+                }
+            }
+        };
+        if timeout(pause, read).await.is_err() {
+            log::debug!("{}: a client that went on sending was cut off", self.id);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_number_in_a_path_is_an_integer() {
+        for (segment, pk) in [
+            ("me", Some(Pk::Me)),
+            ("1", Some(Pk::Id(1))),
+            ("01", Some(Pk::Id(1))),
+            ("99999999999999999999", Some(Pk::Id(0))),
+            ("", None),
+            ("-1", Some(Pk::Id(-1))),
+            ("-", None),
+            ("+1", None),
+            ("1.0", None),
+            ("abc", None),
+            ("Me", None),
+            ("١", None),
+        ] {
+            assert_eq!(Pk::parse(segment), pk, "{segment:?}");
+        }
+    }
+}

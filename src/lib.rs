@@ -1,0 +1,41 @@
+//! User accounts in one binary: sign-up with confirmation by mail, sign-in, profiles and administration over an embedded
+//! SQLite database.
+//!
+//! Most people run the `accounts-server` program. A Rust program or test can start the same server in its own process:
+//!
+//! ```
+//! # #[tokio::main]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! use accounts_server::{Config, Server};
+//!
+//! let mut config = Config::defaults(true);
+//! config.server.listen = "127.0.0.1:0".parse()?;
+//! config.database.path = ":memory:".into();
+//! let server = Server::start(config).await?;
+//! println!("accounts at http://{}", server.address());
+//! server.shutdown().await;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! or mount [`http::routes`], a warp filter, beside its own. `docs/ARCHITECTURE.md` says what is where.
+
+#![forbid(unsafe_code)]
+
+pub mod accounts;
+pub mod app;
+pub mod cli;
+pub mod clock;
+pub mod config;
+pub mod domain;
+pub mod http;
+pub mod mail;
+pub mod passwords;
+mod random;
+pub mod server;
+pub mod store;
+pub mod tokens;
+
+pub use app::{App, StartError};
+pub use config::Config;
+pub use server::Server;

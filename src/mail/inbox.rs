@@ -1,0 +1,161 @@
+//! The newest mails, kept in memory for development and end-to-end tests.
+//!
+//! Owns what such a reader sees of a mail. Whether there is an inbox and who may look into it is decided elsewhere: it
+//! holds codes in the clear and belongs to development only.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use serde::Serialize;
+
+use super::Mail;
+use crate::domain::Timestamp;
+
+/// How many mails are kept; older ones make room.
+const CAPACITY: usize = 1_000;
+
+/// One mail of the inbox, in the key order of its JSON form. It has no `Debug`: it carries the code.
+#[derive(Clone, PartialEq, Eq, Serialize)]
+pub struct InboxEntry {
+    /// Counts from 1 in the order of arrival.
+    pub id: u64,
+    /// The recipient's address.
+    pub to: String,
+    /// The sender, `a@b` or `Name <a@b>`.
+    pub from: String,
+    /// The subject, decoded.
+    pub subject: String,
+    /// The text part, with LF line ends.
+    pub text: String,
+    /// The HTML part, with LF line ends.
+    pub html: String,
+    /// The one-time password, where the mail carries one.
+    pub otp: Option<String>,
+    /// The link, where the mail carries one.
+    pub link: Option<String>,
+    /// When the mail was composed.
+    pub created_at: Timestamp,
+}
+
+/// The newest 1,000 mails. Clones share them.
+#[derive(Clone, Default)]
+pub struct Inbox {
+    ring: Arc<Mutex<Ring>>,
+}
+
+#[derive(Default)]
+struct Ring {
+    last_id: u64,
+    /// Oldest first, each with the key of its recipient.
+    entries: VecDeque<(String, InboxEntry)>,
+}
+
+impl Inbox {
+    /// Adds a mail; the oldest one leaves when the inbox is full.
+    pub fn add(&self, mail: &Mail) {
+        let mut ring = self.lock();
+        ring.last_id += 1;
+        let entry = InboxEntry {
+            id: ring.last_id,
+            to: mail.to.as_str().to_owned(),
+            from: mail.from.clone(),
+            subject: mail.subject.clone(),
+            text: mail.text.clone(),
+            html: mail.html.clone(),
+            otp: mail.otp.clone(),
+            link: mail.link.clone(),
+            created_at: mail.created_at,
+        };
+        if ring.entries.len() == CAPACITY {
+            ring.entries.pop_front();
+        }
+        ring.entries
+            .push_back((mail.to.key().to_lowercase(), entry));
+    }
+
+    /// The mails, newest first; with `to` only those to that address, compared without case.
+    pub fn list(&self, to: Option<&str>) -> Vec<InboxEntry> {
+        let to = to.map(|to| to.trim().to_lowercase());
+        self.lock()
+            .entries
+            .iter()
+            .rev()
+            .filter(|(key, _)| to.as_ref().is_none_or(|to| to == key))
+            .map(|(_, entry)| entry.clone())
+            .collect()
+    }
+
+    /// No operation leaves the ring half changed, so that a panic elsewhere is no reason to lose it.
+    fn lock(&self) -> MutexGuard<'_, Ring> {
+        self.ring.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl fmt::Debug for Inbox {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Inbox")
+            .field("mails", &self.lock().entries.len())
+            .finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::mail_to;
+    use super::*;
+
+    fn ids(entries: &[InboxEntry]) -> Vec<u64> {
+        entries.iter().map(|entry| entry.id).collect()
+    }
+
+    #[test]
+    fn newest_first_and_filtered_without_case() {
+        let inbox = Inbox::default();
+        assert!(inbox.list(None).is_empty());
+        for to in ["Ann@example.com", "bob@example.com", "ann@example.com"] {
+            inbox.clone().add(&mail_to(to));
+        }
+        assert_eq!(ids(&inbox.list(None)), [3, 2, 1]);
+        assert_eq!(ids(&inbox.list(Some(" ANN@Example.com"))), [3, 1]);
+        assert_eq!(ids(&inbox.list(Some("bob@example.com"))), [2]);
+        assert!(inbox.list(Some("ob@example.com")).is_empty());
+        assert!(inbox.list(Some("")).is_empty());
+        assert!(inbox.list(Some("Ann@example.com"))[1].to == "Ann@example.com");
+    }
+
+    #[test]
+    fn the_oldest_make_room() {
+        let inbox = Inbox::default();
+        let mail = mail_to("ann@example.com");
+        for _ in 0..CAPACITY + 2 {
+            inbox.add(&mail);
+        }
+        let all = ids(&inbox.list(None));
+        assert_eq!(all.len(), CAPACITY);
+        assert_eq!((all[0], all[CAPACITY - 1]), (1_002, 3));
+    }
+
+    #[test]
+    fn the_json_has_the_agreed_keys_in_order() {
+        let inbox = Inbox::default();
+        inbox.add(&mail_to("ann@example.com"));
+        let json = serde_json::to_string(&inbox.list(None)[0]).unwrap();
+        let mut rest = json.as_str();
+        for key in [
+            "{\"id\":1,",
+            "\"to\":\"ann@example.com\",",
+            "\"from\":",
+            "\"subject\":",
+            "\"text\":",
+            "\"html\":",
+            "\"otp\":\"123456\",",
+            "\"link\":null,",
+            "\"created_at\":\"2024-12-03T12:00:00Z\"}",
+        ] {
+            let (_, after) = rest.split_once(key).expect(key);
+            rest = after;
+        }
+        assert_eq!(rest, "");
+    }
+}

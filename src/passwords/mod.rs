@@ -1,0 +1,298 @@
+//! Passwords: the rules for choosing one, hashing, and checking.
+//!
+//! A hash is written as Django's `BCryptSHA256PasswordHasher` writes it: `bcrypt_sha256$` and the bcrypt string of the
+//! hexadecimal SHA-256 of the password. Hashing first means that bcrypt, which stops at 72 bytes and at a NUL, sees 64
+//! plain bytes whatever was typed, so no password is ever cut; and a Django service can take the hashes over as they are.
+//!
+//! bcrypt is slow on purpose, so it runs on a few threads of its own with a bounded queue, never on a thread that serves
+//! connections. A request that finds the queue full is turned away at once, and one whose client has gone is not hashed.
+
+mod rules;
+
+use std::fmt;
+use std::fmt::Write as _;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
+
+use sha2::{Digest, Sha256};
+use tokio::sync::oneshot;
+
+pub use rules::{PasswordRules, PersonalData};
+
+/// How an own hash begins.
+const PREFIX: &str = "bcrypt_sha256$";
+
+/// Milliseconds that one hash of cost 12 takes on an ordinary core; only sizes the default queue.
+const MILLIS_AT_COST_12: u64 = 224;
+
+/// Longest wait in the default queue, in milliseconds.
+const LONGEST_WAIT_MILLIS: u64 = 10_000;
+
+/// Why a password was not hashed or checked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum PasswordError {
+    /// More hashing is queued than can be done soon: try again later.
+    Overloaded,
+    /// A fault of ours; the text is for the log.
+    Failed(String),
+}
+
+impl fmt::Display for PasswordError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Overloaded => f.write_str("too many passwords wait to be hashed"),
+            Self::Failed(cause) => write!(f, "hashing failed: {cause}"),
+        }
+    }
+}
+
+impl std::error::Error for PasswordError {}
+
+/// How passwords are hashed.
+#[derive(Clone, Copy, Debug)]
+pub struct PasswordOptions {
+    /// bcrypt's cost: the hash takes 2^cost rounds.
+    pub cost: u32,
+    /// Threads that hash.
+    pub threads: usize,
+    /// Most passwords that wait; zero chooses as many as are done within about ten seconds.
+    pub queue: usize,
+    /// Shortest allowed password, in characters.
+    pub min_length: usize,
+}
+
+/// Hashes and checks passwords.
+pub struct Passwords {
+    cost: u32,
+    rules: PasswordRules,
+    queue: SyncSender<Job>,
+    dummy_hash: Arc<str>,
+}
+
+type Job = Box<dyn FnOnce() + Send>;
+
+impl Passwords {
+    /// Starts the hashing threads. They end when this is dropped.
+    pub fn start(options: PasswordOptions) -> Self {
+        let threads = options.threads.max(1);
+        let queue = if options.queue == 0 {
+            default_queue(options.cost, threads)
+        } else {
+            options.queue
+        };
+        let (queue, jobs) = sync_channel::<Job>(queue);
+        let jobs = Arc::new(Mutex::new(jobs));
+        for number in 0..threads {
+            let jobs = Arc::clone(&jobs);
+            thread::Builder::new()
+                .name(format!("hash-{number}"))
+                .spawn(move || work(&jobs))
+                .expect("the system can start a thread");
+        }
+        Self {
+            cost: options.cost,
+            rules: PasswordRules {
+                min_length: options.min_length,
+            },
+            queue,
+            // A well-formed hash of nothing: checking it costs what a real check costs, and no password fits it.
+            dummy_hash: format!(
+                "{PREFIX}$2b${:02}$......................{}",
+                options.cost,
+                ".".repeat(31)
+            )
+            .into(),
+        }
+    }
+
+    /// The rules for choosing a password.
+    pub fn rules(&self) -> &PasswordRules {
+        &self.rules
+    }
+
+    /// Hashes a password under a fresh random salt.
+    ///
+    /// # Errors
+    /// [`PasswordError::Overloaded`] when too many wait already.
+    pub async fn hash(&self, password: String, salt: [u8; 16]) -> Result<String, PasswordError> {
+        let cost = self.cost;
+        self.run(move || hash(&password, cost, salt)).await?
+    }
+
+    /// Whether the password fits the hash. Without a hash (nobody of that name) the same work is done for nothing, so
+    /// that the time tells nothing either.
+    ///
+    /// # Errors
+    /// [`PasswordError::Overloaded`] when too many wait already.
+    pub async fn verify(
+        &self,
+        password: String,
+        hash: Option<&str>,
+    ) -> Result<bool, PasswordError> {
+        let known = hash.is_some();
+        let hash: Arc<str> = match hash {
+            Some(hash) => hash.into(),
+            None => Arc::clone(&self.dummy_hash),
+        };
+        let fits = self.run(move || verify(&password, &hash)).await??;
+        Ok(fits && known)
+    }
+
+    async fn run<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, PasswordError> {
+        let (answer, receive) = oneshot::channel();
+        let job: Job = Box::new(move || {
+            // Nobody waits any more: the client hung up while the request stood in the queue.
+            if !answer.is_closed() {
+                let _ = answer.send(work());
+            }
+        });
+        self.queue.try_send(job).map_err(|e| match e {
+            TrySendError::Full(_) => PasswordError::Overloaded,
+            TrySendError::Disconnected(_) => {
+                PasswordError::Failed("the hashing threads have ended".into())
+            }
+        })?;
+        receive
+            .await
+            .map_err(|_| PasswordError::Failed("a hashing thread failed".into()))
+    }
+}
+
+fn work(jobs: &Mutex<Receiver<Job>>) {
+    loop {
+        // The lock is held only while waiting for the next job, never while hashing.
+        let job = jobs.lock().unwrap_or_else(PoisonError::into_inner).recv();
+        let Ok(job) = job else { return };
+        if catch_unwind(AssertUnwindSafe(job)).is_err() {
+            log::error!("hashing a password panicked; its request is answered with an error");
+        }
+    }
+}
+
+fn default_queue(cost: u32, threads: usize) -> usize {
+    let millis = MILLIS_AT_COST_12
+        .saturating_mul(1 << cost.min(31))
+        .div_ceil(1 << 12)
+        .max(1);
+    let hashes = (LONGEST_WAIT_MILLIS / millis).clamp(4, 10_000);
+    usize::try_from(hashes).unwrap_or(usize::MAX) * threads
+}
+
+fn digest(password: &str) -> String {
+    let mut hex = String::with_capacity(64);
+    for byte in Sha256::digest(password.as_bytes()) {
+        let _ = write!(hex, "{byte:02x}");
+    }
+    hex
+}
+
+fn hash(password: &str, cost: u32, salt: [u8; 16]) -> Result<String, PasswordError> {
+    bcrypt::hash_with_salt(digest(password), cost, salt)
+        .map(|parts| {
+            format!(
+                "{PREFIX}{}",
+                parts.format_for_version(bcrypt::Version::TwoB)
+            )
+        })
+        .map_err(|e| PasswordError::Failed(e.to_string()))
+}
+
+fn verify(password: &str, hash: &str) -> Result<bool, PasswordError> {
+    let Some(bcrypt_hash) = hash.strip_prefix(PREFIX) else {
+        return Err(PasswordError::Failed(
+            "a stored hash has an unknown form".into(),
+        ));
+    };
+    bcrypt::verify(digest(password), bcrypt_hash).map_err(|e| PasswordError::Failed(e.to_string()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SALT: [u8; 16] = *b"sixteen byte sal";
+
+    #[test]
+    fn passwords_differ_wherever_they_differ() {
+        let long = "x".repeat(72);
+        for (one, other) in [
+            (format!("{long}a"), format!("{long}b")),
+            ("abc\0def".into(), "abc\0xyz".into()),
+        ] {
+            let hashed = hash(&one, 4, SALT).unwrap();
+            assert!(verify(&one, &hashed).unwrap());
+            assert!(!verify(&other, &hashed).unwrap(), "{other:?}");
+        }
+    }
+
+    #[test]
+    fn a_hash_is_in_the_form_of_django() {
+        let hashed = hash("securepassword123", 4, SALT).unwrap();
+        assert!(hashed.starts_with("bcrypt_sha256$$2b$04$"), "{hashed}");
+        assert_eq!(hashed.len(), PREFIX.len() + 60);
+        // Made by the BCryptSHA256PasswordHasher of Django 5.2.
+        let by_django =
+            "bcrypt_sha256$$2b$04$jO1YEdygbWMbsp4f2YnEne.b4D7bYyJgeLgZdpzpX25l9AP1dO9QW";
+        assert!(verify("securepassword123", by_django).unwrap());
+        assert!(!verify("securepassword124", by_django).unwrap());
+    }
+
+    #[tokio::test]
+    async fn nobody_knows_the_password_of_nobody() {
+        let passwords = Passwords::start(PasswordOptions {
+            cost: 4,
+            threads: 1,
+            queue: 0,
+            min_length: 8,
+        });
+        let hashed = passwords.hash("right".into(), SALT).await.unwrap();
+        assert_eq!(
+            passwords.verify("right".into(), Some(&hashed)).await,
+            Ok(true)
+        );
+        assert_eq!(
+            passwords.verify("wrong".into(), Some(&hashed)).await,
+            Ok(false)
+        );
+        assert_eq!(passwords.verify("right".into(), None).await, Ok(false));
+    }
+
+    #[tokio::test]
+    async fn a_full_queue_turns_away_at_once() {
+        let passwords = Passwords::start(PasswordOptions {
+            cost: 4,
+            threads: 1,
+            queue: 1,
+            min_length: 8,
+        });
+        let (release, hold) = std::sync::mpsc::channel::<()>();
+        let (started, wait) = std::sync::mpsc::channel::<()>();
+        let running = passwords.run(move || {
+            started.send(()).unwrap();
+            hold.recv().unwrap();
+        });
+        let queued = passwords.run(|| ());
+        let refused = passwords.run(|| ());
+        let outcome = async {
+            tokio::join!(running, async {
+                tokio::task::spawn_blocking(move || wait.recv())
+                    .await
+                    .unwrap()
+                    .unwrap();
+                tokio::join!(queued, async {
+                    let refused = refused.await;
+                    release.send(()).unwrap();
+                    refused
+                })
+            })
+        }
+        .await;
+        assert_eq!(outcome.0, Ok(()));
+        assert_eq!(outcome.1, (Ok(()), Err(PasswordError::Overloaded)));
+    }
+}

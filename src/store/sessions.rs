@@ -1,0 +1,91 @@
+//! Sessions and the refresh tokens that keep them going.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+
+use super::StoreResult;
+use crate::domain::{Timestamp, User, UserId};
+
+/// A session about to begin, with its first refresh token.
+#[derive(Clone)]
+pub struct NewSession {
+    /// Random id of the session, the `sid` of its tokens.
+    pub id: String,
+    /// Random id (`jti`) of the first refresh token.
+    pub refresh_id: String,
+    /// When it begins.
+    pub now: Timestamp,
+    /// When the first refresh token expires.
+    pub expires_at: Timestamp,
+    /// Address of the client.
+    pub ip: String,
+    /// What the client calls itself.
+    pub user_agent: String,
+}
+
+/// The wish to trade a refresh token for the next one.
+pub struct RotateRefreshToken {
+    /// The session that the token names.
+    pub session_id: String,
+    /// The token's `jti`.
+    pub refresh_id: String,
+    /// `jti` of the next one.
+    pub new_refresh_id: String,
+    /// When the next one expires.
+    pub new_expires_at: Timestamp,
+    /// When it happens.
+    pub now: Timestamp,
+    /// How long after its first use a token may be shown again; zero means not at all.
+    pub grace: Duration,
+    /// Address of the client.
+    pub ip: String,
+    /// What the client calls itself.
+    pub user_agent: String,
+}
+
+/// What became of a rotation.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Rotation {
+    /// The next token is good; here is whom it belongs to.
+    Rotated(Box<User>),
+    /// The token had been used before: somebody else has it too, and the whole session has ended.
+    Reused,
+    /// The session is over, or its account may not sign in.
+    Dead,
+}
+
+/// Operations on sessions.
+#[async_trait]
+pub trait SessionStore {
+    /// Begins a session for an account whose password was just checked against `password_hash`. `None` when the account
+    /// is no longer as it was then: gone, deactivated, or with another password.
+    async fn create_session(
+        &self,
+        user_id: UserId,
+        password_hash: &str,
+        session: NewSession,
+    ) -> StoreResult<Option<User>>;
+
+    /// The account behind a living session, if it may sign in.
+    async fn find_session_user(
+        &self,
+        session_id: &str,
+        user_id: UserId,
+    ) -> StoreResult<Option<User>>;
+
+    /// Uses up a refresh token and puts the next one in its place.
+    async fn rotate_refresh_token(&self, rotation: RotateRefreshToken) -> StoreResult<Rotation>;
+
+    /// Whether a refresh token could be traded now: not used up (or within its grace), and its session alive.
+    async fn is_refresh_token_live(
+        &self,
+        session_id: &str,
+        refresh_id: &str,
+        now: Timestamp,
+        grace: Duration,
+    ) -> StoreResult<bool>;
+
+    /// Ends a session. False when there was none.
+    async fn delete_session(&self, session_id: &str) -> StoreResult<bool>;
+}

@@ -1,0 +1,158 @@
+//! The database file: who may open it, and whether it is ours at all.
+//!
+//! Everything here looks before SQLite touches the file, so that a file which is refused stays byte for byte as it was.
+
+use std::fs::{File, OpenOptions, TryLockError};
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+
+use super::migrations::SCHEMA_VERSION;
+
+/// `PRAGMA application_id` of our files: "accs" in ASCII.
+pub(super) const APPLICATION_ID: i32 = 0x6163_6373;
+
+const MAGIC: &[u8; 16] = b"SQLite format 3\0";
+const USER_VERSION_OFFSET: usize = 60;
+const APPLICATION_ID_OFFSET: usize = 68;
+const HEADER_LENGTH: usize = 100;
+
+/// Why a database was not opened. The texts are for the person at the terminal.
+#[derive(Debug)]
+pub struct OpenError(pub(super) String);
+
+impl std::fmt::Display for OpenError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for OpenError {}
+
+/// What the first bytes of a file say.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// Nothing in it: a database is to be made.
+    Empty,
+    /// A SQLite database without an application id: ours only if it holds nothing.
+    Unmarked,
+    /// One of ours.
+    Ours {
+        /// Its `PRAGMA user_version`.
+        version: i32,
+    },
+}
+
+/// Reads the header of `path` without SQLite.
+///
+/// # Errors
+/// When the file is no database, another program's, or of a newer version of this one.
+pub(super) fn inspect(path: &Path) -> Result<Kind, OpenError> {
+    let shown = path.display();
+    let mut header = Vec::with_capacity(HEADER_LENGTH);
+    File::open(path)
+        .and_then(|file| file.take(HEADER_LENGTH as u64).read_to_end(&mut header))
+        .map_err(|e| OpenError(format!("cannot read {shown}: {e}")))?;
+    if header.is_empty() {
+        return Ok(Kind::Empty);
+    }
+    if header.len() < HEADER_LENGTH || !header.starts_with(MAGIC) {
+        return Err(OpenError(format!(
+            "{shown} is not a SQLite database; it was left as it is. Name another file with --db."
+        )));
+    }
+    let number = |at: usize| {
+        i32::from_be_bytes([header[at], header[at + 1], header[at + 2], header[at + 3]])
+    };
+    match (number(APPLICATION_ID_OFFSET), number(USER_VERSION_OFFSET)) {
+        (APPLICATION_ID, version) => check_version(path, version).map(|()| Kind::Ours { version }),
+        (0, _) => Ok(Kind::Unmarked),
+        (other, _) => Err(foreign(
+            path,
+            &format!("its application_id is {other:#010x}"),
+        )),
+    }
+}
+
+/// Refuses a file that a newer version of this program has written.
+pub(super) fn check_version(path: &Path, version: i32) -> Result<(), OpenError> {
+    if version > SCHEMA_VERSION {
+        return Err(OpenError(format!(
+            "{} was written by a newer accounts-server (schema version {version}; this program knows up to \
+             {SCHEMA_VERSION}); it was left as it is. Run the newer program, or restore an older backup.",
+            path.display()
+        )));
+    }
+    Ok(())
+}
+
+/// The refusal of somebody else's database.
+pub(super) fn foreign(path: &Path, sign: &str) -> OpenError {
+    OpenError(format!(
+        "{} is a database of another program ({sign}); it was left as it is. Name another file with --db.",
+        path.display()
+    ))
+}
+
+/// Makes an empty file that only its owner can read and write, unless there is a file already.
+pub(super) fn create_private(path: &Path) -> Result<(), OpenError> {
+    let mut options = OpenOptions::new();
+    options.write(true).create_new(true);
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::OpenOptionsExt;
+        options.mode(0o600);
+    }
+    match options.open(path) {
+        Ok(_) => Ok(()),
+        Err(e) if e.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+        Err(e) => Err(OpenError(format!(
+            "cannot create {}: {e}. Does its folder exist, and may this user write to it?",
+            path.display()
+        ))),
+    }
+}
+
+/// The sign that a server holds a database file; given up when it is dropped or the process ends, however it ends.
+#[derive(Debug)]
+pub struct ServerLock {
+    // The lock lives as long as the open file.
+    _file: File,
+}
+
+impl ServerLock {
+    /// Takes the lock for the database at `path`.
+    ///
+    /// # Errors
+    /// When another server has it.
+    pub fn acquire(path: &Path) -> Result<Self, OpenError> {
+        // A file of its own: closing any descriptor of the database itself would drop the locks that SQLite holds on it.
+        let lock_path = Self::path_for(path);
+        create_private(&lock_path)?;
+        let file = OpenOptions::new()
+            .write(true)
+            .open(&lock_path)
+            .map_err(|e| OpenError(format!("cannot open {}: {e}", lock_path.display())))?;
+        match file.try_lock() {
+            Ok(()) => Ok(Self { _file: file }),
+            Err(TryLockError::WouldBlock) => Err(OpenError(format!(
+                "another accounts-server is serving {} already. Stop it first, or give this one a file of its own with \
+                 --db.",
+                path.display()
+            ))),
+            Err(TryLockError::Error(e)) => Err(OpenError(format!(
+                "cannot lock {}: {e}",
+                lock_path.display()
+            ))),
+        }
+    }
+
+    fn path_for(path: &Path) -> PathBuf {
+        // Two ways to write one path must meet at one lock.
+        let mut name = path
+            .canonicalize()
+            .unwrap_or_else(|_| path.to_path_buf())
+            .into_os_string();
+        name.push(".lock");
+        PathBuf::from(name)
+    }
+}

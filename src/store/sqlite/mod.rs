@@ -1,0 +1,298 @@
+//! The store on an embedded SQLite file, and the only place with SQL.
+//!
+//! Reads take a connection from a pool and run where they are called: a look-up by key costs microseconds, less than a
+//! hop to another thread. Writes go through [`writer`], which commits what is queued together. A database in memory has
+//! one single connection for everything.
+
+mod file;
+mod keys;
+mod migrations;
+mod otps;
+mod rows;
+mod sessions;
+mod users;
+mod writer;
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use r2d2::{CustomizeConnection, Pool, PooledConnection};
+use r2d2_sqlite::SqliteConnectionManager;
+use rusqlite::{Connection, ErrorCode, OpenFlags};
+
+use super::{StoreError, StoreResult};
+use file::{APPLICATION_ID, Kind};
+pub use file::{OpenError, ServerLock};
+use migrations::{MIGRATIONS, SCHEMA, SCHEMA_VERSION};
+use writer::Writer;
+
+/// Statements kept prepared per connection; more than there are in the program.
+const STATEMENT_CACHE: usize = 128;
+
+/// How to open a database.
+#[derive(Clone, Debug)]
+pub struct SqliteOptions {
+    /// The file, or `:memory:`.
+    pub path: String,
+    /// How long to wait for another process that writes.
+    pub busy_timeout: Duration,
+    /// Connections for reading.
+    pub read_connections: u32,
+}
+
+/// The store on a SQLite file.
+pub struct SqliteStore {
+    readers: Pool<SqliteConnectionManager>,
+    writer: Writer,
+}
+
+impl SqliteStore {
+    /// Opens the database, making or migrating it as needed.
+    ///
+    /// # Errors
+    /// When the file cannot be used; it is left as it was then.
+    pub fn open(options: &SqliteOptions) -> Result<Self, OpenError> {
+        if options.path == ":memory:" {
+            Self::open_memory(options)
+        } else {
+            Self::open_file(Path::new(&options.path), options)
+        }
+    }
+
+    fn open_memory(options: &SqliteOptions) -> Result<Self, OpenError> {
+        // The database lives in the connection, so there is one, and it is never given up.
+        let readers = Pool::builder()
+            .max_size(1)
+            .test_on_check_out(false)
+            .idle_timeout(None)
+            .max_lifetime(None)
+            .connection_customizer(Box::new(Session {
+                busy_timeout: options.busy_timeout,
+                query_only: false,
+            }))
+            .build(SqliteConnectionManager::memory())
+            .map_err(|e| OpenError(format!("cannot open a database in memory: {e}")))?;
+        let mut connection = readers
+            .get()
+            .map_err(|e| OpenError(format!("cannot open a database in memory: {e}")))?;
+        bring_up_to_date(&mut connection)
+            .map_err(|e| OpenError(format!("cannot set up a database in memory: {e}")))?;
+        drop(connection);
+        let writer = Writer::start(ConnectionSource::Shared(readers.clone()));
+        Ok(Self { readers, writer })
+    }
+
+    fn open_file(path: &Path, options: &SqliteOptions) -> Result<Self, OpenError> {
+        let shown = path.display();
+        let failed = |e: rusqlite::Error| OpenError(format!("cannot open {shown}: {e}"));
+        file::create_private(path)?;
+        let kind = file::inspect(path)?;
+        refuse_what_is_not_ours(path, &kind)?;
+        if let Kind::Ours { version } = kind
+            && version < SCHEMA_VERSION
+        {
+            log::info!("migrating {shown} from schema version {version} to {SCHEMA_VERSION}");
+        }
+
+        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let mut connection = Connection::open_with_flags(path, flags).map_err(failed)?;
+        let session = Session {
+            busy_timeout: options.busy_timeout,
+            query_only: false,
+        };
+        session.prepare(&connection).map_err(failed)?;
+        connection
+            .pragma_update_and_check(None, "journal_mode", "WAL", |row| row.get::<_, String>(0))
+            .map_err(failed)?;
+        bring_up_to_date(&mut connection).map_err(failed)?;
+        warn_if_others_can_read(path);
+
+        let readers = Pool::builder()
+            .max_size(options.read_connections.max(1))
+            .min_idle(Some(1))
+            .test_on_check_out(false)
+            .connection_customizer(Box::new(Session {
+                busy_timeout: options.busy_timeout,
+                query_only: true,
+            }))
+            .build(SqliteConnectionManager::file(path).with_flags(flags))
+            .map_err(|e| OpenError(format!("cannot open {shown}: {e}")))?;
+        let writer = Writer::start(ConnectionSource::Own(Box::new(connection)));
+        Ok(Self { readers, writer })
+    }
+
+    fn reader(&self) -> StoreResult<PooledConnection<SqliteConnectionManager>> {
+        self.readers
+            .get()
+            .map_err(|e| StoreError::Busy(e.to_string()))
+    }
+
+    /// Runs a read on a pooled connection, here and now.
+    fn read<T>(&self, query: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> StoreResult<T> {
+        query(&*self.reader()?).map_err(driver_error)
+    }
+}
+
+/// Where the writer finds its connection.
+enum ConnectionSource {
+    /// A connection of its own, to a file.
+    Own(Box<Connection>),
+    /// The one connection of a database in memory, shared with the readers.
+    Shared(Pool<SqliteConnectionManager>),
+}
+
+impl ConnectionSource {
+    fn with_writer(&self, work: impl FnOnce(&Connection) -> StoreResult<()>) -> StoreResult<()> {
+        match self {
+            Self::Own(connection) => work(connection),
+            Self::Shared(pool) => {
+                let connection = pool.get().map_err(|e| StoreError::Busy(e.to_string()))?;
+                work(&connection)
+            }
+        }
+    }
+}
+
+/// What every connection is told when it is opened.
+#[derive(Debug)]
+struct Session {
+    busy_timeout: Duration,
+    query_only: bool,
+}
+
+impl Session {
+    fn prepare(&self, connection: &Connection) -> rusqlite::Result<()> {
+        connection.busy_timeout(self.busy_timeout)?;
+        connection.set_prepared_statement_cache_capacity(STATEMENT_CACHE);
+        // FULL: a commit that was answered survives a power cut, not only a crash of the process.
+        // secure_delete: what was deleted is overwritten, so a removed person or used secret does not linger in the file.
+        connection.execute_batch(
+            "PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON; PRAGMA secure_delete = ON; \
+             PRAGMA temp_store = MEMORY; PRAGMA trusted_schema = OFF;",
+        )?;
+        if self.query_only {
+            connection.pragma_update(None, "query_only", true)?;
+        }
+        Ok(())
+    }
+}
+
+impl CustomizeConnection<Connection, rusqlite::Error> for Session {
+    fn on_acquire(&self, connection: &mut Connection) -> rusqlite::Result<()> {
+        self.prepare(connection)
+    }
+}
+
+/// A file without our mark is taken only when it holds nothing at all, and one whose newest pages are still in the
+/// write-ahead log is asked once more what version it is of.
+fn refuse_what_is_not_ours(path: &Path, kind: &Kind) -> Result<(), OpenError> {
+    if matches!(kind, Kind::Empty) && !wal_of(path).exists() {
+        return Ok(());
+    }
+    let failed = |e: rusqlite::Error| {
+        OpenError(format!(
+            "cannot read {}: {e}; it was left as it is.",
+            path.display()
+        ))
+    };
+    let connection =
+        Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY).map_err(failed)?;
+    let (id, version): (i32, i32) = connection
+        .query_row(
+            "SELECT application_id, user_version FROM pragma_application_id, pragma_user_version",
+            [],
+            |row| Ok((row.get(0)?, row.get(1)?)),
+        )
+        .map_err(failed)?;
+    if id == APPLICATION_ID {
+        return file::check_version(path, version);
+    }
+    let tables: i64 = connection
+        .query_row("SELECT count(*) FROM sqlite_master", [], |row| row.get(0))
+        .map_err(failed)?;
+    if id != 0 || tables > 0 {
+        return Err(file::foreign(
+            path,
+            &format!("its application_id is {id:#010x}, and it holds {tables} tables and indexes"),
+        ));
+    }
+    Ok(())
+}
+
+fn wal_of(path: &Path) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push("-wal");
+    PathBuf::from(name)
+}
+
+fn warn_if_others_can_read(path: &Path) {
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt;
+        if let Ok(data) = path.metadata()
+            && data.permissions().mode() & 0o077 != 0
+        {
+            log::warn!(
+                "{} can be read by other users of this machine; `chmod 600` it",
+                path.display()
+            );
+        }
+    }
+    #[cfg(not(unix))]
+    let _ = path;
+}
+
+/// Makes the schema or migrates it, in one transaction.
+fn bring_up_to_date(connection: &mut Connection) -> rusqlite::Result<()> {
+    // IMMEDIATE: two processes that find the same old file must not both migrate it.
+    let transaction =
+        connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
+    let (id, version): (i32, i32) = transaction.query_row(
+        "SELECT application_id, user_version FROM pragma_application_id, pragma_user_version",
+        [],
+        |row| Ok((row.get(0)?, row.get(1)?)),
+    )?;
+    if id != APPLICATION_ID {
+        transaction.execute_batch(SCHEMA)?;
+    } else if version < SCHEMA_VERSION {
+        for (_, statements) in MIGRATIONS.iter().filter(|(number, _)| *number > version) {
+            transaction.execute_batch(statements)?;
+        }
+    } else {
+        return Ok(());
+    }
+    transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
+    transaction.pragma_update(None, "user_version", SCHEMA_VERSION)?;
+    transaction.commit()
+}
+
+/// Puts a driver's error into the words of the boundary.
+fn driver_error(error: rusqlite::Error) -> StoreError {
+    match error.sqlite_error() {
+        Some(e) if e.extended_code == rusqlite::ffi::SQLITE_CONSTRAINT_UNIQUE => {
+            StoreError::Collision
+        }
+        Some(e)
+            if matches!(
+                e.code,
+                ErrorCode::DatabaseBusy
+                    | ErrorCode::DatabaseLocked
+                    | ErrorCode::DiskFull
+                    | ErrorCode::ReadOnly
+                    | ErrorCode::SystemIoFailure
+                    | ErrorCode::CannotOpen
+            ) =>
+        {
+            StoreError::Busy(error.to_string())
+        }
+        _ => StoreError::Failed(error.to_string()),
+    }
+}
+
+/// The store as others hold it.
+impl From<SqliteStore> for super::SharedStore {
+    fn from(store: SqliteStore) -> Self {
+        Arc::new(store)
+    }
+}

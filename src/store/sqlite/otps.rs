@@ -1,0 +1,405 @@
+//! One-time passwords in SQLite.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use rusqlite::{Connection, OptionalExtension, named_params};
+
+use super::SqliteStore;
+use super::rows::{USER_COLUMNS, user};
+use super::sessions::insert_session;
+use super::users::{delete_sign_ups, find_by_id};
+use crate::domain::{EmailAddress, OtpPurpose, Timestamp, UserId};
+use crate::store::{
+    AccountOtp, Confirmation, MailLimits, NewOtp, NewSession, OtpAttempt, OtpStore, ReissueOtp,
+    Reissued, StoreResult,
+};
+
+const HOUR: Duration = Duration::from_secs(60 * 60);
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// Stores a code.
+pub(super) fn insert_otp(
+    connection: &Connection,
+    purpose: OtpPurpose,
+    user_id: UserId,
+    sign_up_id: Option<i64>,
+    email_key: &str,
+    otp: &NewOtp,
+    now: Timestamp,
+) -> rusqlite::Result<()> {
+    // An expired code that waits to be cleared away must not stand in the way of the same digits.
+    connection
+        .prepare_cached(
+            "DELETE FROM otps WHERE purpose = :purpose AND email_key = :email_key AND expires_at <= :now",
+        )?
+        .execute(named_params! {
+            ":purpose": purpose.as_str(), ":email_key": email_key, ":now": now.unix_millis(),
+        })?;
+    connection
+        .prepare_cached(
+            "INSERT INTO otps (purpose, user_id, sign_up_id, email_key, code_hash, created_at, expires_at) \
+             VALUES (:purpose, :user_id, :sign_up_id, :email_key, :code_hash, :now, :expires_at)",
+        )?
+        .execute(named_params! {
+            ":purpose": purpose.as_str(),
+            ":user_id": user_id,
+            ":sign_up_id": sign_up_id,
+            ":email_key": email_key,
+            ":code_hash": otp.code_hash,
+            ":now": now.unix_millis(),
+            ":expires_at": otp.expires_at.unix_millis(),
+        })
+        .map(drop)
+}
+
+/// Until when the address has to wait for its next mail, if it has to.
+pub(super) fn find_pause(
+    connection: &Connection,
+    email_key: &str,
+    purpose: OtpPurpose,
+    now: Timestamp,
+    limits: MailLimits,
+) -> rusqlite::Result<Option<Timestamp>> {
+    let mut sent = connection.prepare_cached(
+        "SELECT sent_at FROM otp_mails WHERE email_key = :email_key AND purpose = :purpose AND sent_at > :hour_ago \
+         ORDER BY sent_at DESC",
+    )?;
+    let sent: Vec<Timestamp> = sent
+        .query_map(
+            named_params! {
+                ":email_key": email_key,
+                ":purpose": purpose.as_str(),
+                ":hour_ago": now.minus(HOUR).unix_millis(),
+            },
+            |row| row.get(0).map(Timestamp::from_unix_millis),
+        )?
+        .collect::<rusqlite::Result<_>>()?;
+    let after_pause = sent.first().map(|last| last.plus(limits.pause));
+    // The window has room again when the oldest of the last `per_hour` mails has left it.
+    let after_window = (limits.per_hour > 0)
+        .then(|| sent.get(limits.per_hour as usize - 1))
+        .flatten()
+        .map(|oldest| oldest.plus(HOUR));
+    Ok(after_pause.max(after_window).filter(|until| *until > now))
+}
+
+/// Remembers that a mail goes out, for [`find_pause`].
+pub(super) fn note_mail(
+    connection: &Connection,
+    email_key: &str,
+    purpose: OtpPurpose,
+    now: Timestamp,
+) -> rusqlite::Result<()> {
+    connection
+        .prepare_cached(
+            "INSERT INTO otp_mails (email_key, purpose, sent_at) VALUES (:email_key, :purpose, :now)",
+        )?
+        .execute(named_params! {
+            ":email_key": email_key, ":purpose": purpose.as_str(), ":now": now.unix_millis(),
+        })
+        .map(drop)
+}
+
+/// A code that was right.
+struct UsedOtp {
+    user_id: UserId,
+    sign_up_id: Option<i64>,
+}
+
+/// What makes a code of an address usable for a network: part of a WHERE clause over `otps`.
+const LIVE: &str = "otps.purpose = :purpose AND otps.email_key = :email_key AND otps.expires_at > :now \
+     AND (:user_id IS NULL OR otps.user_id = :user_id) \
+     AND EXISTS (SELECT 1 FROM users WHERE users.id = otps.user_id AND users.is_active) \
+     AND coalesce((SELECT wrong_tries FROM otp_network_tries WHERE otp_id = otps.id AND network = :network), 0) \
+         < :per_network \
+     AND coalesce((SELECT sum(wrong_tries) FROM otp_network_tries WHERE otp_id = otps.id), 0) < :per_otp \
+     AND (SELECT count(*) FROM otp_failures WHERE otp_failures.user_id = otps.user_id AND failed_at > :day_ago) \
+         < :per_account";
+
+/// Takes a right code out of the table, or counts a wrong try against every code that it could have been.
+///
+/// A network that has used up its tries at a code counts no further against it: one network alone can never kill a code
+/// for everybody.
+fn use_otp(
+    connection: &Connection,
+    purpose: OtpPurpose,
+    user_id: Option<UserId>,
+    attempt: &OtpAttempt,
+) -> rusqlite::Result<Option<UsedOtp>> {
+    let limits = attempt.limits;
+    let day_ago = attempt.now.minus(DAY).unix_millis();
+    let used = connection
+        .prepare_cached(&format!(
+            "DELETE FROM otps WHERE code_hash = :code_hash AND {LIVE} RETURNING user_id, sign_up_id"
+        ))?
+        .query_row(
+            named_params! {
+                ":code_hash": attempt.code_hash,
+                ":purpose": purpose.as_str(),
+                ":email_key": attempt.email_key,
+                ":now": attempt.now.unix_millis(),
+                ":user_id": user_id,
+                ":network": attempt.network,
+                ":per_network": limits.per_network,
+                ":per_otp": limits.per_otp,
+                ":per_account": limits.per_account_a_day,
+                ":day_ago": day_ago,
+            },
+            |row| {
+                Ok(UsedOtp {
+                    user_id: row.get(0)?,
+                    sign_up_id: row.get(1)?,
+                })
+            },
+        )
+        .optional()?;
+    if used.is_some() {
+        return Ok(used);
+    }
+    // The account is counted first: the counts per code are part of what makes a code live.
+    connection
+        .prepare_cached(&format!(
+            "INSERT INTO otp_failures (user_id, failed_at) SELECT DISTINCT otps.user_id, :now FROM otps WHERE {LIVE}"
+        ))?
+        .execute(named_params! {
+            ":purpose": purpose.as_str(),
+            ":email_key": attempt.email_key,
+            ":now": attempt.now.unix_millis(),
+            ":user_id": user_id,
+            ":network": attempt.network,
+            ":per_network": limits.per_network,
+            ":per_otp": limits.per_otp,
+            ":per_account": limits.per_account_a_day,
+            ":day_ago": day_ago,
+        })?;
+    connection
+        .prepare_cached(&format!(
+            "INSERT INTO otp_network_tries (otp_id, network, wrong_tries) \
+             SELECT otps.id, :network, 1 FROM otps WHERE {LIVE} \
+             ON CONFLICT (otp_id, network) DO UPDATE SET wrong_tries = wrong_tries + 1"
+        ))?
+        .execute(named_params! {
+            ":purpose": purpose.as_str(),
+            ":email_key": attempt.email_key,
+            ":now": attempt.now.unix_millis(),
+            ":user_id": user_id,
+            ":network": attempt.network,
+            ":per_network": limits.per_network,
+            ":per_otp": limits.per_otp,
+            // The failure that was just counted must not hide the code from its own count.
+            ":per_account": limits.per_account_a_day.saturating_add(1),
+            ":day_ago": day_ago,
+        })?;
+    Ok(None)
+}
+
+fn confirm_sign_up(
+    connection: &Connection,
+    attempt: &OtpAttempt,
+    session: &NewSession,
+) -> rusqlite::Result<Confirmation> {
+    let Some(used) = use_otp(connection, OtpPurpose::SignUp, None, attempt)? else {
+        return Ok(None);
+    };
+    // The row of the account shows the newest sign-up already, with what staff may have changed since; an older one
+    // brings its own password and fields.
+    connection
+        .prepare_cached(
+            "UPDATE users SET (email, password_hash, first_name, last_name, phone, address, gender, country, birthday, \
+             created_at, updated_at) = \
+             (SELECT email, password_hash, first_name, last_name, phone, address, gender, country, birthday, created_at, \
+             created_at FROM sign_ups WHERE id = :sign_up_id) \
+             WHERE id = :user_id AND :sign_up_id < (SELECT max(id) FROM sign_ups WHERE user_id = :user_id)",
+        )?
+        .execute(named_params! { ":user_id": used.user_id, ":sign_up_id": used.sign_up_id })?;
+    connection
+        .prepare_cached(
+            "UPDATE users SET verified_at = :now, last_login_at = :now WHERE id = :user_id",
+        )?
+        .execute(named_params! {
+            ":user_id": used.user_id, ":now": attempt.now.unix_millis(),
+        })?;
+    delete_sign_ups(connection, used.user_id)?;
+    insert_session(connection, used.user_id, session)?;
+    find_by_id(connection, used.user_id)
+}
+
+fn confirm_email_change(
+    connection: &Connection,
+    otp: &AccountOtp,
+) -> rusqlite::Result<Confirmation> {
+    let attempt = &otp.attempt;
+    let used = use_otp(
+        connection,
+        OtpPurpose::EmailChange,
+        Some(otp.user_id),
+        attempt,
+    )?;
+    if used.is_none() {
+        return Ok(None);
+    }
+    connection
+        .prepare_cached(&format!(
+            "UPDATE users SET email = new_email, email_key = new_email_key, new_email = NULL, new_email_key = NULL, \
+             verified_at = coalesce(verified_at, :now) WHERE id = :user_id AND new_email_key = :email_key \
+             RETURNING {USER_COLUMNS}"
+        ))?
+        .query_row(
+            named_params! {
+                ":user_id": otp.user_id,
+                ":email_key": attempt.email_key,
+                ":now": attempt.now.unix_millis(),
+            },
+            user,
+        )
+        .optional()
+}
+
+/// Something that waits for a confirmation.
+struct Pending {
+    user_id: UserId,
+    sign_up_id: Option<i64>,
+    email: EmailAddress,
+}
+
+fn find_pending(
+    connection: &Connection,
+    email_key: &str,
+) -> rusqlite::Result<Option<(OtpPurpose, Pending)>> {
+    let pending: Option<(UserId, Option<i64>, String)> = connection
+        .prepare_cached(
+            "SELECT users.id, sign_ups.id, sign_ups.email FROM users JOIN sign_ups ON sign_ups.user_id = users.id \
+             WHERE users.email_key = :email_key AND users.verified_at IS NULL AND users.is_active \
+             UNION ALL \
+             SELECT users.id, NULL, users.new_email FROM users \
+             WHERE users.new_email_key = :email_key AND users.is_active \
+             ORDER BY 2 DESC LIMIT 1",
+        )?
+        .query_row(named_params! { ":email_key": email_key }, |row| {
+            Ok((row.get(0)?, row.get(1)?, row.get(2)?))
+        })
+        .optional()?;
+    let Some((user_id, sign_up_id, email)) = pending else {
+        return Ok(None);
+    };
+    let email = EmailAddress::parse(&email).map_err(|_| {
+        rusqlite::Error::FromSqlConversionFailure(
+            2,
+            rusqlite::types::Type::Text,
+            "a stored address is no address".into(),
+        )
+    })?;
+    let purpose = if sign_up_id.is_some() {
+        OtpPurpose::SignUp
+    } else {
+        OtpPurpose::EmailChange
+    };
+    Ok(Some((
+        purpose,
+        Pending {
+            user_id,
+            sign_up_id,
+            email,
+        },
+    )))
+}
+
+fn reissue(connection: &Connection, wish: &ReissueOtp) -> rusqlite::Result<Option<Reissued>> {
+    let Some((purpose, pending)) = find_pending(connection, &wish.email_key)? else {
+        return Ok(None);
+    };
+    if find_pause(connection, &wish.email_key, purpose, wish.now, wish.limits)?.is_some() {
+        return Ok(None);
+    }
+    connection
+        .prepare_cached(
+            "DELETE FROM otps WHERE user_id = :user_id AND purpose = :purpose AND sign_up_id IS :sign_up_id",
+        )?
+        .execute(named_params! {
+            ":user_id": pending.user_id,
+            ":purpose": purpose.as_str(),
+            ":sign_up_id": pending.sign_up_id,
+        })?;
+    let otp = match purpose {
+        OtpPurpose::SignUp => &wish.codes.sign_up,
+        OtpPurpose::EmailChange | OtpPurpose::PasswordReset => &wish.codes.email_change,
+    };
+    insert_otp(
+        connection,
+        purpose,
+        pending.user_id,
+        pending.sign_up_id,
+        &wish.email_key,
+        otp,
+        wish.now,
+    )?;
+    note_mail(connection, &wish.email_key, purpose, wish.now)?;
+    Ok(Some(Reissued {
+        user_id: pending.user_id,
+        purpose,
+        email: pending.email,
+    }))
+}
+
+fn delete_expired(connection: &Connection, now: Timestamp) -> rusqlite::Result<usize> {
+    let mut deleted = 0;
+    for (statement, until) in [
+        ("DELETE FROM otps WHERE expires_at <= :until", now),
+        (
+            "DELETE FROM otp_failures WHERE failed_at <= :until",
+            now.minus(DAY),
+        ),
+        (
+            "DELETE FROM otp_mails WHERE sent_at <= :until",
+            now.minus(HOUR),
+        ),
+        ("DELETE FROM sessions WHERE expires_at <= :until", now),
+    ] {
+        deleted += connection
+            .prepare_cached(statement)?
+            .execute(named_params! { ":until": until.unix_millis() })?;
+    }
+    Ok(deleted)
+}
+
+#[async_trait]
+impl OtpStore for SqliteStore {
+    async fn confirm_sign_up(
+        &self,
+        attempt: OtpAttempt,
+        session: NewSession,
+    ) -> StoreResult<Confirmation> {
+        self.writer
+            .run(move |connection| confirm_sign_up(connection, &attempt, &session))
+            .await
+    }
+
+    async fn confirm_email_change(&self, otp: AccountOtp) -> StoreResult<Confirmation> {
+        self.writer
+            .run(move |connection| confirm_email_change(connection, &otp))
+            .await
+    }
+
+    async fn reissue_otp(&self, wish: ReissueOtp) -> StoreResult<Option<Reissued>> {
+        self.writer
+            .run(move |connection| reissue(connection, &wish))
+            .await
+    }
+
+    async fn delete_expired(&self, now: Timestamp) -> StoreResult<usize> {
+        self.writer
+            .run(move |connection| delete_expired(connection, now))
+            .await
+    }
+
+    async fn find_mail_pause(
+        &self,
+        email_key: &str,
+        purpose: OtpPurpose,
+        now: Timestamp,
+        limits: MailLimits,
+    ) -> StoreResult<Option<Timestamp>> {
+        self.read(|connection| find_pause(connection, email_key, purpose, now, limits))
+    }
+}

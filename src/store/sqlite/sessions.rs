@@ -1,0 +1,240 @@
+//! Sessions and refresh tokens in SQLite.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use rusqlite::{Connection, OptionalExtension, named_params};
+
+use super::SqliteStore;
+use super::rows::{USER_COLUMNS, user};
+use super::users::find_by_id;
+use crate::domain::{Timestamp, User, UserId};
+use crate::store::{NewSession, RotateRefreshToken, Rotation, SessionStore, StoreResult};
+
+/// How long a used refresh token is remembered by a row of its own.
+const REMEMBER_USED: Duration = Duration::from_secs(60 * 60);
+
+/// Stores a session and its first refresh token.
+pub(super) fn insert_session(
+    connection: &Connection,
+    user_id: UserId,
+    session: &NewSession,
+) -> rusqlite::Result<()> {
+    connection
+        .prepare_cached(
+            "INSERT INTO sessions (id, user_id, created_at, last_used_at, expires_at, ip, user_agent) \
+             VALUES (:id, :user_id, :now, :now, :expires_at, :ip, :user_agent)",
+        )?
+        .execute(named_params! {
+            ":id": session.id,
+            ":user_id": user_id,
+            ":now": session.now.unix_millis(),
+            ":expires_at": session.expires_at.unix_millis(),
+            ":ip": session.ip,
+            ":user_agent": session.user_agent,
+        })?;
+    insert_refresh_token(
+        connection,
+        &session.refresh_id,
+        &session.id,
+        session.expires_at,
+    )
+}
+
+fn insert_refresh_token(
+    connection: &Connection,
+    id: &str,
+    session_id: &str,
+    expires_at: Timestamp,
+) -> rusqlite::Result<()> {
+    connection
+        .prepare_cached(
+            "INSERT INTO refresh_tokens (id, session_id, expires_at) VALUES (:id, :session_id, :expires_at)",
+        )?
+        .execute(named_params! {
+            ":id": id, ":session_id": session_id, ":expires_at": expires_at.unix_millis(),
+        })
+        .map(drop)
+}
+
+fn create_session(
+    connection: &Connection,
+    user_id: UserId,
+    password_hash: &str,
+    session: &NewSession,
+) -> rusqlite::Result<Option<User>> {
+    let changed = connection
+        .prepare_cached(
+            "UPDATE users SET last_login_at = :now \
+             WHERE id = :user_id AND password_hash = :password_hash AND is_active AND verified_at IS NOT NULL",
+        )?
+        .execute(named_params! {
+            ":user_id": user_id,
+            ":password_hash": password_hash,
+            ":now": session.now.unix_millis(),
+        })?;
+    if changed == 0 {
+        return Ok(None);
+    }
+    insert_session(connection, user_id, session)?;
+    find_by_id(connection, user_id)
+}
+
+fn find_live_user(connection: &Connection, session_id: &str) -> rusqlite::Result<Option<User>> {
+    connection
+        .prepare_cached(&format!(
+            "SELECT {USER_COLUMNS} FROM sessions JOIN users ON users.id = sessions.user_id \
+             WHERE sessions.id = :session_id AND users.is_active"
+        ))?
+        .query_row(named_params! { ":session_id": session_id }, user)
+        .optional()
+}
+
+/// Whether a refresh token was used so shortly ago that it may be shown again.
+fn is_in_grace(
+    connection: &Connection,
+    session_id: &str,
+    refresh_id: &str,
+    now: Timestamp,
+    grace: Duration,
+) -> rusqlite::Result<bool> {
+    connection
+        .prepare_cached(
+            "SELECT EXISTS (SELECT 1 FROM refresh_tokens WHERE id = :id AND session_id = :session_id \
+             AND used_at > :used_after)",
+        )?
+        .query_row(
+            named_params! {
+                ":id": refresh_id,
+                ":session_id": session_id,
+                ":used_after": now.minus(grace).unix_millis(),
+            },
+            |row| row.get(0),
+        )
+        // A clock that was set back must not stretch a grace of nothing.
+        .map(|recent: bool| recent && !grace.is_zero())
+}
+
+fn rotate(connection: &Connection, rotation: &RotateRefreshToken) -> rusqlite::Result<Rotation> {
+    let Some(user) = find_live_user(connection, &rotation.session_id)? else {
+        return Ok(Rotation::Dead);
+    };
+    let now = rotation.now.unix_millis();
+    let used = connection
+        .prepare_cached(
+            "UPDATE refresh_tokens SET used_at = :now WHERE id = :id AND session_id = :session_id AND used_at IS NULL",
+        )?
+        .execute(named_params! {
+            ":id": rotation.refresh_id, ":session_id": rotation.session_id, ":now": now,
+        })?;
+    if used == 0
+        && !is_in_grace(
+            connection,
+            &rotation.session_id,
+            &rotation.refresh_id,
+            rotation.now,
+            rotation.grace,
+        )?
+    {
+        // A validly signed token of a living session that is not there to be used was used before.
+        delete_session(connection, &rotation.session_id)?;
+        return Ok(Rotation::Reused);
+    }
+    insert_refresh_token(
+        connection,
+        &rotation.new_refresh_id,
+        &rotation.session_id,
+        rotation.new_expires_at,
+    )?;
+    connection
+        .prepare_cached(
+            "UPDATE sessions SET last_used_at = :now, expires_at = max(expires_at, :expires_at), ip = :ip, \
+             user_agent = :user_agent WHERE id = :session_id",
+        )?
+        .execute(named_params! {
+            ":session_id": rotation.session_id,
+            ":now": now,
+            ":expires_at": rotation.new_expires_at.unix_millis(),
+            ":ip": rotation.ip,
+            ":user_agent": rotation.user_agent,
+        })?;
+    connection
+        .prepare_cached(
+            "DELETE FROM refresh_tokens WHERE session_id = :session_id AND (used_at < :used_before OR expires_at <= :now)",
+        )?
+        .execute(named_params! {
+            ":session_id": rotation.session_id,
+            ":used_before": rotation
+                .now
+                .minus(REMEMBER_USED.max(rotation.grace))
+                .unix_millis(),
+            ":now": now,
+        })?;
+    Ok(Rotation::Rotated(Box::new(user)))
+}
+
+fn delete_session(connection: &Connection, session_id: &str) -> rusqlite::Result<bool> {
+    connection
+        .prepare_cached("DELETE FROM sessions WHERE id = :id")?
+        .execute(named_params! { ":id": session_id })
+        .map(|deleted| deleted > 0)
+}
+
+#[async_trait]
+impl SessionStore for SqliteStore {
+    async fn create_session(
+        &self,
+        user_id: UserId,
+        password_hash: &str,
+        session: NewSession,
+    ) -> StoreResult<Option<User>> {
+        let password_hash = password_hash.to_owned();
+        self.writer
+            .run(move |connection| create_session(connection, user_id, &password_hash, &session))
+            .await
+    }
+
+    async fn find_session_user(
+        &self,
+        session_id: &str,
+        user_id: UserId,
+    ) -> StoreResult<Option<User>> {
+        let user = self.read(|connection| find_live_user(connection, session_id))?;
+        Ok(user.filter(|user| user.id == user_id))
+    }
+
+    async fn rotate_refresh_token(&self, rotation: RotateRefreshToken) -> StoreResult<Rotation> {
+        self.writer
+            .run(move |connection| rotate(connection, &rotation))
+            .await
+    }
+
+    async fn is_refresh_token_live(
+        &self,
+        session_id: &str,
+        refresh_id: &str,
+        now: Timestamp,
+        grace: Duration,
+    ) -> StoreResult<bool> {
+        self.read(|connection| {
+            let unused: bool = connection
+                .prepare_cached(
+                    "SELECT EXISTS (SELECT 1 FROM refresh_tokens WHERE id = :id AND session_id = :session_id \
+                     AND used_at IS NULL)",
+                )?
+                .query_row(
+                    named_params! { ":id": refresh_id, ":session_id": session_id },
+                    |row| row.get(0),
+                )?;
+            Ok((unused || is_in_grace(connection, session_id, refresh_id, now, grace)?)
+                && find_live_user(connection, session_id)?.is_some())
+        })
+    }
+
+    async fn delete_session(&self, session_id: &str) -> StoreResult<bool> {
+        let session_id = session_id.to_owned();
+        self.writer
+            .run(move |connection| delete_session(connection, &session_id))
+            .await
+    }
+}

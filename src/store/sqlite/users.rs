@@ -1,0 +1,434 @@
+//! Accounts in SQLite.
+
+use async_trait::async_trait;
+use rusqlite::{Connection, OptionalExtension, named_params};
+
+use super::SqliteStore;
+use super::otps::{find_pause, insert_otp, note_mail};
+use super::rows::{USER_COLUMNS, user};
+use crate::domain::{EmailAddress, OtpPurpose, Timestamp, User, UserId};
+use crate::store::{
+    Credentials, EmailChange, NewSignUp, NewUser, SignUpOutcome, StoreResult, UpdateOutcome,
+    UserStore, UserUpdate,
+};
+
+/// The account with this number.
+pub(super) fn find_by_id(connection: &Connection, id: UserId) -> rusqlite::Result<Option<User>> {
+    connection
+        .prepare_cached(&format!("SELECT {USER_COLUMNS} FROM users WHERE id = :id"))?
+        .query_row(named_params! { ":id": id }, user)
+        .optional()
+}
+
+/// Whoever has the address as an unconfirmed new one falls back to the last confirmed one.
+pub(super) fn drop_unconfirmed_claims(
+    connection: &Connection,
+    email_key: &str,
+    now: Timestamp,
+) -> rusqlite::Result<()> {
+    connection
+        .prepare_cached(
+            "UPDATE users SET new_email = NULL, new_email_key = NULL, updated_at = :now \
+             WHERE new_email_key = :email_key",
+        )?
+        .execute(named_params! { ":email_key": email_key, ":now": now.unix_millis() })?;
+    connection
+        .prepare_cached(
+            "DELETE FROM otps WHERE purpose = 'email_change' AND email_key = :email_key",
+        )?
+        .execute(named_params! { ":email_key": email_key })
+        .map(drop)
+}
+
+fn is_taken(
+    connection: &Connection,
+    email_key: &str,
+    except: Option<UserId>,
+) -> rusqlite::Result<bool> {
+    connection
+        .prepare_cached(
+            "SELECT EXISTS (SELECT 1 FROM users WHERE email_key = :email_key AND verified_at IS NOT NULL \
+             AND id IS NOT :except)",
+        )?
+        .query_row(
+            named_params! { ":email_key": email_key, ":except": except },
+            |row| row.get(0),
+        )
+}
+
+fn create_sign_up(connection: &Connection, new: &NewSignUp) -> rusqlite::Result<SignUpOutcome> {
+    let email_key = new.email.key();
+    let now = new.now.unix_millis();
+    if is_taken(connection, email_key, None)? {
+        return Ok(SignUpOutcome::EmailTaken);
+    }
+    if let Some(until) = find_pause(
+        connection,
+        email_key,
+        OtpPurpose::SignUp,
+        new.now,
+        new.limits,
+    )? {
+        return Ok(SignUpOutcome::Throttled { until });
+    }
+    drop_unconfirmed_claims(connection, email_key, new.now)?;
+    let profile = &new.profile;
+    let birthday = profile.birthday.map(|date| date.to_string());
+    let user_id: UserId = connection
+        .prepare_cached(
+            "INSERT INTO users (email, email_key, password_hash, first_name, last_name, phone, address, gender, \
+             country, birthday, created_at, updated_at) \
+             VALUES (:email, :email_key, :password_hash, :first_name, :last_name, :phone, :address, :gender, \
+             :country, :birthday, :now, :now) \
+             ON CONFLICT (email_key) DO UPDATE SET email = excluded.email, password_hash = excluded.password_hash, \
+             first_name = excluded.first_name, last_name = excluded.last_name, phone = excluded.phone, \
+             address = excluded.address, gender = excluded.gender, country = excluded.country, \
+             birthday = excluded.birthday, created_at = excluded.created_at, updated_at = excluded.updated_at \
+             RETURNING id",
+        )?
+        .query_row(
+            named_params! {
+                ":email": new.email.as_str(),
+                ":email_key": email_key,
+                ":password_hash": new.password_hash,
+                ":first_name": profile.first_name,
+                ":last_name": profile.last_name,
+                ":phone": profile.phone,
+                ":address": profile.address,
+                ":gender": profile.gender,
+                ":country": profile.country,
+                ":birthday": birthday,
+                ":now": now,
+            },
+            |row| row.get(0),
+        )?;
+    // Only the newest sign-up can get its code again, so an older one whose code has expired can never be confirmed.
+    connection
+        .prepare_cached(
+            "DELETE FROM sign_ups WHERE user_id = :user_id AND NOT EXISTS \
+             (SELECT 1 FROM otps WHERE otps.sign_up_id = sign_ups.id AND otps.expires_at > :now)",
+        )?
+        .execute(named_params! { ":user_id": user_id, ":now": now })?;
+    let sign_up_id: i64 = connection
+        .prepare_cached(
+            "INSERT INTO sign_ups (user_id, email, password_hash, first_name, last_name, phone, address, gender, \
+             country, birthday, created_at) \
+             SELECT id, email, password_hash, first_name, last_name, phone, address, gender, country, birthday, \
+             created_at FROM users WHERE id = :user_id RETURNING id",
+        )?
+        .query_row(named_params! { ":user_id": user_id }, |row| row.get(0))?;
+    insert_otp(
+        connection,
+        OtpPurpose::SignUp,
+        user_id,
+        Some(sign_up_id),
+        email_key,
+        &new.otp,
+        new.now,
+    )?;
+    note_mail(connection, email_key, OtpPurpose::SignUp, new.now)?;
+    Ok(SignUpOutcome::Created(user_id))
+}
+
+fn create_verified_user(
+    connection: &Connection,
+    new: &NewUser,
+) -> rusqlite::Result<Option<UserId>> {
+    let email_key = new.email.key();
+    if is_taken(connection, email_key, None)? {
+        return Ok(None);
+    }
+    drop_unconfirmed_claims(connection, email_key, new.now)?;
+    let profile = &new.profile;
+    let user_id: UserId = connection
+        .prepare_cached(
+            "INSERT INTO users (email, email_key, password_hash, first_name, last_name, phone, address, gender, \
+             country, birthday, is_staff, verified_at, created_at, updated_at) \
+             VALUES (:email, :email_key, :password_hash, :first_name, :last_name, :phone, :address, :gender, \
+             :country, :birthday, :is_staff, :now, :now, :now) \
+             ON CONFLICT (email_key) DO UPDATE SET email = excluded.email, password_hash = excluded.password_hash, \
+             first_name = excluded.first_name, last_name = excluded.last_name, phone = excluded.phone, \
+             address = excluded.address, gender = excluded.gender, country = excluded.country, \
+             birthday = excluded.birthday, is_staff = excluded.is_staff, is_active = 1, \
+             verified_at = excluded.verified_at, created_at = excluded.created_at, updated_at = excluded.updated_at \
+             RETURNING id",
+        )?
+        .query_row(
+            named_params! {
+                ":email": new.email.as_str(),
+                ":email_key": email_key,
+                ":password_hash": new.password_hash,
+                ":first_name": profile.first_name,
+                ":last_name": profile.last_name,
+                ":phone": profile.phone,
+                ":address": profile.address,
+                ":gender": profile.gender,
+                ":country": profile.country,
+                ":birthday": profile.birthday.map(|date| date.to_string()),
+                ":is_staff": new.is_staff,
+                ":now": new.now.unix_millis(),
+            },
+            |row| row.get(0),
+        )?;
+    delete_sign_ups(connection, user_id)?;
+    Ok(Some(user_id))
+}
+
+/// Removes all pending sign-ups of an account, and with them their codes.
+pub(super) fn delete_sign_ups(connection: &Connection, user_id: UserId) -> rusqlite::Result<()> {
+    connection
+        .prepare_cached("DELETE FROM sign_ups WHERE user_id = :user_id")?
+        .execute(named_params! { ":user_id": user_id })
+        .map(drop)
+}
+
+fn update_user(connection: &Connection, update: &UserUpdate) -> rusqlite::Result<UpdateOutcome> {
+    let Some(before) = find_by_id(connection, update.user_id)? else {
+        return Ok(UpdateOutcome::Missing);
+    };
+    let mut mail = None;
+    if let (Some(email), Some(change)) = (&update.changes.email, &update.email_change) {
+        match update_email(connection, &before, email, change, update.now)? {
+            EmailStep::Done { mail: due } => mail = due,
+            EmailStep::Stop(outcome) => return Ok(outcome),
+        }
+    }
+    let changes = &update.changes;
+    // One statement for any subset of the fields; `updated_at` moves only when one of them really changes.
+    let after = connection
+        .prepare_cached(&format!(
+            "UPDATE users SET first_name = coalesce(:first_name, first_name), \
+             last_name = coalesce(:last_name, last_name), phone = coalesce(:phone, phone), \
+             address = coalesce(:address, address), gender = coalesce(:gender, gender), \
+             country = coalesce(:country, country), \
+             birthday = CASE WHEN :set_birthday THEN :birthday ELSE birthday END, \
+             photo = CASE WHEN :set_photo THEN :photo ELSE photo END, \
+             is_active = coalesce(:is_active, is_active), is_staff = coalesce(:is_staff, is_staff), \
+             updated_at = CASE WHEN :first_name <> first_name OR :last_name <> last_name OR :phone <> phone \
+             OR :address <> address OR :gender <> gender OR :country <> country OR :is_active <> is_active \
+             OR :is_staff <> is_staff OR (:set_birthday AND :birthday IS NOT birthday) \
+             OR (:set_photo AND :photo IS NOT photo) THEN :now ELSE updated_at END \
+             WHERE id = :id RETURNING {USER_COLUMNS}"
+        ))?
+        .query_row(
+            named_params! {
+                ":id": update.user_id,
+                ":first_name": changes.first_name,
+                ":last_name": changes.last_name,
+                ":phone": changes.phone,
+                ":address": changes.address,
+                ":gender": changes.gender,
+                ":country": changes.country,
+                ":set_birthday": changes.birthday.is_some(),
+                ":birthday": changes.birthday.flatten().map(|date| date.to_string()),
+                ":set_photo": changes.photo.is_some(),
+                ":photo": changes.photo.clone().flatten(),
+                ":is_active": changes.is_active,
+                ":is_staff": changes.is_staff,
+                ":now": update.now.unix_millis(),
+            },
+            user,
+        )?;
+    if before.is_active && !after.is_active {
+        // Sessions that ended stay ended, also when the account is activated again.
+        connection
+            .prepare_cached("DELETE FROM sessions WHERE user_id = :user_id")?
+            .execute(named_params! { ":user_id": after.id })?;
+    }
+    Ok(UpdateOutcome::Updated {
+        user: Box::new(after),
+        mail,
+    })
+}
+
+enum EmailStep {
+    Done { mail: Option<OtpPurpose> },
+    Stop(UpdateOutcome),
+}
+
+fn update_email(
+    connection: &Connection,
+    before: &User,
+    email: &EmailAddress,
+    change: &EmailChange,
+    now: Timestamp,
+) -> rusqlite::Result<EmailStep> {
+    let email_key = email.key();
+    let (own_key, new_key): (String, Option<String>) = connection
+        .prepare_cached("SELECT email_key, new_email_key FROM users WHERE id = :id")?
+        .query_row(named_params! { ":id": before.id }, |row| {
+            Ok((row.get(0)?, row.get(1)?))
+        })?;
+    if email.as_str() == before.shown_email() {
+        return Ok(EmailStep::Done { mail: None });
+    }
+    if own_key == email_key {
+        // Back to the confirmed address, or the same one spelt otherwise: nothing is left to confirm.
+        delete_change_otps(connection, before.id)?;
+        connection
+            .prepare_cached(
+                "UPDATE users SET email = :email, new_email = NULL, new_email_key = NULL, updated_at = :now \
+                 WHERE id = :id",
+            )?
+            .execute(named_params! {
+                ":id": before.id, ":email": email.as_str(), ":now": now.unix_millis(),
+            })?;
+        return Ok(EmailStep::Done { mail: None });
+    }
+    if new_key.as_deref() == Some(email_key) {
+        // The address that waits for its code already, spelt otherwise: the code that is out stays good.
+        connection
+            .prepare_cached(
+                "UPDATE users SET new_email = :email, updated_at = :now WHERE id = :id",
+            )?
+            .execute(named_params! {
+                ":id": before.id, ":email": email.as_str(), ":now": now.unix_millis(),
+            })?;
+        return Ok(EmailStep::Done { mail: None });
+    }
+    if is_taken(connection, email_key, Some(before.id))? {
+        return Ok(EmailStep::Stop(UpdateOutcome::EmailTaken));
+    }
+    let purpose = if before.is_verified() {
+        OtpPurpose::EmailChange
+    } else {
+        OtpPurpose::SignUp
+    };
+    if let Some(until) = find_pause(connection, email_key, purpose, now, change.limits)? {
+        return Ok(EmailStep::Stop(UpdateOutcome::Throttled { until }));
+    }
+    // An address that is not confirmed belongs to nobody: whoever waits for its code has to give way.
+    connection
+        .prepare_cached(
+            "DELETE FROM users WHERE email_key = :email_key AND verified_at IS NULL AND id <> :id",
+        )?
+        .execute(named_params! { ":email_key": email_key, ":id": before.id })?;
+    drop_unconfirmed_claims(connection, email_key, now)?;
+    if purpose == OtpPurpose::EmailChange {
+        delete_change_otps(connection, before.id)?;
+        connection
+            .prepare_cached(
+                "UPDATE users SET new_email = :email, new_email_key = :email_key, updated_at = :now WHERE id = :id",
+            )?
+            .execute(named_params! {
+                ":id": before.id,
+                ":email": email.as_str(),
+                ":email_key": email_key,
+                ":now": now.unix_millis(),
+            })?;
+        insert_otp(
+            connection,
+            purpose,
+            before.id,
+            None,
+            email_key,
+            &change.change_otp,
+            now,
+        )?;
+    } else {
+        move_sign_up(connection, before.id, email, &change.sign_up_otp, now)?;
+    }
+    note_mail(connection, email_key, purpose, now)?;
+    Ok(EmailStep::Done {
+        mail: Some(purpose),
+    })
+}
+
+/// Takes a never-verified account to another address: its newest sign-up goes along and waits for a code there.
+fn move_sign_up(
+    connection: &Connection,
+    user_id: UserId,
+    email: &EmailAddress,
+    otp: &crate::store::NewOtp,
+    now: Timestamp,
+) -> rusqlite::Result<()> {
+    connection
+        .prepare_cached("DELETE FROM otps WHERE user_id = :user_id")?
+        .execute(named_params! { ":user_id": user_id })?;
+    connection
+        .prepare_cached(
+            "DELETE FROM sign_ups WHERE user_id = :user_id AND id <> \
+             (SELECT max(id) FROM sign_ups WHERE user_id = :user_id)",
+        )?
+        .execute(named_params! { ":user_id": user_id })?;
+    connection
+        .prepare_cached(
+            "UPDATE users SET email = :email, email_key = :email_key, updated_at = :now WHERE id = :user_id",
+        )?
+        .execute(named_params! {
+            ":user_id": user_id,
+            ":email": email.as_str(),
+            ":email_key": email.key(),
+            ":now": now.unix_millis(),
+        })?;
+    let sign_up_id: i64 = connection
+        .prepare_cached("UPDATE sign_ups SET email = :email WHERE user_id = :user_id RETURNING id")?
+        .query_row(
+            named_params! { ":user_id": user_id, ":email": email.as_str() },
+            |row| row.get(0),
+        )?;
+    insert_otp(
+        connection,
+        OtpPurpose::SignUp,
+        user_id,
+        Some(sign_up_id),
+        email.key(),
+        otp,
+        now,
+    )
+}
+
+fn delete_change_otps(connection: &Connection, user_id: UserId) -> rusqlite::Result<()> {
+    connection
+        .prepare_cached("DELETE FROM otps WHERE user_id = :user_id AND purpose = 'email_change'")?
+        .execute(named_params! { ":user_id": user_id })
+        .map(drop)
+}
+
+#[async_trait]
+impl UserStore for SqliteStore {
+    async fn find_user(&self, id: UserId) -> StoreResult<Option<User>> {
+        self.read(|connection| find_by_id(connection, id))
+    }
+
+    async fn find_credentials(&self, email_key: &str) -> StoreResult<Option<Credentials>> {
+        self.read(|connection| {
+            connection
+                .prepare_cached(
+                    "SELECT id, password_hash, is_active, verified_at IS NOT NULL FROM users \
+                     WHERE email_key = :email_key OR new_email_key = :email_key",
+                )?
+                .query_row(named_params! { ":email_key": email_key }, |row| {
+                    Ok(Credentials {
+                        user_id: row.get(0)?,
+                        password_hash: row.get(1)?,
+                        is_active: row.get(2)?,
+                        is_verified: row.get(3)?,
+                    })
+                })
+                .optional()
+        })
+    }
+
+    async fn is_email_taken(&self, email_key: &str, except: Option<UserId>) -> StoreResult<bool> {
+        self.read(|connection| is_taken(connection, email_key, except))
+    }
+
+    async fn create_sign_up(&self, sign_up: NewSignUp) -> StoreResult<SignUpOutcome> {
+        self.writer
+            .run(move |connection| create_sign_up(connection, &sign_up))
+            .await
+    }
+
+    async fn create_verified_user(&self, user: NewUser) -> StoreResult<Option<UserId>> {
+        self.writer
+            .run(move |connection| create_verified_user(connection, &user))
+            .await
+    }
+
+    async fn update_user(&self, update: UserUpdate) -> StoreResult<UpdateOutcome> {
+        self.writer
+            .run(move |connection| update_user(connection, &update))
+            .await
+    }
+}

@@ -1,0 +1,166 @@
+//! The one writer: a thread that owns the writing connection and commits what is queued together.
+//!
+//! SQLite takes one writer at a time, and a durable commit costs a disk flush. So every writing operation goes through
+//! one queue; the thread runs what has piled up inside one transaction, each operation under a savepoint of its own, and
+//! answers them all after the commit. An answer therefore means that the operation is on disk.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::thread::{self, JoinHandle};
+
+use rusqlite::Connection;
+use tokio::sync::oneshot;
+
+use super::{ConnectionSource, driver_error};
+use crate::store::{StoreError, StoreResult};
+
+/// Most operations that wait for the writer; beyond it the database is called busy.
+const QUEUE: usize = 4096;
+
+/// Most operations in one transaction, so that the first of them does not wait long for its answer.
+const BATCH: usize = 128;
+
+/// An operation on its way through the queue.
+trait Job: Send {
+    /// Does the work under a savepoint; false when it is to be undone.
+    fn run(&mut self, connection: &Connection) -> bool;
+
+    /// Answers the caller, once it is known whether the transaction was committed.
+    fn settle(self: Box<Self>, committed: StoreResult<()>);
+}
+
+struct Operation<T, F> {
+    work: Option<F>,
+    result: Option<StoreResult<T>>,
+    answer: oneshot::Sender<StoreResult<T>>,
+}
+
+impl<T, F> Job for Operation<T, F>
+where
+    T: Send,
+    F: FnOnce(&Connection) -> rusqlite::Result<T> + Send,
+{
+    fn run(&mut self, connection: &Connection) -> bool {
+        let Some(work) = self.work.take() else {
+            return false;
+        };
+        let result = catch_unwind(AssertUnwindSafe(|| work(connection)))
+            .map_err(|_| StoreError::Failed("a database operation panicked".into()))
+            .and_then(|result| result.map_err(driver_error));
+        let keep = result.is_ok();
+        self.result = Some(result);
+        keep
+    }
+
+    fn settle(self: Box<Self>, committed: StoreResult<()>) {
+        let result = match (self.result, committed) {
+            // What the operation itself had to say comes first: a refused value is no fault of the commit.
+            (Some(Err(error)), _) | (_, Err(error)) => Err(error),
+            (Some(Ok(value)), Ok(())) => Ok(value),
+            (None, Ok(())) => Err(StoreError::Failed("an operation was not run".into())),
+        };
+        // Nobody may be waiting any more; the operation stands all the same.
+        let _ = self.answer.send(result);
+    }
+}
+
+/// Handle to the writer thread.
+pub(super) struct Writer {
+    // `None` only while dropping: closing the queue is what ends the thread.
+    queue: Option<SyncSender<Box<dyn Job>>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Writer {
+    pub(super) fn start(source: ConnectionSource) -> Self {
+        let (queue, jobs) = sync_channel(QUEUE);
+        let thread = thread::Builder::new()
+            .name("db-writer".into())
+            .spawn(move || run(&source, &jobs))
+            .expect("the system can start a thread");
+        Self {
+            queue: Some(queue),
+            thread: Some(thread),
+        }
+    }
+
+    /// Runs `work` in a transaction and answers after its commit.
+    ///
+    /// Work that fails leaves nothing behind. It is carried out even when nobody waits for it any more.
+    pub(super) async fn run<T, F>(&self, work: F) -> StoreResult<T>
+    where
+        T: Send + 'static,
+        F: FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
+    {
+        let (answer, receive) = oneshot::channel();
+        let job = Box::new(Operation {
+            work: Some(work),
+            result: None,
+            answer,
+        });
+        let queue = self.queue.as_ref().expect("the queue is open until drop");
+        queue.try_send(job).map_err(|e| match e {
+            TrySendError::Full(_) => {
+                StoreError::Busy(format!("{QUEUE} operations are waiting to be written"))
+            }
+            TrySendError::Disconnected(_) => StoreError::Failed("the writer has ended".into()),
+        })?;
+        receive
+            .await
+            .unwrap_or_else(|_| Err(StoreError::Failed("the writer has ended".into())))
+    }
+}
+
+impl Drop for Writer {
+    fn drop(&mut self) {
+        drop(self.queue.take());
+        if let Some(thread) = self.thread.take() {
+            // What was queued is still written; a panic of the thread has been reported where it happened.
+            let _ = thread.join();
+        }
+    }
+}
+
+fn run(source: &ConnectionSource, jobs: &Receiver<Box<dyn Job>>) {
+    while let Ok(first) = jobs.recv() {
+        let mut batch = vec![first];
+        batch.extend(jobs.try_iter().take(BATCH - 1));
+        let committed = source.with_writer(|connection| write_batch(connection, &mut batch));
+        for job in batch {
+            job.settle(committed.clone());
+        }
+    }
+}
+
+fn write_batch(connection: &Connection, batch: &mut [Box<dyn Job>]) -> StoreResult<()> {
+    connection
+        .execute_batch("BEGIN IMMEDIATE")
+        .map_err(driver_error)?;
+    let written = batch
+        .iter_mut()
+        .try_for_each(|job| run_job(connection, job.as_mut()))
+        .and_then(|()| connection.execute_batch("COMMIT"))
+        .map_err(driver_error);
+    if written.is_err() && !connection.is_autocommit() {
+        // A commit that found the disk full leaves the transaction open; the next batch needs a clean start.
+        if let Err(e) = connection.execute_batch("ROLLBACK") {
+            log::error!("a failed transaction could not be rolled back: {e}");
+        }
+    }
+    written
+}
+
+fn run_job(connection: &Connection, job: &mut dyn Job) -> rusqlite::Result<()> {
+    connection
+        .prepare_cached("SAVEPOINT operation")?
+        .execute([])?;
+    if !job.run(connection) {
+        connection
+            .prepare_cached("ROLLBACK TO operation")?
+            .execute([])?;
+    }
+    connection
+        .prepare_cached("RELEASE operation")?
+        .execute([])
+        .map(drop)
+}
