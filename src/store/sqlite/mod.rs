@@ -17,6 +17,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use r2d2::{CustomizeConnection, Pool, PooledConnection};
 use r2d2_sqlite::SqliteConnectionManager;
 use rusqlite::{Connection, ErrorCode, OpenFlags};
@@ -55,6 +56,9 @@ impl SqliteStore {
     pub fn open(options: &SqliteOptions) -> Result<Self, OpenError> {
         if options.path == ":memory:" {
             Self::open_memory(options)
+        } else if options.path.starts_with("file:") {
+            // SQLite would take this for a URI and open another file than the one that was looked into and locked.
+            Self::open_file(&Path::new(".").join(&options.path), options)
         } else {
             Self::open_file(Path::new(&options.path), options)
         }
@@ -196,8 +200,7 @@ fn refuse_what_is_not_ours(path: &Path, kind: &Kind) -> Result<(), OpenError> {
             path.display()
         ))
     };
-    let connection =
-        Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY).map_err(failed)?;
+    let connection = open_to_look(path).map_err(failed)?;
     let (id, version): (i32, i32) = connection
         .query_row(
             "SELECT application_id, user_version FROM pragma_application_id, pragma_user_version",
@@ -220,9 +223,33 @@ fn refuse_what_is_not_ours(path: &Path, kind: &Kind) -> Result<(), OpenError> {
     Ok(())
 }
 
+/// Opens a file without leaving a trace of it.
+///
+/// Even a reader makes the two companions of a file in WAL mode and cannot remove them. Only `immutable` keeps SQLite
+/// from it, which looks into no log; where there is a log, its companions are there already.
+fn open_to_look(path: &Path) -> rusqlite::Result<Connection> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY;
+    let has_log = wal_of(path).exists() || beside(path, "-journal").exists();
+    let Some(name) = path.to_str().filter(|_| !has_log) else {
+        return Connection::open_with_flags(path, flags);
+    };
+    // An absolute path follows an empty authority (RFC 8089), so that slashes at its beginning are not taken for one.
+    let authority = if path.is_absolute() { "//" } else { "" };
+    let name = utf8_percent_encode(name, NON_ALPHANUMERIC)
+        .to_string()
+        .replace("%2F", "/");
+    let uri = format!("file:{authority}{name}?immutable=1");
+    Connection::open_with_flags(uri, flags | OpenFlags::SQLITE_OPEN_URI)
+}
+
 fn wal_of(path: &Path) -> PathBuf {
+    beside(path, "-wal")
+}
+
+/// A companion of the file: its name with something behind it.
+fn beside(path: &Path, suffix: &str) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
-    name.push("-wal");
+    name.push(suffix);
     PathBuf::from(name)
 }
 

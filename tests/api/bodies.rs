@@ -1,0 +1,1096 @@
+//! How request bodies are read: JSON and both kinds of forms on every endpoint, and what is no body for us.
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use crate::support::{Answer, PASSWORD, TestServer, User, sign_up_body};
+
+const MIB: usize = 1024 * 1024;
+const TOO_LARGE: &str = r#"{"detail":"Request body too large."}"#;
+const JSON: &str = "application/json";
+const URLENCODED: &str = "application/x-www-form-urlencoded";
+const MULTIPART: &str = "multipart/form-data; boundary=BoUnD";
+
+/// The ways to write a flat body.
+#[derive(Clone, Copy, Debug)]
+enum Encoding {
+    Json,
+    UrlEncoded,
+    Multipart,
+}
+
+impl Encoding {
+    const ALL: [Self; 3] = [Self::Json, Self::UrlEncoded, Self::Multipart];
+
+    fn content_type(self) -> &'static str {
+        match self {
+            Self::Json => JSON,
+            Self::UrlEncoded => URLENCODED,
+            Self::Multipart => MULTIPART,
+        }
+    }
+
+    fn body(self, fields: &[(&str, &str)]) -> Vec<u8> {
+        match self {
+            Self::Json => {
+                let object: serde_json::Map<String, Value> = fields
+                    .iter()
+                    .map(|(name, value)| ((*name).to_owned(), json!(value)))
+                    .collect();
+                Value::Object(object).to_string().into()
+            }
+            Self::UrlEncoded => form_urlencoded::Serializer::new(String::new())
+                .extend_pairs(fields)
+                .finish()
+                .into(),
+            Self::Multipart => {
+                let parts: Vec<Part> = fields
+                    .iter()
+                    .map(|(name, value)| (*name, None, value.as_bytes()))
+                    .collect();
+                multipart(&parts)
+            }
+        }
+    }
+}
+
+/// A part of a form: its name, its file name if it is a file, its content.
+type Part<'a> = (&'a str, Option<&'a str>, &'a [u8]);
+
+fn multipart(parts: &[Part]) -> Vec<u8> {
+    let mut body = Vec::new();
+    for (name, file_name, content) in parts {
+        body.extend(format!("--BoUnD\r\nContent-Disposition: form-data; name=\"{name}\"").bytes());
+        if let Some(file_name) = file_name {
+            body.extend(format!("; filename=\"{file_name}\"\r\nContent-Type: text/plain").bytes());
+        }
+        body.extend(b"\r\n\r\n");
+        body.extend(*content);
+        body.extend(b"\r\n");
+    }
+    body.extend(b"--BoUnD--\r\n");
+    body
+}
+
+fn post(server: &TestServer, path: &str, content_type: &str, body: impl AsRef<[u8]>) -> Answer {
+    let path = format!("/api/v1/accounts/{path}");
+    server.request("POST", &path, &[("content-type", content_type)], body)
+}
+
+fn patch(server: &TestServer, user: &User, content_type: &str, body: impl AsRef<[u8]>) -> Answer {
+    server.request(
+        "PATCH",
+        &format!("/api/v1/accounts/{}", user.path()),
+        &[
+            ("content-type", content_type),
+            ("authorization", &format!("Bearer {}", user.access)),
+        ],
+        body,
+    )
+}
+
+/// Every endpoint that takes a body, with the fields that it cannot do without.
+const ENDPOINTS: [(&str, &str, &[&str]); 8] = [
+    ("POST", "users/", &["email", "password", "confirm_password"]),
+    ("PATCH", "users/me/", &[]),
+    ("POST", "otp/verify/", &["email", "otp"]),
+    ("POST", "otp/resend/", &["email"]),
+    ("POST", "token/", &["email", "password"]),
+    ("POST", "token/refresh/", &["refresh"]),
+    ("POST", "token/verify/", &["token"]),
+    ("POST", "token/blacklist/", &["refresh"]),
+];
+
+/// A body for every endpoint in turn, with the token of a user wherever one is needed.
+fn everywhere(
+    server: &TestServer,
+    user: &User,
+    content_type: Option<&str>,
+    body: &[u8],
+) -> Vec<(&'static str, Answer)> {
+    ENDPOINTS
+        .iter()
+        .map(|&(method, path, _)| {
+            let authorization = format!("Bearer {}", user.access);
+            let mut headers = Vec::new();
+            if let Some(content_type) = content_type {
+                headers.push(("content-type", content_type));
+            }
+            if method == "PATCH" {
+                headers.push(("authorization", &authorization));
+            }
+            let path_from_root = format!("/api/v1/accounts/{path}");
+            (
+                path,
+                server.request(method, &path_from_root, &headers, body),
+            )
+        })
+        .collect()
+}
+
+/// Writes a request as it stands and reads the answer until the server closes the connection.
+fn exchange(server: &TestServer, head: &str, body: impl IntoIterator<Item = Vec<u8>>) -> Answer {
+    let mut stream = TcpStream::connect(server.address()).unwrap();
+    stream
+        .set_read_timeout(Some(Duration::from_secs(30)))
+        .unwrap();
+    stream
+        .set_write_timeout(Some(Duration::from_secs(30)))
+        .unwrap();
+    stream.write_all(head.as_bytes()).unwrap();
+    for part in body {
+        stream
+            .write_all(&part)
+            .expect("the server takes what the client goes on sending");
+    }
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).unwrap();
+    let answer = String::from_utf8(answer).unwrap();
+    let (head, body) = answer.split_once("\r\n\r\n").expect("a whole head");
+    let mut lines = head.split("\r\n");
+    let status = lines
+        .next()
+        .unwrap()
+        .split(' ')
+        .nth(1)
+        .unwrap()
+        .parse()
+        .unwrap();
+    let headers = lines
+        .map(|line| line.split_once(':').unwrap())
+        .map(|(name, value)| (name.to_ascii_lowercase(), value.trim().to_owned()))
+        .collect();
+    Answer {
+        status,
+        headers,
+        body: body.to_owned(),
+    }
+}
+
+fn head(method: &str, path: &str, headers: &str) -> String {
+    format!(
+        "{method} /api/v1/accounts/{path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n{headers}\r\n"
+    )
+}
+
+/// A chunk of a chunked body.
+fn chunk(content: &[u8]) -> Vec<u8> {
+    let mut chunk = format!("{:x}\r\n", content.len()).into_bytes();
+    chunk.extend(content);
+    chunk.extend(b"\r\n");
+    chunk
+}
+
+/// A sign-up padded with blanks to so many bytes.
+fn padded_sign_up(email: &str, length: usize) -> Vec<u8> {
+    let mut body = sign_up_body(email).to_string().into_bytes();
+    assert!(body.len() <= length);
+    body.resize(length, b' ');
+    body
+}
+
+#[test]
+fn every_endpoint_takes_every_encoding() {
+    for encoding in Encoding::ALL {
+        let server = TestServer::start();
+        let post = |path: &str, fields: &[(&str, &str)]| {
+            post(
+                &server,
+                path,
+                encoding.content_type(),
+                encoding.body(fields),
+            )
+        };
+        let signed_up = post(
+            "users/",
+            &[
+                ("email", "user+tag@example.com"),
+                ("password", "p&ss=wörd 123"),
+                ("confirm_password", "p&ss=wörd 123"),
+                ("first_name", "Zoë & Co"),
+                ("last_name", "100%"),
+                ("phone", "+1 (234) 567-890"),
+                ("gender", "F"),
+                ("country", "FR"),
+                ("birthday", "1990-01-01"),
+            ],
+        );
+        signed_up.assert(
+            201,
+            concat!(
+                r#"{"msg":"Email sent successfully!","data":{"id":1,"email":"user+tag@example.com","#,
+                r#""first_name":"Zoë & Co","last_name":"100%","phone":"+1234567890","gender":"F","country":"FR","#,
+                r#""created_at":"2024-12-03T12:00:00Z","updated_at":"2024-12-03T12:00:00Z"}}"#
+            ),
+        );
+        let resent = post("otp/resend/", &[("email", "user+tag@example.com")]);
+        resent.assert(200, r#"{"msg":"Email sent successfully!"}"#);
+        assert_eq!(server.mails("user+tag@example.com").len(), 2);
+        let otp = server.otp("user+tag@example.com");
+        let verified = post(
+            "otp/verify/",
+            &[("email", "user+tag@example.com"), ("otp", &otp)],
+        );
+        assert_eq!(verified.status, 200, "{encoding:?}: {}", verified.body);
+        let token = post(
+            "token/",
+            &[
+                ("email", "user+tag@example.com"),
+                ("password", "p&ss=wörd 123"),
+            ],
+        );
+        assert_eq!(token.status, 200, "{encoding:?}: {}", token.body);
+        let refreshed = post("token/refresh/", &[("refresh", &token.text("refresh"))]);
+        assert_eq!(refreshed.status, 200, "{encoding:?}: {}", refreshed.body);
+        let access = refreshed.text("access");
+        post("token/verify/", &[("token", &access)]).assert(200, "{}");
+
+        let user = User {
+            id: 1,
+            email: String::new(),
+            access: access.clone(),
+            refresh: String::new(),
+        };
+        let fields = [
+            ("first_name", "Ann\nMarie"),
+            ("address", "1 + 1; \"Main\" Street"),
+            ("birthday", "2000-02-29"),
+        ];
+        patch(&server, &user, encoding.content_type(), encoding.body(&fields)).assert(
+            200,
+            concat!(
+                r#"{"id":1,"email":"user+tag@example.com","first_name":"Ann\nMarie","last_name":"100%","#,
+                r#""phone":"+1234567890","gender":"F","country":"FR","#,
+                r#""created_at":"2024-12-03T12:00:00Z","updated_at":"2024-12-03T12:00:00Z","#,
+                r#""address":"1 + 1; \"Main\" Street","birthday":"2000-02-29"}"#
+            ),
+        );
+        post(
+            "token/blacklist/",
+            &[("refresh", &refreshed.text("refresh"))],
+        )
+        .assert(200, "{}");
+        assert_eq!(
+            server.get("users/me/", Some(&access)).status,
+            401,
+            "{encoding:?}"
+        );
+    }
+}
+
+#[test]
+fn content_types_may_have_parameters_and_any_case() {
+    let server = TestServer::start();
+    let user = server.user("user@example.com");
+    let multipart = Encoding::Multipart.body(&[("first_name", "Zed")]);
+    for (content_type, body) in [
+        (
+            "application/json; charset=utf-8",
+            &br#"{"first_name":"Zed"}"#[..],
+        ),
+        (
+            "application/json;charset=\"utf-8\"",
+            br#"{"first_name":"Zed"}"#,
+        ),
+        (
+            "APPLICATION/JSON; CHARSET=UTF-8",
+            br#"{"first_name":"Zed"}"#,
+        ),
+        ("application/json;", br#"{"first_name":"Zed"}"#),
+        ("application/json ;x=y", br#"{"first_name":"Zed"}"#),
+        (
+            "application/x-www-form-urlencoded; charset=utf-8",
+            b"first_name=Zed",
+        ),
+        ("Application/X-WWW-Form-URLencoded", b"first_name=Zed"),
+        ("multipart/form-data; boundary=BoUnD", &multipart),
+        ("multipart/form-data; boundary=\"BoUnD\"", &multipart),
+        (
+            "multipart/form-data; charset=utf-8; boundary=BoUnD",
+            &multipart,
+        ),
+    ] {
+        server.patch(&user.path(), &user, &json!({"first_name": ""}));
+        let answer = patch(&server, &user, content_type, body);
+        assert_eq!(answer.status, 200, "{content_type}: {}", answer.body);
+        assert_eq!(answer.text("first_name"), "Zed", "{content_type}");
+    }
+}
+
+#[test]
+fn an_empty_body_is_an_empty_object() {
+    let server = TestServer::start();
+    let user = server.user("user@example.com");
+    let unchanged = server.patch(&user.path(), &user, &json!({}));
+    assert_eq!(unchanged.status, 200, "{}", unchanged.body);
+    for content_type in [
+        None,
+        Some(JSON),
+        Some(URLENCODED),
+        Some(MULTIPART),
+        Some("multipart/form-data"),
+        Some("text/plain"),
+    ] {
+        let answers = everywhere(&server, &user, content_type, b"");
+        for ((path, answer), (_, _, required)) in answers.iter().zip(ENDPOINTS) {
+            if required.is_empty() {
+                assert_eq!(answer.body, unchanged.body, "{path} {content_type:?}");
+                continue;
+            }
+            let expected: serde_json::Map<String, Value> = required
+                .iter()
+                .map(|name| ((*name).to_owned(), json!(["This field is required."])))
+                .collect();
+            assert_eq!(
+                (answer.status, answer.json()),
+                (400, Value::Object(expected)),
+                "{path} {content_type:?}"
+            );
+        }
+    }
+    for headers in [
+        "",
+        "Content-Length: 0\r\n",
+        "Content-Type: text/plain\r\nContent-Length: 0\r\n",
+    ] {
+        let answer = exchange(&server, &head("POST", "otp/resend/", headers), []);
+        answer.assert(400, r#"{"email":["This field is required."]}"#);
+    }
+    let answer = exchange(
+        &server,
+        &head("POST", "otp/resend/", "Transfer-Encoding: chunked\r\n"),
+        [b"0\r\n\r\n".to_vec()],
+    );
+    answer.assert(400, r#"{"email":["This field is required."]}"#);
+}
+
+#[test]
+fn a_chunked_body_is_as_good_as_any() {
+    let server = TestServer::start();
+    let body = sign_up_body("user@example.com").to_string();
+    let mut chunks: Vec<Vec<u8>> = body.as_bytes().chunks(7).map(chunk).collect();
+    chunks.push(b"0\r\n\r\n".to_vec());
+    let headers = "Content-Type: application/json\r\nTransfer-Encoding: chunked\r\n";
+    let answer = exchange(&server, &head("POST", "users/", headers), chunks);
+    assert_eq!(answer.status, 201, "{}", answer.body);
+    assert_eq!(server.confirm("user@example.com").status, 200);
+}
+
+#[test]
+fn other_content_types_are_refused_by_name() {
+    let server = TestServer::start();
+    let user = server.user("user@example.com");
+    for content_type in [
+        "text/plain",
+        "text/plain; charset=utf-8",
+        "Text/HTML",
+        "application/xml",
+        "application/octet-stream",
+        "application/x-json",
+        "application/json5",
+        "application/merge-patch+json",
+        "text/json",
+        "json",
+        "multipart/mixed; boundary=x",
+        "application/json, text/plain",
+        "image/png",
+    ] {
+        for (path, answer) in everywhere(
+            &server,
+            &user,
+            Some(content_type),
+            br#"{"first_name":"Zed"}"#,
+        ) {
+            let expected =
+                format!(r#"{{"detail":"Unsupported media type \"{content_type}\" in request."}}"#);
+            assert_eq!(
+                (answer.status, &*answer.body),
+                (415, &*expected),
+                "{path} {content_type}"
+            );
+        }
+    }
+    assert_eq!(
+        server
+            .get("users/me/", Some(&user.access))
+            .text("first_name"),
+        ""
+    );
+    // A body that does not say what it is.
+    let answer = exchange(
+        &server,
+        &head("POST", "users/", "Content-Length: 2\r\n"),
+        [b"{}".to_vec()],
+    );
+    answer.assert(
+        415,
+        r#"{"detail":"Unsupported media type \"\" in request."}"#,
+    );
+}
+
+#[test]
+fn what_is_no_json_is_told_as_such() {
+    let server = TestServer::start();
+    let user = server.user("user@example.com");
+    for body in [
+        &b"hello"[..],
+        b"{",
+        b"}",
+        b" ",
+        b"\n",
+        b"{\"first_name\":\"a\"",
+        b"{\"first_name\":\"a\",}",
+        b"{'first_name':'a'}",
+        b"{first_name:\"a\"}",
+        b"{\"first_name\":\"a\"} x",
+        b"{}{}",
+        b"{\"first_name\":\"a\"/*x*/}",
+        b"{\"first_name\":01}",
+        b"{\"first_name\":+1}",
+        b"{\"first_name\":.5}",
+        b"{\"first_name\":5.}",
+        b"{\"first_name\":0x1}",
+        b"{\"first_name\":NaN}",
+        b"{\"first_name\":-Infinity}",
+        b"NaN",
+        b"{\"first_name\":\"\\x\"}",
+        b"{\"first_name\":\"\\u12\"}",
+        b"{\"first_name\":\"a\nb\"}",
+        b"{\"first_name\":\"a\0b\"}",
+        b"{\"first_name\":tru}",
+        b"[",
+        b"\"x",
+        b"\xef\xbb\xbf{\"first_name\":\"a\"}",
+        b"\xff\xfe{\0}\0",
+        b"\x0b{}",
+        b"\xc2\xa0{}",
+        b"first_name=Zed",
+    ] {
+        for (path, answer) in everywhere(&server, &user, Some(JSON), body) {
+            let shown = String::from_utf8_lossy(body);
+            assert_eq!(answer.status, 400, "{path} {shown}: {}", answer.body);
+            let complaint = answer.json();
+            assert_eq!(
+                complaint.as_object().unwrap().len(),
+                1,
+                "{path} {shown}: {complaint}"
+            );
+            let detail = complaint["detail"].as_str().unwrap();
+            assert!(
+                detail.starts_with("JSON parse error - ")
+                    && detail.len() > "JSON parse error - ".len(),
+                "{path} {shown}: {detail}"
+            );
+        }
+    }
+    assert_eq!(
+        server
+            .get("users/me/", Some(&user.access))
+            .text("first_name"),
+        ""
+    );
+}
+
+#[test]
+fn json_that_is_no_object_is_named() {
+    let server = TestServer::start();
+    let user = server.user("user@example.com");
+    for (body, name) in [
+        ("[]", "list"),
+        (r#"[{"email": "user@example.com"}]"#, "list"),
+        (r#""""#, "str"),
+        (r#""text""#, "str"),
+        ("5", "int"),
+        ("-1", "int"),
+        ("0", "int"),
+        ("123456789012345678901234567890", "int"),
+        ("1.5", "float"),
+        ("1.0", "float"),
+        ("1e5", "float"),
+        ("true", "bool"),
+        (" false ", "bool"),
+    ] {
+        for (path, answer) in everywhere(&server, &user, Some(JSON), body.as_bytes()) {
+            let expected = format!(
+                r#"{{"non_field_errors":["Invalid data. Expected a dictionary, but got {name}."]}}"#
+            );
+            assert_eq!(
+                (answer.status, answer.body),
+                (400, expected),
+                "{path} {body}"
+            );
+        }
+    }
+    for body in ["null", " null\n"] {
+        for (path, answer) in everywhere(&server, &user, Some(JSON), body.as_bytes()) {
+            let expected = r#"{"non_field_errors":["No data provided"]}"#;
+            assert_eq!(
+                (answer.status, &*answer.body),
+                (400, expected),
+                "{path} {body}"
+            );
+        }
+    }
+}
+
+#[test]
+fn json_may_be_written_in_many_ways() {
+    let server = TestServer::start();
+    let user = server.user("user@example.com");
+    for (body, stored) in [
+        (r#"{"first_name":"First","first_name":"Second"}"#, "Second"),
+        (r#"{"first_name":true,"first_name":"Last"}"#, "Last"),
+        (r#"{"first\u005fname":"Zed"}"#, "Zed"),
+        (r#"{"first_name":"\u005a\u00eb\ud83d\ude00"}"#, "Zë😀"),
+        ("\r\n\t {\"first_name\"\n:\t\"Zed\"} \r\n", "Zed"),
+        (r#"{"first_name":"a\/b\\c\"d\ne"}"#, "a/b\\c\"d\ne"),
+        (r#"{"a\u0000":1,"":2,"x":1e400,"first_name":"Zed"}"#, "Zed"),
+        (
+            r#"{"First_Name":"other","first_name ":"other","first_name":"Zed"}"#,
+            "Zed",
+        ),
+    ] {
+        let answer = patch(&server, &user, JSON, body);
+        assert_eq!(answer.status, 200, "{body}: {}", answer.body);
+        assert_eq!(answer.text("first_name"), stored, "{body}");
+    }
+    // Only the last one of a repeated key counts, a wrong one too.
+    let answer = patch(
+        &server,
+        &user,
+        JSON,
+        r#"{"first_name":"Right","first_name":null}"#,
+    );
+    answer.assert(400, r#"{"first_name":["This field may not be null."]}"#);
+}
+
+#[test]
+fn invalid_utf_8_is_no_json_and_never_stored() {
+    let server = TestServer::start();
+    let user = server.user("user@example.com");
+    for text in [
+        &b"\xff"[..],
+        b"\xc3",
+        b"\xe2\x82",
+        b"\xed\xa0\x80",
+        b"\xc0\xaf",
+        b"\xf5\x80\x80\x80",
+        b"caf\xe9",
+    ] {
+        let body = [&br#"{"first_name":""#[..], text, br#""}"#].concat();
+        let answer = patch(&server, &user, JSON, &body);
+        assert_eq!(answer.status, 400, "{text:x?}: {}", answer.body);
+        assert!(
+            answer.text("detail").starts_with("JSON parse error - "),
+            "{text:x?}: {}",
+            answer.body
+        );
+    }
+    for escape in [
+        r"\ud800",
+        r"\udc00",
+        r"a\ud800b",
+        r"\ud800\ud800",
+        r"\ude00\ud83d",
+    ] {
+        let answer = patch(
+            &server,
+            &user,
+            JSON,
+            format!(r#"{{"first_name":"{escape}"}}"#),
+        );
+        assert_eq!(answer.status, 400, "{escape}: {}", answer.body);
+    }
+    assert_eq!(
+        server
+            .get("users/me/", Some(&user.access))
+            .text("first_name"),
+        ""
+    );
+}
+
+#[test]
+fn deep_nesting_harms_nobody() {
+    let server = TestServer::start();
+    let user = server.user("user@example.com");
+    for depth in [200, 5_000, 100_000, 500_000] {
+        for (open, close) in [("[", "]"), (r#"{"a":"#, "}")] {
+            let depth = depth.min(1_000_000 / (open.len() + close.len()));
+            let deep = format!("{}1{}", open.repeat(depth), close.repeat(depth));
+            for body in [
+                deep.clone(),
+                open.repeat(depth),
+                format!(r#"{{"first_name":{deep}}}"#),
+            ] {
+                let answer = patch(&server, &user, JSON, &body);
+                assert!(
+                    [200, 400].contains(&answer.status),
+                    "{depth} {open}: {} {}",
+                    answer.status,
+                    answer.body
+                );
+                assert_eq!(
+                    server
+                        .get("users/me/", Some(&user.access))
+                        .text("first_name"),
+                    ""
+                );
+            }
+            let unknown = patch(&server, &user, JSON, format!(r#"{{"x":{deep}}}"#));
+            assert!(
+                [200, 400].contains(&unknown.status),
+                "{depth} {open}: {}",
+                unknown.body
+            );
+        }
+    }
+    let nested = format!(r#"{{"first_name":{}{}}}"#, "[".repeat(50), "]".repeat(50));
+    patch(&server, &user, JSON, nested).assert(400, r#"{"first_name":["Not a valid string."]}"#);
+}
+
+#[test]
+fn a_huge_integer_is_text() {
+    let server = TestServer::start();
+    let user = server.user("user@example.com");
+    let number = "9".repeat(150);
+    let answer = patch(
+        &server,
+        &user,
+        JSON,
+        format!(r#"{{"first_name":{number}}}"#),
+    );
+    assert_eq!((answer.status, answer.text("first_name")), (200, number));
+    let answer = patch(
+        &server,
+        &user,
+        JSON,
+        format!(r#"{{"first_name":{}}}"#, "9".repeat(151)),
+    );
+    answer.assert(
+        400,
+        r#"{"first_name":["Ensure this field has no more than 150 characters."]}"#,
+    );
+}
+
+// Forms.
+
+#[test]
+fn an_empty_birthday_of_a_form_is_none() {
+    for encoding in [Encoding::UrlEncoded, Encoding::Multipart] {
+        let server = TestServer::start();
+        let fields = [
+            ("email", "user@example.com"),
+            ("password", PASSWORD),
+            ("confirm_password", PASSWORD),
+            ("first_name", ""),
+            ("gender", ""),
+            ("phone", ""),
+            ("birthday", ""),
+        ];
+        let answer = post(
+            &server,
+            "users/",
+            encoding.content_type(),
+            encoding.body(&fields),
+        );
+        assert_eq!(answer.status, 201, "{encoding:?}: {}", answer.body);
+        let access = server.confirm("user@example.com").text("access");
+        let user = User {
+            id: 1,
+            email: String::new(),
+            access,
+            refresh: String::new(),
+        };
+        let birthday =
+            |user: &User| server.get("users/me/", Some(&user.access)).json()["birthday"].clone();
+        assert_eq!(birthday(&user), Value::Null);
+        server.patch(&user.path(), &user, &json!({"birthday": "1990-01-01"}));
+        assert_eq!(birthday(&user), "1990-01-01");
+        let answer = patch(
+            &server,
+            &user,
+            encoding.content_type(),
+            encoding.body(&[("birthday", "")]),
+        );
+        assert_eq!(answer.status, 200, "{encoding:?}: {}", answer.body);
+        assert_eq!(answer.json()["birthday"], Value::Null);
+        assert_eq!(birthday(&user), Value::Null);
+        // In JSON the same is a date of the wrong form.
+        let answer = server.patch(&user.path(), &user, &json!({"birthday": ""}));
+        assert_eq!(answer.status, 400, "{}", answer.body);
+    }
+}
+
+#[test]
+fn a_form_leaves_alone_what_it_does_not_name() {
+    for encoding in [Encoding::UrlEncoded, Encoding::Multipart] {
+        let server = TestServer::start();
+        let user = server.user("user@example.com");
+        let all = json!({"first_name": "John", "last_name": "Doe", "gender": "M", "birthday": "1990-01-01"});
+        server.patch(&user.path(), &user, &all);
+        let answer = patch(
+            &server,
+            &user,
+            encoding.content_type(),
+            encoding.body(&[("last_name", "")]),
+        );
+        assert_eq!(answer.status, 200, "{encoding:?}: {}", answer.body);
+        let profile = server.get("users/me/", Some(&user.access)).json();
+        for (field, value) in [
+            ("first_name", "John"),
+            ("last_name", ""),
+            ("gender", "M"),
+            ("birthday", "1990-01-01"),
+        ] {
+            assert_eq!(profile[field], value, "{encoding:?} {field}");
+        }
+    }
+}
+
+#[test]
+fn in_a_form_everything_is_text() {
+    for encoding in [Encoding::UrlEncoded, Encoding::Multipart] {
+        let server = TestServer::start();
+        let user = server.user("user@example.com");
+        for value in ["null", "true", "5", "[]", "\"Zed\"", "{\"a\":1}"] {
+            let answer = patch(
+                &server,
+                &user,
+                encoding.content_type(),
+                encoding.body(&[("first_name", value)]),
+            );
+            assert_eq!(
+                (answer.status, &*answer.text("first_name")),
+                (200, value),
+                "{encoding:?}"
+            );
+        }
+        let fields = [
+            ("gender", "null"),
+            ("birthday", "null"),
+            ("photo", "photo.jpg"),
+            ("email", ""),
+        ];
+        patch(&server, &user, encoding.content_type(), encoding.body(&fields)).assert_json(
+            400,
+            &json!({
+                "gender": ["\"null\" is not a valid choice."],
+                "birthday": ["Date has wrong format. Use one of these formats instead: YYYY-MM-DD."],
+                "photo": ["The submitted data was not a file. Check the encoding type on the form."],
+                "email": ["This field may not be blank."],
+            }),
+        );
+    }
+}
+
+#[test]
+fn the_last_one_of_a_repeated_form_field_counts() {
+    for encoding in [Encoding::UrlEncoded, Encoding::Multipart] {
+        let server = TestServer::start();
+        let user = server.user("user@example.com");
+        let fields = [
+            ("first_name", "A"),
+            ("last_name", "x"),
+            ("first_name", "B"),
+            ("gender", "X"),
+            ("gender", "M"),
+        ];
+        let answer = patch(
+            &server,
+            &user,
+            encoding.content_type(),
+            encoding.body(&fields),
+        );
+        assert_eq!(answer.status, 200, "{encoding:?}: {}", answer.body);
+        assert_eq!(
+            (answer.text("first_name"), answer.text("gender")),
+            ("B".into(), "M".into())
+        );
+    }
+}
+
+#[test]
+fn urlencoded_forms_are_decoded_as_browsers_write_them() {
+    let server = TestServer::start();
+    let user = server.user("user@example.com");
+    for (body, stored) in [
+        ("first_name=a%2Bb+c%20d", "a+b c d"),
+        ("first_name=Zo%C3%AB", "Zoë"),
+        ("first_name=Zoë", "Zoë"),
+        ("first%5Fname=Zed", "Zed"),
+        ("&&first_name=Zed&&", "Zed"),
+        ("first_name=a=b", "a=b"),
+        ("first_name=a;gender=F", "a;gender=F"),
+        ("first_name=%zz%4", "%zz%4"),
+        ("first_name=%ff", "\u{fffd}"),
+        ("first_name=+++", ""),
+        ("first_name=Zed&first_name[]=x", "Zed"),
+        ("first_name", ""),
+    ] {
+        let answer = patch(&server, &user, URLENCODED, body);
+        assert_eq!(answer.status, 200, "{body}: {}", answer.body);
+        assert_eq!(answer.text("first_name"), stored, "{body}");
+    }
+    patch(&server, &user, URLENCODED, "first_name=a%00b").assert(
+        400,
+        r#"{"first_name":["Null characters are not allowed."]}"#,
+    );
+}
+
+#[test]
+fn a_file_is_no_text() {
+    let server = TestServer::start();
+    let user = server.user("user@example.com");
+    for (field, message) in [
+        ("first_name", "Not a valid string."),
+        ("last_name", "Not a valid string."),
+        ("phone", "Not a valid string."),
+        ("address", "Not a valid string."),
+        ("email", "Enter a valid email address."),
+        ("gender", "\"a.txt\" is not a valid choice."),
+        ("country", "\"a.txt\" is not a valid choice."),
+        (
+            "birthday",
+            "Date has wrong format. Use one of these formats instead: YYYY-MM-DD.",
+        ),
+    ] {
+        let body = multipart(&[(field, Some("a.txt"), b"hello")]);
+        let answer = patch(&server, &user, MULTIPART, body);
+        let expected = json!({ field: [message] });
+        assert_eq!((answer.status, answer.json()), (400, expected), "{field}");
+    }
+    // A file of an unknown field is ignored, and so is one that was left empty in a browser.
+    let body = multipart(&[
+        ("other", Some("a.txt"), b"hello"),
+        ("photo", Some(""), b""),
+        ("first_name", None, b"Zed"),
+    ]);
+    let answer = patch(&server, &user, MULTIPART, body);
+    assert_eq!((answer.status, &*answer.text("first_name")), (200, "Zed"));
+    assert_eq!(answer.json().get("photo"), None, "{}", answer.body);
+}
+
+#[test]
+fn multipart_forms_of_every_shape() {
+    let server = TestServer::start();
+    let user = server.user("user@example.com");
+    for (body, stored) in [
+        (
+            "pre\r\n--BoUnD\r\nContent-Disposition: form-data; name=\"first_name\"\r\n\r\nZed\r\n--BoUnD--\r\nafter",
+            "Zed",
+        ),
+        (
+            "--BoUnD\r\nContent-Disposition: form-data; name=\"first_name\"\r\n\r\nZoë\r\n--BoUnD--\r\n",
+            "Zoë",
+        ),
+        (
+            "--BoUnD\r\ncontent-disposition: form-data; name=\"first_name\"\r\nContent-Type: text/plain; charset=utf-8\r\n\r\nZed\r\n--BoUnD--",
+            "Zed",
+        ),
+        (
+            "--BoUnD\r\nContent-Disposition: form-data; name=first_name\r\n\r\nZed\r\n--BoUnD--\r\n",
+            "Zed",
+        ),
+        (
+            "--BoUnD\r\nContent-Disposition: form-data; name=\"first_name\"\r\n\r\n\r\n--BoUnD--\r\n",
+            "",
+        ),
+    ] {
+        server.patch(&user.path(), &user, &json!({"first_name": "before"}));
+        let answer = patch(&server, &user, MULTIPART, body);
+        assert_eq!(answer.status, 200, "{body}: {}", answer.body);
+        assert_eq!(answer.text("first_name"), stored, "{body}");
+    }
+    let answer = patch(
+        &server,
+        &user,
+        "multipart/form-data",
+        multipart(&[("first_name", None, b"Zed")]),
+    );
+    answer.assert(
+        400,
+        r#"{"detail":"Multipart form parse error - Invalid boundary in multipart: None"}"#,
+    );
+    let nothing = patch(&server, &user, MULTIPART, multipart(&[]));
+    assert_eq!(nothing.status, 200, "{}", nothing.body);
+}
+
+#[test]
+fn a_form_with_very_many_fields_is_refused() {
+    let server = TestServer::start();
+    let user = server.user("user@example.com");
+    let names: Vec<String> = (0..1100).map(|n| format!("a{n}")).collect();
+    let mut fields: Vec<(&str, &str)> = names.iter().map(|name| (&**name, "1")).collect();
+    fields.push(("first_name", "Zed"));
+    for encoding in [Encoding::UrlEncoded, Encoding::Multipart] {
+        let answer = patch(
+            &server,
+            &user,
+            encoding.content_type(),
+            encoding.body(&fields),
+        );
+        assert_eq!(answer.status, 400, "{encoding:?}: {}", answer.body);
+        assert!(!answer.text("detail").is_empty());
+        assert_eq!(
+            server
+                .get("users/me/", Some(&user.access))
+                .text("first_name"),
+            ""
+        );
+    }
+}
+
+// Large bodies.
+
+#[test]
+fn a_body_of_one_mebibyte_is_the_largest() {
+    let server = TestServer::start();
+    let answer = post(
+        &server,
+        "users/",
+        JSON,
+        padded_sign_up("user@example.com", MIB),
+    );
+    assert_eq!(answer.status, 201, "{}", answer.body);
+    let answer = post(
+        &server,
+        "users/",
+        JSON,
+        padded_sign_up("other@example.com", MIB + 1),
+    );
+    answer.assert(413, TOO_LARGE);
+    assert!(server.mails("other@example.com").is_empty());
+}
+
+#[test]
+fn the_limit_holds_for_chunked_bodies_as_well() {
+    let server = TestServer::start();
+    for (email, length, status) in [
+        ("user@example.com", MIB, 201),
+        ("other@example.com", MIB + 1, 413),
+    ] {
+        let body = padded_sign_up(email, length);
+        let mut chunks: Vec<Vec<u8>> = body.chunks(64 * 1024).map(chunk).collect();
+        chunks.push(b"0\r\n\r\n".to_vec());
+        let headers = "Content-Type: application/json\r\nTransfer-Encoding: chunked\r\n";
+        let answer = exchange(&server, &head("POST", "users/", headers), chunks);
+        assert_eq!(answer.status, status, "{length}: {}", answer.body);
+        if status == 413 {
+            answer.assert(413, TOO_LARGE);
+        }
+    }
+    assert!(server.mails("other@example.com").is_empty());
+}
+
+#[test]
+fn a_client_that_goes_on_sending_can_read_its_answer() {
+    let server = TestServer::start();
+    let block = vec![b'x'; 64 * 1024];
+    let blocks = 8 * MIB / block.len();
+    let sized = format!(
+        "Content-Type: application/json\r\nContent-Length: {}\r\n",
+        8 * MIB
+    );
+    for (method, path, status, body) in [
+        ("POST", "users/", 413, TOO_LARGE),
+        ("POST", "token/", 413, TOO_LARGE),
+        (
+            "PATCH",
+            "users/me/",
+            401,
+            r#"{"detail":"Authentication credentials were not provided."}"#,
+        ),
+        (
+            "PUT",
+            "users/",
+            405,
+            r#"{"detail":"Method \"PUT\" not allowed."}"#,
+        ),
+        ("POST", "nowhere/", 404, r#"{"detail":"Not found."}"#),
+    ] {
+        let answer = exchange(
+            &server,
+            &head(method, path, &sized),
+            vec![block.clone(); blocks],
+        );
+        assert_eq!(
+            (answer.status, &*answer.body),
+            (status, body),
+            "{method} {path}"
+        );
+
+        let mut chunks = vec![chunk(&block); blocks];
+        chunks.push(b"0\r\n\r\n".to_vec());
+        let chunked = "Content-Type: application/json\r\nTransfer-Encoding: chunked\r\n";
+        let answer = exchange(&server, &head(method, path, chunked), chunks);
+        assert_eq!(
+            (answer.status, &*answer.body),
+            (status, body),
+            "{method} {path} in chunks"
+        );
+    }
+    assert_eq!(server.sign_up("user@example.com").status, 201);
+}
+
+#[test]
+fn a_client_that_waits_to_go_on_is_told_at_once() {
+    let server = TestServer::start();
+    let headers = format!(
+        "Content-Type: application/json\r\nContent-Length: {}\r\nExpect: 100-continue\r\n",
+        2 * MIB
+    );
+    exchange(&server, &head("POST", "users/", &headers), []).assert(413, TOO_LARGE);
+}
+
+#[test]
+fn right_and_size_come_before_the_kind_of_a_body() {
+    let server = TestServer::start();
+    let user = server.user("user@example.com");
+    let other = server.user("other@example.com");
+    let large = vec![b'x'; 2 * MIB];
+    for (_, answer) in everywhere(&server, &user, Some("text/plain"), &large) {
+        answer.assert(413, TOO_LARGE);
+    }
+    let others = User {
+        access: user.access.clone(),
+        ..other
+    };
+    for body in [&large[..], b"x"] {
+        let answer = patch(&server, &others, "text/plain", body);
+        answer.assert(
+            403,
+            r#"{"detail":"You do not have permission to perform this action."}"#,
+        );
+    }
+    let staff = server.staff("staff@example.com");
+    let missing = User { id: 4711, ..staff };
+    for body in [&large[..], b"x"] {
+        let answer = patch(&server, &missing, "text/plain", body);
+        answer.assert(404, r#"{"error":"User not found"}"#);
+    }
+}
+
+#[test]
+fn the_limit_is_a_setting() {
+    let server = TestServer::start_with(|config| config.server.max_body_kib = 1);
+    assert_eq!(
+        post(
+            &server,
+            "users/",
+            JSON,
+            padded_sign_up("user@example.com", 1024)
+        )
+        .status,
+        201
+    );
+    post(
+        &server,
+        "users/",
+        JSON,
+        padded_sign_up("other@example.com", 1025),
+    )
+    .assert(413, TOO_LARGE);
+}

@@ -1,0 +1,21 @@
+//! The API from outside: a real server on a free port, asked over HTTP. One module per capability.
+
+#![allow(
+    clippy::unwrap_used,
+    unreachable_pub,
+    reason = "a test ends where something is not as it should be, and nothing here is seen from outside"
+)]
+#![allow(
+    clippy::too_many_lines,
+    reason = "a table of cases is best read in one piece"
+)]
+
+mod address_change;
+mod bodies;
+mod messages;
+mod otp;
+mod profile;
+mod protocol;
+mod sign_up;
+mod support;
+mod tokens;

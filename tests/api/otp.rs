@@ -1,0 +1,779 @@
+//! `otp/verify/` and `otp/resend/`: what a code does, how long it lives, and how many wrong tries it survives.
+
+use serde_json::json;
+
+use crate::support::{Answer, PASSWORD, TestServer, User, at_once};
+
+const INVALID: &str = r#"{"otp":["Invalid or expired OTP."]}"#;
+const VERIFIED: &str = r#"{"msg":"Email verified successfully!"}"#;
+const SENT: &str = r#"{"msg":"Email sent successfully!"}"#;
+const UNKNOWN: &str = r#"{"detail":"No active account found with the given credentials"}"#;
+const EMAIL: &str = "user@example.com";
+
+fn verify(server: &TestServer, email: &str, otp: &str) -> Answer {
+    server.post("otp/verify/", &json!({"email": email, "otp": otp}))
+}
+
+fn verify_from(server: &TestServer, client: &str, email: &str, otp: &str) -> Answer {
+    server.post_from(client, "otp/verify/", &json!({"email": email, "otp": otp}))
+}
+
+fn verify_as(server: &TestServer, token: &str, email: &str, otp: &str) -> Answer {
+    server.api(
+        "POST",
+        "otp/verify/",
+        Some(token),
+        &json!({"email": email, "otp": otp}),
+    )
+}
+
+/// Asks for the code again and gives the number of mails that it brought.
+#[track_caller]
+fn resend(server: &TestServer, email: &str) -> usize {
+    let before = server.mails(email).len();
+    server
+        .post("otp/resend/", &json!({"email": email}))
+        .assert(200, SENT);
+    server.mails(email).len() - before
+}
+
+/// A code that was never mailed to the address.
+fn wrong_code(server: &TestServer, email: &str) -> String {
+    let mailed: Vec<_> = server
+        .mails(email)
+        .into_iter()
+        .filter_map(|mail| mail.otp)
+        .collect();
+    (0..1_000_000)
+        .map(|n| format!("{n:06}"))
+        .find(|code| !mailed.contains(code))
+        .unwrap()
+}
+
+/// Tries wrong codes from one client.
+#[track_caller]
+fn fail(server: &TestServer, client: &str, email: &str, times: usize) {
+    let wrong = wrong_code(server, email);
+    for _ in 0..times {
+        verify_from(server, client, email, &wrong).assert(400, INVALID);
+    }
+}
+
+/// Tries a wrong code `times` times, five from each of as many networks as that takes.
+#[track_caller]
+fn fail_from_everywhere(server: &TestServer, email: &str, times: usize) {
+    for n in 0..times {
+        fail(server, &format!("198.51.100.{}", n / 5), email, 1);
+    }
+}
+
+fn sign_up_as(server: &TestServer, email: &str, password: &str) -> String {
+    let body = json!({"email": email, "password": password, "confirm_password": password});
+    let answer = server.post("users/", &body);
+    assert_eq!(answer.status, 201, "{}", answer.body);
+    server.otp(email)
+}
+
+/// A signed-in account that has asked for a new address, and the code for it.
+fn change_address(server: &TestServer, from: &str, to: &str) -> (User, String) {
+    let user = server.user(from);
+    let answer = server.patch(&user.path(), &user, &json!({"email": to}));
+    assert_eq!(answer.status, 200, "{}", answer.body);
+    (user, server.otp(to))
+}
+
+#[test]
+fn the_right_code_verifies_and_signs_in() {
+    let server = TestServer::start();
+    server.sign_up(EMAIL);
+    let answer = server.confirm(EMAIL);
+    let (access, refresh) = (answer.text("access"), answer.text("refresh"));
+    answer.assert(
+        200,
+        &format!(
+            r#"{{"msg":"Email verified successfully!","access":"{access}","refresh":"{refresh}"}}"#
+        ),
+    );
+    assert_eq!(server.get("users/me/", Some(&access)).text("email"), EMAIL);
+    assert_eq!(
+        server
+            .post("token/refresh/", &json!({"refresh": refresh}))
+            .status,
+        200
+    );
+    assert_eq!(server.sign_in(EMAIL, PASSWORD).status, 200);
+}
+
+#[test]
+fn address_and_code_may_be_typed_loosely() {
+    let server = TestServer::start();
+    server.sign_up("Some.User@example.com");
+    let otp = server.otp("some.user@example.com");
+    let answer = verify(&server, " SOME.user@EXAMPLE.com ", &format!(" {otp}\n"));
+    assert_eq!(answer.status, 200, "{}", answer.body);
+    assert_eq!(
+        server
+            .get("users/me/", Some(&answer.text("access")))
+            .text("email"),
+        "Some.User@example.com"
+    );
+}
+
+#[test]
+fn a_code_may_come_as_a_number() {
+    let server = TestServer::start();
+    // A number cannot begin with a zero, so a code that does is of no use here.
+    let (email, number) = (0..)
+        .map(|n| format!("user{n}@example.com"))
+        .find_map(|email| {
+            server.sign_up(&email);
+            let otp = server.otp(&email);
+            (!otp.starts_with('0')).then(|| (email, otp.parse::<u32>().unwrap()))
+        })
+        .unwrap();
+    let answer = server.post("otp/verify/", &json!({"email": email, "otp": number}));
+    assert_eq!(answer.status, 200, "{}", answer.body);
+}
+
+#[test]
+fn every_code_that_does_not_count_gets_the_same_answer() {
+    let server = TestServer::start();
+    server.sign_up(EMAIL);
+    let otp = server.otp(EMAIL);
+    let wrong = wrong_code(&server, EMAIL);
+    // Fewer than five tries, so that the code is still good afterwards.
+    for (what, typed) in [
+        ("another code", &*wrong),
+        ("too short", &otp[..5]),
+        ("no digits", "abcdef"),
+    ] {
+        let answer = verify(&server, EMAIL, typed);
+        assert_eq!((answer.status, &*answer.body), (400, INVALID), "{what}");
+    }
+    verify(&server, "nobody@example.com", &otp).assert(400, INVALID);
+    assert_eq!(verify(&server, EMAIL, &otp).status, 200);
+    verify(&server, EMAIL, &otp).assert(400, INVALID);
+
+    server.sign_up("late@example.com");
+    let late = server.otp("late@example.com");
+    server.advance_seconds(600);
+    verify(&server, "late@example.com", &late).assert(400, INVALID);
+}
+
+#[test]
+fn what_cannot_be_a_code_is_a_wrong_one() {
+    let server = TestServer::start_behind_proxy();
+    server.sign_up(EMAIL);
+    let otp = server.otp(EMAIL);
+    let full_width: String = otp
+        .chars()
+        .map(|digit| char::from_u32(digit as u32 + 0xff10 - 0x30).unwrap())
+        .collect();
+    for (n, typed) in [
+        &*format!("{otp}0"),
+        &*format!("0{otp}"),
+        &*format!("+{otp}"),
+        &*format!("{}.{}", &otp[..3], &otp[3..]),
+        &*format!("{} {}", &otp[..3], &otp[3..]),
+        &*full_width,
+        "-12345",
+        "1e5",
+        "0x1234",
+        &*"1".repeat(5000),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let answer = verify_from(&server, &format!("203.0.113.{}", n / 4), EMAIL, typed);
+        assert_eq!((answer.status, &*answer.body), (400, INVALID), "{typed}");
+    }
+    assert_eq!(verify(&server, EMAIL, &otp).status, 200);
+}
+
+#[test]
+fn a_code_counts_for_its_own_address_only() {
+    let server = TestServer::start();
+    server.sign_up("alice@example.com");
+    server.sign_up("bob@example.com");
+    let (alices, bobs) = (
+        server.otp("alice@example.com"),
+        server.otp("bob@example.com"),
+    );
+    if alices != bobs {
+        verify(&server, "alice@example.com", &bobs).assert(400, INVALID);
+        verify(&server, "bob@example.com", &alices).assert(400, INVALID);
+    }
+    assert_eq!(verify(&server, "alice@example.com", &alices).status, 200);
+    assert_eq!(verify(&server, "bob@example.com", &bobs).status, 200);
+}
+
+#[test]
+fn a_code_works_once_however_many_try_at_once() {
+    let server = TestServer::start();
+    server.sign_up(EMAIL);
+    let otp = server.otp(EMAIL);
+    let answers = at_once(10, |_| verify(&server, EMAIL, &otp));
+    assert_eq!(
+        answers.iter().filter(|answer| answer.status == 200).count(),
+        1
+    );
+    for answer in answers.iter().filter(|answer| answer.status != 200) {
+        answer.assert(400, INVALID);
+    }
+}
+
+#[test]
+fn a_code_lives_ten_minutes() {
+    let server = TestServer::start();
+    server.sign_up("early@example.com");
+    server.sign_up("late@example.com");
+    let (early, late) = (
+        server.otp("early@example.com"),
+        server.otp("late@example.com"),
+    );
+    server.advance_seconds(599);
+    assert_eq!(verify(&server, "early@example.com", &early).status, 200);
+    server.advance_seconds(1);
+    verify(&server, "late@example.com", &late).assert(400, INVALID);
+    // The sign-up itself is still there: its code can be had again.
+    assert_eq!(resend(&server, "late@example.com"), 1);
+    assert_eq!(server.confirm("late@example.com").status, 200);
+}
+
+#[test]
+fn the_life_of_a_code_is_a_setting() {
+    let server = TestServer::start_with(|config| config.otp.minutes = 2);
+    server.sign_up("early@example.com");
+    server.sign_up("late@example.com");
+    server.advance_seconds(119);
+    assert_eq!(server.confirm("early@example.com").status, 200);
+    server.advance_seconds(1);
+    server.confirm("late@example.com").assert(400, INVALID);
+}
+
+#[test]
+fn a_token_of_somebody_does_not_matter_for_a_sign_up() {
+    let server = TestServer::start();
+    let alice = server.user("alice@example.com");
+    for (email, token) in [
+        ("b@example.com", &*alice.access),
+        ("c@example.com", "nonsense"),
+    ] {
+        server.sign_up(email);
+        let answer = verify_as(&server, token, email, &server.otp(email));
+        assert_eq!(answer.status, 200, "{}", answer.body);
+        let profile = server.get("users/me/", Some(&answer.text("access")));
+        assert_eq!(profile.text("email"), email);
+    }
+}
+
+#[test]
+fn the_code_of_a_deactivated_account_signs_nobody_in() {
+    let server = TestServer::start();
+    server.sign_up(EMAIL);
+    server.db_execute("UPDATE users SET is_active = 0");
+    server.confirm(EMAIL).assert(400, INVALID);
+    assert_eq!(resend(&server, EMAIL), 0);
+}
+
+#[test]
+fn codes_outlive_a_restart_and_so_does_their_end() {
+    let mut server = TestServer::start();
+    server.sign_up("early@example.com");
+    server.sign_up("late@example.com");
+    let (early, late) = (
+        server.otp("early@example.com"),
+        server.otp("late@example.com"),
+    );
+    server.advance_seconds(300);
+    server.restart();
+    assert_eq!(verify(&server, "early@example.com", &early).status, 200);
+    verify(&server, "early@example.com", &early).assert(400, INVALID);
+    server.advance_seconds(300);
+    verify(&server, "late@example.com", &late).assert(400, INVALID);
+}
+
+// Wrong tries.
+
+#[test]
+fn four_wrong_tries_are_forgiven() {
+    let server = TestServer::start_behind_proxy();
+    server.sign_up(EMAIL);
+    let otp = server.otp(EMAIL);
+    fail(&server, "203.0.113.7", EMAIL, 4);
+    assert_eq!(verify_from(&server, "203.0.113.7", EMAIL, &otp).status, 200);
+}
+
+#[test]
+fn after_five_wrong_tries_a_code_is_dead_for_that_network() {
+    let server = TestServer::start_behind_proxy();
+    server.sign_up(EMAIL);
+    let otp = server.otp(EMAIL);
+    fail(&server, "203.0.113.7", EMAIL, 5);
+    verify_from(&server, "203.0.113.7", EMAIL, &otp).assert(400, INVALID);
+    // An IPv4 address written as IPv6 is no way around it.
+    verify_from(&server, "::ffff:203.0.113.7", EMAIL, &otp).assert(400, INVALID);
+    assert_eq!(verify_from(&server, "203.0.113.8", EMAIL, &otp).status, 200);
+}
+
+#[test]
+fn a_client_cannot_name_its_own_network() {
+    // Nobody is trusted here, so all of these are one client.
+    let server = TestServer::start();
+    server.sign_up(EMAIL);
+    let otp = server.otp(EMAIL);
+    for n in 0..5 {
+        fail(&server, &format!("203.0.113.{n}"), EMAIL, 1);
+    }
+    verify_from(&server, "203.0.113.77", EMAIL, &otp).assert(400, INVALID);
+}
+
+#[test]
+fn a_network_of_ipv6_has_64_bits() {
+    let server = TestServer::start_behind_proxy();
+    server.sign_up(EMAIL);
+    let otp = server.otp(EMAIL);
+    for client in [
+        "2001:db8:1:2::1",
+        "2001:db8:1:2::2",
+        "2001:db8:1:2:8000::",
+        "2001:db8:1:2:1:2:3:4",
+        "2001:db8:1:2::",
+    ] {
+        fail(&server, client, EMAIL, 1);
+    }
+    verify_from(&server, "2001:db8:1:2:ffff:ffff:ffff:ffff", EMAIL, &otp).assert(400, INVALID);
+    assert_eq!(
+        verify_from(&server, "2001:db8:1:3::1", EMAIL, &otp).status,
+        200
+    );
+}
+
+#[test]
+fn after_25_wrong_tries_a_code_is_dead_for_all() {
+    for (tries, status) in [(24, 200), (25, 400)] {
+        let server = TestServer::start_behind_proxy();
+        server.sign_up(EMAIL);
+        let otp = server.otp(EMAIL);
+        fail_from_everywhere(&server, EMAIL, tries);
+        let answer = verify_from(&server, "203.0.113.7", EMAIL, &otp);
+        assert_eq!(answer.status, status, "after {tries}: {}", answer.body);
+        if status == 400 {
+            answer.assert(400, INVALID);
+            assert_eq!(resend(&server, EMAIL), 1);
+            let fresh = server.otp(EMAIL);
+            assert_eq!(
+                verify_from(&server, "203.0.113.7", EMAIL, &fresh).status,
+                200
+            );
+        }
+    }
+}
+
+#[test]
+fn tries_of_a_network_that_is_out_count_against_nobody_else() {
+    let server = TestServer::start_behind_proxy();
+    server.sign_up(EMAIL);
+    let otp = server.otp(EMAIL);
+    // Enough to use up the code's tries and the account's, if they counted.
+    fail(&server, "203.0.113.7", EMAIL, 110);
+    verify_from(&server, "203.0.113.7", EMAIL, &otp).assert(400, INVALID);
+    assert_eq!(verify_from(&server, "203.0.113.8", EMAIL, &otp).status, 200);
+}
+
+#[test]
+fn many_wrong_tries_at_once_are_all_counted() {
+    let server = TestServer::start_behind_proxy();
+    server.sign_up(EMAIL);
+    let otp = server.otp(EMAIL);
+    let wrong = wrong_code(&server, EMAIL);
+    for answer in at_once(20, |_| verify_from(&server, "203.0.113.7", EMAIL, &wrong)) {
+        answer.assert(400, INVALID);
+    }
+    verify_from(&server, "203.0.113.7", EMAIL, &otp).assert(400, INVALID);
+    assert_eq!(verify_from(&server, "203.0.113.8", EMAIL, &otp).status, 200);
+}
+
+#[test]
+fn a_network_may_try_again_at_the_next_code() {
+    let server = TestServer::start_behind_proxy();
+    server.sign_up(EMAIL);
+    fail(&server, "203.0.113.7", EMAIL, 5);
+    assert_eq!(resend(&server, EMAIL), 1);
+    fail(&server, "203.0.113.7", EMAIL, 4);
+    let fresh = server.otp(EMAIL);
+    assert_eq!(
+        verify_from(&server, "203.0.113.7", EMAIL, &fresh).status,
+        200
+    );
+}
+
+#[test]
+fn an_account_takes_100_wrong_tries_a_day_over_all_its_codes() {
+    for (last, status) in [(24, 200), (25, 400)] {
+        let server = TestServer::start_behind_proxy();
+        server.sign_up(EMAIL);
+        for _ in 0..3 {
+            fail_from_everywhere(&server, EMAIL, 25);
+            assert_eq!(resend(&server, EMAIL), 1);
+        }
+        fail_from_everywhere(&server, EMAIL, last);
+        assert_eq!(resend(&server, EMAIL), 1);
+        let fresh = server.otp(EMAIL);
+        let answer = verify_from(&server, "203.0.113.7", EMAIL, &fresh);
+        assert_eq!(
+            answer.status,
+            status,
+            "after {} tries: {}",
+            75 + last,
+            answer.body
+        );
+        if status == 400 {
+            answer.assert(400, INVALID);
+        }
+    }
+}
+
+#[test]
+fn a_day_later_an_account_may_be_confirmed_again() {
+    let mut server = TestServer::start_behind_proxy();
+    server.sign_up(EMAIL);
+    for _ in 0..4 {
+        fail_from_everywhere(&server, EMAIL, 25);
+        assert_eq!(resend(&server, EMAIL), 1);
+    }
+    server.restart();
+    server.advance_seconds(24 * 60 * 60 - 1);
+    assert_eq!(resend(&server, EMAIL), 1);
+    let otp = server.otp(EMAIL);
+    verify(&server, EMAIL, &otp).assert(400, INVALID);
+    server.advance_seconds(1);
+    assert_eq!(verify(&server, EMAIL, &otp).status, 200);
+}
+
+#[test]
+fn the_daily_limit_of_one_account_is_nobody_elses() {
+    let server = TestServer::start_behind_proxy();
+    server.sign_up(EMAIL);
+    server.sign_up("other@example.com");
+    for _ in 0..4 {
+        fail_from_everywhere(&server, EMAIL, 25);
+        resend(&server, EMAIL);
+    }
+    server.confirm(EMAIL).assert(400, INVALID);
+    assert_eq!(server.confirm("other@example.com").status, 200);
+}
+
+#[test]
+fn a_wrong_try_counts_against_every_pending_sign_up_and_once_against_the_account() {
+    let server = TestServer::start_behind_proxy();
+    let older = sign_up_as(&server, EMAIL, "password-of-number-1");
+    let newer = sign_up_as(&server, EMAIL, "password-of-number-2");
+    fail(&server, "203.0.113.7", EMAIL, 5);
+    for otp in [&older, &newer] {
+        verify_from(&server, "203.0.113.7", EMAIL, otp).assert(400, INVALID);
+    }
+    fail_from_everywhere(&server, EMAIL, 20);
+    for otp in [&older, &newer] {
+        verify_from(&server, "203.0.113.8", EMAIL, otp).assert(400, INVALID);
+    }
+    // 25 tries so far; 74 more leave the account one.
+    for tries in [25, 25, 24] {
+        assert_eq!(resend(&server, EMAIL), 1);
+        fail_from_everywhere(&server, EMAIL, tries);
+    }
+    assert_eq!(resend(&server, EMAIL), 1);
+    assert_eq!(server.confirm(EMAIL).status, 200);
+}
+
+#[test]
+fn counts_of_wrong_tries_outlive_a_restart() {
+    let mut server = TestServer::start_behind_proxy();
+    server.sign_up(EMAIL);
+    let otp = server.otp(EMAIL);
+    fail(&server, "203.0.113.7", EMAIL, 4);
+    let wrong = wrong_code(&server, EMAIL);
+    server.restart();
+    verify_from(&server, "203.0.113.7", EMAIL, &wrong).assert(400, INVALID);
+    verify_from(&server, "203.0.113.7", EMAIL, &otp).assert(400, INVALID);
+
+    // 5 tries so far; with 20 more from elsewhere the code is dead for all.
+    for n in 0..20 {
+        verify_from(&server, &format!("198.51.100.{}", n / 5), EMAIL, &wrong).assert(400, INVALID);
+    }
+    server.restart();
+    verify_from(&server, "203.0.113.8", EMAIL, &otp).assert(400, INVALID);
+}
+
+#[test]
+fn the_daily_count_outlives_a_restart() {
+    let mut server = TestServer::start_behind_proxy();
+    server.sign_up(EMAIL);
+    for _ in 0..4 {
+        fail_from_everywhere(&server, EMAIL, 25);
+        server.restart();
+        assert_eq!(resend(&server, EMAIL), 1);
+    }
+    server.confirm(EMAIL).assert(400, INVALID);
+}
+
+// Once more.
+
+#[test]
+fn a_resent_code_replaces_the_one_it_repeats() {
+    let server = TestServer::start();
+    server.sign_up(EMAIL);
+    let first = server.otp(EMAIL);
+    assert_eq!(resend(&server, "USER@example.com"), 1);
+    let second = server.otp(EMAIL);
+    assert_ne!(first, second);
+    verify(&server, EMAIL, &first).assert(400, INVALID);
+    assert_eq!(verify(&server, EMAIL, &second).status, 200);
+}
+
+#[test]
+fn a_resent_code_lives_ten_minutes_of_its_own() {
+    let server = TestServer::start();
+    server.sign_up("early@example.com");
+    server.sign_up("late@example.com");
+    server.advance_seconds(500);
+    assert_eq!(resend(&server, "early@example.com"), 1);
+    assert_eq!(resend(&server, "late@example.com"), 1);
+    server.advance_seconds(599);
+    assert_eq!(server.confirm("early@example.com").status, 200);
+    server.advance_seconds(1);
+    server.confirm("late@example.com").assert(400, INVALID);
+}
+
+#[test]
+fn with_several_sign_ups_pending_the_newest_ones_code_is_resent() {
+    for chosen in ["older", "resent"] {
+        let server = TestServer::start();
+        let older = sign_up_as(&server, EMAIL, "password-of-older");
+        let newer = sign_up_as(&server, EMAIL, "password-of-newer");
+        assert_eq!(resend(&server, EMAIL), 1);
+        let resent = server.otp(EMAIL);
+        verify(&server, EMAIL, &newer).assert(400, INVALID);
+        let (otp, password, other) = match chosen {
+            "older" => (&older, "password-of-older", "password-of-newer"),
+            _ => (&resent, "password-of-newer", "password-of-older"),
+        };
+        let answer = verify(&server, EMAIL, otp);
+        assert_eq!(answer.status, 200, "{chosen}: {}", answer.body);
+        assert_eq!(server.sign_in(EMAIL, password).status, 200, "{chosen}");
+        server.sign_in(EMAIL, other).assert(401, UNKNOWN);
+    }
+}
+
+#[test]
+fn the_mail_goes_to_the_address_as_it_was_signed_up_with() {
+    let server = TestServer::start();
+    server.sign_up("Some.User@example.com");
+    assert_eq!(resend(&server, "some.USER@EXAMPLE.com"), 1);
+    assert_eq!(
+        server.mails("some.user@example.com")[0].to,
+        "Some.User@example.com"
+    );
+}
+
+#[test]
+fn nothing_is_sent_where_nothing_waits_and_nobody_is_told() {
+    let server = TestServer::start();
+    assert_eq!(resend(&server, "nobody@example.com"), 0);
+    server.user("verified@example.com");
+    assert_eq!(resend(&server, "verified@example.com"), 0);
+    change_address(&server, "old@example.com", "new@example.com");
+    assert_eq!(resend(&server, "old@example.com"), 0);
+}
+
+#[test]
+fn a_throttled_resend_sends_nothing_and_the_old_code_stays_good() {
+    let server = TestServer::start_with_mail_limits();
+    server.sign_up(EMAIL);
+    let otp = server.otp(EMAIL);
+    assert_eq!(resend(&server, EMAIL), 0);
+    server.advance_seconds(59);
+    assert_eq!(resend(&server, EMAIL), 0);
+    assert_eq!(verify(&server, EMAIL, &otp).status, 200);
+}
+
+#[test]
+fn a_code_may_be_resent_after_a_minute() {
+    let server = TestServer::start_with_mail_limits();
+    server.sign_up(EMAIL);
+    server.advance_seconds(60);
+    assert_eq!(resend(&server, EMAIL), 1);
+    assert_eq!(resend(&server, EMAIL), 0);
+    server.sign_up(EMAIL).assert_throttled(60);
+    assert_eq!(server.confirm(EMAIL).status, 200);
+}
+
+#[test]
+fn sign_ups_and_resends_share_the_ten_mails_of_an_hour() {
+    let server = TestServer::start_with_mail_limits();
+    server.sign_up(EMAIL);
+    for n in 1..10 {
+        server.advance_seconds(60);
+        assert_eq!(resend(&server, EMAIL), 1, "mail {n}");
+    }
+    let last = server.otp(EMAIL);
+    server.advance_seconds(60);
+    assert_eq!(resend(&server, EMAIL), 0);
+    server.sign_up(EMAIL).assert_throttled(3000);
+    assert_eq!(verify(&server, EMAIL, &last).status, 200);
+}
+
+#[test]
+fn resends_at_once_send_one_mail() {
+    let server = TestServer::start_with_mail_limits();
+    server.sign_up(EMAIL);
+    server.advance_seconds(60);
+    for answer in at_once(10, |_| server.post("otp/resend/", &json!({"email": EMAIL}))) {
+        answer.assert(200, SENT);
+    }
+    assert_eq!(server.mails(EMAIL).len(), 2);
+    assert_eq!(server.confirm(EMAIL).status, 200);
+}
+
+// The code of an address change.
+
+#[test]
+fn the_code_of_a_change_counts_with_its_owners_token_only() {
+    let server = TestServer::start();
+    let (alice, otp) = change_address(&server, "alice@example.com", "new@example.com");
+    let mallory = server.user("mallory@example.com");
+    verify(&server, "new@example.com", &otp).assert(400, INVALID);
+    for (what, token) in [
+        ("another account", &*mallory.access),
+        ("no token", "nonsense"),
+        ("a refresh token", &*alice.refresh),
+    ] {
+        let answer = verify_as(&server, token, "new@example.com", &otp);
+        assert_eq!((answer.status, &*answer.body), (400, INVALID), "{what}");
+    }
+    verify_as(&server, &alice.access, "alice@example.com", &otp).assert(400, INVALID);
+    verify_as(&server, &alice.access, "NEW@example.com", &otp).assert(200, VERIFIED);
+    verify_as(&server, &alice.access, "new@example.com", &otp).assert(400, INVALID);
+    assert_eq!(
+        server.get("users/me/", Some(&alice.access)).text("email"),
+        "new@example.com"
+    );
+    assert_eq!(server.sign_in("new@example.com", PASSWORD).status, 200);
+    server
+        .sign_in("alice@example.com", PASSWORD)
+        .assert(401, UNKNOWN);
+}
+
+#[test]
+fn staff_cannot_confirm_somebody_elses_new_address() {
+    let server = TestServer::start();
+    let (alice, otp) = change_address(&server, "alice@example.com", "new@example.com");
+    let staff = server.staff("staff@example.com");
+    verify_as(&server, &staff.access, "new@example.com", &otp).assert(400, INVALID);
+    verify_as(&server, &alice.access, "new@example.com", &otp).assert(200, VERIFIED);
+}
+
+#[test]
+fn another_session_of_the_owner_will_do_and_an_expired_one_will_not() {
+    let server = TestServer::start();
+    let (alice, otp) = change_address(&server, "alice@example.com", "new@example.com");
+    server.advance_seconds(599);
+    verify_as(&server, &alice.access, "new@example.com", &otp).assert(400, INVALID);
+    let access = server.sign_in("alice@example.com", PASSWORD).text("access");
+    verify_as(&server, &access, "new@example.com", &otp).assert(200, VERIFIED);
+}
+
+#[test]
+fn the_code_of_a_change_lives_ten_minutes_too() {
+    let server = TestServer::start();
+    let (_, otp) = change_address(&server, "alice@example.com", "new@example.com");
+    server.advance_seconds(600);
+    let access = server.sign_in("alice@example.com", PASSWORD).text("access");
+    verify_as(&server, &access, "new@example.com", &otp).assert(400, INVALID);
+}
+
+#[test]
+fn the_code_of_a_change_can_be_resent() {
+    let server = TestServer::start();
+    let (alice, first) = change_address(&server, "alice@example.com", "new@example.com");
+    assert_eq!(resend(&server, "new@example.com"), 1);
+    let second = server.otp("new@example.com");
+    assert_ne!(first, second);
+    verify_as(&server, &alice.access, "new@example.com", &first).assert(400, INVALID);
+    verify(&server, "new@example.com", &second).assert(400, INVALID);
+    verify_as(&server, &alice.access, "new@example.com", &second).assert(200, VERIFIED);
+}
+
+#[test]
+fn wrong_tries_at_the_code_of_a_change_are_counted_by_network() {
+    let server = TestServer::start_behind_proxy();
+    let (alice, otp) = change_address(&server, "alice@example.com", "new@example.com");
+    let authorization = format!("Bearer {}", alice.access);
+    let verify_from = |client: &str, otp: &str| {
+        server.request(
+            "POST",
+            "/api/v1/accounts/otp/verify/",
+            &[
+                ("content-type", "application/json"),
+                ("authorization", &authorization),
+                ("x-forwarded-for", client),
+            ],
+            json!({"email": "new@example.com", "otp": otp}).to_string(),
+        )
+    };
+    let wrong = wrong_code(&server, "new@example.com");
+    for _ in 0..5 {
+        verify_from("203.0.113.7", &wrong).assert(400, INVALID);
+    }
+    verify_from("203.0.113.7", &otp).assert(400, INVALID);
+    verify_from("203.0.113.8", &otp).assert(200, VERIFIED);
+}
+
+#[test]
+fn a_code_counts_for_its_own_purpose_only() {
+    let server = TestServer::start();
+    // Somebody signs up with an address, and an account takes it over before it is confirmed.
+    let strangers = sign_up_as(&server, "new@example.com", "password-of-stranger");
+    let (alice, alices) = change_address(&server, "alice@example.com", "new@example.com");
+    assert_ne!(strangers, alices);
+    verify(&server, "new@example.com", &strangers).assert(400, INVALID);
+    verify_as(&server, &alice.access, "new@example.com", &strangers).assert(400, INVALID);
+    verify(&server, "new@example.com", &alices).assert(400, INVALID);
+    verify_as(&server, &alice.access, "new@example.com", &alices).assert(200, VERIFIED);
+}
+
+// Bad input.
+
+#[test]
+fn fields_of_the_wrong_form_are_told() {
+    let server = TestServer::start();
+    for (path, body, expected) in [
+        (
+            "otp/verify/",
+            json!({}),
+            json!({"email": ["This field is required."], "otp": ["This field is required."]}),
+        ),
+        (
+            "otp/verify/",
+            json!({"email": "nonsense", "otp": "  "}),
+            json!({"email": ["Enter a valid email address."], "otp": ["This field may not be blank."]}),
+        ),
+        (
+            "otp/resend/",
+            json!({}),
+            json!({"email": ["This field is required."]}),
+        ),
+        (
+            "otp/resend/",
+            json!({"email": "nonsense"}),
+            json!({"email": ["Enter a valid email address."]}),
+        ),
+    ] {
+        let answer = server.post(path, &body);
+        assert_eq!(
+            (answer.status, answer.json()),
+            (400, expected),
+            "{path} {body}"
+        );
+    }
+}

@@ -1,0 +1,740 @@
+//! What holds for every path: slashes, methods, headers, connections; and the paths that are not about accounts.
+
+use std::collections::HashSet;
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use crate::support::{Answer, TestServer, User};
+
+const NOT_FOUND: &str = r#"{"detail":"Not found."}"#;
+const NO_TOKEN: &str = r#"{"detail":"Authentication credentials were not provided."}"#;
+
+/// Every path with its trailing slash where it has one by custom, the methods that it takes, and whether it wants a token.
+const PATHS: &[(&str, &str, bool)] = &[
+    ("/api/v1/accounts/users/", "POST, OPTIONS", false),
+    (
+        "/api/v1/accounts/users/1/",
+        "GET, PATCH, HEAD, OPTIONS",
+        true,
+    ),
+    (
+        "/api/v1/accounts/users/me/",
+        "GET, PATCH, HEAD, OPTIONS",
+        true,
+    ),
+    ("/api/v1/accounts/otp/verify/", "POST, OPTIONS", false),
+    ("/api/v1/accounts/otp/resend/", "POST, OPTIONS", false),
+    ("/api/v1/accounts/token/", "POST, OPTIONS", false),
+    ("/api/v1/accounts/token/refresh/", "POST, OPTIONS", false),
+    ("/api/v1/accounts/token/verify/", "POST, OPTIONS", false),
+    ("/api/v1/accounts/token/blacklist/", "POST, OPTIONS", false),
+    ("/.well-known/jwks.json", "GET, HEAD, OPTIONS", false),
+    ("/healthz", "GET, HEAD, OPTIONS", false),
+    ("/dev/mail/", "GET, HEAD, OPTIONS", false),
+];
+
+const METHODS: &[&str] = &[
+    "GET", "POST", "PUT", "PATCH", "DELETE", "TRACE", "BREW", "get",
+];
+
+/// The path in its two spellings.
+fn spellings(path: &str) -> [String; 2] {
+    let bare = path.trim_end_matches('/');
+    [bare.to_owned(), format!("{bare}/")]
+}
+
+fn takes(allow: &str, method: &str) -> bool {
+    allow.split(", ").any(|allowed| allowed == method)
+}
+
+/// A request with the token of somebody, where there is somebody.
+fn ask(server: &TestServer, method: &str, path: &str, user: Option<&User>) -> Answer {
+    let authorization = user.map(|user| format!("Bearer {}", user.access));
+    let headers: Vec<(&str, &str)> = authorization
+        .iter()
+        .map(|value| ("authorization", value.as_str()))
+        .collect();
+    server.request(method, path, &headers, "")
+}
+
+/// The head and the body of a raw answer.
+fn parts(raw: &str) -> (&str, &str) {
+    raw.split_once("\r\n\r\n")
+        .unwrap_or_else(|| panic!("no end of the header in {raw:?}"))
+}
+
+/// The value of a header in a raw head.
+fn raw_header<'a>(head: &'a str, name: &str) -> Option<&'a str> {
+    head.lines()
+        .filter_map(|line| line.split_once(": "))
+        .find_map(|(known, value)| known.eq_ignore_ascii_case(name).then_some(value))
+}
+
+#[test]
+fn every_path_is_served_with_and_without_its_trailing_slash() {
+    let server = TestServer::start();
+    let user = server.user("user@example.com");
+    for (path, allow, _) in PATHS {
+        for spelling in spellings(path) {
+            let method = if takes(allow, "GET") { "GET" } else { "POST" };
+            let answer = ask(&server, method, &spelling, Some(&user));
+            // An empty body lacks every required field; a path that reads needs none.
+            let expected = if method == "GET" { 200 } else { 400 };
+            assert_eq!(
+                answer.status, expected,
+                "{method} {spelling}: {}",
+                answer.body
+            );
+            assert_eq!(answer.header("location"), None, "{spelling}");
+        }
+    }
+}
+
+#[test]
+fn an_unknown_path_is_told_in_json_whatever_the_method() {
+    let server = TestServer::start();
+    let user = server.user("user@example.com");
+    for path in [
+        "/",
+        "/api",
+        "/api/v1/",
+        "/api/v1/accounts/",
+        "/api/v1/accounts/user/",
+        "/api/v1/accounts/users/1/x/",
+        "/api/v1/accounts/users/me/me/",
+        "/api/v1/accounts/token/refresh/x/",
+        "/api/v2/accounts/users/",
+        "/api/v1/accounts/USERS/",
+        "/API/v1/accounts/users/",
+        "/Healthz",
+        "/healthz/x",
+        "/healthz.json",
+        "/.well-known/",
+        "/.well-known/jwks",
+        "/dev/",
+        "/admin/",
+        "/favicon.ico",
+        // More slashes than there are.
+        "//",
+        "//healthz",
+        "/healthz//",
+        "/api//v1/accounts/users/",
+        "/api/v1/accounts//users/",
+        "/api/v1/accounts/users//",
+        "/api/v1/accounts/users//1/",
+        "/api/v1/accounts/users/1//",
+        "/./healthz",
+        "/api/v1/accounts/users/%2e%2e/users/",
+        "/%2fhealthz",
+        // Escapes that stand for nothing.
+        "/healthz%00",
+        "/healthz%",
+        "/healthz%zz",
+        "/%ff",
+        "/healthz%20",
+        "/health%C5%BA",
+    ] {
+        for method in METHODS.iter().chain(&["OPTIONS"]) {
+            for user in [None, Some(&user)] {
+                let answer = raw_ask(&server, method, path, user);
+                assert!(
+                    answer.starts_with("HTTP/1.1 404 "),
+                    "{method} {path}: {answer}"
+                );
+                let (head, body) = parts(&answer);
+                assert_eq!(body, NOT_FOUND, "{method} {path}");
+                assert_eq!(
+                    raw_header(head, "content-type"),
+                    Some("application/json"),
+                    "{method} {path}"
+                );
+            }
+        }
+    }
+}
+
+/// As [`ask`], with the path sent exactly as it stands.
+fn raw_ask(server: &TestServer, method: &str, path: &str, user: Option<&User>) -> String {
+    let authorization = user
+        .map(|user| format!("Authorization: Bearer {}\r\n", user.access))
+        .unwrap_or_default();
+    server.raw(format!(
+        "{method} {path} HTTP/1.1\r\nHost: localhost\r\n{authorization}Connection: close\r\n\r\n"
+    ))
+}
+
+#[test]
+fn escapes_in_a_path_are_resolved() {
+    let server = TestServer::start();
+    let user = server.user("user@example.com");
+    for path in [
+        "/%68ealthz",
+        "/api/v1/accounts/%75sers/%31/",
+        "/api/v1/%61ccounts/users/%6De",
+        "/%2Ewell-known/jwks%2ejson",
+        "/healthz?",
+        "/healthz?x=1&y=%zz",
+        "/api/v1/accounts/users/1/?format=xml",
+        "/api/v1/accounts/users/me?x",
+    ] {
+        let answer = raw_ask(&server, "GET", path, Some(&user));
+        assert!(answer.starts_with("HTTP/1.1 200 "), "{path}: {answer}");
+    }
+}
+
+#[test]
+fn a_wrong_method_is_told_with_those_that_are_right() {
+    let server = TestServer::start();
+    let user = server.user("user@example.com");
+    for (path, allow, wants_token) in PATHS {
+        for spelling in spellings(path) {
+            for method in METHODS.iter().filter(|method| !takes(allow, method)) {
+                let answer = ask(&server, method, &spelling, Some(&user));
+                let expected = format!(r#"{{"detail":"Method \"{method}\" not allowed."}}"#);
+                assert_eq!(
+                    (answer.status, &*answer.body),
+                    (405, &*expected),
+                    "{method} {spelling}"
+                );
+                assert_eq!(answer.header("allow"), Some(*allow), "{method} {spelling}");
+                assert_eq!(answer.header("content-type"), Some("application/json"));
+
+                let answer = ask(&server, method, &spelling, None);
+                if *wants_token {
+                    assert_eq!(
+                        (answer.status, &*answer.body),
+                        (401, NO_TOKEN),
+                        "{method} {spelling}"
+                    );
+                } else {
+                    assert_eq!(
+                        (answer.status, &*answer.body),
+                        (405, &*expected),
+                        "{method} {spelling}"
+                    );
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn options_needs_no_token() {
+    let server = TestServer::start();
+    for (path, allow, _) in PATHS {
+        for spelling in spellings(path) {
+            for authorization in ["", "Bearer nonsense", "Bearer"] {
+                let headers = [("authorization", authorization)];
+                let answer = server.request("OPTIONS", &spelling, &headers, "");
+                assert_eq!(
+                    answer.status, 200,
+                    "{spelling} {authorization}: {}",
+                    answer.body
+                );
+                assert_eq!(answer.header("allow"), Some(*allow), "{spelling}");
+                assert_eq!(
+                    answer.header("content-type"),
+                    Some("application/json"),
+                    "{spelling}"
+                );
+                let body = answer.json();
+                assert!(!body["name"].as_str().unwrap().is_empty(), "{body}");
+                assert_eq!(body["renders"], json!(["application/json"]), "{spelling}");
+                assert_eq!(
+                    body["parses"],
+                    json!([
+                        "application/json",
+                        "application/x-www-form-urlencoded",
+                        "multipart/form-data"
+                    ]),
+                    "{spelling}"
+                );
+            }
+        }
+    }
+    // Nor does it tell who exists.
+    let server = TestServer::start();
+    server.user("user@example.com");
+    for pk in ["1", "2", "0", "me"] {
+        let answer = server.request("OPTIONS", &format!("/api/v1/accounts/users/{pk}/"), &[], "");
+        assert_eq!(answer.status, 200, "{pk}");
+    }
+}
+
+#[test]
+fn head_is_get_without_its_body() {
+    let server = TestServer::start();
+    let user = server.user("user@example.com");
+    for (path, allow, wants_token) in PATHS {
+        for spelling in spellings(path) {
+            let get = raw_ask(&server, "GET", &spelling, Some(&user));
+            let head = raw_ask(&server, "HEAD", &spelling, Some(&user));
+            let ((get, _), (head, body)) = (parts(&get), parts(&head));
+            assert_eq!(body, "", "{spelling}");
+            assert_eq!(head.lines().next(), get.lines().next(), "{spelling}");
+            if takes(allow, "GET") {
+                assert!(head.starts_with("HTTP/1.1 200 "), "{spelling}: {head}");
+            } else {
+                assert!(head.starts_with("HTTP/1.1 405 "), "{spelling}: {head}");
+            }
+            for name in [
+                "content-type",
+                "allow",
+                "cache-control",
+                "x-content-type-options",
+                "www-authenticate",
+            ] {
+                assert_eq!(
+                    raw_header(head, name),
+                    raw_header(get, name),
+                    "{spelling} {name}"
+                );
+            }
+            if takes(allow, "GET") {
+                assert_eq!(
+                    raw_header(head, "content-length"),
+                    raw_header(get, "content-length"),
+                    "{spelling}"
+                );
+            }
+
+            let answer = raw_ask(&server, "HEAD", &spelling, None);
+            let (head, body) = parts(&answer);
+            assert_eq!(body, "", "{spelling}");
+            if *wants_token {
+                assert!(head.starts_with("HTTP/1.1 401 "), "{spelling}: {head}");
+                assert_eq!(
+                    raw_header(head, "www-authenticate"),
+                    Some(r#"Bearer realm="api""#)
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn answers_are_json_whatever_is_accepted() {
+    let server = TestServer::start();
+    let user = server.user("user@example.com");
+    for accept in [
+        "text/html",
+        "text/html,application/xhtml+xml;q=0.9,*/*;q=0.8",
+        "image/png",
+        "x",
+        "*/*;q=0",
+        "",
+    ] {
+        for (method, path, authorization, status) in [
+            ("GET", "/healthz", "", 200),
+            ("GET", "/.well-known/jwks.json", "", 200),
+            (
+                "GET",
+                "/api/v1/accounts/users/me/",
+                user.access.as_str(),
+                200,
+            ),
+            ("OPTIONS", "/api/v1/accounts/users/me/", "", 200),
+            ("POST", "/api/v1/accounts/users/", "", 400),
+            ("GET", "/api/v1/accounts/users/me/", "", 401),
+            (
+                "GET",
+                "/api/v1/accounts/users/9/",
+                user.access.as_str(),
+                403,
+            ),
+            ("GET", "/nowhere", "", 404),
+            ("GET", "/api/v1/accounts/users/", "", 405),
+        ] {
+            let bearer = format!("Bearer {authorization}");
+            let mut headers = vec![("accept", accept)];
+            if !authorization.is_empty() {
+                headers.push(("authorization", &bearer));
+            }
+            let answer = server.request(method, path, &headers, "");
+            assert_eq!(answer.status, status, "{method} {path} {accept}");
+            assert_eq!(
+                answer.header("content-type"),
+                Some("application/json"),
+                "{method} {path} {accept}"
+            );
+            answer.json();
+        }
+    }
+}
+
+#[test]
+fn open_paths_look_at_no_token() {
+    let server = TestServer::start();
+    let user = server.user("user@example.com");
+    let ours = format!("Bearer {}", user.access);
+    for authorization in [
+        "Bearer nonsense",
+        "Bearer",
+        "Bearer a b",
+        "Basic x",
+        "x",
+        "",
+        &ours,
+    ] {
+        let headers = [
+            ("authorization", authorization),
+            ("content-type", "application/json"),
+        ];
+        for (path, allow, _) in PATHS.iter().filter(|(_, _, wants_token)| !wants_token) {
+            let method = if takes(allow, "GET") { "GET" } else { "POST" };
+            let with = server.request(method, path, &headers, "");
+            let without = server.request(method, path, &[], "");
+            assert_eq!(
+                (with.status, with.body),
+                (without.status, without.body),
+                "{path} {authorization}"
+            );
+            assert_eq!(
+                with.headers.get("www-authenticate"),
+                None,
+                "{path} {authorization}"
+            );
+        }
+        let body =
+            json!({"email": "user@example.com", "password": crate::support::PASSWORD}).to_string();
+        let answer = server.request("POST", "/api/v1/accounts/token/", &headers, &body);
+        assert_eq!(answer.status, 200, "{authorization}: {}", answer.body);
+        let body = json!({"refresh": answer.text("refresh")}).to_string();
+        let answer = server.request("POST", "/api/v1/accounts/token/refresh/", &headers, &body);
+        assert_eq!(answer.status, 200, "{authorization}: {}", answer.body);
+    }
+}
+
+#[test]
+fn every_answer_has_its_headers_and_an_id_of_its_own() {
+    let server = TestServer::start();
+    let user = server.user("user@example.com");
+    let mut ids = HashSet::new();
+    let mut asked = 0;
+    for (path, _, _) in PATHS.iter().chain(&[("/nowhere", "", false)]) {
+        for method in ["GET", "HEAD", "POST", "PUT", "OPTIONS"] {
+            for user in [None, Some(&user)] {
+                let answer = ask(&server, method, path, user);
+                let what = format!("{method} {path} {}", answer.status);
+                assert_eq!(
+                    answer.header("x-content-type-options"),
+                    Some("nosniff"),
+                    "{what}"
+                );
+                let is_public =
+                    path.ends_with("jwks.json") && answer.status == 200 && method != "OPTIONS";
+                let caching = if is_public {
+                    "public, max-age=300"
+                } else {
+                    "no-store"
+                };
+                assert_eq!(answer.header("cache-control"), Some(caching), "{what}");
+                assert_eq!(answer.header("server"), None, "{what}");
+                let id = answer
+                    .header("x-request-id")
+                    .unwrap_or_else(|| panic!("{what}: no id"));
+                assert!(
+                    id.len() >= 16 && id.bytes().all(|b| b.is_ascii_alphanumeric()),
+                    "{what}: {id}"
+                );
+                ids.insert(id.to_owned());
+                asked += 1;
+            }
+        }
+    }
+    assert_eq!(ids.len(), asked, "every request has an id of its own");
+}
+
+#[test]
+fn a_client_does_not_choose_the_id_of_its_request() {
+    let server = TestServer::start();
+    let answer = server.request("GET", "/healthz", &[("x-request-id", "chosen")], "");
+    assert_ne!(answer.header("x-request-id"), Some("chosen"));
+}
+
+#[test]
+fn the_sign_of_life() {
+    let server = TestServer::start();
+    for path in ["/healthz", "/healthz/"] {
+        let answer = server.request("GET", path, &[], "");
+        answer.assert(200, r#"{"status":"ok"}"#);
+    }
+}
+
+#[test]
+fn a_connection_is_kept_and_takes_requests_ahead() {
+    let server = TestServer::start();
+    let user = server.user("user@example.com");
+    let first = format!(
+        "GET /api/v1/accounts/users/me/ HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {}\r\n\r\n",
+        user.access
+    );
+    // The second request has a body that nobody reads; the third must not take it for its own beginning.
+    let second = "POST /nowhere HTTP/1.1\r\nHost: localhost\r\nContent-Length: 30\r\n\r\nGET /healthz HTTP/1.1\r\nHost: x";
+    let body = r#"{"email":"user@example.com"}"#;
+    let third = format!(
+        "POST /api/v1/accounts/otp/resend/ HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n\
+         Content-Length: {}\r\n\r\n{body}",
+        body.len()
+    );
+    let last = "GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
+    assert_eq!(second.rsplit_once("\r\n\r\n").unwrap().1.len(), 30);
+    let answers = server.raw(format!("{first}{second}{third}{last}"));
+    let statuses: Vec<&str> = answers
+        .split("HTTP/1.1 ")
+        .skip(1)
+        .map(|answer| answer.get(..3).unwrap_or_default())
+        .collect();
+    assert_eq!(statuses, ["200", "404", "200", "200"], "{answers}");
+    assert!(answers.ends_with(r#"{"status":"ok"}"#), "{answers}");
+
+    // One after the other, each when the one before has its answer.
+    let mut stream = TcpStream::connect(server.address()).unwrap();
+    stream
+        .set_read_timeout(Some(Duration::from_secs(60)))
+        .unwrap();
+    for _ in 0..3 {
+        stream
+            .write_all(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            .unwrap();
+        let mut answer = String::new();
+        while !answer.ends_with(r#"{"status":"ok"}"#) {
+            let mut buffer = [0; 1024];
+            let length = stream.read(&mut buffer).unwrap();
+            assert!(length > 0, "the connection was closed after {answer:?}");
+            answer.push_str(std::str::from_utf8(&buffer[..length]).unwrap());
+        }
+        assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+    }
+}
+
+#[test]
+fn what_is_no_http_gets_no_further() {
+    let server = TestServer::start();
+    for request in [
+        "nonsense\r\n\r\n",
+        "GET\r\n\r\n",
+        "GET /healthz HTTP/9.9\r\n\r\n",
+        "\u{16}\u{3}\u{1}\r\n\r\n",
+    ] {
+        let answer = server.raw(request);
+        assert!(
+            answer.is_empty() || answer.starts_with("HTTP/1.1 400 "),
+            "{request:?}: {answer}"
+        );
+    }
+    assert_eq!(server.request("GET", "/healthz", &[], "").status, 200);
+}
+
+#[test]
+fn a_header_that_does_not_come_to_its_end_is_cut_off() {
+    let server = TestServer::start_with(|config| config.server.header_timeout_seconds = 1);
+    for beginning in [
+        "GET /healthz HTTP/1.1\r\nHost: localhost\r\n",
+        "GET /heal",
+        "",
+    ] {
+        let mut stream = TcpStream::connect(server.address()).unwrap();
+        stream
+            .set_read_timeout(Some(Duration::from_secs(3)))
+            .unwrap();
+        stream.write_all(beginning.as_bytes()).unwrap();
+        let mut answer = Vec::new();
+        // A read that ran into its own timeout is an error; the end of the connection is none.
+        let read = stream.read_to_end(&mut answer);
+        let is_cut = match &read {
+            Ok(_) => true,
+            Err(e) => e.kind() == std::io::ErrorKind::ConnectionReset,
+        };
+        assert!(is_cut, "{beginning:?}: {read:?}");
+        let answer = String::from_utf8_lossy(&answer);
+        assert!(
+            answer.is_empty() || answer.starts_with("HTTP/1.1 408 "),
+            "{beginning:?}: {answer}"
+        );
+    }
+    assert_eq!(server.request("GET", "/healthz", &[], "").status, 200);
+}
+
+#[test]
+fn the_inbox_shows_mails_newest_first() {
+    let server = TestServer::start();
+    server
+        .request("GET", "/dev/mail/", &[], "")
+        .assert(200, "[]");
+    server.sign_up("First@example.com");
+    server.advance_seconds(5);
+    server.sign_up("second@example.com");
+    server.advance_seconds(5);
+    server.sign_up("first@example.com");
+
+    let answer = server.request("GET", "/dev/mail/", &[], "");
+    assert_eq!(answer.status, 200);
+    let mails: Vec<Value> = answer.json().as_array().unwrap().clone();
+    let seen: Vec<(&str, &str)> = mails
+        .iter()
+        .map(|mail| {
+            (
+                mail["to"].as_str().unwrap(),
+                mail["created_at"].as_str().unwrap(),
+            )
+        })
+        .collect();
+    assert_eq!(
+        seen,
+        [
+            ("first@example.com", "2024-12-03T12:00:10Z"),
+            ("second@example.com", "2024-12-03T12:00:05Z"),
+            ("First@example.com", "2024-12-03T12:00:00Z"),
+        ]
+    );
+    for mail in &mails {
+        let keys: Vec<&String> = mail.as_object().unwrap().keys().collect();
+        assert_eq!(
+            keys,
+            [
+                "id",
+                "to",
+                "from",
+                "subject",
+                "text",
+                "html",
+                "otp",
+                "link",
+                "created_at"
+            ]
+        );
+        let otp = mail["otp"].as_str().unwrap();
+        assert!(
+            otp.len() == 6 && otp.bytes().all(|b| b.is_ascii_digit()),
+            "{otp}"
+        );
+        for part in ["subject", "text", "html"] {
+            assert!(mail[part].as_str().unwrap().contains(otp), "{part}");
+        }
+        assert_eq!(mail["link"], Value::Null);
+        assert!(mail["from"].as_str().unwrap().contains('@'));
+    }
+    let ids: HashSet<String> = mails.iter().map(|mail| mail["id"].to_string()).collect();
+    assert_eq!(ids.len(), 3);
+
+    for (query, expected) in [
+        ("to=first@example.com", 2),
+        ("to=FIRST%40example.com", 2),
+        ("to=second@example.com", 1),
+        ("to=first", 0),
+        ("to=nobody@example.com", 0),
+        ("to=", 3),
+        ("other=x", 3),
+    ] {
+        for path in ["/dev/mail/", "/dev/mail"] {
+            let answer = server.request("GET", &format!("{path}?{query}"), &[], "");
+            assert_eq!(answer.status, 200, "{query}");
+            assert_eq!(answer.json().as_array().unwrap().len(), expected, "{query}");
+        }
+    }
+    let newest = server
+        .request("GET", "/dev/mail/?to=first@example.com", &[], "")
+        .json();
+    assert_eq!(newest[0], mails[0]);
+    let otp = newest[0]["otp"].as_str().unwrap();
+    let answer = server.post(
+        "otp/verify/",
+        &json!({"email": "first@example.com", "otp": otp}),
+    );
+    assert_eq!(answer.status, 200, "{}", answer.body);
+}
+
+#[test]
+fn there_is_no_inbox_outside_development() {
+    let server = TestServer::start_with(|config| config.dev = false);
+    server.sign_up("user@example.com");
+    for method in ["GET", "HEAD", "POST", "OPTIONS", "PUT"] {
+        for path in ["/dev/mail/", "/dev/mail", "/dev/mail/?to=user@example.com"] {
+            let answer = server.request(method, path, &[("accept", "text/html")], "");
+            assert_eq!(answer.status, 404, "{method} {path}");
+            if method != "HEAD" {
+                answer.assert(404, NOT_FOUND);
+            }
+        }
+    }
+}
+
+#[test]
+fn the_inbox_is_for_this_machine_alone() {
+    let server = TestServer::start();
+    server.sign_up("user@example.com");
+    for host in [
+        "localhost",
+        "LocalHost:8000",
+        "127.0.0.1",
+        "127.0.0.1:80",
+        "[::1]:8000",
+    ] {
+        let answer = server.request("GET", "/dev/mail/", &[("host", host)], "");
+        assert_eq!(answer.status, 200, "{host}: {}", answer.body);
+    }
+    for host in [
+        "example.com",
+        "accounts.example.com:8000",
+        "localhost.example.com",
+        "127.0.0.1.example.com",
+        "192.168.1.2",
+        "0.0.0.0",
+        "[::2]",
+        "localhost@example.com",
+    ] {
+        let answer = server.request("GET", "/dev/mail/", &[("host", host)], "");
+        assert_eq!((answer.status, &*answer.body), (404, NOT_FOUND), "{host}");
+    }
+    let hostless = server.raw("GET /dev/mail/ HTTP/1.0\r\n\r\n");
+    assert!(hostless.contains(" 404 "), "{hostless}");
+    for (name, value) in [
+        ("x-forwarded-for", "127.0.0.1"),
+        ("forwarded", "for=127.0.0.1"),
+        ("x-real-ip", "127.0.0.1"),
+        ("x-forwarded-host", "localhost"),
+        ("x-forwarded-proto", "https"),
+        ("via", "1.1 proxy"),
+    ] {
+        let headers = [("host", "localhost"), (name, value)];
+        let answer = server.request("GET", "/dev/mail/", &headers, "");
+        assert_eq!((answer.status, &*answer.body), (404, NOT_FOUND), "{name}");
+    }
+}
+
+#[test]
+fn a_browser_sees_the_inbox_as_a_page() {
+    let server = TestServer::start();
+    let accept = (
+        "accept",
+        "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8",
+    );
+    let empty = server.request("GET", "/dev/mail/", &[accept], "");
+    assert_eq!(empty.status, 200);
+    assert!(empty.body.starts_with("<!doctype html>"), "{}", empty.body);
+
+    let address = r#""<b>&x"@example.com"#;
+    assert_eq!(server.sign_up(address).status, 201);
+    server.sign_up("user@example.com");
+    let page = server.request("GET", "/dev/mail/", &[accept], "");
+    assert_eq!(
+        page.header("content-type"),
+        Some("text/html; charset=utf-8")
+    );
+    let policy = page.header("content-security-policy").unwrap();
+    assert!(policy.starts_with("default-src 'none'"), "{policy}");
+    for to in [address, "user@example.com"] {
+        assert!(page.body.contains(&server.otp(to)), "{to}: {}", page.body);
+    }
+    assert!(page.body.contains("&lt;b&gt;&amp;x"), "{}", page.body);
+    assert!(!page.body.contains("<b>"), "{}", page.body);
+
+    let filtered = server.request("GET", "/dev/mail/?to=user@example.com", &[accept], "");
+    assert!(filtered.body.contains("user@example.com") && !filtered.body.contains("&lt;b"));
+    let json = server.request("GET", "/dev/mail/", &[("accept", "application/json")], "");
+    assert_eq!(json.header("content-type"), Some("application/json"));
+}

@@ -1,0 +1,428 @@
+//! A real server on a free port with a temporary database, a clock that the test moves, and a client that keeps every
+//! answer as it came.
+
+use std::collections::HashMap;
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::sync::{Arc, Barrier};
+use std::thread;
+use std::time::Duration;
+
+use accounts_server::clock::{Clock, ManualClock};
+use accounts_server::config::{Config, ListenAddr, MailTransportKind, ProxyNetwork, PublicUrl};
+use accounts_server::domain::Timestamp;
+use accounts_server::mail::InboxEntry;
+use accounts_server::server::Server;
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use tokio::runtime::Runtime;
+
+/// The password of everybody who does not bring one.
+pub const PASSWORD: &str = "securepassword123";
+
+/// The start of the tests' time: 2024-12-03T12:00:00Z.
+pub const START: i64 = 1_733_227_200_000;
+
+/// A running server; it stops and its files go when this is dropped.
+pub struct TestServer {
+    pub clock: Arc<ManualClock>,
+    server: Option<Server>,
+    runtime: Runtime,
+    config: Config,
+    agent: ureq::Agent,
+    dir: TempDir,
+}
+
+/// An answer as it came.
+#[derive(Debug, Clone)]
+pub struct Answer {
+    pub status: u16,
+    pub headers: HashMap<String, String>,
+    pub body: String,
+}
+
+impl Answer {
+    /// The body as JSON.
+    pub fn json(&self) -> Value {
+        serde_json::from_str(&self.body)
+            .unwrap_or_else(|e| panic!("{e} in answer {} {:?}", self.status, self.body))
+    }
+
+    /// The text at a key of the body.
+    pub fn text(&self, key: &str) -> String {
+        self.json()[key]
+            .as_str()
+            .unwrap_or_else(|| panic!("no text {key} in {}", self.body))
+            .to_owned()
+    }
+
+    /// The text at a key of `data` in the body.
+    pub fn text_of_data(&self, key: &str) -> String {
+        self.json()["data"][key]
+            .as_str()
+            .unwrap_or_else(|| panic!("no text data.{key} in {}", self.body))
+            .to_owned()
+    }
+
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name).map(String::as_str)
+    }
+
+    /// Asserts status and the exact text of the body, key order included.
+    #[track_caller]
+    pub fn assert(&self, status: u16, body: &str) {
+        assert_eq!((self.status, self.body.as_str()), (status, body));
+    }
+
+    /// Asserts that the request came too early by so many seconds.
+    #[track_caller]
+    pub fn assert_throttled(&self, seconds: u64) {
+        let unit = if seconds == 1 { "second" } else { "seconds" };
+        self.assert(
+            429,
+            &format!(
+                r#"{{"detail":"Request was throttled. Expected available in {seconds} {unit}."}}"#
+            ),
+        );
+        assert_eq!(self.header("retry-after"), Some(&*seconds.to_string()));
+    }
+
+    /// Asserts status and body, key order aside.
+    #[track_caller]
+    pub fn assert_json(&self, status: u16, body: &Value) {
+        assert_eq!((self.status, &self.json()), (status, body));
+    }
+}
+
+impl TestServer {
+    pub fn start() -> Self {
+        Self::start_with(|_| {})
+    }
+
+    /// Starts a server whose settings `change` may alter. They are those of `--dev`, without a pause between mails.
+    pub fn start_with(change: impl FnOnce(&mut Config)) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let mut config = Config::defaults(true);
+        config.server.listen = ListenAddr::parse("127.0.0.1:0").unwrap();
+        config.server.public_url = PublicUrl::parse("http://localhost:8000");
+        config.database.path = dir.path().join("users.db").display().to_string();
+        config.mail.transport = Some(MailTransportKind::File);
+        config.mail.dir = dir.path().join("mail").display().to_string();
+        change(&mut config);
+        let clock = Arc::new(ManualClock::at(Timestamp::from_unix_millis(START)));
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(2)
+            .enable_all()
+            .build()
+            .unwrap();
+        let mut server = Self {
+            clock,
+            server: None,
+            runtime,
+            config,
+            agent: agent(),
+            dir,
+        };
+        server.boot();
+        server
+    }
+
+    /// Starts a server that mails an address once a minute and ten times an hour, as it does by default.
+    pub fn start_with_mail_limits() -> Self {
+        Self::start_with(|config| {
+            config.otp.resend_seconds = 60;
+            config.otp.mails_per_hour = 10;
+        })
+    }
+
+    /// Starts a server that believes what [`TestServer::post_from`] says about the client.
+    pub fn start_behind_proxy() -> Self {
+        Self::start_with(|config| {
+            config.server.trusted_proxies = vec![ProxyNetwork::parse("127.0.0.1").unwrap()];
+        })
+    }
+
+    fn boot(&mut self) {
+        let clock: Arc<dyn Clock> = self.clock.clone();
+        let started = self
+            .runtime
+            .block_on(Server::start_with_clock(self.config.clone(), clock));
+        self.server = Some(started.unwrap());
+    }
+
+    /// Stops the server and starts it again on the same file.
+    pub fn restart(&mut self) {
+        if let Some(server) = self.server.take() {
+            self.runtime.block_on(server.shutdown());
+        }
+        self.boot();
+    }
+
+    fn server(&self) -> &Server {
+        self.server.as_ref().unwrap()
+    }
+
+    pub fn address(&self) -> std::net::SocketAddr {
+        self.server().address()
+    }
+
+    /// The temporary folder of the database.
+    pub fn dir(&self) -> &std::path::Path {
+        self.dir.path()
+    }
+
+    pub fn advance(&self, by: Duration) {
+        self.clock.advance(by);
+    }
+
+    pub fn advance_seconds(&self, seconds: u64) {
+        self.advance(Duration::from_secs(seconds));
+    }
+
+    /// The mails to an address, the newest first.
+    pub fn mails(&self, to: &str) -> Vec<InboxEntry> {
+        self.server().app().inbox.as_ref().unwrap().list(Some(to))
+    }
+
+    /// The code in the newest mail to an address.
+    #[track_caller]
+    pub fn otp(&self, to: &str) -> String {
+        self.mails(to)
+            .first()
+            .unwrap_or_else(|| panic!("no mail to {to}"))
+            .otp
+            .clone()
+            .unwrap()
+    }
+
+    /// A request to a whole path, such as `/healthz`.
+    pub fn request(
+        &self,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: impl AsRef<[u8]>,
+    ) -> Answer {
+        let mut request = http::Request::builder()
+            .method(method)
+            .uri(format!("http://{}{path}", self.address()));
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let request = request.body(body.as_ref().to_vec()).unwrap();
+        let response = self.agent.run(request);
+        let mut response = response.unwrap_or_else(|e| panic!("{method} {path}: {e}"));
+        Answer {
+            status: response.status().as_u16(),
+            headers: response
+                .headers()
+                .iter()
+                .map(|(name, value)| {
+                    (
+                        name.as_str().to_owned(),
+                        String::from_utf8_lossy(value.as_bytes()).into_owned(),
+                    )
+                })
+                .collect(),
+            body: response.body_mut().read_to_string().unwrap(),
+        }
+    }
+
+    /// Sends bytes as they are, and reads what comes until the server closes the connection.
+    pub fn raw(&self, request: impl AsRef<[u8]>) -> String {
+        let mut stream = TcpStream::connect(self.address()).unwrap();
+        stream
+            .set_read_timeout(Some(Duration::from_secs(60)))
+            .unwrap();
+        stream.write_all(request.as_ref()).unwrap();
+        let mut answer = Vec::new();
+        stream.read_to_end(&mut answer).unwrap();
+        String::from_utf8_lossy(&answer).into_owned()
+    }
+
+    /// A request with a JSON body to a path below `/api/v1/accounts/`, with or without a token.
+    pub fn api(&self, method: &str, path: &str, token: Option<&str>, body: &Value) -> Answer {
+        let authorization = token.map(|token| format!("Bearer {token}"));
+        let mut headers = vec![("content-type", "application/json")];
+        if let Some(value) = &authorization {
+            headers.push(("authorization", value));
+        }
+        self.request(
+            method,
+            &format!("/api/v1/accounts/{path}"),
+            &headers,
+            body.to_string(),
+        )
+    }
+
+    pub fn post(&self, path: &str, body: &Value) -> Answer {
+        self.api("POST", path, None, body)
+    }
+
+    /// A `POST` that a trusted proxy passes on for a client of the given address.
+    pub fn post_from(&self, client: &str, path: &str, body: &Value) -> Answer {
+        self.request(
+            "POST",
+            &format!("/api/v1/accounts/{path}"),
+            &[
+                ("content-type", "application/json"),
+                ("x-forwarded-for", client),
+            ],
+            body.to_string(),
+        )
+    }
+
+    /// `GET` below `/api/v1/accounts/`.
+    pub fn get(&self, path: &str, token: Option<&str>) -> Answer {
+        let authorization = token.map(|token| format!("Bearer {token}"));
+        let headers: Vec<(&str, &str)> = authorization
+            .iter()
+            .map(|value| ("authorization", value.as_str()))
+            .collect();
+        self.request("GET", &format!("/api/v1/accounts/{path}"), &headers, "")
+    }
+
+    pub fn patch(&self, path: &str, user: &User, body: &Value) -> Answer {
+        self.api("PATCH", path, Some(&user.access), body)
+    }
+
+    /// Signs somebody up with the usual password and nothing else.
+    pub fn sign_up(&self, email: &str) -> Answer {
+        self.post("users/", &sign_up_body(email))
+    }
+
+    /// Confirms the newest sign-up of an address.
+    pub fn confirm(&self, email: &str) -> Answer {
+        self.post(
+            "otp/verify/",
+            &json!({"email": email, "otp": self.otp(email)}),
+        )
+    }
+
+    /// Signs somebody up, confirms the address, and is signed in.
+    #[track_caller]
+    pub fn user(&self, email: &str) -> User {
+        let signed_up = self.sign_up(email);
+        assert_eq!(signed_up.status, 201, "{}", signed_up.body);
+        let confirmed = self.confirm(email);
+        assert_eq!(confirmed.status, 200, "{}", confirmed.body);
+        User {
+            id: signed_up.json()["data"]["id"].as_i64().unwrap(),
+            email: email.to_owned(),
+            access: confirmed.text("access"),
+            refresh: confirmed.text("refresh"),
+        }
+    }
+
+    /// A staff account made as an administrator makes it, signed in.
+    #[track_caller]
+    pub fn staff(&self, email: &str) -> User {
+        use accounts_server::domain::{Fields, Input};
+        let mut fields = Fields::json();
+        fields.insert("email".into(), Input::Text(email.into()));
+        fields.insert("password".into(), Input::Text(PASSWORD.into()));
+        let app = self.server().app();
+        let id = self
+            .runtime
+            .block_on(accounts_server::accounts::create_user(app, &fields, true))
+            .unwrap();
+        let pair = self.sign_in(email, PASSWORD);
+        assert_eq!(pair.status, 200, "{}", pair.body);
+        User {
+            id,
+            email: email.to_owned(),
+            access: pair.text("access"),
+            refresh: pair.text("refresh"),
+        }
+    }
+
+    pub fn sign_in(&self, email: &str, password: &str) -> Answer {
+        self.post("token/", &json!({"email": email, "password": password}))
+    }
+
+    /// Runs a statement on the database file beside the server, for states that no request can bring about.
+    pub fn db_execute(&self, statement: &str) -> usize {
+        self.db().execute(statement, []).unwrap()
+    }
+
+    /// A number read from the database file beside the server.
+    pub fn db_number(&self, query: &str) -> i64 {
+        self.db().query_row(query, [], |row| row.get(0)).unwrap()
+    }
+
+    /// The private key that signs the tokens, in PKCS #8 DER.
+    pub fn db_signing_key(&self) -> Vec<u8> {
+        let query = "SELECT private_key FROM signing_keys";
+        self.db().query_row(query, [], |row| row.get(0)).unwrap()
+    }
+
+    fn db(&self) -> rusqlite::Connection {
+        let connection = rusqlite::Connection::open(&self.config.database.path).unwrap();
+        connection.busy_timeout(Duration::from_secs(5)).unwrap();
+        connection
+    }
+}
+
+impl Drop for TestServer {
+    fn drop(&mut self) {
+        if let Some(server) = self.server.take() {
+            self.runtime.block_on(server.shutdown());
+        }
+    }
+}
+
+/// Somebody who is signed in.
+#[derive(Debug, Clone)]
+pub struct User {
+    pub id: i64,
+    pub email: String,
+    pub access: String,
+    pub refresh: String,
+}
+
+impl User {
+    /// The path of the account.
+    pub fn path(&self) -> String {
+        format!("users/{}/", self.id)
+    }
+}
+
+/// The shortest sign-up.
+pub fn sign_up_body(email: &str) -> Value {
+    json!({"email": email, "password": PASSWORD, "confirm_password": PASSWORD})
+}
+
+/// A sign-up body with some fields changed.
+pub fn sign_up_with(email: &str, changes: &Value) -> Value {
+    let mut body = sign_up_body(email);
+    for (key, value) in changes.as_object().unwrap() {
+        body[key] = value.clone();
+    }
+    body
+}
+
+/// Does something `count` times at once, each in a thread of its own; the results come in the order of the numbers.
+pub fn at_once<T: Send>(count: usize, work: impl Fn(usize) -> T + Sync) -> Vec<T> {
+    let start = Barrier::new(count);
+    let (start, work) = (&start, &work);
+    thread::scope(|scope| {
+        let threads: Vec<_> = (0..count)
+            .map(|number| {
+                scope.spawn(move || {
+                    start.wait();
+                    work(number)
+                })
+            })
+            .collect();
+        threads.into_iter().map(|t| t.join().unwrap()).collect()
+    })
+}
+
+fn agent() -> ureq::Agent {
+    ureq::Agent::config_builder()
+        .timeout_global(Some(Duration::from_secs(60)))
+        .http_status_as_error(false)
+        .allow_non_standard_methods(true)
+        .build()
+        .new_agent()
+}

@@ -1,0 +1,993 @@
+//! Tokens: signing in, keeping a session going, ending it, and what a token says and proves.
+
+use std::time::Duration;
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use ed25519_dalek::{Signer, SigningKey};
+use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
+use serde_json::{Value, json};
+
+use crate::support::{Answer, PASSWORD, START, TestServer, User, at_once};
+
+const UNKNOWN: &str = r#"{"detail":"No active account found with the given credentials"}"#;
+const UNVERIFIED: &str =
+    r#"{"detail":"Email address is not verified.","code":"email_not_verified"}"#;
+const INVALID: &str = r#"{"detail":"Token is invalid or expired","code":"token_not_valid"}"#;
+const BAD: &str =
+    r#"{"detail":"Given token not valid for any token type","code":"token_not_valid"}"#;
+const NO_TOKEN: &str = r#"{"detail":"Authentication credentials were not provided."}"#;
+const CHALLENGE: &str = r#"Bearer realm="api""#;
+
+fn refresh(server: &TestServer, token: &str) -> Answer {
+    server.post("token/refresh/", &json!({"refresh": token}))
+}
+
+fn verify(server: &TestServer, token: &str) -> Answer {
+    server.post("token/verify/", &json!({"token": token}))
+}
+
+fn blacklist(server: &TestServer, token: &str) -> Answer {
+    server.post("token/blacklist/", &json!({"refresh": token}))
+}
+
+fn me(server: &TestServer, access: &str) -> Answer {
+    server.get("users/me/", Some(access))
+}
+
+/// Another session of somebody who is signed in already.
+#[track_caller]
+fn sign_in_again(server: &TestServer, user: &User) -> User {
+    let pair = server.sign_in(&user.email, PASSWORD);
+    assert_eq!(pair.status, 200, "{}", pair.body);
+    with_pair(user, &pair)
+}
+
+fn with_pair(user: &User, pair: &Answer) -> User {
+    User {
+        access: pair.text("access"),
+        refresh: pair.text("refresh"),
+        ..user.clone()
+    }
+}
+
+/// Asserts an answer with a pair and nothing else, and gives its tokens: access, refresh.
+#[track_caller]
+fn pair_of(answer: &Answer) -> (String, String) {
+    assert_eq!(answer.status, 200, "{}", answer.body);
+    let (access, refresh) = (answer.text("access"), answer.text("refresh"));
+    answer.assert(
+        200,
+        &format!(r#"{{"access":"{access}","refresh":"{refresh}"}}"#),
+    );
+    (access, refresh)
+}
+
+/// Asserts that both tokens of a session are dead.
+#[track_caller]
+fn assert_ended(server: &TestServer, user: &User) {
+    me(server, &user.access).assert(401, BAD);
+    verify(server, &user.access).assert(401, INVALID);
+    verify(server, &user.refresh).assert(401, INVALID);
+    refresh(server, &user.refresh).assert(401, INVALID);
+}
+
+/// Asserts that the access token of a session is taken.
+#[track_caller]
+fn assert_alive(server: &TestServer, user: &User) {
+    let answer = me(server, &user.access);
+    assert_eq!(answer.status, 200, "{}", answer.body);
+    verify(server, &user.access).assert(200, "{}");
+}
+
+/// The header (0) or the claims (1) of a token.
+fn part(token: &str, index: usize) -> Value {
+    let part = token.split('.').nth(index).unwrap();
+    serde_json::from_slice(&URL_SAFE_NO_PAD.decode(part).unwrap()).unwrap()
+}
+
+fn claim(token: &str, name: &str) -> Value {
+    part(token, 1)[name].clone()
+}
+
+/// A token put together by hand.
+fn forge(header: &Value, claims: &Value, sign: impl FnOnce(&[u8]) -> Vec<u8>) -> String {
+    let encode = |part: &Value| URL_SAFE_NO_PAD.encode(part.to_string());
+    let signed = format!("{}.{}", encode(header), encode(claims));
+    let signature = URL_SAFE_NO_PAD.encode(sign(signed.as_bytes()));
+    format!("{signed}.{signature}")
+}
+
+/// The one published key.
+fn published_key(server: &TestServer) -> Value {
+    let answer = server.request("GET", "/.well-known/jwks.json", &[], "");
+    assert_eq!(answer.status, 200, "{}", answer.body);
+    let keys = answer.json()["keys"].as_array().unwrap().clone();
+    assert_eq!(keys.len(), 1, "{}", answer.body);
+    keys[0].clone()
+}
+
+#[test]
+fn signing_in_answers_a_pair_that_works() {
+    let server = TestServer::start();
+    let user = server.user("User@example.com");
+    for email in [
+        "User@example.com",
+        "user@EXAMPLE.com",
+        "  uSER@example.com ",
+    ] {
+        let answer = server.sign_in(email, PASSWORD);
+        let (access, refresh_token) = pair_of(&answer);
+        let profile = me(&server, &access);
+        assert_eq!(
+            (profile.status, profile.json()["id"].as_i64()),
+            (200, Some(user.id)),
+            "{email}"
+        );
+        assert_eq!(refresh(&server, &refresh_token).status, 200, "{email}");
+    }
+}
+
+#[test]
+fn whoever_cannot_sign_in_is_told_nothing_else() {
+    let server = TestServer::start();
+    server.user("user@example.com");
+    let blanks = " ".repeat(8);
+    for (email, password) in [
+        ("user@example.com", "another-Passw0rd"),
+        ("user@example.com", "Securepassword123"),
+        ("user@example.com", "securepassword123 "),
+        ("user@example.com", " securepassword123"),
+        ("user@example.com", blanks.as_str()),
+        ("user@example.com", "x"),
+        ("nobody@example.com", PASSWORD),
+        ("user", PASSWORD),
+        ("@", PASSWORD),
+        ("user@", PASSWORD),
+        ("user@example.com@example.com", PASSWORD),
+        ("user@example.com'--", PASSWORD),
+        ("user@exam ple.com", PASSWORD),
+    ] {
+        let answer = server.sign_in(email, password);
+        assert_eq!(
+            (answer.status, &*answer.body),
+            (401, UNKNOWN),
+            "{email} {password:?}"
+        );
+        assert_eq!(
+            answer.header("www-authenticate"),
+            Some(CHALLENGE),
+            "{email} {password:?}"
+        );
+    }
+    let long = format!("{}@example.com", "a".repeat(400));
+    server.sign_in(&long, PASSWORD).assert(401, UNKNOWN);
+    server
+        .sign_in("user@example.com", &"p".repeat(10_000))
+        .assert(401, UNKNOWN);
+}
+
+#[test]
+fn an_address_that_was_never_verified_cannot_sign_in() {
+    let server = TestServer::start();
+    server.sign_up("user@example.com");
+    let answer = server.sign_in("USER@example.com", PASSWORD);
+    answer.assert(401, UNVERIFIED);
+    assert_eq!(answer.header("www-authenticate"), Some(CHALLENGE));
+    server
+        .sign_in("user@example.com", "another-Passw0rd")
+        .assert(401, UNKNOWN);
+    assert_eq!(server.db_number("SELECT count(*) FROM sessions"), 0);
+}
+
+#[test]
+fn what_a_sign_in_needs() {
+    let server = TestServer::start();
+    let required = "This field is required.";
+    let blank = "This field may not be blank.";
+    let not_null = "This field may not be null.";
+    for (body, expected) in [
+        (
+            json!({}),
+            json!({"email": [required], "password": [required]}),
+        ),
+        (
+            json!({"email": "user@example.com"}),
+            json!({"password": [required]}),
+        ),
+        (json!({"password": PASSWORD}), json!({"email": [required]})),
+        (
+            json!({"email": "", "password": ""}),
+            json!({"email": [blank], "password": [blank]}),
+        ),
+        (
+            json!({"email": " \t", "password": "x"}),
+            json!({"email": [blank]}),
+        ),
+        (
+            json!({"email": null, "password": null}),
+            json!({"email": [not_null], "password": [not_null]}),
+        ),
+        (
+            json!({"email": "user@example.com", "password": true}),
+            json!({"password": ["Not a valid string."]}),
+        ),
+        (
+            json!({"email": "user@example.com", "password": ["x"]}),
+            json!({"password": ["Not a valid string."]}),
+        ),
+    ] {
+        let answer = server.post("token/", &body);
+        assert_eq!((answer.status, answer.json()), (400, expected), "{body}");
+    }
+}
+
+#[test]
+fn a_deactivated_account_is_locked_out_at_once() {
+    let server = TestServer::start();
+    let user = server.user("user@example.com");
+    assert_alive(&server, &user);
+    server.db_execute("UPDATE users SET is_active = 0");
+    assert_ended(&server, &user);
+    blacklist(&server, "x").assert(401, INVALID);
+    server
+        .sign_in("user@example.com", PASSWORD)
+        .assert(401, UNKNOWN);
+    server
+        .sign_in("user@example.com", "another-Passw0rd")
+        .assert(401, UNKNOWN);
+}
+
+#[test]
+fn the_tokens_of_an_account_that_is_gone_are_dead() {
+    let server = TestServer::start();
+    let user = server.user("user@example.com");
+    server.db_execute("DELETE FROM users");
+    assert_ended(&server, &user);
+    server
+        .sign_in("user@example.com", PASSWORD)
+        .assert(401, UNKNOWN);
+}
+
+#[test]
+fn an_access_token_says_what_other_services_need() {
+    let server = TestServer::start();
+    let user = server.user("User@Example.com");
+    let kid = published_key(&server)["kid"].clone();
+    let (access, refresh_token) = pair_of(&server.sign_in("user@example.com", PASSWORD));
+    assert_eq!(
+        part(&access, 0),
+        json!({"typ": "at+jwt", "alg": "EdDSA", "kid": kid})
+    );
+    let (jti, sid) = (claim(&access, "jti"), claim(&access, "sid"));
+    assert!(
+        jti.as_str().unwrap().len() >= 16 && sid.as_str().unwrap().len() >= 16,
+        "{jti} {sid}"
+    );
+    let now = START / 1000;
+    assert_eq!(
+        part(&access, 1),
+        json!({
+            "iss": "http://localhost:8000", "sub": user.id.to_string(), "user_id": user.id, "token_type": "access",
+            "jti": jti, "iat": now, "exp": now + 300, "sid": sid, "email": "User@example.com", "is_staff": false,
+        })
+    );
+
+    let claims = part(&refresh_token, 1);
+    assert_ne!(
+        part(&refresh_token, 0)["typ"],
+        "at+jwt",
+        "no access token for whoever looks at the header alone"
+    );
+    assert_eq!(part(&refresh_token, 0)["alg"], "EdDSA");
+    assert_eq!(claims["token_type"], "refresh");
+    assert_eq!(
+        (&claims["iat"], &claims["exp"]),
+        (&json!(now), &json!(now + 30 * 86_400))
+    );
+    assert_eq!(
+        (&claims["sub"], &claims["user_id"]),
+        (&json!(user.id.to_string()), &json!(user.id))
+    );
+    assert_eq!(claims["sid"], sid, "both belong to one session");
+    assert_ne!(claims["jti"], jti);
+
+    let again = sign_in_again(&server, &user);
+    assert_ne!(claim(&again.access, "jti"), jti);
+    assert_ne!(
+        claim(&again.access, "sid"),
+        sid,
+        "each sign-in is a session of its own"
+    );
+    let staff = server.staff("staff@example.com");
+    assert_eq!(claim(&staff.access, "is_staff"), true);
+}
+
+#[test]
+fn issuer_audience_and_lives_follow_the_settings() {
+    let server = TestServer::start_with(|config| {
+        config.tokens.issuer = "https://accounts.example.com".into();
+        config.tokens.audience = "shop".into();
+        config.tokens.access_minutes = 2;
+        config.tokens.refresh_days = 1;
+    });
+    let user = server.user("user@example.com");
+    let now = START / 1000;
+    assert_eq!(claim(&user.access, "iss"), "https://accounts.example.com");
+    assert_eq!(claim(&user.access, "aud"), "shop");
+    assert_eq!(claim(&user.access, "exp"), now + 120);
+    assert_eq!(claim(&user.refresh, "exp"), now + 86_400);
+    assert_alive(&server, &user);
+}
+
+#[test]
+fn refreshing_gives_another_pair_of_the_same_session() {
+    let server = TestServer::start();
+    let user = server.user("user@example.com");
+    server.advance_seconds(100);
+    let (access, refresh_token) = pair_of(&refresh(&server, &user.refresh));
+    assert_ne!((&access, &refresh_token), (&user.access, &user.refresh));
+    let now = START / 1000 + 100;
+    for (token, life) in [(&access, 300), (&refresh_token, 30 * 86_400)] {
+        assert_eq!(claim(token, "sid"), claim(&user.access, "sid"));
+        assert_eq!(claim(token, "iat"), now);
+        assert_eq!(claim(token, "exp"), now + life);
+    }
+    assert_ne!(claim(&refresh_token, "jti"), claim(&user.refresh, "jti"));
+    assert_eq!(me(&server, &access).status, 200);
+    assert_eq!(
+        me(&server, &user.access).status,
+        200,
+        "access tokens go on until they expire"
+    );
+    assert_eq!(server.db_number("SELECT count(*) FROM sessions"), 1);
+}
+
+#[test]
+fn a_session_goes_on_as_long_as_it_is_refreshed() {
+    let server = TestServer::start();
+    let mut user = server.user("user@example.com");
+    for _ in 0..4 {
+        server.advance_seconds(29 * 86_400);
+        let pair = refresh(&server, &user.refresh);
+        user = with_pair(&user, &pair);
+        assert_alive(&server, &user);
+    }
+}
+
+#[test]
+fn within_the_grace_a_used_refresh_token_gives_another_pair() {
+    let server = TestServer::start();
+    let user = server.user("user@example.com");
+    let first = with_pair(&user, &refresh(&server, &user.refresh));
+    server.advance_seconds(9);
+    verify(&server, &user.refresh).assert(200, "{}");
+    let second = with_pair(&user, &refresh(&server, &user.refresh));
+    assert_ne!(first.refresh, second.refresh);
+    assert_eq!(claim(&first.refresh, "sid"), claim(&second.refresh, "sid"));
+    assert_alive(&server, &first);
+    assert_alive(&server, &second);
+    // Two tabs, each with a pair of its own, go on side by side.
+    server.advance_seconds(60);
+    for tab in [first, second] {
+        let next = with_pair(&tab, &refresh(&server, &tab.refresh));
+        assert_alive(&server, &next);
+    }
+    assert_eq!(server.db_number("SELECT count(*) FROM sessions"), 1);
+}
+
+#[test]
+fn the_grace_begins_with_the_first_use() {
+    let server = TestServer::start();
+    let user = server.user("user@example.com");
+    let first = with_pair(&user, &refresh(&server, &user.refresh));
+    server.advance_seconds(6);
+    assert_eq!(refresh(&server, &user.refresh).status, 200);
+    server.advance_seconds(6);
+    refresh(&server, &user.refresh).assert(401, INVALID);
+    assert_ended(&server, &first);
+}
+
+#[test]
+fn after_the_grace_a_used_refresh_token_ends_its_session_and_no_other() {
+    let server = TestServer::start();
+    let user = server.user("user@example.com");
+    let other = sign_in_again(&server, &user);
+    let stranger = server.user("stranger@example.com");
+    let rotated = with_pair(&user, &refresh(&server, &user.refresh));
+    server.advance_seconds(11);
+    verify(&server, &user.refresh).assert(401, INVALID);
+    assert_alive(&server, &rotated);
+    let answer = refresh(&server, &user.refresh);
+    answer.assert(401, INVALID);
+    assert_eq!(answer.header("www-authenticate"), Some(CHALLENGE));
+    assert_ended(&server, &rotated);
+    me(&server, &user.access).assert(401, BAD);
+    assert_alive(&server, &other);
+    assert_alive(&server, &stranger);
+    assert_eq!(refresh(&server, &other.refresh).status, 200);
+    assert_alive(&server, &sign_in_again(&server, &user));
+}
+
+#[test]
+fn theft_is_noticed_however_much_later() {
+    for days in [1, 29] {
+        let server = TestServer::start();
+        let user = server.user("user@example.com");
+        let mut newest = with_pair(&user, &refresh(&server, &user.refresh));
+        for _ in 0..days {
+            server.advance_seconds(86_400);
+            newest = with_pair(&user, &refresh(&server, &newest.refresh));
+        }
+        assert_alive(&server, &newest);
+        refresh(&server, &user.refresh).assert(401, INVALID);
+        assert_ended(&server, &newest);
+    }
+}
+
+#[test]
+fn without_a_grace_a_refresh_token_is_good_for_one_use() {
+    let server = TestServer::start_with(|config| config.tokens.reuse_grace_seconds = 0);
+    let user = server.user("user@example.com");
+    let rotated = with_pair(&user, &refresh(&server, &user.refresh));
+    assert_alive(&server, &rotated);
+    verify(&server, &user.refresh).assert(401, INVALID);
+    refresh(&server, &user.refresh).assert(401, INVALID);
+    assert_ended(&server, &rotated);
+}
+
+#[test]
+fn ten_refreshes_at_once_with_a_grace_all_go_on() {
+    let server = TestServer::start();
+    let user = server.user("user@example.com");
+    let answers = at_once(10, |_| refresh(&server, &user.refresh));
+    let mut tokens: Vec<String> = Vec::new();
+    for answer in &answers {
+        let next = with_pair(&user, answer);
+        assert_eq!(claim(&next.access, "sid"), claim(&user.access, "sid"));
+        assert_alive(&server, &next);
+        verify(&server, &next.refresh).assert(200, "{}");
+        tokens.push(next.refresh);
+    }
+    tokens.sort();
+    tokens.dedup();
+    assert_eq!(tokens.len(), 10, "each gets a token of its own");
+    assert_eq!(server.db_number("SELECT count(*) FROM sessions"), 1);
+}
+
+#[test]
+fn of_ten_refreshes_at_once_without_a_grace_one_goes_through_and_the_session_ends() {
+    let server = TestServer::start_with(|config| config.tokens.reuse_grace_seconds = 0);
+    let user = server.user("user@example.com");
+    let other = sign_in_again(&server, &user);
+    let answers = at_once(10, |_| refresh(&server, &user.refresh));
+    let (good, bad): (Vec<_>, Vec<_>) = answers.iter().partition(|answer| answer.status == 200);
+    assert_eq!(good.len(), 1, "{answers:?}");
+    for answer in bad {
+        answer.assert(401, INVALID);
+    }
+    assert_ended(&server, &with_pair(&user, good[0]));
+    assert_alive(&server, &other);
+}
+
+#[test]
+fn tokens_expire_to_the_second() {
+    let server = TestServer::start();
+    let user = server.user("user@example.com");
+    server.advance(Duration::from_millis(299_999));
+    assert_alive(&server, &user);
+    server.advance(Duration::from_millis(1));
+    me(&server, &user.access).assert(401, BAD);
+    verify(&server, &user.access).assert(401, INVALID);
+    verify(&server, &user.refresh).assert(200, "{}");
+    server.advance_seconds(30 * 86_400 - 301);
+    verify(&server, &user.refresh).assert(200, "{}");
+    server.advance_seconds(1);
+    assert_ended(&server, &user);
+
+    let late = sign_in_again(&server, &user);
+    server.advance_seconds(30 * 86_400 - 1);
+    assert_eq!(
+        refresh(&server, &late.refresh).status,
+        200,
+        "good until its last second"
+    );
+}
+
+#[test]
+fn blacklisting_ends_the_session_and_no_other() {
+    let server = TestServer::start();
+    let user = server.user("user@example.com");
+    let other = sign_in_again(&server, &user);
+    blacklist(&server, &user.refresh).assert(200, "{}");
+    assert_ended(&server, &user);
+    blacklist(&server, &user.refresh).assert(401, INVALID);
+    assert_alive(&server, &other);
+    assert_eq!(refresh(&server, &other.refresh).status, 200);
+    assert_alive(&server, &sign_in_again(&server, &user));
+}
+
+#[test]
+fn blacklisting_ends_all_that_was_refreshed_from_it() {
+    let server = TestServer::start();
+    let user = server.user("user@example.com");
+    let rotated = with_pair(&user, &refresh(&server, &user.refresh));
+    blacklist(&server, &rotated.refresh).assert(200, "{}");
+    assert_ended(&server, &rotated);
+    assert_ended(&server, &user);
+}
+
+#[test]
+fn each_kind_of_token_is_good_for_its_own_end_only() {
+    let server = TestServer::start();
+    let user = server.user("user@example.com");
+    refresh(&server, &user.access).assert(401, INVALID);
+    blacklist(&server, &user.access).assert(401, INVALID);
+    me(&server, &user.refresh).assert(401, BAD);
+    verify(&server, &user.access).assert(200, "{}");
+    verify(&server, &user.refresh).assert(200, "{}");
+    assert_alive(&server, &user);
+    assert_eq!(refresh(&server, &user.refresh).status, 200);
+}
+
+#[test]
+fn what_the_token_paths_need() {
+    let server = TestServer::start();
+    for (path, field) in [
+        ("token/refresh/", "refresh"),
+        ("token/verify/", "token"),
+        ("token/blacklist/", "refresh"),
+    ] {
+        for (body, message) in [
+            (json!({}), "This field is required."),
+            (json!({"other": "x"}), "This field is required."),
+            (json!({field: null}), "This field may not be null."),
+            (json!({field: ""}), "This field may not be blank."),
+            (json!({field: "  "}), "This field may not be blank."),
+            (json!({field: ["x"]}), "Not a valid string."),
+            (json!({field: true}), "Not a valid string."),
+        ] {
+            let answer = server.post(path, &body);
+            assert_eq!(
+                (answer.status, answer.json()),
+                (400, json!({field: [message]})),
+                "{path} {body}"
+            );
+        }
+        for token in [
+            "x",
+            "a.b.c",
+            "...",
+            "a.b",
+            "1",
+            "é.é.é",
+            &"a".repeat(100_000),
+        ] {
+            let answer = server.post(path, &json!({field: token}));
+            assert_eq!(
+                (answer.status, &*answer.body),
+                (401, INVALID),
+                "{path} {}",
+                &token[..1]
+            );
+            assert_eq!(answer.header("www-authenticate"), Some(CHALLENGE), "{path}");
+        }
+        let number = server.post(path, &json!({field: 5}));
+        assert_eq!(
+            (number.status, &*number.body),
+            (401, INVALID),
+            "a number is taken as text"
+        );
+    }
+}
+
+#[test]
+fn the_published_key_checks_our_tokens() {
+    let server = TestServer::start();
+    let user = server.user("user@example.com");
+    let answer = server.request("GET", "/.well-known/jwks.json", &[], "");
+    let key = published_key(&server);
+    let (x, kid) = (key["x"].as_str().unwrap(), key["kid"].as_str().unwrap());
+    answer.assert(
+        200,
+        &format!(
+            r#"{{"keys":[{{"kty":"OKP","crv":"Ed25519","x":"{x}","kid":"{kid}","alg":"EdDSA","use":"sig"}}]}}"#
+        ),
+    );
+    assert_eq!(answer.header("content-type"), Some("application/json"));
+
+    let mut validation = Validation::new(Algorithm::EdDSA);
+    validation.validate_exp = false; // The tests' time is long past.
+    validation.set_issuer(&["http://localhost:8000"]);
+    let decoding_key = DecodingKey::from_ed_components(x).unwrap();
+    for token in [&user.access, &user.refresh] {
+        let checked = jsonwebtoken::decode::<Value>(token, &decoding_key, &validation).unwrap();
+        assert_eq!(checked.header.kid.as_deref(), Some(kid));
+        assert_eq!(checked.claims["user_id"], user.id);
+    }
+    let foreign = SigningKey::from_bytes(&[7; 32]).verifying_key().to_bytes();
+    let foreign = DecodingKey::from_ed_components(&URL_SAFE_NO_PAD.encode(foreign)).unwrap();
+    assert!(jsonwebtoken::decode::<Value>(&user.access, &foreign, &validation).is_err());
+}
+
+#[test]
+fn forged_tokens_are_refused() {
+    let server = TestServer::start();
+    let victim = server.user("victim@example.com");
+    let key = published_key(&server);
+    let (x, kid) = (key["x"].as_str().unwrap().to_owned(), key["kid"].clone());
+    let public = URL_SAFE_NO_PAD.decode(&x).unwrap();
+    let mallory = SigningKey::from_bytes(&[7; 32]);
+    let by_mallory = |data: &[u8]| mallory.sign(data).to_bytes().to_vec();
+    let hmac = |secret: &[u8], data: &[u8]| {
+        let key = EncodingKey::from_secret(secret);
+        let signature = jsonwebtoken::crypto::sign(data, &key, Algorithm::HS256).unwrap();
+        URL_SAFE_NO_PAD.decode(signature).unwrap()
+    };
+    let mallorys_x = URL_SAFE_NO_PAD.encode(mallory.verifying_key().to_bytes());
+    let der = [
+        &[
+            0x30, 0x2a, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x03, 0x21, 0x00,
+        ][..],
+        &public,
+    ]
+    .concat();
+
+    for (token, typ) in [(&victim.access, "at+jwt"), (&victim.refresh, "rt+jwt")] {
+        let claims = part(token, 1);
+        let header = json!({"typ": typ, "alg": "EdDSA", "kid": kid});
+        let (head, rest) = token.split_once('.').unwrap();
+        let (body, signature) = rest.split_once('.').unwrap();
+        let altered = |name: &str, value: Value| {
+            let mut claims = claims.clone();
+            claims[name] = value;
+            format!(
+                "{head}.{}.{signature}",
+                URL_SAFE_NO_PAD.encode(claims.to_string())
+            )
+        };
+        let with_alg = |alg: &str| json!({"typ": typ, "alg": alg, "kid": kid});
+        let forged = [
+            (
+                "another key's signature",
+                forge(&header, &claims, by_mallory),
+            ),
+            ("no signature", format!("{head}.{body}.")),
+            ("no signature at all", format!("{head}.{body}")),
+            (
+                "a signature of nothing",
+                forge(&header, &claims, |_| vec![0; 64]),
+            ),
+            ("another id", altered("user_id", json!(2))),
+            ("another expiry", altered("exp", json!(9_999_999_999_i64))),
+            ("another kind", altered("token_type", json!("access"))),
+            ("another kind", altered("token_type", json!("refresh"))),
+            (
+                "alg none",
+                forge(&with_alg("none"), &claims, |_| Vec::new()),
+            ),
+            (
+                "alg None",
+                forge(&with_alg("None"), &claims, |_| Vec::new()),
+            ),
+            (
+                "alg none, our signature",
+                forge(&with_alg("none"), &claims, |_| {
+                    URL_SAFE_NO_PAD.decode(signature).unwrap()
+                }),
+            ),
+            (
+                "HS256 with the raw public key",
+                forge(&with_alg("HS256"), &claims, |data| hmac(&public, data)),
+            ),
+            (
+                "HS256 with the published key",
+                forge(&with_alg("HS256"), &claims, |data| hmac(x.as_bytes(), data)),
+            ),
+            (
+                "HS256 with the public key in DER",
+                forge(&with_alg("HS256"), &claims, |data| hmac(&der, data)),
+            ),
+            (
+                "HS256 with nothing",
+                forge(&with_alg("HS256"), &claims, |data| hmac(b"", data)),
+            ),
+            ("ES256", forge(&with_alg("ES256"), &claims, |_| vec![0; 64])),
+            (
+                "no key id",
+                forge(&json!({"typ": typ, "alg": "EdDSA"}), &claims, by_mallory),
+            ),
+            (
+                "an unknown key id",
+                forge(
+                    &json!({"typ": typ, "alg": "EdDSA", "kid": "x"}),
+                    &claims,
+                    by_mallory,
+                ),
+            ),
+            (
+                "a key of its own",
+                forge(
+                    &json!({
+                        "typ": typ, "alg": "EdDSA", "kid": kid,
+                        "jwk": {"kty": "OKP", "crv": "Ed25519", "x": mallorys_x},
+                    }),
+                    &claims,
+                    by_mallory,
+                ),
+            ),
+            ("blanks inside", token.replace('.', " .")),
+            ("something behind it", format!("{token}.x")),
+            ("padding", format!("{token}==")),
+        ];
+        for (what, token) in forged.iter().filter(|(_, forged)| forged != token) {
+            let answer = verify(&server, token);
+            assert_eq!((answer.status, &*answer.body), (401, INVALID), "{what}");
+            let answer = refresh(&server, token);
+            assert_eq!((answer.status, &*answer.body), (401, INVALID), "{what}");
+            let answer = me(&server, token);
+            assert_eq!((answer.status, &*answer.body), (401, BAD), "{what}");
+        }
+    }
+    assert_alive(&server, &victim);
+    assert_eq!(
+        refresh(&server, &victim.refresh).status,
+        200,
+        "forgeries end no session"
+    );
+}
+
+#[test]
+fn a_token_of_another_server_is_refused() {
+    let (ours, theirs) = (TestServer::start(), TestServer::start());
+    let user = ours.user("user@example.com");
+    let foreign = theirs.user("user@example.com");
+    assert_eq!(user.id, foreign.id);
+    assert_ended(&ours, &foreign);
+    assert_alive(&ours, &user);
+    assert_alive(&theirs, &foreign);
+}
+
+#[test]
+fn a_token_signed_by_us_needs_a_living_session_of_its_account() {
+    let server = TestServer::start();
+    let victim = server.user("victim@example.com");
+    let user = server.user("user@example.com");
+    let key = server.db_signing_key();
+    let kid = published_key(&server)["kid"].as_str().unwrap().to_owned();
+    let sign = |claims: &Value, typ: &str| {
+        let mut header = Header::new(Algorithm::EdDSA);
+        header.typ = Some(typ.into());
+        header.kid = Some(kid.clone());
+        jsonwebtoken::encode(&header, claims, &EncodingKey::from_ed_der(&key)).unwrap()
+    };
+    let claims = part(&user.access, 1);
+    let altered = |name: &str, value: Value| {
+        let mut claims = claims.clone();
+        claims[name] = value;
+        claims
+    };
+    assert_eq!(
+        me(&server, &sign(&claims, "at+jwt")).status,
+        200,
+        "this is how a right one is made"
+    );
+    for (what, token) in [
+        (
+            "another account",
+            sign(&altered("user_id", json!(victim.id)), "at+jwt"),
+        ),
+        (
+            "an unknown session",
+            sign(&altered("sid", json!("unknown")), "at+jwt"),
+        ),
+        ("the header of another kind", sign(&claims, "rt+jwt")),
+        ("the header of any kind", sign(&claims, "JWT")),
+        (
+            "the claim of another kind",
+            sign(&altered("token_type", json!("refresh")), "at+jwt"),
+        ),
+        ("no expiry", sign(&altered("exp", Value::Null), "at+jwt")),
+        (
+            "an expiry that is over",
+            sign(&altered("exp", json!(START / 1000)), "at+jwt"),
+        ),
+    ] {
+        let answer = me(&server, &token);
+        assert_eq!((answer.status, &*answer.body), (401, BAD), "{what}");
+    }
+}
+
+#[test]
+fn the_header_with_the_token() {
+    let server = TestServer::start();
+    let user = server.user("user@example.com");
+    let access = &user.access;
+    let ask = |value: &str| {
+        server.request(
+            "GET",
+            "/api/v1/accounts/users/me/",
+            &[("authorization", value)],
+            "",
+        )
+    };
+    for value in [
+        format!("Bearer {access}"),
+        format!("bearer {access}"),
+        format!("BEARER {access}"),
+        format!("bEaReR   {access}"),
+    ] {
+        assert_eq!(ask(&value).status, 200, "{value}");
+    }
+    for value in [
+        "Bearer".to_owned(),
+        "Bearer x".to_owned(),
+        format!("Bearer {access} {access}"),
+        format!("Bearer {access} x"),
+        format!("Bearer \"{access}\""),
+        format!("Bearer Bearer {access}"),
+        format!("Bearer {access},"),
+        format!("Bearer {}", &access[..access.len() - 1]),
+        format!("Bearer {}", access.to_uppercase()),
+    ] {
+        let answer = ask(&value);
+        assert_eq!((answer.status, &*answer.body), (401, BAD), "{value}");
+        assert_eq!(
+            answer.header("www-authenticate"),
+            Some(CHALLENGE),
+            "{value}"
+        );
+    }
+    for value in [
+        String::new(),
+        "Basic dXNlcjpwYXNzd29yZA==".to_owned(),
+        format!("Token {access}"),
+        format!("JWT {access}"),
+        access.clone(),
+        format!("Bearer:{access}"),
+    ] {
+        let answer = ask(&value);
+        assert_eq!((answer.status, &*answer.body), (401, NO_TOKEN), "{value}");
+        assert_eq!(
+            answer.header("www-authenticate"),
+            Some(CHALLENGE),
+            "{value}"
+        );
+    }
+    let none = server.get("users/me/", None);
+    none.assert(401, NO_TOKEN);
+    assert_eq!(none.header("www-authenticate"), Some(CHALLENGE));
+    assert_eq!(none.header("content-type"), Some("application/json"));
+}
+
+#[test]
+fn a_header_that_is_no_ascii_is_a_bad_one() {
+    let server = TestServer::start();
+    let user = server.user("user@example.com");
+    for value in [
+        "Bearer é".to_owned(),
+        format!("Bearer {}é", user.access),
+        "Bearer \u{a0}".to_owned(),
+    ] {
+        let answer = server.raw(format!(
+            "GET /api/v1/accounts/users/me/ HTTP/1.1\r\nHost: localhost\r\nAuthorization: {value}\r\n\
+             Connection: close\r\n\r\n"
+        ));
+        assert!(answer.starts_with("HTTP/1.1 401 "), "{value}: {answer}");
+        assert!(answer.ends_with(BAD), "{value}: {answer}");
+    }
+}
+
+#[test]
+fn tokens_in_other_places_do_not_count() {
+    let server = TestServer::start();
+    let user = server.user("user@example.com");
+    let path = format!(
+        "users/me/?access={0}&token={0}&access_token={0}",
+        user.access
+    );
+    server.get(&path, None).assert(401, NO_TOKEN);
+    let cookie = format!(
+        "access={0}; token={0}; Authorization=Bearer {0}",
+        user.access
+    );
+    server
+        .request(
+            "GET",
+            "/api/v1/accounts/users/me/",
+            &[("cookie", &cookie)],
+            "",
+        )
+        .assert(401, NO_TOKEN);
+    let body = json!({"access": user.access, "token": user.access, "first_name": "X"});
+    server
+        .api("PATCH", "users/me/", None, &body)
+        .assert(401, NO_TOKEN);
+}
+
+#[test]
+fn tokens_and_their_ends_outlive_a_restart() {
+    let mut server = TestServer::start();
+    let user = server.user("user@example.com");
+    let ended = sign_in_again(&server, &user);
+    let used = sign_in_again(&server, &user);
+    blacklist(&server, &ended.refresh).assert(200, "{}");
+    let next = with_pair(&used, &refresh(&server, &used.refresh));
+    let key = published_key(&server);
+    server.restart();
+    assert_eq!(published_key(&server), key);
+    assert_alive(&server, &user);
+    assert_ended(&server, &ended);
+    assert_alive(&server, &next);
+    let rotated = with_pair(&user, &refresh(&server, &user.refresh));
+    assert_alive(&server, &rotated);
+    server.advance_seconds(11);
+    server.restart();
+    refresh(&server, &used.refresh).assert(401, INVALID);
+    assert_ended(&server, &next);
+    assert_alive(&server, &rotated);
+}
+
+#[test]
+fn each_server_makes_a_key_of_its_own() {
+    let keys = [TestServer::start(), TestServer::start()]
+        .map(|server| published_key(&server)["x"].clone());
+    assert_ne!(keys[0], keys[1]);
+}
+
+#[test]
+fn a_sign_in_replaces_no_other() {
+    let server = TestServer::start();
+    let user = server.user("user@example.com");
+    let sessions = at_once(10, |_| server.sign_in("user@example.com", PASSWORD));
+    let mut sids: Vec<String> = sessions
+        .iter()
+        .map(|pair| {
+            let session = with_pair(&user, pair);
+            assert_alive(&server, &session);
+            claim(&session.access, "sid").as_str().unwrap().to_owned()
+        })
+        .collect();
+    sids.sort();
+    sids.dedup();
+    assert_eq!(sids.len(), 10);
+    assert_alive(&server, &user);
+}
+
+#[test]
+fn no_secret_rests_in_the_database_as_it_is() {
+    let server = TestServer::start();
+    let user = server.user("user@example.com");
+    server.sign_up("pending@example.com");
+    let next = with_pair(&user, &refresh(&server, &user.refresh));
+    let secrets = [
+        PASSWORD.to_owned(),
+        server.otp("user@example.com"),
+        server.otp("pending@example.com"),
+        user.access,
+        user.refresh,
+        next.access,
+        next.refresh,
+    ];
+    let mut bytes = Vec::new();
+    for entry in std::fs::read_dir(server.dir()).unwrap() {
+        let path = entry.unwrap().path();
+        if path
+            .file_name()
+            .unwrap()
+            .to_string_lossy()
+            .starts_with("users.db")
+        {
+            bytes.extend(std::fs::read(path).unwrap());
+        }
+    }
+    let contains = |text: &str| {
+        bytes
+            .windows(text.len())
+            .any(|window| window == text.as_bytes())
+    };
+    assert!(contains("pending@example.com"), "these are the right files");
+    for secret in secrets {
+        assert!(!contains(&secret), "{secret}");
+    }
+}

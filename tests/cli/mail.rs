@@ -1,0 +1,196 @@
+//! Mail by a server of its own.
+
+use std::io::{BufRead, BufReader, Write};
+use std::net::{TcpListener, TcpStream};
+use std::sync::mpsc::{Receiver, channel};
+use std::thread;
+use std::time::Duration;
+
+use serde_json::json;
+
+use crate::support::{Running, code_in, folder, names_in};
+
+/// A mail as a mail server takes it in.
+#[derive(Debug)]
+struct Delivery {
+    from: String,
+    to: String,
+    message: String,
+}
+
+/// A mail server on this machine that takes everything; its URL, and what comes in.
+fn mail_server() -> (String, Receiver<Delivery>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("smtp://{}", listener.local_addr().unwrap());
+    let (sender, receiver) = channel();
+    thread::spawn(move || {
+        for stream in listener.incoming() {
+            let sender = sender.clone();
+            thread::spawn(move || {
+                let _ = talk(&stream.unwrap(), |delivery| {
+                    let _ = sender.send(delivery);
+                });
+            });
+        }
+    });
+    (url, receiver)
+}
+
+/// Just enough of RFC 5321.
+fn talk(stream: &TcpStream, deliver: impl Fn(Delivery)) -> std::io::Result<()> {
+    let mut writer = stream;
+    let mut reply = |line: &str| writer.write_all(format!("{line}\r\n").as_bytes());
+    reply("220 mail.example.com")?;
+    let (mut from, mut to) = (String::new(), String::new());
+    let mut lines = BufReader::new(stream).lines();
+    while let Some(line) = lines.next().transpose()? {
+        let between = |line: &str| line.split(['<', '>']).nth(1).unwrap_or_default().to_owned();
+        let verb = line
+            .split(' ')
+            .next()
+            .unwrap_or_default()
+            .to_ascii_uppercase();
+        match verb.as_str() {
+            "MAIL" => {
+                from = between(&line);
+                reply("250 ok")?;
+            }
+            "RCPT" => {
+                to = between(&line);
+                reply("250 ok")?;
+            }
+            "DATA" => {
+                reply("354 go on")?;
+                let mut message = String::new();
+                while let Some(line) = lines.next().transpose()?.filter(|line| line != ".") {
+                    message = message + &line + "\n";
+                }
+                deliver(Delivery {
+                    from: from.clone(),
+                    to: to.clone(),
+                    message,
+                });
+                reply("250 taken")?;
+            }
+            "QUIT" => return reply("221 bye"),
+            _ => reply("250 ok")?,
+        }
+    }
+    Ok(())
+}
+
+fn next(deliveries: &Receiver<Delivery>) -> Delivery {
+    deliveries
+        .recv_timeout(Duration::from_secs(60))
+        .expect("a mail")
+}
+
+#[test]
+fn a_code_goes_out_by_smtp() {
+    let dir = folder();
+    let (url, deliveries) = mail_server();
+    let config =
+        format!("[mail]\nsmtp_url = \"{url}\"\nfrom = \"Accounts <accounts@example.org>\"\n");
+    std::fs::write(dir.path().join("accounts.toml"), config).unwrap();
+    let arguments = [
+        "--db",
+        "users.db",
+        "--config",
+        "accounts.toml",
+        "--passwords-bcrypt-cost",
+        "4",
+    ];
+    let server = Running::start_with(dir.path(), &arguments);
+    assert_eq!(server.sign_up("User@Example.com").0, 201);
+    let delivery = next(&deliveries);
+    assert_eq!(
+        (&*delivery.from, &*delivery.to),
+        ("accounts@example.org", "User@example.com")
+    );
+    for text in [
+        "From: Accounts <accounts@example.org>",
+        "To: User@example.com",
+        "Subject: ",
+        "Message-ID: ",
+        "Date: ",
+    ] {
+        assert!(
+            delivery.message.contains(text),
+            "{text} is missing: {}",
+            delivery.message
+        );
+    }
+    let body = json!({"email": "user@example.com", "otp": code_in(&delivery.message)});
+    assert_eq!(server.post("otp/verify/", &body).0, 200);
+
+    // The second one comes too, over the same connection or another.
+    assert_eq!(server.sign_up("second@example.com").0, 201);
+    assert_eq!(next(&deliveries).to, "second@example.com");
+    let outcome = server.terminate();
+    assert_eq!(
+        (outcome.code, &*outcome.stdout),
+        (Some(0), ""),
+        "nothing is printed: {outcome:?}"
+    );
+    assert!(!outcome.stderr.contains("WARN"), "{}", outcome.stderr);
+}
+
+#[test]
+fn a_mail_server_that_is_down_holds_nobody_up() {
+    let dir = folder();
+    let address = TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap();
+    let url = format!("smtp://{address}");
+    let arguments = [
+        "--db",
+        "users.db",
+        "--mail-smtp-url",
+        &url,
+        "--passwords-bcrypt-cost",
+        "4",
+        "--server-shutdown-seconds",
+        "0",
+    ];
+    let server = Running::start_with(dir.path(), &arguments);
+    assert_eq!(server.sign_up("user@example.com").0, 201);
+    let line = server.wait_for_log("mail");
+    assert!(
+        !line.contains("user@example.com"),
+        "addresses in the log are masked: {line}"
+    );
+    assert_eq!(server.request("GET", "/healthz", None, &json!({})).0, 200);
+    assert_eq!(server.terminate().code, Some(0));
+}
+
+#[test]
+fn mails_can_become_files() {
+    let dir = folder();
+    let arguments = [
+        "--db",
+        "users.db",
+        "--mail-transport",
+        "file",
+        "--mail-dir",
+        "outbox",
+        "--passwords-bcrypt-cost",
+        "4",
+    ];
+    let server = Running::start_with(dir.path(), &arguments);
+    assert_eq!(server.sign_up("user@example.com").0, 201);
+    let outcome = server.terminate();
+    assert_eq!(
+        (outcome.code, &*outcome.stdout),
+        (Some(0), ""),
+        "{outcome:?}"
+    );
+    let outbox = dir.path().join("outbox");
+    let names = names_in(&outbox);
+    assert_eq!(names.len(), 1, "{names:?}");
+    let mail = std::fs::read_to_string(outbox.join(&names[0])).unwrap();
+    assert!(mail.contains("To: user@example.com"), "{mail}");
+    let server = Running::start(dir.path());
+    let body = json!({"email": "user@example.com", "otp": code_in(&mail)});
+    assert_eq!(server.post("otp/verify/", &body).0, 200);
+}

@@ -1,0 +1,953 @@
+//! The story that every store has to pass, told through the traits alone, and what the SQLite store promises beyond it.
+
+#![allow(
+    clippy::unwrap_used,
+    reason = "a test ends where something is not as it should be"
+)]
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use accounts_server::domain::{
+    EmailAddress, OtpPurpose, Profile, Timestamp, User, UserChanges, UserId,
+};
+use accounts_server::store::sqlite::{SqliteOptions, SqliteStore};
+use accounts_server::store::{
+    AccountOtp, EmailChange, MailLimits, NewOtp, NewSession, NewSignUp, NewUser, OtpAttempt,
+    OtpCandidates, ReissueOtp, RotateRefreshToken, Rotation, SharedStore, SignUpOutcome, Store,
+    StoreError, StoredKey, TryLimits, UpdateOutcome, UserUpdate,
+};
+use futures_util::future::join_all;
+use rusqlite::Connection;
+use tempfile::TempDir;
+
+const LIMITLESS: MailLimits = MailLimits {
+    pause: Duration::ZERO,
+    per_hour: 0,
+};
+const STRICT: MailLimits = MailLimits {
+    pause: Duration::from_secs(60),
+    per_hour: 10,
+};
+const GRACE: Duration = Duration::from_secs(10);
+
+/// A moment of the story, in seconds since its beginning.
+fn at(seconds: i64) -> Timestamp {
+    Timestamp::from_unix_millis(1_733_227_200_000 + seconds * 1000)
+}
+
+fn address(text: &str) -> EmailAddress {
+    EmailAddress::parse(text).unwrap()
+}
+
+/// A code of which only its hash matters here; it is good for ten minutes.
+fn otp(code: &str, now: Timestamp) -> NewOtp {
+    NewOtp {
+        code_hash: code.as_bytes().to_vec(),
+        expires_at: now.plus(Duration::from_secs(600)),
+    }
+}
+
+fn sign_up(email: &str, password_hash: &str, code: &str, now: Timestamp) -> NewSignUp {
+    NewSignUp {
+        email: address(email),
+        password_hash: password_hash.into(),
+        profile: Profile {
+            first_name: password_hash.into(),
+            ..Profile::default()
+        },
+        otp: otp(code, now),
+        now,
+        limits: LIMITLESS,
+    }
+}
+
+fn session(id: &str, now: Timestamp) -> NewSession {
+    NewSession {
+        id: id.into(),
+        refresh_id: format!("{id}-0"),
+        now,
+        expires_at: now.plus(Duration::from_secs(86_400)),
+        ip: "203.0.113.7".into(),
+        user_agent: "story".into(),
+    }
+}
+
+fn attempt(email: &str, code: &str, now: Timestamp) -> OtpAttempt {
+    attempt_from("203.0.113.7", email, code, now)
+}
+
+fn attempt_from(network: &str, email: &str, code: &str, now: Timestamp) -> OtpAttempt {
+    OtpAttempt {
+        email_key: email.into(),
+        code_hash: Some(code.as_bytes().to_vec()),
+        network: network.into(),
+        now,
+        limits: TryLimits::PROMISED,
+    }
+}
+
+fn rotation(session: &str, from: &str, to: &str, now: Timestamp) -> RotateRefreshToken {
+    RotateRefreshToken {
+        session_id: session.into(),
+        refresh_id: from.into(),
+        new_refresh_id: to.into(),
+        new_expires_at: now.plus(Duration::from_secs(86_400)),
+        now,
+        grace: GRACE,
+        ip: "203.0.113.8".into(),
+        user_agent: "story".into(),
+    }
+}
+
+fn update(user_id: UserId, changes: UserChanges, code: &str, now: Timestamp) -> UserUpdate {
+    let email_change = changes.email.as_ref().map(|_| EmailChange {
+        change_otp: otp(code, now),
+        sign_up_otp: otp(code, now),
+        limits: LIMITLESS,
+    });
+    UserUpdate {
+        user_id,
+        changes,
+        email_change,
+        now,
+    }
+}
+
+fn renamed(first_name: &str) -> UserChanges {
+    UserChanges {
+        first_name: Some(first_name.into()),
+        ..UserChanges::default()
+    }
+}
+
+fn moved(email: &str) -> UserChanges {
+    UserChanges {
+        email: Some(address(email)),
+        ..UserChanges::default()
+    }
+}
+
+#[track_caller]
+fn created(outcome: SignUpOutcome) -> UserId {
+    match outcome {
+        SignUpOutcome::Created(id) => id,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[track_caller]
+fn updated(outcome: UpdateOutcome) -> (User, Option<OtpPurpose>) {
+    match outcome {
+        UpdateOutcome::Updated { user, mail } => (*user, mail),
+        other => panic!("{other:?}"),
+    }
+}
+
+/// Signs an account up and confirms it; its session has the name of the account.
+async fn verified(store: &dyn Store, email: &str, now: Timestamp) -> UserId {
+    let id = created(
+        store
+            .create_sign_up(sign_up(email, "hash", "code", now))
+            .await
+            .unwrap(),
+    );
+    let user = store
+        .confirm_sign_up(attempt(email, "code", now), session(email, now))
+        .await
+        .unwrap();
+    assert_eq!(user.map(|user| user.id), Some(id), "{email}");
+    id
+}
+
+/// A SQLite store on a file of its own, which goes when the folder is dropped.
+fn on_file() -> (TempDir, SharedStore) {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(&dir, Duration::from_secs(5));
+    (dir, store)
+}
+
+fn open(dir: &TempDir, busy_timeout: Duration) -> SharedStore {
+    let options = SqliteOptions {
+        path: path(dir),
+        busy_timeout,
+        read_connections: 2,
+    };
+    SqliteStore::open(&options).unwrap().into()
+}
+
+fn path(dir: &TempDir) -> String {
+    dir.path().join("users.db").to_str().unwrap().to_owned()
+}
+
+fn in_memory() -> SharedStore {
+    let options = SqliteOptions {
+        path: ":memory:".into(),
+        busy_timeout: Duration::from_secs(5),
+        read_connections: 2,
+    };
+    SqliteStore::open(&options).unwrap().into()
+}
+
+fn count(connection: &Connection, query: &str) -> i64 {
+    connection.query_row(query, [], |row| row.get(0)).unwrap()
+}
+
+#[tokio::test]
+async fn the_story_on_a_file() {
+    let (_dir, store) = on_file();
+    story(&*store).await;
+}
+
+#[tokio::test]
+async fn the_story_in_memory() {
+    story(&*in_memory()).await;
+}
+
+async fn story(store: &dyn Store) {
+    keys_and_secrets(store).await;
+    let id = sign_ups_side_by_side(store).await;
+    sessions_and_rotation(store, id).await;
+    updates(store, id).await;
+    addresses(store).await;
+    wrong_codes(store).await;
+    limits_on_mails(store).await;
+    accounts_without_confirmation(store).await;
+    what_has_expired_goes(store).await;
+}
+
+async fn keys_and_secrets(store: &dyn Store) {
+    let key = |kid: &str, now| StoredKey {
+        kid: kid.into(),
+        algorithm: "EdDSA".into(),
+        private_key: vec![1, 2],
+        public_key: vec![3, 4],
+        created_at: now,
+        retired_at: None,
+    };
+    assert!(store.list_signing_keys().await.unwrap().is_empty());
+    for kid in ["first", "second"] {
+        let keys = store
+            .create_first_signing_key(key(kid, at(0)))
+            .await
+            .unwrap();
+        assert!(
+            keys == [key("first", at(0))],
+            "whoever comes first has made the key"
+        );
+    }
+    assert!(store.list_signing_keys().await.unwrap() == [key("first", at(0))]);
+    for fresh in [vec![1; 32], vec![2; 32]] {
+        assert_eq!(
+            store.find_or_create_secret("name", fresh).await.unwrap(),
+            [1; 32]
+        );
+    }
+    assert_eq!(
+        store.find_or_create_secret("other", vec![3]).await.unwrap(),
+        [3]
+    );
+}
+
+async fn sign_ups_side_by_side(store: &dyn Store) -> UserId {
+    let now = at(0);
+    let id = created(
+        store
+            .create_sign_up(sign_up("ann@example.com", "first", "1", now))
+            .await
+            .unwrap(),
+    );
+    let again = created(
+        store
+            .create_sign_up(sign_up("Ann@example.com", "second", "2", at(1)))
+            .await
+            .unwrap(),
+    );
+    assert_eq!(again, id, "one address, one account");
+    let found = store
+        .find_credentials("ann@example.com")
+        .await
+        .unwrap()
+        .unwrap();
+    assert_eq!(
+        (found.user_id, &*found.password_hash, found.is_verified),
+        (id, "second", false)
+    );
+    assert!(!store.is_email_taken("ann@example.com", None).await.unwrap());
+    assert!(
+        store
+            .create_session(id, "second", session("early", now))
+            .await
+            .unwrap()
+            .is_none()
+    );
+
+    for (code, when) in [("3", at(2)), ("1", at(600))] {
+        let outcome = store
+            .confirm_sign_up(attempt("ann@example.com", code, when), session("no", when))
+            .await
+            .unwrap();
+        assert_eq!(outcome, None, "code {code}");
+    }
+    let user = store
+        .confirm_sign_up(
+            attempt("ann@example.com", "1", at(599)),
+            session("ann", at(599)),
+        )
+        .await
+        .unwrap();
+    let user = user.unwrap();
+    assert_eq!(
+        (user.id, &*user.email, &*user.profile.first_name),
+        (id, "ann@example.com", "first")
+    );
+    assert_eq!((user.verified_at, user.created_at), (Some(at(599)), at(0)));
+    let found = store
+        .find_credentials("ann@example.com")
+        .await
+        .unwrap()
+        .unwrap();
+    assert_eq!((&*found.password_hash, found.is_verified), ("first", true));
+    for code in ["1", "2"] {
+        let outcome = store
+            .confirm_sign_up(
+                attempt("ann@example.com", code, at(599)),
+                session("no", at(599)),
+            )
+            .await
+            .unwrap();
+        assert_eq!(outcome, None, "code {code} is dead");
+    }
+    assert!(store.is_email_taken("ann@example.com", None).await.unwrap());
+    assert!(
+        !store
+            .is_email_taken("ann@example.com", Some(id))
+            .await
+            .unwrap()
+    );
+    let outcome = store
+        .create_sign_up(sign_up("ann@example.com", "third", "3", at(600)))
+        .await
+        .unwrap();
+    assert_eq!(outcome, SignUpOutcome::EmailTaken);
+    assert_eq!(
+        store.find_session_user("ann", id).await.unwrap(),
+        Some(user)
+    );
+    id
+}
+
+async fn sessions_and_rotation(store: &dyn Store, id: UserId) {
+    assert!(
+        store
+            .create_session(id, "another", session("wrong", at(0)))
+            .await
+            .unwrap()
+            .is_none()
+    );
+    assert!(
+        store
+            .create_session(id + 100, "first", session("nobody", at(0)))
+            .await
+            .unwrap()
+            .is_none()
+    );
+    let user = store
+        .create_session(id, "first", session("s", at(1000)))
+        .await
+        .unwrap()
+        .unwrap();
+    assert_eq!(user.last_login_at, Some(at(1000)));
+    assert_eq!(
+        store.find_session_user("s", id).await.unwrap(),
+        Some(user.clone())
+    );
+    assert_eq!(
+        store.find_session_user("s", id + 1).await.unwrap(),
+        None,
+        "another account"
+    );
+    assert_eq!(store.find_session_user("unknown", id).await.unwrap(), None);
+
+    let live = async |token: &str, now| {
+        store
+            .is_refresh_token_live("s", token, now, GRACE)
+            .await
+            .unwrap()
+    };
+    assert!(live("s-0", at(1000)).await && !live("s-1", at(1000)).await);
+    let outcome = store
+        .rotate_refresh_token(rotation("s", "s-0", "s-1", at(1001)))
+        .await
+        .unwrap();
+    assert_eq!(outcome, Rotation::Rotated(Box::new(user.clone())));
+    assert!(live("s-0", at(1010)).await && live("s-1", at(1010)).await);
+    assert!(!live("s-0", at(1012)).await && live("s-1", at(1012)).await);
+    let outcome = store
+        .rotate_refresh_token(rotation("s", "s-0", "s-2", at(1010)))
+        .await
+        .unwrap();
+    assert_eq!(
+        outcome,
+        Rotation::Rotated(Box::new(user.clone())),
+        "within the grace"
+    );
+
+    let other = store
+        .create_session(id, "first", session("other", at(1000)))
+        .await
+        .unwrap()
+        .unwrap();
+    let outcome = store
+        .rotate_refresh_token(rotation("s", "s-0", "s-3", at(1012)))
+        .await
+        .unwrap();
+    assert_eq!(outcome, Rotation::Reused);
+    assert_eq!(
+        store.find_session_user("s", id).await.unwrap(),
+        None,
+        "the whole session has ended"
+    );
+    let outcome = store
+        .rotate_refresh_token(rotation("s", "s-1", "s-4", at(1012)))
+        .await
+        .unwrap();
+    assert_eq!(outcome, Rotation::Dead);
+    assert_eq!(
+        store.find_session_user("other", id).await.unwrap(),
+        Some(other)
+    );
+
+    let outcome = store
+        .rotate_refresh_token(rotation("other", "unknown", "o-1", at(1012)))
+        .await
+        .unwrap();
+    assert_eq!(
+        outcome,
+        Rotation::Reused,
+        "what is not known any more counts as used"
+    );
+    assert!(!store.delete_session("other").await.unwrap());
+    store
+        .create_session(id, "first", session("last", at(1000)))
+        .await
+        .unwrap()
+        .unwrap();
+    assert!(store.delete_session("last").await.unwrap());
+    assert_eq!(store.find_session_user("last", id).await.unwrap(), None);
+}
+
+async fn updates(store: &dyn Store, id: UserId) {
+    let before = store.find_user(id).await.unwrap().unwrap();
+    assert_eq!(store.find_user(id + 100).await.unwrap(), None);
+    let outcome = store
+        .update_user(update(id + 100, renamed("x"), "", at(2000)))
+        .await
+        .unwrap();
+    assert_eq!(outcome, UpdateOutcome::Missing);
+
+    let (same, mail) = updated(
+        store
+            .update_user(update(id, renamed("first"), "", at(2000)))
+            .await
+            .unwrap(),
+    );
+    assert_eq!(
+        (&same, mail),
+        (&before, None),
+        "nothing changed, so the time stands"
+    );
+    let changes = UserChanges {
+        last_name: Some("Doe".into()),
+        phone: Some("+1234567890".into()),
+        photo: Some(Some("photo.jpg".into())),
+        ..renamed("Ann")
+    };
+    let (after, mail) = updated(
+        store
+            .update_user(update(id, changes, "", at(2001)))
+            .await
+            .unwrap(),
+    );
+    let expected = User {
+        profile: Profile {
+            first_name: "Ann".into(),
+            last_name: "Doe".into(),
+            phone: "+1234567890".into(),
+            ..before.profile.clone()
+        },
+        photo: Some("photo.jpg".into()),
+        updated_at: at(2001),
+        ..before
+    };
+    assert_eq!((&after, mail), (&expected, None));
+    assert_eq!(store.find_user(id).await.unwrap(), Some(expected));
+
+    // Sessions that ended stay ended, also when the account is activated again.
+    store
+        .create_session(id, "first", session("active", at(2000)))
+        .await
+        .unwrap()
+        .unwrap();
+    for is_active in [false, true] {
+        let changes = UserChanges {
+            is_active: Some(is_active),
+            ..UserChanges::default()
+        };
+        store
+            .update_user(update(id, changes, "", at(2002)))
+            .await
+            .unwrap();
+        assert_eq!(store.find_session_user("active", id).await.unwrap(), None);
+    }
+}
+
+async fn addresses(store: &dyn Store) {
+    let now = at(3000);
+    let bob = verified(store, "bob@example.com", now).await;
+    let eve = verified(store, "eve@example.com", now).await;
+    let stranger = created(
+        store
+            .create_sign_up(sign_up("new@example.com", "hash", "s", now))
+            .await
+            .unwrap(),
+    );
+    let taken = store
+        .update_user(update(bob, moved("Eve@example.com"), "b", now))
+        .await
+        .unwrap();
+    assert_eq!(taken, UpdateOutcome::EmailTaken);
+
+    let (user, mail) = updated(
+        store
+            .update_user(update(bob, moved("new@example.com"), "b", now))
+            .await
+            .unwrap(),
+    );
+    assert_eq!(
+        (&*user.email, user.new_email.as_deref()),
+        ("bob@example.com", Some("new@example.com"))
+    );
+    assert_eq!(mail, Some(OtpPurpose::EmailChange));
+    assert_eq!(
+        store.find_user(stranger).await.unwrap(),
+        None,
+        "a never-verified account gives way"
+    );
+    for email in ["bob@example.com", "new@example.com"] {
+        assert_eq!(
+            store
+                .find_credentials(email)
+                .await
+                .unwrap()
+                .unwrap()
+                .user_id,
+            bob,
+            "{email}"
+        );
+    }
+    let by = |user_id, code| AccountOtp {
+        user_id,
+        attempt: attempt("new@example.com", code, now),
+    };
+    assert_eq!(
+        store.confirm_email_change(by(eve, "b")).await.unwrap(),
+        None
+    );
+    assert_eq!(
+        store.confirm_email_change(by(bob, "s")).await.unwrap(),
+        None
+    );
+    let sign_up_code = store
+        .confirm_sign_up(attempt("new@example.com", "b", now), session("no", now))
+        .await
+        .unwrap();
+    assert_eq!(sign_up_code, None, "a code counts for its own purpose only");
+    let user = store
+        .confirm_email_change(by(bob, "b"))
+        .await
+        .unwrap()
+        .unwrap();
+    assert_eq!((&*user.email, user.new_email), ("new@example.com", None));
+    assert!(
+        store
+            .find_credentials("bob@example.com")
+            .await
+            .unwrap()
+            .is_none()
+    );
+
+    // A sign-up for an address that waits for its code makes that account fall back.
+    store
+        .update_user(update(bob, moved("third@example.com"), "t", now))
+        .await
+        .unwrap();
+    let next = created(
+        store
+            .create_sign_up(sign_up("third@example.com", "hash", "n", at(3001)))
+            .await
+            .unwrap(),
+    );
+    assert!(next > stranger, "an id is never used twice");
+    let user = store.find_user(bob).await.unwrap().unwrap();
+    assert_eq!((&*user.email, user.new_email), ("new@example.com", None));
+}
+
+async fn wrong_codes(store: &dyn Store) {
+    let now = at(4000);
+    let wish = |code: &str| ReissueOtp {
+        email_key: "wrong@example.com".into(),
+        codes: OtpCandidates {
+            sign_up: otp(code, now),
+            email_change: otp("change", now),
+        },
+        now,
+        limits: LIMITLESS,
+    };
+    assert_eq!(
+        store.reissue_otp(wish("1")).await.unwrap(),
+        None,
+        "nothing to confirm"
+    );
+    created(
+        store
+            .create_sign_up(sign_up("Wrong@example.com", "hash", "right", now))
+            .await
+            .unwrap(),
+    );
+    let confirm = async |network: &str, code: &str| {
+        let attempt = attempt_from(network, "wrong@example.com", code, now);
+        store
+            .confirm_sign_up(attempt, session("wrong", now))
+            .await
+            .unwrap()
+    };
+    for _ in 0..5 {
+        assert_eq!(confirm("a", "wrong").await, None);
+    }
+    assert_eq!(confirm("a", "right").await, None, "dead for this network");
+    let reissued = store.reissue_otp(wish("second")).await.unwrap().unwrap();
+    assert_eq!(
+        (reissued.purpose, reissued.email.as_str()),
+        (OtpPurpose::SignUp, "Wrong@example.com")
+    );
+    assert_eq!(confirm("b", "right").await, None, "replaced");
+    for network in ["b", "c", "d", "e", "f"] {
+        for _ in 0..5 {
+            assert_eq!(confirm(network, "wrong").await, None);
+        }
+    }
+    assert_eq!(confirm("g", "second").await, None, "dead for all");
+    store.reissue_otp(wish("third")).await.unwrap().unwrap();
+    assert!(confirm("a", "third").await.is_some());
+}
+
+async fn limits_on_mails(store: &dyn Store) {
+    let strict = |code: &str, now| NewSignUp {
+        limits: STRICT,
+        ..sign_up("often@example.com", "hash", code, now)
+    };
+    let pause = async |now| {
+        store
+            .find_mail_pause("often@example.com", OtpPurpose::SignUp, now, STRICT)
+            .await
+            .unwrap()
+    };
+    assert_eq!(pause(at(5000)).await, None);
+    created(store.create_sign_up(strict("1", at(5000))).await.unwrap());
+    let outcome = store.create_sign_up(strict("2", at(5018))).await.unwrap();
+    assert_eq!(outcome, SignUpOutcome::Throttled { until: at(5060) });
+    assert_eq!(
+        (pause(at(5018)).await, pause(at(5060)).await),
+        (Some(at(5060)), None)
+    );
+    for n in 1..10 {
+        created(
+            store
+                .create_sign_up(strict(&format!("next {n}"), at(5000 + 60 * n)))
+                .await
+                .unwrap(),
+        );
+    }
+    assert_eq!(pause(at(5600)).await, Some(at(8600)), "ten an hour");
+}
+
+async fn accounts_without_confirmation(store: &dyn Store) {
+    let new = |email: &str| NewUser {
+        email: address(email),
+        password_hash: "hash".into(),
+        profile: Profile::default(),
+        is_staff: true,
+        now: at(6000),
+    };
+    let id = store
+        .create_verified_user(new("staff@example.com"))
+        .await
+        .unwrap()
+        .unwrap();
+    let user = store.find_user(id).await.unwrap().unwrap();
+    assert!(user.is_staff && user.is_active && user.is_verified());
+    assert_eq!(
+        store
+            .create_verified_user(new("STAFF@example.com"))
+            .await
+            .unwrap(),
+        None
+    );
+    let pending = created(
+        store
+            .create_sign_up(sign_up("pending@example.com", "old", "p", at(6000)))
+            .await
+            .unwrap(),
+    );
+    assert_eq!(
+        store
+            .create_verified_user(new("pending@example.com"))
+            .await
+            .unwrap(),
+        Some(pending)
+    );
+    let outcome = store
+        .confirm_sign_up(
+            attempt("pending@example.com", "p", at(6000)),
+            session("p", at(6000)),
+        )
+        .await
+        .unwrap();
+    assert_eq!(outcome, None);
+    let found = store
+        .find_credentials("pending@example.com")
+        .await
+        .unwrap()
+        .unwrap();
+    assert_eq!((&*found.password_hash, found.is_verified), ("hash", true));
+}
+
+async fn what_has_expired_goes(store: &dyn Store) {
+    let id = verified(store, "late@example.com", at(7000)).await;
+    let day = 86_400;
+    store.delete_expired(at(7000)).await.unwrap();
+    assert!(
+        store
+            .find_session_user("late@example.com", id)
+            .await
+            .unwrap()
+            .is_some()
+    );
+    assert!(store.delete_expired(at(7000 + day)).await.unwrap() > 0);
+    assert!(
+        store
+            .find_session_user("late@example.com", id)
+            .await
+            .unwrap()
+            .is_none()
+    );
+    assert!(
+        store.find_user(id).await.unwrap().is_some(),
+        "accounts stay"
+    );
+    assert_eq!(store.delete_expired(at(7000 + day)).await.unwrap(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_hundred_writes_at_once_are_all_durable() {
+    let (dir, store) = on_file();
+    let tasks = (0..200).map(|n| {
+        let store = Arc::clone(&store);
+        tokio::spawn(async move {
+            let email = format!("user{n}@example.com");
+            created(
+                store
+                    .create_sign_up(sign_up(&email, "hash", "code", at(n)))
+                    .await
+                    .unwrap(),
+            )
+        })
+    });
+    let mut ids: Vec<UserId> = join_all(tasks)
+        .await
+        .into_iter()
+        .map(Result::unwrap)
+        .collect();
+    // Read beside the store, which still runs: the answers came after the commits.
+    let connection = Connection::open(path(&dir)).unwrap();
+    assert_eq!(count(&connection, "SELECT count(*) FROM users"), 200);
+    assert_eq!(count(&connection, "SELECT count(*) FROM otps"), 200);
+    ids.sort_unstable();
+    ids.dedup();
+    assert_eq!(ids.len(), 200);
+    drop(store);
+    let store = open(&dir, Duration::from_secs(5));
+    for n in 0..200 {
+        let found = store
+            .find_credentials(&format!("user{n}@example.com"))
+            .await
+            .unwrap();
+        assert!(found.is_some(), "{n}");
+    }
+}
+
+#[tokio::test]
+async fn what_fails_leaves_nothing_and_disturbs_nobody() {
+    for store in [on_file().1, in_memory()] {
+        let id = created(
+            store
+                .create_sign_up(sign_up("ann@example.com", "first", "same", at(0)))
+                .await
+                .unwrap(),
+        );
+        // All of these wait together, so they share a transaction; every third one asks for a code that is out.
+        let outcomes = join_all((0..60).map(|n| {
+            let store = &store;
+            async move {
+                if n % 3 == 0 {
+                    let failing = sign_up("ann@example.com", "second", "same", at(1));
+                    store.create_sign_up(failing).await
+                } else {
+                    store
+                        .create_sign_up(sign_up(
+                            &format!("user{n}@example.com"),
+                            "hash",
+                            "code",
+                            at(1),
+                        ))
+                        .await
+                }
+            }
+        }))
+        .await;
+        for (n, outcome) in outcomes.into_iter().enumerate() {
+            match outcome {
+                Err(StoreError::Collision) => assert_eq!(n % 3, 0, "{n}"),
+                Ok(SignUpOutcome::Created(_)) => assert_ne!(n % 3, 0, "{n}"),
+                other => panic!("{n}: {other:?}"),
+            }
+        }
+        for n in (0..60).filter(|n| n % 3 != 0) {
+            let email = format!("user{n}@example.com");
+            assert!(
+                store.find_credentials(&email).await.unwrap().is_some(),
+                "{email}"
+            );
+        }
+        // The failing ones had changed the account before they failed, and no mail of theirs counts.
+        let found = store
+            .find_credentials("ann@example.com")
+            .await
+            .unwrap()
+            .unwrap();
+        assert_eq!(&*found.password_hash, "first");
+        let user = store.find_user(id).await.unwrap().unwrap();
+        assert_eq!(
+            (&*user.profile.first_name, user.created_at),
+            ("first", at(0))
+        );
+        let pause = store
+            .find_mail_pause("ann@example.com", OtpPurpose::SignUp, at(1), STRICT)
+            .await
+            .unwrap();
+        assert_eq!(pause, Some(at(60)), "counted from the first one");
+        let user = store
+            .confirm_sign_up(
+                attempt("ann@example.com", "same", at(2)),
+                session("s", at(2)),
+            )
+            .await
+            .unwrap();
+        assert_eq!(user.map(|user| user.id), Some(id));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_write_waits_for_another_process_and_reads_go_on() {
+    let (dir, store) = on_file();
+    let id = verified(&*store, "ann@example.com", at(0)).await;
+    let other = Connection::open(path(&dir)).unwrap();
+    other
+        .execute_batch("BEGIN IMMEDIATE; UPDATE users SET last_name = 'Other'")
+        .unwrap();
+    let mut write = {
+        let store = Arc::clone(&store);
+        tokio::spawn(async move {
+            store
+                .update_user(update(id, renamed("Ann"), "", at(1)))
+                .await
+        })
+    };
+    let early = tokio::time::timeout(Duration::from_millis(100), &mut write).await;
+    assert!(early.is_err(), "the write did not wait: {early:?}");
+    assert_eq!(
+        store
+            .find_user(id)
+            .await
+            .unwrap()
+            .unwrap()
+            .profile
+            .last_name,
+        "",
+        "a read does not wait"
+    );
+    other.execute_batch("COMMIT").unwrap();
+    let (user, _) = updated(write.await.unwrap().unwrap());
+    assert_eq!(
+        (&*user.profile.first_name, &*user.profile.last_name),
+        ("Ann", "Other")
+    );
+}
+
+#[tokio::test]
+async fn a_lock_that_is_held_too_long_is_told() {
+    let (dir, store) = on_file();
+    let id = verified(&*store, "ann@example.com", at(0)).await;
+    drop(store);
+    let store = open(&dir, Duration::from_millis(20));
+    let other = Connection::open(path(&dir)).unwrap();
+    other.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let outcome = store
+        .update_user(update(id, renamed("Ann"), "", at(1)))
+        .await;
+    assert!(matches!(outcome, Err(StoreError::Busy(_))), "{outcome:?}");
+    other.execute_batch("COMMIT").unwrap();
+    let (user, _) = updated(
+        store
+            .update_user(update(id, renamed("Ann"), "", at(1)))
+            .await
+            .unwrap(),
+    );
+    assert_eq!(
+        user.profile.first_name, "Ann",
+        "and it works again afterwards"
+    );
+}
+
+#[tokio::test]
+async fn two_stores_on_one_file_see_each_other() {
+    let (dir, first) = on_file();
+    let second = open(&dir, Duration::from_secs(5));
+    let id = verified(&*first, "ann@example.com", at(0)).await;
+    assert_eq!(
+        second.find_user(id).await.unwrap().unwrap().email,
+        "ann@example.com"
+    );
+    updated(
+        second
+            .update_user(update(id, renamed("Ann"), "", at(1)))
+            .await
+            .unwrap(),
+    );
+    assert_eq!(
+        first
+            .find_user(id)
+            .await
+            .unwrap()
+            .unwrap()
+            .profile
+            .first_name,
+        "Ann"
+    );
+    let secrets = [
+        first.find_or_create_secret("name", vec![1]).await.unwrap(),
+        second.find_or_create_secret("name", vec![2]).await.unwrap(),
+    ];
+    assert_eq!(secrets[0], secrets[1]);
+}

@@ -1,0 +1,328 @@
+//! The shape of the program as a test: who may know whom, and documents that say what is.
+
+#![allow(
+    clippy::unwrap_used,
+    reason = "a test ends where something is not as it should be"
+)]
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use accounts_server::config::{Config, Sources, load};
+use accounts_server::store::sqlite::{SqliteOptions, SqliteStore};
+use rusqlite::Connection;
+
+/// The folder of the package.
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// All files below a folder, with their paths as seen from the package.
+fn files_below(folder: &str) -> Vec<String> {
+    let mut files = Vec::new();
+    let mut folders = vec![root().join(folder)];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(&folder).unwrap() {
+            let path: PathBuf = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+            } else {
+                let path = path.strip_prefix(root()).unwrap();
+                files.push(path.to_str().unwrap().to_owned());
+            }
+        }
+    }
+    assert!(!files.is_empty(), "{folder}");
+    files.sort();
+    files
+}
+
+fn read(path: &str) -> String {
+    fs::read_to_string(root().join(path)).unwrap()
+}
+
+/// Whether a file is a Rust source.
+fn is_source(file: &str) -> bool {
+    Path::new(file)
+        .extension()
+        .is_some_and(|extension| extension == "rs")
+}
+
+/// Lines of the sources that are no comments: file, number, text.
+fn code() -> Vec<(String, usize, String)> {
+    files_below("src")
+        .into_iter()
+        .filter(|file| is_source(file))
+        .flat_map(|file| {
+            let text = read(&file);
+            let lines: Vec<_> = text
+                .lines()
+                .enumerate()
+                .filter(|(_, line)| !line.trim_start().starts_with("//"))
+                .map(|(number, line)| (file.clone(), number + 1, line.to_owned()))
+                .collect();
+            lines
+        })
+        .collect()
+}
+
+/// Whether `word` stands in a line on its own.
+fn has_word(line: &str, word: &str) -> bool {
+    let is_part = |c: char| c.is_alphanumeric() || c == '_';
+    line.match_indices(word).any(|(start, _)| {
+        !line[..start].ends_with(is_part) && !line[start + word.len()..].starts_with(is_part)
+    })
+}
+
+/// Asserts that no line outside the places where it may stand fulfils a condition.
+#[track_caller]
+fn only_in(places: &[&str], what: &str, is_there: impl Fn(&str) -> bool) {
+    let strays: Vec<String> = code()
+        .into_iter()
+        .filter(|(file, _, _)| !places.iter().any(|place| file.starts_with(place)))
+        .filter(|(_, _, line)| is_there(line))
+        .map(|(file, number, line)| format!("{file}:{number}: {}", line.trim()))
+        .collect();
+    assert!(
+        strays.is_empty(),
+        "{what} stands only in {places:?}, but also in\n{}",
+        strays.join("\n")
+    );
+}
+
+#[test]
+fn drivers_and_frameworks_stay_where_they_belong() {
+    for word in ["rusqlite", "r2d2", "r2d2_sqlite"] {
+        only_in(&["src/store/sqlite/"], word, |line| has_word(line, word));
+    }
+    for word in ["warp", "hyper", "hyper_util", "tower_service"] {
+        only_in(&["src/http/", "src/server.rs"], word, |line| {
+            has_word(line, word)
+        });
+    }
+    only_in(&["src/tokens.rs"], "jsonwebtoken", |line| {
+        has_word(line, "jsonwebtoken")
+    });
+    only_in(&["src/passwords/"], "bcrypt", |line| {
+        has_word(line, "bcrypt") && line.contains("::")
+    });
+    only_in(&["src/mail/", "src/config/"], "lettre", |line| {
+        has_word(line, "lettre")
+    });
+    only_in(&["src/cli/", "src/config/arguments.rs"], "clap", |line| {
+        has_word(line, "clap")
+    });
+}
+
+#[test]
+fn dependencies_point_one_way() {
+    // Below each folder, only these modules of the crate are named.
+    for (folder, known) in [
+        ("src/domain/", &["domain"][..]),
+        ("src/clock.rs", &["domain"]),
+        ("src/random.rs", &["domain"]),
+        ("src/tokens.rs", &["domain", "store", "random"]),
+        ("src/passwords/", &["random"]),
+        ("src/mail/", &["domain"]),
+        ("src/config/", &[]),
+        ("src/store/", &["domain", "store"]),
+        (
+            "src/accounts/",
+            &[
+                "accounts",
+                "app",
+                "domain",
+                "mail",
+                "passwords",
+                "random",
+                "store",
+                "tokens",
+                "photos",
+            ],
+        ),
+    ] {
+        let strays: Vec<String> = code()
+            .into_iter()
+            .filter(|(file, _, _)| file.starts_with(folder))
+            .filter(|(_, _, line)| {
+                line.match_indices("crate::").any(|(start, text)| {
+                    let named = &line[start + text.len()..];
+                    !named.starts_with('{')
+                        && !known
+                            .iter()
+                            .any(|known| has_word(named, known) && named.starts_with(known))
+                })
+            })
+            .map(|(file, number, line)| format!("{file}:{number}: {}", line.trim()))
+            .collect();
+        assert!(
+            strays.is_empty(),
+            "{folder} may name {known:?} only:\n{}",
+            strays.join("\n")
+        );
+    }
+    only_in(&["src/http/", "src/server.rs"], "the crate http", |line| {
+        line.trim_start().starts_with("use http::") || line.contains(" http::")
+    });
+}
+
+#[test]
+fn sql_stays_in_the_store() {
+    for keyword in [
+        "SELECT ",
+        "INSERT INTO",
+        "DELETE FROM",
+        "PRAGMA ",
+        "CREATE TABLE",
+        "BEGIN IMMEDIATE",
+    ] {
+        only_in(&["src/store/sqlite/"], keyword, |line| {
+            line.contains(keyword)
+        });
+    }
+    only_in(&["src/store/sqlite/"], "UPDATE … SET", |line| {
+        line.contains("UPDATE ") && line.contains(" SET ")
+    });
+}
+
+#[test]
+fn statements_read_no_clock_and_make_no_randomness() {
+    let texts = files_below("src/store/sqlite")
+        .into_iter()
+        .chain(["schema.sql".to_owned()]);
+    for file in texts {
+        let text = read(&file).to_lowercase();
+        for function in [
+            "current_timestamp",
+            "current_date",
+            "current_time",
+            "datetime(",
+            "date('now'",
+            "strftime(",
+            "julianday(",
+            "unixepoch(",
+            "random()",
+            "randomblob(",
+        ] {
+            assert!(!text.contains(function), "{file} has {function}");
+        }
+    }
+    only_in(&["src/clock.rs"], "the time", |line| {
+        line.contains("SystemTime::now") || line.contains("Instant::now")
+    });
+    only_in(&["src/random.rs"], "randomness", |line| {
+        has_word(line, "rand") && line.contains("rand::")
+    });
+}
+
+/// What SQLite says about the objects of a database.
+fn schema_of(connection: &Connection) -> Vec<(String, String, String)> {
+    let mut statement = connection
+        .prepare("SELECT type, name, coalesce(sql, '') FROM sqlite_master ORDER BY type, name")
+        .unwrap();
+    let rows = statement
+        .query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))
+        .unwrap();
+    rows.map(Result::unwrap).collect()
+}
+
+#[test]
+fn a_new_file_has_the_schema_that_is_written_down() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("users.db").to_str().unwrap().to_owned();
+    let options = SqliteOptions {
+        path: path.clone(),
+        busy_timeout: std::time::Duration::from_secs(5),
+        read_connections: 1,
+    };
+    drop(SqliteStore::open(&options).unwrap());
+    let written = Connection::open_in_memory().unwrap();
+    written.execute_batch(&read("schema.sql")).unwrap();
+    let expected = schema_of(&written);
+    assert!(expected.len() > 10, "{expected:?}");
+    assert_eq!(schema_of(&Connection::open(path).unwrap()), expected);
+}
+
+#[test]
+fn the_example_file_holds_the_defaults() {
+    let sources = Sources {
+        file: Some(root().join("config.toml.example")),
+        ..Sources::default()
+    };
+    let (config, warnings) = load(&sources).unwrap();
+    assert_eq!(config, Config::defaults(false));
+    assert_eq!(warnings, Vec::<String>::new());
+}
+
+#[test]
+fn every_setting_that_the_readme_names_exists() {
+    let readme = read("README.md");
+    let known: Vec<&str> = accounts_server::config::settings()
+        .iter()
+        .map(|setting| setting.env.as_str())
+        .collect();
+    let names = readme
+        .split(|c: char| !(c.is_ascii_uppercase() || c == '_'))
+        .filter(|word| word.starts_with("ACCOUNTS_"))
+        .filter(|word| !["ACCOUNTS_CONFIG", "ACCOUNTS_DEV"].contains(word));
+    for name in names {
+        assert!(known.contains(&name), "{name}");
+    }
+}
+
+#[test]
+fn every_module_says_what_it_is() {
+    for file in files_below("src")
+        .into_iter()
+        .chain(files_below("tests"))
+        .filter(|file| is_source(file))
+    {
+        assert!(
+            read(&file).starts_with("//! "),
+            "{file} does not open with its paragraph"
+        );
+    }
+}
+
+#[test]
+fn texts_are_clean() {
+    let single = [
+        "README.md",
+        "CHANGELOG.md",
+        "Cargo.toml",
+        "clippy.toml",
+        "schema.sql",
+        "config.toml.example",
+    ];
+    let files = ["src", "tests", "docs"]
+        .iter()
+        .flat_map(|folder| files_below(folder));
+    for file in files.chain(single.map(str::to_owned)) {
+        let Ok(text) = fs::read_to_string(root().join(&file)) else {
+            continue; // A picture, for example.
+        };
+        for (number, line) in text.lines().enumerate() {
+            // Control characters, and marks that turn or hide text (Unicode's bidirectional and zero-width ones).
+            let hidden = line.chars().find(|c| {
+                c.is_control() || matches!(c, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}')
+            });
+            assert_eq!(hidden, None, "{file}:{}", number + 1);
+            for place in [
+                concat!("/wo", "rk/"),
+                concat!("/ro", "ot/"),
+                concat!("/ho", "me/"),
+            ] {
+                assert!(
+                    !line.contains(place),
+                    "{file}:{} names a place of one machine: {line}",
+                    number + 1
+                );
+            }
+            assert!(
+                !line.ends_with(' '),
+                "{file}:{} ends with a blank",
+                number + 1
+            );
+        }
+    }
+}
