@@ -1,4 +1,4 @@
--- The whole current schema of an accounts-server database (schema version 1).
+-- The whole current schema of an accounts-server database (schema version 2).
 --
 -- Applied to a new file as it stands; an older file reaches the same shape through the numbered migrations in
 -- src/store/sqlite/migrations.rs. Every `*_at` is a count of Unix milliseconds (UTC) bound by the program: no
@@ -31,6 +31,13 @@ CREATE TABLE users (
     updated_at    INTEGER NOT NULL,
     CHECK ((new_email IS NULL) = (new_email_key IS NULL))
 ) STRICT;
+
+-- Files of photos that no account has: about to be named by one, or named no more. What is still here after a crash is
+-- removed later, so that neither a file is left over nor a row points to nothing.
+CREATE TABLE unused_photos (
+    name     TEXT    PRIMARY KEY,
+    noted_at INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
 
 -- Sign-ups that wait side by side for the confirmation of one address. The one whose code comes back gives its
 -- password and fields to the account, and all of them go.
@@ -94,6 +101,17 @@ CREATE TABLE otp_mails (
 ) STRICT;
 CREATE INDEX otp_mails_by_address ON otp_mails (email_key, purpose, sent_at);
 CREATE INDEX otp_mails_by_time ON otp_mails (sent_at);
+
+-- The links that undo an address change, as they were mailed to the address before it: a hash of the link's token, and the
+-- address that it brings back. Each works once; using one removes all of the account's.
+CREATE TABLE email_undos (
+    token_hash BLOB    PRIMARY KEY,
+    user_id    INTEGER NOT NULL REFERENCES users (id) ON DELETE CASCADE,
+    email      TEXT    NOT NULL,
+    expires_at INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE INDEX email_undos_by_user ON email_undos (user_id);
+CREATE INDEX email_undos_by_expiry ON email_undos (expires_at);
 
 -- One row is one signed-in device. Ending a session deletes its row; every token names its session and is dead then.
 CREATE TABLE sessions (

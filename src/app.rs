@@ -4,6 +4,9 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tempfile::TempDir;
+use tokio::sync::Semaphore;
+
 use crate::accounts::{AccountError, Codes};
 use crate::clock::SharedClock;
 use crate::config::{Config, MailTransportKind};
@@ -13,6 +16,7 @@ use crate::mail::{
     StdoutMailTransport, Transport,
 };
 use crate::passwords::{PasswordOptions, Passwords};
+use crate::photos::{PhotoOptions, Photos};
 use crate::random;
 use crate::store::sqlite::{SqliteOptions, SqliteStore};
 use crate::store::{MailLimits, SharedStore};
@@ -52,10 +56,16 @@ pub struct App {
     pub reuse_grace: Duration,
     /// The address under which clients reach the server, without a trailing slash.
     pub public_url: String,
+    /// The files of photos.
+    pub photos: Photos,
+    /// Keeps the memory and time that photos take within bounds: one of these is needed to decode one.
+    pub photo_turns: Semaphore,
     /// The mails of late, for tests; only in `--dev`.
     pub inbox: Option<Inbox>,
     composer: Composer,
     mailer: Mailer,
+    // The folder of photos whose database is in memory: it goes when the program ends.
+    _temporary: Option<TempDir>,
 }
 
 impl App {
@@ -92,7 +102,24 @@ impl App {
             .map_err(|e| start_error("[mail] from")(&e))?;
         let inbox = config.dev.then(Inbox::default);
         let mailer = Mailer::start(open_transport(&config)?, inbox.clone());
+        let (media_dir, temporary) = if let Some(dir) = config.media_dir() {
+            (dir, None)
+        } else {
+            let dir = tempfile::tempdir()
+                .map_err(|e| start_error("cannot make a folder for photos")(&e))?;
+            (dir.path().to_path_buf(), Some(dir))
+        };
+        let photos = Photos::open(PhotoOptions {
+            dir: media_dir.join("photos"),
+            max_bytes: config.media.max_photo_mib as usize * 1024 * 1024,
+            max_pixels: u64::from(config.media.max_megapixels) * 1_000_000,
+            max_side: config.media.max_side_pixels,
+        })
+        .map_err(|e| start_error("[media] dir")(&e))?;
         Ok(Self {
+            photo_turns: Semaphore::new(config.hash_threads()),
+            photos,
+            _temporary: temporary,
             reuse_grace: Duration::from_secs(config.tokens.reuse_grace_seconds.into()),
             config,
             store,
@@ -122,6 +149,27 @@ impl App {
             .and_then(|mail| self.mailer.send(mail));
         if let Err(e) = sent {
             log::error!("a code for {} was not sent: {e}", to.masked());
+        }
+    }
+
+    /// Tells the address before a change of it, with the link that undoes it.
+    pub fn mail_change_notice(
+        &self,
+        to: &EmailAddress,
+        new_email: &EmailAddress,
+        token: &str,
+        now: Timestamp,
+    ) {
+        let link = format!("{}/api/v1/accounts/email/undo/{token}/", self.public_url);
+        let sent = self
+            .composer
+            .change_notice(to, new_email, &link, 7, now, random::bytes())
+            .and_then(|mail| self.mailer.send(mail));
+        if let Err(e) = sent {
+            log::error!(
+                "the notice of a changed address for {} was not sent: {e}",
+                to.masked()
+            );
         }
     }
 

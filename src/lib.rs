@@ -31,6 +31,7 @@ pub mod domain;
 pub mod http;
 pub mod mail;
 pub mod passwords;
+pub mod photos;
 mod random;
 pub mod server;
 pub mod store;

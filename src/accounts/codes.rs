@@ -41,9 +41,18 @@ impl Codes {
     ///
     /// Comparing two such hashes tells nothing about the code, however the time is measured.
     pub fn hash(&self, purpose: OtpPurpose, email_key: &str, code: &OtpCode) -> Vec<u8> {
+        self.mac(&[purpose.as_str(), email_key, code.as_str()])
+    }
+
+    /// The hash of the token of a link. The token itself is far too long to be guessed.
+    pub fn hash_link(&self, token: &str) -> Vec<u8> {
+        self.mac(&["link", token])
+    }
+
+    fn mac(&self, parts: &[&str]) -> Vec<u8> {
         let mut mac =
             Hmac::<Sha256>::new_from_slice(&self.key).expect("HMAC takes keys of any length");
-        for part in [purpose.as_str(), email_key, code.as_str()] {
+        for part in parts {
             mac.update(part.as_bytes());
             // NUL is in none of the parts, so the parts cannot run into each other.
             mac.update(&[0]);

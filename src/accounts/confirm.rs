@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{AccountError, Caller, Client};
+use super::{AccountError, Caller, Client, unread};
 use crate::app::{App, detached};
 use crate::domain::{FieldErrors, FieldReader, Fields, OtpCode, OtpPurpose, messages};
 use crate::random;
@@ -32,9 +32,7 @@ pub async fn confirm(
     let typed = reader.required_text("otp", None);
     reader.finish()?;
     let (Some(email), Some(typed)) = (email, typed) else {
-        return Err(AccountError::Internal(
-            "a required field was neither read nor refused".into(),
-        ));
+        return Err(unread());
     };
     let now = app.clock.now();
     let code = OtpCode::parse(&typed);
@@ -100,9 +98,7 @@ pub async fn resend(app: &Arc<App>, fields: &Fields) -> Result<(), AccountError>
     let email = reader.required_email("email");
     reader.finish()?;
     let Some(email) = email else {
-        return Err(AccountError::Internal(
-            "a required field was neither read nor refused".into(),
-        ));
+        return Err(unread());
     };
     let app = Arc::clone(app);
     detached(async move {

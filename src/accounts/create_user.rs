@@ -1,7 +1,7 @@
 //! Creating an account without a confirmation, as an administrator does.
 
-use super::AccountError;
 use super::register::read_profile;
+use super::{AccountError, unread};
 use crate::app::App;
 use crate::domain::{EmailAddress, FieldErrors, FieldReader, Fields, UserId, messages};
 use crate::passwords::PersonalData;
@@ -42,9 +42,7 @@ pub async fn create_user(
     }
     reader.finish()?;
     let (Some(email), Some(password)) = (email, password) else {
-        return Err(AccountError::Internal(
-            "a required field was neither read nor refused".into(),
-        ));
+        return Err(unread());
     };
     let user = NewUser {
         email,

@@ -24,6 +24,18 @@ pub enum AccountError {
     Forbidden,
     /// There is no such account.
     UserNotFound,
+    /// There is no such thing.
+    NotFound,
+    /// The list has no such page.
+    InvalidPage,
+    /// It would leave no active staff account.
+    LastStaffMember,
+    /// The link is unknown, used or expired.
+    DeadLink,
+    /// Another account has confirmed the address.
+    EmailTaken,
+    /// The photo has more bytes than allowed.
+    PhotoTooLarge,
     /// Too much of it; it may be tried again after this time.
     Throttled(Duration),
     /// The server has more to do than it can; the text is for the log.
@@ -44,6 +56,12 @@ impl fmt::Display for AccountError {
             Self::InvalidToken => f.write_str("the token is invalid or expired"),
             Self::Forbidden => f.write_str("the caller has no right to do this"),
             Self::UserNotFound => f.write_str("user not found"),
+            Self::NotFound => f.write_str("not found"),
+            Self::InvalidPage => f.write_str("there is no such page"),
+            Self::LastStaffMember => f.write_str("it would leave no active staff member"),
+            Self::DeadLink => f.write_str("the link is unknown, used or expired"),
+            Self::EmailTaken => f.write_str("another account has the address"),
+            Self::PhotoTooLarge => f.write_str("the photo is too large"),
             Self::Throttled(wait) => write!(f, "throttled for {} s", wait.as_secs()),
             Self::Overloaded(cause) | Self::Internal(cause) => f.write_str(cause),
         }

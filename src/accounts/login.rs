@@ -1,9 +1,12 @@
 //! Signing in.
 
-use super::{AccountError, Client};
+use std::sync::Arc;
+
+use super::{AccountError, Client, unread};
 use crate::app::App;
 use crate::domain::{FieldReader, Fields};
 use crate::random;
+use crate::store::Credentials;
 use crate::tokens::TokenPair;
 
 /// Checks an address and a password and begins a session.
@@ -11,19 +14,21 @@ use crate::tokens::TokenPair;
 /// # Errors
 /// [`AccountError::NoActiveAccount`] when nobody signs in like this, in the same time whether the address is known or
 /// not; [`AccountError::EmailNotVerified`] when the password is right but the address was never confirmed.
-pub async fn login(app: &App, fields: &Fields, client: &Client) -> Result<TokenPair, AccountError> {
+pub async fn login(
+    app: &Arc<App>,
+    fields: &Fields,
+    client: &Client,
+) -> Result<TokenPair, AccountError> {
     let mut reader = FieldReader::new(fields);
     let email = reader.required_login("email");
     let password = reader.required_secret("password", None);
     reader.finish()?;
     let (Some(email), Some(password)) = (email, password) else {
-        return Err(AccountError::Internal(
-            "a required field was neither read nor refused".into(),
-        ));
+        return Err(unread());
     };
     let found = app.store.find_credentials(&email.to_lowercase()).await?;
     let hash = found.as_ref().map(|found| found.password_hash.as_str());
-    let fits = app.passwords.verify(password, hash).await?;
+    let fits = app.passwords.verify(password.clone(), hash).await?;
     let Some(found) = found.filter(|found| fits && found.is_active) else {
         return Err(AccountError::NoActiveAccount);
     };
@@ -40,7 +45,27 @@ pub async fn login(app: &App, fields: &Fields, client: &Client) -> Result<TokenP
         .await?
         .ok_or(AccountError::NoActiveAccount)?;
     log::info!("user {}: signed in", user.id);
+    if app.passwords.is_outdated(&found.password_hash) {
+        tokio::spawn(rehash(Arc::clone(app), found, password));
+    }
     Ok(app
         .tokens
         .issue(&user, &session_id, &random::id(), &refresh_id, now)?)
+}
+
+/// Writes a password down in the present form, now that it is known. The sign-in does not wait for it; when there is no
+/// time for it now, there is at the next one.
+async fn rehash(app: Arc<App>, found: Credentials, password: String) {
+    let rehashed = async {
+        let new_hash = app.passwords.hash(password, random::bytes()).await?;
+        app.store
+            .rehash_password(found.user_id, &found.password_hash, &new_hash)
+            .await
+            .map_err(AccountError::from)
+    };
+    match rehashed.await {
+        Ok(true) => log::info!("user {}: password hash renewed", found.user_id),
+        Ok(false) => {}
+        Err(e) => log::info!("user {}: password hash not renewed: {e}", found.user_id),
+    }
 }

@@ -6,27 +6,46 @@
 mod codes;
 mod confirm;
 mod create_user;
+mod deletion;
+mod email_undo;
 mod error;
 mod login;
+mod password_change;
+mod password_reset;
+mod photo;
 mod profile;
 mod refresh;
 mod register;
+mod sessions;
+mod staff;
 
 use std::net::IpAddr;
 
 pub use codes::Codes;
 pub use confirm::{Confirmed, confirm, resend};
 pub use create_user::create_user;
+pub use deletion::{delete, delete_user};
+pub use email_undo::{find_undo, undo};
 pub use error::AccountError;
 pub use login::login;
+pub use password_change::{change_password, set_password};
+pub use password_reset::{confirm_reset, request_reset};
+pub use photo::remove_unused_photos;
 pub use profile::{Updated, retrieve, update};
 pub use refresh::{Caller, authenticate, blacklist, check_token, refresh};
 pub use register::{Registered, register};
+pub use sessions::{end_other_sessions, end_session, list_sessions};
+pub use staff::list_users;
 
 use crate::domain::{ClientNetwork, Timestamp};
 use crate::random;
 use crate::store::NewSession;
 use crate::tokens::Tokens;
+
+/// A required field that was neither read nor refused: a fault of ours.
+fn unread() -> AccountError {
+    AccountError::Internal("a required field was neither read nor refused".into())
+}
 
 /// Where a request comes from.
 #[derive(Clone, Debug)]

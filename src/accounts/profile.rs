@@ -1,20 +1,26 @@
 //! Reading and changing an account.
 
 use std::sync::Arc;
+use std::time::Duration;
 
+use super::photo::{PhotoWish, prepare_photo, remove_photo, write_photo};
 use super::{AccountError, Caller};
 use crate::app::{App, detached};
 use crate::domain::{
-    EmailAddress, FieldErrors, FieldReader, Fields, Input, OtpPurpose, Timestamp, User,
-    UserChanges, UserId, messages,
+    EmailAddress, FieldErrors, FieldReader, Fields, OtpPurpose, Timestamp, User, UserChanges,
+    UserId, messages,
 };
-use crate::store::{EmailChange, UpdateOutcome, UserUpdate};
+use crate::random;
+use crate::store::{EmailChange, NewEmailUndo, UpdateOutcome, UserUpdate};
 
 /// Longest first or last name, in characters.
 pub(super) const NAME_LENGTH: usize = 150;
 
 /// Longest postal address, in characters.
 pub(super) const ADDRESS_LENGTH: usize = 255;
+
+/// How long the link that undoes an address change works.
+const UNDO_LIFE: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 
 /// An account after a change, and which of the fields that are not always answered the request set.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -27,6 +33,10 @@ pub struct Updated {
     pub set_address: bool,
     /// Whether the request set the birthday.
     pub set_birthday: bool,
+    /// Whether staff set whether the account is active.
+    pub set_is_active: bool,
+    /// Whether staff set whether the account is staff.
+    pub set_is_staff: bool,
 }
 
 /// The account `id`, if the caller may see it.
@@ -46,7 +56,7 @@ pub async fn retrieve(app: &App, caller: Caller, id: UserId) -> Result<User, Acc
 }
 
 /// Only the account itself and staff may touch an account.
-fn check_right(caller: &Caller, id: UserId) -> Result<(), AccountError> {
+pub(super) fn check_right(caller: &Caller, id: UserId) -> Result<(), AccountError> {
     (caller.user.id == id || caller.user.is_staff)
         .then_some(())
         .ok_or(AccountError::Forbidden)
@@ -76,31 +86,46 @@ pub async fn update<E: From<AccountError>>(
         return Err(AccountError::UserNotFound.into());
     }
     let fields = fields.await?;
-    Ok(apply(app, id, &fields).await?)
+    Ok(apply(app, caller, id, &fields).await?)
 }
 
-async fn apply(app: &Arc<App>, id: UserId, fields: &Fields) -> Result<Updated, AccountError> {
+async fn apply(
+    app: &Arc<App>,
+    caller: &Caller,
+    id: UserId,
+    fields: &Fields,
+) -> Result<Updated, AccountError> {
     let now = app.clock.now();
+    let photo = prepare_photo(app, fields).await?;
     let mut reader = FieldReader::new(fields);
-    let changes = read_changes(&mut reader, now);
+    let mut changes = read_changes(&mut reader, &photo, now);
+    if caller.user.is_staff {
+        changes.is_active = reader.optional_bool("is_active");
+        changes.is_staff = reader.optional_bool("is_staff");
+    }
     if let Some(email) = &changes.email
         && app.store.is_email_taken(email.key(), Some(id)).await?
     {
         reader.reject("email", messages::EMAIL_TAKEN);
     }
     reader.finish()?;
-    let updated = Updated {
-        set_photo: changes.photo.is_some(),
-        set_address: changes.address.is_some(),
-        set_birthday: changes.birthday.is_some(),
-        // Kept in step with the store below.
-        user: detached(store_and_mail(Arc::clone(app), id, changes, now)).await??,
-    };
+    let (set_address, set_birthday) = (changes.address.is_some(), changes.birthday.is_some());
+    let (set_is_active, set_is_staff) = (changes.is_active.is_some(), changes.is_staff.is_some());
+    let set_photo = !matches!(photo, PhotoWish::Absent);
+    // From here on a client that hangs up changes nothing: what is stored is mailed, and no file is left over.
+    let user = detached(store_all(Arc::clone(app), id, changes, photo, now)).await??;
     log::info!("user {id}: profile changed");
-    Ok(updated)
+    Ok(Updated {
+        user,
+        set_photo,
+        set_address,
+        set_birthday,
+        set_is_active,
+        set_is_staff,
+    })
 }
 
-fn read_changes(reader: &mut FieldReader<'_>, now: Timestamp) -> UserChanges {
+fn read_changes(reader: &mut FieldReader<'_>, photo: &PhotoWish, now: Timestamp) -> UserChanges {
     UserChanges {
         email: reader.optional_email("email"),
         first_name: reader.optional_text("first_name", NAME_LENGTH),
@@ -114,7 +139,16 @@ fn read_changes(reader: &mut FieldReader<'_>, now: Timestamp) -> UserChanges {
         country: reader
             .optional_country("country")
             .map(|country| country.map_or("", |country| country.as_str()).to_owned()),
-        photo: read_photo(reader),
+        photo: match photo {
+            PhotoWish::Wrong(message) => {
+                reader.pass("photo");
+                reader.reject("photo", *message);
+                None
+            }
+            PhotoWish::Remove => Some(None),
+            // Its name is known once its file is written.
+            PhotoWish::Set(_) | PhotoWish::Absent => None,
+        },
         address: reader.optional_text("address", ADDRESS_LENGTH),
         birthday: reader.optional_birthday("birthday", now.date()),
         is_active: None,
@@ -122,22 +156,39 @@ fn read_changes(reader: &mut FieldReader<'_>, now: Timestamp) -> UserChanges {
     }
 }
 
-/// Reads a photo: `null` takes it away.
-fn read_photo(reader: &mut FieldReader<'_>) -> Option<Option<String>> {
-    match reader.raw("photo")? {
-        Input::Null => return Some(None),
-        Input::File(_) => reader.reject("photo", messages::NOT_AN_IMAGE),
-        _ => reader.reject("photo", messages::NOT_A_FILE),
+/// Writes the file of a photo before the row that names it, and takes away the one that is named no more after it.
+async fn store_all(
+    app: Arc<App>,
+    user_id: UserId,
+    mut changes: UserChanges,
+    photo: PhotoWish,
+    now: Timestamp,
+) -> Result<User, AccountError> {
+    let mut written = None;
+    if let PhotoWish::Set(photo) = photo {
+        let name = write_photo(&app, photo, now).await?;
+        changes.photo = Some(Some(name.clone()));
+        written = Some(name);
     }
-    None
+    let outcome = store_and_mail(&app, user_id, changes, now).await;
+    let unused = match &outcome {
+        Ok((_, old_photo)) => old_photo.clone(),
+        Err(_) => written,
+    };
+    if let Some(name) = unused {
+        remove_photo(&app, name).await;
+    }
+    outcome.map(|(user, _)| user)
 }
 
+/// Gives the account after the change and the photo that it has no longer.
 async fn store_and_mail(
-    app: Arc<App>,
+    app: &App,
     user_id: UserId,
     changes: UserChanges,
     now: Timestamp,
-) -> Result<User, AccountError> {
+) -> Result<(User, Option<String>), AccountError> {
+    let undo_token = random::id();
     let (outcome, code) = app
         .codes
         .draw(async |code| {
@@ -146,25 +197,39 @@ async fn store_and_mail(
             let email_change = changes.email.as_ref().map(|email| EmailChange {
                 change_otp: otp(OtpPurpose::EmailChange, email),
                 sign_up_otp: otp(OtpPurpose::SignUp, email),
+                undo: NewEmailUndo {
+                    token_hash: app.codes.hash_link(&undo_token),
+                    expires_at: now.plus(UNDO_LIFE),
+                },
                 limits: app.codes.limits(),
             });
             let update = UserUpdate {
                 user_id,
                 changes: changes.clone(),
                 email_change,
+                keep_a_staff_member: true,
                 now,
             };
             Ok((app.store.update_user(update).await?, code))
         })
         .await?;
     match outcome {
-        UpdateOutcome::Updated { user, mail } => {
+        UpdateOutcome::Updated {
+            user,
+            mail,
+            notice,
+            old_photo,
+        } => {
             if let (Some(purpose), Some(email)) = (mail, &changes.email) {
                 app.mail_otp(purpose, email, &code, now);
+                if let Some(former) = notice {
+                    app.mail_change_notice(&former, email, &undo_token, now);
+                }
             }
-            Ok(*user)
+            Ok((*user, old_photo))
         }
         UpdateOutcome::Missing => Err(AccountError::UserNotFound),
+        UpdateOutcome::LastStaffMember => Err(AccountError::LastStaffMember),
         UpdateOutcome::EmailTaken => Err(FieldErrors::one("email", messages::EMAIL_TAKEN).into()),
         UpdateOutcome::Throttled { until } => Err(AccountError::Throttled(until.since(now))),
     }

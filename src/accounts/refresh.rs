@@ -1,6 +1,6 @@
 //! Keeping a session going, ending it, and telling whose token a token is.
 
-use super::{AccountError, Client};
+use super::{AccountError, Client, unread};
 use crate::app::App;
 use crate::domain::{FieldReader, Fields, User};
 use crate::random;
@@ -126,7 +126,5 @@ fn read_token(fields: &Fields, name: &'static str) -> Result<String, AccountErro
     let mut reader = FieldReader::new(fields);
     let token = reader.required_text(name, None);
     reader.finish()?;
-    token.ok_or_else(|| {
-        AccountError::Internal("a required field was neither read nor refused".into())
-    })
+    token.ok_or_else(unread)
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::AccountError;
+use super::{AccountError, unread};
 use crate::app::{App, detached};
 use crate::domain::{
     EmailAddress, FieldReader, Fields, OtpPurpose, Profile, Timestamp, UserId, messages,
@@ -53,9 +53,7 @@ pub async fn register(app: &Arc<App>, fields: &Fields) -> Result<Registered, Acc
     }
     reader.finish()?;
     let (Some(email), Some(password)) = (email, password) else {
-        return Err(AccountError::Internal(
-            "a required field was neither read nor refused".into(),
-        ));
+        return Err(unread());
     };
     if confirmation.as_deref() != Some(&password) {
         return Err(super::create_user::passwords_differ());

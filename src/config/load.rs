@@ -413,6 +413,7 @@ mod tests {
             "mail.smtp_url" => "smtp://localhost",
             "mail.from" => "a@b.example",
             "rate_limits.enabled" => "false",
+            "media.max_side_pixels" => "640",
             _ if setting.default_text.parse::<u32>().is_ok() => "7",
             _ => "other",
         };

@@ -20,7 +20,7 @@ mod settings;
 mod suggest;
 mod values;
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::thread;
 
 pub use arguments::{flags_from, setting_args};
@@ -73,13 +73,14 @@ impl Config {
         self.database.path == IN_MEMORY
     }
 
-    /// Directory of the photos: the configured one or `media` beside the database file. `None` when the database has no
+    /// Directory of the photos: the configured one, or the one beside the database file that has its name and `.media`:
+    /// two databases in one directory must not share their photos. `None` when the database has no
     /// file to be beside of: its photos should not outlive it.
     pub fn media_dir(&self) -> Option<PathBuf> {
         if !self.media.dir.is_empty() {
             return Some(PathBuf::from(&self.media.dir));
         }
-        (!self.is_in_memory()).then(|| Path::new(&self.database.path).with_file_name("media"))
+        (!self.is_in_memory()).then(|| PathBuf::from(format!("{}.media", self.database.path)))
     }
 
     /// Threads that hash passwords, at least one.
@@ -186,11 +187,11 @@ mod tests {
     #[test]
     fn photos_are_kept_beside_the_database() {
         let mut config = Config::defaults(false);
-        assert_eq!(config.media_dir(), Some(PathBuf::from("media")));
+        assert_eq!(config.media_dir(), Some(PathBuf::from("users.db.media")));
         config.database.path = "/var/lib/accounts/users.db".to_owned();
         assert_eq!(
             config.media_dir(),
-            Some(PathBuf::from("/var/lib/accounts/media"))
+            Some(PathBuf::from("/var/lib/accounts/users.db.media"))
         );
         config.database.path = ":memory:".to_owned();
         assert!(config.is_in_memory());

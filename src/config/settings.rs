@@ -316,11 +316,16 @@ settings! {
 
     /// Profile photos.
     media: MediaConfig, "Photos" {
-        /// Directory of the photos, created when missing. Empty means `media` beside the database file.
+        /// Directory of the photos, created when missing. Empty means the one beside the database file that has its name and
+        /// `.media`.
         dir: String = String::new(), rule checked("the path of a directory, or nothing", |text| !text.contains('\0')),
             common "DIR";
         /// Largest photo that may be uploaded, in MiB.
         max_photo_mib: u32 = 5, rule whole(1, 50), common "MIB";
+        /// Most pixels that an uploaded photo may have, in millions. A larger one is refused before it is decoded.
+        max_megapixels: u32 = 50, rule whole(1, 500), rare "MILLIONS";
+        /// Longer side of a stored photo, in pixels. A larger one is scaled down.
+        max_side_pixels: u32 = 1024, rule whole(16, 16_384), rare "PIXELS";
     }
 }
 

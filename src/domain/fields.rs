@@ -2,7 +2,7 @@
 
 use serde::ser::{Serialize, SerializeMap, Serializer};
 
-use super::{BirthDate, Country, EmailAddress, Fields, Gender, Input, PhoneNumber};
+use super::{BirthDate, Country, EmailAddress, Fields, Gender, Input, PhoneNumber, trim};
 
 /// Fixed texts about fields.
 pub mod messages {
@@ -33,6 +33,8 @@ pub mod messages {
     pub const PASSWORDS_DIFFER: &str = "The two password fields didn't match.";
     /// A code that does not count, whatever the reason.
     pub const INVALID_OTP: &str = "Invalid or expired OTP.";
+    /// A password that is not the account's.
+    pub const INVALID_PASSWORD: &str = "Invalid password.";
     /// Something else where a file is needed.
     pub const NOT_A_FILE: &str =
         "The submitted data was not a file. Check the encoding type on the form.";
@@ -111,9 +113,11 @@ impl Serialize for FieldErrors {
 /// Reads fields one after the other and collects every complaint. A method that answers `None` for a field that was there
 /// has complained about it.
 ///
-/// Complaints about one field come in the order of Django REST framework: the length, then NUL, then the form.
+/// Complaints about one field come in the order of Django REST framework: the length, then NUL, then the form. Fields come in
+/// the order in which they were read, even when a complaint about an early one is found last.
 pub struct FieldReader<'a> {
     fields: &'a Fields,
+    read: Vec<&'static str>,
     errors: FieldErrors,
 }
 
@@ -122,6 +126,7 @@ impl<'a> FieldReader<'a> {
     pub fn new(fields: &'a Fields) -> Self {
         Self {
             fields,
+            read: Vec::new(),
             errors: FieldErrors::default(),
         }
     }
@@ -147,15 +152,24 @@ impl<'a> FieldReader<'a> {
     /// When something is wrong: all of it.
     pub fn finish(self) -> Result<(), FieldErrors> {
         if self.errors.is_empty() {
-            Ok(())
-        } else {
-            Err(self.errors)
+            return Ok(());
         }
+        let FieldErrors(mut errors) = self.errors;
+        errors.sort_by_key(|(field, _)| self.read.iter().position(|read| read == field));
+        Err(FieldErrors(errors))
     }
 
-    /// The raw value of a field.
-    pub fn raw(&self, field: &str) -> Option<&'a Input> {
+    /// The raw value of a field, which counts as read from now on.
+    fn raw(&mut self, field: &'static str) -> Option<&'a Input> {
+        if !self.read.contains(&field) {
+            self.read.push(field);
+        }
         self.fields.get(field)
+    }
+
+    /// Notes the place of a field that is read elsewhere among the others.
+    pub fn pass(&mut self, field: &'static str) {
+        self.raw(field);
     }
 
     /// A mail address that has to be there.
@@ -260,12 +274,17 @@ impl<'a> FieldReader<'a> {
             }
             // A box that was left empty in a form says nothing.
             Input::Text(text) if text.is_empty() && self.fields.is_form() => return None,
-            Input::Number(text) | Input::Text(text) => text.as_str(),
+            Input::Text(text) => text.as_str(),
+            Input::Number(text) => match text.as_str() {
+                "1.0" => "1",
+                "0.0" | "-0.0" => "0",
+                other => other,
+            },
             Input::Structure(_) | Input::File(_) => "",
         };
         match text.to_ascii_lowercase().as_str() {
-            "t" | "y" | "yes" | "true" | "on" | "1" | "1.0" => Some(true),
-            "f" | "n" | "no" | "false" | "off" | "0" | "0.0" | "-0.0" => Some(false),
+            "t" | "y" | "yes" | "true" | "on" | "1" => Some(true),
+            "f" | "n" | "no" | "false" | "off" | "0" => Some(false),
             _ => {
                 self.reject(field, messages::NOT_A_BOOLEAN);
                 None
@@ -274,7 +293,7 @@ impl<'a> FieldReader<'a> {
     }
 
     fn require(&mut self, field: &'static str) -> Option<()> {
-        if self.fields.contains(field) {
+        if self.raw(field).is_some() {
             return Some(());
         }
         self.reject(field, messages::REQUIRED);
@@ -348,11 +367,6 @@ impl<'a> FieldReader<'a> {
     }
 }
 
-/// Python's `str.strip()`: Unicode's blanks and the four information separators.
-fn trim(text: &str) -> &str {
-    text.trim_matches(|c: char| c.is_whitespace() || matches!(c, '\u{1c}'..='\u{1f}'))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -400,6 +414,18 @@ mod tests {
             complaints(long, |r| r.optional_text("f", 150)),
             [&messages::too_long(150), messages::NUL]
         );
+    }
+
+    #[test]
+    fn fields_come_in_the_order_of_reading() {
+        let fields = Fields::json();
+        let mut reader = FieldReader::new(&fields);
+        reader.pass("first");
+        assert_eq!(reader.required_email("second"), None);
+        reader.reject("first", "late");
+        let errors = reader.finish().unwrap_err();
+        let order: Vec<&str> = errors.iter().map(|(field, _)| field).collect();
+        assert_eq!(order, ["first", "second"]);
     }
 
     #[test]

@@ -12,7 +12,7 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 
 /// One value as it came.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq)]
 pub enum Input {
     /// JSON `null`.
     Null,
@@ -26,6 +26,20 @@ pub enum Input {
     Structure(String),
     /// A file of a multipart form.
     File(UploadedFile),
+}
+
+/// Shows the kind and not the value, which may be a password.
+impl fmt::Debug for Input {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Null => "Null",
+            Self::Bool(_) => "Bool",
+            Self::Number(_) => "Number",
+            Self::Text(_) => "Text",
+            Self::Structure(_) => "Structure",
+            Self::File(_) => "File",
+        })
+    }
 }
 
 /// A file of a multipart form.

@@ -10,6 +10,7 @@ mod input;
 mod network;
 pub mod otp;
 mod phone;
+mod text;
 mod timestamp;
 pub mod user;
 
@@ -22,5 +23,6 @@ pub use input::{BodyError, Fields, Input, UploadedFile, parse_json_object};
 pub use network::ClientNetwork;
 pub use otp::{OtpCode, OtpPurpose};
 pub use phone::{InvalidPhone, PhoneNumber};
+pub use text::trim;
 pub use timestamp::Timestamp;
 pub use user::{Profile, User, UserChanges, UserId};

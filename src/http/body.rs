@@ -24,24 +24,48 @@ pub(super) async fn fields(app: &App, request: &mut Request) -> Result<Fields, A
     fields_within(app, request, limit).await
 }
 
+/// Room for the other parts of a form that uploads a photo.
+const ROOM_BESIDE_PHOTO: usize = 64 * 1024;
+
+/// Reads the fields of a request that may upload a photo: then the limit is that of photos.
+///
+/// # Errors
+/// As [`fields`].
+pub(super) async fn fields_with_photo(
+    app: &App,
+    request: &mut Request,
+) -> Result<Fields, ApiError> {
+    let ordinary = app.config.server.max_body_kib as usize * 1024;
+    let is_form = media_type(&content_type(request)) == "multipart/form-data";
+    let limit = if is_form {
+        ordinary.max(app.config.media.max_photo_mib as usize * 1024 * 1024 + ROOM_BESIDE_PHOTO)
+    } else {
+        ordinary
+    };
+    fields_within(app, request, limit).await
+}
+
+fn content_type(request: &Request) -> String {
+    request
+        .headers
+        .get(CONTENT_TYPE)
+        .map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned())
+        .unwrap_or_default()
+}
+
+fn media_type(content_type: &str) -> String {
+    let essence = content_type.split(';').next().unwrap_or_default();
+    essence.trim().to_ascii_lowercase()
+}
+
 /// Reads the fields of a request of at most `limit` bytes.
 async fn fields_within(app: &App, request: &mut Request, limit: usize) -> Result<Fields, ApiError> {
     let body = request.read_body(limit, &app.config.server).await?;
     if body.is_empty() {
         return Ok(Fields::json());
     }
-    let content_type = request
-        .headers
-        .get(CONTENT_TYPE)
-        .map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned())
-        .unwrap_or_default();
-    let media_type = content_type
-        .split(';')
-        .next()
-        .unwrap_or_default()
-        .trim()
-        .to_ascii_lowercase();
-    match media_type.as_str() {
+    let content_type = content_type(request);
+    match media_type(&content_type).as_str() {
         "application/json" => json(&body),
         "application/x-www-form-urlencoded" => urlencoded(&body),
         "multipart/form-data" => multipart(&content_type, body).await,

@@ -3,7 +3,6 @@
 //! It shows codes, so it is there only in `--dev`, only for a peer on this machine, and only under a loopback `Host`
 //! (a page from elsewhere that is open in a browser here could otherwise reach it by DNS rebinding).
 
-use std::fmt::Write as _;
 use std::net::IpAddr;
 
 use http::StatusCode;
@@ -12,7 +11,7 @@ use http::header::{ACCEPT, CONTENT_SECURITY_POLICY, HOST, HeaderValue};
 use super::client::is_forwarded;
 use super::error::ApiError;
 use super::request::Request;
-use super::{HandlerResult, reply};
+use super::{HandlerResult, html, reply};
 use crate::app::App;
 use crate::app::SharedApp;
 use crate::mail::InboxEntry;
@@ -74,41 +73,31 @@ pub(super) async fn inbox(app: &SharedApp, request: &mut Request) -> HandlerResu
 
 /// The inbox for a browser. The HTML parts are not shown: the page runs nothing that came by mail.
 fn page(mails: &[InboxEntry]) -> String {
-    let mut html = String::from(
-        "<!doctype html><html lang=\"en\"><meta charset=\"utf-8\">\
-         <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\"><title>Development inbox</title>\
-         <style>:root{color-scheme:light dark}body{font:1rem/1.5 system-ui,sans-serif;max-width:44rem;margin:2rem auto;\
-         padding:0 1rem}article{border:1px solid #8888;border-radius:.5rem;padding:1rem;margin:1rem 0}\
-         h2{font-size:1rem;margin:0}p{margin:.25rem 0;color:GrayText}pre{white-space:pre-wrap}\
-         output{font:bold 2rem ui-monospace,monospace;letter-spacing:.2em}</style>\
-         <h1>Development inbox</h1>",
-    );
+    let mut body = String::from("<h1>Development inbox</h1>");
     if mails.is_empty() {
-        html.push_str("<p>No mail yet. Sign somebody up, then reload this page.</p>");
+        body.push_str("<p>No mail yet. Sign somebody up, then reload this page.</p>");
     }
     for mail in mails {
         let otp = mail
             .otp
             .as_ref()
-            .map(|otp| format!("<output>{}</output>", escape(otp)))
+            .map(|otp| format!("<output>{}</output>", html::escape(otp)))
             .unwrap_or_default();
-        let _ = write!(
-            html,
-            "<article><h2>{}</h2><p>to {} at {}</p>{otp}<details><summary>Text</summary><pre>{}</pre></details></article>",
-            escape(&mail.subject),
-            escape(&mail.to),
+        let link = mail
+            .link
+            .as_ref()
+            .map(|link| format!("<p><a href=\"{0}\">{0}</a></p>", html::escape(link)))
+            .unwrap_or_default();
+        body.push_str(&format!(
+            "<article><h2>{}</h2><small>to {} at {}</small>{otp}{link}\
+             <details><summary>Text</summary><pre>{}</pre></details></article>",
+            html::escape(&mail.subject),
+            html::escape(&mail.to),
             mail.created_at,
-            escape(&mail.text),
-        );
+            html::escape(&mail.text),
+        ));
     }
-    html
-}
-
-fn escape(text: &str) -> String {
-    text.replace('&', "&amp;")
-        .replace('<', "&lt;")
-        .replace('>', "&gt;")
-        .replace('"', "&quot;")
+    html::page("Development inbox", &body)
 }
 
 #[cfg(test)]

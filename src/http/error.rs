@@ -10,7 +10,7 @@ use warp::reply::Response;
 
 use super::reply;
 use crate::accounts::AccountError;
-use crate::domain::FieldErrors;
+use crate::domain::{FieldErrors, messages};
 
 /// Seconds after which an overloaded server may be asked again.
 const OVERLOAD_PAUSE: u64 = 5;
@@ -40,6 +40,8 @@ pub(super) enum ApiError {
     NotFound,
     /// 404, no such account.
     UserNotFound,
+    /// 404, the list has no such page.
+    InvalidPage,
     /// 405, with the method that came. The header `Allow` is added to every answer of a resource.
     MethodNotAllowed(String),
     /// 408, the body did not come.
@@ -142,6 +144,7 @@ impl ApiError {
                 detail("You do not have permission to perform this action."),
             ),
             Self::NotFound => (StatusCode::NOT_FOUND, detail("Not found.")),
+            Self::InvalidPage => (StatusCode::NOT_FOUND, detail("Invalid page.")),
             Self::UserNotFound => (StatusCode::NOT_FOUND, json!({ "error": "User not found" })),
             Self::MethodNotAllowed(method) => (
                 StatusCode::METHOD_NOT_ALLOWED,
@@ -201,6 +204,16 @@ impl From<AccountError> for ApiError {
             AccountError::InvalidToken => Self::InvalidToken,
             AccountError::Forbidden => Self::Forbidden,
             AccountError::UserNotFound => Self::UserNotFound,
+            AccountError::NotFound => Self::NotFound,
+            AccountError::InvalidPage => Self::InvalidPage,
+            AccountError::LastStaffMember => Self::BadRequest(
+                "The last active staff member cannot be demoted, deactivated or deleted.".into(),
+            ),
+            AccountError::DeadLink => Self::BadRequest("Invalid or expired link.".into()),
+            AccountError::EmailTaken => {
+                Self::Fields(FieldErrors::one("email", messages::EMAIL_TAKEN))
+            }
+            AccountError::PhotoTooLarge => Self::TooLarge,
             AccountError::Throttled(wait) => Self::Throttled(wait),
             AccountError::Overloaded(cause) => Self::Overloaded(cause),
             AccountError::Internal(cause) => Self::Internal(cause),

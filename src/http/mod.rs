@@ -8,11 +8,17 @@
 mod body;
 mod client;
 mod dev;
+mod email_undo;
 mod error;
+mod html;
+mod media;
 mod meta;
 mod otp;
+mod passwords;
 mod reply;
 mod request;
+mod sessions;
+mod staff;
 mod tokens;
 mod users;
 
@@ -53,7 +59,7 @@ enum Access {
 
 /// A path and what can be done there.
 struct Resource {
-    /// Segments of the path; `{pk}` stands for a number or `me`.
+    /// Segments of the path; `{pk}` stands for a number or `me`, `{id}` for anything but nothing.
     path: &'static [&'static str],
     /// What `OPTIONS` calls it.
     name: &'static str,
@@ -73,7 +79,10 @@ static RESOURCES: &[Resource] = &[
         path: &["api", "v1", "accounts", "users"],
         name: "User List",
         access: Access::Open,
-        methods: &[(Method::POST, handler!(users::create))],
+        methods: &[
+            (Method::GET, handler!(staff::list)),
+            (Method::POST, handler!(users::create)),
+        ],
     },
     Resource {
         path: &["api", "v1", "accounts", "users", "{pk}"],
@@ -82,6 +91,7 @@ static RESOURCES: &[Resource] = &[
         methods: &[
             (Method::GET, handler!(users::retrieve)),
             (Method::PATCH, handler!(users::partial_update)),
+            (Method::DELETE, handler!(users::destroy)),
         ],
     },
     Resource {
@@ -119,6 +129,54 @@ static RESOURCES: &[Resource] = &[
         name: "Token Blacklist",
         access: Access::Open,
         methods: &[(Method::POST, handler!(tokens::blacklist))],
+    },
+    Resource {
+        path: &["api", "v1", "accounts", "password", "reset"],
+        name: "Password Reset",
+        access: Access::Open,
+        methods: &[(Method::POST, handler!(passwords::reset))],
+    },
+    Resource {
+        path: &["api", "v1", "accounts", "password", "reset", "confirm"],
+        name: "Password Reset Confirm",
+        access: Access::Open,
+        methods: &[(Method::POST, handler!(passwords::confirm_reset))],
+    },
+    Resource {
+        path: &["api", "v1", "accounts", "password", "change"],
+        name: "Password Change",
+        access: Access::Token,
+        methods: &[(Method::POST, handler!(passwords::change))],
+    },
+    Resource {
+        path: &["api", "v1", "accounts", "sessions"],
+        name: "Session List",
+        access: Access::Token,
+        methods: &[
+            (Method::GET, handler!(sessions::list)),
+            (Method::DELETE, handler!(sessions::destroy_others)),
+        ],
+    },
+    Resource {
+        path: &["api", "v1", "accounts", "sessions", "{id}"],
+        name: "Session Instance",
+        access: Access::Token,
+        methods: &[(Method::DELETE, handler!(sessions::destroy))],
+    },
+    Resource {
+        path: &["api", "v1", "accounts", "email", "undo", "{id}"],
+        name: "Email Undo",
+        access: Access::Open,
+        methods: &[
+            (Method::GET, handler!(email_undo::ask)),
+            (Method::POST, handler!(email_undo::act)),
+        ],
+    },
+    Resource {
+        path: &["media", "photos", "{id}"],
+        name: "Photo",
+        access: Access::Open,
+        methods: &[(Method::GET, handler!(media::photo))],
     },
     Resource {
         path: &[".well-known", "jwks.json"],
@@ -256,6 +314,7 @@ fn find(request: &mut Request) -> Option<&'static Resource> {
                     pk = request::Pk::parse(segment);
                     pk.is_some()
                 }
+                "{id}" => !segment.is_empty(),
                 literal => literal == *segment,
             });
         matches.then_some((resource, pk))

@@ -31,3 +31,10 @@ pub(super) fn with_type(status: StatusCode, media_type: &'static str, body: Byte
         .insert(CONTENT_TYPE, HeaderValue::from_static(media_type));
     response
 }
+
+/// `204 No Content`.
+pub(super) fn no_content() -> Response {
+    let mut response = Response::new(Bytes::new().into());
+    *response.status_mut() = StatusCode::NO_CONTENT;
+    response
+}

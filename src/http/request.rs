@@ -156,6 +156,12 @@ impl Request {
         }
     }
 
+    /// The last segment of the path, which names what `{id}` stands for.
+    pub(super) fn last_segment(&self) -> &str {
+        let path = self.path.strip_suffix('/').unwrap_or(&self.path);
+        path.rsplit('/').next().unwrap_or_default()
+    }
+
     /// Who calls, on a path that needs a token.
     pub(super) fn take_caller(&mut self) -> Result<Caller, ApiError> {
         self.caller

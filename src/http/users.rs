@@ -41,11 +41,15 @@ struct UpdateResponse<'a> {
     address: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     birthday: Option<Option<BirthDate>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    is_active: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    is_staff: Option<bool>,
 }
 
 /// The whole profile.
 #[derive(Serialize)]
-struct UserResponse<'a> {
+pub(super) struct UserResponse<'a> {
     id: UserId,
     email: &'a str,
     first_name: &'a str,
@@ -105,18 +109,16 @@ pub(super) async fn create(app: &SharedApp, request: &mut Request) -> HandlerRes
     ))
 }
 
-/// `GET users/<pk>/`
-pub(super) async fn retrieve(app: &SharedApp, request: &mut Request) -> HandlerResult {
-    let id = request.user_id()?;
-    let user = accounts::retrieve(app, request.take_caller()?, id).await?;
+/// The whole profile of an account.
+pub(super) fn user_response<'a>(app: &SharedApp, user: &'a User) -> UserResponse<'a> {
     let profile = &user.profile;
-    let response = UserResponse {
+    UserResponse {
         id: user.id,
         email: user.shown_email(),
         first_name: &profile.first_name,
         last_name: &profile.last_name,
         phone: &profile.phone,
-        photo: photo_url(app, &user),
+        photo: photo_url(app, user),
         address: &profile.address,
         gender: &profile.gender,
         country: &profile.country,
@@ -124,8 +126,22 @@ pub(super) async fn retrieve(app: &SharedApp, request: &mut Request) -> HandlerR
         has_initial_profile: user.has_initial_profile(),
         created_at: user.created_at,
         updated_at: user.updated_at,
-    };
-    Ok(reply::json(StatusCode::OK, &response))
+    }
+}
+
+/// `GET users/<pk>/`
+pub(super) async fn retrieve(app: &SharedApp, request: &mut Request) -> HandlerResult {
+    let id = request.user_id()?;
+    let user = accounts::retrieve(app, request.take_caller()?, id).await?;
+    Ok(reply::json(StatusCode::OK, &user_response(app, &user)))
+}
+
+/// `DELETE users/<pk>/`
+pub(super) async fn destroy(app: &SharedApp, request: &mut Request) -> HandlerResult {
+    let id = request.user_id()?;
+    let caller = request.take_caller()?;
+    accounts::delete::<ApiError>(app, &caller, id, body::fields(app, request)).await?;
+    Ok(reply::no_content())
 }
 
 /// `PATCH users/<pk>/`
@@ -133,13 +149,16 @@ pub(super) async fn partial_update(app: &SharedApp, request: &mut Request) -> Ha
     let id = request.user_id()?;
     let caller = request.take_caller()?;
     let updated =
-        accounts::update::<ApiError>(app, &caller, id, body::fields(app, request)).await?;
+        accounts::update::<ApiError>(app, &caller, id, body::fields_with_photo(app, request))
+            .await?;
     let user = &updated.user;
     let response = UpdateResponse {
         data: account_data(user),
         photo: updated.set_photo.then(|| photo_url(app, user)),
         address: updated.set_address.then_some(&*user.profile.address),
         birthday: updated.set_birthday.then_some(user.profile.birthday),
+        is_active: updated.set_is_active.then_some(user.is_active),
+        is_staff: updated.set_is_staff.then_some(user.is_staff),
     };
     Ok(reply::json(StatusCode::OK, &response))
 }

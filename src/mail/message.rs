@@ -18,6 +18,8 @@ use crate::domain::{EmailAddress, OtpPurpose, Timestamp};
 
 const TEXT: &str = include_str!("templates/otp.txt");
 const HTML: &str = include_str!("templates/otp.html");
+const NOTICE_TEXT: &str = include_str!("templates/change_notice.txt");
+const NOTICE_HTML: &str = include_str!("templates/change_notice.html");
 
 /// The last second that the `Date` header can name, 9999-12-31T23:59:59Z (RFC 5322, section 3.3: four digits).
 const LAST_SECOND: u64 = 253_402_300_799;
@@ -120,7 +122,62 @@ impl Composer {
                 .replace("{{code}}", code)
         };
         let subject = format!("{code} {}", wording.subject);
-        let (text, html) = (fill(TEXT), fill(HTML));
+        let parts = Parts {
+            subject,
+            text: fill(TEXT),
+            html: fill(HTML),
+            otp: Some(code.to_owned()),
+            link: None,
+        };
+        self.finish(to, parts, now, message_id_random)
+    }
+
+    /// The notice to the address before a change: which address takes its place, and the link that undoes it.
+    ///
+    /// `link` is one of ours and works for `days` days.
+    ///
+    /// # Errors
+    /// As [`Composer::otp`].
+    pub fn change_notice(
+        &self,
+        to: &EmailAddress,
+        new_email: &EmailAddress,
+        link: &str,
+        days: u64,
+        now: Timestamp,
+        message_id_random: [u8; 16],
+    ) -> Result<Mail, MailError> {
+        let fill = |template: &str, escape: fn(&str) -> String| {
+            template
+                .replace("{{days}}", &days.to_string())
+                .replace("{{link}}", &escape(link))
+                // Last, because an address is the one piece here that somebody else has chosen.
+                .replace("{{email}}", &escape(&new_email.ascii()))
+        };
+        let parts = Parts {
+            subject: "The address of your account was changed".to_owned(),
+            text: fill(NOTICE_TEXT, str::to_owned),
+            html: fill(NOTICE_HTML, escape_html),
+            otp: None,
+            link: Some(link.to_owned()),
+        };
+        self.finish(to, parts, now, message_id_random)
+    }
+
+    fn finish(
+        &self,
+        to: &EmailAddress,
+        parts: Parts,
+        now: Timestamp,
+        message_id_random: [u8; 16],
+    ) -> Result<Mail, MailError> {
+        let Parts {
+            subject,
+            text,
+            html,
+            otp,
+            link,
+        } = parts;
         let id = letters(&message_id_random);
         let recipient = recipient(to)?;
         // Derived from the headers, the envelope of a quoted local part would be lost.
@@ -156,13 +213,31 @@ impl Composer {
             subject,
             text,
             html,
-            otp: Some(code.to_owned()),
-            link: None,
+            otp,
+            link,
             created_at: now,
             id,
             message,
         })
     }
+}
+
+/// What differs from mail to mail.
+struct Parts {
+    subject: String,
+    text: String,
+    html: String,
+    otp: Option<String>,
+    link: Option<String>,
+}
+
+/// Takes the meaning of markup from a text.
+fn escape_html(text: &str) -> String {
+    text.replace('&', "&amp;")
+        .replace('<', "&lt;")
+        .replace('>', "&gt;")
+        .replace('"', "&quot;")
+        .replace('\'', "&#39;")
 }
 
 fn compose_error(message: &str) -> MailError {
@@ -196,18 +271,20 @@ fn system_time(now: Timestamp) -> Result<SystemTime, MailError> {
         .ok_or_else(|| compose_error("the clock is outside the years 1970 to 9999; set it right"))
 }
 
-/// The address in the form of SMTP: never built from raw text, so that no header can be smuggled in.
+/// The address in the form of SMTP.
+///
+/// [`EmailAddress`] has checked it more closely than lettre would, whose limit of 64 characters for the local part the API
+/// does not have; what must not be in a header or a command is looked for once more.
 fn recipient(to: &EmailAddress) -> Result<Address, MailError> {
     let ascii = to.ascii();
-    let unusable = |source| MailError::Address {
-        message: "the recipient's address cannot be written into a mail".to_owned(),
-        source,
-    };
     match ascii.rsplit_once('@') {
-        Some((local, domain)) if ascii.bytes().all(|b| (0x20..0x7f).contains(&b)) => {
-            Address::new(local, domain).map_err(|e| unusable(Some(e.into())))
+        Some((local, domain)) if ascii.bytes().all(|b| (0x21..0x7f).contains(&b)) => {
+            Ok(Address::new_dangerous(local, domain))
         }
-        _ => Err(unusable(None)),
+        _ => Err(MailError::Address {
+            message: "the recipient's address cannot be written into a mail".to_owned(),
+            source: None,
+        }),
     }
 }
 

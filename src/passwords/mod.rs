@@ -7,6 +7,7 @@
 //! bcrypt is slow on purpose, so it runs on a few threads of its own with a bounded queue, never on a thread that serves
 //! connections. A request that finds the queue full is turned away at once, and one whose client has gone is not hashed.
 
+mod foreign;
 mod rules;
 
 use std::fmt;
@@ -19,6 +20,7 @@ use std::thread;
 use sha2::{Digest, Sha256};
 use tokio::sync::oneshot;
 
+pub use foreign::is_known;
 pub use rules::{PasswordRules, PersonalData};
 
 /// How an own hash begins.
@@ -131,6 +133,8 @@ impl Passwords {
         password: String,
         hash: Option<&str>,
     ) -> Result<bool, PasswordError> {
+        // An unusable password (Django's `!`) answers as slowly as any other.
+        let hash = hash.filter(|hash| !hash.starts_with('!'));
         let known = hash.is_some();
         let hash: Arc<str> = match hash {
             Some(hash) => hash.into(),
@@ -138,6 +142,11 @@ impl Passwords {
         };
         let fits = self.run(move || verify(&password, &hash)).await??;
         Ok(fits && known)
+    }
+
+    /// Whether a hash that was just found to fit ought to be made anew: it is of another form or another cost.
+    pub fn is_outdated(&self, hash: &str) -> bool {
+        !hash.starts_with(&format!("{PREFIX}$2b${:02}$", self.cost))
     }
 
     async fn run<T: Send + 'static>(
@@ -203,12 +212,8 @@ fn hash(password: &str, cost: u32, salt: [u8; 16]) -> Result<String, PasswordErr
 }
 
 fn verify(password: &str, hash: &str) -> Result<bool, PasswordError> {
-    let Some(bcrypt_hash) = hash.strip_prefix(PREFIX) else {
-        return Err(PasswordError::Failed(
-            "a stored hash has an unknown form".into(),
-        ));
-    };
-    bcrypt::verify(digest(password), bcrypt_hash).map_err(|e| PasswordError::Failed(e.to_string()))
+    foreign::verify(password, hash)
+        .ok_or_else(|| PasswordError::Failed("a stored hash has an unknown form".into()))
 }
 
 #[cfg(test)]

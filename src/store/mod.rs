@@ -12,6 +12,7 @@
 
 mod keys;
 mod otps;
+mod passwords;
 mod sessions;
 pub mod sqlite;
 mod users;
@@ -24,16 +25,24 @@ pub use keys::{KeyStore, StoredKey};
 pub use otps::{
     AccountOtp, Confirmation, NewOtp, OtpAttempt, OtpCandidates, OtpStore, ReissueOtp, Reissued,
 };
-pub use sessions::{NewSession, RotateRefreshToken, Rotation, SessionStore};
+pub use passwords::{PasswordStore, ReplacePassword, ResetWish};
+pub use sessions::{NewSession, RotateRefreshToken, Rotation, Session, SessionStore};
 pub use users::{
-    Credentials, EmailChange, NewSignUp, NewUser, SignUpOutcome, UpdateOutcome, UserStore,
-    UserUpdate,
+    Credentials, DeleteOutcome, DeleteUser, EmailChange, ImportRefusal, ImportSource, ImportedUser,
+    NewEmailUndo, NewSignUp, NewUser, PageWish, SignUpOutcome, StoredUser, UndoEmailChange,
+    UndoOutcome, UpdateOutcome, UserOrder, UserPage, UserQuery, UserStore, UserUpdate,
 };
 
 /// Everything one engine has to offer.
-pub trait Store: UserStore + OtpStore + SessionStore + KeyStore + Send + Sync {}
+pub trait Store:
+    UserStore + OtpStore + PasswordStore + SessionStore + KeyStore + Send + Sync
+{
+}
 
-impl<T> Store for T where T: UserStore + OtpStore + SessionStore + KeyStore + Send + Sync {}
+impl<T> Store for T where
+    T: UserStore + OtpStore + PasswordStore + SessionStore + KeyStore + Send + Sync
+{
+}
 
 /// The store as the program passes it around.
 pub type SharedStore = Arc<dyn Store>;

@@ -24,6 +24,21 @@ pub struct NewSession {
     pub user_agent: String,
 }
 
+/// A session as its owner sees it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Session {
+    /// Its id.
+    pub id: String,
+    /// When it began.
+    pub created_at: Timestamp,
+    /// When its refresh token was last traded.
+    pub last_used_at: Timestamp,
+    /// Address of the client then.
+    pub ip: String,
+    /// What the client called itself then.
+    pub user_agent: String,
+}
+
 /// The wish to trade a refresh token for the next one.
 pub struct RotateRefreshToken {
     /// The session that the token names.
@@ -88,4 +103,13 @@ pub trait SessionStore {
 
     /// Ends a session. False when there was none.
     async fn delete_session(&self, session_id: &str) -> StoreResult<bool>;
+
+    /// The living sessions of an account, the newest first.
+    async fn list_sessions(&self, user_id: UserId, now: Timestamp) -> StoreResult<Vec<Session>>;
+
+    /// Ends one session of an account. False when the account has no such session.
+    async fn delete_user_session(&self, user_id: UserId, session_id: &str) -> StoreResult<bool>;
+
+    /// Ends all sessions of an account but one. Gives their number.
+    async fn delete_other_sessions(&self, user_id: UserId, keep: &str) -> StoreResult<usize>;
 }

@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 
 use super::{MailLimits, NewOtp, StoreResult};
-use crate::domain::{EmailAddress, Profile, Timestamp, User, UserChanges, UserId};
+use crate::domain::{EmailAddress, OtpPurpose, Profile, Timestamp, User, UserChanges, UserId};
 
 /// What a sign-in attempt is checked against.
 #[derive(Clone, PartialEq, Eq)]
@@ -62,12 +62,23 @@ pub struct NewUser {
     pub now: Timestamp,
 }
 
+/// A link that undoes an address change.
+#[derive(Clone)]
+pub struct NewEmailUndo {
+    /// Hash of the token in the link.
+    pub token_hash: Vec<u8>,
+    /// Until when it works.
+    pub expires_at: Timestamp,
+}
+
 /// The code that an address change may need. Which purpose it gets depends on the state of the account.
 pub struct EmailChange {
     /// For a verified account: the code that confirms the new address.
     pub change_otp: NewOtp,
     /// For a never-verified account: the code that confirms its newest sign-up under the new address.
     pub sign_up_otp: NewOtp,
+    /// For a verified account: the link that the address before the change is told.
+    pub undo: NewEmailUndo,
     /// How many mails the new address may get.
     pub limits: MailLimits,
 }
@@ -80,6 +91,8 @@ pub struct UserUpdate {
     pub changes: UserChanges,
     /// Needed when [`UserChanges::email`] is set, not looked at otherwise.
     pub email_change: Option<EmailChange>,
+    /// Whether the change is refused when no active staff account would be left.
+    pub keep_a_staff_member: bool,
     /// When it happens.
     pub now: Timestamp,
 }
@@ -92,17 +105,181 @@ pub enum UpdateOutcome {
         /// The account after it.
         user: Box<User>,
         /// What the code is for that now has to go to the address which the account shows; `None` when no mail is due.
-        mail: Option<crate::domain::OtpPurpose>,
+        mail: Option<OtpPurpose>,
+        /// The address before the change, if it is to be told of it with the link of [`EmailChange::undo`].
+        notice: Option<EmailAddress>,
+        /// The photo that the account has no longer.
+        old_photo: Option<String>,
     },
     /// No such account.
     Missing,
     /// Another verified account has the address; nothing was changed.
     EmailTaken,
+    /// No active staff account would be left; nothing was changed.
+    LastStaffMember,
     /// The new address had its share of mails; nothing was changed.
     Throttled {
         /// When the next one may go out.
         until: Timestamp,
     },
+}
+
+/// The end of an account.
+pub struct DeleteUser {
+    /// The account.
+    pub user_id: UserId,
+    /// Whether it is refused when no active staff account would be left.
+    pub keep_a_staff_member: bool,
+    /// When it happens.
+    pub now: Timestamp,
+}
+
+/// What became of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum DeleteOutcome {
+    /// The account and everything about it is gone.
+    Deleted {
+        /// Its photo, whose file is to go too.
+        photo: Option<String>,
+    },
+    /// No such account.
+    Missing,
+    /// No active staff account would be left; nothing was deleted.
+    LastStaffMember,
+}
+
+/// The use of a link that undoes an address change.
+pub struct UndoEmailChange {
+    /// Hash of the token in the link.
+    pub token_hash: Vec<u8>,
+    /// The session that asks, if one does; all others of the account end.
+    pub keep_session: Option<String>,
+    /// When.
+    pub now: Timestamp,
+}
+
+/// What became of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum UndoOutcome {
+    /// The account goes by its former address again.
+    Undone(Box<User>),
+    /// The link is unknown, used or expired.
+    Dead,
+    /// Another account has confirmed the former address by now.
+    EmailTaken,
+}
+
+/// A column to sort the list of accounts by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum UserOrder {
+    /// The number.
+    Id,
+    /// The address that the account goes by, in lower case.
+    Email,
+    /// Given name.
+    FirstName,
+    /// Family name.
+    LastName,
+    /// Time of the sign-up.
+    CreatedAt,
+    /// Time of the last change.
+    UpdatedAt,
+    /// Time of the last sign-in.
+    LastLogin,
+}
+
+/// The page that is wanted of a list, counted from 1.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PageWish {
+    /// This one.
+    Number(u64),
+    /// The last one.
+    Last,
+}
+
+/// What staff wants to see of the list of accounts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UserQuery {
+    /// Words that each have to be in the address, a name or the phone number, whatever the case of ASCII letters.
+    pub words: Vec<String>,
+    /// Only accounts that may or may not sign in.
+    pub is_active: Option<bool>,
+    /// Only accounts that are or are not verified.
+    pub is_verified: Option<bool>,
+    /// Columns to sort by, and whether downwards; the number decides in the end.
+    pub order: Vec<(UserOrder, bool)>,
+    /// The page.
+    pub page: PageWish,
+    /// Accounts on a page, at least one.
+    pub page_size: u32,
+}
+
+/// One page of the list of accounts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UserPage {
+    /// How many accounts fit in all.
+    pub count: u64,
+    /// The number of this page.
+    pub number: u64,
+    /// How many pages there are, at least one.
+    pub pages: u64,
+    /// The accounts on it.
+    pub users: Vec<User>,
+}
+
+/// An account as it is exported.
+#[derive(Clone)]
+pub struct StoredUser {
+    /// The account.
+    pub user: User,
+    /// Its password hash.
+    pub password_hash: String,
+}
+
+/// An account that comes from elsewhere.
+#[derive(Clone)]
+pub struct ImportedUser {
+    /// The number that it had and is to keep.
+    pub id: Option<UserId>,
+    /// The address as it was typed.
+    pub email: EmailAddress,
+    /// Its password hash, of any form that can be checked.
+    pub password_hash: String,
+    /// The other fields.
+    pub profile: Profile,
+    /// Whether it may sign in.
+    pub is_active: bool,
+    /// Whether it is a staff account.
+    pub is_staff: bool,
+    /// When its address was confirmed.
+    pub verified_at: Option<Timestamp>,
+    /// The last sign-in.
+    pub last_login_at: Option<Timestamp>,
+    /// When it was made.
+    pub created_at: Timestamp,
+    /// When it was last changed.
+    pub updated_at: Timestamp,
+}
+
+/// Why an account was not imported.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ImportRefusal {
+    /// Another account has the address.
+    EmailTaken,
+    /// The number is or was another account's.
+    IdTaken,
+}
+
+/// Where imported accounts come from: read one by one, so that a file of any size fits.
+pub trait ImportSource: Send {
+    /// The next account, or the end.
+    fn next_user(&mut self) -> Option<ImportedUser>;
+
+    /// Told what became of the account that was read last.
+    fn imported(&mut self, outcome: Result<UserId, ImportRefusal>);
+
+    /// Asked at the end whether everything is to stand; otherwise nothing is.
+    fn keep(&mut self) -> bool;
 }
 
 /// Operations on accounts.
@@ -138,4 +315,47 @@ pub trait UserStore {
     /// # Errors
     /// [`super::StoreError::Collision`] when the code is already out for this address: try with another.
     async fn update_user(&self, update: UserUpdate) -> StoreResult<UpdateOutcome>;
+
+    /// The account that has this address as its confirmed or its unconfirmed new one, or was signed up with it.
+    async fn find_user_by_email(&self, email_key: &str) -> StoreResult<Option<User>>;
+
+    /// A page of the list of accounts. `None` when there is no such page.
+    async fn list_users(&self, query: UserQuery) -> StoreResult<Option<UserPage>>;
+
+    /// Up to `limit` accounts with numbers above `after`, in the order of their numbers.
+    async fn list_users_after(&self, after: UserId, limit: u32) -> StoreResult<Vec<StoredUser>>;
+
+    /// Notes the name of a photo whose file is about to be written. It stays noted until an account has the photo or
+    /// [`UserStore::forget_photo`] says that the file is gone; so do the names of photos that accounts have no longer.
+    async fn note_photo(&self, name: &str, now: Timestamp) -> StoreResult<()>;
+
+    /// Names of photos that no account has and that were noted before `noted_before`: their files are to be removed.
+    async fn list_unused_photos(&self, noted_before: Timestamp) -> StoreResult<Vec<String>>;
+
+    /// Takes the name of a photo whose file is gone off the notes.
+    async fn forget_photo(&self, name: &str) -> StoreResult<()>;
+
+    /// Removes an account with everything about it; nothing of the person stays in the database.
+    async fn delete_user(&self, wish: DeleteUser) -> StoreResult<DeleteOutcome>;
+
+    /// The address that the link of this token brings back, if the link works.
+    async fn find_email_undo(
+        &self,
+        token_hash: &[u8],
+        now: Timestamp,
+    ) -> StoreResult<Option<String>>;
+
+    /// Brings back the address before a change. All sessions of the account but the one that asks end.
+    async fn undo_email_change(&self, undo: UndoEmailChange) -> StoreResult<UndoOutcome>;
+
+    /// The number from which on no account was ever made.
+    async fn next_user_id(&self) -> StoreResult<UserId>;
+
+    /// Imports accounts, all in one transaction. A number below `free_from` is refused, because it may have been another
+    /// account's. A never-verified account gives way to a verified one of its address.
+    async fn import_users(
+        &self,
+        source: Box<dyn ImportSource>,
+        free_from: UserId,
+    ) -> StoreResult<()>;
 }

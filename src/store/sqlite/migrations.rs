@@ -7,7 +7,67 @@
 pub(super) const SCHEMA: &str = include_str!("../../../schema.sql");
 
 /// The number in `PRAGMA user_version` of a file in the current shape.
-pub(super) const SCHEMA_VERSION: i32 = 1;
+pub(super) const SCHEMA_VERSION: i32 = 2;
 
 /// `(version, statements)`: what takes a file from the version before to this one.
-pub(super) const MIGRATIONS: &[(i32, &str)] = &[];
+pub(super) const MIGRATIONS: &[(i32, &str)] = &[(
+    2,
+    "CREATE TABLE unused_photos (
+         name     TEXT    PRIMARY KEY,
+         noted_at INTEGER NOT NULL
+     ) STRICT, WITHOUT ROWID;
+     CREATE TABLE email_undos (
+         token_hash BLOB    PRIMARY KEY,
+         user_id    INTEGER NOT NULL REFERENCES users (id) ON DELETE CASCADE,
+         email      TEXT    NOT NULL,
+         expires_at INTEGER NOT NULL
+     ) STRICT, WITHOUT ROWID;
+     CREATE INDEX email_undos_by_user ON email_undos (user_id);
+     CREATE INDEX email_undos_by_expiry ON email_undos (expires_at);",
+)];
+
+#[cfg(test)]
+mod tests {
+    use rusqlite::Connection;
+
+    use super::*;
+
+    /// The schema as it was in each version that files may still have.
+    const FORMER: &[(i32, &str)] = &[(1, include_str!("../../../tests/schemas/1.sql"))];
+
+    fn shape(connection: &Connection) -> Vec<(String, String, String)> {
+        connection
+            .prepare("SELECT type, name, coalesce(sql, '') FROM sqlite_master ORDER BY type, name")
+            .unwrap()
+            .query_map([], |row| {
+                let sql: String = row.get(2)?;
+                // White space is the only thing in which the two roads may differ.
+                let sql = sql.split_whitespace().collect::<Vec<_>>().join(" ");
+                Ok((row.get(0)?, row.get(1)?, sql))
+            })
+            .unwrap()
+            .collect::<rusqlite::Result<_>>()
+            .unwrap()
+    }
+
+    #[test]
+    fn both_roads_lead_to_the_same_schema() {
+        let new = Connection::open_in_memory().unwrap();
+        new.execute_batch(SCHEMA).unwrap();
+        for (version, schema) in FORMER {
+            let old = Connection::open_in_memory().unwrap();
+            old.execute_batch(schema).unwrap();
+            for (_, statements) in MIGRATIONS.iter().filter(|(number, _)| number > version) {
+                old.execute_batch(statements).unwrap();
+            }
+            assert_eq!(shape(&old), shape(&new), "from version {version}");
+        }
+    }
+
+    #[test]
+    fn every_version_has_its_step() {
+        let steps: Vec<i32> = MIGRATIONS.iter().map(|(number, _)| *number).collect();
+        assert_eq!(steps, (2..=SCHEMA_VERSION).collect::<Vec<_>>());
+        assert_eq!(FORMER.len(), MIGRATIONS.len());
+    }
+}

@@ -5,9 +5,12 @@
 //! one single connection for everything.
 
 mod file;
+mod import;
 mod keys;
+mod list;
 mod migrations;
 mod otps;
+mod passwords;
 mod rows;
 mod sessions;
 mod users;
@@ -46,6 +49,9 @@ pub struct SqliteOptions {
 pub struct SqliteStore {
     readers: Pool<SqliteConnectionManager>,
     writer: Writer,
+    // `None` for a database in memory.
+    path: Option<PathBuf>,
+    busy_timeout: Duration,
 }
 
 impl SqliteStore {
@@ -84,7 +90,12 @@ impl SqliteStore {
             .map_err(|e| OpenError(format!("cannot set up a database in memory: {e}")))?;
         drop(connection);
         let writer = Writer::start(ConnectionSource::Shared(readers.clone()));
-        Ok(Self { readers, writer })
+        Ok(Self {
+            readers,
+            writer,
+            path: None,
+            busy_timeout: options.busy_timeout,
+        })
     }
 
     fn open_file(path: &Path, options: &SqliteOptions) -> Result<Self, OpenError> {
@@ -123,7 +134,12 @@ impl SqliteStore {
             .build(SqliteConnectionManager::file(path).with_flags(flags))
             .map_err(|e| OpenError(format!("cannot open {shown}: {e}")))?;
         let writer = Writer::start(ConnectionSource::Own(Box::new(connection)));
-        Ok(Self { readers, writer })
+        Ok(Self {
+            readers,
+            writer,
+            path: Some(path.to_path_buf()),
+            busy_timeout: options.busy_timeout,
+        })
     }
 
     fn reader(&self) -> StoreResult<PooledConnection<SqliteConnectionManager>> {
@@ -135,6 +151,49 @@ impl SqliteStore {
     /// Runs a read on a pooled connection, here and now.
     fn read<T>(&self, query: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> StoreResult<T> {
         query(&*self.reader()?).map_err(driver_error)
+    }
+}
+
+impl SqliteStore {
+    /// Runs a read that may take long on a thread for such work.
+    async fn read_apart<T: Send + 'static>(
+        &self,
+        query: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
+    ) -> StoreResult<T> {
+        let readers = self.readers.clone();
+        tokio::task::spawn_blocking(move || {
+            let connection = readers.get().map_err(|e| StoreError::Busy(e.to_string()))?;
+            query(&connection).map_err(driver_error)
+        })
+        .await
+        .map_err(|e| StoreError::Failed(format!("a read failed: {e}")))?
+    }
+
+    /// Moves the write-ahead log into the file and empties it: what was deleted is then nowhere on disk.
+    ///
+    /// A reader that is in the way of it only puts it off until the next time.
+    async fn empty_log(&self) {
+        let Some(path) = self.path.clone() else {
+            return;
+        };
+        let busy_timeout = self.busy_timeout;
+        let emptied = tokio::task::spawn_blocking(move || {
+            let connection = Connection::open_with_flags(
+                path,
+                OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX,
+            )?;
+            connection.busy_timeout(busy_timeout)?;
+            connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| {
+                row.get::<_, bool>(0)
+            })
+        })
+        .await;
+        match emptied {
+            Ok(Ok(false)) => {}
+            Ok(Ok(true)) => log::info!("the write-ahead log is in use and will be emptied later"),
+            Ok(Err(e)) => log::warn!("the write-ahead log was not emptied: {e}"),
+            Err(e) => log::warn!("the write-ahead log was not emptied: {e}"),
+        }
     }
 }
 

@@ -102,9 +102,18 @@ pub(super) fn note_mail(
 }
 
 /// A code that was right.
-struct UsedOtp {
-    user_id: UserId,
-    sign_up_id: Option<i64>,
+pub(super) struct UsedOtp {
+    pub(super) user_id: UserId,
+    pub(super) sign_up_id: Option<i64>,
+}
+
+/// What happens to a right code.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Use {
+    /// It is used up.
+    Up,
+    /// It stays good.
+    LeaveGood,
 }
 
 /// What makes a code of an address usable for a network: part of a WHERE clause over `otps`.
@@ -117,22 +126,31 @@ const LIVE: &str = "otps.purpose = :purpose AND otps.email_key = :email_key AND 
      AND (SELECT count(*) FROM otp_failures WHERE otp_failures.user_id = otps.user_id AND failed_at > :day_ago) \
          < :per_account";
 
-/// Takes a right code out of the table, or counts a wrong try against every code that it could have been.
+/// Finds a right code, using it up if asked to, or counts a wrong try against every code that it could have been.
 ///
 /// A network that has used up its tries at a code counts no further against it: one network alone can never kill a code
 /// for everybody.
-fn use_otp(
+pub(super) fn use_otp(
     connection: &Connection,
     purpose: OtpPurpose,
     user_id: Option<UserId>,
     attempt: &OtpAttempt,
+    usage: Use,
 ) -> rusqlite::Result<Option<UsedOtp>> {
     let limits = attempt.limits;
     let day_ago = attempt.now.minus(DAY).unix_millis();
+    let find = match usage {
+        Use::Up => {
+            format!(
+                "DELETE FROM otps WHERE code_hash = :code_hash AND {LIVE} RETURNING user_id, sign_up_id"
+            )
+        }
+        Use::LeaveGood => {
+            format!("SELECT user_id, sign_up_id FROM otps WHERE code_hash = :code_hash AND {LIVE}")
+        }
+    };
     let used = connection
-        .prepare_cached(&format!(
-            "DELETE FROM otps WHERE code_hash = :code_hash AND {LIVE} RETURNING user_id, sign_up_id"
-        ))?
+        .prepare_cached(&find)?
         .query_row(
             named_params! {
                 ":code_hash": attempt.code_hash,
@@ -199,7 +217,7 @@ fn confirm_sign_up(
     attempt: &OtpAttempt,
     session: &NewSession,
 ) -> rusqlite::Result<Confirmation> {
-    let Some(used) = use_otp(connection, OtpPurpose::SignUp, None, attempt)? else {
+    let Some(used) = use_otp(connection, OtpPurpose::SignUp, None, attempt, Use::Up)? else {
         return Ok(None);
     };
     // The row of the account shows the newest sign-up already, with what staff may have changed since; an older one
@@ -235,6 +253,7 @@ fn confirm_email_change(
         OtpPurpose::EmailChange,
         Some(otp.user_id),
         attempt,
+        Use::Up,
     )?;
     if used.is_none() {
         return Ok(None);
@@ -254,6 +273,17 @@ fn confirm_email_change(
             user,
         )
         .optional()
+}
+
+/// An address that was checked before it was stored.
+pub(super) fn parse_email(stored: &str) -> rusqlite::Result<EmailAddress> {
+    EmailAddress::parse(stored).map_err(|_| {
+        rusqlite::Error::FromSqlConversionFailure(
+            0,
+            rusqlite::types::Type::Text,
+            "a stored address is no address".into(),
+        )
+    })
 }
 
 /// Something that waits for a confirmation.
@@ -283,13 +313,7 @@ fn find_pending(
     let Some((user_id, sign_up_id, email)) = pending else {
         return Ok(None);
     };
-    let email = EmailAddress::parse(&email).map_err(|_| {
-        rusqlite::Error::FromSqlConversionFailure(
-            2,
-            rusqlite::types::Type::Text,
-            "a stored address is no address".into(),
-        )
-    })?;
+    let email = parse_email(&email)?;
     let purpose = if sign_up_id.is_some() {
         OtpPurpose::SignUp
     } else {
@@ -355,6 +379,7 @@ fn delete_expired(connection: &Connection, now: Timestamp) -> rusqlite::Result<u
             now.minus(HOUR),
         ),
         ("DELETE FROM sessions WHERE expires_at <= :until", now),
+        ("DELETE FROM email_undos WHERE expires_at <= :until", now),
     ] {
         deleted += connection
             .prepare_cached(statement)?

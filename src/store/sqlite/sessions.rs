@@ -6,10 +6,11 @@ use async_trait::async_trait;
 use rusqlite::{Connection, OptionalExtension, named_params};
 
 use super::SqliteStore;
-use super::rows::{USER_COLUMNS, user};
+use super::passwords::delete_sessions;
+use super::rows::{USER_COLUMNS, timestamp, user};
 use super::users::find_by_id;
 use crate::domain::{Timestamp, User, UserId};
-use crate::store::{NewSession, RotateRefreshToken, Rotation, SessionStore, StoreResult};
+use crate::store::{NewSession, RotateRefreshToken, Rotation, Session, SessionStore, StoreResult};
 
 /// How long a used refresh token is remembered by a row of its own.
 const REMEMBER_USED: Duration = Duration::from_secs(60 * 60);
@@ -235,6 +236,48 @@ impl SessionStore for SqliteStore {
         let session_id = session_id.to_owned();
         self.writer
             .run(move |connection| delete_session(connection, &session_id))
+            .await
+    }
+
+    async fn list_sessions(&self, user_id: UserId, now: Timestamp) -> StoreResult<Vec<Session>> {
+        self.read(|connection| {
+            connection
+                .prepare_cached(
+                    "SELECT id, created_at, last_used_at, ip, user_agent FROM sessions \
+                     WHERE user_id = :user_id AND expires_at > :now ORDER BY created_at DESC, id",
+                )?
+                .query_map(
+                    named_params! { ":user_id": user_id, ":now": now.unix_millis() },
+                    |row| {
+                        Ok(Session {
+                            id: row.get(0)?,
+                            created_at: timestamp(row, 1)?,
+                            last_used_at: timestamp(row, 2)?,
+                            ip: row.get(3)?,
+                            user_agent: row.get(4)?,
+                        })
+                    },
+                )?
+                .collect()
+        })
+    }
+
+    async fn delete_user_session(&self, user_id: UserId, session_id: &str) -> StoreResult<bool> {
+        let session_id = session_id.to_owned();
+        self.writer
+            .run(move |connection| {
+                connection
+                    .prepare_cached("DELETE FROM sessions WHERE id = :id AND user_id = :user_id")?
+                    .execute(named_params! { ":id": session_id, ":user_id": user_id })
+                    .map(|deleted| deleted > 0)
+            })
+            .await
+    }
+
+    async fn delete_other_sessions(&self, user_id: UserId, keep: &str) -> StoreResult<usize> {
+        let keep = keep.to_owned();
+        self.writer
+            .run(move |connection| delete_sessions(connection, user_id, Some(&keep)))
             .await
     }
 }

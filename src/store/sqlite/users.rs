@@ -4,12 +4,16 @@ use async_trait::async_trait;
 use rusqlite::{Connection, OptionalExtension, named_params};
 
 use super::SqliteStore;
-use super::otps::{find_pause, insert_otp, note_mail};
+use super::import;
+use super::list;
+use super::otps::{find_pause, insert_otp, note_mail, parse_email};
+use super::passwords::delete_sessions;
 use super::rows::{USER_COLUMNS, user};
 use crate::domain::{EmailAddress, OtpPurpose, Timestamp, User, UserId};
 use crate::store::{
-    Credentials, EmailChange, NewSignUp, NewUser, SignUpOutcome, StoreResult, UpdateOutcome,
-    UserStore, UserUpdate,
+    Credentials, DeleteOutcome, DeleteUser, EmailChange, ImportSource, NewSignUp, NewUser,
+    SignUpOutcome, StoreResult, StoredUser, UndoEmailChange, UndoOutcome, UpdateOutcome, UserPage,
+    UserQuery, UserStore, UserUpdate,
 };
 
 /// The account with this number.
@@ -109,14 +113,7 @@ fn create_sign_up(connection: &Connection, new: &NewSignUp) -> rusqlite::Result<
              (SELECT 1 FROM otps WHERE otps.sign_up_id = sign_ups.id AND otps.expires_at > :now)",
         )?
         .execute(named_params! { ":user_id": user_id, ":now": now })?;
-    let sign_up_id: i64 = connection
-        .prepare_cached(
-            "INSERT INTO sign_ups (user_id, email, password_hash, first_name, last_name, phone, address, gender, \
-             country, birthday, created_at) \
-             SELECT id, email, password_hash, first_name, last_name, phone, address, gender, country, birthday, \
-             created_at FROM users WHERE id = :user_id RETURNING id",
-        )?
-        .query_row(named_params! { ":user_id": user_id }, |row| row.get(0))?;
+    let sign_up_id = insert_sign_up(connection, user_id)?;
     insert_otp(
         connection,
         OtpPurpose::SignUp,
@@ -128,6 +125,18 @@ fn create_sign_up(connection: &Connection, new: &NewSignUp) -> rusqlite::Result<
     )?;
     note_mail(connection, email_key, OtpPurpose::SignUp, new.now)?;
     Ok(SignUpOutcome::Created(user_id))
+}
+
+/// Makes a pending sign-up of what the row of a never-verified account shows.
+pub(super) fn insert_sign_up(connection: &Connection, user_id: UserId) -> rusqlite::Result<i64> {
+    connection
+        .prepare_cached(
+            "INSERT INTO sign_ups (user_id, email, password_hash, first_name, last_name, phone, address, gender, \
+             country, birthday, created_at) \
+             SELECT id, email, password_hash, first_name, last_name, phone, address, gender, country, birthday, \
+             created_at FROM users WHERE id = :user_id RETURNING id",
+        )?
+        .query_row(named_params! { ":user_id": user_id }, |row| row.get(0))
 }
 
 fn create_verified_user(
@@ -186,10 +195,19 @@ fn update_user(connection: &Connection, update: &UserUpdate) -> rusqlite::Result
     let Some(before) = find_by_id(connection, update.user_id)? else {
         return Ok(UpdateOutcome::Missing);
     };
-    let mut mail = None;
+    let becomes_powerless =
+        update.changes.is_active == Some(false) || update.changes.is_staff == Some(false);
+    if update.keep_a_staff_member && becomes_powerless && is_last_staff_member(connection, &before)?
+    {
+        return Ok(UpdateOutcome::LastStaffMember);
+    }
+    let (mut mail, mut notice) = (None, None);
     if let (Some(email), Some(change)) = (&update.changes.email, &update.email_change) {
         match update_email(connection, &before, email, change, update.now)? {
-            EmailStep::Done { mail: due } => mail = due,
+            EmailStep::Done {
+                mail: due,
+                notice: told,
+            } => (mail, notice) = (due, told),
             EmailStep::Stop(outcome) => return Ok(outcome),
         }
     }
@@ -231,19 +249,148 @@ fn update_user(connection: &Connection, update: &UserUpdate) -> rusqlite::Result
         )?;
     if before.is_active && !after.is_active {
         // Sessions that ended stay ended, also when the account is activated again.
-        connection
-            .prepare_cached("DELETE FROM sessions WHERE user_id = :user_id")?
-            .execute(named_params! { ":user_id": after.id })?;
+        delete_sessions(connection, after.id, None)?;
+    }
+    if let Some(Some(photo)) = &changes.photo {
+        forget_photo(connection, photo)?;
+    }
+    let old_photo = before.photo.filter(|old| after.photo.as_ref() != Some(old));
+    if let Some(photo) = &old_photo {
+        note_photo(connection, photo, update.now)?;
     }
     Ok(UpdateOutcome::Updated {
         user: Box::new(after),
         mail,
+        notice,
+        old_photo,
     })
 }
 
+/// Whether this is the only account that is both active and staff.
+fn is_last_staff_member(connection: &Connection, user: &User) -> rusqlite::Result<bool> {
+    if !(user.is_active && user.is_staff) {
+        return Ok(false);
+    }
+    connection
+        .prepare_cached(
+            "SELECT NOT EXISTS (SELECT 1 FROM users WHERE is_staff AND is_active AND id <> :id)",
+        )?
+        .query_row(named_params! { ":id": user.id }, |row| row.get(0))
+}
+
+fn note_photo(connection: &Connection, name: &str, now: Timestamp) -> rusqlite::Result<()> {
+    connection
+        .prepare_cached(
+            "INSERT INTO unused_photos (name, noted_at) VALUES (:name, :now) ON CONFLICT (name) DO NOTHING",
+        )?
+        .execute(named_params! { ":name": name, ":now": now.unix_millis() })
+        .map(drop)
+}
+
+fn forget_photo(connection: &Connection, name: &str) -> rusqlite::Result<()> {
+    connection
+        .prepare_cached("DELETE FROM unused_photos WHERE name = :name")?
+        .execute(named_params! { ":name": name })
+        .map(drop)
+}
+
+fn delete_user(connection: &Connection, wish: &DeleteUser) -> rusqlite::Result<DeleteOutcome> {
+    let Some(user) = find_by_id(connection, wish.user_id)? else {
+        return Ok(DeleteOutcome::Missing);
+    };
+    if wish.keep_a_staff_member && is_last_staff_member(connection, &user)? {
+        return Ok(DeleteOutcome::LastStaffMember);
+    }
+    // Mails are counted by address and not by account, so nothing else takes them along.
+    connection
+        .prepare_cached(
+            "DELETE FROM otp_mails WHERE email_key IN \
+             (SELECT email_key FROM users WHERE id = :id UNION ALL SELECT new_email_key FROM users WHERE id = :id)",
+        )?
+        .execute(named_params! { ":id": user.id })?;
+    connection
+        .prepare_cached("DELETE FROM users WHERE id = :id")?
+        .execute(named_params! { ":id": user.id })?;
+    if let Some(photo) = &user.photo {
+        note_photo(connection, photo, wish.now)?;
+    }
+    Ok(DeleteOutcome::Deleted { photo: user.photo })
+}
+
+fn undo_email_change(
+    connection: &Connection,
+    undo: &UndoEmailChange,
+) -> rusqlite::Result<UndoOutcome> {
+    let found: Option<(UserId, String)> = connection
+        .prepare_cached(
+            "SELECT user_id, email FROM email_undos WHERE token_hash = :token_hash AND expires_at > :now",
+        )?
+        .query_row(
+            named_params! { ":token_hash": undo.token_hash, ":now": undo.now.unix_millis() },
+            |row| Ok((row.get(0)?, row.get(1)?)),
+        )
+        .optional()?;
+    let Some((user_id, email)) = found else {
+        return Ok(UndoOutcome::Dead);
+    };
+    let email = parse_email(&email)?;
+    if is_taken(connection, email.key(), Some(user_id))? {
+        return Ok(UndoOutcome::EmailTaken);
+    }
+    take_from_unconfirmed(connection, email.key(), user_id, undo.now)?;
+    // Codes and links that went to the address in between must not work any more.
+    connection
+        .prepare_cached("DELETE FROM otps WHERE user_id = :user_id")?
+        .execute(named_params! { ":user_id": user_id })?;
+    connection
+        .prepare_cached("DELETE FROM email_undos WHERE user_id = :user_id")?
+        .execute(named_params! { ":user_id": user_id })?;
+    delete_sessions(connection, user_id, undo.keep_session.as_deref())?;
+    connection
+        .prepare_cached(&format!(
+            "UPDATE users SET email = :email, email_key = :email_key, new_email = NULL, new_email_key = NULL, \
+             updated_at = :now WHERE id = :user_id RETURNING {USER_COLUMNS}"
+        ))?
+        .query_row(
+            named_params! {
+                ":user_id": user_id,
+                ":email": email.as_str(),
+                ":email_key": email.key(),
+                ":now": undo.now.unix_millis(),
+            },
+            user,
+        )
+        .map(|user| UndoOutcome::Undone(Box::new(user)))
+}
+
+/// An address that is not confirmed belongs to nobody: whoever waits for its code has to give way to `user_id`.
+fn take_from_unconfirmed(
+    connection: &Connection,
+    email_key: &str,
+    user_id: UserId,
+    now: Timestamp,
+) -> rusqlite::Result<()> {
+    connection
+        .prepare_cached(
+            "DELETE FROM users WHERE email_key = :email_key AND verified_at IS NULL AND id <> :id",
+        )?
+        .execute(named_params! { ":email_key": email_key, ":id": user_id })?;
+    drop_unconfirmed_claims(connection, email_key, now)
+}
+
 enum EmailStep {
-    Done { mail: Option<OtpPurpose> },
+    Done {
+        mail: Option<OtpPurpose>,
+        notice: Option<EmailAddress>,
+    },
     Stop(UpdateOutcome),
+}
+
+impl EmailStep {
+    const NOTHING_DUE: Self = Self::Done {
+        mail: None,
+        notice: None,
+    };
 }
 
 fn update_email(
@@ -260,7 +407,7 @@ fn update_email(
             Ok((row.get(0)?, row.get(1)?))
         })?;
     if email.as_str() == before.shown_email() {
-        return Ok(EmailStep::Done { mail: None });
+        return Ok(EmailStep::NOTHING_DUE);
     }
     if own_key == email_key {
         // Back to the confirmed address, or the same one spelt otherwise: nothing is left to confirm.
@@ -273,7 +420,7 @@ fn update_email(
             .execute(named_params! {
                 ":id": before.id, ":email": email.as_str(), ":now": now.unix_millis(),
             })?;
-        return Ok(EmailStep::Done { mail: None });
+        return Ok(EmailStep::NOTHING_DUE);
     }
     if new_key.as_deref() == Some(email_key) {
         // The address that waits for its code already, spelt otherwise: the code that is out stays good.
@@ -284,7 +431,7 @@ fn update_email(
             .execute(named_params! {
                 ":id": before.id, ":email": email.as_str(), ":now": now.unix_millis(),
             })?;
-        return Ok(EmailStep::Done { mail: None });
+        return Ok(EmailStep::NOTHING_DUE);
     }
     if is_taken(connection, email_key, Some(before.id))? {
         return Ok(EmailStep::Stop(UpdateOutcome::EmailTaken));
@@ -297,13 +444,8 @@ fn update_email(
     if let Some(until) = find_pause(connection, email_key, purpose, now, change.limits)? {
         return Ok(EmailStep::Stop(UpdateOutcome::Throttled { until }));
     }
-    // An address that is not confirmed belongs to nobody: whoever waits for its code has to give way.
-    connection
-        .prepare_cached(
-            "DELETE FROM users WHERE email_key = :email_key AND verified_at IS NULL AND id <> :id",
-        )?
-        .execute(named_params! { ":email_key": email_key, ":id": before.id })?;
-    drop_unconfirmed_claims(connection, email_key, now)?;
+    take_from_unconfirmed(connection, email_key, before.id, now)?;
+    let mut notice = None;
     if purpose == OtpPurpose::EmailChange {
         delete_change_otps(connection, before.id)?;
         connection
@@ -325,13 +467,40 @@ fn update_email(
             &change.change_otp,
             now,
         )?;
+        notice = insert_undo(connection, before, change)?;
     } else {
         move_sign_up(connection, before.id, email, &change.sign_up_otp, now)?;
     }
     note_mail(connection, email_key, purpose, now)?;
     Ok(EmailStep::Done {
         mail: Some(purpose),
+        notice,
     })
+}
+
+/// Stores the link that brings the confirmed address back, and gives that address, which is to be told of it. Within the
+/// pause between mails an earlier link for the same address does as well, and no second mail goes out.
+fn insert_undo(
+    connection: &Connection,
+    before: &User,
+    change: &EmailChange,
+) -> rusqlite::Result<Option<EmailAddress>> {
+    let inserted = connection
+        .prepare_cached(
+            "INSERT INTO email_undos (token_hash, user_id, email, expires_at) \
+             SELECT :token_hash, :user_id, :email, :expires_at WHERE NOT EXISTS (SELECT 1 FROM email_undos \
+             WHERE user_id = :user_id AND email = :email AND expires_at > :recent)",
+        )?
+        .execute(named_params! {
+            ":token_hash": change.undo.token_hash,
+            ":user_id": before.id,
+            ":email": before.email,
+            ":expires_at": change.undo.expires_at.unix_millis(),
+            ":recent": change.undo.expires_at.minus(change.limits.pause).unix_millis(),
+        })?;
+    (inserted > 0)
+        .then(|| parse_email(&before.email))
+        .transpose()
 }
 
 /// Takes a never-verified account to another address: its newest sign-up goes along and waits for a code there.
@@ -429,6 +598,102 @@ impl UserStore for SqliteStore {
     async fn update_user(&self, update: UserUpdate) -> StoreResult<UpdateOutcome> {
         self.writer
             .run(move |connection| update_user(connection, &update))
+            .await
+    }
+
+    async fn find_user_by_email(&self, email_key: &str) -> StoreResult<Option<User>> {
+        self.read(|connection| {
+            connection
+                .prepare_cached(&format!(
+                    "SELECT {USER_COLUMNS} FROM users WHERE email_key = :email_key OR new_email_key = :email_key"
+                ))?
+                .query_row(named_params! { ":email_key": email_key }, user)
+                .optional()
+        })
+    }
+
+    async fn list_users(&self, query: UserQuery) -> StoreResult<Option<UserPage>> {
+        self.read_apart(move |connection| list::list_users(connection, &query))
+            .await
+    }
+
+    async fn list_users_after(&self, after: UserId, limit: u32) -> StoreResult<Vec<StoredUser>> {
+        self.read_apart(move |connection| list::list_users_after(connection, after, limit))
+            .await
+    }
+
+    async fn note_photo(&self, name: &str, now: Timestamp) -> StoreResult<()> {
+        let name = name.to_owned();
+        self.writer
+            .run(move |connection| note_photo(connection, &name, now))
+            .await
+    }
+
+    async fn list_unused_photos(&self, noted_before: Timestamp) -> StoreResult<Vec<String>> {
+        self.read(|connection| {
+            connection
+                .prepare_cached("SELECT name FROM unused_photos WHERE noted_at < :noted_before")?
+                .query_map(
+                    named_params! { ":noted_before": noted_before.unix_millis() },
+                    |row| row.get(0),
+                )?
+                .collect()
+        })
+    }
+
+    async fn forget_photo(&self, name: &str) -> StoreResult<()> {
+        let name = name.to_owned();
+        self.writer
+            .run(move |connection| forget_photo(connection, &name))
+            .await
+    }
+
+    async fn delete_user(&self, wish: DeleteUser) -> StoreResult<DeleteOutcome> {
+        let outcome = self
+            .writer
+            .run(move |connection| delete_user(connection, &wish))
+            .await?;
+        if matches!(outcome, DeleteOutcome::Deleted { .. }) {
+            self.empty_log().await;
+        }
+        Ok(outcome)
+    }
+
+    async fn find_email_undo(
+        &self,
+        token_hash: &[u8],
+        now: Timestamp,
+    ) -> StoreResult<Option<String>> {
+        self.read(|connection| {
+            connection
+                .prepare_cached(
+                    "SELECT email FROM email_undos WHERE token_hash = :token_hash AND expires_at > :now",
+                )?
+                .query_row(
+                    named_params! { ":token_hash": token_hash, ":now": now.unix_millis() },
+                    |row| row.get(0),
+                )
+                .optional()
+        })
+    }
+
+    async fn undo_email_change(&self, undo: UndoEmailChange) -> StoreResult<UndoOutcome> {
+        self.writer
+            .run(move |connection| undo_email_change(connection, &undo))
+            .await
+    }
+
+    async fn next_user_id(&self) -> StoreResult<UserId> {
+        self.read(import::next_user_id)
+    }
+
+    async fn import_users(
+        &self,
+        mut source: Box<dyn ImportSource>,
+        free_from: UserId,
+    ) -> StoreResult<()> {
+        self.writer
+            .run(move |connection| import::import_users(connection, source.as_mut(), free_from))
             .await
     }
 }

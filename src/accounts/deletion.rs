@@ -1,0 +1,74 @@
+//! Deleting an account.
+
+use std::sync::Arc;
+
+use super::photo::remove_photo;
+use super::profile::check_right;
+use super::{AccountError, Caller, unread};
+use crate::app::App;
+use crate::domain::{FieldErrors, FieldReader, Fields, UserId, messages};
+use crate::store::{DeleteOutcome, DeleteUser};
+
+/// Deletes the account `id`: staff any account, everybody else the own one with its password.
+///
+/// The right is checked before `fields` is called for, and so before the body is read.
+///
+/// # Errors
+/// [`AccountError::Forbidden`], [`AccountError::UserNotFound`], [`AccountError::Fields`] about the password, and
+/// [`AccountError::LastStaffMember`].
+pub async fn delete<E: From<AccountError>>(
+    app: &Arc<App>,
+    caller: &Caller,
+    id: UserId,
+    fields: impl Future<Output = Result<Fields, E>>,
+) -> Result<(), E> {
+    check_right(caller, id)?;
+    if !caller.user.is_staff {
+        let fields = fields.await?;
+        check_password(app, id, &fields).await?;
+    }
+    Ok(delete_user(app, id, true).await?)
+}
+
+async fn check_password(app: &App, id: UserId, fields: &Fields) -> Result<(), AccountError> {
+    let mut reader = FieldReader::new(fields);
+    let password = reader.required_secret("password", None);
+    reader.finish()?;
+    let password = password.ok_or_else(unread)?;
+    let hash = app
+        .store
+        .find_password_hash(id)
+        .await?
+        .ok_or(AccountError::InvalidToken)?;
+    if !app.passwords.verify(password, Some(&hash)).await? {
+        return Err(FieldErrors::one("password", messages::INVALID_PASSWORD).into());
+    }
+    Ok(())
+}
+
+/// Deletes an account and the file of its photo; `keep_a_staff_member` spares the last active staff account.
+///
+/// # Errors
+/// [`AccountError::UserNotFound`] and [`AccountError::LastStaffMember`].
+pub async fn delete_user(
+    app: &Arc<App>,
+    id: UserId,
+    keep_a_staff_member: bool,
+) -> Result<(), AccountError> {
+    let wish = DeleteUser {
+        user_id: id,
+        keep_a_staff_member,
+        now: app.clock.now(),
+    };
+    match app.store.delete_user(wish).await? {
+        DeleteOutcome::Deleted { photo } => {
+            if let Some(photo) = photo {
+                remove_photo(app, photo).await;
+            }
+            log::info!("user {id}: deleted");
+            Ok(())
+        }
+        DeleteOutcome::Missing => Err(AccountError::UserNotFound),
+        DeleteOutcome::LastStaffMember => Err(AccountError::LastStaffMember),
+    }
+}

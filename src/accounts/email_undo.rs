@@ -1,0 +1,37 @@
+//! Undoing an address change by the link that went to the address before it.
+
+use super::{AccountError, Caller};
+use crate::app::App;
+use crate::store::{UndoEmailChange, UndoOutcome};
+
+/// The address that the link of this token brings back, if the link works.
+///
+/// # Errors
+/// Only by a fault of the store.
+pub async fn find_undo(app: &App, token: &str) -> Result<Option<String>, AccountError> {
+    Ok(app
+        .store
+        .find_email_undo(&app.codes.hash_link(token), app.clock.now())
+        .await?)
+}
+
+/// Brings back the address before a change. All sessions end but that of the caller, if it is the account's own.
+///
+/// # Errors
+/// [`AccountError::DeadLink`] when the link is unknown, used or expired, [`AccountError::EmailTaken`] when somebody else
+/// has confirmed the former address by now.
+pub async fn undo(app: &App, token: &str, caller: Option<&Caller>) -> Result<(), AccountError> {
+    let undo = UndoEmailChange {
+        token_hash: app.codes.hash_link(token),
+        keep_session: caller.map(|caller| caller.session_id.clone()),
+        now: app.clock.now(),
+    };
+    match app.store.undo_email_change(undo).await? {
+        UndoOutcome::Undone(user) => {
+            log::info!("user {}: address change undone, sessions ended", user.id);
+            Ok(())
+        }
+        UndoOutcome::Dead => Err(AccountError::DeadLink),
+        UndoOutcome::EmailTaken => Err(AccountError::EmailTaken),
+    }
+}

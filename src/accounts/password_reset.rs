@@ -1,0 +1,124 @@
+//! Choosing a new password without knowing the old one.
+
+use std::sync::Arc;
+
+use super::create_user::{PASSWORD_LENGTH, passwords_differ};
+use super::{AccountError, Client, unread};
+use crate::app::{App, detached};
+use crate::domain::{
+    EmailAddress, FieldErrors, FieldReader, Fields, OtpCode, OtpPurpose, messages,
+};
+use crate::passwords::PersonalData;
+use crate::random;
+use crate::store::{OtpAttempt, ResetWish, TryLimits};
+
+/// Mails a code to the last confirmed address of an account, if there is one. What came of it is told to nobody.
+///
+/// # Errors
+/// Only for fields of the wrong form.
+pub async fn request_reset(app: &Arc<App>, fields: &Fields) -> Result<(), AccountError> {
+    let mut reader = FieldReader::new(fields);
+    let email = reader.required_email("email");
+    reader.finish()?;
+    let email = email.ok_or_else(unread)?;
+    let app = Arc::clone(app);
+    detached(async move {
+        let now = app.clock.now();
+        let purpose = OtpPurpose::PasswordReset;
+        let (reissued, code) = app
+            .codes
+            .draw(async |code| {
+                let wish = ResetWish {
+                    email_key: email.key().to_owned(),
+                    otp: app.codes.new_otp(purpose, email.key(), &code, now),
+                    now,
+                    limits: app.codes.limits(),
+                };
+                Ok((app.store.create_password_reset(wish).await?, code))
+            })
+            .await?;
+        if let Some(reissued) = reissued {
+            app.mail_otp(purpose, &reissued.email, &code, now);
+            log::info!("user {}: password reset requested", reissued.user_id);
+        }
+        Ok(())
+    })
+    .await?
+}
+
+/// Uses a code to set a new password. All sessions end, and the address counts as verified.
+///
+/// # Errors
+/// [`AccountError::Fields`]: everything wrong with the fields, or the one complaint about a code that does not count. A
+/// password that the rules refuse does not use the code up.
+pub async fn confirm_reset(
+    app: &App,
+    fields: &Fields,
+    client: &Client,
+) -> Result<(), AccountError> {
+    let mut reader = FieldReader::new(fields);
+    let email = reader.required_email("email");
+    let typed = reader.required_text("otp", None);
+    let password = reader.required_secret("password", Some(PASSWORD_LENGTH));
+    let confirmation = reader.required_secret("confirm_password", None);
+    if let Some(password) = &password {
+        // Whose account it is may be told only to who has the code, so the rest of the person is compared below.
+        let person = PersonalData {
+            email: email.as_ref().map(EmailAddress::as_str),
+            ..PersonalData::default()
+        };
+        complain(app, &mut reader, password, &person);
+    }
+    reader.finish()?;
+    let email = email.ok_or_else(unread)?;
+    let typed = typed.ok_or_else(unread)?;
+    let password = password.ok_or_else(unread)?;
+    if confirmation.as_ref() != Some(&password) {
+        return Err(passwords_differ());
+    }
+    let code = OtpCode::parse(&typed);
+    let attempt = || OtpAttempt {
+        email_key: email.key().to_owned(),
+        code_hash: code
+            .as_ref()
+            .map(|code| app.codes.hash(OtpPurpose::PasswordReset, email.key(), code)),
+        network: client.network().to_string(),
+        now: app.clock.now(),
+        limits: TryLimits::PROMISED,
+    };
+    let invalid_otp = || FieldErrors::one("otp", messages::INVALID_OTP);
+    // Checked before the costly hash, and so that a refused password can be tried again with the same code.
+    let user = app
+        .store
+        .check_password_reset(attempt())
+        .await?
+        .ok_or_else(invalid_otp)?;
+    let mut reader = FieldReader::new(fields);
+    let person = PersonalData {
+        email: Some(&user.email),
+        first_name: Some(&user.profile.first_name),
+        last_name: Some(&user.profile.last_name),
+    };
+    complain(app, &mut reader, &password, &person);
+    reader.finish()?;
+    let new_hash = app.passwords.hash(password, random::bytes()).await?;
+    let user = app
+        .store
+        .confirm_password_reset(attempt(), &new_hash)
+        .await?
+        .ok_or_else(invalid_otp)?;
+    log::info!("user {}: password reset, all sessions ended", user.id);
+    Ok(())
+}
+
+/// Adds what the rules say against a password.
+pub(super) fn complain(
+    app: &App,
+    reader: &mut FieldReader<'_>,
+    password: &str,
+    person: &PersonalData<'_>,
+) {
+    for complaint in app.passwords.rules().complaints(password, person) {
+        reader.reject("password", complaint);
+    }
+}

@@ -1,0 +1,41 @@
+//! The devices on which somebody is signed in.
+
+use super::{AccountError, Caller};
+use crate::app::App;
+use crate::store::Session;
+
+/// The caller's sessions, the newest first.
+///
+/// # Errors
+/// Only by a fault of the store.
+pub async fn list_sessions(app: &App, caller: &Caller) -> Result<Vec<Session>, AccountError> {
+    Ok(app
+        .store
+        .list_sessions(caller.user.id, app.clock.now())
+        .await?)
+}
+
+/// Ends one of the caller's sessions.
+///
+/// # Errors
+/// [`AccountError::NotFound`] when it is none of the caller's.
+pub async fn end_session(app: &App, caller: &Caller, id: &str) -> Result<(), AccountError> {
+    if !app.store.delete_user_session(caller.user.id, id).await? {
+        return Err(AccountError::NotFound);
+    }
+    log::info!("user {}: a session ended", caller.user.id);
+    Ok(())
+}
+
+/// Ends all of the caller's sessions but the present one.
+///
+/// # Errors
+/// Only by a fault of the store.
+pub async fn end_other_sessions(app: &App, caller: &Caller) -> Result<(), AccountError> {
+    let ended = app
+        .store
+        .delete_other_sessions(caller.user.id, &caller.session_id)
+        .await?;
+    log::info!("user {}: {ended} other sessions ended", caller.user.id);
+    Ok(())
+}

@@ -1,0 +1,200 @@
+//! The pictures of accounts: from the bytes that somebody uploaded to a file that is safe to show to everybody, and the
+//! folder in which those files are.
+//!
+//! An upload is never kept as it came. It is decoded and encoded anew, so what is stored is an image and nothing else:
+//! no EXIF (which tells where a photo was taken), no comment, no script that hides in an image. `picture` does that,
+//! `folder` owns names and files. Neither knows about requests, nor which account has which photo: a row that names a file
+//! is written after [`Photos::store`] and before [`Photos::remove`] of the file that it named until then, so that a crash
+//! leaves a file without a row at worst, which [`Photos::sweep`] finds.
+
+mod folder;
+mod picture;
+
+use std::fmt;
+use std::path::PathBuf;
+
+pub use picture::PreparedPhoto;
+
+/// Smallest value of [`PhotoOptions::max_side`]: below it nobody is recognised, and the sums of the coarse first step of
+/// downscaling could overflow.
+const SMALLEST_MAX_SIDE: u32 = 16;
+
+/// What is accepted as a photo, and where it is kept.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PhotoOptions {
+    /// The folder of the files. It is created, with its parents, when the first photo is stored.
+    pub dir: PathBuf,
+    /// Most bytes of an upload.
+    pub max_bytes: usize,
+    /// Most pixels, width times height, of an upload. Decoding takes up to 16 bytes of memory for each.
+    pub max_pixels: u64,
+    /// Longer side of a stored photo in pixels; larger ones are scaled down. Less than 16 counts as 16.
+    pub max_side: u32,
+}
+
+/// Why a photo was refused, or could not be kept. The texts are for the log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PhotoError {
+    /// The upload has no bytes.
+    Empty,
+    /// The upload is no JPEG, PNG, WebP or GIF, or a damaged one.
+    NotAnImage,
+    /// The upload has more pixels than are accepted. None of them was decoded.
+    TooManyPixels {
+        /// Width that the upload claims, in pixels.
+        width: u32,
+        /// Height that the upload claims, in pixels.
+        height: u32,
+    },
+    /// The upload has more bytes than are accepted.
+    TooLarge,
+    /// The file system refused.
+    Io(String),
+}
+
+impl fmt::Display for PhotoError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Empty => f.write_str("the photo is empty"),
+            Self::NotAnImage => f.write_str("the photo is no image of a known kind, or damaged"),
+            Self::TooManyPixels { width, height } => {
+                write!(f, "the photo has too many pixels: {width} x {height}")
+            }
+            Self::TooLarge => f.write_str("the photo has too many bytes"),
+            Self::Io(cause) => f.write_str(cause),
+        }
+    }
+}
+
+impl std::error::Error for PhotoError {}
+
+/// Prepares, keeps and removes photos. All of it is synchronous.
+#[derive(Clone, Debug)]
+pub struct Photos {
+    options: PhotoOptions,
+}
+
+impl Photos {
+    /// Takes the folder for the photos. It is neither created nor written to before there is a photo to store: a server
+    /// without photos leaves no trace, and one whose media folder is read-only for now starts.
+    ///
+    /// # Errors
+    /// [`PhotoError::Io`] when there is something at its path that is no folder.
+    pub fn open(mut options: PhotoOptions) -> Result<Self, PhotoError> {
+        options.max_side = options.max_side.max(SMALLEST_MAX_SIDE);
+        if options.dir.exists() && !options.dir.is_dir() {
+            return Err(PhotoError::Io(format!(
+                "{} is no folder, so no photos can be kept there",
+                options.dir.display()
+            )));
+        }
+        Ok(Self { options })
+    }
+
+    /// Makes of an upload what can be stored. The format is recognised by the content alone.
+    ///
+    /// This keeps one core busy for up to a few seconds and takes memory by the pixels of the upload (see
+    /// [`PhotoOptions::max_pixels`]), so the caller limits how many run at once.
+    ///
+    /// # Errors
+    /// All but [`PhotoError::Io`].
+    pub fn prepare(&self, bytes: &[u8]) -> Result<PreparedPhoto, PhotoError> {
+        if bytes.is_empty() {
+            return Err(PhotoError::Empty);
+        }
+        if bytes.len() > self.options.max_bytes {
+            return Err(PhotoError::TooLarge);
+        }
+        picture::prepare(bytes, self.options.max_pixels, self.options.max_side)
+    }
+
+    /// The name for a photo, made of `random`: 32 hexadecimal digits and `.jpg` or `.png`.
+    pub fn name(&self, prepared: &PreparedPhoto, random: [u8; 16]) -> String {
+        folder::name(random, prepared.extension())
+    }
+
+    /// Keeps a photo under a name of [`Photos::name`].
+    ///
+    /// When this returns, the file is whole on the disk and outlives a power failure; before that there is no file of this
+    /// name.
+    ///
+    /// # Errors
+    /// [`PhotoError::Io`] when the file cannot be written.
+    pub fn store(&self, prepared: &PreparedPhoto, name: &str) -> Result<(), PhotoError> {
+        folder::write(&self.options.dir, name, prepared.bytes()).map_err(|e| {
+            PhotoError::Io(format!(
+                "cannot keep a photo in {}: {e}",
+                self.options.dir.display()
+            ))
+        })
+    }
+
+    /// Removes the photo of that name, finished or not, and says whether it is gone. A failure is logged.
+    pub fn remove(&self, name: &str) -> bool {
+        if !folder::is_name(name) {
+            log::error!("{name:?} is no name of a photo, nothing was removed");
+            return false;
+        }
+        folder::remove(&self.options.dir, name)
+            .inspect_err(|e| log::warn!("the photo {name} was not removed: {e}"))
+            .is_ok()
+    }
+
+    /// Where the photo of that name is, if it exists. `None` for everything that is not exactly of the form of our names,
+    /// so no name leads out of the folder.
+    #[must_use]
+    pub fn path_of(&self, name: &str) -> Option<PathBuf> {
+        folder::is_name(name).then(|| self.options.dir.join(name))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn photos(max_bytes: usize) -> Photos {
+        Photos::open(PhotoOptions {
+            dir: PathBuf::from("/nowhere/photos"),
+            max_bytes,
+            max_pixels: 1000,
+            max_side: 0,
+        })
+        .unwrap()
+    }
+
+    #[test]
+    fn sizes_are_checked_before_the_content() {
+        assert_eq!(photos(4).prepare(b"").unwrap_err(), PhotoError::Empty);
+        assert_eq!(
+            photos(4).prepare(b"text").unwrap_err(),
+            PhotoError::NotAnImage
+        );
+        assert_eq!(
+            photos(4).prepare(b"texts").unwrap_err(),
+            PhotoError::TooLarge
+        );
+    }
+
+    #[test]
+    fn only_names_of_our_form_have_a_path() {
+        let photos = photos(1);
+        let name = "0123456789abcdef0123456789abcdef.jpg";
+        assert_eq!(
+            photos.path_of(name),
+            Some(PathBuf::from("/nowhere/photos").join(name))
+        );
+        assert_eq!(photos.path_of("../users.db"), None);
+    }
+
+    #[test]
+    fn a_file_is_no_folder() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let opened = Photos::open(PhotoOptions {
+            dir: file.path().to_owned(),
+            max_bytes: 1,
+            max_pixels: 1,
+            max_side: 1,
+        });
+        assert!(matches!(opened, Err(PhotoError::Io(_))), "{opened:?}");
+    }
+}

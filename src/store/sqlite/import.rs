@@ -1,0 +1,96 @@
+//! Importing accounts into SQLite.
+
+use rusqlite::{Connection, OptionalExtension, named_params};
+
+use super::users::{drop_unconfirmed_claims, insert_sign_up};
+use crate::domain::UserId;
+use crate::store::{ImportRefusal, ImportSource, ImportedUser};
+
+/// Imports everything that the source has, and takes it back when the source does not want to keep it.
+pub(super) fn import_users(
+    connection: &Connection,
+    source: &mut dyn ImportSource,
+    free_from: UserId,
+) -> rusqlite::Result<()> {
+    connection.execute_batch("SAVEPOINT import")?;
+    while let Some(user) = source.next_user() {
+        let outcome = insert(connection, &user, free_from)?;
+        source.imported(outcome);
+    }
+    connection.execute_batch(if source.keep() {
+        "RELEASE import"
+    } else {
+        "ROLLBACK TO import; RELEASE import"
+    })
+}
+
+/// The number from which on none was ever given out.
+pub(super) fn next_user_id(connection: &Connection) -> rusqlite::Result<UserId> {
+    connection
+        .prepare_cached(
+            "SELECT coalesce(max(seq), 0) + 1 FROM sqlite_sequence WHERE name = 'users'",
+        )?
+        .query_row([], |row| row.get(0))
+}
+
+fn insert(
+    connection: &Connection,
+    user: &ImportedUser,
+    free_from: UserId,
+) -> rusqlite::Result<Result<UserId, ImportRefusal>> {
+    if user.id.is_some_and(|id| id < free_from) {
+        return Ok(Err(ImportRefusal::IdTaken));
+    }
+    let key = user.email.key();
+    // Nobody has confirmed the address of a never-verified account, so it blocks nobody who has.
+    if user.verified_at.is_some() {
+        connection
+            .prepare_cached("DELETE FROM users WHERE email_key = :key AND verified_at IS NULL")?
+            .execute(named_params! { ":key": key })?;
+        drop_unconfirmed_claims(connection, key, user.updated_at)?;
+    }
+    let taken: Option<UserId> = connection
+        .prepare_cached("SELECT id FROM users WHERE email_key = :key OR new_email_key = :key")?
+        .query_row(named_params! { ":key": key }, |row| row.get(0))
+        .optional()?;
+    if taken.is_some() {
+        return Ok(Err(ImportRefusal::EmailTaken));
+    }
+    let profile = &user.profile;
+    let inserted: Option<UserId> = connection
+        .prepare_cached(
+            "INSERT INTO users (id, email, email_key, password_hash, first_name, last_name, phone, address, gender, \
+             country, birthday, is_active, is_staff, verified_at, last_login_at, created_at, updated_at) \
+             VALUES (:id, :email, :key, :password_hash, :first_name, :last_name, :phone, :address, :gender, \
+             :country, :birthday, :is_active, :is_staff, :verified_at, :last_login_at, :created_at, :updated_at) \
+             ON CONFLICT (id) DO NOTHING RETURNING id",
+        )?
+        .query_row(
+            named_params! {
+                ":id": user.id,
+                ":email": user.email.as_str(),
+                ":key": key,
+                ":password_hash": user.password_hash,
+                ":first_name": profile.first_name,
+                ":last_name": profile.last_name,
+                ":phone": profile.phone,
+                ":address": profile.address,
+                ":gender": profile.gender,
+                ":country": profile.country,
+                ":birthday": profile.birthday.map(|date| date.to_string()),
+                ":is_active": user.is_active,
+                ":is_staff": user.is_staff,
+                ":verified_at": user.verified_at.map(crate::domain::Timestamp::unix_millis),
+                ":last_login_at": user.last_login_at.map(crate::domain::Timestamp::unix_millis),
+                ":created_at": user.created_at.unix_millis(),
+                ":updated_at": user.updated_at.unix_millis(),
+            },
+            |row| row.get(0),
+        )
+        .optional()?;
+    if let (Some(id), None) = (inserted, user.verified_at) {
+        // Without a sign-up there would be nothing that a code could confirm.
+        insert_sign_up(connection, id)?;
+    }
+    Ok(inserted.ok_or(ImportRefusal::IdTaken))
+}

@@ -1,0 +1,172 @@
+//! Passwords in SQLite.
+
+use async_trait::async_trait;
+use rusqlite::{Connection, OptionalExtension, named_params};
+
+use super::SqliteStore;
+use super::otps::{Use, find_pause, insert_otp, note_mail, parse_email, use_otp};
+use super::users::{delete_sign_ups, find_by_id};
+use crate::domain::{OtpPurpose, User, UserId};
+use crate::store::{OtpAttempt, PasswordStore, Reissued, ReplacePassword, ResetWish, StoreResult};
+
+/// Ends the sessions of an account, but for one.
+pub(super) fn delete_sessions(
+    connection: &Connection,
+    user_id: UserId,
+    keep: Option<&str>,
+) -> rusqlite::Result<usize> {
+    connection
+        .prepare_cached("DELETE FROM sessions WHERE user_id = :user_id AND id IS NOT :keep")?
+        .execute(named_params! { ":user_id": user_id, ":keep": keep })
+}
+
+fn replace(connection: &Connection, wish: &ReplacePassword) -> rusqlite::Result<bool> {
+    let replaced = connection
+        .prepare_cached(
+            "UPDATE users SET password_hash = :new_hash \
+             WHERE id = :user_id AND (:old_hash IS NULL OR password_hash = :old_hash)",
+        )?
+        .execute(named_params! {
+            ":user_id": wish.user_id, ":old_hash": wish.old_hash, ":new_hash": wish.new_hash,
+        })?;
+    if replaced == 0 {
+        return Ok(false);
+    }
+    delete_reset_otps(connection, wish.user_id)?;
+    delete_sessions(connection, wish.user_id, wish.keep_session.as_deref())?;
+    Ok(true)
+}
+
+fn delete_reset_otps(connection: &Connection, user_id: UserId) -> rusqlite::Result<()> {
+    connection
+        .prepare_cached("DELETE FROM otps WHERE user_id = :user_id AND purpose = 'password_reset'")?
+        .execute(named_params! { ":user_id": user_id })
+        .map(drop)
+}
+
+fn create_reset(connection: &Connection, wish: &ResetWish) -> rusqlite::Result<Option<Reissued>> {
+    let purpose = OtpPurpose::PasswordReset;
+    let found: Option<(UserId, String)> = connection
+        .prepare_cached("SELECT id, email FROM users WHERE email_key = :email_key AND is_active")?
+        .query_row(named_params! { ":email_key": wish.email_key }, |row| {
+            Ok((row.get(0)?, row.get(1)?))
+        })
+        .optional()?;
+    let Some((user_id, email)) = found else {
+        return Ok(None);
+    };
+    if find_pause(connection, &wish.email_key, purpose, wish.now, wish.limits)?.is_some() {
+        return Ok(None);
+    }
+    delete_reset_otps(connection, user_id)?;
+    insert_otp(
+        connection,
+        purpose,
+        user_id,
+        None,
+        &wish.email_key,
+        &wish.otp,
+        wish.now,
+    )?;
+    note_mail(connection, &wish.email_key, purpose, wish.now)?;
+    Ok(Some(Reissued {
+        user_id,
+        purpose,
+        email: parse_email(&email)?,
+    }))
+}
+
+fn confirm_reset(
+    connection: &Connection,
+    attempt: &OtpAttempt,
+    new_hash: &str,
+) -> rusqlite::Result<Option<User>> {
+    let used = use_otp(
+        connection,
+        OtpPurpose::PasswordReset,
+        None,
+        attempt,
+        Use::Up,
+    )?;
+    let Some(used) = used else {
+        return Ok(None);
+    };
+    connection
+        .prepare_cached(
+            "UPDATE users SET password_hash = :new_hash, verified_at = coalesce(verified_at, :now) WHERE id = :id",
+        )?
+        .execute(named_params! {
+            ":id": used.user_id, ":new_hash": new_hash, ":now": attempt.now.unix_millis(),
+        })?;
+    delete_sign_ups(connection, used.user_id)?;
+    delete_sessions(connection, used.user_id, None)?;
+    find_by_id(connection, used.user_id)
+}
+
+#[async_trait]
+impl PasswordStore for SqliteStore {
+    async fn find_password_hash(&self, user_id: UserId) -> StoreResult<Option<String>> {
+        self.read(|connection| {
+            connection
+                .prepare_cached("SELECT password_hash FROM users WHERE id = :id")?
+                .query_row(named_params! { ":id": user_id }, |row| row.get(0))
+                .optional()
+        })
+    }
+
+    async fn replace_password(&self, wish: ReplacePassword) -> StoreResult<bool> {
+        self.writer
+            .run(move |connection| replace(connection, &wish))
+            .await
+    }
+
+    async fn rehash_password(
+        &self,
+        user_id: UserId,
+        old_hash: &str,
+        new_hash: &str,
+    ) -> StoreResult<bool> {
+        let (old_hash, new_hash) = (old_hash.to_owned(), new_hash.to_owned());
+        self.writer
+            .run(move |connection| {
+                connection
+                    .prepare_cached(
+                        "UPDATE users SET password_hash = :new_hash WHERE id = :id AND password_hash = :old_hash",
+                    )?
+                    .execute(named_params! {
+                        ":id": user_id, ":old_hash": old_hash, ":new_hash": new_hash,
+                    })
+                    .map(|changed| changed > 0)
+            })
+            .await
+    }
+
+    async fn create_password_reset(&self, wish: ResetWish) -> StoreResult<Option<Reissued>> {
+        self.writer
+            .run(move |connection| create_reset(connection, &wish))
+            .await
+    }
+
+    async fn check_password_reset(&self, attempt: OtpAttempt) -> StoreResult<Option<User>> {
+        self.writer
+            .run(move |connection| {
+                let purpose = OtpPurpose::PasswordReset;
+                match use_otp(connection, purpose, None, &attempt, Use::LeaveGood)? {
+                    Some(used) => find_by_id(connection, used.user_id),
+                    None => Ok(None),
+                }
+            })
+            .await
+    }
+
+    async fn confirm_password_reset(
+        &self,
+        attempt: OtpAttempt,
+        new_hash: &str,
+    ) -> StoreResult<Option<User>> {
+        let new_hash = new_hash.to_owned();
+        self.writer
+            .run(move |connection| confirm_reset(connection, &attempt, &new_hash))
+            .await
+    }
+}
