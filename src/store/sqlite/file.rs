@@ -125,6 +125,10 @@ impl ServerLock {
     /// # Errors
     /// When another server has it.
     pub fn acquire(path: &Path) -> Result<Self, OpenError> {
+        // What is not ours gets no lock file beside it either.
+        if path.exists() {
+            inspect(path)?;
+        }
         // A file of its own: closing any descriptor of the database itself would drop the locks that SQLite holds on it.
         let lock_path = Self::path_for(path);
         create_private(&lock_path)?;
@@ -148,11 +152,22 @@ impl ServerLock {
 
     fn path_for(path: &Path) -> PathBuf {
         // Two ways to write one path must meet at one lock.
-        let mut name = path
-            .canonicalize()
-            .unwrap_or_else(|_| path.to_path_buf())
-            .into_os_string();
+        let mut name = canonical(path).into_os_string();
         name.push(".lock");
         PathBuf::from(name)
     }
+}
+
+/// The one path of a file, whether it exists yet or not.
+fn canonical(path: &Path) -> PathBuf {
+    path.canonicalize()
+        .or_else(|e| {
+            let parent = match path.parent() {
+                Some(parent) if !parent.as_os_str().is_empty() => parent,
+                _ => Path::new("."),
+            };
+            let name = path.file_name().ok_or(e)?;
+            Ok::<_, io::Error>(parent.canonicalize()?.join(name))
+        })
+        .unwrap_or_else(|_| path.to_path_buf())
 }
