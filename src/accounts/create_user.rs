@@ -1,5 +1,6 @@
 //! Creating an account without a confirmation, as an administrator does.
 
+use super::new_password::{check_password, read_password};
 use super::register::read_profile;
 use super::{AccountError, unread};
 use crate::app::App;
@@ -7,14 +8,6 @@ use crate::domain::{EmailAddress, FieldErrors, FieldReader, Fields, UserId, mess
 use crate::passwords::PersonalData;
 use crate::random;
 use crate::store::NewUser;
-
-/// Longest password, in characters.
-pub(super) const PASSWORD_LENGTH: usize = 128;
-
-/// The complaint about two passwords that ought to be the same.
-pub(super) fn passwords_differ() -> AccountError {
-    FieldErrors::one("confirm_password", messages::PASSWORDS_DIFFER).into()
-}
 
 /// Creates a verified account from `email`, `password` and the optional fields of a sign-up.
 ///
@@ -28,7 +21,7 @@ pub async fn create_user(
     let now = app.clock.now();
     let mut reader = FieldReader::new(fields);
     let email = reader.required_email("email");
-    let password = reader.required_secret("password", Some(PASSWORD_LENGTH));
+    let password = read_password(&mut reader);
     let profile = read_profile(&mut reader, now);
     if let Some(password) = &password {
         let person = PersonalData {
@@ -36,9 +29,7 @@ pub async fn create_user(
             first_name: Some(&profile.first_name),
             last_name: Some(&profile.last_name),
         };
-        for complaint in app.passwords.rules().complaints(password, &person) {
-            reader.reject("password", complaint);
-        }
+        check_password(app, &mut reader, password, &person);
     }
     reader.finish()?;
     let (Some(email), Some(password)) = (email, password) else {

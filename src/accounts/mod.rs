@@ -10,6 +10,7 @@ mod deletion;
 mod email_undo;
 mod error;
 mod login;
+mod new_password;
 mod password_change;
 mod password_reset;
 mod photo;

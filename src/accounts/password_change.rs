@@ -1,21 +1,11 @@
 //! Changing a password: by its owner who knows the old one, or by an administrator.
 
-use super::create_user::{PASSWORD_LENGTH, passwords_differ};
-use super::password_reset::complain;
+use super::new_password::{NewPassword, check_password, person_of, read_password};
 use super::{AccountError, Caller, unread};
 use crate::app::App;
-use crate::domain::{FieldErrors, FieldReader, Fields, User, messages};
-use crate::passwords::PersonalData;
+use crate::domain::{FieldErrors, FieldReader, Fields, Input, User, messages};
 use crate::random;
 use crate::store::ReplacePassword;
-
-fn person(user: &User) -> PersonalData<'_> {
-    PersonalData {
-        email: Some(user.shown_email()),
-        first_name: Some(&user.profile.first_name),
-        last_name: Some(&user.profile.last_name),
-    }
-}
 
 /// Changes the caller's password. Every other session ends.
 ///
@@ -38,16 +28,10 @@ pub async fn change_password(
     {
         reader.reject("current_password", messages::INVALID_PASSWORD);
     }
-    let password = reader.required_secret("password", Some(PASSWORD_LENGTH));
-    let confirmation = reader.required_secret("confirm_password", None);
-    if let Some(password) = &password {
-        complain(app, &mut reader, password, &person(&caller.user));
-    }
+    let password = NewPassword::read(&mut reader);
+    password.check(app, &mut reader, &person_of(&caller.user));
     reader.finish()?;
-    let password = password.ok_or_else(unread)?;
-    if confirmation.as_ref() != Some(&password) {
-        return Err(passwords_differ());
-    }
+    let password = password.confirmed()?;
     let wish = ReplacePassword {
         user_id: caller.user.id,
         old_hash: Some(old_hash),
@@ -71,14 +55,11 @@ pub async fn change_password(
 /// [`AccountError::Fields`] when the rules refuse the password; [`AccountError::UserNotFound`].
 pub async fn set_password(app: &App, user: &User, password: &str) -> Result<(), AccountError> {
     let mut fields = Fields::json();
-    fields.insert(
-        "password".into(),
-        crate::domain::Input::Text(password.into()),
-    );
+    fields.insert("password".into(), Input::Text(password.into()));
     let mut reader = FieldReader::new(&fields);
-    let password = reader.required_secret("password", Some(PASSWORD_LENGTH));
+    let password = read_password(&mut reader);
     if let Some(password) = &password {
-        complain(app, &mut reader, password, &person(user));
+        check_password(app, &mut reader, password, &person_of(user));
     }
     reader.finish()?;
     let password = password.ok_or_else(unread)?;

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::create_user::{PASSWORD_LENGTH, passwords_differ};
+use super::new_password::{NewPassword, check_password, person_of};
 use super::{AccountError, Client, unread};
 use crate::app::{App, detached};
 use crate::domain::{
@@ -59,23 +59,17 @@ pub async fn confirm_reset(
     let mut reader = FieldReader::new(fields);
     let email = reader.required_email("email");
     let typed = reader.required_text("otp", None);
-    let password = reader.required_secret("password", Some(PASSWORD_LENGTH));
-    let confirmation = reader.required_secret("confirm_password", None);
-    if let Some(password) = &password {
-        // Whose account it is may be told only to who has the code, so the rest of the person is compared below.
-        let person = PersonalData {
-            email: email.as_ref().map(EmailAddress::as_str),
-            ..PersonalData::default()
-        };
-        complain(app, &mut reader, password, &person);
-    }
+    let password = NewPassword::read(&mut reader);
+    // Whose account it is may be told only to who has the code, so the rest of the person is compared below.
+    let person = PersonalData {
+        email: email.as_ref().map(EmailAddress::as_str),
+        ..PersonalData::default()
+    };
+    password.check(app, &mut reader, &person);
     reader.finish()?;
     let email = email.ok_or_else(unread)?;
     let typed = typed.ok_or_else(unread)?;
-    let password = password.ok_or_else(unread)?;
-    if confirmation.as_ref() != Some(&password) {
-        return Err(passwords_differ());
-    }
+    let password = password.confirmed()?;
     let code = OtpCode::parse(&typed);
     let attempt = || OtpAttempt {
         email_key: email.key().to_owned(),
@@ -94,12 +88,7 @@ pub async fn confirm_reset(
         .await?
         .ok_or_else(invalid_otp)?;
     let mut reader = FieldReader::new(fields);
-    let person = PersonalData {
-        email: Some(&user.email),
-        first_name: Some(&user.profile.first_name),
-        last_name: Some(&user.profile.last_name),
-    };
-    complain(app, &mut reader, &password, &person);
+    check_password(app, &mut reader, &password, &person_of(&user));
     reader.finish()?;
     let new_hash = app.passwords.hash(password, random::bytes()).await?;
     let user = app
@@ -109,16 +98,4 @@ pub async fn confirm_reset(
         .ok_or_else(invalid_otp)?;
     log::info!("user {}: password reset, all sessions ended", user.id);
     Ok(())
-}
-
-/// Adds what the rules say against a password.
-pub(super) fn complain(
-    app: &App,
-    reader: &mut FieldReader<'_>,
-    password: &str,
-    person: &PersonalData<'_>,
-) {
-    for complaint in app.passwords.rules().complaints(password, person) {
-        reader.reject("password", complaint);
-    }
 }

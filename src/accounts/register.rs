@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::new_password::NewPassword;
 use super::{AccountError, unread};
 use crate::app::{App, detached};
 use crate::domain::{
@@ -33,31 +34,22 @@ pub async fn register(app: &Arc<App>, fields: &Fields) -> Result<Registered, Acc
     let now = app.clock.now();
     let mut reader = FieldReader::new(fields);
     let email = reader.required_email("email");
-    let password = reader.required_secret("password", Some(super::create_user::PASSWORD_LENGTH));
-    let confirmation = reader.required_secret("confirm_password", None);
+    let password = NewPassword::read(&mut reader);
     let profile = read_profile(&mut reader, now);
     if let Some(email) = &email
         && app.store.is_email_taken(email.key(), None).await?
     {
         reader.reject("email", messages::EMAIL_TAKEN);
     }
-    if let Some(password) = &password {
-        let person = PersonalData {
-            email: email.as_ref().map(EmailAddress::as_str),
-            first_name: Some(&profile.first_name),
-            last_name: Some(&profile.last_name),
-        };
-        for complaint in app.passwords.rules().complaints(password, &person) {
-            reader.reject("password", complaint);
-        }
-    }
-    reader.finish()?;
-    let (Some(email), Some(password)) = (email, password) else {
-        return Err(unread());
+    let person = PersonalData {
+        email: email.as_ref().map(EmailAddress::as_str),
+        first_name: Some(&profile.first_name),
+        last_name: Some(&profile.last_name),
     };
-    if confirmation.as_deref() != Some(&password) {
-        return Err(super::create_user::passwords_differ());
-    }
+    password.check(app, &mut reader, &person);
+    reader.finish()?;
+    let email = email.ok_or_else(unread)?;
+    let password = password.confirmed()?;
     // Asked before the costly hash as well, so that a flood of sign-ups for one address stays cheap.
     let limits = app.codes.limits();
     let pause = app

@@ -2,7 +2,8 @@
 
 use rusqlite::{Connection, OptionalExtension, named_params};
 
-use super::users::{drop_unconfirmed_claims, insert_sign_up};
+use super::email_change::drop_unconfirmed_claims;
+use super::sign_ups::insert_sign_up;
 use crate::domain::UserId;
 use crate::store::{ImportRefusal, ImportSource, ImportedUser};
 

@@ -4,6 +4,7 @@
 //! hop to another thread. Writes go through [`writer`], which commits what is queued together. A database in memory has
 //! one single connection for everything.
 
+mod email_change;
 mod file;
 mod import;
 mod keys;
@@ -13,6 +14,7 @@ mod otps;
 mod passwords;
 mod rows;
 mod sessions;
+mod sign_ups;
 mod users;
 mod writer;
 

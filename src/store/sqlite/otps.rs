@@ -8,7 +8,8 @@ use rusqlite::{Connection, OptionalExtension, named_params};
 use super::SqliteStore;
 use super::rows::{USER_COLUMNS, user};
 use super::sessions::insert_session;
-use super::users::{delete_sign_ups, find_by_id};
+use super::sign_ups::delete_sign_ups;
+use super::users::find_by_id;
 use crate::domain::{EmailAddress, OtpPurpose, Timestamp, UserId};
 use crate::store::{
     AccountOtp, Confirmation, MailLimits, NewOtp, NewSession, OtpAttempt, OtpStore, ReissueOtp,
@@ -175,40 +176,37 @@ pub(super) fn use_otp(
     if used.is_some() {
         return Ok(used);
     }
+    let count = |statement: &str, per_account: u32| {
+        connection
+            .prepare_cached(statement)?
+            .execute(named_params! {
+                ":purpose": purpose.as_str(),
+                ":email_key": attempt.email_key,
+                ":now": attempt.now.unix_millis(),
+                ":user_id": user_id,
+                ":network": attempt.network,
+                ":per_network": limits.per_network,
+                ":per_otp": limits.per_otp,
+                ":per_account": per_account,
+                ":day_ago": day_ago,
+            })
+    };
     // The account is counted first: the counts per code are part of what makes a code live.
-    connection
-        .prepare_cached(&format!(
+    count(
+        &format!(
             "INSERT INTO otp_failures (user_id, failed_at) SELECT DISTINCT otps.user_id, :now FROM otps WHERE {LIVE}"
-        ))?
-        .execute(named_params! {
-            ":purpose": purpose.as_str(),
-            ":email_key": attempt.email_key,
-            ":now": attempt.now.unix_millis(),
-            ":user_id": user_id,
-            ":network": attempt.network,
-            ":per_network": limits.per_network,
-            ":per_otp": limits.per_otp,
-            ":per_account": limits.per_account_a_day,
-            ":day_ago": day_ago,
-        })?;
-    connection
-        .prepare_cached(&format!(
+        ),
+        limits.per_account_a_day,
+    )?;
+    count(
+        &format!(
             "INSERT INTO otp_network_tries (otp_id, network, wrong_tries) \
              SELECT otps.id, :network, 1 FROM otps WHERE {LIVE} \
              ON CONFLICT (otp_id, network) DO UPDATE SET wrong_tries = wrong_tries + 1"
-        ))?
-        .execute(named_params! {
-            ":purpose": purpose.as_str(),
-            ":email_key": attempt.email_key,
-            ":now": attempt.now.unix_millis(),
-            ":user_id": user_id,
-            ":network": attempt.network,
-            ":per_network": limits.per_network,
-            ":per_otp": limits.per_otp,
-            // The failure that was just counted must not hide the code from its own count.
-            ":per_account": limits.per_account_a_day.saturating_add(1),
-            ":day_ago": day_ago,
-        })?;
+        ),
+        // The failure that was just counted must not hide the code from its own count.
+        limits.per_account_a_day.saturating_add(1),
+    )?;
     Ok(None)
 }
 

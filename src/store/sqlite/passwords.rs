@@ -5,20 +5,11 @@ use rusqlite::{Connection, OptionalExtension, named_params};
 
 use super::SqliteStore;
 use super::otps::{Use, find_pause, insert_otp, note_mail, parse_email, use_otp};
-use super::users::{delete_sign_ups, find_by_id};
+use super::sessions::delete_sessions;
+use super::sign_ups::delete_sign_ups;
+use super::users::find_by_id;
 use crate::domain::{OtpPurpose, User, UserId};
 use crate::store::{OtpAttempt, PasswordStore, Reissued, ReplacePassword, ResetWish, StoreResult};
-
-/// Ends the sessions of an account, but for one.
-pub(super) fn delete_sessions(
-    connection: &Connection,
-    user_id: UserId,
-    keep: Option<&str>,
-) -> rusqlite::Result<usize> {
-    connection
-        .prepare_cached("DELETE FROM sessions WHERE user_id = :user_id AND id IS NOT :keep")?
-        .execute(named_params! { ":user_id": user_id, ":keep": keep })
-}
 
 fn replace(connection: &Connection, wish: &ReplacePassword) -> rusqlite::Result<bool> {
     let replaced = connection

@@ -6,7 +6,6 @@ use async_trait::async_trait;
 use rusqlite::{Connection, OptionalExtension, named_params};
 
 use super::SqliteStore;
-use super::passwords::delete_sessions;
 use super::rows::{USER_COLUMNS, timestamp, user};
 use super::users::find_by_id;
 use crate::domain::{Timestamp, User, UserId};
@@ -172,6 +171,17 @@ fn rotate(connection: &Connection, rotation: &RotateRefreshToken) -> rusqlite::R
             ":now": now,
         })?;
     Ok(Rotation::Rotated(Box::new(user)))
+}
+
+/// Ends the sessions of an account, but for one.
+pub(super) fn delete_sessions(
+    connection: &Connection,
+    user_id: UserId,
+    keep: Option<&str>,
+) -> rusqlite::Result<usize> {
+    connection
+        .prepare_cached("DELETE FROM sessions WHERE user_id = :user_id AND id IS NOT :keep")?
+        .execute(named_params! { ":user_id": user_id, ":keep": keep })
 }
 
 fn delete_session(connection: &Connection, session_id: &str) -> rusqlite::Result<bool> {
