@@ -13,9 +13,9 @@ use accounts_server::domain::{
 };
 use accounts_server::store::sqlite::{SqliteOptions, SqliteStore};
 use accounts_server::store::{
-    AccountOtp, EmailChange, MailLimits, NewOtp, NewSession, NewSignUp, NewUser, OtpAttempt,
-    OtpCandidates, ReissueOtp, RotateRefreshToken, Rotation, SharedStore, SignUpOutcome, Store,
-    StoreError, StoredKey, TryLimits, UpdateOutcome, UserUpdate,
+    AccountOtp, EmailChange, MailLimits, NewEmailUndo, NewOtp, NewSession, NewSignUp, NewUser,
+    OtpAttempt, OtpCandidates, ReissueOtp, RotateRefreshToken, Rotation, SharedStore,
+    SignUpOutcome, Store, StoreError, StoredKey, TryLimits, UpdateOutcome, UserUpdate,
 };
 use futures_util::future::join_all;
 use rusqlite::Connection;
@@ -104,12 +104,17 @@ fn update(user_id: UserId, changes: UserChanges, code: &str, now: Timestamp) -> 
     let email_change = changes.email.as_ref().map(|_| EmailChange {
         change_otp: otp(code, now),
         sign_up_otp: otp(code, now),
+        undo: NewEmailUndo {
+            token_hash: format!("undo {user_id} {code}").into_bytes(),
+            expires_at: now.plus(Duration::from_secs(7 * 86_400)),
+        },
         limits: LIMITLESS,
     });
     UserUpdate {
         user_id,
         changes,
         email_change,
+        keep_a_staff_member: false,
         now,
     }
 }
@@ -139,7 +144,7 @@ fn created(outcome: SignUpOutcome) -> UserId {
 #[track_caller]
 fn updated(outcome: UpdateOutcome) -> (User, Option<OtpPurpose>) {
     match outcome {
-        UpdateOutcome::Updated { user, mail } => (*user, mail),
+        UpdateOutcome::Updated { user, mail, .. } => (*user, mail),
         other => panic!("{other:?}"),
     }
 }

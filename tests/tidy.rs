@@ -122,7 +122,7 @@ fn dependencies_point_one_way() {
         ("src/clock.rs", &["domain"]),
         ("src/random.rs", &["domain"]),
         ("src/tokens.rs", &["domain", "store", "random"]),
-        ("src/passwords/", &["random"]),
+        ("src/passwords/", &["domain"]),
         ("src/mail/", &["domain"]),
         ("src/config/", &[]),
         ("src/store/", &["domain", "store"]),

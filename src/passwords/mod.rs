@@ -144,9 +144,15 @@ impl Passwords {
         Ok(fits && known)
     }
 
-    /// Whether a hash that was just found to fit ought to be made anew: it is of another form or another cost.
+    /// Whether a hash that was just found to fit ought to be made anew: it is of another form, or cheaper than new ones are.
+    /// A dearer one stays, so that a server with fast hashes for tests weakens nothing.
     pub fn is_outdated(&self, hash: &str) -> bool {
-        !hash.starts_with(&format!("{PREFIX}$2b${:02}$", self.cost))
+        let cost = hash
+            .strip_prefix(PREFIX)
+            .and_then(|hash| hash.strip_prefix("$2b$"))
+            .and_then(|hash| hash.split('$').next())
+            .and_then(|cost| cost.parse::<u32>().ok());
+        cost.is_none_or(|cost| cost < self.cost)
     }
 
     async fn run<T: Send + 'static>(
@@ -265,6 +271,37 @@ mod tests {
             Ok(false)
         );
         assert_eq!(passwords.verify("right".into(), None).await, Ok(false));
+    }
+
+    #[tokio::test]
+    async fn hashes_are_renewed_only_to_better_ones() {
+        let passwords = Passwords::start(PasswordOptions {
+            cost: 5,
+            threads: 1,
+            queue: 0,
+            min_length: 8,
+        });
+        for (hash, outdated) in [
+            (
+                "bcrypt_sha256$$2b$04$jO1YEdygbWMbsp4f2YnEne.b4D7bYyJgeLgZdpzpX25l9AP1dO9QW",
+                true,
+            ),
+            (
+                "bcrypt_sha256$$2b$05$jO1YEdygbWMbsp4f2YnEne.b4D7bYyJgeLgZdpzpX25l9AP1dO9QW",
+                false,
+            ),
+            (
+                "bcrypt_sha256$$2b$12$jO1YEdygbWMbsp4f2YnEne.b4D7bYyJgeLgZdpzpX25l9AP1dO9QW",
+                false,
+            ),
+            (
+                "$2b$12$jO1YEdygbWMbsp4f2YnEne.b4D7bYyJgeLgZdpzpX25l9AP1dO9QW",
+                true,
+            ),
+            ("pbkdf2_sha256$1000000$salt$hash", true),
+        ] {
+            assert_eq!(passwords.is_outdated(hash), outdated, "{hash}");
+        }
     }
 
     #[tokio::test]

@@ -12,17 +12,18 @@ use crate::support::{Answer, TestServer, User};
 const NOT_FOUND: &str = r#"{"detail":"Not found."}"#;
 const NO_TOKEN: &str = r#"{"detail":"Authentication credentials were not provided."}"#;
 
-/// Every path with its trailing slash where it has one by custom, the methods that it takes, and whether it wants a token.
+/// The fixed paths, with a trailing slash where they have one by custom, the methods that they take, and whether all of
+/// these want a token. Listing the users wants that of staff, so the caller below is staff, and account number 1.
 const PATHS: &[(&str, &str, bool)] = &[
-    ("/api/v1/accounts/users/", "POST, OPTIONS", false),
+    ("/api/v1/accounts/users/", "GET, POST, HEAD, OPTIONS", false),
     (
         "/api/v1/accounts/users/1/",
-        "GET, PATCH, HEAD, OPTIONS",
+        "GET, PATCH, DELETE, HEAD, OPTIONS",
         true,
     ),
     (
         "/api/v1/accounts/users/me/",
-        "GET, PATCH, HEAD, OPTIONS",
+        "GET, PATCH, DELETE, HEAD, OPTIONS",
         true,
     ),
     ("/api/v1/accounts/otp/verify/", "POST, OPTIONS", false),
@@ -31,6 +32,18 @@ const PATHS: &[(&str, &str, bool)] = &[
     ("/api/v1/accounts/token/refresh/", "POST, OPTIONS", false),
     ("/api/v1/accounts/token/verify/", "POST, OPTIONS", false),
     ("/api/v1/accounts/token/blacklist/", "POST, OPTIONS", false),
+    ("/api/v1/accounts/password/reset/", "POST, OPTIONS", false),
+    (
+        "/api/v1/accounts/password/reset/confirm/",
+        "POST, OPTIONS",
+        false,
+    ),
+    ("/api/v1/accounts/password/change/", "POST, OPTIONS", true),
+    (
+        "/api/v1/accounts/sessions/",
+        "GET, DELETE, HEAD, OPTIONS",
+        true,
+    ),
     ("/.well-known/jwks.json", "GET, HEAD, OPTIONS", false),
     ("/healthz", "GET, HEAD, OPTIONS", false),
     ("/dev/mail/", "GET, HEAD, OPTIONS", false),
@@ -76,7 +89,7 @@ fn raw_header<'a>(head: &'a str, name: &str) -> Option<&'a str> {
 #[test]
 fn every_path_is_served_with_and_without_its_trailing_slash() {
     let server = TestServer::start();
-    let user = server.user("user@example.com");
+    let user = server.staff("user@example.com");
     for (path, allow, _) in PATHS {
         for spelling in spellings(path) {
             let method = if takes(allow, "GET") { "GET" } else { "POST" };
@@ -188,7 +201,7 @@ fn escapes_in_a_path_are_resolved() {
 #[test]
 fn a_wrong_method_is_told_with_those_that_are_right() {
     let server = TestServer::start();
-    let user = server.user("user@example.com");
+    let user = server.staff("user@example.com");
     for (path, allow, wants_token) in PATHS {
         for spelling in spellings(path) {
             for method in METHODS.iter().filter(|method| !takes(allow, method)) {
@@ -267,7 +280,7 @@ fn options_needs_no_token() {
 #[test]
 fn head_is_get_without_its_body() {
     let server = TestServer::start();
-    let user = server.user("user@example.com");
+    let user = server.staff("user@example.com");
     for (path, allow, wants_token) in PATHS {
         for spelling in spellings(path) {
             let get = raw_ask(&server, "GET", &spelling, Some(&user));
@@ -346,7 +359,7 @@ fn answers_are_json_whatever_is_accepted() {
                 403,
             ),
             ("GET", "/nowhere", "", 404),
-            ("GET", "/api/v1/accounts/users/", "", 405),
+            ("PUT", "/api/v1/accounts/users/", "", 405),
         ] {
             let bearer = format!("Bearer {authorization}");
             let mut headers = vec![("accept", accept)];
@@ -384,7 +397,7 @@ fn open_paths_look_at_no_token() {
             ("content-type", "application/json"),
         ];
         for (path, allow, _) in PATHS.iter().filter(|(_, _, wants_token)| !wants_token) {
-            let method = if takes(allow, "GET") { "GET" } else { "POST" };
+            let method = if takes(allow, "POST") { "POST" } else { "GET" };
             let with = server.request(method, path, &headers, "");
             let without = server.request(method, path, &[], "");
             assert_eq!(
@@ -411,7 +424,7 @@ fn open_paths_look_at_no_token() {
 #[test]
 fn every_answer_has_its_headers_and_an_id_of_its_own() {
     let server = TestServer::start();
-    let user = server.user("user@example.com");
+    let user = server.staff("user@example.com");
     let mut ids = HashSet::new();
     let mut asked = 0;
     for (path, _, _) in PATHS.iter().chain(&[("/nowhere", "", false)]) {

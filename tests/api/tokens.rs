@@ -226,6 +226,7 @@ fn what_a_sign_in_needs() {
 fn a_deactivated_account_is_locked_out_at_once() {
     let server = TestServer::start();
     let user = server.user("user@example.com");
+    server.sign_up("unverified@example.com");
     assert_alive(&server, &user);
     server.db_execute("UPDATE users SET is_active = 0");
     assert_ended(&server, &user);
@@ -235,6 +236,9 @@ fn a_deactivated_account_is_locked_out_at_once() {
         .assert(401, UNKNOWN);
     server
         .sign_in("user@example.com", "another-Passw0rd")
+        .assert(401, UNKNOWN);
+    server
+        .sign_in("unverified@example.com", PASSWORD)
         .assert(401, UNKNOWN);
 }
 
