@@ -103,7 +103,7 @@ CREATE INDEX otp_mails_by_address ON otp_mails (email_key, purpose, sent_at);
 CREATE INDEX otp_mails_by_time ON otp_mails (sent_at);
 
 -- The links that undo an address change, as they were mailed to the address before it: a hash of the link's token, and the
--- address that it brings back. Each works once; using one removes all of the account's.
+-- address that it brings back. Each works once; using one removes the account's later ones too.
 CREATE TABLE email_undos (
     token_hash BLOB    PRIMARY KEY,
     user_id    INTEGER NOT NULL REFERENCES users (id) ON DELETE CASCADE,

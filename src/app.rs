@@ -11,6 +11,7 @@ use crate::accounts::{AccountError, Codes};
 use crate::clock::SharedClock;
 use crate::config::{Config, MailTransportKind};
 use crate::domain::{EmailAddress, OtpCode, OtpPurpose, Timestamp};
+use crate::limits::NetworkLimits;
 use crate::mail::{
     Composer, FileMailTransport, Inbox, Mailer, SendmailMailTransport, SmtpMailTransport,
     StdoutMailTransport, Transport,
@@ -52,6 +53,8 @@ pub struct App {
     pub tokens: Tokens,
     /// Hashes one-time passwords.
     pub codes: Codes,
+    /// How often one network may do what an attacker does often.
+    pub limits: NetworkLimits,
     /// How long after its first use a refresh token may be shown again.
     pub reuse_grace: Duration,
     /// The address under which clients reach the server, without a trailing slash.
@@ -117,6 +120,7 @@ impl App {
         })
         .map_err(|e| start_error("[media] dir")(&e))?;
         Ok(Self {
+            limits: NetworkLimits::new(config.rate_limits.enabled),
             photo_turns: Semaphore::new(config.hash_threads()),
             photos,
             _temporary: temporary,

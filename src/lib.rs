@@ -29,6 +29,7 @@ pub mod clock;
 pub mod config;
 pub mod domain;
 pub mod http;
+pub mod limits;
 pub mod mail;
 pub mod passwords;
 pub mod photos;

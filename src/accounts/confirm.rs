@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::{AccountError, Caller, Client, unread};
 use crate::app::{App, detached};
 use crate::domain::{FieldErrors, FieldReader, Fields, OtpCode, OtpPurpose, messages};
+use crate::limits::Limited;
 use crate::random;
 use crate::store::{AccountOtp, OtpAttempt, OtpCandidates, ReissueOtp, TryLimits};
 use crate::tokens::TokenPair;
@@ -34,6 +35,7 @@ pub async fn confirm(
     let (Some(email), Some(typed)) = (email, typed) else {
         return Err(unread());
     };
+    client.count(app, Limited::OtpTry)?;
     let now = app.clock.now();
     let code = OtpCode::parse(&typed);
     let attempt = |purpose| OtpAttempt {

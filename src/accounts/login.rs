@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::{AccountError, Client, unread};
 use crate::app::App;
 use crate::domain::{FieldReader, Fields};
+use crate::limits::Limited;
 use crate::random;
 use crate::store::Credentials;
 use crate::tokens::TokenPair;
@@ -28,7 +29,15 @@ pub async fn login(
     };
     let found = app.store.find_credentials(&email.to_lowercase()).await?;
     let hash = found.as_ref().map(|found| found.password_hash.as_str());
-    let fits = app.passwords.verify(password.clone(), hash).await?;
+    // Counted before the outcome is known, so that guesses made side by side are counted too, and taken back when it is
+    // none of a guesser.
+    client.count(app, Limited::FailedSignIn)?;
+    let fits = app.passwords.verify(password.clone(), hash).await;
+    if !matches!(fits, Ok(false)) {
+        app.limits
+            .take_back(Limited::FailedSignIn, client.network());
+    }
+    let fits = fits?;
     let Some(found) = found.filter(|found| fits && found.is_active) else {
         return Err(AccountError::NoActiveAccount);
     };

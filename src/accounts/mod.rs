@@ -3,12 +3,14 @@
 //! An operation takes raw fields ([`crate::domain::Fields`]), checks them, calls one store operation and says what came
 //! of it. It knows the rules and nothing of HTTP, warp or SQL, so the command line calls the same functions.
 
+mod administration;
 mod codes;
 mod confirm;
 mod create_user;
 mod deletion;
 mod email_undo;
 mod error;
+mod import;
 mod login;
 mod new_password;
 mod password_change;
@@ -22,12 +24,16 @@ mod staff;
 
 use std::net::IpAddr;
 
+pub use administration::{
+    UserFilter, find_user, list_users_after, remove_user, set_active, set_staff,
+};
 pub use codes::Codes;
 pub use confirm::{Confirmed, confirm, resend};
 pub use create_user::create_user;
 pub use deletion::{delete, delete_user};
 pub use email_undo::{find_undo, undo};
 pub use error::AccountError;
+pub use import::{IMPORTED_FIELDS, import_users, next_user_id, read_imported_user, refused};
 pub use login::login;
 pub use password_change::{change_password, set_password};
 pub use password_reset::{confirm_reset, request_reset};
@@ -38,7 +44,9 @@ pub use register::{Registered, register};
 pub use sessions::{end_other_sessions, end_session, list_sessions};
 pub use staff::list_users;
 
+use crate::app::App;
 use crate::domain::{ClientNetwork, Timestamp};
+use crate::limits::Limited;
 use crate::random;
 use crate::store::NewSession;
 use crate::tokens::Tokens;
@@ -64,6 +72,13 @@ impl Client {
     /// The network by which tries are counted.
     pub fn network(&self) -> ClientNetwork {
         ClientNetwork::from(self.ip)
+    }
+
+    /// Counts what this client's network does, as long as it may.
+    fn count(&self, app: &App, what: Limited) -> Result<(), AccountError> {
+        app.limits
+            .count(what, self.network(), app.clock.now())
+            .map_err(AccountError::Throttled)
     }
 
     fn short_user_agent(&self) -> String {

@@ -8,6 +8,7 @@ use crate::app::{App, detached};
 use crate::domain::{
     EmailAddress, FieldErrors, FieldReader, Fields, OtpCode, OtpPurpose, messages,
 };
+use crate::limits::Limited;
 use crate::passwords::PersonalData;
 use crate::random;
 use crate::store::{OtpAttempt, ResetWish, TryLimits};
@@ -16,11 +17,16 @@ use crate::store::{OtpAttempt, ResetWish, TryLimits};
 ///
 /// # Errors
 /// Only for fields of the wrong form.
-pub async fn request_reset(app: &Arc<App>, fields: &Fields) -> Result<(), AccountError> {
+pub async fn request_reset(
+    app: &Arc<App>,
+    fields: &Fields,
+    client: &Client,
+) -> Result<(), AccountError> {
     let mut reader = FieldReader::new(fields);
     let email = reader.required_email("email");
     reader.finish()?;
     let email = email.ok_or_else(unread)?;
+    client.count(app, Limited::Reset)?;
     let app = Arc::clone(app);
     detached(async move {
         let now = app.clock.now();
@@ -70,6 +76,7 @@ pub async fn confirm_reset(
     let email = email.ok_or_else(unread)?;
     let typed = typed.ok_or_else(unread)?;
     let password = password.confirmed()?;
+    client.count(app, Limited::OtpTry)?;
     let code = OtpCode::parse(&typed);
     let attempt = || OtpAttempt {
         email_key: email.key().to_owned(),

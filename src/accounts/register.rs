@@ -3,11 +3,12 @@
 use std::sync::Arc;
 
 use super::new_password::NewPassword;
-use super::{AccountError, unread};
+use super::{AccountError, Client, unread};
 use crate::app::{App, detached};
 use crate::domain::{
     EmailAddress, FieldReader, Fields, OtpPurpose, Profile, Timestamp, UserId, messages,
 };
+use crate::limits::Limited;
 use crate::passwords::PersonalData;
 use crate::random;
 use crate::store::{NewSignUp, SignUpOutcome};
@@ -29,8 +30,12 @@ pub struct Registered {
 ///
 /// # Errors
 /// [`AccountError::Fields`] names every wrong field at once; [`AccountError::Throttled`] when the address had its share
-/// of mails.
-pub async fn register(app: &Arc<App>, fields: &Fields) -> Result<Registered, AccountError> {
+/// of mails, or the client's network its share of sign-ups.
+pub async fn register(
+    app: &Arc<App>,
+    fields: &Fields,
+    client: &Client,
+) -> Result<Registered, AccountError> {
     let now = app.clock.now();
     let mut reader = FieldReader::new(fields);
     let email = reader.required_email("email");
@@ -59,6 +64,7 @@ pub async fn register(app: &Arc<App>, fields: &Fields) -> Result<Registered, Acc
     if let Some(until) = pause {
         return Err(AccountError::Throttled(until.since(now)));
     }
+    client.count(app, Limited::SignUp)?;
     let password_hash = app.passwords.hash(password, random::bytes()).await?;
     let registered = Registered {
         id: 0,

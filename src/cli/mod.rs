@@ -2,23 +2,31 @@
 //!
 //! A command that fails says why in one line on standard error and ends with 1; wrong usage ends with 2.
 
+mod export;
+mod import;
+mod rows;
 mod serve;
 mod user;
 
-use std::ffi::OsString;
+use std::borrow::Cow;
+use std::ffi::{OsStr, OsString};
 use std::io::{self, IsTerminal, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 
 use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser, Subcommand};
 
+use crate::accounts::AccountError;
 use crate::app::App;
 use crate::clock::SystemClock;
 use crate::config::{self, Config, Sources};
 
 /// Outcome of a command: nothing to say, or a line that says what went wrong.
 type CommandResult = Result<(), String>;
+
+/// How many accounts a command that goes through all of them has in memory at a time.
+const CHUNK: u32 = 1000;
 
 const ABOUT: &str =
     "User accounts in one binary: sign-up, mail confirmation, sign-in, profiles, administration";
@@ -30,6 +38,8 @@ Examples:
   accounts-server --config accounts.toml                   for production, see config.toml.example
   accounts-server --db users.db user create ada@example.com --staff
                                                            make a staff account, also while the server runs
+  accounts-server --db users.db import django_users.csv --dry-run
+                                                           what would come of taking over the users of a Django project
 
 Every setting can be given as a flag (see --help), as an environment variable (ACCOUNTS_SECTION_KEY) or in the file \
 named by --config; a flag wins over the environment, the environment over the file.
@@ -63,6 +73,10 @@ enum Command {
     /// Manage accounts, also while a server runs on the same file
     #[command(subcommand)]
     User(user::UserCommand),
+    /// Write all accounts as JSON, one a line
+    Export(export::ExportArguments),
+    /// Take over accounts from JSON lines or CSV, with their password hashes
+    Import(import::ImportArguments),
 }
 
 /// Runs the program with these arguments, the first of which is its name.
@@ -98,6 +112,8 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     let outcome = match arguments.command {
         None | Some(Command::Serve) => serve::serve(config),
         Some(Command::User(command)) => user::run(command, config),
+        Some(Command::Export(arguments)) => export::run(arguments, config),
+        Some(Command::Import(arguments)) => import::run(arguments, config),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
@@ -158,6 +174,50 @@ fn with_app<T>(
     })
 }
 
+/// For commands that need a database with something in it: a mistyped path must not make a new one.
+fn existing(config: Config) -> Result<Config, String> {
+    let path = &config.database.path;
+    if path != ":memory:" && !Path::new(path).exists() {
+        return Err(format!("there is no database {path}"));
+    }
+    Ok(config)
+}
+
+/// Whether a file name stands for standard input or output.
+fn is_standard(file: &Path) -> bool {
+    file.as_os_str() == OsStr::new("-")
+}
+
+fn cannot_write(error: impl std::fmt::Display) -> String {
+    format!("cannot write: {error}")
+}
+
+/// Puts a refusal into lines for a person: the field, then what is wrong with it.
+fn explain(error: AccountError) -> String {
+    match error {
+        AccountError::Fields(errors) => errors
+            .iter()
+            .map(|(field, messages)| format!("{field}: {}", messages.join(" ")))
+            .collect::<Vec<_>>()
+            .join("\n"),
+        other => other.to_string(),
+    }
+}
+
+/// Takes the power over a terminal from a text that somebody else wrote: control characters, and marks that turn the
+/// direction of what follows.
+fn printable(text: &str) -> Cow<'_, str> {
+    let is_harmful = |c: char| {
+        c.is_control()
+            || matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+    };
+    if text.contains(is_harmful) {
+        Cow::Owned(text.replace(is_harmful, "\u{fffd}"))
+    } else {
+        Cow::Borrowed(text)
+    }
+}
+
 /// Asks for a password at the terminal without showing it, or reads one line from standard input.
 fn read_password(from_stdin: bool) -> Result<String, String> {
     if from_stdin {
@@ -186,4 +246,22 @@ fn read_password(from_stdin: bool) -> Result<String, String> {
         return Err("the two passwords are not the same; nothing was done".into());
     }
     Ok(password)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_others_wrote_has_no_power_over_the_terminal() {
+        for (text, shown) in [
+            ("Ada", "Ada"),
+            ("Zo\u{eb} \u{738b}", "Zo\u{eb} \u{738b}"),
+            ("\u{1b}[2Jgone\r\n", "\u{fffd}[2Jgone\u{fffd}\u{fffd}"),
+            ("\u{9b}31m", "\u{fffd}31m"),
+            ("a\u{202e}b\u{7f}", "a\u{fffd}b\u{fffd}"),
+        ] {
+            assert_eq!(printable(text), shown, "{text:?}");
+        }
+    }
 }

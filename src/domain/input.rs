@@ -96,6 +96,11 @@ impl Fields {
             .find_map(|(known, input)| (known == name).then_some(input))
     }
 
+    /// The names of the fields, in their order, with repetitions.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.values.iter().map(|(name, _)| name.as_str())
+    }
+
     /// Whether there is such a field.
     pub fn contains(&self, name: &str) -> bool {
         self.get(name).is_some()

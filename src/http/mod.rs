@@ -7,6 +7,7 @@
 
 mod body;
 mod client;
+mod cors;
 mod dev;
 mod email_undo;
 mod error;
@@ -255,6 +256,12 @@ async fn answer(app: SharedApp, mut request: Request) -> Response {
     headers
         .entry(http::header::CACHE_CONTROL)
         .or_insert(HeaderValue::from_static("no-store"));
+    cors::allow(
+        &app.config.server.cors_origins,
+        &request.method,
+        &request.headers,
+        headers,
+    );
     log::debug!(
         "{} {} {} -> {}",
         request.id,

@@ -16,7 +16,7 @@ fn done(msg: &str) -> Response {
 /// `POST password/reset/`
 pub(super) async fn reset(app: &SharedApp, request: &mut Request) -> HandlerResult {
     let fields = body::fields(app, request).await?;
-    accounts::request_reset(app, &fields).await?;
+    accounts::request_reset(app, &fields, &request.client(app)).await?;
     Ok(done("Email sent successfully!"))
 }
 

@@ -39,15 +39,14 @@ struct ListedUser<'a> {
 /// `GET users/`
 pub(super) async fn list(app: &SharedApp, request: &mut Request) -> HandlerResult {
     let caller = request.authenticate(app).await?;
+    // Who has no right to the list is not told what is wrong with the query.
+    if !caller.user.is_staff {
+        return Err(ApiError::Forbidden);
+    }
     let parameters = parameters(&request.query);
-    let page = read_page(&parameters);
     let query = read_query(&parameters)?;
-    let page = match page {
-        Some(page) => accounts::list_users(app, &caller, UserQuery { page, ..query }).await?,
-        // Who has no right to the list is not told that it has no such page.
-        None if !caller.user.is_staff => return Err(ApiError::Forbidden),
-        None => return Err(ApiError::InvalidPage),
-    };
+    let page = read_page(&parameters).ok_or(ApiError::InvalidPage)?;
+    let page = accounts::list_users(app, &caller, UserQuery { page, ..query }).await?;
     let url = format!("{}{}", app.public_url, request.path);
     let response = ListResponse {
         count: page.count,

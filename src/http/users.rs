@@ -89,7 +89,7 @@ fn photo_url(app: &SharedApp, user: &User) -> Option<String> {
 /// `POST users/`
 pub(super) async fn create(app: &SharedApp, request: &mut Request) -> HandlerResult {
     let fields = body::fields(app, request).await?;
-    let registered = accounts::register(app, &fields).await?;
+    let registered = accounts::register(app, &fields, &request.client(app)).await?;
     let profile = &registered.profile;
     let data = AccountData {
         id: registered.id,

@@ -12,10 +12,18 @@
 
 mod address_change;
 mod bodies;
+mod cors;
+mod deletion;
+mod email_undo;
 mod messages;
 mod otp;
+mod passwords;
+mod photos;
 mod profile;
 mod protocol;
+mod rate_limits;
+mod sessions;
 mod sign_up;
+mod staff;
 mod support;
 mod tokens;

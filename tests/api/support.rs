@@ -94,6 +94,20 @@ impl Answer {
     }
 }
 
+/// A file as it came.
+#[derive(Debug, Clone)]
+pub struct Download {
+    pub status: u16,
+    pub headers: HashMap<String, String>,
+    pub content: Vec<u8>,
+}
+
+impl Download {
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name).map(String::as_str)
+    }
+}
+
 impl TestServer {
     pub fn start() -> Self {
         Self::start_with(|_| {})
@@ -203,6 +217,31 @@ impl TestServer {
         headers: &[(&str, &str)],
         body: impl AsRef<[u8]>,
     ) -> Answer {
+        let mut response = self.send(method, path, headers, body);
+        Answer {
+            status: response.status().as_u16(),
+            headers: headers_of(&response),
+            body: response.body_mut().read_to_string().unwrap(),
+        }
+    }
+
+    /// A request to a whole path whose answer may be no text.
+    pub fn download(&self, method: &str, path: &str, headers: &[(&str, &str)]) -> Download {
+        let mut response = self.send(method, path, headers, "");
+        Download {
+            status: response.status().as_u16(),
+            headers: headers_of(&response),
+            content: response.body_mut().read_to_vec().unwrap(),
+        }
+    }
+
+    fn send(
+        &self,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: impl AsRef<[u8]>,
+    ) -> http::Response<ureq::Body> {
         let mut request = http::Request::builder()
             .method(method)
             .uri(format!("http://{}{path}", self.address()));
@@ -211,21 +250,7 @@ impl TestServer {
         }
         let request = request.body(body.as_ref().to_vec()).unwrap();
         let response = self.agent.run(request);
-        let mut response = response.unwrap_or_else(|e| panic!("{method} {path}: {e}"));
-        Answer {
-            status: response.status().as_u16(),
-            headers: response
-                .headers()
-                .iter()
-                .map(|(name, value)| {
-                    (
-                        name.as_str().to_owned(),
-                        String::from_utf8_lossy(value.as_bytes()).into_owned(),
-                    )
-                })
-                .collect(),
-            body: response.body_mut().read_to_string().unwrap(),
-        }
+        response.unwrap_or_else(|e| panic!("{method} {path}: {e}"))
     }
 
     /// Sends bytes as they are, and reads what comes until the server closes the connection.
@@ -350,6 +375,11 @@ impl TestServer {
         self.db().query_row(query, [], |row| row.get(0)).unwrap()
     }
 
+    /// A text read from the database file beside the server.
+    pub fn db_text(&self, query: &str) -> String {
+        self.db().query_row(query, [], |row| row.get(0)).unwrap()
+    }
+
     /// The private key that signs the tokens, in PKCS #8 DER.
     pub fn db_signing_key(&self) -> Vec<u8> {
         let query = "SELECT private_key FROM signing_keys";
@@ -416,6 +446,19 @@ pub fn at_once<T: Send>(count: usize, work: impl Fn(usize) -> T + Sync) -> Vec<T
             .collect();
         threads.into_iter().map(|t| t.join().unwrap()).collect()
     })
+}
+
+fn headers_of(response: &http::Response<ureq::Body>) -> HashMap<String, String> {
+    response
+        .headers()
+        .iter()
+        .map(|(name, value)| {
+            (
+                name.as_str().to_owned(),
+                String::from_utf8_lossy(value.as_bytes()).into_owned(),
+            )
+        })
+        .collect()
 }
 
 fn agent() -> ureq::Agent {

@@ -118,6 +118,15 @@ fn take_from_unconfirmed(
     user_id: UserId,
     now: Timestamp,
 ) -> rusqlite::Result<()> {
+    // Staff may have given it a photo, whose file is to go with the account.
+    connection
+        .prepare_cached(
+            "INSERT INTO unused_photos (name, noted_at) SELECT photo, :now FROM users WHERE email_key = :email_key \
+             AND verified_at IS NULL AND id <> :id AND photo IS NOT NULL ON CONFLICT (name) DO NOTHING",
+        )?
+        .execute(named_params! {
+            ":email_key": email_key, ":id": user_id, ":now": now.unix_millis(),
+        })?;
     connection
         .prepare_cached(
             "DELETE FROM users WHERE email_key = :email_key AND verified_at IS NULL AND id <> :id",
@@ -227,16 +236,16 @@ pub(super) fn undo_email_change(
     connection: &Connection,
     undo: &UndoEmailChange,
 ) -> rusqlite::Result<UndoOutcome> {
-    let found: Option<(UserId, String)> = connection
+    let found: Option<(UserId, String, i64)> = connection
         .prepare_cached(
-            "SELECT user_id, email FROM email_undos WHERE token_hash = :token_hash AND expires_at > :now",
+            "SELECT user_id, email, expires_at FROM email_undos WHERE token_hash = :token_hash AND expires_at > :now",
         )?
         .query_row(
             named_params! { ":token_hash": undo.token_hash, ":now": undo.now.unix_millis() },
-            |row| Ok((row.get(0)?, row.get(1)?)),
+            |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)),
         )
         .optional()?;
-    let Some((user_id, email)) = found else {
+    let Some((user_id, email, expires_at)) = found else {
         return Ok(UndoOutcome::Dead);
     };
     let email = parse_email(&email)?;
@@ -244,13 +253,16 @@ pub(super) fn undo_email_change(
         return Ok(UndoOutcome::EmailTaken);
     }
     take_from_unconfirmed(connection, email.key(), user_id, undo.now)?;
-    // Codes and links that went to the address in between must not work any more.
+    // Codes and links that went to the addresses since then must not work any more. Earlier links stay: whoever took the
+    // account over and changed the address twice must not be able to take the owner's way back.
     connection
         .prepare_cached("DELETE FROM otps WHERE user_id = :user_id")?
         .execute(named_params! { ":user_id": user_id })?;
     connection
-        .prepare_cached("DELETE FROM email_undos WHERE user_id = :user_id")?
-        .execute(named_params! { ":user_id": user_id })?;
+        .prepare_cached(
+            "DELETE FROM email_undos WHERE user_id = :user_id AND expires_at >= :expires_at",
+        )?
+        .execute(named_params! { ":user_id": user_id, ":expires_at": expires_at })?;
     delete_sessions(connection, user_id, undo.keep_session.as_deref())?;
     connection
         .prepare_cached(&format!(

@@ -4,6 +4,7 @@ use rusqlite::{Connection, OptionalExtension, named_params};
 
 use super::email_change::drop_unconfirmed_claims;
 use super::sign_ups::insert_sign_up;
+use super::users::find_by_id;
 use crate::domain::UserId;
 use crate::store::{ImportRefusal, ImportSource, ImportedUser};
 
@@ -40,6 +41,12 @@ fn insert(
     free_from: UserId,
 ) -> rusqlite::Result<Result<UserId, ImportRefusal>> {
     if user.id.is_some_and(|id| id < free_from) {
+        return Ok(Err(ImportRefusal::IdTaken));
+    }
+    // Looked at before anybody gives way, so that a refused account changes nothing.
+    if let Some(id) = user.id
+        && find_by_id(connection, id)?.is_some()
+    {
         return Ok(Err(ImportRefusal::IdTaken));
     }
     let key = user.email.key();

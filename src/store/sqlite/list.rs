@@ -7,6 +7,10 @@ use super::rows::{USER_COLUMNS, user};
 use crate::domain::UserId;
 use crate::store::{PageWish, StoredUser, UserOrder, UserPage, UserQuery};
 
+/// Longest word that can be found, in bytes: more than the longest text of any column searched. SQLite refuses to look for
+/// patterns of more than 50,000.
+const LONGEST_WORD: usize = 1024;
+
 /// One page of the accounts that fit `query`. `None` when there is no such page.
 pub(super) fn list_users(
     connection: &Connection,
@@ -77,6 +81,10 @@ fn condition(query: &UserQuery) -> (String, Vec<Value>) {
         values.push(Value::from(is_verified));
     }
     for word in &query.words {
+        if word.len() > LONGEST_WORD {
+            parts.push("0".into());
+            continue;
+        }
         parts.push(
             "(email LIKE ? ESCAPE '\\' OR new_email LIKE ? ESCAPE '\\' OR first_name LIKE ? ESCAPE '\\' \
              OR last_name LIKE ? ESCAPE '\\' OR phone LIKE ? ESCAPE '\\')"
@@ -101,10 +109,20 @@ fn escape(word: &str) -> String {
 }
 
 /// The order of a query; the number of the account decides between equals, so that no page repeats another.
+///
+/// A column that was named before decides nothing more, and SQLite takes a limited number of terms, so it is left out.
 fn order(query: &UserQuery) -> String {
+    let mut known = Vec::new();
     let mut order: Vec<String> = query
         .order
         .iter()
+        .filter(|(column, _)| {
+            let is_new = !known.contains(column);
+            if is_new {
+                known.push(*column);
+            }
+            is_new
+        })
         .map(|(column, descending)| {
             let column = match column {
                 UserOrder::Id => "id",

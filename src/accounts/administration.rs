@@ -1,0 +1,254 @@
+//! What an administrator does to accounts by number or address: finding and listing them, switching them on and off, making
+//! them staff, removing them.
+//!
+//! Unlike [`super::update`] and [`super::delete`], nothing here asks who calls: whoever may write to the database file may
+//! do all of it, the last active staff account included, because this is how a server without one is recovered.
+
+use std::sync::Arc;
+
+use super::{AccountError, delete_user};
+use crate::app::App;
+use crate::domain::{EmailAddress, User, UserChanges, UserId};
+use crate::store::{StoredUser, UpdateOutcome, UserUpdate};
+
+/// Which accounts are wanted of all.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct UserFilter {
+    words: Vec<String>,
+    /// Only accounts that may or may not sign in.
+    pub is_active: Option<bool>,
+    /// Only accounts that are or are not verified.
+    pub is_verified: Option<bool>,
+    /// Only accounts that are or are not staff.
+    pub is_staff: Option<bool>,
+}
+
+impl UserFilter {
+    /// Wants the accounts that have each word of `search` in an address, a name or the telephone number, whatever the case of
+    /// ASCII letters: what the list for staff searches, too.
+    pub fn searching(search: &str) -> Self {
+        Self {
+            words: search
+                .split(|c: char| c.is_whitespace() || c == ',')
+                .filter(|word| !word.is_empty())
+                .map(str::to_ascii_lowercase)
+                .collect(),
+            ..Self::default()
+        }
+    }
+
+    /// Whether this account is wanted.
+    pub fn fits(&self, user: &User) -> bool {
+        let agrees = |wanted: Option<bool>, is: bool| wanted.is_none_or(|wanted| wanted == is);
+        agrees(self.is_active, user.is_active)
+            && agrees(self.is_verified, user.is_verified())
+            && agrees(self.is_staff, user.is_staff)
+            && self.words.iter().all(|word| {
+                let profile = &user.profile;
+                [
+                    user.email.as_str(),
+                    user.new_email.as_deref().unwrap_or_default(),
+                    &profile.first_name,
+                    &profile.last_name,
+                    &profile.phone,
+                ]
+                .iter()
+                .any(|text| text.to_ascii_lowercase().contains(word))
+            })
+    }
+}
+
+/// The account with this number or address.
+///
+/// # Errors
+/// [`AccountError::UserNotFound`].
+pub async fn find_user(app: &App, id_or_email: &str) -> Result<User, AccountError> {
+    let found = if let Ok(id) = id_or_email.parse() {
+        app.store.find_user(id).await?
+    } else if let Ok(email) = EmailAddress::parse(id_or_email) {
+        app.store.find_user_by_email(email.key()).await?
+    } else {
+        None
+    };
+    found.ok_or(AccountError::UserNotFound)
+}
+
+/// Up to `limit` accounts with numbers above `after`, in the order of their numbers, with their password hashes.
+///
+/// # Errors
+/// Only by a fault of the store.
+pub async fn list_users_after(
+    app: &App,
+    after: UserId,
+    limit: u32,
+) -> Result<Vec<StoredUser>, AccountError> {
+    Ok(app.store.list_users_after(after, limit).await?)
+}
+
+/// Lets an account sign in, or not: then all its sessions end. Gives whether no active staff account is left by it.
+///
+/// # Errors
+/// [`AccountError::UserNotFound`].
+pub async fn set_active(app: &App, id: UserId, is_active: bool) -> Result<bool, AccountError> {
+    let changes = UserChanges {
+        is_active: Some(is_active),
+        ..UserChanges::default()
+    };
+    let left_none = change(app, id, &changes).await?;
+    if is_active {
+        log::info!("user {id}: activated");
+    } else {
+        log::info!("user {id}: deactivated, all sessions ended");
+    }
+    Ok(left_none)
+}
+
+/// Makes an account staff, or not. Gives whether no active staff account is left by it.
+///
+/// # Errors
+/// [`AccountError::UserNotFound`].
+pub async fn set_staff(app: &App, id: UserId, is_staff: bool) -> Result<bool, AccountError> {
+    let changes = UserChanges {
+        is_staff: Some(is_staff),
+        ..UserChanges::default()
+    };
+    let left_none = change(app, id, &changes).await?;
+    log::info!(
+        "user {id}: {}",
+        if is_staff { "promoted" } else { "demoted" }
+    );
+    Ok(left_none)
+}
+
+/// Removes an account with everything about it. Gives whether no active staff account is left by it.
+///
+/// # Errors
+/// [`AccountError::UserNotFound`].
+pub async fn remove_user(app: &Arc<App>, id: UserId) -> Result<bool, AccountError> {
+    match delete_user(app, id, true).await {
+        Err(AccountError::LastStaffMember) => delete_user(app, id, false).await.map(|()| true),
+        outcome => outcome.map(|()| false),
+    }
+}
+
+/// Makes a change that needs no mail. The store is asked to spare the last staff account first, because its refusal is the
+/// one sure sign that there is no other.
+async fn change(app: &App, id: UserId, changes: &UserChanges) -> Result<bool, AccountError> {
+    for keep_a_staff_member in [true, false] {
+        let update = UserUpdate {
+            user_id: id,
+            changes: changes.clone(),
+            email_change: None,
+            keep_a_staff_member,
+            now: app.clock.now(),
+        };
+        match app.store.update_user(update).await? {
+            UpdateOutcome::Updated { .. } => return Ok(!keep_a_staff_member),
+            UpdateOutcome::Missing => return Err(AccountError::UserNotFound),
+            UpdateOutcome::LastStaffMember if keep_a_staff_member => {}
+            outcome => {
+                return Err(AccountError::Internal(format!(
+                    "a change without an address ended with {outcome:?}"
+                )));
+            }
+        }
+    }
+    Err(AccountError::LastStaffMember)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::{Profile, Timestamp};
+
+    fn ada() -> User {
+        User {
+            id: 7,
+            email: "Ada@example.com".into(),
+            new_email: Some("countess@example.org".into()),
+            profile: Profile {
+                first_name: "Ada".into(),
+                last_name: "King_Lovelace".into(),
+                phone: "+441234".into(),
+                address: "12 St James's Square".into(),
+                ..Profile::default()
+            },
+            photo: None,
+            is_active: true,
+            is_staff: false,
+            verified_at: Some(Timestamp::default()),
+            last_login_at: None,
+            created_at: Timestamp::default(),
+            updated_at: Timestamp::default(),
+        }
+    }
+
+    #[test]
+    fn every_word_has_to_be_found_somewhere() {
+        for (search, fits) in [
+            ("", true),
+            ("ada", true),
+            ("ADA example.com", true),
+            ("countess lovelace", true),
+            ("4412,king_", true),
+            ("ada nobody", false),
+            ("king%", false),
+            ("james", false),
+        ] {
+            let filter = UserFilter::searching(search);
+            assert_eq!(filter.fits(&ada()), fits, "{search:?}");
+        }
+    }
+
+    #[test]
+    fn a_filter_looks_at_what_it_was_told() {
+        let filter = UserFilter::default();
+        for (filter, fits) in [
+            (filter.clone(), true),
+            (
+                UserFilter {
+                    is_active: Some(true),
+                    ..filter.clone()
+                },
+                true,
+            ),
+            (
+                UserFilter {
+                    is_active: Some(false),
+                    ..filter.clone()
+                },
+                false,
+            ),
+            (
+                UserFilter {
+                    is_verified: Some(true),
+                    ..filter.clone()
+                },
+                true,
+            ),
+            (
+                UserFilter {
+                    is_verified: Some(false),
+                    ..filter.clone()
+                },
+                false,
+            ),
+            (
+                UserFilter {
+                    is_staff: Some(false),
+                    ..filter.clone()
+                },
+                true,
+            ),
+            (
+                UserFilter {
+                    is_staff: Some(true),
+                    ..filter.clone()
+                },
+                false,
+            ),
+        ] {
+            assert_eq!(filter.fits(&ada()), fits, "{filter:?}");
+        }
+    }
+}

@@ -1,0 +1,399 @@
+//! `import`: taking over accounts from an export, or from the users of another system.
+//!
+//! Reads row by row and hands the good ones to the store in transactions of bounded size, each read before it begins, so
+//! that a running server never waits for our input. `--one-transaction` and `--dry-run` need one transaction for all; rows
+//! then go straight from the file into it. Either way no more than a batch is in memory.
+
+use std::fs::File;
+use std::io::{self, BufReader, IsTerminal, Read, Write};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use clap::{Args, ValueEnum};
+use indicatif::{ProgressBar, ProgressStyle};
+
+use super::rows::{Format, Rows};
+use super::{CommandResult, cannot_write, explain, is_standard, printable, with_app};
+use crate::accounts::{self, read_imported_user, refused};
+use crate::app::App;
+use crate::config::Config;
+use crate::domain::{FieldErrors, Timestamp, UserId};
+use crate::store::{ImportRefusal, ImportSource, ImportedUser};
+
+const LONG_HELP: &str = "\
+Fields (JSON keys or columns; only email has to be there): id, email, password, first_name, last_name, phone, gender, \
+country, address, birthday, is_active, is_staff, is_verified (or email_verified), verified_at, last_login, created_at (or \
+date_joined), updated_at. Others are ignored, with a warning.
+
+password is a hash: of Django (pbkdf2_sha256$, pbkdf2_sha1$, bcrypt_sha256$, bcrypt$, argon2$, scrypt$, and !, which is \
+none), plain bcrypt ($2a$, $2b$, $2y$), or plain Argon2 ($argon2id$, ...). Everybody's password goes on working, and is \
+rehashed at the first sign-in. Without a hash the owner has to choose a password by a password reset.
+
+is_verified and verified_at mean \"no\" when they are empty; who has neither counts as verified. Moments without a zone are UTC. \
+Numbers (id) are kept where they were never used here.
+
+Each bad row is told on standard error as \"line N: field: reason\". Exit status 0: every row was imported; 1: some were \
+not.";
+
+#[derive(Args)]
+#[command(after_long_help = LONG_HELP)]
+pub(super) struct ImportArguments {
+    /// The file; `-` or nothing is standard input
+    file: Option<PathBuf>,
+    /// How it is written: one JSON object a line, as `export` writes it, or CSV with a header
+    #[arg(long, value_enum, default_value_t = FormatChoice::Auto)]
+    format: FormatChoice,
+    /// Say what would come of it and change nothing; a running server cannot write meanwhile
+    #[arg(long)]
+    dry_run: bool,
+    /// Import so many rows in one transaction; bad rows do not stop the others
+    #[arg(long, value_name = "N", default_value_t = 1000, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    batch: u32,
+    /// Import all or nothing; a running server cannot write meanwhile
+    #[arg(long, conflicts_with = "batch")]
+    one_transaction: bool,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum FormatChoice {
+    /// By the name of the file, or else its first character
+    Auto,
+    /// One JSON object a line
+    Jsonl,
+    /// CSV with a header
+    Csv,
+}
+
+impl FormatChoice {
+    fn format(self, file: Option<&Path>) -> Option<Format> {
+        match self {
+            Self::Jsonl => Some(Format::JsonLines),
+            Self::Csv => Some(Format::Csv),
+            Self::Auto => {
+                let extension = file?.extension()?.to_str()?.to_ascii_lowercase();
+                match extension.as_str() {
+                    "jsonl" | "ndjson" | "json" => Some(Format::JsonLines),
+                    "csv" => Some(Format::Csv),
+                    _ => None,
+                }
+            }
+        }
+    }
+}
+
+/// How rows become transactions.
+#[derive(Clone, Copy)]
+enum Mode {
+    Batches(u32),
+    AllOrNothing,
+    DryRun,
+}
+
+pub(super) fn run(arguments: ImportArguments, config: Config) -> CommandResult {
+    let file = arguments.file.as_deref().filter(|file| !is_standard(file));
+    let (input, size) = open(file)?;
+    let progress = progress(size);
+    let reader = BufReader::new(progress.wrap_read(input));
+    let rows = Rows::open(reader, arguments.format.format(file))?;
+    let mode = if arguments.dry_run {
+        Mode::DryRun
+    } else if arguments.one_transaction {
+        Mode::AllOrNothing
+    } else {
+        Mode::Batches(arguments.batch)
+    };
+    with_app(config, async |app| {
+        let mut import = Import {
+            rows,
+            now: app.clock.now(),
+            progress,
+            imported: 0,
+            refused: 0,
+            broken: None,
+        };
+        match mode {
+            Mode::Batches(size) => import_batches(&app, &mut import, size).await?,
+            Mode::AllOrNothing => {
+                import = import_whole(&app, import, Import::is_sound).await?;
+            }
+            Mode::DryRun => import = import_whole(&app, import, |_| false).await?,
+        }
+        import.finish(mode)
+    })
+}
+
+/// The file and its size, where that is known.
+fn open(file: Option<&Path>) -> Result<(Box<dyn Read + Send>, Option<u64>), String> {
+    let Some(path) = file else {
+        return Ok((Box::new(io::stdin()), None));
+    };
+    let failed = |e: io::Error| format!("cannot read {}: {e}", path.display());
+    let file = File::open(path).map_err(failed)?;
+    let data = file.metadata().map_err(failed)?;
+    if data.is_dir() {
+        return Err(format!("cannot read {}: it is a folder", path.display()));
+    }
+    let size = data.is_file().then_some(data.len());
+    Ok((Box::new(file), size))
+}
+
+/// A bar on standard error, if somebody sits before it.
+fn progress(size: Option<u64>) -> ProgressBar {
+    if !io::stderr().is_terminal() {
+        return ProgressBar::hidden();
+    }
+    let (bar, template) = match size {
+        Some(size) => (
+            ProgressBar::new(size),
+            "{bar:40} {bytes} of {total_bytes}, {eta} left",
+        ),
+        None => (
+            ProgressBar::new_spinner(),
+            "{spinner} {bytes} read in {elapsed}",
+        ),
+    };
+    bar.enable_steady_tick(Duration::from_millis(200));
+    bar.with_style(
+        ProgressStyle::with_template(template).expect("the templates above are well-formed"),
+    )
+}
+
+type Input = BufReader<indicatif::ProgressBarIter<Box<dyn Read + Send>>>;
+
+/// A file on its way into the database.
+struct Import {
+    rows: Rows<Input>,
+    now: Timestamp,
+    progress: ProgressBar,
+    imported: u64,
+    refused: u64,
+    /// Why the file could not be read to its end.
+    broken: Option<String>,
+}
+
+impl Import {
+    /// The next row: its line, and the account in it or what is wrong with it.
+    fn next_row(&mut self) -> Option<(u64, Result<ImportedUser, Vec<String>>)> {
+        match self.rows.next() {
+            Ok(row) => row.map(|row| {
+                let user = row
+                    .fields
+                    .map_err(|reason| vec![reason])
+                    .and_then(|fields| {
+                        read_imported_user(&fields, self.now).map_err(|e| complaints(&e))
+                    });
+                (row.line, user)
+            }),
+            Err(reason) => {
+                self.broken = Some(reason);
+                None
+            }
+        }
+    }
+
+    /// Notes what became of a row.
+    fn settle(&mut self, line: u64, outcome: Result<(), Vec<String>>) {
+        match outcome {
+            Ok(()) => self.imported += 1,
+            Err(complaints) => {
+                self.refused += 1;
+                for complaint in complaints {
+                    self.tell(&format!("line {line}: {complaint}"));
+                }
+            }
+        }
+    }
+
+    /// Says something on standard error, out of the way of the progress bar.
+    fn tell(&self, text: &str) {
+        self.progress.suspend(|| {
+            // There is nobody left to tell when standard error is closed.
+            let _ = writeln!(io::stderr().lock(), "{}", printable(text));
+        });
+    }
+
+    fn is_sound(&self) -> bool {
+        self.refused == 0 && self.broken.is_none()
+    }
+
+    /// Says what came of it all.
+    fn finish(self, mode: Mode) -> CommandResult {
+        self.progress.finish_and_clear();
+        let unknown = self.rows.unknown();
+        if !unknown.is_empty() {
+            let names: Vec<_> = unknown.iter().map(|name| printable(name)).collect();
+            log::warn!("these fields were ignored: {}", names.join(", "));
+        }
+        let Self {
+            imported, refused, ..
+        } = self;
+        let (summary, lost) = match mode {
+            Mode::DryRun => (
+                format!("would import {imported}, refuse {refused}"),
+                String::new(),
+            ),
+            Mode::AllOrNothing if refused > 0 || self.broken.is_some() => (
+                format!("imported 0, refused {refused}"),
+                "; nothing was imported".to_owned(),
+            ),
+            Mode::AllOrNothing | Mode::Batches(_) => (
+                format!("imported {imported}, refused {refused}"),
+                String::new(),
+            ),
+        };
+        writeln!(io::stdout(), "{summary}").map_err(cannot_write)?;
+        match (self.broken, refused) {
+            (Some(reason), _) => Err(format!("{reason}{lost}")),
+            (None, 0) => Ok(()),
+            (None, 1) => Err(format!("one row was refused, see its line above{lost}")),
+            (None, refused) => Err(format!(
+                "{refused} rows were refused, see their lines above{lost}"
+            )),
+        }
+    }
+}
+
+fn complaints(errors: &FieldErrors) -> Vec<String> {
+    errors
+        .iter()
+        .flat_map(|(field, messages)| {
+            messages
+                .iter()
+                .map(move |message| format!("{field}: {message}"))
+        })
+        .collect()
+}
+
+fn outcome_of(stored: Result<UserId, ImportRefusal>) -> Result<(), Vec<String>> {
+    stored
+        .map(drop)
+        .map_err(|refusal| complaints(&refused(refusal)))
+}
+
+/// Imports in transactions of up to `size` rows.
+async fn import_batches(app: &App, import: &mut Import, size: u32) -> CommandResult {
+    // Asked once, so that rows need not be in the order of their numbers.
+    let free_from = accounts::next_user_id(app).await.map_err(explain)?;
+    loop {
+        let mut users = Vec::new();
+        let mut rows = Vec::new();
+        while rows.len() < size as usize
+            && let Some((line, row)) = import.next_row()
+        {
+            rows.push((line, row.map(|user| users.push(user))));
+        }
+        if rows.is_empty() {
+            return Ok(());
+        }
+        let outcomes = Arc::default();
+        let batch = Batch {
+            users: users.into_iter(),
+            outcomes: Arc::clone(&outcomes),
+        };
+        accounts::import_users(app, Box::new(batch), free_from)
+            .await
+            .map_err(|e| {
+                import.progress.finish_and_clear();
+                format!(
+                    "{}\n{} accounts were imported before; to go on, import the same file once more: they will be \
+                     refused as existing",
+                    explain(e),
+                    import.imported
+                )
+            })?;
+        // Those that were right have their outcomes in the same order.
+        let mut outcomes = std::mem::take(&mut *lock(&outcomes)).into_iter();
+        for (line, row) in rows {
+            let outcome = row.and_then(|()| outcomes.next().map_or(Ok(()), outcome_of));
+            import.settle(line, outcome);
+        }
+    }
+}
+
+type Outcomes = Vec<Result<UserId, ImportRefusal>>;
+
+/// Accounts that were read before their transaction.
+struct Batch {
+    users: std::vec::IntoIter<ImportedUser>,
+    outcomes: Arc<Mutex<Outcomes>>,
+}
+
+impl ImportSource for Batch {
+    fn next_user(&mut self) -> Option<ImportedUser> {
+        self.users.next()
+    }
+
+    fn imported(&mut self, outcome: Result<UserId, ImportRefusal>) {
+        lock(&self.outcomes).push(outcome);
+    }
+
+    fn keep(&mut self) -> bool {
+        true
+    }
+}
+
+/// Imports everything in one transaction and asks at its end whether it is to stand.
+async fn import_whole(
+    app: &App,
+    import: Import,
+    keep: fn(&Import) -> bool,
+) -> Result<Import, String> {
+    let free_from = accounts::next_user_id(app).await.map_err(explain)?;
+    let back = Arc::default();
+    let whole = Whole {
+        import: Some(import),
+        back: Arc::clone(&back),
+        line: 0,
+        keep,
+    };
+    accounts::import_users(app, Box::new(whole), free_from)
+        .await
+        .map_err(|e| format!("{}\nnothing was imported", explain(e)))?;
+    let import = lock(&back).take();
+    import.ok_or_else(|| "the database gave up without a reason; nothing was imported".into())
+}
+
+/// Accounts that are read while their transaction runs.
+struct Whole {
+    import: Option<Import>,
+    /// Where `import` goes when this is dropped, for its numbers to be told.
+    back: Arc<Mutex<Option<Import>>>,
+    line: u64,
+    keep: fn(&Import) -> bool,
+}
+
+impl ImportSource for Whole {
+    fn next_user(&mut self) -> Option<ImportedUser> {
+        let import = self.import.as_mut()?;
+        loop {
+            match import.next_row()? {
+                (line, Ok(user)) => {
+                    self.line = line;
+                    return Some(user);
+                }
+                (line, Err(complaints)) => import.settle(line, Err(complaints)),
+            }
+        }
+    }
+
+    fn imported(&mut self, outcome: Result<UserId, ImportRefusal>) {
+        if let Some(import) = &mut self.import {
+            import.settle(self.line, outcome_of(outcome));
+        }
+    }
+
+    fn keep(&mut self) -> bool {
+        self.import.as_ref().is_some_and(self.keep)
+    }
+}
+
+impl Drop for Whole {
+    fn drop(&mut self) {
+        *lock(&self.back) = self.import.take();
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,548 @@
+//! `email/undo/<token>/`: the link that takes a change of the address back.
+
+use serde_json::json;
+
+use crate::support::{Answer, PASSWORD, TestServer, User};
+
+const DAY: u64 = 24 * 60 * 60;
+const UNDONE: &str = r#"{"msg":"Email change undone."}"#;
+const DEAD_LINK: &str = r#"{"detail":"Invalid or expired link."}"#;
+const UNKNOWN: &str = r#"{"detail":"No active account found with the given credentials"}"#;
+const INVALID_OTP: &str = r#"{"otp":["Invalid or expired OTP."]}"#;
+const BAD_TOKEN: &str =
+    r#"{"detail":"Given token not valid for any token type","code":"token_not_valid"}"#;
+const BASE: &str = "http://localhost:8000";
+
+/// Changes the address of an account and gives the path of the link in the notice to its last confirmed one.
+#[track_caller]
+fn change(server: &TestServer, user: &User, confirmed: &str, email: &str) -> String {
+    let before = notices(server, confirmed);
+    let answer = server.patch("users/me/", user, &json!({"email": email}));
+    assert_eq!(answer.status, 200, "{}", answer.body);
+    assert_eq!(notices(server, confirmed), before + 1);
+    newest_link(server, confirmed)
+}
+
+/// The path of the link in the newest mail to an address.
+#[track_caller]
+fn newest_link(server: &TestServer, to: &str) -> String {
+    let link = server.mails(to)[0].link.clone().unwrap();
+    let path = link.strip_prefix(BASE).unwrap_or_else(|| panic!("{link}"));
+    assert!(path.starts_with("/api/v1/accounts/email/undo/"), "{link}");
+    path.to_owned()
+}
+
+/// How many mails with a link went to an address.
+fn notices(server: &TestServer, to: &str) -> usize {
+    let mails = server.mails(to);
+    mails.iter().filter(|mail| mail.link.is_some()).count()
+}
+
+/// Changes the address of an account and confirms it.
+#[track_caller]
+fn change_and_confirm(server: &TestServer, user: &User, confirmed: &str, email: &str) -> String {
+    let link = change(server, user, confirmed, email);
+    confirm(server, user, email).assert(200, r#"{"msg":"Email verified successfully!"}"#);
+    link
+}
+
+/// Tries the newest code that was mailed to an address.
+fn confirm(server: &TestServer, user: &User, email: &str) -> Answer {
+    server.api(
+        "POST",
+        "otp/verify/",
+        Some(&user.access),
+        &json!({"email": email, "otp": server.otp(email)}),
+    )
+}
+
+fn open(server: &TestServer, link: &str) -> Answer {
+    server.request("GET", link, &[], "")
+}
+
+/// Uses a link as a program does.
+fn undo(server: &TestServer, link: &str) -> Answer {
+    server.request("POST", link, &[], "")
+}
+
+/// Uses a link as the button on its page does.
+fn press(server: &TestServer, link: &str) -> Answer {
+    let form = ("content-type", "application/x-www-form-urlencoded");
+    server.request("POST", link, &[form], "")
+}
+
+#[track_caller]
+fn sign_in(server: &TestServer, email: &str, like: &User) -> User {
+    let pair = server.sign_in(email, PASSWORD);
+    assert_eq!(pair.status, 200, "{email}: {}", pair.body);
+    User {
+        access: pair.text("access"),
+        refresh: pair.text("refresh"),
+        ..like.clone()
+    }
+}
+
+#[track_caller]
+fn assert_ended(server: &TestServer, user: &User) {
+    server
+        .get("users/me/", Some(&user.access))
+        .assert(401, BAD_TOKEN);
+    let refreshed = server.post("token/refresh/", &json!({"refresh": user.refresh}));
+    assert_eq!(refreshed.status, 401, "{}", refreshed.body);
+}
+
+/// Asserts that an account goes by an address, and by none other of these.
+#[track_caller]
+fn assert_goes_by(server: &TestServer, user: &User, email: &str, others: &[&str]) {
+    let session = sign_in(server, email, user);
+    let profile = server.get("users/me/", Some(&session.access)).json();
+    assert_eq!(
+        (&profile["id"], &profile["email"]),
+        (&json!(user.id), &json!(email))
+    );
+    for other in others {
+        server.sign_in(other, PASSWORD).assert(401, UNKNOWN);
+    }
+}
+
+#[track_caller]
+fn assert_page(answer: &Answer, status: u16) {
+    assert_eq!(answer.status, status, "{}", answer.body);
+    assert_eq!(
+        answer.header("content-type"),
+        Some("text/html; charset=utf-8")
+    );
+    // The path is the secret, and the page is to run nothing.
+    assert_eq!(answer.header("referrer-policy"), Some("no-referrer"));
+    assert_eq!(answer.header("cache-control"), Some("no-store"));
+    let policy = answer.header("content-security-policy").unwrap();
+    assert!(policy.contains("default-src 'none'"), "{policy}");
+    assert!(policy.contains("frame-ancestors 'none'"), "{policy}");
+    assert!(
+        answer.body.starts_with("<!doctype html>"),
+        "{}",
+        answer.body
+    );
+}
+
+#[test]
+fn the_old_address_is_told_and_its_link_undoes_the_change() {
+    let server = TestServer::start();
+    let user = server.user("Old@example.com");
+    let link = change(&server, &user, "old@example.com", "new@example.com");
+    let notice = &server.mails("old@example.com")[0];
+    assert_eq!(notice.to, "Old@example.com");
+    assert_eq!(notice.otp, None);
+    let whole_link = format!("{BASE}{link}");
+    for text in [&notice.text, &notice.html] {
+        assert!(text.contains(&whole_link), "{text}");
+        assert!(text.contains("new@example.com"), "{text}");
+    }
+    assert_eq!(notices(&server, "new@example.com"), 0);
+
+    // Whoever opens the link only looks, be it a mail scanner, once or twice.
+    for _ in 0..2 {
+        let page = open(&server, &link);
+        assert_page(&page, 200);
+        assert!(page.body.contains("Old@example.com"), "{}", page.body);
+        assert!(
+            page.body.contains("<form method=\"post\">"),
+            "{}",
+            page.body
+        );
+        let head = server.request("HEAD", &link, &[], "");
+        assert_eq!((head.status, &*head.body), (200, ""));
+    }
+    let profile = server.get("users/me/", Some(&user.access));
+    assert_eq!(profile.json()["email"], "new@example.com");
+
+    let done = press(&server, &link);
+    assert_page(&done, 200);
+    assert!(!done.body.contains("<form"), "{}", done.body);
+    assert_ended(&server, &user);
+    assert_goes_by(&server, &user, "Old@example.com", &["new@example.com"]);
+}
+
+#[test]
+fn a_program_gets_json() {
+    let server = TestServer::start();
+    let user = server.user("old@example.com");
+    for (content_type, body) in [
+        (None, ""),
+        (Some("application/json"), "{}"),
+        (Some("text/plain"), "x"),
+    ] {
+        let user = sign_in(&server, "old@example.com", &user);
+        let link = change(&server, &user, "old@example.com", "new@example.com");
+        let headers: Vec<(&str, &str)> = content_type
+            .iter()
+            .map(|value| ("content-type", *value))
+            .collect();
+        let answer = server.request("POST", &link, &headers, body);
+        answer.assert(200, UNDONE);
+        assert_eq!(answer.header("content-type"), Some("application/json"));
+        server
+            .request("POST", &link, &headers, body)
+            .assert(400, DEAD_LINK);
+        assert_goes_by(&server, &user, "old@example.com", &["new@example.com"]);
+    }
+}
+
+#[test]
+fn a_confirmed_change_is_undone_too() {
+    let server = TestServer::start();
+    let user = server.user("old@example.com");
+    let link = change_and_confirm(&server, &user, "old@example.com", "new@example.com");
+    let thief = sign_in(&server, "new@example.com", &user);
+    undo(&server, &link).assert(200, UNDONE);
+    assert_ended(&server, &user);
+    assert_ended(&server, &thief);
+    assert_goes_by(&server, &user, "old@example.com", &["new@example.com"]);
+    // The address is confirmed as it was, so a reset reaches it.
+    let before = server.mails("old@example.com").len();
+    server.post("password/reset/", &json!({"email": "old@example.com"}));
+    assert_eq!(server.mails("old@example.com").len(), before + 1);
+    // The other one is free for anybody.
+    assert_eq!(server.sign_up("new@example.com").status, 201);
+}
+
+#[test]
+fn codes_that_are_out_are_dead_after_an_undo() {
+    let server = TestServer::start();
+    let user = server.user("old@example.com");
+    let link = change_and_confirm(&server, &user, "old@example.com", "new@example.com");
+    server.post("password/reset/", &json!({"email": "new@example.com"}));
+    let reset_otp = server.otp("new@example.com");
+    server.patch("users/me/", &user, &json!({"email": "third@example.com"}));
+    undo(&server, &link).assert(200, UNDONE);
+    let user = sign_in(&server, "old@example.com", &user);
+    confirm(&server, &user, "third@example.com").assert(400, INVALID_OTP);
+    for email in ["old@example.com", "new@example.com"] {
+        server
+            .post(
+                "password/reset/confirm/",
+                &json!({
+                    "email": email, "otp": reset_otp,
+                    "password": "another-Passw0rd", "confirm_password": "another-Passw0rd",
+                }),
+            )
+            .assert(400, INVALID_OTP);
+    }
+    assert_goes_by(
+        &server,
+        &user,
+        "old@example.com",
+        &["new@example.com", "third@example.com"],
+    );
+
+    // The same before the change was confirmed.
+    let link = change(&server, &user, "old@example.com", "new@example.com");
+    undo(&server, &link).assert(200, UNDONE);
+    let user = sign_in(&server, "old@example.com", &user);
+    confirm(&server, &user, "new@example.com").assert(400, INVALID_OTP);
+}
+
+#[test]
+fn the_session_that_asks_goes_on() {
+    let server = TestServer::start();
+    let user = server.user("old@example.com");
+    let other = sign_in(&server, "old@example.com", &user);
+    let stranger = server.user("stranger@example.com");
+    let undo_as = |link: &str, token: &str| {
+        let value = format!("Bearer {token}");
+        server.request("POST", link, &[("authorization", &value)], "")
+    };
+    let link = change(&server, &user, "old@example.com", "new@example.com");
+    undo_as(&link, &user.access).assert(200, UNDONE);
+    assert_ended(&server, &other);
+    let profile = server.get("users/me/", Some(&user.access));
+    assert_eq!(profile.json()["email"], "old@example.com");
+
+    // Somebody else's token, and one that does not count, keep nothing alive and stand in nobody's way.
+    for token in [&stranger.access, &other.access, &"nonsense".to_owned()] {
+        let user = sign_in(&server, "old@example.com", &user);
+        let link = change(&server, &user, "old@example.com", "new@example.com");
+        undo_as(&link, token).assert(200, UNDONE);
+        assert_ended(&server, &user);
+    }
+    assert_eq!(server.get("users/me/", Some(&stranger.access)).status, 200);
+}
+
+#[test]
+fn a_link_works_once() {
+    let server = TestServer::start();
+    let user = server.user("old@example.com");
+    let link = change(&server, &user, "old@example.com", "new@example.com");
+    undo(&server, &link).assert(200, UNDONE);
+    let user = sign_in(&server, "old@example.com", &user);
+    assert_page(&open(&server, &link), 404);
+    assert_page(&press(&server, &link), 400);
+    undo(&server, &link).assert(400, DEAD_LINK);
+    // A link that does nothing ends nothing either.
+    assert_eq!(server.get("users/me/", Some(&user.access)).status, 200);
+}
+
+#[test]
+fn a_link_works_for_seven_days() {
+    let server = TestServer::start();
+    let user = server.user("old@example.com");
+    let link = change_and_confirm(&server, &user, "old@example.com", "new@example.com");
+    server.advance_seconds(7 * DAY - 1);
+    assert_page(&open(&server, &link), 200);
+    undo(&server, &link).assert(200, UNDONE);
+    let user = sign_in(&server, "old@example.com", &user);
+    let link = change_and_confirm(&server, &user, "old@example.com", "new@example.com");
+    server.advance_seconds(7 * DAY);
+    assert_page(&open(&server, &link), 404);
+    assert_page(&press(&server, &link), 400);
+    undo(&server, &link).assert(400, DEAD_LINK);
+    assert_goes_by(&server, &user, "new@example.com", &["old@example.com"]);
+}
+
+#[test]
+fn a_link_outlives_a_restart() {
+    let mut server = TestServer::start();
+    let user = server.user("old@example.com");
+    let link = change_and_confirm(&server, &user, "old@example.com", "new@example.com");
+    server.advance_seconds(3600);
+    server.restart();
+    assert_page(&open(&server, &link), 200);
+    undo(&server, &link).assert(200, UNDONE);
+    server.restart();
+    undo(&server, &link).assert(400, DEAD_LINK);
+    assert_goes_by(&server, &user, "old@example.com", &["new@example.com"]);
+}
+
+#[test]
+fn every_address_on_the_way_gets_its_link_and_the_first_one_undoes_it_all() {
+    let server = TestServer::start();
+    let user = server.user("first@example.com");
+    let first = change_and_confirm(&server, &user, "first@example.com", "second@example.com");
+    server.advance_seconds(60);
+    let second = change_and_confirm(&server, &user, "second@example.com", "third@example.com");
+    assert_ne!(first, second);
+    undo(&server, &first).assert(200, UNDONE);
+    // Whoever was in the account in between has nothing left to bring an address back with.
+    undo(&server, &second).assert(400, DEAD_LINK);
+    assert_page(&open(&server, &second), 404);
+    assert_goes_by(
+        &server,
+        &user,
+        "first@example.com",
+        &["second@example.com", "third@example.com"],
+    );
+}
+
+#[test]
+fn a_later_link_takes_no_earlier_one_along() {
+    let server = TestServer::start();
+    let user = server.user("owner@example.com");
+    let owners = change_and_confirm(&server, &user, "owner@example.com", "thief@example.com");
+    server.advance_seconds(60);
+    // A thief who uses the link to his own address must not take the owner's way back.
+    let thiefs = change(&server, &user, "thief@example.com", "other@example.com");
+    undo(&server, &thiefs).assert(200, UNDONE);
+    assert_goes_by(&server, &user, "thief@example.com", &["other@example.com"]);
+    assert_page(&open(&server, &owners), 200);
+    undo(&server, &owners).assert(200, UNDONE);
+    assert_goes_by(
+        &server,
+        &user,
+        "owner@example.com",
+        &["thief@example.com", "other@example.com"],
+    );
+}
+
+#[test]
+fn changes_without_a_confirmation_in_between_all_tell_the_confirmed_address() {
+    let server = TestServer::start();
+    let user = server.user("old@example.com");
+    let first = change(&server, &user, "old@example.com", "new@example.com");
+    let second = change(&server, &user, "old@example.com", "newer@example.com");
+    assert_eq!(notices(&server, "new@example.com"), 0);
+    assert_page(&open(&server, &first), 200);
+    undo(&server, &second).assert(200, UNDONE);
+    assert_goes_by(
+        &server,
+        &user,
+        "old@example.com",
+        &["new@example.com", "newer@example.com"],
+    );
+}
+
+#[test]
+fn notices_are_no_means_to_flood_an_address() {
+    let server = TestServer::start_with_mail_limits();
+    let user = server.user("old@example.com");
+    let link = change(&server, &user, "old@example.com", "new-0@example.com");
+    for n in 1..6 {
+        let email = format!("new-{n}@example.com");
+        let answer = server.patch("users/me/", &user, &json!({"email": email}));
+        assert_eq!(answer.status, 200, "{}", answer.body);
+    }
+    assert_eq!(notices(&server, "old@example.com"), 1);
+    // The one link that went out undoes whatever came after it.
+    undo(&server, &link).assert(200, UNDONE);
+    assert_goes_by(
+        &server,
+        &user,
+        "old@example.com",
+        &["new-0@example.com", "new-5@example.com"],
+    );
+}
+
+#[test]
+fn no_notice_goes_out_where_nothing_needs_undoing() {
+    let server = TestServer::start();
+    let user = server.user("old@example.com");
+    for email in ["old@example.com", "OLD@example.com", "Old@EXAMPLE.com"] {
+        let answer = server.patch("users/me/", &user, &json!({"email": email}));
+        assert_eq!(answer.status, 200, "{}", answer.body);
+    }
+    server.user("taken@example.com");
+    let answer = server.patch("users/me/", &user, &json!({"email": "taken@example.com"}));
+    assert_eq!(answer.status, 400, "{}", answer.body);
+    assert_eq!(notices(&server, "old@example.com"), 0);
+}
+
+#[test]
+fn an_address_that_somebody_else_has_by_now_does_not_come_back() {
+    let server = TestServer::start();
+    let user = server.user("old@example.com");
+    let link = change_and_confirm(&server, &user, "old@example.com", "new@example.com");
+    let newcomer = server.user("old@example.com");
+    assert_ne!(newcomer.id, user.id);
+    undo(&server, &link).assert(400, r#"{"email":["user with this email already exists."]}"#);
+    let page = press(&server, &link);
+    assert_page(&page, 400);
+    assert!(page.body.contains("another account"), "{}", page.body);
+    for somebody in [&user, &newcomer] {
+        assert_eq!(server.get("users/me/", Some(&somebody.access)).status, 200);
+    }
+    assert_goes_by(&server, &user, "new@example.com", &[]);
+    assert_goes_by(&server, &newcomer, "old@example.com", &[]);
+}
+
+#[test]
+fn who_never_confirmed_the_address_gives_way() {
+    let server = TestServer::start();
+    let user = server.user("old@example.com");
+    let other = server.user("other@example.com");
+    let link = change_and_confirm(&server, &user, "old@example.com", "new@example.com");
+    assert_eq!(server.sign_up("old@example.com").status, 201);
+    let sign_up_otp = server.otp("old@example.com");
+    undo(&server, &link).assert(200, UNDONE);
+    server
+        .post(
+            "otp/verify/",
+            &json!({"email": "old@example.com", "otp": sign_up_otp}),
+        )
+        .assert(400, INVALID_OTP);
+    assert_goes_by(&server, &user, "old@example.com", &["new@example.com"]);
+
+    let user = sign_in(&server, "old@example.com", &user);
+    let link = change_and_confirm(&server, &user, "old@example.com", "new@example.com");
+    let answer = server.patch("users/me/", &other, &json!({"email": "old@example.com"}));
+    assert_eq!(answer.status, 200, "{}", answer.body);
+    undo(&server, &link).assert(200, UNDONE);
+    confirm(&server, &other, "old@example.com").assert(400, INVALID_OTP);
+    assert_goes_by(&server, &user, "old@example.com", &["new@example.com"]);
+    assert_goes_by(&server, &other, "other@example.com", &[]);
+}
+
+#[test]
+fn staff_changes_an_address_and_its_owner_takes_it_back() {
+    let server = TestServer::start();
+    let user = server.user("old@example.com");
+    let staff = server.staff("staff@example.com");
+    let answer = server.patch(&user.path(), &staff, &json!({"email": "new@example.com"}));
+    assert_eq!(answer.status, 200, "{}", answer.body);
+    undo(&server, &newest_link(&server, "old@example.com")).assert(200, UNDONE);
+    assert_goes_by(&server, &user, "old@example.com", &["new@example.com"]);
+    assert_eq!(server.get("users/me/", Some(&staff.access)).status, 200);
+}
+
+#[test]
+fn an_address_is_no_markup() {
+    let server = TestServer::start();
+    let email = "\"<script>alert(1)</script>&'\"@example.com";
+    let user = server.user(email);
+    let link = change(&server, &user, email, "\"</b><img/src=x>\"@example.com");
+    let notice = &server.mails(email)[0];
+    assert!(!notice.html.contains("<img"), "{}", notice.html);
+    assert!(notice.html.contains("&lt;img"), "{}", notice.html);
+    let page = open(&server, &link);
+    assert_page(&page, 200);
+    assert!(!page.body.contains("<script"), "{}", page.body);
+    assert!(
+        page.body
+            .contains("&lt;script&gt;alert(1)&lt;/script&gt;&amp;"),
+        "{}",
+        page.body
+    );
+}
+
+#[test]
+fn what_is_no_link_of_ours_does_nothing() {
+    let server = TestServer::start();
+    let user = server.user("old@example.com");
+    let link = change(&server, &user, "old@example.com", "new@example.com");
+    let token = link
+        .trim_end_matches('/')
+        .rsplit('/')
+        .next()
+        .unwrap()
+        .to_owned();
+    assert!(token.len() >= 22, "{token} can be guessed");
+    let shorter = token[1..].to_owned();
+    for wrong in [
+        "0",
+        "%00",
+        &format!("{token}%00"),
+        &format!("{token}x"),
+        &shorter,
+        "%3Cscript%3E",
+        "'%20OR%201=1",
+        &"x".repeat(5000),
+        &user.access,
+    ] {
+        let path = format!("/api/v1/accounts/email/undo/{wrong}/");
+        let page = open(&server, &path);
+        assert_page(&page, 404);
+        assert!(!page.body.contains("<script"), "{}", page.body);
+        assert_page(&press(&server, &path), 400);
+        undo(&server, &path).assert(400, DEAD_LINK);
+    }
+    for method in ["PUT", "PATCH", "DELETE"] {
+        let answer = server.request(method, &link, &[], "");
+        assert_eq!(answer.status, 405, "{method}");
+        assert_eq!(
+            answer.header("allow"),
+            Some("GET, POST, HEAD, OPTIONS"),
+            "{method}"
+        );
+    }
+    let profile = server.get("users/me/", Some(&user.access));
+    assert_eq!(profile.json()["email"], "new@example.com");
+    // Without the slash it is the same link.
+    undo(&server, link.trim_end_matches('/')).assert(200, UNDONE);
+}
+
+#[test]
+fn the_link_of_a_deleted_account_is_dead() {
+    let server = TestServer::start();
+    let user = server.user("old@example.com");
+    let link = change(&server, &user, "old@example.com", "new@example.com");
+    let answer = server.api(
+        "DELETE",
+        "users/me/",
+        Some(&user.access),
+        &json!({"password": PASSWORD}),
+    );
+    assert_eq!(answer.status, 204, "{}", answer.body);
+    assert_page(&open(&server, &link), 404);
+    undo(&server, &link).assert(400, DEAD_LINK);
+    server
+        .sign_in("old@example.com", PASSWORD)
+        .assert(401, UNKNOWN);
+}

@@ -1,0 +1,745 @@
+//! `password/`: choosing a new password by a code that was mailed, or by knowing the present one.
+
+use serde_json::{Value, json};
+
+use crate::support::{Answer, PASSWORD, TestServer, User, at_once, sign_up_with};
+
+const NEW: &str = "another-Passw0rd";
+const SENT: &str = r#"{"msg":"Email sent successfully!"}"#;
+const RESET: &str = r#"{"msg":"Password reset successfully!"}"#;
+const CHANGED: &str = r#"{"msg":"Password changed successfully!"}"#;
+const INVALID_OTP: &str = r#"{"otp":["Invalid or expired OTP."]}"#;
+const UNKNOWN: &str = r#"{"detail":"No active account found with the given credentials"}"#;
+const WRONG: &str = r#"{"current_password":["Invalid password."]}"#;
+const BAD_TOKEN: &str =
+    r#"{"detail":"Given token not valid for any token type","code":"token_not_valid"}"#;
+const REQUIRED: &str = "This field is required.";
+
+fn reset(server: &TestServer, email: &str) -> Answer {
+    server.post("password/reset/", &json!({"email": email}))
+}
+
+/// Asks for a code and gives the one that was mailed.
+#[track_caller]
+fn reset_code(server: &TestServer, email: &str) -> String {
+    let before = codes_sent(server, email);
+    reset(server, email).assert(200, SENT);
+    assert_eq!(codes_sent(server, email), before + 1, "mails to {email}");
+    server.otp(email)
+}
+
+/// How many mails with a code went to an address.
+fn codes_sent(server: &TestServer, email: &str) -> usize {
+    server
+        .mails(email)
+        .iter()
+        .filter(|mail| mail.otp.is_some())
+        .count()
+}
+
+fn confirm_body(email: &str, otp: &str, password: &str) -> Value {
+    json!({"email": email, "otp": otp, "password": password, "confirm_password": password})
+}
+
+fn confirm(server: &TestServer, email: &str, otp: &str, password: &str) -> Answer {
+    server.post(
+        "password/reset/confirm/",
+        &confirm_body(email, otp, password),
+    )
+}
+
+fn confirm_from(server: &TestServer, client: &str, email: &str, otp: &str) -> Answer {
+    server.post_from(
+        client,
+        "password/reset/confirm/",
+        &confirm_body(email, otp, NEW),
+    )
+}
+
+fn change(server: &TestServer, user: &User, current: &str, password: &str) -> Answer {
+    server.api(
+        "POST",
+        "password/change/",
+        Some(&user.access),
+        &json!({"current_password": current, "password": password, "confirm_password": password}),
+    )
+}
+
+/// Another session of the same account.
+#[track_caller]
+fn sign_in_again(server: &TestServer, user: &User, password: &str) -> User {
+    let pair = server.sign_in(&user.email, password);
+    assert_eq!(pair.status, 200, "{}", pair.body);
+    User {
+        access: pair.text("access"),
+        refresh: pair.text("refresh"),
+        ..user.clone()
+    }
+}
+
+#[track_caller]
+fn assert_ended(server: &TestServer, user: &User) {
+    server
+        .get("users/me/", Some(&user.access))
+        .assert(401, BAD_TOKEN);
+    let refreshed = server.post("token/refresh/", &json!({"refresh": user.refresh}));
+    assert_eq!(refreshed.status, 401, "{}", refreshed.body);
+}
+
+/// A code that is none of those that were mailed to an address.
+fn wrong_code(server: &TestServer, email: &str) -> String {
+    let known: Vec<String> = server
+        .mails(email)
+        .into_iter()
+        .filter_map(|m| m.otp)
+        .collect();
+    (100_000..)
+        .map(|n| n.to_string())
+        .find(|code| !known.contains(code))
+        .unwrap()
+}
+
+#[test]
+fn a_mailed_code_sets_a_new_password_and_ends_all_sessions() {
+    let server = TestServer::start();
+    let user = server.user("user@example.com");
+    let other = sign_in_again(&server, &user, PASSWORD);
+    let stranger = server.user("stranger@example.com");
+
+    let otp = reset_code(&server, "user@example.com");
+    let mail = &server.mails("user@example.com")[0];
+    assert_eq!(mail.to, "user@example.com");
+    assert!(mail.subject.contains("password reset"), "{}", mail.subject);
+    assert!(mail.text.contains(&otp), "{}", mail.text);
+    assert_eq!(mail.link, None);
+    // Asking alone changes nothing.
+    assert_eq!(server.get("users/me/", Some(&user.access)).status, 200);
+    assert_eq!(server.sign_in(&user.email, PASSWORD).status, 200);
+
+    confirm(&server, "user@example.com", &otp, NEW).assert(200, RESET);
+    assert_ended(&server, &user);
+    assert_ended(&server, &other);
+    server.sign_in(&user.email, PASSWORD).assert(401, UNKNOWN);
+    let again = sign_in_again(&server, &user, NEW);
+    assert_eq!(server.get("users/me/", Some(&again.access)).status, 200);
+    // Nobody else is affected.
+    assert_eq!(server.get("users/me/", Some(&stranger.access)).status, 200);
+    assert_eq!(server.sign_in(&stranger.email, PASSWORD).status, 200);
+    server.sign_in(&stranger.email, NEW).assert(401, UNKNOWN);
+}
+
+#[test]
+fn whoever_asks_for_a_code_is_told_nothing() {
+    let server = TestServer::start();
+    let user = server.user("user@example.com");
+    server.sign_up("gone@example.com");
+    server.db_execute("UPDATE users SET is_active = 0 WHERE email = 'gone@example.com'");
+    let changed = server.patch("users/me/", &user, &json!({"email": "new@example.com"}));
+    assert_eq!(changed.status, 200, "{}", changed.body);
+    for email in [
+        "nobody@example.com",
+        // A new address that nobody has confirmed is not the account's own yet.
+        "new@example.com",
+        "gone@example.com",
+    ] {
+        let before = server.mails(email).len();
+        reset(&server, email).assert(200, SENT);
+        assert_eq!(server.mails(email).len(), before, "mails to {email}");
+    }
+    assert_eq!(codes_sent(&server, "user@example.com"), 1, "of the sign-up");
+    // The last confirmed address is the one that counts.
+    reset_code(&server, "user@example.com");
+}
+
+#[test]
+fn the_code_goes_to_the_address_as_it_is_stored() {
+    let server = TestServer::start();
+    server.user("User@Example.com");
+    reset(&server, "  uSER@EXAMPLE.COM ").assert(200, SENT);
+    assert_eq!(server.mails("user@example.com")[0].to, "User@example.com");
+    let otp = server.otp("user@example.com");
+    confirm(&server, " USER@example.COM", &otp, NEW).assert(200, RESET);
+    assert_eq!(server.sign_in("user@example.com", NEW).status, 200);
+}
+
+#[test]
+fn a_reset_confirms_an_address_that_never_was() {
+    let server = TestServer::start();
+    assert_eq!(server.sign_up("user@example.com").status, 201);
+    let sign_up_otp = server.otp("user@example.com");
+    let otp = reset_code(&server, "user@example.com");
+    confirm(&server, "user@example.com", &otp, NEW).assert(200, RESET);
+    let pair = server.sign_in("user@example.com", NEW);
+    assert_eq!(pair.status, 200, "{}", pair.body);
+    server
+        .sign_in("user@example.com", PASSWORD)
+        .assert(401, UNKNOWN);
+    // The sign-ups that waited beside it are dead, so nobody brings his own password back.
+    server
+        .post(
+            "otp/verify/",
+            &json!({"email": "user@example.com", "otp": sign_up_otp}),
+        )
+        .assert(400, INVALID_OTP);
+    server
+        .sign_up("user@example.com")
+        .assert(400, r#"{"email":["user with this email already exists."]}"#);
+}
+
+#[test]
+fn a_reset_during_an_address_change_keeps_to_the_confirmed_address() {
+    let server = TestServer::start();
+    let user = server.user("user@example.com");
+    server.patch("users/me/", &user, &json!({"email": "new@example.com"}));
+    let otp = reset_code(&server, "user@example.com");
+    confirm(&server, "new@example.com", &otp, NEW).assert(400, INVALID_OTP);
+    confirm(&server, "user@example.com", &otp, NEW).assert(200, RESET);
+    // The change still waits for its code, and either address signs in.
+    for email in ["user@example.com", "new@example.com"] {
+        assert_eq!(server.sign_in(email, NEW).status, 200, "{email}");
+    }
+    let session = sign_in_again(&server, &user, NEW);
+    let profile = server.get("users/me/", Some(&session.access));
+    assert_eq!(profile.json()["email"], "new@example.com");
+}
+
+#[test]
+fn every_code_that_does_not_count_gets_the_same_answer() {
+    let server = TestServer::start();
+    server.user("user@example.com");
+    server.user("other@example.com");
+    server.sign_up("waiting@example.com");
+    let sign_up_otp = server.otp("waiting@example.com");
+    let others = reset_code(&server, "other@example.com");
+    let replaced = reset_code(&server, "user@example.com");
+    let otp = reset_code(&server, "user@example.com");
+    for (email, code) in [
+        ("user@example.com", wrong_code(&server, "user@example.com")),
+        ("user@example.com", replaced),
+        ("user@example.com", "12345".to_owned()),
+        ("user@example.com", "no code".to_owned()),
+        ("nobody@example.com", otp.clone()),
+        ("waiting@example.com", sign_up_otp),
+    ] {
+        confirm(&server, email, &code, NEW).assert(400, INVALID_OTP);
+    }
+    if others != otp {
+        confirm(&server, "other@example.com", &otp, NEW).assert(400, INVALID_OTP);
+    }
+    confirm(&server, "user@example.com", &otp, NEW).assert(200, RESET);
+    // Used up.
+    confirm(&server, "user@example.com", &otp, "third-Passw0rd").assert(400, INVALID_OTP);
+    assert_eq!(server.sign_in("user@example.com", NEW).status, 200);
+    confirm(&server, "other@example.com", &others, NEW).assert(200, RESET);
+}
+
+#[test]
+fn a_code_counts_for_its_own_purpose_only() {
+    let server = TestServer::start();
+    server.sign_up("user@example.com");
+    let sign_up_otp = server.otp("user@example.com");
+    let otp = loop {
+        // Two codes for different purposes may have the same digits.
+        let otp = reset_code(&server, "user@example.com");
+        if otp != sign_up_otp {
+            break otp;
+        }
+    };
+    confirm(&server, "user@example.com", &sign_up_otp, NEW).assert(400, INVALID_OTP);
+    server
+        .post(
+            "otp/verify/",
+            &json!({"email": "user@example.com", "otp": otp}),
+        )
+        .assert(400, INVALID_OTP);
+    confirm(&server, "user@example.com", &otp, NEW).assert(200, RESET);
+
+    let user = sign_in_again(
+        &server,
+        &User {
+            id: 1,
+            email: "user@example.com".to_owned(),
+            access: String::new(),
+            refresh: String::new(),
+        },
+        NEW,
+    );
+    server.patch("users/me/", &user, &json!({"email": "new@example.com"}));
+    let change_otp = server.otp("new@example.com");
+    confirm(&server, "new@example.com", &change_otp, PASSWORD).assert(400, INVALID_OTP);
+    assert_eq!(server.sign_in("user@example.com", NEW).status, 200);
+}
+
+#[test]
+fn a_code_lives_ten_minutes() {
+    let server = TestServer::start();
+    server.user("user@example.com");
+    let otp = reset_code(&server, "user@example.com");
+    server.advance_seconds(599);
+    confirm(&server, "user@example.com", &otp, NEW).assert(200, RESET);
+    let otp = reset_code(&server, "user@example.com");
+    server.advance_seconds(600);
+    confirm(&server, "user@example.com", &otp, PASSWORD).assert(400, INVALID_OTP);
+    assert_eq!(server.sign_in("user@example.com", NEW).status, 200);
+}
+
+#[test]
+fn a_code_works_once_however_many_try_at_once() {
+    let server = TestServer::start();
+    server.user("user@example.com");
+    let otp = reset_code(&server, "user@example.com");
+    let passwords: Vec<String> = (0..8).map(|n| format!("another-Passw0rd-{n}")).collect();
+    let answers = at_once(passwords.len(), |n| {
+        confirm(&server, "user@example.com", &otp, &passwords[n])
+    });
+    let right: Vec<usize> = (0..answers.len())
+        .filter(|n| answers[*n].status == 200)
+        .collect();
+    assert_eq!(right.len(), 1, "{answers:?}");
+    for (n, password) in passwords.iter().enumerate() {
+        if n == right[0] {
+            answers[n].assert(200, RESET);
+            assert_eq!(server.sign_in("user@example.com", password).status, 200);
+        } else {
+            answers[n].assert(400, INVALID_OTP);
+            server
+                .sign_in("user@example.com", password)
+                .assert(401, UNKNOWN);
+        }
+    }
+}
+
+#[test]
+fn wrong_tries_are_counted_by_network_and_code() {
+    let server = TestServer::start_behind_proxy();
+    server.user("user@example.com");
+    let otp = reset_code(&server, "user@example.com");
+    let wrong = wrong_code(&server, "user@example.com");
+    for _ in 0..5 {
+        confirm_from(&server, "192.0.2.1", "user@example.com", &wrong).assert(400, INVALID_OTP);
+    }
+    // Dead for that network and no other; that it tries on costs nobody anything.
+    for _ in 0..25 {
+        confirm_from(&server, "192.0.2.1", "user@example.com", &otp).assert(400, INVALID_OTP);
+    }
+    confirm_from(&server, "192.0.2.2", "user@example.com", &otp).assert(200, RESET);
+
+    let otp = reset_code(&server, "user@example.com");
+    let wrong = wrong_code(&server, "user@example.com");
+    for n in 0..25 {
+        confirm_from(
+            &server,
+            &format!("198.51.100.{n}"),
+            "user@example.com",
+            &wrong,
+        )
+        .assert(400, INVALID_OTP);
+    }
+    confirm_from(&server, "192.0.2.2", "user@example.com", &otp).assert(400, INVALID_OTP);
+}
+
+#[test]
+fn four_wrong_tries_are_forgiven() {
+    let server = TestServer::start();
+    server.user("user@example.com");
+    let otp = reset_code(&server, "user@example.com");
+    let wrong = wrong_code(&server, "user@example.com");
+    for _ in 0..4 {
+        confirm(&server, "user@example.com", &wrong, NEW).assert(400, INVALID_OTP);
+    }
+    confirm(&server, "user@example.com", &otp, NEW).assert(200, RESET);
+}
+
+#[test]
+fn a_refused_password_costs_neither_the_code_nor_a_try() {
+    let server = TestServer::start();
+    server.user("user@example.com");
+    let otp = reset_code(&server, "user@example.com");
+    for _ in 0..6 {
+        confirm(&server, "user@example.com", &otp, "short").assert(
+            400,
+            r#"{"password":["This password is too short. It must contain at least 8 characters."]}"#,
+        );
+        server
+            .post(
+                "password/reset/confirm/",
+                &json!({"email": "user@example.com", "otp": otp, "password": NEW, "confirm_password": PASSWORD}),
+            )
+            .assert(
+                400,
+                r#"{"confirm_password":["The two password fields didn't match."]}"#,
+            );
+    }
+    confirm(&server, "user@example.com", &otp, NEW).assert(200, RESET);
+}
+
+#[test]
+fn what_a_password_resembles_is_told_only_to_who_has_the_code() {
+    let server = TestServer::start();
+    server.post(
+        "users/",
+        &sign_up_with(
+            "user@example.com",
+            &json!({"first_name": "Maximiliane", "last_name": "Featherstone"}),
+        ),
+    );
+    assert_eq!(server.confirm("user@example.com").status, 200);
+    let otp = reset_code(&server, "user@example.com");
+    let wrong = wrong_code(&server, "user@example.com");
+    for (password, attribute) in [
+        ("maximiliane1", "first name"),
+        ("featherstone1", "last name"),
+    ] {
+        confirm(&server, "user@example.com", &wrong, password).assert(400, INVALID_OTP);
+        for _ in 0..6 {
+            confirm(&server, "user@example.com", &otp, password).assert(
+                400,
+                &format!(r#"{{"password":["The password is too similar to the {attribute}."]}}"#),
+            );
+        }
+    }
+    // The address was in the request, so it may be told at once.
+    for otp in [&wrong, &otp] {
+        confirm(&server, "user@example.com", otp, "user@example.com").assert(
+            400,
+            r#"{"password":["The password is too similar to the email."]}"#,
+        );
+    }
+    confirm(&server, "user@example.com", &otp, NEW).assert(200, RESET);
+}
+
+#[test]
+fn one_mail_a_minute_and_ten_an_hour_go_out() {
+    let server = TestServer::start_with_mail_limits();
+    server.user("user@example.com");
+    // The mail of the sign-up a moment ago was for another purpose.
+    let otp = reset_code(&server, "user@example.com");
+    reset(&server, "user@example.com").assert(200, SENT);
+    server.advance_seconds(59);
+    reset(&server, "user@example.com").assert(200, SENT);
+    assert_eq!(codes_sent(&server, "user@example.com"), 2);
+    confirm(&server, "user@example.com", &otp, NEW).assert(200, RESET);
+    server.advance_seconds(1);
+    let mut otp = String::new();
+    for _ in 1..10 {
+        otp = reset_code(&server, "user@example.com");
+        server.advance_seconds(60);
+    }
+    for _ in 0..3 {
+        reset(&server, "user@example.com").assert(200, SENT);
+    }
+    assert_eq!(codes_sent(&server, "user@example.com"), 11);
+    confirm(&server, "user@example.com", &otp, PASSWORD).assert(200, RESET);
+    // An hour after the first of them there is room for one more.
+    server.advance_seconds(3600 - 60 * 10);
+    reset_code(&server, "user@example.com");
+}
+
+#[test]
+fn asking_many_times_at_once_sends_one_mail() {
+    let server = TestServer::start_with_mail_limits();
+    server.user("user@example.com");
+    for answer in at_once(8, |_| reset(&server, "user@example.com")) {
+        answer.assert(200, SENT);
+    }
+    assert_eq!(codes_sent(&server, "user@example.com"), 2);
+}
+
+#[test]
+fn a_deactivated_account_is_not_reset() {
+    let server = TestServer::start();
+    server.user("user@example.com");
+    let otp = reset_code(&server, "user@example.com");
+    server.db_execute("UPDATE users SET is_active = 0");
+    confirm(&server, "user@example.com", &otp, NEW).assert(400, INVALID_OTP);
+    reset(&server, "user@example.com").assert(200, SENT);
+    assert_eq!(codes_sent(&server, "user@example.com"), 2);
+    server.db_execute("UPDATE users SET is_active = 1");
+    assert_eq!(server.sign_in("user@example.com", PASSWORD).status, 200);
+}
+
+#[test]
+fn a_code_for_a_reset_outlives_a_restart() {
+    let mut server = TestServer::start();
+    server.user("user@example.com");
+    let otp = reset_code(&server, "user@example.com");
+    server.restart();
+    confirm(&server, "user@example.com", &otp, NEW).assert(200, RESET);
+    server.restart();
+    assert_eq!(server.sign_in("user@example.com", NEW).status, 200);
+    confirm(&server, "user@example.com", &otp, PASSWORD).assert(400, INVALID_OTP);
+}
+
+#[test]
+fn wrong_fields_of_a_reset_are_told() {
+    let server = TestServer::start();
+    for (body, expected) in [
+        (json!({}), json!({"email": [REQUIRED]})),
+        (
+            json!({"email": null}),
+            json!({"email": ["This field may not be null."]}),
+        ),
+        (
+            json!({"email": " "}),
+            json!({"email": ["This field may not be blank."]}),
+        ),
+        (
+            json!({"email": "no address"}),
+            json!({"email": ["Enter a valid email address."]}),
+        ),
+        (
+            json!({"email": true}),
+            json!({"email": ["Enter a valid email address."]}),
+        ),
+    ] {
+        let answer = server.post("password/reset/", &body);
+        assert_eq!((answer.status, answer.json()), (400, expected), "{body}");
+    }
+}
+
+#[test]
+fn wrong_fields_of_a_confirmation_are_told_at_once() {
+    let server = TestServer::start();
+    for (body, expected) in [
+        (
+            json!({}),
+            json!({"email": [REQUIRED], "otp": [REQUIRED], "password": [REQUIRED], "confirm_password": [REQUIRED]}),
+        ),
+        (
+            json!({"email": "x", "otp": null, "password": "", "confirm_password": []}),
+            json!({
+                "email": ["Enter a valid email address."],
+                "otp": ["This field may not be null."],
+                "password": ["This field may not be blank."],
+                "confirm_password": ["Not a valid string."],
+            }),
+        ),
+        (
+            json!({"email": "user@example.com", "otp": " ", "password": "1234567", "confirm_password": "other"}),
+            json!({
+                "otp": ["This field may not be blank."],
+                "password": [
+                    "This password is too short. It must contain at least 8 characters.",
+                    "This password is too common.",
+                    "This password is entirely numeric.",
+                ],
+            }),
+        ),
+        (
+            json!({"email": "user@example.com", "otp": "123456", "password": "a-B".repeat(43), "confirm_password": "a-B".repeat(43)}),
+            json!({"password": ["Ensure this field has no more than 128 characters."]}),
+        ),
+    ] {
+        let answer = server.post("password/reset/confirm/", &body);
+        assert_eq!((answer.status, answer.json()), (400, expected), "{body}");
+    }
+}
+
+#[test]
+fn a_change_ends_every_other_session() {
+    let server = TestServer::start();
+    let user = server.user("user@example.com");
+    let others = [
+        sign_in_again(&server, &user, PASSWORD),
+        sign_in_again(&server, &user, PASSWORD),
+    ];
+    let stranger = server.user("stranger@example.com");
+    change(&server, &user, PASSWORD, NEW).assert(200, CHANGED);
+    // One's own goes on, the refresh token too.
+    assert_eq!(server.get("users/me/", Some(&user.access)).status, 200);
+    let refreshed = server.post("token/refresh/", &json!({"refresh": user.refresh}));
+    assert_eq!(refreshed.status, 200, "{}", refreshed.body);
+    for other in &others {
+        assert_ended(&server, other);
+    }
+    assert_eq!(server.get("users/me/", Some(&stranger.access)).status, 200);
+    server.sign_in(&user.email, PASSWORD).assert(401, UNKNOWN);
+    assert_eq!(server.sign_in(&user.email, NEW).status, 200);
+    assert_eq!(codes_sent(&server, &user.email), 1, "of the sign-up");
+}
+
+#[test]
+fn a_change_needs_a_token() {
+    let server = TestServer::start();
+    let user = server.user("user@example.com");
+    let body = json!({"current_password": PASSWORD, "password": NEW, "confirm_password": NEW});
+    server.post("password/change/", &body).assert(
+        401,
+        r#"{"detail":"Authentication credentials were not provided."}"#,
+    );
+    for token in ["nonsense", &user.refresh] {
+        let answer = server.api("POST", "password/change/", Some(token), &body);
+        answer.assert(401, BAD_TOKEN);
+        assert_eq!(
+            answer.header("www-authenticate"),
+            Some(r#"Bearer realm="api""#)
+        );
+    }
+    assert_eq!(server.sign_in(&user.email, PASSWORD).status, 200);
+}
+
+#[test]
+fn a_change_needs_the_current_password() {
+    let server = TestServer::start();
+    let user = server.user("user@example.com");
+    server.user("other@example.com");
+    for current in [NEW, "SECUREPASSWORD123", " securepassword123", "x"] {
+        change(&server, &user, current, NEW).assert(400, WRONG);
+    }
+    assert_eq!(server.get("users/me/", Some(&user.access)).status, 200);
+    assert_eq!(server.sign_in(&user.email, PASSWORD).status, 200);
+    server.sign_in(&user.email, NEW).assert(401, UNKNOWN);
+}
+
+#[test]
+fn staff_changes_no_password_but_its_own() {
+    let server = TestServer::start();
+    let user = server.user("user@example.com");
+    let staff = server.staff("staff@example.com");
+    let changed = server.patch(
+        &user.path(),
+        &staff,
+        &json!({"password": NEW, "confirm_password": NEW, "current_password": PASSWORD}),
+    );
+    assert_eq!(changed.status, 200, "{}", changed.body);
+    assert_eq!(server.sign_in(&user.email, PASSWORD).status, 200);
+    assert_eq!(server.sign_in(&staff.email, PASSWORD).status, 200);
+    server.sign_in(&user.email, NEW).assert(401, UNKNOWN);
+    change(&server, &staff, PASSWORD, NEW).assert(200, CHANGED);
+    assert_eq!(server.sign_in(&staff.email, NEW).status, 200);
+}
+
+#[test]
+fn wrong_fields_of_a_change_are_told_at_once() {
+    let server = TestServer::start();
+    server.post(
+        "users/",
+        &sign_up_with("user@example.com", &json!({"first_name": "Maximiliane"})),
+    );
+    let access = server.confirm("user@example.com").text("access");
+    for (body, expected) in [
+        (
+            json!({}),
+            json!({"current_password": [REQUIRED], "password": [REQUIRED], "confirm_password": [REQUIRED]}),
+        ),
+        (
+            json!({"current_password": null, "password": null, "confirm_password": ""}),
+            json!({
+                "current_password": ["This field may not be null."],
+                "password": ["This field may not be null."],
+                "confirm_password": ["This field may not be blank."],
+            }),
+        ),
+        (
+            json!({"current_password": "wrong", "password": "8250", "confirm_password": "other"}),
+            json!({
+                "current_password": ["Invalid password."],
+                "password": [
+                    "This password is too short. It must contain at least 8 characters.",
+                    "This password is entirely numeric.",
+                ],
+            }),
+        ),
+        (
+            json!({"current_password": PASSWORD, "password": "maximiliane1", "confirm_password": "maximiliane1"}),
+            json!({"password": ["The password is too similar to the first name."]}),
+        ),
+        (
+            json!({"current_password": PASSWORD, "password": NEW, "confirm_password": "another-passw0rd"}),
+            json!({"confirm_password": ["The two password fields didn't match."]}),
+        ),
+        (
+            json!({"current_password": PASSWORD, "password": NEW, "confirm_password": format!("{NEW} ")}),
+            json!({"confirm_password": ["The two password fields didn't match."]}),
+        ),
+        (
+            // Said once every single field is right.
+            json!({"current_password": "wrong", "password": NEW, "confirm_password": "other"}),
+            json!({"current_password": ["Invalid password."]}),
+        ),
+    ] {
+        let answer = server.api("POST", "password/change/", Some(&access), &body);
+        assert_eq!((answer.status, answer.json()), (400, expected), "{body}");
+    }
+    assert_eq!(server.sign_in("user@example.com", PASSWORD).status, 200);
+}
+
+#[test]
+fn passwords_are_not_trimmed() {
+    let server = TestServer::start();
+    let user = server.user("user@example.com");
+    let blank = "  another-Passw0rd\t";
+    change(&server, &user, PASSWORD, blank).assert(200, CHANGED);
+    server.sign_in(&user.email, NEW).assert(401, UNKNOWN);
+    assert_eq!(server.sign_in(&user.email, blank).status, 200);
+    let otp = reset_code(&server, &user.email);
+    let other = " securepassword123 ";
+    confirm(&server, &user.email, &otp, other).assert(200, RESET);
+    server.sign_in(&user.email, PASSWORD).assert(401, UNKNOWN);
+    assert_eq!(server.sign_in(&user.email, other).status, 200);
+}
+
+#[test]
+fn a_sign_in_that_races_a_change_leaves_no_session_of_the_old_password() {
+    let server = TestServer::start();
+    let user = server.user("user@example.com");
+    let answers = at_once(9, |n| {
+        if n == 0 {
+            change(&server, &user, PASSWORD, NEW)
+        } else {
+            server.sign_in(&user.email, PASSWORD)
+        }
+    });
+    answers[0].assert(200, CHANGED);
+    for answer in &answers[1..] {
+        if answer.status == 200 {
+            assert_ended(
+                &server,
+                &User {
+                    access: answer.text("access"),
+                    refresh: answer.text("refresh"),
+                    ..user.clone()
+                },
+            );
+        } else {
+            answer.assert(401, UNKNOWN);
+        }
+    }
+    assert_eq!(server.get("users/me/", Some(&user.access)).status, 200);
+    let sessions = server.get("sessions/", Some(&user.access));
+    assert_eq!(sessions.json().as_array().unwrap().len(), 1);
+}
+
+#[test]
+fn of_changes_at_once_one_goes_through() {
+    let server = TestServer::start();
+    let user = server.user("user@example.com");
+    let sessions: Vec<User> = (0..6)
+        .map(|_| sign_in_again(&server, &user, PASSWORD))
+        .collect();
+    let passwords: Vec<String> = (0..6).map(|n| format!("another-Passw0rd-{n}")).collect();
+    let answers = at_once(6, |n| {
+        change(&server, &sessions[n], PASSWORD, &passwords[n])
+    });
+    let winner = answers.iter().position(|a| a.status == 200).unwrap();
+    for (n, answer) in answers.iter().enumerate() {
+        if n == winner {
+            answer.assert(200, CHANGED);
+            assert_eq!(server.sign_in(&user.email, &passwords[n]).status, 200);
+            assert_eq!(
+                server.get("users/me/", Some(&sessions[n].access)).status,
+                200
+            );
+        } else {
+            // Too late to know the current password, or to have a session at all.
+            match answer.status {
+                400 => answer.assert(400, WRONG),
+                _ => answer.assert(401, BAD_TOKEN),
+            }
+            server
+                .sign_in(&user.email, &passwords[n])
+                .assert(401, UNKNOWN);
+            assert_ended(&server, &sessions[n]);
+        }
+    }
+}

@@ -1,0 +1,326 @@
+//! `sessions/`: the devices on which somebody is signed in, and signing them out.
+
+use serde_json::{Value, json};
+
+use crate::support::{Answer, PASSWORD, TestServer, User};
+
+const NOT_FOUND: &str = r#"{"detail":"Not found."}"#;
+const NO_TOKEN: &str = r#"{"detail":"Authentication credentials were not provided."}"#;
+const BAD_TOKEN: &str =
+    r#"{"detail":"Given token not valid for any token type","code":"token_not_valid"}"#;
+const DEAD: &str = r#"{"detail":"Token is invalid or expired","code":"token_not_valid"}"#;
+
+/// Signs in on a device, as a proxy passes it on.
+#[track_caller]
+fn sign_in_on(server: &TestServer, user: &User, client: &str, device: &str) -> User {
+    let pair = server.request(
+        "POST",
+        "/api/v1/accounts/token/",
+        &[
+            ("content-type", "application/json"),
+            ("user-agent", device),
+            ("x-forwarded-for", client),
+        ],
+        json!({"email": user.email, "password": PASSWORD}).to_string(),
+    );
+    assert_eq!(pair.status, 200, "{}", pair.body);
+    User {
+        access: pair.text("access"),
+        refresh: pair.text("refresh"),
+        ..user.clone()
+    }
+}
+
+fn list(server: &TestServer, user: &User) -> Vec<Value> {
+    let answer = server.get("sessions/", Some(&user.access));
+    assert_eq!(answer.status, 200, "{}", answer.body);
+    answer.json().as_array().unwrap().clone()
+}
+
+fn values(sessions: &[Value], key: &str) -> Vec<String> {
+    sessions
+        .iter()
+        .map(|session| session[key].as_str().unwrap().to_owned())
+        .collect()
+}
+
+/// The name of the session that a token belongs to.
+fn current(server: &TestServer, user: &User) -> String {
+    let sessions = list(server, user);
+    let current: Vec<&Value> = sessions
+        .iter()
+        .filter(|session| session["current"] == true)
+        .collect();
+    assert_eq!(current.len(), 1, "{sessions:?}");
+    current[0]["id"].as_str().unwrap().to_owned()
+}
+
+fn end(server: &TestServer, user: &User, id: &str) -> Answer {
+    let path = format!("sessions/{id}/");
+    server.api("DELETE", &path, Some(&user.access), &json!({}))
+}
+
+#[track_caller]
+fn assert_ended(server: &TestServer, user: &User) {
+    server
+        .get("users/me/", Some(&user.access))
+        .assert(401, BAD_TOKEN);
+    server
+        .post("token/refresh/", &json!({"refresh": user.refresh}))
+        .assert(401, DEAD);
+    for token in [&user.access, &user.refresh] {
+        server
+            .post("token/verify/", &json!({"token": token}))
+            .assert(401, DEAD);
+    }
+}
+
+#[track_caller]
+fn assert_alive(server: &TestServer, user: &User) {
+    assert_eq!(server.get("users/me/", Some(&user.access)).status, 200);
+    for token in [&user.access, &user.refresh] {
+        server
+            .post("token/verify/", &json!({"token": token}))
+            .assert(200, "{}");
+    }
+}
+
+/// Asserts `204` without a body and what would describe one.
+#[track_caller]
+fn assert_no_content(answer: &Answer) {
+    answer.assert(204, "");
+    assert_eq!(answer.header("content-type"), None);
+}
+
+#[test]
+fn sessions_are_listed_newest_first() {
+    let server = TestServer::start_behind_proxy();
+    let user = server.user("user@example.com");
+    server.user("other@example.com");
+    server.advance_seconds(10);
+    let phone = sign_in_on(&server, &user, "192.0.2.7", "Phone/1.0");
+    server.advance_seconds(10);
+    let laptop = sign_in_on(&server, &user, "2001:db8::1", "Laptop \"2\" <b>");
+
+    let sessions = list(&server, &phone);
+    assert_eq!(
+        values(&sessions, "created_at"),
+        [
+            "2024-12-03T12:00:20Z",
+            "2024-12-03T12:00:10Z",
+            "2024-12-03T12:00:00Z"
+        ]
+    );
+    assert_eq!(
+        values(&sessions, "ip"),
+        ["2001:db8::1", "192.0.2.7", "127.0.0.1"]
+    );
+    assert_eq!(
+        values(&sessions, "user_agent")[..2],
+        ["Laptop \"2\" <b>", "Phone/1.0"]
+    );
+    let id = sessions[1]["id"].as_str().unwrap();
+    let line = format!(
+        r#"{{"id":"{id}","created_at":"2024-12-03T12:00:10Z","last_used_at":"2024-12-03T12:00:10Z","ip":"192.0.2.7","user_agent":"Phone/1.0","current":true}}"#
+    );
+    let answer = server.get("sessions/", Some(&phone.access));
+    assert!(answer.body.contains(&line), "{}", answer.body);
+    assert_eq!(answer.header("content-type"), Some("application/json"));
+    assert_eq!(current(&server, &phone), id);
+    assert_ne!(current(&server, &laptop), id);
+    assert_eq!(current(&server, &user), sessions[2]["id"]);
+}
+
+#[test]
+fn refreshing_is_use_and_tells_from_where() {
+    let server = TestServer::start_behind_proxy();
+    let user = server.user("user@example.com");
+    let phone = sign_in_on(&server, &user, "192.0.2.7", "Phone/1.0");
+    let id = current(&server, &phone);
+    server.advance_seconds(240);
+    // Reading alone is no use that is noted.
+    assert_eq!(
+        values(&list(&server, &phone), "last_used_at"),
+        ["2024-12-03T12:00:00Z", "2024-12-03T12:00:00Z"]
+    );
+    let pair = server.request(
+        "POST",
+        "/api/v1/accounts/token/refresh/",
+        &[
+            ("content-type", "application/json"),
+            ("user-agent", "Phone/2.0"),
+            ("x-forwarded-for", "192.0.2.8"),
+        ],
+        json!({"refresh": phone.refresh}).to_string(),
+    );
+    let phone = User {
+        access: pair.text("access"),
+        refresh: pair.text("refresh"),
+        ..phone
+    };
+    let sessions = list(&server, &phone);
+    assert_eq!(sessions.len(), 2);
+    let refreshed = sessions.iter().find(|session| session["id"] == id).unwrap();
+    assert_eq!(
+        *refreshed,
+        json!({
+            "id": id, "created_at": "2024-12-03T12:00:00Z", "last_used_at": "2024-12-03T12:04:00Z",
+            "ip": "192.0.2.8", "user_agent": "Phone/2.0", "current": true,
+        })
+    );
+}
+
+#[test]
+fn a_session_that_expired_is_not_listed() {
+    let server = TestServer::start();
+    let user = server.user("user@example.com");
+    server.advance_seconds(20 * 86_400);
+    let newer = sign_in_on(&server, &user, "127.0.0.1", "Newer");
+    assert_eq!(list(&server, &newer).len(), 2);
+    server.advance_seconds(10 * 86_400);
+    let newest = sign_in_on(&server, &user, "127.0.0.1", "Newest");
+    assert_eq!(
+        values(&list(&server, &newest), "user_agent"),
+        ["Newest", "Newer"]
+    );
+    assert_eq!(
+        server
+            .post("token/refresh/", &json!({"refresh": user.refresh}))
+            .status,
+        401
+    );
+}
+
+#[test]
+fn what_a_client_calls_itself_is_kept_in_part() {
+    let server = TestServer::start();
+    let user = server.user("user@example.com");
+    let phone = sign_in_on(&server, &user, "", &"x".repeat(10_000));
+    let id = current(&server, &phone);
+    let sessions = list(&server, &phone);
+    let session = sessions.iter().find(|session| session["id"] == id).unwrap();
+    let kept = session["user_agent"].as_str().unwrap();
+    assert!(kept.len() < 1000 && kept.starts_with("xxx"), "{kept}");
+}
+
+#[test]
+fn a_session_ends_at_once() {
+    let server = TestServer::start();
+    let user = server.user("user@example.com");
+    let phone = sign_in_on(&server, &user, "127.0.0.1", "Phone");
+    let laptop = sign_in_on(&server, &user, "127.0.0.1", "Laptop");
+    let id = current(&server, &phone);
+    assert_alive(&server, &phone);
+    assert_no_content(&end(&server, &laptop, &id));
+    assert_ended(&server, &phone);
+    assert_alive(&server, &laptop);
+    assert_alive(&server, &user);
+    assert_eq!(list(&server, &laptop).len(), 2);
+    // It is over, so there is nothing to end.
+    end(&server, &laptop, &id).assert(404, NOT_FOUND);
+    // One's own may be ended as well: that is signing out.
+    let own = current(&server, &laptop);
+    assert_no_content(&end(&server, &laptop, &own));
+    assert_ended(&server, &laptop);
+    assert_alive(&server, &user);
+}
+
+#[test]
+fn nobody_ends_the_session_of_somebody_else() {
+    let server = TestServer::start();
+    let user = server.user("user@example.com");
+    let other = server.user("other@example.com");
+    let staff = server.staff("staff@example.com");
+    let id = current(&server, &user);
+    for somebody in [&other, &staff] {
+        end(&server, somebody, &id).assert(404, NOT_FOUND);
+    }
+    for id in [
+        "0",
+        "me",
+        "unknown",
+        "%25",
+        "%00",
+        "'",
+        "..",
+        "%F0%9F%A6%80",
+        &"x".repeat(5000),
+        &id.to_uppercase(),
+    ] {
+        if *id != current(&server, &user) {
+            end(&server, &user, id).assert(404, NOT_FOUND);
+        }
+    }
+    assert_alive(&server, &user);
+    assert_eq!(list(&server, &user).len(), 1);
+}
+
+#[test]
+fn all_other_sessions_end_at_once() {
+    let server = TestServer::start();
+    let user = server.user("user@example.com");
+    let others = [
+        sign_in_on(&server, &user, "127.0.0.1", "Phone"),
+        sign_in_on(&server, &user, "127.0.0.1", "Laptop"),
+    ];
+    let stranger = server.user("stranger@example.com");
+    let answer = server.api("DELETE", "sessions/", Some(&user.access), &json!({}));
+    assert_no_content(&answer);
+    for other in &others {
+        assert_ended(&server, other);
+    }
+    assert_alive(&server, &user);
+    assert_alive(&server, &stranger);
+    assert_eq!(list(&server, &user).len(), 1);
+    // With nothing left to end it is no error.
+    let answer = server.api("DELETE", "sessions/", Some(&user.access), &json!({}));
+    assert_no_content(&answer);
+    assert_alive(&server, &user);
+}
+
+#[test]
+fn who_and_how() {
+    let server = TestServer::start();
+    let user = server.user("user@example.com");
+    let id = current(&server, &user);
+    let one = format!("sessions/{id}/");
+    for (path, allow, wrong) in [
+        (
+            "sessions/",
+            "GET, DELETE, HEAD, OPTIONS",
+            &["POST", "PUT", "PATCH"][..],
+        ),
+        (
+            &one,
+            "DELETE, OPTIONS",
+            &["GET", "HEAD", "POST", "PUT", "PATCH"],
+        ),
+    ] {
+        for method in ["GET", "DELETE", "POST"] {
+            server
+                .api(method, path, None, &json!({}))
+                .assert(401, NO_TOKEN);
+            server
+                .api(method, path, Some("nonsense"), &json!({}))
+                .assert(401, BAD_TOKEN);
+        }
+        for method in wrong {
+            let answer = server.api(method, path, Some(&user.access), &json!({}));
+            assert_eq!(answer.status, 405, "{method} {path}");
+            assert_eq!(answer.header("allow"), Some(allow), "{method} {path}");
+            if *method != "HEAD" {
+                let body = format!(r#"{{"detail":"Method \"{method}\" not allowed."}}"#);
+                answer.assert(405, &body);
+            }
+        }
+    }
+    let head = server.api("HEAD", "sessions/", Some(&user.access), &json!({}));
+    head.assert(200, "");
+    let get = server.get("sessions", Some(&user.access));
+    assert_eq!(get.status, 200, "without the slash");
+    assert_eq!(
+        head.header("content-length"),
+        Some(&*get.body.len().to_string())
+    );
+    assert_alive(&server, &user);
+}
