@@ -4,6 +4,7 @@
 //! that a running server never waits for our input. `--one-transaction` and `--dry-run` need one transaction for all; rows
 //! then go straight from the file into it. Either way no more than a batch is in memory.
 
+use std::borrow::Cow;
 use std::fs::File;
 use std::io::{self, BufReader, IsTerminal, Read, Write};
 use std::path::{Path, PathBuf};
@@ -20,6 +21,9 @@ use crate::app::App;
 use crate::config::Config;
 use crate::domain::{FieldErrors, Timestamp, UserId};
 use crate::store::{ImportRefusal, ImportSource, ImportedUser};
+
+/// Longest complaint that is told whole, in characters.
+const LONGEST_MESSAGE: usize = 300;
 
 const LONG_HELP: &str = "\
 Fields (JSON keys or columns; only email has to be there): id, email, password, first_name, last_name, phone, gender, \
@@ -254,15 +258,23 @@ impl Import {
     }
 }
 
+/// What is wrong with a row, field by field. A message that repeats a value is cut, so that a batch of them stays small.
 fn complaints(errors: &FieldErrors) -> Vec<String> {
     errors
         .iter()
         .flat_map(|(field, messages)| {
             messages
                 .iter()
-                .map(move |message| format!("{field}: {message}"))
+                .map(move |message| format!("{field}: {}", shortened(message)))
         })
         .collect()
+}
+
+fn shortened(message: &str) -> Cow<'_, str> {
+    match message.char_indices().nth(LONGEST_MESSAGE) {
+        Some((end, _)) => Cow::Owned(format!("{}…", &message[..end])),
+        None => Cow::Borrowed(message),
+    }
 }
 
 fn outcome_of(stored: Result<UserId, ImportRefusal>) -> Result<(), Vec<String>> {
@@ -305,7 +317,9 @@ async fn import_batches(app: &App, import: &mut Import, size: u32) -> CommandRes
         // Those that were right have their outcomes in the same order.
         let mut outcomes = std::mem::take(&mut *lock(&outcomes)).into_iter();
         for (line, row) in rows {
-            let outcome = row.and_then(|()| outcomes.next().map_or(Ok(()), outcome_of));
+            let outcome = row.and_then(|()| {
+                outcome_of(outcomes.next().expect("the store tells of every account"))
+            });
             import.settle(line, outcome);
         }
     }

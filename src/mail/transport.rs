@@ -766,16 +766,16 @@ mod tests {
                 match (special, command.as_str()) {
                     (Some((_, words)), _) => say(words),
                     (None, "EHLO") => {
-                        say("250-fake.example\r\n250-AUTH PLAIN LOGIN\r\n250 8BITMIME")
+                        say("250-fake.example\r\n250-AUTH PLAIN LOGIN\r\n250 8BITMIME");
                     }
                     (None, "AUTH") => say("235 welcome"),
                     (None, "DATA") => {
                         say("354 go on");
-                        let message: String = lines
-                            .by_ref()
-                            .take_while(|line| line != ".")
-                            .map(|line| format!("{}\r\n", line.strip_prefix('.').unwrap_or(&line)))
-                            .collect();
+                        let mut message = String::new();
+                        for line in lines.by_ref().take_while(|line| line != ".") {
+                            message.push_str(line.strip_prefix('.').unwrap_or(&line));
+                            message.push_str("\r\n");
+                        }
                         heard.messages.push(message);
                         say("250 taken");
                     }

@@ -93,7 +93,7 @@ fn wrong_code(server: &TestServer, email: &str) -> String {
         .into_iter()
         .filter_map(|m| m.otp)
         .collect();
-    (100_000..)
+    (100_000..1_000_000)
         .map(|n| n.to_string())
         .find(|code| !known.contains(code))
         .unwrap()

@@ -8,6 +8,7 @@
 
 mod configuration;
 mod database;
+mod import;
 mod mail;
 mod serve;
 mod support;

@@ -159,14 +159,15 @@ fn update_user(connection: &Connection, update: &UserUpdate) -> rusqlite::Result
     })
 }
 
-/// Whether this is the only account that is both active and staff.
+/// Whether no other account is staff and able to sign in.
 fn is_last_staff_member(connection: &Connection, user: &User) -> rusqlite::Result<bool> {
     if !(user.is_active && user.is_staff) {
         return Ok(false);
     }
     connection
         .prepare_cached(
-            "SELECT NOT EXISTS (SELECT 1 FROM users WHERE is_staff AND is_active AND id <> :id)",
+            "SELECT NOT EXISTS (SELECT 1 FROM users WHERE is_staff AND is_active AND verified_at IS NOT NULL \
+             AND id <> :id)",
         )?
         .query_row(named_params! { ":id": user.id }, |row| row.get(0))
 }
