@@ -4,7 +4,7 @@ use std::convert::Infallible;
 
 use bytes::Bytes;
 use futures_util::stream;
-use http::header::CONTENT_TYPE;
+use http::header::{CONTENT_DISPOSITION, CONTENT_TYPE};
 use multer::{Constraints, Multipart, SizeLimit};
 
 use super::error::ApiError;
@@ -112,7 +112,15 @@ async fn multipart(content_type: &str, body: Bytes) -> Result<Fields, ApiError> 
         let Some(name) = part.name().map(str::to_owned) else {
             continue;
         };
-        let file_name = part.file_name().map(str::to_owned);
+        // `multer` does not read `filename*` (RFC 5987), which older clients send for names that are not ASCII.
+        let has_extended_name = part
+            .headers()
+            .get(CONTENT_DISPOSITION)
+            .is_some_and(|value| value.as_bytes().windows(10).any(|w| w == b"filename*="));
+        let file_name = part
+            .file_name()
+            .or(has_extended_name.then_some("file"))
+            .map(str::to_owned);
         let content_type = part.content_type().map(ToString::to_string);
         let bytes = part.bytes().await.map_err(|e| broken(&e))?;
         let input = match file_name {
@@ -121,9 +129,10 @@ async fn multipart(content_type: &str, body: Bytes) -> Result<Fields, ApiError> 
                 content_type,
                 bytes,
             }),
-            // A browser sends a file field that was left empty as a part with an empty file name; Django drops it.
-            Some(_) => continue,
-            None => Input::Text(String::from_utf8_lossy(&bytes).into_owned()),
+            // A browser sends a file field that was left empty as an empty part with an empty file name. That is no wish
+            // to remove a photo, which an empty text would be.
+            Some(_) if bytes.is_empty() => continue,
+            Some(_) | None => Input::Text(String::from_utf8_lossy(&bytes).into_owned()),
         };
         fields.insert(name, input);
     }

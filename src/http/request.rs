@@ -148,11 +148,15 @@ impl Request {
     }
 
     /// The number of the account that the path names.
+    ///
+    /// # Errors
+    /// 404 when it names none.
     pub(super) fn user_id(&self) -> Result<UserId, ApiError> {
         match (self.pk, &self.caller) {
             (Some(Pk::Id(id)), _) => Ok(id),
             (Some(Pk::Me), Some(caller)) => Ok(caller.user.id),
-            _ => Err(ApiError::internal("a path without a number was handled")),
+            (Some(Pk::Me), None) => Err(ApiError::internal("nobody asked for its own account")),
+            (None, _) => Err(ApiError::NotFound),
         }
     }
 

@@ -656,6 +656,38 @@ fn a_text_is_no_photo() {
 }
 
 #[test]
+fn file_names_of_every_kind_make_a_file_and_none_makes_a_text() {
+    let server = TestServer::start();
+    let user = server.user("user@example.com");
+    let token = format!("Bearer {}", user.access);
+    let send = |disposition: &str, content: &[u8]| {
+        let mut body = format!(
+            "--BoUnD\r\nContent-Disposition: form-data; name=\"photo\"; {disposition}\r\n\r\n"
+        )
+        .into_bytes();
+        body.extend(content);
+        body.extend(b"\r\n--BoUnD--\r\n");
+        let headers = [
+            ("content-type", "multipart/form-data; boundary=BoUnD"),
+            ("authorization", token.as_str()),
+        ];
+        let path = format!("/api/v1/accounts/{}", user.path());
+        server.request("PATCH", &path, &headers, body)
+    };
+    // Names that are not ASCII, as RFC 5987 and as plain UTF-8.
+    for disposition in ["filename*=UTF-8''%D1%84.png", "filename=\"ф.png\""] {
+        let answer = send(disposition, &jpeg());
+        assert_eq!(answer.status, 200, "{disposition}: {}", answer.body);
+        assert!(answer.json()["photo"].is_string(), "{disposition}");
+    }
+    let answer = send("filename=\"\"", b"some text");
+    answer.assert(
+        400,
+        r#"{"photo":["The submitted data was not a file. Check the encoding type on the form."]}"#,
+    );
+}
+
+#[test]
 fn a_refused_photo_is_told_with_all_other_complaints() {
     let server = TestServer::start();
     let user = server.user("user@example.com");
