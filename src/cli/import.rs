@@ -179,6 +179,10 @@ struct Import {
 impl Import {
     /// The next row: its line, and the account in it or what is wrong with it.
     fn next_row(&mut self) -> Option<(u64, Result<ImportedUser, Vec<String>>)> {
+        // What follows a place that could not be read would be read wrongly.
+        if self.broken.is_some() {
+            return None;
+        }
         match self.rows.next() {
             Ok(row) => row.map(|row| {
                 let user = row

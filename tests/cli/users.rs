@@ -1,8 +1,14 @@
-//! `user create`: making accounts beside the server.
+//! The `user` commands: making accounts, looking at them and changing them beside the server.
 
-use serde_json::json;
+use std::collections::HashSet;
+use std::path::Path;
 
-use crate::support::{PASSWORD, Running, create_user, folder, names_in, run, run_with_input};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use crate::support::{
+    Outcome, PASSWORD, Running, create_user, folder, names_in, run, run_with_input,
+};
 
 const CREATE: &[&str] = &[
     "--db",
@@ -262,4 +268,392 @@ fn ten_at_once_make_ten_accounts() {
     ids.sort_unstable();
     assert_eq!(ids, (1..=10).collect::<Vec<i64>>());
     server.sign_in("user7@example.com");
+}
+
+/// Three accounts of different kinds, with fixed times.
+const THREE: &str = concat!(
+    r#"{"id": 1, "email": "Ada@example.com", "first_name": "Ada", "last_name": "King", "phone": "+441234567", "address": "12 Square", "gender": "F", "country": "GB", "birthday": "1815-12-10", "is_staff": true, "last_login": "2024-12-03T12:00:00Z", "created_at": "2020-01-01T00:00:00Z", "updated_at": "2021-01-01T00:00:00Z"}"#,
+    "\n",
+    r#"{"id": 2, "email": "off@example.com", "first_name": "Zo\u00eb \u738b\u001b[31m", "is_active": false, "created_at": "2020-01-02T00:00:00Z"}"#,
+    "\n",
+    r#"{"id": 12, "email": "pending@example.com", "verified_at": null, "created_at": "2020-01-03T00:00:00Z"}"#,
+    "\n",
+);
+
+/// Runs a command on `users.db`.
+fn on_db(dir: &Path, arguments: &[&str], input: &str) -> Outcome {
+    let first = ["--db", "users.db", "--passwords-bcrypt-cost", "4"];
+    run_with_input(dir, &[&first, arguments].concat(), input)
+}
+
+/// A folder with `users.db` that holds [`THREE`].
+fn folder_of_three() -> TempDir {
+    let dir = folder();
+    on_db(dir.path(), &["import"], THREE).assert_done("imported 3, refused 0\n");
+    dir
+}
+
+/// The addresses of a list in JSON.
+fn listed(dir: &Path, arguments: &[&str]) -> Vec<String> {
+    let outcome = on_db(dir, &[&["user", "list", "--json"], arguments].concat(), "");
+    assert_eq!(outcome.code, Some(0), "{outcome:?}");
+    outcome
+        .stdout
+        .lines()
+        .map(|line| serde_json::from_str::<Value>(line).unwrap())
+        .map(|user| user["email"].as_str().unwrap().to_owned())
+        .collect()
+}
+
+/// The status with which the profile of the token's owner is answered.
+fn me(server: &Running, token: &str) -> u16 {
+    server.api("GET", "users/me/", Some(token), &json!({})).0
+}
+
+#[test]
+fn the_list_is_a_table_for_people() {
+    let dir = folder_of_three();
+    // What somebody calls himself has no power over the terminal.
+    on_db(dir.path(), &["user", "list"], "").assert_done(
+        "ID  EMAIL                NAME         ACTIVE  VERIFIED  STAFF  LAST LOGIN  CREATED\n\
+         1   Ada@example.com      Ada King     yes     yes       yes    2024-12-03  2020-01-01\n\
+         2   off@example.com      Zo\u{eb} \u{738b}\u{fffd}[31m  no      yes       no     never       2020-01-02\n\
+         12  pending@example.com               yes     no        no     never       2020-01-03\n",
+    );
+    on_db(dir.path(), &["user", "list", "--search", "nobody"], "")
+        .assert_done("ID  EMAIL  NAME  ACTIVE  VERIFIED  STAFF  LAST LOGIN  CREATED\n");
+}
+
+#[test]
+fn the_list_is_one_json_object_a_line_for_scripts() {
+    let dir = folder_of_three();
+    on_db(dir.path(), &["user", "list", "--json"], "").assert_done(concat!(
+        r#"{"id":1,"email":"Ada@example.com","new_email":null,"first_name":"Ada","last_name":"King","phone":"+441234567","address":"12 Square","gender":"F","country":"GB","birthday":"1815-12-10","is_active":true,"is_staff":true,"verified_at":"2020-01-01T00:00:00Z","last_login":"2024-12-03T12:00:00Z","created_at":"2020-01-01T00:00:00Z","updated_at":"2021-01-01T00:00:00Z"}"#,
+        "\n",
+        r#"{"id":2,"email":"off@example.com","new_email":null,"first_name":"Zoë 王\u001b[31m","last_name":"","phone":"","address":"","gender":"","country":"","birthday":null,"is_active":false,"is_staff":false,"verified_at":"2020-01-02T00:00:00Z","last_login":null,"created_at":"2020-01-02T00:00:00Z","updated_at":"2020-01-02T00:00:00Z"}"#,
+        "\n",
+        r#"{"id":12,"email":"pending@example.com","new_email":null,"first_name":"","last_name":"","phone":"","address":"","gender":"","country":"","birthday":null,"is_active":true,"is_staff":false,"verified_at":null,"last_login":null,"created_at":"2020-01-03T00:00:00Z","updated_at":"2020-01-03T00:00:00Z"}"#,
+        "\n",
+    ));
+}
+
+#[test]
+fn the_list_can_be_narrowed_down() {
+    let dir = folder_of_three();
+    let (ada, off, pending) = ("Ada@example.com", "off@example.com", "pending@example.com");
+    for (arguments, emails) in [
+        (&[][..], &[ada, off, pending][..]),
+        (&["--search", "EXAMPLE ada"], &[ada]),
+        (&["--search", "1234 king"], &[ada]),
+        (&["--search", "example nobody"], &[]),
+        (&["--search", "%"], &[]),
+        (&["--active"], &[ada, pending]),
+        (&["--inactive"], &[off]),
+        (&["--verified"], &[ada, off]),
+        (&["--unverified"], &[pending]),
+        (&["--staff"], &[ada]),
+        (&["--active", "--verified", "--search=example"], &[ada]),
+    ] {
+        assert_eq!(listed(dir.path(), arguments), emails, "{arguments:?}");
+    }
+    for arguments in [["--active", "--inactive"], ["--verified", "--unverified"]] {
+        on_db(
+            dir.path(),
+            &[&["user", "list"], &arguments[..]].concat(),
+            "",
+        )
+        .assert_refused(2, &["cannot be used with"]);
+    }
+}
+
+#[test]
+fn a_long_list_is_complete_and_lines_up() {
+    let dir = folder();
+    let rows: Vec<String> = (1..=2500)
+        .map(|n| format!("{n},user{n}@example.com,{}\n", n % 1250 == 0))
+        .collect();
+    let rows = rows.concat();
+    on_db(
+        dir.path(),
+        &["import"],
+        &format!("id,email,is_staff\n{rows}"),
+    )
+    .assert_done("imported 2500, refused 0\n");
+    let emails = listed(dir.path(), &[]);
+    let expected: Vec<String> = (1..=2500).map(|n| format!("user{n}@example.com")).collect();
+    assert_eq!(emails, expected);
+    assert_eq!(
+        listed(dir.path(), &["--staff"]),
+        ["user1250@example.com", "user2500@example.com"]
+    );
+    let table = on_db(dir.path(), &["user", "list"], "").stdout;
+    let lines: Vec<&str> = table.lines().collect();
+    assert_eq!(lines.len(), 2501, "one header");
+    let columns: HashSet<usize> = lines
+        .iter()
+        .map(|line| line.find("  ye").unwrap_or(0))
+        .collect();
+    assert!(
+        columns.len() <= 3,
+        "columns begin anew with every account: {columns:?}"
+    );
+}
+
+#[test]
+fn an_account_is_shown_by_id_and_by_address() {
+    let dir = folder_of_three();
+    for name in ["1", "Ada@example.com", "ADA@EXAMPLE.COM"] {
+        on_db(dir.path(), &["user", "show", name], "").assert_done(
+            "id          1\n\
+             email       Ada@example.com\n\
+             first name  Ada\n\
+             last name   King\n\
+             phone       +441234567\n\
+             address     12 Square\n\
+             gender      F\n\
+             country     GB\n\
+             birthday    1815-12-10\n\
+             active      yes\n\
+             staff       yes\n\
+             verified    2020-01-01T00:00:00Z\n\
+             last login  2024-12-03T12:00:00Z\n\
+             created     2020-01-01T00:00:00Z\n\
+             updated     2021-01-01T00:00:00Z\n",
+        );
+    }
+    let outcome = on_db(dir.path(), &["user", "show", "12", "--json"], "");
+    let shown: Value = serde_json::from_str(&outcome.stdout).unwrap();
+    assert_eq!(
+        (&shown["id"], &shown["verified_at"]),
+        (&json!(12), &Value::Null)
+    );
+    on_db(dir.path(), &["user", "show", "2"], "")
+        .stdout
+        .lines()
+        .find(|line| *line == "first name  Zo\u{eb} \u{738b}\u{fffd}[31m")
+        .unwrap();
+}
+
+#[test]
+fn an_address_that_waits_for_its_code_is_shown_and_found() {
+    let dir = folder();
+    let server = Running::start(dir.path());
+    create_user(dir.path(), "user@example.com", &[]);
+    let access = server.sign_in("user@example.com");
+    let body = json!({"email": "new@example.com"});
+    assert_eq!(
+        server.api("PATCH", "users/me/", Some(&access), &body).0,
+        200
+    );
+    let outcome = on_db(dir.path(), &["user", "show", "new@example.com"], "");
+    assert!(
+        outcome
+            .stdout
+            .contains("user@example.com\nunconfirmed email  new@example.com\n"),
+        "{outcome:?}"
+    );
+    let outcome = on_db(
+        dir.path(),
+        &["user", "show", "user@example.com", "--json"],
+        "",
+    );
+    assert!(
+        outcome
+            .stdout
+            .contains(r#""email":"user@example.com","new_email":"new@example.com""#),
+        "{outcome:?}"
+    );
+}
+
+#[test]
+fn a_password_that_is_set_ends_all_sessions_at_once() {
+    let dir = folder();
+    let server = Running::start(dir.path());
+    create_user(dir.path(), "user@example.com", &[]);
+    let credentials = |password: &str| json!({"email": "user@example.com", "password": password});
+    let (_, pair) = server.post("token/", &credentials(PASSWORD));
+    let (access, refresh) = (pair["access"].as_str().unwrap(), &pair["refresh"]);
+    assert_eq!(me(&server, access), 200);
+
+    let set = [
+        "user",
+        "set-password",
+        "USER@example.com",
+        "--password-stdin",
+    ];
+    for (password, complaint) in [
+        ("12345678", "This password is entirely numeric."),
+        ("user@example", "The password is too similar to the email."),
+    ] {
+        on_db(dir.path(), &set, password).assert_refused(1, &["password: ", complaint]);
+    }
+    assert_eq!(
+        me(&server, access),
+        200,
+        "a refused password changes nothing"
+    );
+
+    on_db(dir.path(), &set, "another-password-77\n").assert_done("");
+    assert_eq!(me(&server, access), 401);
+    assert_eq!(
+        server
+            .post("token/refresh/", &json!({"refresh": refresh}))
+            .0,
+        401
+    );
+    assert_eq!(server.post("token/", &credentials(PASSWORD)).0, 401);
+    assert_eq!(
+        server.post("token/", &credentials("another-password-77")).0,
+        200
+    );
+    on_db(dir.path(), &["user", "set-password", "1"], "").assert_refused(1, &["--password-stdin"]);
+}
+
+#[test]
+fn a_never_verified_account_stays_so_whatever_its_password() {
+    let dir = folder_of_three();
+    let set = ["user", "set-password", "12", "--password-stdin"];
+    let outcome = on_db(dir.path(), &set, PASSWORD);
+    outcome.assert_done("");
+    assert!(
+        outcome.stderr.contains("has never confirmed an address"),
+        "{outcome:?}"
+    );
+    let server = Running::start(dir.path());
+    let body = json!({"email": "pending@example.com", "password": PASSWORD});
+    assert_eq!(server.post("token/", &body).1["code"], "email_not_verified");
+}
+
+#[test]
+fn a_deactivated_account_is_out_at_once_and_its_sessions_stay_ended() {
+    let dir = folder();
+    let server = Running::start(dir.path());
+    let id = create_user(dir.path(), "user@example.com", &[]).to_string();
+    let access = server.sign_in("user@example.com");
+    for _ in 0..2 {
+        on_db(dir.path(), &["user", "deactivate", &id], "").assert_done("");
+        assert_eq!(me(&server, &access), 401);
+    }
+    let body = json!({"email": "user@example.com", "password": PASSWORD});
+    assert_eq!(server.post("token/", &body).0, 401);
+    on_db(dir.path(), &["user", "activate", "user@example.com"], "").assert_done("");
+    assert_eq!(me(&server, &access), 401, "the old session stays ended");
+    let access = server.sign_in("user@example.com");
+    assert_eq!(me(&server, &access), 200);
+}
+
+#[test]
+fn rights_come_and_go_at_once() {
+    let dir = folder();
+    let server = Running::start(dir.path());
+    create_user(dir.path(), "first@example.com", &["--staff"]);
+    create_user(dir.path(), "user@example.com", &[]);
+    let access = server.sign_in("user@example.com");
+    let list = || server.api("GET", "users/", Some(&access), &json!({})).0;
+    assert_eq!(list(), 403);
+    on_db(dir.path(), &["user", "promote", "user@example.com"], "").assert_done("");
+    assert_eq!(list(), 200);
+    let outcome = on_db(dir.path(), &["user", "demote", "2"], "");
+    outcome.assert_done("");
+    assert!(!outcome.stderr.contains("WARN"), "{outcome:?}");
+    assert_eq!(list(), 403);
+}
+
+#[test]
+fn the_last_staff_member_may_go_but_not_unnoticed() {
+    for command in [
+        &["user", "demote", "1"][..],
+        &["user", "deactivate", "1"],
+        &["user", "delete", "1", "--yes"],
+    ] {
+        let dir = folder();
+        create_user(dir.path(), "staff@example.com", &["--staff"]);
+        let outcome = on_db(dir.path(), command, "");
+        outcome.assert_done("");
+        assert!(
+            outcome
+                .stderr
+                .contains("there is no active staff account any more"),
+            "{outcome:?}"
+        );
+        let left = on_db(
+            dir.path(),
+            &["user", "list", "--json", "--staff", "--active"],
+            "",
+        );
+        left.assert_done("");
+        assert_eq!(create_user(dir.path(), "next@example.com", &["--staff"]), 2);
+    }
+}
+
+#[test]
+fn a_deleted_account_is_gone() {
+    let dir = folder();
+    let server = Running::start(dir.path());
+    create_user(dir.path(), "staff@example.com", &["--staff"]);
+    create_user(dir.path(), "user@example.com", &[]);
+    let access = server.sign_in("user@example.com");
+    on_db(dir.path(), &["user", "delete", "user@example.com"], "y\n")
+        .assert_refused(1, &["--yes", "Nothing was done"]);
+    assert_eq!(me(&server, &access), 200, "a pipe says nothing");
+    let outcome = on_db(
+        dir.path(),
+        &["user", "delete", "user@example.com", "--yes"],
+        "",
+    );
+    outcome.assert_done("");
+    assert!(!outcome.stderr.contains("WARN"), "{outcome:?}");
+    assert_eq!(me(&server, &access), 401);
+    on_db(dir.path(), &["user", "show", "2"], "").assert_refused(1, &["there is no user 2"]);
+    let (status, answer) = server.sign_up("user@example.com");
+    assert_eq!(
+        (status, &answer["data"]["id"]),
+        (201, &json!(3)),
+        "an id is never used twice"
+    );
+}
+
+#[test]
+fn who_is_not_there_is_told() {
+    let dir = folder_of_three();
+    for command in [
+        "show",
+        "set-password",
+        "activate",
+        "deactivate",
+        "promote",
+        "demote",
+        "delete",
+    ] {
+        for name in [
+            "7",
+            "nobody@example.com",
+            "nobody",
+            "99999999999999999999",
+            "",
+        ] {
+            on_db(dir.path(), &["user", command, name], "")
+                .assert_refused(1, &[&format!("there is no user {name}")]);
+        }
+        on_db(dir.path(), &["user", command], "").assert_refused(2, &["<USER>"]);
+    }
+}
+
+#[test]
+fn a_mistyped_database_is_not_made() {
+    let dir = folder();
+    for arguments in [
+        &["user", "list"][..],
+        &["user", "show", "1"],
+        &["user", "set-password", "1", "--password-stdin"],
+        &["user", "activate", "1"],
+        &["user", "deactivate", "1"],
+        &["user", "promote", "1"],
+        &["user", "demote", "1"],
+        &["user", "delete", "1", "--yes"],
+    ] {
+        on_db(dir.path(), arguments, PASSWORD)
+            .assert_refused(1, &["there is no database users.db"]);
+        assert_eq!(names_in(dir.path()), Vec::<String>::new(), "{arguments:?}");
+    }
 }
