@@ -32,6 +32,8 @@ CREATE TABLE users (
     CHECK ((new_email IS NULL) = (new_email_key IS NULL))
 ) STRICT;
 
+CREATE INDEX users_by_staff ON users (id) WHERE is_staff;
+
 -- Files of photos that no account has: about to be named by one, or named no more. What is still here after a crash is
 -- removed later, so that neither a file is left over nor a row points to nothing.
 CREATE TABLE unused_photos (

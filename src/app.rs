@@ -62,7 +62,7 @@ pub struct App {
     /// The files of photos.
     pub photos: Photos,
     /// Keeps the memory and time that photos take within bounds: one of these is needed to decode one.
-    pub photo_turns: Semaphore,
+    pub photo_turns: Arc<Semaphore>,
     /// The mails of late, for tests; only in `--dev`.
     pub inbox: Option<Inbox>,
     composer: Composer,
@@ -121,7 +121,7 @@ impl App {
         .map_err(|e| start_error("[media] dir")(&e))?;
         Ok(Self {
             limits: NetworkLimits::new(config.rate_limits.enabled),
-            photo_turns: Semaphore::new(config.hash_threads()),
+            photo_turns: Arc::new(Semaphore::new(config.hash_threads())),
             photos,
             _temporary: temporary,
             reuse_grace: Duration::from_secs(config.tokens.reuse_grace_seconds.into()),

@@ -64,6 +64,25 @@ impl NetworkLimits {
         }
     }
 
+    /// Whether one more is allowed; otherwise gives the time until it is. Nothing is counted.
+    ///
+    /// # Errors
+    /// The time to wait.
+    pub fn check(
+        &self,
+        what: Limited,
+        network: ClientNetwork,
+        now: Timestamp,
+    ) -> Result<(), Duration> {
+        let Some(mut counts) = self.lock(what) else {
+            return Ok(());
+        };
+        match counts.get_mut(&network) {
+            Some(times) => room(what, times, now),
+            None => Ok(()),
+        }
+    }
+
     /// Counts one more, if that is allowed; otherwise gives the time until it is.
     ///
     /// # Errors
@@ -77,15 +96,9 @@ impl NetworkLimits {
         let Some(mut counts) = self.lock(what) else {
             return Ok(());
         };
-        let (most, within) = what.allowance();
         let times = counts.get_or_insert_mut(network, VecDeque::new);
-        while times.front().is_some_and(|first| first.plus(within) <= now) {
-            times.pop_front();
-        }
-        match times.front() {
-            Some(first) if times.len() >= most => return Err(first.plus(within).since(now)),
-            _ => times.push_back(now),
-        }
+        room(what, times, now)?;
+        times.push_back(now);
         if counts.len() > NETWORKS.get() {
             counts.pop_lru();
         }
@@ -109,6 +122,18 @@ impl NetworkLimits {
         let index = Limited::ALL.iter().position(|known| *known == what)?;
         let counts = &self.counts.as_ref()?[index];
         Some(counts.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+/// Forgets what has left the window, and says whether there is room for one more in it.
+fn room(what: Limited, times: &mut VecDeque<Timestamp>, now: Timestamp) -> Result<(), Duration> {
+    let (most, within) = what.allowance();
+    while times.front().is_some_and(|first| first.plus(within) <= now) {
+        times.pop_front();
+    }
+    match times.front() {
+        Some(first) if times.len() >= most => Err(first.plus(within).since(now)),
+        _ => Ok(()),
     }
 }
 
@@ -142,6 +167,19 @@ mod tests {
         assert_eq!(limits.count(Limited::Reset, network(1), at(30)), Ok(()));
         assert_eq!(limits.count(Limited::SignUp, network(1), at(3600)), Ok(()));
         assert!(limits.count(Limited::SignUp, network(1), at(3600)).is_err());
+    }
+
+    #[test]
+    fn asking_does_not_count() {
+        let limits = NetworkLimits::new(true);
+        for _ in 0..100 {
+            assert_eq!(limits.check(Limited::Reset, network(1), at(0)), Ok(()));
+        }
+        for _ in 0..20 {
+            limits.count(Limited::Reset, network(1), at(0)).unwrap();
+        }
+        assert!(limits.check(Limited::Reset, network(1), at(1)).is_err());
+        assert_eq!(limits.check(Limited::Reset, network(1), at(600)), Ok(()));
     }
 
     #[test]

@@ -213,6 +213,10 @@ where
     }
 
     fn call(&mut self, mut request: http::Request<B>) -> Self::Future {
+        // `CONNECT` names no path, which warp takes for granted; there is nothing at ours for it.
+        if request.uri().path_and_query().is_none() {
+            *request.uri_mut() = http::Uri::from_static("/");
+        }
         request.extensions_mut().insert(self.peer);
         self.service.call(request)
     }

@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use super::{AccountError, Caller, Client, unread};
 use crate::app::{App, detached};
-use crate::domain::{FieldErrors, FieldReader, Fields, OtpCode, OtpPurpose, messages};
+use crate::domain::{
+    EmailAddress, FieldErrors, FieldReader, Fields, OtpCode, OtpPurpose, messages,
+};
 use crate::limits::Limited;
 use crate::random;
 use crate::store::{AccountOtp, OtpAttempt, OtpCandidates, ReissueOtp, TryLimits};
@@ -82,7 +84,8 @@ fn has_new_address(caller: &Caller, email_key: &str) -> bool {
         .user
         .new_email
         .as_ref()
-        .is_some_and(|new| new.to_lowercase() == email_key)
+        .and_then(|new| EmailAddress::parse(new).ok())
+        .is_some_and(|new| new.key() == email_key)
 }
 
 /// The one answer to every code that does not count.

@@ -4,9 +4,11 @@ use std::sync::Arc;
 
 use super::photo::remove_photo;
 use super::profile::check_right;
-use super::{AccountError, Caller, unread};
-use crate::app::App;
+use super::refresh::recheck;
+use super::{AccountError, Caller, Client, unread};
+use crate::app::{App, detached};
 use crate::domain::{FieldErrors, FieldReader, Fields, UserId, messages};
+use crate::limits::Limited;
 use crate::store::{DeleteOutcome, DeleteUser};
 
 /// Deletes the account `id`: staff any account, everybody else the own one with its password.
@@ -20,17 +22,24 @@ pub async fn delete<E: From<AccountError>>(
     app: &Arc<App>,
     caller: &Caller,
     id: UserId,
+    client: &Client,
     fields: impl Future<Output = Result<Fields, E>>,
 ) -> Result<(), E> {
     check_right(caller, id)?;
     if !caller.user.is_staff {
         let fields = fields.await?;
-        check_password(app, id, &fields).await?;
+        recheck(app, caller).await?;
+        check_password(app, id, &fields, client).await?;
     }
     Ok(delete_user(app, id, true).await?)
 }
 
-async fn check_password(app: &App, id: UserId, fields: &Fields) -> Result<(), AccountError> {
+async fn check_password(
+    app: &App,
+    id: UserId,
+    fields: &Fields,
+    client: &Client,
+) -> Result<(), AccountError> {
     let mut reader = FieldReader::new(fields);
     let password = reader.required_secret("password", None);
     reader.finish()?;
@@ -40,7 +49,9 @@ async fn check_password(app: &App, id: UserId, fields: &Fields) -> Result<(), Ac
         .find_password_hash(id)
         .await?
         .ok_or(AccountError::InvalidToken)?;
+    client.may(app, Limited::FailedSignIn)?;
     if !app.passwords.verify(password, Some(&hash)).await? {
+        client.count(app, Limited::FailedSignIn)?;
         return Err(FieldErrors::one("password", messages::INVALID_PASSWORD).into());
     }
     Ok(())
@@ -60,15 +71,20 @@ pub async fn delete_user(
         keep_a_staff_member,
         now: app.clock.now(),
     };
-    match app.store.delete_user(wish).await? {
-        DeleteOutcome::Deleted { photo } => {
-            if let Some(photo) = photo {
-                remove_photo(app, photo).await;
+    let app = Arc::clone(app);
+    // A client that hangs up now must not leave the photo behind.
+    detached(async move {
+        match app.store.delete_user(wish).await? {
+            DeleteOutcome::Deleted { photo } => {
+                if let Some(photo) = photo {
+                    remove_photo(&app, photo).await;
+                }
+                log::info!("user {id}: deleted");
+                Ok(())
             }
-            log::info!("user {id}: deleted");
-            Ok(())
+            DeleteOutcome::Missing => Err(AccountError::UserNotFound),
+            DeleteOutcome::LastStaffMember => Err(AccountError::LastStaffMember),
         }
-        DeleteOutcome::Missing => Err(AccountError::UserNotFound),
-        DeleteOutcome::LastStaffMember => Err(AccountError::LastStaffMember),
-    }
+    })
+    .await?
 }

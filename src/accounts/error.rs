@@ -20,6 +20,8 @@ pub enum AccountError {
     EmailNotVerified,
     /// The token is none of ours, or over.
     InvalidToken,
+    /// The session of the caller has ended while the request was on its way.
+    SessionEnded,
     /// The caller may not do this.
     Forbidden,
     /// There is no such account.
@@ -54,6 +56,7 @@ impl fmt::Display for AccountError {
             Self::NoActiveAccount => f.write_str("no active account has these credentials"),
             Self::EmailNotVerified => f.write_str("the address was never confirmed"),
             Self::InvalidToken => f.write_str("the token is invalid or expired"),
+            Self::SessionEnded => f.write_str("the session has ended"),
             Self::Forbidden => f.write_str("the caller has no right to do this"),
             Self::UserNotFound => f.write_str("user not found"),
             Self::NotFound => f.write_str("not found"),

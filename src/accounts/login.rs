@@ -4,11 +4,14 @@ use std::sync::Arc;
 
 use super::{AccountError, Client, unread};
 use crate::app::App;
-use crate::domain::{FieldReader, Fields};
+use crate::domain::{EmailAddress, FieldReader, Fields};
 use crate::limits::Limited;
 use crate::random;
 use crate::store::Credentials;
 use crate::tokens::TokenPair;
+
+/// How often a password is checked when its hash changes in the meantime.
+const ATTEMPTS: u32 = 3;
 
 /// Checks an address and a password and begins a session.
 ///
@@ -27,39 +30,62 @@ pub async fn login(
     let (Some(email), Some(password)) = (email, password) else {
         return Err(unread());
     };
-    let found = app.store.find_credentials(&email.to_lowercase()).await?;
-    let hash = found.as_ref().map(|found| found.password_hash.as_str());
-    // Counted before the outcome is known, so that guesses made side by side are counted too, and taken back when it is
-    // none of a guesser.
-    client.count(app, Limited::FailedSignIn)?;
-    let fits = app.passwords.verify(password.clone(), hash).await;
-    if !matches!(fits, Ok(false)) {
-        app.limits
-            .take_back(Limited::FailedSignIn, client.network());
+    // A domain may be spelt in several ways; what has not the form of an address is looked for as it stands.
+    let key = EmailAddress::parse(&email)
+        .map_or_else(|_| email.to_lowercase(), |email| email.key().to_owned());
+    client.may(app, Limited::FailedSignIn)?;
+    let mut attempts = 0;
+    loop {
+        let found = app.store.find_credentials(&key).await?;
+        let hash = found.as_ref().map(|found| found.password_hash.as_str());
+        let fits = app.passwords.verify(password.clone(), hash).await?;
+        // Asked again now that the work is done: of guesses made side by side, no more are answered than one after the other.
+        if fits {
+            client.may(app, Limited::FailedSignIn)?;
+        } else {
+            client.count(app, Limited::FailedSignIn)?;
+        }
+        let Some(found) = found.filter(|found| fits && found.is_active) else {
+            return Err(AccountError::NoActiveAccount);
+        };
+        if !found.is_verified {
+            return Err(AccountError::EmailNotVerified);
+        }
+        if let Some(pair) = begin_session(app, &found, client).await? {
+            if app.passwords.is_outdated(&found.password_hash) {
+                tokio::spawn(rehash(Arc::clone(app), found, password));
+            }
+            return Ok(pair);
+        }
+        // The password was changed while its hash was computed, or only written down anew: the present hash decides.
+        attempts += 1;
+        if attempts == ATTEMPTS {
+            return Err(AccountError::NoActiveAccount);
+        }
     }
-    let fits = fits?;
-    let Some(found) = found.filter(|found| fits && found.is_active) else {
-        return Err(AccountError::NoActiveAccount);
-    };
-    if !found.is_verified {
-        return Err(AccountError::EmailNotVerified);
-    }
+}
+
+/// Begins a session, unless the password was changed or the account switched off in the meantime.
+async fn begin_session(
+    app: &App,
+    found: &Credentials,
+    client: &Client,
+) -> Result<Option<TokenPair>, AccountError> {
     let now = app.clock.now();
     let session = client.new_session(&app.tokens, now);
     let (session_id, refresh_id) = (session.id.clone(), session.refresh_id.clone());
-    // The password may have been changed, or the account switched off, while its hash was computed.
     let user = app
         .store
         .create_session(found.user_id, &found.password_hash, session)
-        .await?
-        .ok_or(AccountError::NoActiveAccount)?;
+        .await?;
+    let Some(user) = user else {
+        return Ok(None);
+    };
     log::info!("user {}: signed in", user.id);
-    if app.passwords.is_outdated(&found.password_hash) {
-        tokio::spawn(rehash(Arc::clone(app), found, password));
-    }
-    Ok(app
+    let pair = app
         .tokens
-        .issue(&user, &session_id, &random::id(), &refresh_id, now)?)
+        .issue(&user, &session_id, &random::id(), &refresh_id, now)?;
+    Ok(Some(pair))
 }
 
 /// Writes a password down in the present form, now that it is known. The sign-in does not wait for it; when there is no

@@ -81,6 +81,13 @@ impl Client {
             .map_err(AccountError::Throttled)
     }
 
+    /// Asks whether this client's network may go on, without counting.
+    fn may(&self, app: &App, what: Limited) -> Result<(), AccountError> {
+        app.limits
+            .check(what, self.network(), app.clock.now())
+            .map_err(AccountError::Throttled)
+    }
+
     fn short_user_agent(&self) -> String {
         self.user_agent.chars().take(USER_AGENT_LENGTH).collect()
     }

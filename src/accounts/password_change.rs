@@ -1,9 +1,11 @@
 //! Changing a password: by its owner who knows the old one, or by an administrator.
 
 use super::new_password::{NewPassword, check_password, person_of, read_password};
-use super::{AccountError, Caller, unread};
+use super::refresh::recheck;
+use super::{AccountError, Caller, Client, unread};
 use crate::app::App;
 use crate::domain::{FieldErrors, FieldReader, Fields, Input, User, messages};
+use crate::limits::Limited;
 use crate::random;
 use crate::store::ReplacePassword;
 
@@ -15,7 +17,9 @@ pub async fn change_password(
     app: &App,
     caller: &Caller,
     fields: &Fields,
+    client: &Client,
 ) -> Result<(), AccountError> {
+    recheck(app, caller).await?;
     let mut reader = FieldReader::new(fields);
     let current = reader.required_secret("current_password", None);
     let old_hash = app
@@ -23,9 +27,11 @@ pub async fn change_password(
         .find_password_hash(caller.user.id)
         .await?
         .ok_or(AccountError::InvalidToken)?;
+    client.may(app, Limited::FailedSignIn)?;
     if let Some(current) = current
         && !app.passwords.verify(current, Some(&old_hash)).await?
     {
+        client.count(app, Limited::FailedSignIn)?;
         reader.reject("current_password", messages::INVALID_PASSWORD);
     }
     let password = NewPassword::read(&mut reader);

@@ -47,15 +47,18 @@ pub(super) async fn prepare_photo(
         return Ok(PhotoWish::Wrong(messages::EMPTY_FILE));
     }
     let bytes = file.bytes.clone();
-    let _turn = app
-        .photo_turns
-        .acquire()
+    let turn = Arc::clone(&app.photo_turns)
+        .acquire_owned()
         .await
         .map_err(|e| AccountError::Internal(e.to_string()))?;
     let worker = Arc::clone(app);
-    let prepared = tokio::task::spawn_blocking(move || worker.photos.prepare(&bytes))
-        .await
-        .map_err(|e| AccountError::Internal(format!("a photo could not be prepared: {e}")))?;
+    let prepared = tokio::task::spawn_blocking(move || {
+        // The turn is over when the work is, and not already when the client hangs up.
+        let _turn = turn;
+        worker.photos.prepare(&bytes)
+    })
+    .await
+    .map_err(|e| AccountError::Internal(format!("a photo could not be prepared: {e}")))?;
     match prepared {
         Ok(photo) => Ok(PhotoWish::Set(photo)),
         Err(PhotoError::TooLarge) => Err(AccountError::PhotoTooLarge),

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::photo::{PhotoWish, prepare_photo, remove_photo, write_photo};
+use super::refresh::recheck;
 use super::{AccountError, Caller};
 use crate::app::{App, detached};
 use crate::domain::{
@@ -86,7 +87,10 @@ pub async fn update<E: From<AccountError>>(
         return Err(AccountError::UserNotFound.into());
     }
     let fields = fields.await?;
-    Ok(apply(app, caller, id, &fields).await?)
+    // A body may be sent as slowly as its time limit allows, and the caller may have lost its session or rights meanwhile.
+    let caller = recheck(app, caller).await?;
+    check_right(&caller, id)?;
+    Ok(apply(app, &caller, id, &fields).await?)
 }
 
 async fn apply(

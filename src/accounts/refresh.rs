@@ -36,6 +36,22 @@ pub async fn authenticate(app: &App, token: &str) -> Result<Caller, AccountError
     })
 }
 
+/// The caller once more, after something that took its time: a session that has ended in between is over.
+///
+/// # Errors
+/// [`AccountError::SessionEnded`].
+pub(super) async fn recheck(app: &App, caller: &Caller) -> Result<Caller, AccountError> {
+    let user = app
+        .store
+        .find_session_user(&caller.session_id, caller.user.id)
+        .await?
+        .ok_or(AccountError::SessionEnded)?;
+    Ok(Caller {
+        user,
+        session_id: caller.session_id.clone(),
+    })
+}
+
 /// Trades a refresh token for the next pair.
 ///
 /// # Errors

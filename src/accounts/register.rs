@@ -65,7 +65,11 @@ pub async fn register(
         return Err(AccountError::Throttled(until.since(now)));
     }
     client.count(app, Limited::SignUp)?;
-    let password_hash = app.passwords.hash(password, random::bytes()).await?;
+    let password_hash = app
+        .passwords
+        .hash(password, random::bytes())
+        .await
+        .inspect_err(|_| app.limits.take_back(Limited::SignUp, client.network()))?;
     let registered = Registered {
         id: 0,
         email,
@@ -73,7 +77,11 @@ pub async fn register(
         created_at: now,
     };
     // From here on a client that hangs up changes nothing: what is stored is mailed.
-    detached(store_and_mail(Arc::clone(app), registered, password_hash)).await?
+    let outcome = detached(store_and_mail(Arc::clone(app), registered, password_hash)).await?;
+    if outcome.is_err() {
+        app.limits.take_back(Limited::SignUp, client.network());
+    }
+    outcome
 }
 
 async fn store_and_mail(

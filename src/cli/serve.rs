@@ -16,7 +16,7 @@ pub(super) fn serve(config: Config) -> CommandResult {
     for warning in config.serve_warnings() {
         log::warn!("{warning}");
     }
-    runtime.block_on(async {
+    let outcome = runtime.block_on(async {
         let failed = |e: std::io::Error| format!("cannot listen for signals: {e}");
         let mut terminate = signal(SignalKind::terminate()).map_err(failed)?;
         let mut interrupt = signal(SignalKind::interrupt()).map_err(failed)?;
@@ -40,5 +40,8 @@ pub(super) fn serve(config: Config) -> CommandResult {
             _ = interrupt.recv() => log::warn!("stopped at once"),
         }
         Ok(())
-    })
+    });
+    // What still runs has had its time, or was told twice to stop.
+    runtime.shutdown_background();
+    outcome
 }

@@ -35,10 +35,12 @@ impl EmailAddress {
         }
         let domain = canonical_domain(domain).ok_or(InvalidEmail)?;
         let text = format!("{local}@{domain}");
-        Ok(Self {
-            key: text.to_lowercase(),
+        let mut address = Self {
             text,
-        })
+            key: String::new(),
+        };
+        address.key = address.ascii().to_lowercase();
+        Ok(address)
     }
 
     /// The address with its domain in lower case.
@@ -46,7 +48,8 @@ impl EmailAddress {
         &self.text
     }
 
-    /// The whole address in lower case: two addresses are the same when their keys are.
+    /// The whole address in lower case, an international domain in its ASCII form: two addresses are the same when their keys
+    /// are.
     pub fn key(&self) -> &str {
         &self.key
     }
@@ -81,8 +84,8 @@ fn ascii_domain(domain: &str) -> Option<String> {
     idna::domain_to_ascii(domain).ok()
 }
 
-/// The one spelling of a domain: in lower case, an international one as UTS #46 maps it, so that no two spellings which a
-/// mail server takes for one (full-width letters, invisible characters) stand for two accounts. `None` when it is no domain.
+/// A domain in lower case, an international one as UTS #46 maps it: full-width letters and invisible characters do not make
+/// another domain. `None` when it is none.
 fn canonical_domain(domain: &str) -> Option<String> {
     if domain.is_ascii() {
         let domain = domain.to_ascii_lowercase();

@@ -26,6 +26,7 @@ pub(super) fn is_visible(app: &App, request: &Request) -> bool {
             .peer
             .is_some_and(|peer| peer.0.ip().to_canonical().is_loopback())
         && !is_forwarded(&request.headers)
+        && request.headers.get_all(HOST).iter().count() == 1
         && request
             .headers
             .get(HOST)
@@ -34,10 +35,17 @@ pub(super) fn is_visible(app: &App, request: &Request) -> bool {
 }
 
 fn is_loopback_host(host: &str) -> bool {
-    let name = match host.strip_prefix('[') {
-        Some(rest) => rest.split(']').next().unwrap_or_default(),
-        None => host.split(':').next().unwrap_or_default(),
+    let parts = match host.strip_prefix('[') {
+        Some(rest) => rest.split_once(']'),
+        None => Some(host.split_at(host.find(':').unwrap_or(host.len()))),
     };
+    let Some((name, port)) = parts else {
+        return false;
+    };
+    let is_port = |port: &str| port.bytes().all(|b| b.is_ascii_digit());
+    if !port.is_empty() && !port.strip_prefix(':').is_some_and(is_port) {
+        return false;
+    }
     name.eq_ignore_ascii_case("localhost")
         || name.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
 }
@@ -123,6 +131,7 @@ mod tests {
             "127.0.0.1.example.com",
             "10.0.0.1:8000",
             "[::2]",
+            "[::1].example.com",
         ] {
             assert!(!is_loopback_host(host), "{host}");
         }

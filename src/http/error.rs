@@ -202,6 +202,7 @@ impl From<AccountError> for ApiError {
             AccountError::NoActiveAccount => Self::NoActiveAccount,
             AccountError::EmailNotVerified => Self::EmailNotVerified,
             AccountError::InvalidToken => Self::InvalidToken,
+            AccountError::SessionEnded => Self::BadToken,
             AccountError::Forbidden => Self::Forbidden,
             AccountError::UserNotFound => Self::UserNotFound,
             AccountError::NotFound => Self::NotFound,

@@ -11,7 +11,7 @@ use crate::app::SharedApp;
 /// `GET /.well-known/jwks.json`
 pub(super) async fn key_set(app: &SharedApp, _: &mut Request) -> HandlerResult {
     let mut response = reply::json(StatusCode::OK, &app.tokens.key_set());
-    // Other services may keep the keys for a while; a new key is published long before it is needed.
+    // Short, so that services which keep the keys soon see a new one.
     response.headers_mut().insert(
         CACHE_CONTROL,
         HeaderValue::from_static("public, max-age=300"),

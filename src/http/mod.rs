@@ -262,11 +262,12 @@ async fn answer(app: SharedApp, mut request: Request) -> Response {
         &request.headers,
         headers,
     );
+    // The name and not the path: a path may hold the secret of a link, or whatever a stranger wants to see in a log.
     log::debug!(
         "{} {} {} -> {}",
         request.id,
         request.method,
-        request.path,
+        resource.map_or("no such path", |resource| resource.name),
         response.status().as_u16()
     );
     response

@@ -31,6 +31,6 @@ pub(super) async fn confirm_reset(app: &SharedApp, request: &mut Request) -> Han
 pub(super) async fn change(app: &SharedApp, request: &mut Request) -> HandlerResult {
     let caller = request.take_caller()?;
     let fields = body::fields(app, request).await?;
-    accounts::change_password(app, &caller, &fields).await?;
+    accounts::change_password(app, &caller, &fields, &request.client(app)).await?;
     Ok(done("Password changed successfully!"))
 }

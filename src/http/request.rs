@@ -23,6 +23,9 @@ const MOST_DRAINED: usize = 16 * 1024 * 1024;
 /// Longest time spent on that.
 const LONGEST_DRAIN: Duration = Duration::from_secs(5);
 
+/// A body may take as long as its timeout and, on top of it, as long as it takes at this speed.
+const SLOWEST_BYTES_PER_MILLI: usize = 16;
+
 type BodyStream = Pin<Box<dyn Stream<Item = Result<Bytes, warp::Error>> + Send + Sync>>;
 
 /// The account that a path names.
@@ -182,31 +185,33 @@ impl Request {
         if self.content_length().is_some_and(|length| length > limit) {
             return Err(ApiError::TooLarge);
         }
-        let pause = Duration::from_secs(server.body_timeout_seconds.into());
+        let length = self.content_length().unwrap_or(limit);
         let Some(body) = &mut self.body else {
             return Ok(Bytes::new());
         };
-        let mut whole = BytesMut::new();
-        loop {
-            match timeout(pause, body.next()).await {
-                Err(_) => {
-                    self.body = None;
-                    return Err(ApiError::Timeout);
-                }
-                Ok(Some(Err(e))) => {
-                    self.body = None;
-                    return Err(ApiError::BadRequest(format!("The body broke off: {e}.")));
-                }
-                Ok(Some(Ok(part))) if whole.len() + part.len() > limit => {
+        // The time allowed grows with the length, so that a slow line may upload a photo and nobody can dawdle for ever.
+        let patience = Duration::from_secs(server.body_timeout_seconds.into())
+            + Duration::from_millis((length / SLOWEST_BYTES_PER_MILLI) as u64);
+        let read = async {
+            let mut whole = BytesMut::new();
+            while let Some(part) = body.next().await {
+                let part =
+                    part.map_err(|e| ApiError::BadRequest(format!("The body broke off: {e}.")))?;
+                if whole.len() + part.len() > limit {
                     return Err(ApiError::TooLarge);
                 }
-                Ok(Some(Ok(part))) => whole.extend_from_slice(&part),
-                Ok(None) => {
-                    self.body = None;
-                    return Ok(whole.freeze());
-                }
+                whole.extend_from_slice(&part);
             }
+            Ok(whole.freeze())
+        };
+        let outcome = timeout(patience, read)
+            .await
+            .unwrap_or(Err(ApiError::Timeout));
+        // Only of a body that is too large there is more to come that is worth waiting for.
+        if !matches!(outcome, Err(ApiError::TooLarge)) {
+            self.body = None;
         }
+        outcome
     }
 
     fn content_length(&self) -> Option<usize> {

@@ -140,7 +140,8 @@ pub(super) async fn retrieve(app: &SharedApp, request: &mut Request) -> HandlerR
 pub(super) async fn destroy(app: &SharedApp, request: &mut Request) -> HandlerResult {
     let id = request.user_id()?;
     let caller = request.take_caller()?;
-    accounts::delete::<ApiError>(app, &caller, id, body::fields(app, request)).await?;
+    let client = request.client(app);
+    accounts::delete::<ApiError>(app, &caller, id, &client, body::fields(app, request)).await?;
     Ok(reply::no_content())
 }
 

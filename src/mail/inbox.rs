@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use serde::Serialize;
 
 use super::Mail;
-use crate::domain::Timestamp;
+use crate::domain::{EmailAddress, Timestamp};
 
 /// How many mails are kept; older ones make room.
 const CAPACITY: usize = 1_000;
@@ -70,13 +70,14 @@ impl Inbox {
         if ring.entries.len() == CAPACITY {
             ring.entries.pop_front();
         }
-        ring.entries
-            .push_back((mail.to.key().to_lowercase(), entry));
+        ring.entries.push_back((mail.to.key().to_owned(), entry));
     }
 
     /// The mails, newest first; with `to` only those to that address, compared without case.
     pub fn list(&self, to: Option<&str>) -> Vec<InboxEntry> {
-        let to = to.map(|to| to.trim().to_lowercase());
+        let to = to.map(str::trim).map(|to| {
+            EmailAddress::parse(to).map_or_else(|_| to.to_lowercase(), |to| to.key().to_owned())
+        });
         self.lock()
             .entries
             .iter()

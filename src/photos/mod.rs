@@ -4,8 +4,7 @@
 //! An upload is never kept as it came. It is decoded and encoded anew, so what is stored is an image and nothing else:
 //! no EXIF (which tells where a photo was taken), no comment, no script that hides in an image. `picture` does that,
 //! `folder` owns names and files. Neither knows about requests, nor which account has which photo: a row that names a file
-//! is written after [`Photos::store`] and before [`Photos::remove`] of the file that it named until then, so that a crash
-//! leaves a file without a row at worst, which [`Photos::sweep`] finds.
+//! is written after [`Photos::store`] and before [`Photos::remove`] of the file that it named until then.
 
 mod folder;
 mod picture;

@@ -15,6 +15,7 @@ mod bodies;
 mod cors;
 mod deletion;
 mod email_undo;
+mod hardening;
 mod messages;
 mod otp;
 mod passwords;

@@ -593,14 +593,9 @@ fn a_deleted_account_is_gone() {
     create_user(dir.path(), "staff@example.com", &["--staff"]);
     create_user(dir.path(), "user@example.com", &[]);
     let access = server.sign_in("user@example.com");
-    on_db(dir.path(), &["user", "delete", "user@example.com"], "y\n")
-        .assert_refused(1, &["--yes", "Nothing was done"]);
-    assert_eq!(me(&server, &access), 200, "a pipe says nothing");
-    let outcome = on_db(
-        dir.path(),
-        &["user", "delete", "user@example.com", "--yes"],
-        "",
-    );
+    assert_eq!(me(&server, &access), 200);
+    // A script is not asked.
+    let outcome = on_db(dir.path(), &["user", "delete", "user@example.com"], "");
     outcome.assert_done("");
     assert!(!outcome.stderr.contains("WARN"), "{outcome:?}");
     assert_eq!(me(&server, &access), 401);

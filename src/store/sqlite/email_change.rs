@@ -112,7 +112,7 @@ pub(super) fn update_email(
 }
 
 /// An address that is not confirmed belongs to nobody: whoever waits for its code has to give way to `user_id`.
-fn take_from_unconfirmed(
+pub(super) fn take_from_unconfirmed(
     connection: &Connection,
     email_key: &str,
     user_id: UserId,

@@ -2,11 +2,14 @@
 
 use rusqlite::{Connection, OptionalExtension, named_params};
 
-use super::email_change::drop_unconfirmed_claims;
+use super::email_change::take_from_unconfirmed;
 use super::sign_ups::insert_sign_up;
 use super::users::find_by_id;
 use crate::domain::UserId;
 use crate::store::{ImportRefusal, ImportSource, ImportedUser};
+
+/// The number of no account.
+const NOBODY: UserId = 0;
 
 /// Imports everything that the source has, and takes it back when the source does not want to keep it.
 pub(super) fn import_users(
@@ -52,10 +55,7 @@ fn insert(
     let key = user.email.key();
     // Nobody has confirmed the address of a never-verified account, so it blocks nobody who has.
     if user.verified_at.is_some() {
-        connection
-            .prepare_cached("DELETE FROM users WHERE email_key = :key AND verified_at IS NULL")?
-            .execute(named_params! { ":key": key })?;
-        drop_unconfirmed_claims(connection, key, user.updated_at)?;
+        take_from_unconfirmed(connection, key, NOBODY, user.updated_at)?;
     }
     let taken: Option<UserId> = connection
         .prepare_cached("SELECT id FROM users WHERE email_key = :key OR new_email_key = :key")?

@@ -12,7 +12,8 @@ pub(super) const SCHEMA_VERSION: i32 = 2;
 /// `(version, statements)`: what takes a file from the version before to this one.
 pub(super) const MIGRATIONS: &[(i32, &str)] = &[(
     2,
-    "CREATE TABLE unused_photos (
+    "CREATE INDEX users_by_staff ON users (id) WHERE is_staff;
+     CREATE TABLE unused_photos (
          name     TEXT    PRIMARY KEY,
          noted_at INTEGER NOT NULL
      ) STRICT, WITHOUT ROWID;

@@ -26,6 +26,7 @@ use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use r2d2::{CustomizeConnection, Pool, PooledConnection};
 use r2d2_sqlite::SqliteConnectionManager;
 use rusqlite::{Connection, ErrorCode, OpenFlags};
+use tokio::sync::Semaphore;
 
 use super::{StoreError, StoreResult};
 use file::{APPLICATION_ID, Kind};
@@ -35,6 +36,9 @@ use writer::Writer;
 
 /// Statements kept prepared per connection; more than there are in the program.
 const STATEMENT_CACHE: usize = 128;
+
+/// How long a read waits for a connection before the database is called busy: it may be an async thread that waits.
+const LONGEST_CHECKOUT: Duration = Duration::from_secs(2);
 
 /// How to open a database.
 #[derive(Clone, Debug)]
@@ -54,6 +58,8 @@ pub struct SqliteStore {
     // `None` for a database in memory.
     path: Option<PathBuf>,
     busy_timeout: Duration,
+    // Fewer than there are connections: long reads must leave one for those that run where they are called.
+    long_reads: Semaphore,
 }
 
 impl SqliteStore {
@@ -97,6 +103,7 @@ impl SqliteStore {
             writer,
             path: None,
             busy_timeout: options.busy_timeout,
+            long_reads: Semaphore::new(1),
         })
     }
 
@@ -129,6 +136,7 @@ impl SqliteStore {
             .max_size(options.read_connections.max(1))
             .min_idle(Some(1))
             .test_on_check_out(false)
+            .connection_timeout(LONGEST_CHECKOUT)
             .connection_customizer(Box::new(Session {
                 busy_timeout: options.busy_timeout,
                 query_only: true,
@@ -141,6 +149,7 @@ impl SqliteStore {
             writer,
             path: Some(path.to_path_buf()),
             busy_timeout: options.busy_timeout,
+            long_reads: Semaphore::new(options.read_connections.saturating_sub(1).max(1) as usize),
         })
     }
 
@@ -162,6 +171,11 @@ impl SqliteStore {
         &self,
         query: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
     ) -> StoreResult<T> {
+        let _turn = self
+            .long_reads
+            .acquire()
+            .await
+            .map_err(|e| StoreError::Failed(e.to_string()))?;
         let readers = self.readers.clone();
         tokio::task::spawn_blocking(move || {
             let connection = readers.get().map_err(|e| StoreError::Busy(e.to_string()))?;

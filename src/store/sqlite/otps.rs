@@ -62,6 +62,33 @@ pub(super) fn find_pause(
     now: Timestamp,
     limits: MailLimits,
 ) -> rusqlite::Result<Option<Timestamp>> {
+    find_pause_for(connection, email_key, purpose.as_str(), now, limits)
+}
+
+/// What [`note_no_mail`] notes instead of a purpose.
+const NO_PURPOSE: &str = "none";
+
+/// Does for an address that nobody has what is done for others: a row is written, and not more often than a mail would be
+/// sent. So the time that it takes tells nobody whether the address is known, and no limit on mails is touched.
+pub(super) fn note_no_mail(
+    connection: &Connection,
+    email_key: &str,
+    now: Timestamp,
+    limits: MailLimits,
+) -> rusqlite::Result<()> {
+    if find_pause_for(connection, email_key, NO_PURPOSE, now, limits)?.is_none() {
+        note_mail_for(connection, email_key, NO_PURPOSE, now)?;
+    }
+    Ok(())
+}
+
+fn find_pause_for(
+    connection: &Connection,
+    email_key: &str,
+    purpose: &str,
+    now: Timestamp,
+    limits: MailLimits,
+) -> rusqlite::Result<Option<Timestamp>> {
     let mut sent = connection.prepare_cached(
         "SELECT sent_at FROM otp_mails WHERE email_key = :email_key AND purpose = :purpose AND sent_at > :hour_ago \
          ORDER BY sent_at DESC",
@@ -70,7 +97,7 @@ pub(super) fn find_pause(
         .query_map(
             named_params! {
                 ":email_key": email_key,
-                ":purpose": purpose.as_str(),
+                ":purpose": purpose,
                 ":hour_ago": now.minus(HOUR).unix_millis(),
             },
             |row| row.get(0).map(Timestamp::from_unix_millis),
@@ -92,12 +119,21 @@ pub(super) fn note_mail(
     purpose: OtpPurpose,
     now: Timestamp,
 ) -> rusqlite::Result<()> {
+    note_mail_for(connection, email_key, purpose.as_str(), now)
+}
+
+fn note_mail_for(
+    connection: &Connection,
+    email_key: &str,
+    purpose: &str,
+    now: Timestamp,
+) -> rusqlite::Result<()> {
     connection
         .prepare_cached(
             "INSERT INTO otp_mails (email_key, purpose, sent_at) VALUES (:email_key, :purpose, :now)",
         )?
         .execute(named_params! {
-            ":email_key": email_key, ":purpose": purpose.as_str(), ":now": now.unix_millis(),
+            ":email_key": email_key, ":purpose": purpose, ":now": now.unix_millis(),
         })
         .map(drop)
 }
@@ -329,6 +365,7 @@ fn find_pending(
 
 fn reissue(connection: &Connection, wish: &ReissueOtp) -> rusqlite::Result<Option<Reissued>> {
     let Some((purpose, pending)) = find_pending(connection, &wish.email_key)? else {
+        note_no_mail(connection, &wish.email_key, wish.now, wish.limits)?;
         return Ok(None);
     };
     if find_pause(connection, &wish.email_key, purpose, wish.now, wish.limits)?.is_some() {

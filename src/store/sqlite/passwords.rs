@@ -4,7 +4,7 @@ use async_trait::async_trait;
 use rusqlite::{Connection, OptionalExtension, named_params};
 
 use super::SqliteStore;
-use super::otps::{Use, find_pause, insert_otp, note_mail, parse_email, use_otp};
+use super::otps::{Use, find_pause, insert_otp, note_mail, note_no_mail, parse_email, use_otp};
 use super::sessions::delete_sessions;
 use super::sign_ups::delete_sign_ups;
 use super::users::find_by_id;
@@ -44,6 +44,7 @@ fn create_reset(connection: &Connection, wish: &ResetWish) -> rusqlite::Result<O
         })
         .optional()?;
     let Some((user_id, email)) = found else {
+        note_no_mail(connection, &wish.email_key, wish.now, wish.limits)?;
         return Ok(None);
     };
     if find_pause(connection, &wish.email_key, purpose, wish.now, wish.limits)?.is_some() {
