@@ -25,7 +25,7 @@ use crate::http::{Peer, routes};
 use crate::store::sqlite::ServerLock;
 
 /// How often expired rows are cleared away.
-const CLEARING_PAUSE: Duration = Duration::from_secs(60 * 60);
+const CLEARING_PAUSE: Duration = Duration::from_hours(1);
 
 /// How long to wait when the system has no more connections to give, before accepting again.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);

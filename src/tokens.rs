@@ -356,8 +356,8 @@ mod tests {
         let options = TokenOptions {
             issuer: "http://localhost:8000".into(),
             audience: None,
-            access_life: Duration::from_secs(300),
-            refresh_life: Duration::from_secs(3600),
+            access_life: Duration::from_mins(5),
+            refresh_life: Duration::from_hours(1),
         };
         let key = generate_key([seed; 32], Timestamp::default()).unwrap();
         Tokens::new(options, &[key]).unwrap()
@@ -407,7 +407,7 @@ mod tests {
             }
         );
         assert_eq!(
-            tokens.verify(&pair.access, now.plus(Duration::from_secs(300))),
+            tokens.verify(&pair.access, now.plus(Duration::from_mins(5))),
             Err(TokenError::Invalid)
         );
     }

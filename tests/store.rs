@@ -26,7 +26,7 @@ const LIMITLESS: MailLimits = MailLimits {
     per_hour: 0,
 };
 const STRICT: MailLimits = MailLimits {
-    pause: Duration::from_secs(60),
+    pause: Duration::from_mins(1),
     per_hour: 10,
 };
 const GRACE: Duration = Duration::from_secs(10);
@@ -44,7 +44,7 @@ fn address(text: &str) -> EmailAddress {
 fn otp(code: &str, now: Timestamp) -> NewOtp {
     NewOtp {
         code_hash: code.as_bytes().to_vec(),
-        expires_at: now.plus(Duration::from_secs(600)),
+        expires_at: now.plus(Duration::from_mins(10)),
     }
 }
 
@@ -67,7 +67,7 @@ fn session(id: &str, now: Timestamp) -> NewSession {
         id: id.into(),
         refresh_id: format!("{id}-0"),
         now,
-        expires_at: now.plus(Duration::from_secs(86_400)),
+        expires_at: now.plus(Duration::from_hours(24)),
         ip: "203.0.113.7".into(),
         user_agent: "story".into(),
     }
@@ -92,7 +92,7 @@ fn rotation(session: &str, from: &str, to: &str, now: Timestamp) -> RotateRefres
         session_id: session.into(),
         refresh_id: from.into(),
         new_refresh_id: to.into(),
-        new_expires_at: now.plus(Duration::from_secs(86_400)),
+        new_expires_at: now.plus(Duration::from_hours(24)),
         now,
         grace: GRACE,
         ip: "203.0.113.8".into(),
@@ -106,7 +106,7 @@ fn update(user_id: UserId, changes: UserChanges, code: &str, now: Timestamp) -> 
         sign_up_otp: otp(code, now),
         undo: NewEmailUndo {
             token_hash: format!("undo {user_id} {code}").into_bytes(),
-            expires_at: now.plus(Duration::from_secs(7 * 86_400)),
+            expires_at: now.plus(Duration::from_hours(168)),
         },
         limits: LIMITLESS,
     });

@@ -14,7 +14,7 @@ use crate::photos::{PhotoError, PreparedPhoto};
 use crate::random;
 
 /// How long a noted file is left alone: far longer than any request that writes one takes.
-const LEFT_ALONE: Duration = Duration::from_secs(60 * 60);
+const LEFT_ALONE: Duration = Duration::from_hours(1);
 
 /// What a request wants done with the photo.
 pub(super) enum PhotoWish {

@@ -21,7 +21,7 @@ pub(super) const NAME_LENGTH: usize = 150;
 pub(super) const ADDRESS_LENGTH: usize = 255;
 
 /// How long the link that undoes an address change works.
-const UNDO_LIFE: Duration = Duration::from_secs(7 * 24 * 60 * 60);
+const UNDO_LIFE: Duration = Duration::from_hours(168);
 
 /// An account after a change, and which of the fields that are not always answered the request set.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -478,7 +478,7 @@ mod tests {
 
     const PATIENCE: Duration = Duration::from_secs(20);
     const SHORT: [Duration; 3] = [Duration::from_millis(1); 3];
-    const LONG: [Duration; 3] = [Duration::from_secs(3_600); 3];
+    const LONG: [Duration; 3] = [Duration::from_hours(1); 3];
 
     #[test]
     fn mails_are_delivered_in_order_and_shown_in_the_inbox() {

@@ -507,7 +507,7 @@ fn a_connection_is_kept_and_takes_requests_ahead() {
     // One after the other, each when the one before has its answer.
     let mut stream = TcpStream::connect(server.address()).unwrap();
     stream
-        .set_read_timeout(Some(Duration::from_secs(60)))
+        .set_read_timeout(Some(Duration::from_mins(1)))
         .unwrap();
     for _ in 0..3 {
         stream

@@ -257,7 +257,7 @@ impl TestServer {
     pub fn raw(&self, request: impl AsRef<[u8]>) -> String {
         let mut stream = TcpStream::connect(self.address()).unwrap();
         stream
-            .set_read_timeout(Some(Duration::from_secs(60)))
+            .set_read_timeout(Some(Duration::from_mins(1)))
             .unwrap();
         stream.write_all(request.as_ref()).unwrap();
         let mut answer = Vec::new();
@@ -463,7 +463,7 @@ fn headers_of(response: &http::Response<ureq::Body>) -> HashMap<String, String> 
 
 fn agent() -> ureq::Agent {
     ureq::Agent::config_builder()
-        .timeout_global(Some(Duration::from_secs(60)))
+        .timeout_global(Some(Duration::from_mins(1)))
         .http_status_as_error(false)
         .allow_non_standard_methods(true)
         .build()

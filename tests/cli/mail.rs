@@ -81,7 +81,7 @@ fn talk(stream: &TcpStream, deliver: impl Fn(Delivery)) -> std::io::Result<()> {
 
 fn next(deliveries: &Receiver<Delivery>) -> Delivery {
     deliveries
-        .recv_timeout(Duration::from_secs(60))
+        .recv_timeout(Duration::from_mins(1))
         .expect("a mail")
 }
 

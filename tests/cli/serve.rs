@@ -125,7 +125,7 @@ fn what_runs_is_finished_before_the_end() {
             .to_string();
     let mut stream = TcpStream::connect(server.address).unwrap();
     stream
-        .set_read_timeout(Some(Duration::from_secs(60)))
+        .set_read_timeout(Some(Duration::from_mins(1)))
         .unwrap();
     let head = format!(
         "POST /api/v1/accounts/users/ HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n\

@@ -16,7 +16,7 @@ use tempfile::TempDir;
 pub const PASSWORD: &str = "securepassword123";
 
 /// How long a test waits for a sign of life before it gives up.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// An empty folder; it goes when this is dropped.
 pub fn folder() -> TempDir {

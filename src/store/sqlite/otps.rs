@@ -16,8 +16,8 @@ use crate::store::{
     Reissued, StoreResult,
 };
 
-const HOUR: Duration = Duration::from_secs(60 * 60);
-const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+const HOUR: Duration = Duration::from_hours(1);
+const DAY: Duration = Duration::from_hours(24);
 
 /// Stores a code.
 pub(super) fn insert_otp(

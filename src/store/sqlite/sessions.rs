@@ -12,7 +12,7 @@ use crate::domain::{Timestamp, User, UserId};
 use crate::store::{NewSession, RotateRefreshToken, Rotation, Session, SessionStore, StoreResult};
 
 /// How long a used refresh token is remembered by a row of its own.
-const REMEMBER_USED: Duration = Duration::from_secs(60 * 60);
+const REMEMBER_USED: Duration = Duration::from_hours(1);
 
 /// Stores a session and its first refresh token.
 pub(super) fn insert_session(
