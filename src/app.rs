@@ -16,6 +16,7 @@ use crate::mail::{
     Composer, FileMailTransport, Inbox, Mailer, SendmailMailTransport, SmtpMailTransport,
     StdoutMailTransport, Transport,
 };
+use crate::metrics::Metrics;
 use crate::passwords::{PasswordOptions, Passwords};
 use crate::photos::{PhotoOptions, Photos};
 use crate::random;
@@ -53,6 +54,8 @@ pub struct App {
     pub tokens: Tokens,
     /// Hashes one-time passwords.
     pub codes: Codes,
+    /// Counts of what was answered.
+    pub metrics: Metrics,
     /// How often one network may do what an attacker does often.
     pub limits: NetworkLimits,
     /// How long after its first use a refresh token may be shown again.
@@ -120,6 +123,7 @@ impl App {
         })
         .map_err(|e| start_error("[media] dir")(&e))?;
         Ok(Self {
+            metrics: Metrics::default(),
             limits: NetworkLimits::new(config.rate_limits.enabled),
             photo_turns: Arc::new(Semaphore::new(config.hash_threads())),
             photos,
@@ -175,6 +179,11 @@ impl App {
                 to.masked()
             );
         }
+    }
+
+    /// How many mails wait to be delivered.
+    pub fn queued_mails(&self) -> usize {
+        self.mailer.queued()
     }
 
     /// Delivers the mails that are queued, for at most `patience`.

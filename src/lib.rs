@@ -31,6 +31,7 @@ pub mod domain;
 pub mod http;
 pub mod limits;
 pub mod mail;
+pub mod metrics;
 pub mod passwords;
 pub mod photos;
 mod random;

@@ -1,12 +1,16 @@
 //! `serve`: runs the server until it is told to stop.
 
 use std::io::Write;
+use std::time::Duration;
 
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::CommandResult;
 use crate::config::Config;
 use crate::server::Server;
+
+/// How long work that was begun on other threads may take to end once everything else has.
+const LAST_WORK: Duration = Duration::from_secs(5);
 
 pub(super) fn serve(config: Config) -> CommandResult {
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -35,13 +39,16 @@ pub(super) fn serve(config: Config) -> CommandResult {
         }
         log::info!("stopping; a second signal stops at once");
         tokio::select! {
-            () = server.shutdown() => log::info!("stopped"),
-            _ = terminate.recv() => log::warn!("stopped at once"),
-            _ = interrupt.recv() => log::warn!("stopped at once"),
+            () = server.shutdown() => {
+                log::info!("stopped");
+                Ok(LAST_WORK)
+            }
+            _ = terminate.recv() => Ok(Duration::ZERO),
+            _ = interrupt.recv() => Ok(Duration::ZERO),
         }
-        Ok(())
     });
-    // What still runs has had its time, or was told twice to stop.
-    runtime.shutdown_background();
-    outcome
+    // Waits for what the tasks let go of, so that the database is closed in good order; not when told twice to stop.
+    let patience = *outcome.as_ref().unwrap_or(&LAST_WORK);
+    runtime.shutdown_timeout(patience);
+    outcome.map(drop)
 }

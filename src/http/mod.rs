@@ -192,6 +192,18 @@ static RESOURCES: &[Resource] = &[
         methods: &[(Method::GET, handler!(meta::health))],
     },
     Resource {
+        path: &["readyz"],
+        name: "Readiness",
+        access: Access::Open,
+        methods: &[(Method::GET, handler!(meta::ready))],
+    },
+    Resource {
+        path: &["metrics"],
+        name: meta::METRICS,
+        access: Access::Open,
+        methods: &[(Method::GET, handler!(meta::metrics))],
+    },
+    Resource {
         path: &["dev", "mail"],
         name: "Development Inbox",
         access: Access::Open,
@@ -262,6 +274,11 @@ async fn answer(app: SharedApp, mut request: Request) -> Response {
         &request.headers,
         headers,
     );
+    app.metrics.count_answer(
+        resource.map_or("none", |resource| resource.name),
+        known_method(&request.method),
+        response.status().as_u16(),
+    );
     // The name and not the path: a path may hold the secret of a link, or whatever a stranger wants to see in a log.
     log::debug!(
         "{} {} {} -> {}",
@@ -273,9 +290,26 @@ async fn answer(app: SharedApp, mut request: Request) -> Response {
     response
 }
 
+/// The name of a method that resources have; all others count as one.
+fn known_method(method: &Method) -> &'static str {
+    match *method {
+        Method::GET => "GET",
+        Method::HEAD => "HEAD",
+        Method::POST => "POST",
+        Method::PATCH => "PATCH",
+        Method::DELETE => "DELETE",
+        Method::OPTIONS => "OPTIONS",
+        _ => "other",
+    }
+}
+
 /// Whether this client may know of the resource.
 fn is_visible(app: &SharedApp, request: &Request, resource: &Resource) -> bool {
-    resource.name != dev::NAME || dev::is_visible(app, request)
+    match resource.name {
+        dev::NAME => dev::is_visible(app, request),
+        meta::METRICS => meta::are_metrics_visible(request),
+        _ => true,
+    }
 }
 
 async fn dispatch(

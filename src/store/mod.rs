@@ -10,6 +10,7 @@
 //! ever suspending. To add another engine, write a folder beside `sqlite` and name it where [`crate::app`] opens the
 //! store: nothing in this module names a driver type.
 
+mod health;
 mod keys;
 mod otps;
 mod passwords;
@@ -21,6 +22,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+pub use health::HealthStore;
 pub use keys::{KeyStore, StoredKey};
 pub use otps::{
     AccountOtp, Confirmation, NewOtp, OtpAttempt, OtpCandidates, OtpStore, ReissueOtp, Reissued,
@@ -35,12 +37,12 @@ pub use users::{
 
 /// Everything one engine has to offer.
 pub trait Store:
-    UserStore + OtpStore + PasswordStore + SessionStore + KeyStore + Send + Sync
+    UserStore + OtpStore + PasswordStore + SessionStore + KeyStore + HealthStore + Send + Sync
 {
 }
 
 impl<T> Store for T where
-    T: UserStore + OtpStore + PasswordStore + SessionStore + KeyStore + Send + Sync
+    T: UserStore + OtpStore + PasswordStore + SessionStore + KeyStore + HealthStore + Send + Sync
 {
 }
 

@@ -16,6 +16,7 @@ mod cors;
 mod deletion;
 mod email_undo;
 mod hardening;
+mod health;
 mod messages;
 mod otp;
 mod passwords;

@@ -6,6 +6,7 @@
 
 mod email_change;
 mod file;
+mod health;
 mod import;
 mod keys;
 mod list;
