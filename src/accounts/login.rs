@@ -16,8 +16,8 @@ const ATTEMPTS: u32 = 3;
 /// Checks an address and a password and begins a session.
 ///
 /// # Errors
-/// [`AccountError::NoActiveAccount`] when nobody signs in like this, in the same time whether the address is known or
-/// not; [`AccountError::EmailNotVerified`] when the password is right but the address was never confirmed.
+/// [`AccountError::NoActiveAccount`] when nobody signs in like this, after the work of one hash whether the address is known
+/// or not (an imported hash of another form takes its own time until it is renewed); [`AccountError::EmailNotVerified`] when the password is right but the address was never confirmed.
 pub async fn login(
     app: &Arc<App>,
     fields: &Fields,

@@ -136,16 +136,6 @@ impl<'a> FieldReader<'a> {
         self.errors.add(field, message);
     }
 
-    /// Whether something is wrong with this field.
-    pub fn has_errors_for(&self, field: &str) -> bool {
-        self.errors.has(field)
-    }
-
-    /// Whether nothing is wrong so far.
-    pub fn is_clean(&self) -> bool {
-        self.errors.is_empty()
-    }
-
     /// The end of reading.
     ///
     /// # Errors
