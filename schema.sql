@@ -1,4 +1,4 @@
--- The whole current schema of an accounts-server database (schema version 2).
+-- The whole current schema of an accounts-server database (schema version 3).
 --
 -- Applied to a new file as it stands; an older file reaches the same shape through the numbered migrations in
 -- src/store/sqlite/migrations.rs. Every `*_at` is a count of Unix milliseconds (UTC) bound by the program: no
@@ -6,7 +6,7 @@
 -- addresses are compared.
 
 -- One row is one account. Until `verified_at` is set, the row shows the newest of the sign-ups pending for its
--- address. `email` is the last confirmed address, `new_email` one that its owner asked for and has not confirmed.
+-- address. `email` is the last confirmed address, `new_email` one that its owner asked for and has not confirmed. `language` is that of mails (BCP 47).
 -- AUTOINCREMENT: an id is never used twice, so that a token of a deleted account can never become somebody else's.
 CREATE TABLE users (
     id            INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -29,6 +29,7 @@ CREATE TABLE users (
     last_login_at INTEGER,
     created_at    INTEGER NOT NULL,
     updated_at    INTEGER NOT NULL,
+    language      TEXT    NOT NULL DEFAULT '',
     CHECK ((new_email IS NULL) = (new_email_key IS NULL))
 ) STRICT;
 
@@ -55,7 +56,8 @@ CREATE TABLE sign_ups (
     gender        TEXT    NOT NULL,
     country       TEXT    NOT NULL,
     birthday      TEXT,
-    created_at    INTEGER NOT NULL
+    created_at    INTEGER NOT NULL,
+    language      TEXT    NOT NULL DEFAULT ''
 ) STRICT;
 CREATE INDEX sign_ups_by_user ON sign_ups (user_id);
 
@@ -114,6 +116,28 @@ CREATE TABLE email_undos (
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX email_undos_by_user ON email_undos (user_id);
 CREATE INDEX email_undos_by_expiry ON email_undos (expires_at);
+
+-- Mails that wait to be delivered: a row is stored with what caused it and goes when the mail is delivered, given up or
+-- of no use any more. What a mail says is sealed: the file tells nobody a code. `claimed` marks one that is being
+-- delivered; when that takes beyond `next_try_at`, whoever did it is taken for dead.
+CREATE TABLE mails (
+    id          INTEGER PRIMARY KEY AUTOINCREMENT,
+    message_id  BLOB    NOT NULL UNIQUE,
+    user_id     INTEGER NOT NULL REFERENCES users (id) ON DELETE CASCADE,
+    otp_id      INTEGER REFERENCES otps (id) ON DELETE CASCADE,
+    email       TEXT    NOT NULL,
+    language    TEXT    NOT NULL,
+    content     BLOB    NOT NULL,
+    created_at  INTEGER NOT NULL,
+    expires_at  INTEGER NOT NULL,
+    tries       INTEGER NOT NULL DEFAULT 0,
+    next_try_at INTEGER NOT NULL,
+    claimed     INTEGER NOT NULL DEFAULT 0 CHECK (claimed IN (0, 1))
+) STRICT;
+CREATE INDEX mails_by_user ON mails (user_id);
+CREATE INDEX mails_by_otp ON mails (otp_id);
+CREATE INDEX mails_by_next_try ON mails (next_try_at);
+CREATE INDEX mails_by_expiry ON mails (expires_at);
 
 -- One row is one signed-in device. Ending a session deletes its row; every token names its session and is dead then.
 CREATE TABLE sessions (

@@ -1,6 +1,8 @@
 //! What all operations share: the store, the mailer, the keys, the clock. The only shared state of the program.
 
 use std::fmt;
+use std::fs;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,16 +12,18 @@ use tokio::sync::Semaphore;
 use crate::accounts::{AccountError, Codes};
 use crate::clock::SharedClock;
 use crate::config::{Config, MailTransportKind};
-use crate::domain::{EmailAddress, OtpCode, OtpPurpose, Timestamp};
+use crate::domain::Timestamp;
 use crate::limits::NetworkLimits;
 use crate::mail::{
-    Composer, FileMailTransport, Inbox, Mailer, SendmailMailTransport, SmtpMailTransport,
-    StdoutMailTransport, Transport,
+    Composer, ComposerOptions, FileMailTransport, Inbox, SendmailMailTransport, SmtpMailTransport,
+    SmtpOptions, StdoutMailTransport, Transport,
 };
 use crate::metrics::Metrics;
+use crate::outbox::{Outbox, OutboxParts};
 use crate::passwords::{PasswordOptions, Passwords};
 use crate::photos::{PhotoOptions, Photos};
 use crate::random;
+use crate::sealing::KEY_BYTES;
 use crate::store::sqlite::{SqliteOptions, SqliteStore};
 use crate::store::{MailLimits, SharedStore};
 use crate::tokens::{TokenOptions, Tokens, generate_key};
@@ -55,7 +59,7 @@ pub struct App {
     /// Hashes one-time passwords.
     pub codes: Codes,
     /// Counts of what was answered.
-    pub metrics: Metrics,
+    pub metrics: Arc<Metrics>,
     /// How often one network may do what an attacker does often.
     pub limits: NetworkLimits,
     /// How long after its first use a refresh token may be shown again.
@@ -68,8 +72,8 @@ pub struct App {
     pub photo_turns: Arc<Semaphore>,
     /// The mails of late, for tests; only in `--dev`.
     pub inbox: Option<Inbox>,
-    composer: Composer,
-    mailer: Mailer,
+    /// The way out for mails.
+    pub outbox: Outbox,
     // The folder of photos whose database is in memory: it goes when the program ends.
     _temporary: Option<TempDir>,
 }
@@ -104,10 +108,17 @@ impl App {
             queue: config.passwords.hash_queue as usize,
             min_length: config.passwords.min_length as usize,
         });
-        let composer = Composer::new(&config.mail.from, &public_url)
-            .map_err(|e| start_error("[mail] from")(&e))?;
+        let metrics = Arc::new(Metrics::default());
         let inbox = config.dev.then(Inbox::default);
-        let mailer = Mailer::start(open_transport(&config)?, inbox.clone());
+        let outbox = Outbox::new(OutboxParts {
+            store: store.clone(),
+            clock: clock.clone(),
+            composer: open_composer(&config, &public_url)?,
+            transport: open_transport(&config)?,
+            inbox: inbox.clone(),
+            metrics: metrics.clone(),
+            key: find_mail_key(&store).await?,
+        });
         let (media_dir, temporary) = if let Some(dir) = config.media_dir() {
             (dir, None)
         } else {
@@ -123,7 +134,7 @@ impl App {
         })
         .map_err(|e| start_error("[media] dir")(&e))?;
         Ok(Self {
-            metrics: Metrics::default(),
+            metrics,
             limits: NetworkLimits::new(config.rate_limits.enabled),
             photo_turns: Arc::new(Semaphore::new(config.hash_threads())),
             photos,
@@ -137,58 +148,8 @@ impl App {
             codes,
             public_url,
             inbox,
-            composer,
-            mailer,
+            outbox,
         })
-    }
-
-    /// Hands a code over to be mailed. A mail that cannot be made or queued is logged: the code can be asked for again.
-    pub fn mail_otp(&self, purpose: OtpPurpose, to: &EmailAddress, code: &OtpCode, now: Timestamp) {
-        let sent = self
-            .composer
-            .otp(
-                purpose,
-                to,
-                code.as_str(),
-                self.codes.minutes(),
-                now,
-                random::bytes(),
-            )
-            .and_then(|mail| self.mailer.send(mail));
-        if let Err(e) = sent {
-            log::error!("a code for {} was not sent: {e}", to.masked());
-        }
-    }
-
-    /// Tells the address before a change of it, with the link that undoes it.
-    pub fn mail_change_notice(
-        &self,
-        to: &EmailAddress,
-        new_email: &EmailAddress,
-        token: &str,
-        now: Timestamp,
-    ) {
-        let link = format!("{}/api/v1/accounts/email/undo/{token}/", self.public_url);
-        let sent = self
-            .composer
-            .change_notice(to, new_email, &link, 7, now, random::bytes())
-            .and_then(|mail| self.mailer.send(mail));
-        if let Err(e) = sent {
-            log::error!(
-                "the notice of a changed address for {} was not sent: {e}",
-                to.masked()
-            );
-        }
-    }
-
-    /// How many mails wait to be delivered.
-    pub fn queued_mails(&self) -> usize {
-        self.mailer.queued()
-    }
-
-    /// Delivers the mails that are queued, for at most `patience`.
-    pub fn finish_mail(&self, patience: Duration) {
-        self.mailer.shutdown(patience);
     }
 }
 
@@ -240,18 +201,69 @@ async fn open_tokens(
     Tokens::new(options, &keys).map_err(|e| failed(&e))
 }
 
-fn open_transport(config: &Config) -> Result<Box<dyn Transport>, StartError> {
+/// What puts mails into words, in the languages that there are.
+fn open_composer(config: &Config, public_url: &str) -> Result<Composer, StartError> {
+    let options = ComposerOptions {
+        from: &config.mail.from,
+        reply_to: None,
+        public_url,
+        product_name: "",
+        default_language: "en",
+        templates_dir: None,
+    };
+    Composer::with(&options).map_err(|e| start_error("[mail]")(&e))
+}
+
+/// Makes what carries mails on, as the settings say; nothing is connected yet.
+///
+/// # Errors
+/// When a setting is unusable; the text says which and what to do.
+pub fn open_transport(config: &Config) -> Result<Box<dyn Transport>, StartError> {
+    let failed = start_error("[mail]");
     Ok(match config.mail_transport() {
-        MailTransportKind::Smtp => Box::new(
-            SmtpMailTransport::from_url(config.mail.smtp_url.expose())
-                .map_err(|e| start_error("[mail] smtp_url")(&e))?,
-        ),
+        MailTransportKind::Smtp => {
+            let options = SmtpOptions {
+                url: config.mail.smtp_url.expose(),
+                login: smtp_login(config)?,
+                ca_file: Some(&config.mail.smtp_ca_file)
+                    .filter(|path| !path.is_empty())
+                    .map(PathBuf::from),
+            };
+            Box::new(SmtpMailTransport::new(&options).map_err(|e| failed(&e))?)
+        }
         MailTransportKind::Sendmail => Box::new(SendmailMailTransport::default()),
-        MailTransportKind::File => Box::new(
-            FileMailTransport::new(&config.mail.dir).map_err(|e| start_error("[mail] dir")(&e))?,
-        ),
+        MailTransportKind::File => {
+            Box::new(FileMailTransport::new(&config.mail.dir).map_err(|e| failed(&e))?)
+        }
         MailTransportKind::Stdout => Box::new(StdoutMailTransport::default()),
     })
+}
+
+/// User and password for the mail server, where they are not in its URL.
+fn smtp_login(config: &Config) -> Result<Option<(String, String)>, StartError> {
+    let mail = &config.mail;
+    if mail.smtp_user.is_empty() {
+        return Ok(None);
+    }
+    let password = if mail.smtp_password_file.is_empty() {
+        mail.smtp_password.expose().clone()
+    } else {
+        let path = &mail.smtp_password_file;
+        let text = fs::read_to_string(path)
+            .map_err(|e| start_error("[mail] smtp_password_file")(&format!("{path}: {e}")))?;
+        // An editor ends the file with a line break, which is no part of the password.
+        text.trim_end_matches(['\r', '\n']).to_owned()
+    };
+    Ok(Some((mail.smtp_user.clone(), password)))
+}
+
+async fn find_mail_key(store: &SharedStore) -> Result<[u8; KEY_BYTES], StartError> {
+    store
+        .find_or_create_secret(Outbox::SECRET, random::bytes::<KEY_BYTES>().to_vec())
+        .await
+        .map_err(|e| start_error("cannot read the database")(&e))?
+        .try_into()
+        .map_err(|_| StartError("the database holds a key for mails of the wrong length".into()))
 }
 
 impl fmt::Debug for App {

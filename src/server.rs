@@ -62,6 +62,7 @@ impl Server {
         };
         let (listener, address) = bind(&config.server.listen.socket_addrs()).await?;
         let app: SharedApp = Arc::new(App::open(config, clock, address.port()).await?);
+        app.outbox.start();
         let (stop, stopped) = watch::channel(false);
         let task = tokio::spawn(serve(Arc::clone(&app), listener, stopped));
         Ok(Self {
@@ -93,10 +94,7 @@ impl Server {
         }
         let app = Arc::clone(&self.app);
         let patience = Duration::from_secs(app.config.server.shutdown_seconds.into());
-        // Waiting for a mail server must not hold up the thread of whoever waits for us.
-        if let Err(e) = tokio::task::spawn_blocking(move || app.finish_mail(patience)).await {
-            log::error!("the mail queue was not finished: {e}");
-        }
+        app.outbox.stop(patience).await;
     }
 }
 

@@ -6,6 +6,7 @@
 )]
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use accounts_server::domain::{
@@ -13,9 +14,10 @@ use accounts_server::domain::{
 };
 use accounts_server::store::sqlite::{SqliteOptions, SqliteStore};
 use accounts_server::store::{
-    AccountOtp, EmailChange, MailLimits, NewEmailUndo, NewOtp, NewSession, NewSignUp, NewUser,
-    OtpAttempt, OtpCandidates, ReissueOtp, RotateRefreshToken, Rotation, SharedStore,
-    SignUpOutcome, Store, StoreError, StoredKey, TryLimits, UpdateOutcome, UserUpdate,
+    AccountOtp, ClaimedMails, DeleteUser, EmailChange, MailClaim, MailLimits, MailQueue,
+    NewEmailUndo, NewMail, NewOtp, NewSession, NewSignUp, NewUser, OtpAttempt, OtpCandidates,
+    ReissueOtp, ReplacePassword, RotateRefreshToken, Rotation, SharedStore, SignUpOutcome, Store,
+    StoreError, StoredKey, TryLimits, UpdateOutcome, UserUpdate,
 };
 use futures_util::future::join_all;
 use rusqlite::Connection;
@@ -42,9 +44,22 @@ fn address(text: &str) -> EmailAddress {
 
 /// A code of which only its hash matters here; it is good for ten minutes.
 fn otp(code: &str, now: Timestamp) -> NewOtp {
+    let expires_at = now.plus(Duration::from_mins(10));
     NewOtp {
         code_hash: code.as_bytes().to_vec(),
-        expires_at: now.plus(Duration::from_mins(10)),
+        expires_at,
+        mail: mail(code, expires_at),
+    }
+}
+
+/// A mail that says so; no two have the same name.
+fn mail(content: &str, expires_at: Timestamp) -> NewMail {
+    static MAILS: AtomicU64 = AtomicU64::new(0);
+    let number = MAILS.fetch_add(1, Ordering::Relaxed);
+    NewMail {
+        message_id: u128::from(number).to_be_bytes(),
+        content: content.as_bytes().to_vec(),
+        expires_at,
     }
 }
 
@@ -56,6 +71,7 @@ fn sign_up(email: &str, password_hash: &str, code: &str, now: Timestamp) -> NewS
             first_name: password_hash.into(),
             ..Profile::default()
         },
+        language: "de".into(),
         otp: otp(code, now),
         now,
         limits: LIMITLESS,
@@ -107,6 +123,7 @@ fn update(user_id: UserId, changes: UserChanges, code: &str, now: Timestamp) -> 
         undo: NewEmailUndo {
             token_hash: format!("undo {user_id} {code}").into_bytes(),
             expires_at: now.plus(Duration::from_hours(168)),
+            mail: mail("undo", now.plus(Duration::from_hours(168))),
         },
         limits: LIMITLESS,
     });
@@ -217,6 +234,7 @@ async fn story(store: &dyn Store) {
     addresses(store).await;
     wrong_codes(store).await;
     limits_on_mails(store).await;
+    the_queue_of_mails(store).await;
     accounts_without_confirmation(store).await;
     what_has_expired_goes(store).await;
 }
@@ -675,6 +693,165 @@ async fn limits_on_mails(store: &dyn Store) {
         );
     }
     assert_eq!(pause(at(5600)).await, Some(at(8600)), "ten an hour");
+}
+
+/// What the mails of a claim say, each with its recipient, its language and how often it was tried.
+fn told(claimed: &ClaimedMails) -> Vec<(&str, &str, &str, u32)> {
+    claimed
+        .mails
+        .iter()
+        .map(|mail| {
+            let content = std::str::from_utf8(&mail.content).unwrap();
+            (
+                content,
+                mail.email.as_str(),
+                mail.language.as_str(),
+                mail.tries,
+            )
+        })
+        .collect()
+}
+
+async fn the_queue_of_mails(store: &dyn Store) {
+    const LEASE: Duration = Duration::from_mins(5);
+    let claim = async |now: Timestamp, limit, retries| {
+        let claim = MailClaim {
+            now,
+            until: now.plus(LEASE),
+            limit,
+            retries,
+        };
+        store.claim_mails(claim).await.unwrap()
+    };
+    // What the story has left so far is none of this chapter's.
+    for mail in store.list_mails().await.unwrap() {
+        store.delete_mail(mail.id).await.unwrap();
+    }
+    assert_eq!(store.find_mail_queue().await.unwrap(), MailQueue::default());
+    assert_eq!(store.find_next_mail().await.unwrap(), None);
+
+    // A mail is there as soon as what caused it, and one claim at a time has it.
+    let start = at(90_000);
+    let ids: Vec<UserId> = {
+        let mut ids = Vec::new();
+        for (email, code) in [("q1@Example.com", "c1"), ("q2@example.com", "c2")] {
+            let outcome = store
+                .create_sign_up(sign_up(email, "hash", code, start))
+                .await;
+            ids.push(created(outcome.unwrap()));
+        }
+        ids
+    };
+    assert_eq!(store.find_next_mail().await.unwrap(), Some(start));
+    let both = claim(start, 10, 10).await;
+    assert_eq!(
+        told(&both),
+        [
+            ("c1", "q1@example.com", "de", 1),
+            ("c2", "q2@example.com", "de", 1)
+        ]
+    );
+    assert_eq!(
+        (both.mails[0].user_id, both.mails[1].user_id),
+        (ids[0], ids[1])
+    );
+    assert_eq!(told(&claim(start, 10, 10).await), []);
+    let queue = store.find_mail_queue().await.unwrap();
+    assert_eq!((queue.waiting, queue.oldest_at), (2, Some(start)));
+
+    // What is put back comes back at its time; a try that does not count is as if it had not been.
+    let (first, second) = (both.mails[0].id, both.mails[1].id);
+    let later = start.plus(Duration::from_secs(30));
+    store.postpone_mail(first, later, true).await.unwrap();
+    store.postpone_mail(second, start, false).await.unwrap();
+    assert_eq!(
+        told(&claim(start, 10, 10).await),
+        [("c2", "q2@example.com", "de", 1)]
+    );
+    assert_eq!(
+        told(&claim(later, 10, 10).await),
+        [("c1", "q1@example.com", "de", 2)]
+    );
+
+    // A mail whose claim nobody has ended is due again, after its time or when the server starts anew.
+    let over = start.plus(LEASE);
+    assert_eq!(
+        told(&claim(over, 10, 10).await),
+        [("c2", "q2@example.com", "de", 2)]
+    );
+    assert_eq!(store.release_mails(over).await.unwrap(), 2);
+    assert_eq!(store.release_mails(over).await.unwrap(), 0);
+
+    // New mails go before those that were tried, of which no more go than may.
+    let outcome = store
+        .create_sign_up(sign_up("q3@example.com", "hash", "c3", over))
+        .await;
+    created(outcome.unwrap());
+    let claimed = claim(over, 10, 1).await;
+    assert_eq!(
+        told(&claimed),
+        [
+            ("c3", "q3@example.com", "de", 1),
+            ("c1", "q1@example.com", "de", 3)
+        ]
+    );
+    assert_eq!(
+        told(&claim(over, 1, 10).await),
+        [("c2", "q2@example.com", "de", 3)]
+    );
+    for mail in &claimed.mails {
+        store.delete_mail(mail.id).await.unwrap();
+    }
+
+    // A code that is used or replaced is not mailed any more.
+    let wish = |code: &str| ReissueOtp {
+        email_key: "q2@example.com".into(),
+        codes: OtpCandidates {
+            sign_up: otp(code, over),
+            email_change: otp(code, over),
+        },
+        now: over,
+        limits: LIMITLESS,
+    };
+    store.reissue_otp(wish("c4")).await.unwrap().unwrap();
+    assert_eq!(
+        told(&claim(over, 10, 10).await),
+        [("c4", "q2@example.com", "de", 1)]
+    );
+    let user = store
+        .confirm_sign_up(attempt("q2@example.com", "c4", over), session("q2", over))
+        .await
+        .unwrap();
+    assert_eq!(user.map(|user| user.id), Some(ids[1]));
+    assert_eq!(store.find_mail_queue().await.unwrap().waiting, 0);
+
+    // The owner is told of a new password, at the confirmed address and in the language of the account.
+    let replaced = ReplacePassword {
+        user_id: ids[1],
+        old_hash: None,
+        new_hash: "other".into(),
+        keep_session: None,
+        now: over,
+        notice: mail("new password", over.plus(LEASE)),
+    };
+    assert!(store.replace_password(replaced).await.unwrap());
+    let notice = claim(over, 10, 10).await;
+    assert_eq!(told(&notice), [("new password", "q2@example.com", "de", 1)]);
+
+    // What has expired is not claimed but gone, and so are the mails of an account that is.
+    let claimed = claim(over.plus(LEASE), 10, 10).await;
+    assert_eq!(told(&claimed), []);
+    assert_eq!(claimed.expired, [ids[1]]);
+    let outcome = store
+        .create_sign_up(sign_up("q5@example.com", "hash", "c5", over))
+        .await;
+    let gone = DeleteUser {
+        user_id: created(outcome.unwrap()),
+        keep_a_staff_member: false,
+        now: over,
+    };
+    store.delete_user(gone).await.unwrap();
+    assert_eq!(store.find_next_mail().await.unwrap(), None);
 }
 
 async fn accounts_without_confirmation(store: &dyn Store) {

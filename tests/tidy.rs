@@ -125,6 +125,14 @@ fn dependencies_point_one_way() {
         ("src/passwords/", &["domain"]),
         ("src/limits.rs", &["domain"]),
         ("src/photos/", &[]),
+        ("src/sealing.rs", &[]),
+        ("src/metrics.rs", &[]),
+        (
+            "src/outbox/",
+            &[
+                "clock", "domain", "mail", "metrics", "random", "sealing", "store",
+            ],
+        ),
         ("src/mail/", &["domain"]),
         ("src/config/", &[]),
         ("src/store/", &["domain", "store"]),
@@ -136,6 +144,7 @@ fn dependencies_point_one_way() {
                 "domain",
                 "limits",
                 "mail",
+                "outbox",
                 "passwords",
                 "random",
                 "store",

@@ -6,6 +6,8 @@ use hmac::{Hmac, Mac};
 use sha2::Sha256;
 
 use crate::domain::{OtpCode, OtpPurpose, Timestamp};
+use crate::mail::MailContent;
+use crate::outbox::Outbox;
 use crate::store::{MailLimits, NewOtp, StoreError, StoreResult};
 
 /// How often fresh digits are drawn when the same ones are out for the address already.
@@ -60,17 +62,25 @@ impl Codes {
         mac.finalize().into_bytes().to_vec()
     }
 
-    /// A code in the form in which it is stored.
+    /// A code in the form in which it is stored, and the mail that brings it to its owner.
     pub fn new_otp(
         &self,
+        outbox: &Outbox,
         purpose: OtpPurpose,
         email_key: &str,
         code: &OtpCode,
         now: Timestamp,
     ) -> NewOtp {
+        let expires_at = now.plus(self.life);
+        let content = MailContent::Otp {
+            purpose,
+            code: code.as_str().to_owned(),
+            minutes: self.minutes(),
+        };
         NewOtp {
             code_hash: self.hash(purpose, email_key, code),
-            expires_at: now.plus(self.life),
+            expires_at,
+            mail: outbox.new_mail(&content, expires_at),
         }
     }
 

@@ -108,10 +108,13 @@ pub async fn resend(app: &Arc<App>, fields: &Fields) -> Result<(), AccountError>
     let app = Arc::clone(app);
     detached(async move {
         let now = app.clock.now();
-        let (reissued, code) = app
+        let reissued = app
             .codes
             .draw(async |code| {
-                let otp = |purpose| app.codes.new_otp(purpose, email.key(), &code, now);
+                let otp = |purpose| {
+                    app.codes
+                        .new_otp(&app.outbox, purpose, email.key(), &code, now)
+                };
                 let wish = ReissueOtp {
                     email_key: email.key().to_owned(),
                     codes: OtpCandidates {
@@ -121,12 +124,11 @@ pub async fn resend(app: &Arc<App>, fields: &Fields) -> Result<(), AccountError>
                     now,
                     limits: app.codes.limits(),
                 };
-                Ok((app.store.reissue_otp(wish).await?, code))
+                app.store.reissue_otp(wish).await
             })
             .await?;
         if let Some(reissued) = reissued {
-            // The mail goes to the address that is stored, not to the one that was asked with.
-            app.mail_otp(reissued.purpose, &reissued.email, &code, now);
+            app.outbox.wake().await;
             log::info!("user {}: code sent again", reissued.user_id);
         }
         Ok(())

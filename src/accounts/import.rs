@@ -26,6 +26,11 @@ const WRONG_MOMENT: &str = "Datetime has wrong format. Use one of these formats 
 const UNKNOWN_HASH: &str = "This is no password hash that can be checked here. Leave it empty to take the account over \
                             without a password; its owner then chooses one by a password reset.";
 
+/// Longest language tag, in characters (RFC 5646, section 4.4.1).
+const LANGUAGE_LENGTH: usize = 35;
+
+const WRONG_LANGUAGE: &str = "Enter a language tag such as de or pt-BR.";
+
 /// The fields that [`read_imported_user`] looks at.
 pub const IMPORTED_FIELDS: &[&str] = &[
     "id",
@@ -45,6 +50,7 @@ pub const IMPORTED_FIELDS: &[&str] = &[
     "last_login",
     "created_at",
     "updated_at",
+    "language",
 ];
 
 /// Reads an account that comes from elsewhere.
@@ -68,6 +74,7 @@ pub fn read_imported_user(fields: &Fields, now: Timestamp) -> Result<ImportedUse
     let last_login_at = read_moment(&mut reader, fields, "last_login");
     let created_at = read_moment(&mut reader, fields, "created_at").unwrap_or(now);
     let updated_at = read_moment(&mut reader, fields, "updated_at").unwrap_or(created_at);
+    let language = read_language(&mut reader);
     reader.finish()?;
     let (Some(email), Some(password_hash)) = (email, password_hash) else {
         // Both complain when they are not there, so the line above has returned.
@@ -88,7 +95,24 @@ pub fn read_imported_user(fields: &Fields, now: Timestamp) -> Result<ImportedUse
         last_login_at,
         created_at,
         updated_at,
+        language,
     })
+}
+
+/// The language of an account's mails: a tag in the form of BCP 47 or nothing. One that there are no mails in does no harm.
+fn read_language(reader: &mut FieldReader<'_>) -> String {
+    let Some(tag) = reader.optional_text("language", LANGUAGE_LENGTH) else {
+        return String::new();
+    };
+    let is_subtag = |part: &str| {
+        (1..=8).contains(&part.len()) && part.bytes().all(|b| b.is_ascii_alphanumeric())
+    };
+    if tag.is_empty() || tag.split('-').all(is_subtag) {
+        tag
+    } else {
+        reader.reject("language", WRONG_LANGUAGE);
+        String::new()
+    }
 }
 
 /// What to say of a row that the store did not take.

@@ -63,6 +63,9 @@ pub struct Client {
     pub ip: IpAddr,
     /// What the client calls itself; empty when it does not say.
     pub user_agent: String,
+    /// The languages that the client prefers, as its `Accept-Language` says (RFC 9110, section 12.5.4); empty when it
+    /// does not say.
+    pub accept_language: String,
 }
 
 /// Longest part of a `User-Agent` that is kept, in characters.

@@ -1,9 +1,16 @@
 //! Choosing a password: what every operation that sets one reads and checks.
 
-use super::{AccountError, unread};
+use std::time::Duration;
+
+use super::{AccountError, Client, unread};
 use crate::app::App;
 use crate::domain::{FieldErrors, FieldReader, User, messages};
+use crate::mail::MailContent;
 use crate::passwords::PersonalData;
+use crate::store::NewMail;
+
+/// How long the notice of a changed password is worth sending.
+const NOTICE_LIFE: Duration = Duration::from_hours(72);
 
 /// Longest password, in characters.
 const PASSWORD_LENGTH: usize = 128;
@@ -67,4 +74,14 @@ pub(super) fn person_of(user: &User) -> PersonalData<'_> {
         first_name: Some(&user.profile.first_name),
         last_name: Some(&user.profile.last_name),
     }
+}
+
+/// The mail that tells the owner of a new password, set by a client or by an administrator.
+pub(super) fn password_changed(app: &App, client: Option<&Client>) -> NewMail {
+    let now = app.clock.now();
+    let content = MailContent::PasswordChanged {
+        at: now,
+        ip: client.map(|client| client.ip.to_canonical().to_string()),
+    };
+    app.outbox.new_mail(&content, now.plus(NOTICE_LIFE))
 }

@@ -1,6 +1,8 @@
 //! Changing a password: by its owner who knows the old one, or by an administrator.
 
-use super::new_password::{NewPassword, check_password, person_of, read_password};
+use super::new_password::{
+    NewPassword, check_password, password_changed, person_of, read_password,
+};
 use super::refresh::recheck;
 use super::{AccountError, Caller, Client, unread};
 use crate::app::App;
@@ -43,11 +45,14 @@ pub async fn change_password(
         old_hash: Some(old_hash),
         new_hash: app.passwords.hash(password, random::bytes()).await?,
         keep_session: Some(caller.session_id.clone()),
+        now: app.clock.now(),
+        notice: password_changed(app, Some(client)),
     };
     if !app.store.replace_password(wish).await? {
         // Somebody else changed it in between, so what was called the current one is so no more.
         return Err(FieldErrors::one("current_password", messages::INVALID_PASSWORD).into());
     }
+    app.outbox.wake().await;
     log::info!(
         "user {}: password changed, other sessions ended",
         caller.user.id
@@ -74,10 +79,13 @@ pub async fn set_password(app: &App, user: &User, password: &str) -> Result<(), 
         old_hash: None,
         new_hash: app.passwords.hash(password, random::bytes()).await?,
         keep_session: None,
+        now: app.clock.now(),
+        notice: password_changed(app, None),
     };
     if !app.store.replace_password(wish).await? {
         return Err(AccountError::UserNotFound);
     }
+    app.outbox.wake().await;
     log::info!("user {}: password set, all sessions ended", user.id);
     Ok(())
 }

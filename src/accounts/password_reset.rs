@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::new_password::{NewPassword, check_password, person_of};
+use super::new_password::{NewPassword, check_password, password_changed, person_of};
 use super::{AccountError, Client, unread};
 use crate::app::{App, detached};
 use crate::domain::{
@@ -31,20 +31,22 @@ pub async fn request_reset(
     detached(async move {
         let now = app.clock.now();
         let purpose = OtpPurpose::PasswordReset;
-        let (reissued, code) = app
+        let reissued = app
             .codes
             .draw(async |code| {
                 let wish = ResetWish {
                     email_key: email.key().to_owned(),
-                    otp: app.codes.new_otp(purpose, email.key(), &code, now),
+                    otp: app
+                        .codes
+                        .new_otp(&app.outbox, purpose, email.key(), &code, now),
                     now,
                     limits: app.codes.limits(),
                 };
-                Ok((app.store.create_password_reset(wish).await?, code))
+                app.store.create_password_reset(wish).await
             })
             .await?;
         if let Some(reissued) = reissued {
-            app.mail_otp(purpose, &reissued.email, &code, now);
+            app.outbox.wake().await;
             log::info!("user {}: password reset requested", reissued.user_id);
         }
         Ok(())
@@ -98,11 +100,13 @@ pub async fn confirm_reset(
     check_password(app, &mut reader, &password, &person_of(&user));
     reader.finish()?;
     let new_hash = app.passwords.hash(password, random::bytes()).await?;
+    let notice = password_changed(app, Some(client));
     let user = app
         .store
-        .confirm_password_reset(attempt(), &new_hash)
+        .confirm_password_reset(attempt(), &new_hash, notice)
         .await?
         .ok_or_else(invalid_otp)?;
+    app.outbox.wake().await;
     log::info!("user {}: password reset, all sessions ended", user.id);
     Ok(())
 }

@@ -8,9 +8,10 @@ use super::refresh::recheck;
 use super::{AccountError, Caller};
 use crate::app::{App, detached};
 use crate::domain::{
-    EmailAddress, FieldErrors, FieldReader, Fields, OtpPurpose, Timestamp, User, UserChanges,
-    UserId, messages,
+    EmailAddress, FieldErrors, FieldReader, Fields, OtpCode, OtpPurpose, Timestamp, User,
+    UserChanges, UserId, messages,
 };
+use crate::mail::MailContent;
 use crate::random;
 use crate::store::{EmailChange, NewEmailUndo, UpdateOutcome, UserUpdate};
 
@@ -192,21 +193,13 @@ async fn store_and_mail(
     changes: UserChanges,
     now: Timestamp,
 ) -> Result<(User, Option<String>), AccountError> {
-    let undo_token = random::id();
-    let (outcome, code) = app
+    let outcome = app
         .codes
         .draw(async |code| {
-            let otp =
-                |purpose, email: &EmailAddress| app.codes.new_otp(purpose, email.key(), &code, now);
-            let email_change = changes.email.as_ref().map(|email| EmailChange {
-                change_otp: otp(OtpPurpose::EmailChange, email),
-                sign_up_otp: otp(OtpPurpose::SignUp, email),
-                undo: NewEmailUndo {
-                    token_hash: app.codes.hash_link(&undo_token),
-                    expires_at: now.plus(UNDO_LIFE),
-                },
-                limits: app.codes.limits(),
-            });
+            let email_change = changes
+                .email
+                .as_ref()
+                .map(|email| email_change(app, email, &code, now));
             let update = UserUpdate {
                 user_id,
                 changes: changes.clone(),
@@ -214,21 +207,17 @@ async fn store_and_mail(
                 keep_a_staff_member: true,
                 now,
             };
-            Ok((app.store.update_user(update).await?, code))
+            app.store.update_user(update).await
         })
         .await?;
     match outcome {
         UpdateOutcome::Updated {
             user,
             mail,
-            notice,
             old_photo,
         } => {
-            if let (Some(purpose), Some(email)) = (mail, &changes.email) {
-                app.mail_otp(purpose, email, &code, now);
-                if let Some(former) = notice {
-                    app.mail_change_notice(&former, email, &undo_token, now);
-                }
+            if mail.is_some() {
+                app.outbox.wake().await;
             }
             Ok((*user, old_photo))
         }
@@ -236,5 +225,33 @@ async fn store_and_mail(
         UpdateOutcome::LastStaffMember => Err(AccountError::LastStaffMember),
         UpdateOutcome::EmailTaken => Err(FieldErrors::one("email", messages::EMAIL_TAKEN).into()),
         UpdateOutcome::Throttled { until } => Err(AccountError::Throttled(until.since(now))),
+    }
+}
+
+/// What a change of the address needs: codes, and the notice to the address before it with the link that undoes it.
+fn email_change(app: &App, email: &EmailAddress, code: &OtpCode, now: Timestamp) -> EmailChange {
+    let otp = |purpose| {
+        app.codes
+            .new_otp(&app.outbox, purpose, email.key(), code, now)
+    };
+    let undo_token = random::id();
+    let expires_at = now.plus(UNDO_LIFE);
+    let notice = MailContent::AddressChanged {
+        new_email: email.as_str().to_owned(),
+        link: format!(
+            "{}/api/v1/accounts/email/undo/{undo_token}/",
+            app.public_url
+        ),
+        days: UNDO_LIFE.as_secs() / (24 * 60 * 60),
+    };
+    EmailChange {
+        change_otp: otp(OtpPurpose::EmailChange),
+        sign_up_otp: otp(OtpPurpose::SignUp),
+        undo: NewEmailUndo {
+            token_hash: app.codes.hash_link(&undo_token),
+            expires_at,
+            mail: app.outbox.new_mail(&notice, expires_at),
+        },
+        limits: app.codes.limits(),
     }
 }

@@ -77,7 +77,14 @@ pub async fn register(
         created_at: now,
     };
     // From here on a client that hangs up changes nothing: what is stored is mailed.
-    let outcome = detached(store_and_mail(Arc::clone(app), registered, password_hash)).await?;
+    let language = app.outbox.composer().negotiate(&client.accept_language);
+    let task = store_and_mail(
+        Arc::clone(app),
+        registered,
+        password_hash,
+        language.as_str().to_owned(),
+    );
+    let outcome = detached(task).await?;
     if outcome.is_err() {
         app.limits.take_back(Limited::SignUp, client.network());
     }
@@ -88,28 +95,30 @@ async fn store_and_mail(
     app: Arc<App>,
     registered: Registered,
     password_hash: String,
+    language: String,
 ) -> Result<Registered, AccountError> {
     let now = registered.created_at;
     let email = &registered.email;
-    let (outcome, code) = app
+    let outcome = app
         .codes
         .draw(async |code| {
             let sign_up = NewSignUp {
                 email: email.clone(),
                 password_hash: password_hash.clone(),
                 profile: registered.profile.clone(),
+                language: language.clone(),
                 otp: app
                     .codes
-                    .new_otp(OtpPurpose::SignUp, email.key(), &code, now),
+                    .new_otp(&app.outbox, OtpPurpose::SignUp, email.key(), &code, now),
                 now,
                 limits: app.codes.limits(),
             };
-            Ok((app.store.create_sign_up(sign_up).await?, code))
+            app.store.create_sign_up(sign_up).await
         })
         .await?;
     match outcome {
         SignUpOutcome::Created(id) => {
-            app.mail_otp(OtpPurpose::SignUp, email, &code, now);
+            app.outbox.wake().await;
             log::info!("user {id}: signed up");
             Ok(Registered { id, ..registered })
         }

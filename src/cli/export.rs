@@ -47,12 +47,14 @@ pub(super) struct UserRecord<'a> {
     last_login: Option<Timestamp>,
     created_at: Timestamp,
     updated_at: Timestamp,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    language: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
     password: Option<&'a str>,
 }
 
 impl<'a> UserRecord<'a> {
-    fn exported(user: &'a User, password_hash: Option<&'a str>) -> Self {
+    fn new(user: &'a User) -> Self {
         let profile = &user.profile;
         Self {
             id: user.id,
@@ -71,7 +73,8 @@ impl<'a> UserRecord<'a> {
             last_login: user.last_login_at,
             created_at: user.created_at,
             updated_at: user.updated_at,
-            password: password_hash,
+            language: "",
+            password: None,
         }
     }
 
@@ -79,7 +82,7 @@ impl<'a> UserRecord<'a> {
     pub(super) fn shown(user: &'a User) -> Self {
         Self {
             new_email: Some(user.new_email.as_deref()),
-            ..Self::exported(user, None)
+            ..Self::new(user)
         }
     }
 
@@ -155,10 +158,12 @@ async fn write_all(app: &App, out: impl Write, with_hashes: bool) -> CommandResu
         let Some(last) = users.last() else { break };
         after = last.user.id;
         for stored in &users {
-            let hash = with_hashes.then_some(stored.password_hash.as_str());
-            UserRecord::exported(&stored.user, hash)
-                .write_line(&mut out)
-                .map_err(cannot_write)?;
+            let record = UserRecord {
+                language: &stored.language,
+                password: with_hashes.then_some(&stored.password_hash),
+                ..UserRecord::new(&stored.user)
+            };
+            record.write_line(&mut out).map_err(cannot_write)?;
         }
     }
     out.flush().map_err(cannot_write)

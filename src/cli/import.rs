@@ -27,7 +27,7 @@ const LONGEST_MESSAGE: usize = 300;
 
 const LONG_HELP: &str = "\
 Fields (JSON keys or columns; only email has to be there): id, email, password, first_name, last_name, phone, gender, \
-country, address, birthday, is_active, is_staff, is_verified (or email_verified), verified_at, last_login, created_at (or \
+country, address, birthday, is_active, is_staff, is_verified (or email_verified), verified_at, last_login, language, created_at (or \
 date_joined), updated_at. Others are ignored, with a warning.
 
 password is a hash: of Django (pbkdf2_sha256$, pbkdf2_sha1$, bcrypt_sha256$, bcrypt$, argon2$, scrypt$, and !, which is \

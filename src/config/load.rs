@@ -155,6 +155,21 @@ fn conflicts(config: &Config) -> Vec<Problem> {
                 .to_owned(),
         );
     }
+    let mail = &config.mail;
+    let has_password = !mail.smtp_password.expose().is_empty();
+    let has_file = !mail.smtp_password_file.is_empty();
+    let uses_smtp = config.mail_transport() == MailTransportKind::Smtp;
+    if uses_smtp && has_password && has_file {
+        sentences.push(
+            "[mail] smtp_password and smtp_password_file are both set: keep one of them".to_owned(),
+        );
+    }
+    if uses_smtp && mail.smtp_user.is_empty() == (has_password || has_file) {
+        sentences.push(
+            "[mail] smtp_user and its password (smtp_password or smtp_password_file) are set together or not at all"
+                .to_owned(),
+        );
+    }
     sentences.into_iter().map(Problem::Conflict).collect()
 }
 

@@ -8,7 +8,7 @@ use std::marker::PhantomData;
 
 use toml::de::DeValue;
 
-use super::values::{Secret, TextValue, is_smtp_url};
+use super::values::{Secret, TextValue, is_one_line, is_smtp_url};
 
 /// The TOML type of a setting.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -271,6 +271,30 @@ impl Rule for SmtpUrl {
         match raw {
             Raw::Text(text) if text.is_empty() || is_smtp_url(&text) => Ok(Secret::new(text)),
             // Even the wrong text may hold the password, so it is not repeated.
+            _ => Err(Mismatch("another text".to_owned())),
+        }
+    }
+
+    fn write(&self, value: &Secret<String>) -> Raw {
+        Raw::Text(value.expose().clone())
+    }
+}
+
+/// A secret of any form, or nothing.
+pub(super) struct SecretText;
+
+impl Rule for SecretText {
+    type Value = Secret<String>;
+    const SHAPE: Shape = Shape::Text;
+    const SECRET: bool = true;
+
+    fn expected(&self) -> String {
+        "text on one line, or nothing".to_owned()
+    }
+
+    fn read(&self, raw: Raw) -> Result<Secret<String>, Mismatch> {
+        match raw {
+            Raw::Text(text) if is_one_line(&text) => Ok(Secret::new(text)),
             _ => Err(Mismatch("another text".to_owned())),
         }
     }

@@ -17,7 +17,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::sync::LazyLock;
 
 use super::rules::{
-    Mismatch, Raw, Rule, Shape, SmtpUrl, Switch, checked, listed, maybe, parsed, whole,
+    Mismatch, Raw, Rule, SecretText, Shape, SmtpUrl, Switch, checked, listed, maybe, parsed, whole,
 };
 use super::values::{
     ListenAddr, MailTransportKind, Origin, ProxyNetwork, PublicUrl, Secret, is_mailbox,
@@ -265,6 +265,16 @@ settings! {
         /// Mail server with user and password, as `smtps://user:password@host:465` or `smtp://host:587`. Better set it in
         /// the environment or the file: other users of the machine can see the flags of a process.
         smtp_url: Secret<String> = Secret::new(String::new()), rule SmtpUrl, common "URL";
+        /// User and password for the mail server, where `smtp_url` names none.
+        smtp_user: String = String::new(), rule checked("text on one line", is_one_line), rare "USER";
+        /// Password of `smtp_user`. Better set it in the environment, or name a file that holds it.
+        smtp_password: Secret<String> = Secret::new(String::new()), rule SecretText, rare "PASSWORD";
+        /// File with the password of `smtp_user`, read at start: a secret that systemd or Docker provides.
+        smtp_password_file: String = String::new(), rule checked("the path of a file, or nothing", |text| !text.contains('\0')),
+            rare "FILE";
+        /// PEM file with certificates that the mail server's own is trusted by, beside those of the public authorities.
+        smtp_ca_file: String = String::new(), rule checked("the path of a file, or nothing", |text| !text.contains('\0')),
+            rare "FILE";
         /// Directory for the `file` transport, created when missing.
         dir: String = "mail".to_owned(), rule checked("the path of a directory", is_path), rare "DIR";
     }
@@ -401,9 +411,12 @@ mod tests {
     }
 
     #[test]
-    fn only_the_smtp_url_is_a_secret() {
-        let secret: Vec<_> = settings().iter().filter(|s| s.secret).collect();
-        assert_eq!(secret.len(), 1);
-        assert_eq!(secret[0].name, "mail.smtp_url");
+    fn passwords_are_secrets() {
+        let secrets: Vec<_> = settings()
+            .iter()
+            .filter(|setting| setting.secret)
+            .map(|setting| setting.name)
+            .collect();
+        assert_eq!(secrets, ["mail.smtp_url", "mail.smtp_password"]);
     }
 }

@@ -3,7 +3,7 @@
 use std::fmt;
 
 /// What a one-time password was mailed for. A code counts for its own purpose only.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
 pub enum OtpPurpose {
     /// Confirms the address of one sign-up.
     SignUp,

@@ -3,7 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use http::HeaderMap;
-use http::header::{FORWARDED, HeaderName, USER_AGENT};
+use http::header::{ACCEPT_LANGUAGE, FORWARDED, HeaderName, USER_AGENT};
 
 use crate::accounts::Client;
 use crate::config::ServerConfig;
@@ -33,6 +33,11 @@ pub(super) fn of(peer: Option<SocketAddr>, headers: &HeaderMap, server: &ServerC
             .get(USER_AGENT)
             .map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned())
             .unwrap_or_default(),
+        accept_language: headers
+            .get(ACCEPT_LANGUAGE)
+            .and_then(|value| value.to_str().ok())
+            .unwrap_or_default()
+            .to_owned(),
     }
 }
 

@@ -49,7 +49,12 @@ pub(super) fn are_metrics_visible(request: &Request) -> bool {
 
 /// `GET /metrics`
 pub(super) async fn metrics(app: &SharedApp, _: &mut Request) -> HandlerResult {
-    let text = app.metrics.text(app.queued_mails());
+    let queue = app
+        .store
+        .find_mail_queue()
+        .await
+        .map_err(AccountError::from)?;
+    let text = app.metrics.text(queue.waiting);
     Ok(reply::with_type(
         StatusCode::OK,
         "text/plain; version=0.0.4; charset=utf-8",

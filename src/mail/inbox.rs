@@ -3,7 +3,7 @@
 //! Owns what such a reader sees of a mail. Whether there is an inbox and who may look into it is decided elsewhere: it
 //! holds codes in the clear and belongs to development only.
 
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -47,14 +47,26 @@ pub struct Inbox {
 #[derive(Default)]
 struct Ring {
     last_id: u64,
-    /// Oldest first, each with the key of its recipient.
-    entries: VecDeque<(String, InboxEntry)>,
+    /// Oldest first.
+    entries: VecDeque<Kept>,
+    /// The message ids of the entries.
+    known: HashSet<String>,
+}
+
+struct Kept {
+    message_id: String,
+    /// The recipient in lower case.
+    to_key: String,
+    entry: InboxEntry,
 }
 
 impl Inbox {
-    /// Adds a mail; the oldest one leaves when the inbox is full.
+    /// Adds a mail, unless it is there already; the oldest one leaves when the inbox is full.
     pub fn add(&self, mail: &Mail) {
         let mut ring = self.lock();
+        if !ring.known.insert(mail.id.clone()) {
+            return;
+        }
         ring.last_id += 1;
         let entry = InboxEntry {
             id: ring.last_id,
@@ -68,9 +80,15 @@ impl Inbox {
             created_at: mail.created_at,
         };
         if ring.entries.len() == CAPACITY {
-            ring.entries.pop_front();
+            if let Some(oldest) = ring.entries.pop_front() {
+                ring.known.remove(&oldest.message_id);
+            }
         }
-        ring.entries.push_back((mail.to.key().to_owned(), entry));
+        ring.entries.push_back(Kept {
+            message_id: mail.id.clone(),
+            to_key: mail.to.key().to_owned(),
+            entry,
+        });
     }
 
     /// The mails, newest first; with `to` only those to that address, compared without case.
@@ -82,8 +100,8 @@ impl Inbox {
             .entries
             .iter()
             .rev()
-            .filter(|(key, _)| to.as_ref().is_none_or(|to| to == key))
-            .map(|(_, entry)| entry.clone())
+            .filter(|kept| to.as_ref().is_none_or(|to| *to == kept.to_key))
+            .map(|kept| kept.entry.clone())
             .collect()
     }
 
@@ -103,19 +121,27 @@ impl fmt::Debug for Inbox {
 
 #[cfg(test)]
 mod tests {
-    use super::super::tests::mail_to;
+    use super::super::tests::{mail_to, mail_with_id};
     use super::*;
 
     fn ids(entries: &[InboxEntry]) -> Vec<u64> {
         entries.iter().map(|entry| entry.id).collect()
     }
 
+    fn numbered(id: usize, to: &str) -> Mail {
+        mail_with_id(to, (id as u128).to_le_bytes())
+    }
+
     #[test]
     fn newest_first_and_filtered_without_case() {
         let inbox = Inbox::default();
         assert!(inbox.list(None).is_empty());
-        for to in ["Ann@example.com", "bob@example.com", "ann@example.com"] {
-            inbox.clone().add(&mail_to(to));
+        for (id, to) in ["Ann@example.com", "bob@example.com", "ann@example.com"]
+            .into_iter()
+            .enumerate()
+        {
+            inbox.clone().add(&numbered(id, to));
+            inbox.add(&numbered(id, to));
         }
         assert_eq!(ids(&inbox.list(None)), [3, 2, 1]);
         assert_eq!(ids(&inbox.list(Some(" ANN@Example.com"))), [3, 1]);
@@ -128,9 +154,8 @@ mod tests {
     #[test]
     fn the_oldest_make_room() {
         let inbox = Inbox::default();
-        let mail = mail_to("ann@example.com");
-        for _ in 0..CAPACITY + 2 {
-            inbox.add(&mail);
+        for id in 0..CAPACITY + 2 {
+            inbox.add(&numbered(id, "ann@example.com"));
         }
         let all = ids(&inbox.list(None));
         assert_eq!(all.len(), CAPACITY);

@@ -72,7 +72,104 @@ pub struct Composer {
     id_domain: String,
 }
 
+mod ts {
+    use super::Timestamp;
+    use serde::*;
+    pub fn serialize<S: Serializer>(t: &Timestamp, s: S) -> Result<S::Ok, S::Error> {
+        t.unix_millis().serialize(s)
+    }
+    pub fn deserialize<'de, D: Deserializer<'de>>(d: D) -> Result<Timestamp, D::Error> {
+        i64::deserialize(d).map(Timestamp::from_unix_millis)
+    }
+}
+/// TEMPORARY
+pub struct ComposerOptions<'a> {
+    pub from: &'a str,
+    pub reply_to: Option<&'a str>,
+    pub public_url: &'a str,
+    pub product_name: &'a str,
+    pub default_language: &'a str,
+    pub templates_dir: Option<&'a std::path::Path>,
+}
+/// What a mail is to say.
+#[derive(serde::Serialize, serde::Deserialize)]
+pub enum MailContent {
+    Otp {
+        purpose: OtpPurpose,
+        code: String,
+        minutes: u64,
+    },
+    AddressChanged {
+        new_email: String,
+        link: String,
+        days: u64,
+    },
+    PasswordChanged {
+        #[serde(with = "ts")]
+        at: Timestamp,
+        ip: Option<String>,
+    },
+    NewSignIn {
+        #[serde(with = "ts")]
+        at: Timestamp,
+        ip: String,
+    },
+    Test,
+}
+pub struct Language(String);
+impl Language {
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
 impl Composer {
+    pub fn with(options: &ComposerOptions<'_>) -> Result<Self, MailError> {
+        Self::new(options.from, options.public_url)
+    }
+    pub fn negotiate(&self, _: &str) -> Language {
+        Language("en".into())
+    }
+    pub fn compose(
+        &self,
+        content: &MailContent,
+        to: &EmailAddress,
+        _language: &str,
+        now: Timestamp,
+        id: [u8; 16],
+    ) -> Result<Mail, MailError> {
+        match content {
+            MailContent::Otp {
+                purpose,
+                code,
+                minutes,
+            } => self.otp(*purpose, to, code, *minutes, now, id),
+            MailContent::AddressChanged {
+                new_email,
+                link,
+                days,
+            } => self.change_notice(
+                to,
+                &EmailAddress::parse(new_email).unwrap(),
+                link,
+                *days,
+                now,
+                id,
+            ),
+            _ => self.finish(
+                to,
+                Parts {
+                    subject: "Notice".into(),
+                    text: "Notice\n".into(),
+                    html: "<p>Notice</p>".into(),
+                    otp: None,
+                    link: None,
+                },
+                now,
+                id,
+            ),
+        }
+    }
     /// A composer for mails from `from`, either `a@b` or `Name <a@b>`.
     ///
     /// Message ids carry the host of `public_url` where that is a DNS name with a dot, else the sender's domain.

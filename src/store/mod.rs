@@ -12,6 +12,7 @@
 
 mod health;
 mod keys;
+mod mails;
 mod otps;
 mod passwords;
 mod sessions;
@@ -24,6 +25,7 @@ use std::time::Duration;
 
 pub use health::HealthStore;
 pub use keys::{KeyStore, StoredKey};
+pub use mails::{ClaimedMails, MailClaim, MailQueue, MailStore, NewMail, QueuedMail};
 pub use otps::{
     AccountOtp, Confirmation, NewOtp, OtpAttempt, OtpCandidates, OtpStore, ReissueOtp, Reissued,
 };
@@ -37,12 +39,28 @@ pub use users::{
 
 /// Everything one engine has to offer.
 pub trait Store:
-    UserStore + OtpStore + PasswordStore + SessionStore + KeyStore + HealthStore + Send + Sync
+    UserStore
+    + OtpStore
+    + PasswordStore
+    + SessionStore
+    + MailStore
+    + KeyStore
+    + HealthStore
+    + Send
+    + Sync
 {
 }
 
 impl<T> Store for T where
-    T: UserStore + OtpStore + PasswordStore + SessionStore + KeyStore + HealthStore + Send + Sync
+    T: UserStore
+        + OtpStore
+        + PasswordStore
+        + SessionStore
+        + MailStore
+        + KeyStore
+        + HealthStore
+        + Send
+        + Sync
 {
 }
 

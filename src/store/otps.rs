@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 
-use super::{MailLimits, NewSession, StoreResult, TryLimits};
+use super::{MailLimits, NewMail, NewSession, StoreResult, TryLimits};
 use crate::domain::{EmailAddress, OtpPurpose, Timestamp, User, UserId};
 
 /// A code as it is stored.
@@ -12,6 +12,8 @@ pub struct NewOtp {
     pub code_hash: Vec<u8>,
     /// Until when it counts.
     pub expires_at: Timestamp,
+    /// The mail that carries it.
+    pub mail: NewMail,
 }
 
 /// A try at a code.
@@ -59,7 +61,7 @@ pub struct ReissueOtp {
     pub limits: MailLimits,
 }
 
-/// A code that now has to be mailed.
+/// A code that is in the queue of mails now.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Reissued {
     /// The account.
@@ -85,7 +87,7 @@ pub trait OtpStore {
     /// confirmed one. `None`: wrong, used, expired, unknown or dead.
     async fn confirm_email_change(&self, otp: AccountOtp) -> StoreResult<Confirmation>;
 
-    /// Replaces the code of the newest pending sign-up, or of an unconfirmed new address, by a fresh one. `None` when
+    /// Replaces the code of the newest pending sign-up, or of an unconfirmed new address, by a fresh one and mails that. `None` when
     /// there is nothing to confirm for the address or it had its share of mails; codes that are out stay good then.
     ///
     /// # Errors

@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 
-use super::{MailLimits, NewOtp, OtpAttempt, Reissued, StoreResult};
+use super::{MailLimits, NewMail, NewOtp, OtpAttempt, Reissued, StoreResult};
 use crate::domain::{Timestamp, User, UserId};
 
 /// A new password for an account.
@@ -15,6 +15,10 @@ pub struct ReplacePassword {
     pub new_hash: String,
     /// The session that asks, if one does; all others of the account end.
     pub keep_session: Option<String>,
+    /// When.
+    pub now: Timestamp,
+    /// Tells the last confirmed address of it.
+    pub notice: NewMail,
 }
 
 /// The wish to choose a new password without knowing the old one.
@@ -58,11 +62,12 @@ pub trait PasswordStore {
     /// Whose code this is, without using it up; a wrong one is counted.
     async fn check_password_reset(&self, attempt: OtpAttempt) -> StoreResult<Option<User>>;
 
-    /// Uses the code: the account has the new password, counts as verified, and all its sessions end. `None`: wrong, used,
-    /// expired, unknown or dead.
+    /// Uses the code: the account has the new password, counts as verified, and all its sessions end; `notice` tells the
+    /// owner. `None`: wrong, used, expired, unknown or dead.
     async fn confirm_password_reset(
         &self,
         attempt: OtpAttempt,
         new_hash: &str,
+        notice: NewMail,
     ) -> StoreResult<Option<User>>;
 }

@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 
-use super::{MailLimits, NewOtp, StoreResult};
+use super::{MailLimits, NewMail, NewOtp, StoreResult};
 use crate::domain::{EmailAddress, OtpPurpose, Profile, Timestamp, User, UserChanges, UserId};
 
 /// What a sign-in attempt is checked against.
@@ -26,6 +26,8 @@ pub struct NewSignUp {
     pub password_hash: String,
     /// The other fields.
     pub profile: Profile,
+    /// BCP 47 tag of the language that mails are to have; empty for the usual one.
+    pub language: String,
     /// The code that confirms this sign-up and no other.
     pub otp: NewOtp,
     /// When it happened.
@@ -69,6 +71,8 @@ pub struct NewEmailUndo {
     pub token_hash: Vec<u8>,
     /// Until when it works.
     pub expires_at: Timestamp,
+    /// The notice that carries it.
+    pub mail: NewMail,
 }
 
 /// The code that an address change may need. Which purpose it gets depends on the state of the account.
@@ -104,10 +108,9 @@ pub enum UpdateOutcome {
     Updated {
         /// The account after it.
         user: Box<User>,
-        /// What the code is for that now has to go to the address which the account shows; `None` when no mail is due.
+        /// What the code is for that now goes to the address which the account shows; `None` when no mail is due. The
+        /// address before the change is told, too, with the link of [`EmailChange::undo`].
         mail: Option<OtpPurpose>,
-        /// The address before the change, if it is to be told of it with the link of [`EmailChange::undo`].
-        notice: Option<EmailAddress>,
         /// The photo that the account has no longer.
         old_photo: Option<String>,
     },
@@ -234,6 +237,8 @@ pub struct StoredUser {
     pub user: User,
     /// Its password hash.
     pub password_hash: String,
+    /// BCP 47 tag of the language of its mails; empty for the usual one.
+    pub language: String,
 }
 
 /// An account that comes from elsewhere.
@@ -259,6 +264,8 @@ pub struct ImportedUser {
     pub created_at: Timestamp,
     /// When it was last changed.
     pub updated_at: Timestamp,
+    /// BCP 47 tag of the language of its mails; empty for the usual one.
+    pub language: String,
 }
 
 /// Why an account was not imported.

@@ -2,6 +2,7 @@
 
 use rusqlite::{Connection, OptionalExtension, named_params};
 
+use super::mails::insert_mail;
 use super::otps::{find_pause, insert_otp, note_mail, parse_email};
 use super::rows::{USER_COLUMNS, user};
 use super::sessions::delete_sessions;
@@ -11,18 +12,13 @@ use crate::store::{EmailChange, NewOtp, UndoEmailChange, UndoOutcome, UpdateOutc
 
 /// What a change of the address comes to.
 pub(super) enum EmailStep {
-    Done {
-        mail: Option<OtpPurpose>,
-        notice: Option<EmailAddress>,
-    },
+    /// It was made; what the code that goes out is for, if one does.
+    Done(Option<OtpPurpose>),
     Stop(UpdateOutcome),
 }
 
 impl EmailStep {
-    const NOTHING_DUE: Self = Self::Done {
-        mail: None,
-        notice: None,
-    };
+    const NOTHING_DUE: Self = Self::Done(None);
 }
 
 /// Makes `email` the address of an account: at once where it is the same mailbox, and waiting for its code otherwise.
@@ -78,7 +74,6 @@ pub(super) fn update_email(
         return Ok(EmailStep::Stop(UpdateOutcome::Throttled { until }));
     }
     take_from_unconfirmed(connection, email_key, before.id, now)?;
-    let mut notice = None;
     if purpose == OtpPurpose::EmailChange {
         delete_change_otps(connection, before.id)?;
         connection
@@ -96,19 +91,16 @@ pub(super) fn update_email(
             purpose,
             before.id,
             None,
-            email_key,
+            (email_key, email.as_str()),
             &change.change_otp,
             now,
         )?;
-        notice = insert_undo(connection, before, change)?;
+        insert_undo(connection, before, change, now)?;
     } else {
         move_sign_up(connection, before.id, email, &change.sign_up_otp, now)?;
     }
     note_mail(connection, email_key, purpose, now)?;
-    Ok(EmailStep::Done {
-        mail: Some(purpose),
-        notice,
-    })
+    Ok(EmailStep::Done(Some(purpose)))
 }
 
 /// An address that is not confirmed belongs to nobody: whoever waits for its code has to give way to `user_id`.
@@ -155,13 +147,13 @@ pub(super) fn drop_unconfirmed_claims(
         .map(drop)
 }
 
-/// Stores the link that brings the confirmed address back, and gives that address, which is to be told of it. Within the
-/// pause between mails an earlier link for the same address does as well, and no second mail goes out.
+/// Stores the link that brings the confirmed address back, and mails it to that address. Within the pause between mails an earlier link for the same address does as well, and no second mail goes out.
 fn insert_undo(
     connection: &Connection,
     before: &User,
     change: &EmailChange,
-) -> rusqlite::Result<Option<EmailAddress>> {
+    now: Timestamp,
+) -> rusqlite::Result<()> {
     let inserted = connection
         .prepare_cached(
             "INSERT INTO email_undos (token_hash, user_id, email, expires_at) \
@@ -175,9 +167,17 @@ fn insert_undo(
             ":expires_at": change.undo.expires_at.unix_millis(),
             ":recent": change.undo.expires_at.minus(change.limits.pause).unix_millis(),
         })?;
-    (inserted > 0)
-        .then(|| parse_email(&before.email))
-        .transpose()
+    if inserted == 0 {
+        return Ok(());
+    }
+    insert_mail(
+        connection,
+        before.id,
+        None,
+        &before.email,
+        &change.undo.mail,
+        now,
+    )
 }
 
 /// Takes a never-verified account to another address: its newest sign-up goes along and waits for a code there.
@@ -218,7 +218,7 @@ fn move_sign_up(
         OtpPurpose::SignUp,
         user_id,
         Some(sign_up_id),
-        email.key(),
+        (email.key(), email.as_str()),
         otp,
         now,
     )

@@ -68,9 +68,9 @@ fn insert(
     let inserted: Option<UserId> = connection
         .prepare_cached(
             "INSERT INTO users (id, email, email_key, password_hash, first_name, last_name, phone, address, gender, \
-             country, birthday, is_active, is_staff, verified_at, last_login_at, created_at, updated_at) \
+             country, birthday, is_active, is_staff, verified_at, last_login_at, created_at, updated_at, language) \
              VALUES (:id, :email, :key, :password_hash, :first_name, :last_name, :phone, :address, :gender, \
-             :country, :birthday, :is_active, :is_staff, :verified_at, :last_login_at, :created_at, :updated_at) \
+             :country, :birthday, :is_active, :is_staff, :verified_at, :last_login_at, :created_at, :updated_at, :language) \
              ON CONFLICT (id) DO NOTHING RETURNING id",
         )?
         .query_row(
@@ -92,6 +92,7 @@ fn insert(
                 ":last_login_at": user.last_login_at.map(crate::domain::Timestamp::unix_millis),
                 ":created_at": user.created_at.unix_millis(),
                 ":updated_at": user.updated_at.unix_millis(),
+                ":language": user.language,
             },
             |row| row.get(0),
         )

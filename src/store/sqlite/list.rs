@@ -56,13 +56,15 @@ pub(super) fn list_users_after(
 ) -> rusqlite::Result<Vec<StoredUser>> {
     connection
         .prepare_cached(&format!(
-            "SELECT {USER_COLUMNS}, users.password_hash AS password_hash FROM users WHERE id > :after \
+            "SELECT {USER_COLUMNS}, users.password_hash AS password_hash, users.language AS language \
+             FROM users WHERE id > :after \
              ORDER BY id LIMIT :limit"
         ))?
         .query_map(named_params! { ":after": after, ":limit": limit }, |row| {
             Ok(StoredUser {
                 user: user(row)?,
                 password_hash: row.get("password_hash")?,
+                language: row.get("language")?,
             })
         })?
         .collect()

@@ -7,12 +7,13 @@
 pub(super) const SCHEMA: &str = include_str!("../../../schema.sql");
 
 /// The number in `PRAGMA user_version` of a file in the current shape.
-pub(super) const SCHEMA_VERSION: i32 = 2;
+pub(super) const SCHEMA_VERSION: i32 = 3;
 
 /// `(version, statements)`: what takes a file from the version before to this one.
-pub(super) const MIGRATIONS: &[(i32, &str)] = &[(
-    2,
-    "CREATE INDEX users_by_staff ON users (id) WHERE is_staff;
+pub(super) const MIGRATIONS: &[(i32, &str)] = &[
+    (
+        2,
+        "CREATE INDEX users_by_staff ON users (id) WHERE is_staff;
      CREATE TABLE unused_photos (
          name     TEXT    PRIMARY KEY,
          noted_at INTEGER NOT NULL
@@ -25,7 +26,31 @@ pub(super) const MIGRATIONS: &[(i32, &str)] = &[(
      ) STRICT, WITHOUT ROWID;
      CREATE INDEX email_undos_by_user ON email_undos (user_id);
      CREATE INDEX email_undos_by_expiry ON email_undos (expires_at);",
-)];
+    ),
+    (
+        3,
+        "ALTER TABLE users ADD COLUMN language TEXT NOT NULL DEFAULT '';
+     ALTER TABLE sign_ups ADD COLUMN language TEXT NOT NULL DEFAULT '';
+     CREATE TABLE mails (
+         id          INTEGER PRIMARY KEY AUTOINCREMENT,
+         message_id  BLOB    NOT NULL UNIQUE,
+         user_id     INTEGER NOT NULL REFERENCES users (id) ON DELETE CASCADE,
+         otp_id      INTEGER REFERENCES otps (id) ON DELETE CASCADE,
+         email       TEXT    NOT NULL,
+         language    TEXT    NOT NULL,
+         content     BLOB    NOT NULL,
+         created_at  INTEGER NOT NULL,
+         expires_at  INTEGER NOT NULL,
+         tries       INTEGER NOT NULL DEFAULT 0,
+         next_try_at INTEGER NOT NULL,
+         claimed     INTEGER NOT NULL DEFAULT 0 CHECK (claimed IN (0, 1))
+     ) STRICT;
+     CREATE INDEX mails_by_user ON mails (user_id);
+     CREATE INDEX mails_by_otp ON mails (otp_id);
+     CREATE INDEX mails_by_next_try ON mails (next_try_at);
+     CREATE INDEX mails_by_expiry ON mails (expires_at);",
+    ),
+];
 
 #[cfg(test)]
 mod tests {
@@ -34,7 +59,10 @@ mod tests {
     use super::*;
 
     /// The schema as it was in each version that files may still have.
-    const FORMER: &[(i32, &str)] = &[(1, include_str!("../../../tests/schemas/1.sql"))];
+    const FORMER: &[(i32, &str)] = &[
+        (1, include_str!("../../../tests/schemas/1.sql")),
+        (2, include_str!("../../../tests/schemas/2.sql")),
+    ];
 
     fn shape(connection: &Connection) -> Vec<(String, String, String)> {
         connection
@@ -43,7 +71,7 @@ mod tests {
             .query_map([], |row| {
                 let sql: String = row.get(2)?;
                 // White space is the only thing in which the two roads may differ.
-                let sql = sql.split_whitespace().collect::<Vec<_>>().join(" ");
+                let sql = sql.split_whitespace().collect::<String>();
                 Ok((row.get(0)?, row.get(1)?, sql))
             })
             .unwrap()

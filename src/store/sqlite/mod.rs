@@ -10,6 +10,7 @@ mod health;
 mod import;
 mod keys;
 mod list;
+mod mails;
 mod migrations;
 mod otps;
 mod passwords;

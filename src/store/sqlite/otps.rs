@@ -6,6 +6,7 @@ use async_trait::async_trait;
 use rusqlite::{Connection, OptionalExtension, named_params};
 
 use super::SqliteStore;
+use super::mails::insert_mail;
 use super::rows::{USER_COLUMNS, user};
 use super::sessions::insert_session;
 use super::sign_ups::delete_sign_ups;
@@ -19,13 +20,13 @@ use crate::store::{
 const HOUR: Duration = Duration::from_hours(1);
 const DAY: Duration = Duration::from_hours(24);
 
-/// Stores a code.
+/// Stores a code and puts its mail into the queue. The address comes in lower case and as it was typed.
 pub(super) fn insert_otp(
     connection: &Connection,
     purpose: OtpPurpose,
     user_id: UserId,
     sign_up_id: Option<i64>,
-    email_key: &str,
+    (email_key, email): (&str, &str),
     otp: &NewOtp,
     now: Timestamp,
 ) -> rusqlite::Result<()> {
@@ -50,8 +51,9 @@ pub(super) fn insert_otp(
             ":code_hash": otp.code_hash,
             ":now": now.unix_millis(),
             ":expires_at": otp.expires_at.unix_millis(),
-        })
-        .map(drop)
+        })?;
+    let otp_id = connection.last_insert_rowid();
+    insert_mail(connection, user_id, Some(otp_id), email, &otp.mail, now)
 }
 
 /// Until when the address has to wait for its next mail, if it has to.
@@ -259,9 +261,9 @@ fn confirm_sign_up(
     connection
         .prepare_cached(
             "UPDATE users SET (email, password_hash, first_name, last_name, phone, address, gender, country, birthday, \
-             created_at, updated_at) = \
-             (SELECT email, password_hash, first_name, last_name, phone, address, gender, country, birthday, created_at, \
-             created_at FROM sign_ups WHERE id = :sign_up_id) \
+             language, created_at, updated_at) = \
+             (SELECT email, password_hash, first_name, last_name, phone, address, gender, country, birthday, language, \
+             created_at, created_at FROM sign_ups WHERE id = :sign_up_id) \
              WHERE id = :user_id AND :sign_up_id < (SELECT max(id) FROM sign_ups WHERE user_id = :user_id)",
         )?
         .execute(named_params! { ":user_id": used.user_id, ":sign_up_id": used.sign_up_id })?;
@@ -389,7 +391,7 @@ fn reissue(connection: &Connection, wish: &ReissueOtp) -> rusqlite::Result<Optio
         purpose,
         pending.user_id,
         pending.sign_up_id,
-        &wish.email_key,
+        (&wish.email_key, pending.email.as_str()),
         otp,
         wish.now,
     )?;

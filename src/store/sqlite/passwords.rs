@@ -4,12 +4,15 @@ use async_trait::async_trait;
 use rusqlite::{Connection, OptionalExtension, named_params};
 
 use super::SqliteStore;
+use super::mails::insert_mail;
 use super::otps::{Use, find_pause, insert_otp, note_mail, note_no_mail, parse_email, use_otp};
 use super::sessions::delete_sessions;
 use super::sign_ups::delete_sign_ups;
 use super::users::find_by_id;
-use crate::domain::{OtpPurpose, User, UserId};
-use crate::store::{OtpAttempt, PasswordStore, Reissued, ReplacePassword, ResetWish, StoreResult};
+use crate::domain::{OtpPurpose, Timestamp, User, UserId};
+use crate::store::{
+    NewMail, OtpAttempt, PasswordStore, Reissued, ReplacePassword, ResetWish, StoreResult,
+};
 
 fn replace(connection: &Connection, wish: &ReplacePassword) -> rusqlite::Result<bool> {
     let replaced = connection
@@ -25,7 +28,26 @@ fn replace(connection: &Connection, wish: &ReplacePassword) -> rusqlite::Result<
     }
     delete_reset_otps(connection, wish.user_id)?;
     delete_sessions(connection, wish.user_id, wish.keep_session.as_deref())?;
+    tell_owner(connection, wish.user_id, &wish.notice, wish.now)?;
     Ok(true)
+}
+
+/// Mails the last confirmed address that the password is another one. One that was never confirmed is told nothing: its
+/// owner may never have heard of the account.
+fn tell_owner(
+    connection: &Connection,
+    user_id: UserId,
+    notice: &NewMail,
+    now: Timestamp,
+) -> rusqlite::Result<()> {
+    let email: Option<String> = connection
+        .prepare_cached("SELECT email FROM users WHERE id = :id AND verified_at IS NOT NULL")?
+        .query_row(named_params! { ":id": user_id }, |row| row.get(0))
+        .optional()?;
+    match email {
+        Some(email) => insert_mail(connection, user_id, None, &email, notice, now),
+        None => Ok(()),
+    }
 }
 
 fn delete_reset_otps(connection: &Connection, user_id: UserId) -> rusqlite::Result<()> {
@@ -56,7 +78,7 @@ fn create_reset(connection: &Connection, wish: &ResetWish) -> rusqlite::Result<O
         purpose,
         user_id,
         None,
-        &wish.email_key,
+        (&wish.email_key, &email),
         &wish.otp,
         wish.now,
     )?;
@@ -72,6 +94,7 @@ fn confirm_reset(
     connection: &Connection,
     attempt: &OtpAttempt,
     new_hash: &str,
+    notice: &NewMail,
 ) -> rusqlite::Result<Option<User>> {
     let used = use_otp(
         connection,
@@ -92,6 +115,7 @@ fn confirm_reset(
         })?;
     delete_sign_ups(connection, used.user_id)?;
     delete_sessions(connection, used.user_id, None)?;
+    tell_owner(connection, used.user_id, notice, attempt.now)?;
     find_by_id(connection, used.user_id)
 }
 
@@ -155,10 +179,11 @@ impl PasswordStore for SqliteStore {
         &self,
         attempt: OtpAttempt,
         new_hash: &str,
+        notice: NewMail,
     ) -> StoreResult<Option<User>> {
         let new_hash = new_hash.to_owned();
         self.writer
-            .run(move |connection| confirm_reset(connection, &attempt, &new_hash))
+            .run(move |connection| confirm_reset(connection, &attempt, &new_hash, &notice))
             .await
     }
 }

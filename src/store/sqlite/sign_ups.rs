@@ -33,13 +33,13 @@ pub(super) fn create_sign_up(
     let user_id: UserId = connection
         .prepare_cached(
             "INSERT INTO users (email, email_key, password_hash, first_name, last_name, phone, address, gender, \
-             country, birthday, created_at, updated_at) \
+             country, birthday, language, created_at, updated_at) \
              VALUES (:email, :email_key, :password_hash, :first_name, :last_name, :phone, :address, :gender, \
-             :country, :birthday, :now, :now) \
+             :country, :birthday, :language, :now, :now) \
              ON CONFLICT (email_key) DO UPDATE SET email = excluded.email, password_hash = excluded.password_hash, \
              first_name = excluded.first_name, last_name = excluded.last_name, phone = excluded.phone, \
              address = excluded.address, gender = excluded.gender, country = excluded.country, \
-             birthday = excluded.birthday, created_at = excluded.created_at, updated_at = excluded.updated_at \
+             birthday = excluded.birthday, language = excluded.language, created_at = excluded.created_at, updated_at = excluded.updated_at \
              RETURNING id",
         )?
         .query_row(
@@ -54,6 +54,7 @@ pub(super) fn create_sign_up(
                 ":gender": profile.gender,
                 ":country": profile.country,
                 ":birthday": birthday,
+                ":language": new.language,
                 ":now": now,
             },
             |row| row.get(0),
@@ -71,7 +72,7 @@ pub(super) fn create_sign_up(
         OtpPurpose::SignUp,
         user_id,
         Some(sign_up_id),
-        email_key,
+        (email_key, new.email.as_str()),
         &new.otp,
         new.now,
     )?;
@@ -84,9 +85,9 @@ pub(super) fn insert_sign_up(connection: &Connection, user_id: UserId) -> rusqli
     connection
         .prepare_cached(
             "INSERT INTO sign_ups (user_id, email, password_hash, first_name, last_name, phone, address, gender, \
-             country, birthday, created_at) \
+             country, birthday, created_at, language) \
              SELECT id, email, password_hash, first_name, last_name, phone, address, gender, country, birthday, \
-             created_at FROM users WHERE id = :user_id RETURNING id",
+             created_at, language FROM users WHERE id = :user_id RETURNING id",
         )?
         .query_row(named_params! { ":user_id": user_id }, |row| row.get(0))
 }

@@ -94,13 +94,10 @@ fn update_user(connection: &Connection, update: &UserUpdate) -> rusqlite::Result
     {
         return Ok(UpdateOutcome::LastStaffMember);
     }
-    let (mut mail, mut notice) = (None, None);
+    let mut mail = None;
     if let (Some(email), Some(change)) = (&update.changes.email, &update.email_change) {
         match update_email(connection, &before, email, change, update.now)? {
-            EmailStep::Done {
-                mail: due,
-                notice: told,
-            } => (mail, notice) = (due, told),
+            EmailStep::Done(due) => mail = due,
             EmailStep::Stop(outcome) => return Ok(outcome),
         }
     }
@@ -154,7 +151,6 @@ fn update_user(connection: &Connection, update: &UserUpdate) -> rusqlite::Result
     Ok(UpdateOutcome::Updated {
         user: Box::new(after),
         mail,
-        notice,
         old_photo,
     })
 }

@@ -1,0 +1,63 @@
+//! How long to wait before a mail, or the mail server, is tried again.
+
+use std::time::Duration;
+
+/// The pause after the first failure of a mail. Twice as long after each further one, so that a code, which lives for ten
+/// minutes, gets five tries, one of them after the five minutes that greylisting usually asks for.
+const FIRST_PAUSE: Duration = Duration::from_secs(10);
+
+/// The longest pause between two tries of a mail.
+const LONGEST_PAUSE: Duration = Duration::from_hours(1);
+
+/// The pause after the mail server could not be reached for the first time.
+const FIRST_OUTAGE: Duration = Duration::from_secs(1);
+
+/// The longest pause before it is tried again.
+const LONGEST_OUTAGE: Duration = Duration::from_mins(1);
+
+/// How long a mail waits after so many tries. `noise` is any random number: pauses differ by up to a fifth, so that mails
+/// that failed together do not come back together.
+pub(super) fn pause_after(tries: u32, noise: u32) -> Duration {
+    doubled(FIRST_PAUSE, tries, LONGEST_PAUSE, noise)
+}
+
+/// How long the mail server is left alone after it could not be reached so many times.
+pub(super) fn outage_after(failures: u32, noise: u32) -> Duration {
+    doubled(FIRST_OUTAGE, failures, LONGEST_OUTAGE, noise)
+}
+
+fn doubled(first: Duration, count: u32, longest: Duration, noise: u32) -> Duration {
+    let factor = 1_u32
+        .checked_shl(count.saturating_sub(1))
+        .unwrap_or(u32::MAX);
+    let pause = first.saturating_mul(factor).min(longest);
+    // From 0.8 to 1.2 in steps of a thousandth.
+    pause * (800 + noise % 401) / 1000
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pauses_double_up_to_the_longest() {
+        let middle = 200;
+        let seconds = |tries| pause_after(tries, middle).as_secs();
+        assert_eq!(
+            [0, 1, 2, 3, 4, 5, 6, 9].map(seconds),
+            [10, 10, 20, 40, 80, 160, 320, 2560]
+        );
+        for tries in [10, 32, 33, u32::MAX] {
+            assert_eq!(seconds(tries), 3600, "{tries}");
+        }
+        assert_eq!(outage_after(1, middle), FIRST_OUTAGE);
+        assert_eq!(outage_after(99, middle), LONGEST_OUTAGE);
+    }
+
+    #[test]
+    fn pauses_differ_by_a_fifth() {
+        assert_eq!(pause_after(1, 0), Duration::from_secs(8));
+        assert_eq!(pause_after(1, 400), Duration::from_secs(12));
+        assert_eq!(pause_after(1, u32::MAX), pause_after(1, u32::MAX % 401));
+    }
+}

@@ -1,0 +1,191 @@
+//! The outbox: mails leave by way of a queue in the store.
+//!
+//! An operation asks for a [`NewMail`] ([`Outbox::new_mail`]) and gives it to the store operation that causes the mail, so
+//! that both are stored or neither; then it calls [`Outbox::wake`]. A worker ([`worker`]) takes mails off the queue and
+//! hands them to a transport until each is delivered, given up or of no use any more, whatever happens to the mail server
+//! or to this process in the meantime. What a mail says lies in the queue sealed under a key of its own.
+
+mod backoff;
+mod worker;
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::{Notify, watch};
+use tokio::task::JoinHandle;
+
+use crate::clock::SharedClock;
+use crate::domain::{EmailAddress, Timestamp};
+use crate::mail::{Composer, Inbox, Mail, MailContent, MailError, Transport};
+use crate::metrics::Metrics;
+use crate::random;
+use crate::sealing::{self, KEY_BYTES};
+use crate::store::{NewMail, QueuedMail, SharedStore};
+
+/// What an outbox is put together from.
+pub struct OutboxParts {
+    /// The queue.
+    pub store: SharedStore,
+    /// Tells when mails are due.
+    pub clock: SharedClock,
+    /// Makes mails of what they are to say.
+    pub composer: Composer,
+    /// Carries them on.
+    pub transport: Box<dyn Transport>,
+    /// Shows them to developers, where there is one.
+    pub inbox: Option<Inbox>,
+    /// Counts what becomes of them.
+    pub metrics: Arc<Metrics>,
+    /// Seals what they say.
+    pub key: [u8; KEY_BYTES],
+}
+
+/// The way out for mails. Nothing is delivered before [`Outbox::start`].
+pub struct Outbox {
+    shared: Arc<Shared>,
+    worker: Mutex<Option<JoinHandle<()>>>,
+}
+
+/// What the callers and the worker share.
+struct Shared {
+    parts: OutboxParts,
+    transport: Arc<dyn Transport>,
+    /// Told when there may be something to do.
+    wake: Notify,
+    /// True once the server stops: what is due is still delivered, then the worker ends.
+    stopping: watch::Sender<bool>,
+}
+
+impl Outbox {
+    /// The name of the key in the store.
+    pub const SECRET: &str = "mail_key";
+
+    /// An outbox that does not deliver yet.
+    pub fn new(mut parts: OutboxParts) -> Self {
+        let transport = std::mem::replace(&mut parts.transport, Box::new(Nowhere));
+        Self {
+            shared: Arc::new(Shared {
+                parts,
+                transport: Arc::from(transport),
+                wake: Notify::new(),
+                stopping: watch::Sender::new(false),
+            }),
+            worker: Mutex::default(),
+        }
+    }
+
+    /// Makes the mails, for the languages that it has.
+    pub fn composer(&self) -> &Composer {
+        &self.shared.parts.composer
+    }
+
+    /// A mail for the operation that causes it.
+    pub fn new_mail(&self, content: &MailContent, expires_at: Timestamp) -> NewMail {
+        let message_id = random::bytes();
+        NewMail {
+            message_id,
+            content: self.shared.seal(content, message_id),
+            expires_at,
+        }
+    }
+
+    /// Says that mails were put into the queue. Where there is an inbox, they are in it when this returns.
+    pub async fn wake(&self) {
+        self.shared.wake.notify_one();
+        let Some(inbox) = &self.shared.parts.inbox else {
+            return;
+        };
+        match self.shared.parts.store.list_mails().await {
+            // Delivered ones are there already: they go into the inbox before they leave the queue.
+            Ok(mails) => {
+                for mail in mails
+                    .iter()
+                    .filter_map(|mail| self.shared.compose(mail).ok())
+                {
+                    inbox.add(&mail);
+                }
+            }
+            Err(e) => log::warn!("the inbox may lack a mail: {e}"),
+        }
+    }
+
+    /// Begins to deliver. To be called once, by the one server that holds the store.
+    pub fn start(&self) {
+        let worker = tokio::spawn(worker::run(Arc::clone(&self.shared)));
+        *self.worker() = Some(worker);
+    }
+
+    /// Delivers what is due, for at most `patience`. What is left stays in the queue for the next start.
+    pub async fn stop(&self, patience: Duration) {
+        self.shared.stopping.send_replace(true);
+        let Some(worker) = self.worker().take() else {
+            return;
+        };
+        let abort = worker.abort_handle();
+        if tokio::time::timeout(patience, worker).await.is_err() {
+            abort.abort();
+            log::warn!(
+                "a delivery had not ended after {patience:?}; it is tried again at the next start"
+            );
+        }
+        match self.shared.parts.store.find_mail_queue().await {
+            Ok(queue) if queue.waiting > 0 => log::info!(
+                "{} mails wait in the database for the next start",
+                queue.waiting
+            ),
+            Ok(_) => {}
+            Err(e) => log::warn!("the queue of mails cannot be looked into: {e}"),
+        }
+    }
+
+    fn worker(&self) -> std::sync::MutexGuard<'_, Option<JoinHandle<()>>> {
+        self.worker.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Shared {
+    fn seal(&self, content: &MailContent, message_id: [u8; 16]) -> Vec<u8> {
+        let plaintext =
+            serde_json::to_vec(content).expect("what a mail says can be written as JSON");
+        sealing::seal(&self.parts.key, &message_id, &plaintext, random::bytes())
+    }
+
+    fn unseal(&self, queued: &QueuedMail) -> Option<MailContent> {
+        let plaintext = sealing::open(&self.parts.key, &queued.message_id, &queued.content)?;
+        serde_json::from_slice(&plaintext).ok()
+    }
+
+    fn compose(&self, queued: &QueuedMail) -> Result<Mail, MailError> {
+        let content = self.unseal(queued).ok_or_else(|| MailError::Permanent {
+            message: "it was sealed under another key than that of this database".to_owned(),
+            source: None,
+        })?;
+        let to = EmailAddress::parse(&queued.email).map_err(|_| MailError::Address {
+            message: "the stored address is none".to_owned(),
+            source: None,
+        })?;
+        self.parts.composer.compose(
+            &content,
+            &to,
+            &queued.language,
+            queued.created_at,
+            queued.message_id,
+        )
+    }
+}
+
+/// Stands where the transport was taken from.
+struct Nowhere;
+
+impl Transport for Nowhere {
+    fn deliver(&self, _mail: &Mail, _step: &mut dyn FnMut(&str)) -> Result<(), MailError> {
+        Err(MailError::Unreachable {
+            message: "there is no transport".to_owned(),
+            source: None,
+        })
+    }
+
+    fn name(&self) -> &'static str {
+        "nowhere"
+    }
+}
