@@ -202,7 +202,10 @@ async fn open_tokens(
 }
 
 /// What puts mails into words, in the languages that there are.
-fn open_composer(config: &Config, public_url: &str) -> Result<Composer, StartError> {
+///
+/// # Errors
+/// When a setting or a template is unusable; the text says which and what to do.
+pub fn open_composer(config: &Config, public_url: &str) -> Result<Composer, StartError> {
     let options = ComposerOptions {
         from: &config.mail.from,
         reply_to: None,

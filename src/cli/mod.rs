@@ -4,6 +4,7 @@
 
 mod export;
 mod import;
+mod mail;
 mod rows;
 mod serve;
 mod user;
@@ -73,6 +74,9 @@ enum Command {
     /// Manage accounts, also while a server runs on the same file
     #[command(subcommand)]
     User(user::UserCommand),
+    /// Try out how mails leave
+    #[command(subcommand)]
+    Mail(mail::MailCommand),
     /// Write all accounts as JSON, one a line
     Export(export::ExportArguments),
     /// Take over accounts from JSON lines or CSV, with their password hashes
@@ -112,6 +116,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     let outcome = match arguments.command {
         None | Some(Command::Serve) => serve::serve(config),
         Some(Command::User(command)) => user::run(command, config),
+        Some(Command::Mail(command)) => mail::run(command, &config),
         Some(Command::Export(arguments)) => export::run(arguments, config),
         Some(Command::Import(arguments)) => import::run(arguments, config),
     };

@@ -14,6 +14,7 @@ mod address_change;
 mod bodies;
 mod cors;
 mod deletion;
+mod delivery;
 mod email_undo;
 mod hardening;
 mod health;
@@ -26,6 +27,8 @@ mod protocol;
 mod rate_limits;
 mod sessions;
 mod sign_up;
+#[path = "../support/smtp.rs"]
+mod smtp;
 mod staff;
 mod support;
 mod tokens;

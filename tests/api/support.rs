@@ -9,7 +9,9 @@ use std::thread;
 use std::time::Duration;
 
 use accounts_server::clock::{Clock, ManualClock};
-use accounts_server::config::{Config, ListenAddr, MailTransportKind, ProxyNetwork, PublicUrl};
+use accounts_server::config::{
+    Config, ListenAddr, MailTransportKind, ProxyNetwork, PublicUrl, Secret,
+};
 use accounts_server::domain::Timestamp;
 use accounts_server::mail::InboxEntry;
 use accounts_server::server::Server;
@@ -185,8 +187,44 @@ impl TestServer {
         self.dir.path()
     }
 
+    /// Moves the clock and lets the server see to what is due then.
     pub fn advance(&self, by: Duration) {
         self.clock.advance(by);
+        self.wake_mail();
+    }
+
+    /// Has the server look into its queue of mails now and not in some seconds.
+    pub fn wake_mail(&self) {
+        self.runtime.block_on(self.server().app().outbox.wake());
+    }
+
+    /// Starts a server whose mails go to a mail server.
+    pub fn start_with_smtp(url: &str) -> Self {
+        Self::start_with(|config| {
+            config.mail.transport = Some(MailTransportKind::Smtp);
+            config.mail.smtp_url = Secret::new(url.to_owned());
+        })
+    }
+
+    /// A figure of `/metrics`.
+    #[track_caller]
+    pub fn metric(&self, series: &str) -> u64 {
+        let text = self.request("GET", "/metrics", &[], "").body;
+        text.lines()
+            .find_map(|line| line.strip_prefix(series)?.trim().parse().ok())
+            .unwrap_or_else(|| panic!("no {series} in {text}"))
+    }
+
+    /// Waits until a figure of `/metrics` has a value.
+    #[track_caller]
+    pub fn wait_for_metric(&self, series: &str, value: u64) {
+        for _ in 0..6_000 {
+            if self.metric(series) == value {
+                return;
+            }
+            thread::sleep(Duration::from_millis(10));
+        }
+        panic!("{series} is {} and not {value}", self.metric(series));
     }
 
     pub fn advance_seconds(&self, seconds: u64) {
@@ -377,6 +415,11 @@ impl TestServer {
 
     /// A text read from the database file beside the server.
     pub fn db_text(&self, query: &str) -> String {
+        self.db().query_row(query, [], |row| row.get(0)).unwrap()
+    }
+
+    /// Bytes read from the database file beside the server.
+    pub fn db_blob(&self, query: &str) -> Vec<u8> {
         self.db().query_row(query, [], |row| row.get(0)).unwrap()
     }
 

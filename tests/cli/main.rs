@@ -8,8 +8,11 @@
 
 mod configuration;
 mod database;
+mod delivery;
 mod import;
 mod mail;
 mod serve;
+#[path = "../support/smtp.rs"]
+mod smtp;
 mod support;
 mod users;
