@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -208,13 +208,13 @@ async fn open_tokens(
 pub fn open_composer(config: &Config, public_url: &str) -> Result<Composer, StartError> {
     let options = ComposerOptions {
         from: &config.mail.from,
-        reply_to: None,
+        reply_to: Some(config.mail.reply_to.as_str()).filter(|mailbox| !mailbox.is_empty()),
         public_url,
-        product_name: "",
-        default_language: "en",
-        templates_dir: None,
+        default_language: &config.mail.language,
+        templates_dir: Some(Path::new(&config.mail.templates_dir))
+            .filter(|dir| !dir.as_os_str().is_empty()),
     };
-    Composer::with(&options).map_err(|e| start_error("[mail]")(&e))
+    Composer::new(&options).map_err(|e| start_error("[mail]")(&e))
 }
 
 /// Makes what carries mails on, as the settings say; nothing is connected yet.

@@ -7,13 +7,13 @@ use chacha20poly1305::aead::{Aead, Payload};
 use chacha20poly1305::{KeyInit, XChaCha20Poly1305, XNonce};
 
 /// Bytes of a key.
-pub const KEY_BYTES: usize = 32;
+pub(crate) const KEY_BYTES: usize = 32;
 
 /// Bytes of a nonce, which must be random and never the same twice under one key.
-pub const NONCE_BYTES: usize = 24;
+pub(crate) const NONCE_BYTES: usize = 24;
 
 /// Encrypts `plaintext`. What is sealed opens only together with the same `associated` bytes, which are not part of it.
-pub fn seal(
+pub(crate) fn seal(
     key: &[u8; KEY_BYTES],
     associated: &[u8],
     plaintext: &[u8],
@@ -30,7 +30,7 @@ pub fn seal(
 }
 
 /// Decrypts what [`seal`] made. `None` when the key or `associated` is another one, or a bit was changed.
-pub fn open(key: &[u8; KEY_BYTES], associated: &[u8], sealed: &[u8]) -> Option<Vec<u8>> {
+pub(crate) fn open(key: &[u8; KEY_BYTES], associated: &[u8], sealed: &[u8]) -> Option<Vec<u8>> {
     let (nonce, ciphertext) = sealed.split_first_chunk::<NONCE_BYTES>()?;
     let payload = Payload {
         msg: ciphertext,

@@ -235,6 +235,7 @@ async fn story(store: &dyn Store) {
     wrong_codes(store).await;
     limits_on_mails(store).await;
     the_queue_of_mails(store).await;
+    mails_that_nobody_needs_any_more(store).await;
     accounts_without_confirmation(store).await;
     what_has_expired_goes(store).await;
 }
@@ -712,17 +713,21 @@ fn told(claimed: &ClaimedMails) -> Vec<(&str, &str, &str, u32)> {
         .collect()
 }
 
-async fn the_queue_of_mails(store: &dyn Store) {
-    const LEASE: Duration = Duration::from_mins(5);
-    let claim = async |now: Timestamp, limit, retries| {
-        let claim = MailClaim {
-            now,
-            until: now.plus(LEASE),
-            limit,
-            retries,
-        };
-        store.claim_mails(claim).await.unwrap()
+/// How long the mails of a claim are nobody else's.
+const LEASE: Duration = Duration::from_mins(5);
+
+async fn claim(store: &dyn Store, now: Timestamp, limit: u32, retries: u32) -> ClaimedMails {
+    let claim = MailClaim {
+        now,
+        until: now.plus(LEASE),
+        limit,
+        retries,
     };
+    store.claim_mails(claim).await.unwrap()
+}
+
+async fn the_queue_of_mails(store: &dyn Store) {
+    let claim = async |now, limit, retries| claim(store, now, limit, retries).await;
     // What the story has left so far is none of this chapter's.
     for mail in store.list_mails().await.unwrap() {
         store.delete_mail(mail.id).await.unwrap();
@@ -803,9 +808,21 @@ async fn the_queue_of_mails(store: &dyn Store) {
         store.delete_mail(mail.id).await.unwrap();
     }
 
+    store.delete_mail(second).await.unwrap();
+    assert_eq!(store.find_mail_queue().await.unwrap().waiting, 0);
+}
+
+async fn mails_that_nobody_needs_any_more(store: &dyn Store) {
+    let claim = async |now, limit, retries| claim(store, now, limit, retries).await;
+    let over = at(95_000);
+    let outcome = store
+        .create_sign_up(sign_up("q4@example.com", "hash", "c3", over))
+        .await;
+    let id = created(outcome.unwrap());
+
     // A code that is used or replaced is not mailed any more.
     let wish = |code: &str| ReissueOtp {
-        email_key: "q2@example.com".into(),
+        email_key: "q4@example.com".into(),
         codes: OtpCandidates {
             sign_up: otp(code, over),
             email_change: otp(code, over),
@@ -816,18 +833,18 @@ async fn the_queue_of_mails(store: &dyn Store) {
     store.reissue_otp(wish("c4")).await.unwrap().unwrap();
     assert_eq!(
         told(&claim(over, 10, 10).await),
-        [("c4", "q2@example.com", "de", 1)]
+        [("c4", "q4@example.com", "de", 1)]
     );
     let user = store
-        .confirm_sign_up(attempt("q2@example.com", "c4", over), session("q2", over))
+        .confirm_sign_up(attempt("q4@example.com", "c4", over), session("q4", over))
         .await
         .unwrap();
-    assert_eq!(user.map(|user| user.id), Some(ids[1]));
+    assert_eq!(user.map(|user| user.id), Some(id));
     assert_eq!(store.find_mail_queue().await.unwrap().waiting, 0);
 
     // The owner is told of a new password, at the confirmed address and in the language of the account.
     let replaced = ReplacePassword {
-        user_id: ids[1],
+        user_id: id,
         old_hash: None,
         new_hash: "other".into(),
         keep_session: None,
@@ -836,12 +853,12 @@ async fn the_queue_of_mails(store: &dyn Store) {
     };
     assert!(store.replace_password(replaced).await.unwrap());
     let notice = claim(over, 10, 10).await;
-    assert_eq!(told(&notice), [("new password", "q2@example.com", "de", 1)]);
+    assert_eq!(told(&notice), [("new password", "q4@example.com", "de", 1)]);
 
     // What has expired is not claimed but gone, and so are the mails of an account that is.
     let claimed = claim(over.plus(LEASE), 10, 10).await;
     assert_eq!(told(&claimed), []);
-    assert_eq!(claimed.expired, [ids[1]]);
+    assert_eq!(claimed.expired, [id]);
     let outcome = store
         .create_sign_up(sign_up("q5@example.com", "hash", "c5", over))
         .await;

@@ -80,7 +80,6 @@ pub(super) fn person_of(user: &User) -> PersonalData<'_> {
 pub(super) fn password_changed(app: &App, client: Option<&Client>) -> NewMail {
     let now = app.clock.now();
     let content = MailContent::PasswordChanged {
-        at: now,
         ip: client.map(|client| client.ip.to_canonical().to_string()),
     };
     app.outbox.new_mail(&content, now.plus(NOTICE_LIFE))

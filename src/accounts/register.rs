@@ -82,7 +82,7 @@ pub async fn register(
         Arc::clone(app),
         registered,
         password_hash,
-        language.as_str().to_owned(),
+        language.to_owned(),
     );
     let outcome = detached(task).await?;
     if outcome.is_err() {

@@ -9,7 +9,7 @@ use crate::app::{open_composer, open_transport};
 use crate::clock::{Clock, SystemClock};
 use crate::config::{Config, MailTransportKind};
 use crate::domain::EmailAddress;
-use crate::mail::{MailContent, Transport as _};
+use crate::mail::MailContent;
 use crate::random;
 
 /// What there is to do about mail.
@@ -36,12 +36,11 @@ fn test(address: &str, config: &Config) -> CommandResult {
     let public_url = config.public_url(config.server.listen.port());
     let composer = open_composer(config, &public_url).map_err(|e| e.to_string())?;
     let transport = open_transport(config).map_err(|e| e.to_string())?;
-    let language = composer.negotiate("");
     let mail = composer
         .compose(
             &MailContent::Test,
             &to,
-            language.as_str(),
+            "",
             SystemClock.now(),
             random::bytes(),
         )

@@ -426,7 +426,7 @@ mod tests {
             "server.listen" => "[::1]:9000",
             "mail.transport" => "file",
             "mail.smtp_url" => "smtp://localhost",
-            "mail.from" => "a@b.example",
+            "mail.from" | "mail.reply_to" => "a@b.example",
             "rate_limits.enabled" => "false",
             "media.max_side_pixels" => "640",
             _ if setting.default_text.parse::<u32>().is_ok() => "7",

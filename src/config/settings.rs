@@ -262,6 +262,10 @@ settings! {
         /// Sender of all mails, an address with or without a name.
         from: String = "accounts-server <accounts@localhost>".to_owned(),
             rule checked("a mailbox such as Accounts <accounts@example.com>", is_mailbox), common "MAILBOX";
+        /// Where answers to mails go, as in `from`. Empty means to the sender.
+        reply_to: String = String::new(),
+            rule checked("a mailbox such as Help <help@example.com>, or nothing", |text| text.is_empty() || is_mailbox(text)),
+            common "MAILBOX";
         /// Mail server with user and password, as `smtps://user:password@host:465` or `smtp://host:587`. Better set it in
         /// the environment or the file: other users of the machine can see the flags of a process.
         smtp_url: Secret<String> = Secret::new(String::new()), rule SmtpUrl, common "URL";
@@ -277,6 +281,12 @@ settings! {
             rare "FILE";
         /// Directory for the `file` transport, created when missing.
         dir: String = "mail".to_owned(), rule checked("the path of a directory", is_path), rare "DIR";
+        /// Directory with templates and language files that override the built-in ones, which `accounts-server mail templates`
+        /// writes out to start from. Read at start. Empty means none.
+        templates_dir: String = String::new(), rule checked("the path of a directory, or nothing", |text| !text.contains('\0')),
+            common "DIR";
+        /// Language of mails to people whose `Accept-Language` at sign-up named none that there is, as a tag such as `de`.
+        language: String = "en".to_owned(), rule checked("a language tag such as de or pt-BR", is_one_line), common "TAG";
     }
 
     /// Access and refresh tokens.

@@ -4,6 +4,7 @@ use std::fmt;
 
 /// What a one-time password was mailed for. A code counts for its own purpose only.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum OtpPurpose {
     /// Confirms the address of one sign-up.
     SignUp,

@@ -79,10 +79,10 @@ impl Inbox {
             link: mail.link.clone(),
             created_at: mail.created_at,
         };
-        if ring.entries.len() == CAPACITY {
-            if let Some(oldest) = ring.entries.pop_front() {
-                ring.known.remove(&oldest.message_id);
-            }
+        if ring.entries.len() == CAPACITY
+            && let Some(oldest) = ring.entries.pop_front()
+        {
+            ring.known.remove(&oldest.message_id);
         }
         ring.entries.push_back(Kept {
             message_id: mail.id.clone(),

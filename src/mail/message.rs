@@ -1,280 +1,216 @@
-//! Composition: turns a one-time password into a finished mail with a text and an HTML part.
+//! Composition: turns what a mail is to say into a finished message with a text and an HTML part.
 //!
-//! Owns the wording, the headers and the rule that everything is short-lined ASCII, so that a mail is readable on a
-//! terminal and a script finds the code in it. Knows no clock and no randomness (both are handed in) and nothing of
-//! how a mail travels.
+//! Owns the headers and how they are written, and the rule that a script finds the code in the text part as it stands. Knows no
+//! clock and no randomness (both are handed in) and nothing of how a mail travels.
 
 use std::error::Error;
 use std::net::IpAddr;
+use std::path::Path;
 use std::time::{Duration, SystemTime};
 
 use lettre::address::Envelope;
-use lettre::message::header::{From as FromHeader, HeaderName, HeaderValue, Headers, MessageId};
-use lettre::message::{Mailbox, Mailboxes, MultiPart, SinglePart};
+use lettre::message::header::{
+    ContentTransferEncoding, ContentType, From as FromHeader, HeaderName, HeaderValue, Headers,
+    MessageId,
+};
+use lettre::message::{Body, Mailbox, Mailboxes, MultiPart, SinglePart};
 use lettre::{Address, Message};
+use minijinja::Value;
 
-use super::{Mail, MailError};
-use crate::domain::{EmailAddress, OtpPurpose, Timestamp};
-
-const TEXT: &str = include_str!("templates/otp.txt");
-const HTML: &str = include_str!("templates/otp.html");
-const NOTICE_TEXT: &str = include_str!("templates/change_notice.txt");
-const NOTICE_HTML: &str = include_str!("templates/change_notice.html");
+use super::templates::{Rendered, Templates, Values};
+use super::{Mail, MailContent, MailError};
+use crate::domain::{EmailAddress, Timestamp};
 
 /// The last second that the `Date` header can name, 9999-12-31T23:59:59Z (RFC 5322, section 3.3: four digits).
 const LAST_SECOND: u64 = 253_402_300_799;
 
-/// What a mail says, by the purpose of its code. All of it is ASCII, has lines below 76 characters and needs no
-/// escaping in HTML.
-struct Wording {
-    /// Follows the code in the subject.
-    subject: &'static str,
-    heading: &'static str,
-    /// Leads over to the code.
-    intro: &'static str,
-    /// What to do for who asked for nothing.
-    ignore: &'static str,
+/// Most characters on a line of a message (RFC 5322, section 2.1.1).
+const MAX_LINE: usize = 998;
+
+/// How the mails of a server look.
+pub struct ComposerOptions<'a> {
+    /// The sender, `a@b` or `Name <a@b>`. The name stands above every mail.
+    pub from: &'a str,
+    /// Where answers go, in the same forms; where there is none, to the sender.
+    pub reply_to: Option<&'a str>,
+    /// The address under which clients reach the server. Its host stands in message ids, if it is a DNS name with a dot;
+    /// else the sender's domain does.
+    pub public_url: &'a str,
+    /// The language of mails to whom no other is known of.
+    pub default_language: &'a str,
+    /// A folder with templates and languages that override the built-in ones.
+    pub templates_dir: Option<&'a Path>,
 }
 
-const fn wording(purpose: OtpPurpose) -> Wording {
-    match purpose {
-        OtpPurpose::SignUp => Wording {
-            subject: "is your confirmation code",
-            heading: "Confirm your address",
-            intro: "Somebody, most likely you, signed up with this address.\n\
-                    Enter this code to confirm that it is yours:",
-            ignore: "If you asked for nothing, ignore this mail:\n\
-                     without the code the sign-up comes to nothing.",
-        },
-        OtpPurpose::EmailChange => Wording {
-            subject: "is the code for your new address",
-            heading: "Confirm your new address",
-            intro: "Somebody, most likely you, gave this as the new address of an account.\n\
-                    Enter this code while you are signed in to confirm it:",
-            ignore: "If you asked for nothing, ignore this mail:\n\
-                     without the code the address stays unconfirmed.",
-        },
-        OtpPurpose::PasswordReset => Wording {
-            subject: "is your password reset code",
-            heading: "Reset your password",
-            intro: "Somebody, most likely you, forgot the password of the account\n\
-                    with this address. Enter this code to choose a new one:",
-            ignore: "If you asked for nothing, ignore this mail:\n\
-                     your password stays as it is.",
-        },
-    }
-}
-
-/// Composes the mails of one server: knows the sender and the name that message ids carry.
-#[derive(Clone, Debug)]
+/// Composes the mails of one server.
 pub struct Composer {
     from: Mailbox,
+    reply_to: Option<Mailbox>,
     id_domain: String,
-}
-
-mod ts {
-    use super::Timestamp;
-    use serde::*;
-    pub fn serialize<S: Serializer>(t: &Timestamp, s: S) -> Result<S::Ok, S::Error> {
-        t.unix_millis().serialize(s)
-    }
-    pub fn deserialize<'de, D: Deserializer<'de>>(d: D) -> Result<Timestamp, D::Error> {
-        i64::deserialize(d).map(Timestamp::from_unix_millis)
-    }
-}
-/// TEMPORARY
-pub struct ComposerOptions<'a> {
-    pub from: &'a str,
-    pub reply_to: Option<&'a str>,
-    pub public_url: &'a str,
-    pub product_name: &'a str,
-    pub default_language: &'a str,
-    pub templates_dir: Option<&'a std::path::Path>,
-}
-/// What a mail is to say.
-#[derive(serde::Serialize, serde::Deserialize)]
-pub enum MailContent {
-    Otp {
-        purpose: OtpPurpose,
-        code: String,
-        minutes: u64,
-    },
-    AddressChanged {
-        new_email: String,
-        link: String,
-        days: u64,
-    },
-    PasswordChanged {
-        #[serde(with = "ts")]
-        at: Timestamp,
-        ip: Option<String>,
-    },
-    NewSignIn {
-        #[serde(with = "ts")]
-        at: Timestamp,
-        ip: String,
-    },
-    Test,
-}
-pub struct Language(String);
-impl Language {
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
+    templates: Templates,
 }
 
 impl Composer {
-    pub fn with(options: &ComposerOptions<'_>) -> Result<Self, MailError> {
-        Self::new(options.from, options.public_url)
+    /// Reads the templates and tries out those that are not built in.
+    ///
+    /// # Errors
+    /// [`MailError::Address`] when a mailbox has neither form or its local part is not ASCII; [`MailError::Setup`] when a
+    /// template cannot be read or has a mistake, with file and line.
+    pub fn new(options: &ComposerOptions<'_>) -> Result<Self, MailError> {
+        let from = parse_mailbox(options.from)?;
+        let composer = Self {
+            reply_to: options.reply_to.map(parse_mailbox).transpose()?,
+            id_domain: dns_host(options.public_url)
+                .unwrap_or_else(|| from.email.domain().to_owned()),
+            from,
+            templates: Templates::load(options.templates_dir, options.default_language)?,
+        };
+        if options.templates_dir.is_some() {
+            composer.try_out()?;
+        }
+        Ok(composer)
     }
-    pub fn negotiate(&self, _: &str) -> Language {
-        Language("en".into())
+
+    /// The tag of the language that suits an `Accept-Language` (RFC 9110, section 12.5.4) best: the first of those that it
+    /// names for which RFC 4647's lookup, or else the language without its region, has an answer. Empty when there is none.
+    pub fn negotiate(&self, accept_language: &str) -> &str {
+        self.templates.negotiate(accept_language).unwrap_or("")
     }
+
+    /// The tags of the languages that there are mails in.
+    pub fn languages(&self) -> impl Iterator<Item = &str> {
+        self.templates.languages()
+    }
+
+    /// The mail that says `content` to `to`, in the language that is nearest to `language` (BCP 47; empty for the usual one).
+    ///
+    /// `Date` comes from `now`, the `Message-ID` from `message_id_random`; the same arguments make the same bytes.
+    ///
+    /// The code is the first and the last group of six digits in the whole message. Only an address, of the recipient
+    /// or the sender, or a template of one's own can put another one in between.
+    ///
+    /// # Errors
+    /// [`MailError::Address`] when mail syntax cannot express the recipient, [`MailError::Compose`] when a code is
+    /// not six digits, `now` lies outside the years 1970 to 9999 or a template fails.
     pub fn compose(
         &self,
         content: &MailContent,
         to: &EmailAddress,
-        _language: &str,
+        language: &str,
         now: Timestamp,
-        id: [u8; 16],
+        message_id_random: [u8; 16],
     ) -> Result<Mail, MailError> {
+        let mut values = Values::new();
+        let (mut otp, mut link) = (None, None);
         match content {
-            MailContent::Otp {
-                purpose,
-                code,
-                minutes,
-            } => self.otp(*purpose, to, code, *minutes, now, id),
+            MailContent::Otp { code, minutes, .. } => {
+                if code.len() != 6 || !code.bytes().all(|b| b.is_ascii_digit()) {
+                    return Err(compose_error("a code has six digits"));
+                }
+                values.insert("code", Value::from(code));
+                values.insert("minutes", Value::from(*minutes));
+                otp = Some(code.clone());
+            }
             MailContent::AddressChanged {
                 new_email,
-                link,
+                link: undo,
                 days,
-            } => self.change_notice(
-                to,
-                &EmailAddress::parse(new_email).unwrap(),
-                link,
-                *days,
-                now,
-                id,
-            ),
-            _ => self.finish(
-                to,
-                Parts {
-                    subject: "Notice".into(),
-                    text: "Notice\n".into(),
-                    html: "<p>Notice</p>".into(),
-                    otp: None,
-                    link: None,
-                },
-                now,
-                id,
-            ),
+            } => {
+                // Somebody else may have chosen the address, and mail programs make links of all that looks like one: what
+                // is shown of it is enough to know one's own by.
+                let new_email = EmailAddress::parse(new_email)
+                    .map_or_else(|_| String::from("***"), |email| email.masked());
+                values.insert("new_email", Value::from(new_email));
+                values.insert("link", Value::from(undo));
+                values.insert("days", Value::from(*days));
+                link = Some(undo.clone());
+            }
+            MailContent::PasswordChanged { ip } => {
+                values.insert("time", Value::from(minute(now)));
+                values.insert("ip", Value::from(ip.as_deref()));
+            }
+            MailContent::NewSignIn { ip } => {
+                values.insert("time", Value::from(minute(now)));
+                values.insert("ip", Value::from(ip));
+            }
+            MailContent::Test => {}
         }
-    }
-    /// A composer for mails from `from`, either `a@b` or `Name <a@b>`.
-    ///
-    /// Message ids carry the host of `public_url` where that is a DNS name with a dot, else the sender's domain.
-    ///
-    /// # Errors
-    /// [`MailError::Address`] when `from` has neither form or its local part is not ASCII.
-    pub fn new(from: &str, public_url: &str) -> Result<Self, MailError> {
-        let from = parse_sender(from)?;
-        let id_domain = dns_host(public_url).unwrap_or_else(|| from.email.domain().to_owned());
-        Ok(Self { from, id_domain })
-    }
-
-    /// The mail that carries the one-time password `code`, six ASCII digits, to `to`.
-    ///
-    /// `minutes` is how long the code lives. `Date` comes from `now`, the `Message-ID` from `message_id_random`; the
-    /// same arguments make the same bytes.
-    ///
-    /// The code is the first and the last group of six digits in the whole message. Only an address, of the recipient
-    /// or the sender, can put another one in between.
-    ///
-    /// # Errors
-    /// [`MailError::Address`] when mail syntax cannot express the recipient, [`MailError::Compose`] when `code` is
-    /// not six digits or `now` lies outside the years 1970 to 9999.
-    pub fn otp(
-        &self,
-        purpose: OtpPurpose,
-        to: &EmailAddress,
-        code: &str,
-        minutes: u64,
-        now: Timestamp,
-        message_id_random: [u8; 16],
-    ) -> Result<Mail, MailError> {
-        if code.len() != 6 || !code.bytes().all(|b| b.is_ascii_digit()) {
-            return Err(compose_error("a code has six digits"));
-        }
-        let wording = wording(purpose);
-        let life = match minutes {
-            1 => "1 minute".to_owned(),
-            _ => format!("{minutes} minutes"),
-        };
-        let fill = |template: &str| {
-            template
-                .replace("{{heading}}", wording.heading)
-                .replace("{{intro}}", wording.intro)
-                .replace("{{ignore}}", wording.ignore)
-                .replace("{{life}}", &life)
-                .replace("{{code}}", code)
-        };
-        let subject = format!("{code} {}", wording.subject);
-        let parts = Parts {
+        values.insert("product", Value::from(self.from.name.as_deref()));
+        let words =
+            self.templates
+                .render(content.section(), content.template(), language, values)?;
+        let message = self.message(to, &words, now, message_id_random)?;
+        let Rendered {
             subject,
-            text: fill(TEXT),
-            html: fill(HTML),
-            otp: Some(code.to_owned()),
-            link: None,
-        };
-        self.finish(to, parts, now, message_id_random)
-    }
-
-    /// The notice to the address before a change: which address takes its place, and the link that undoes it.
-    ///
-    /// `link` is one of ours and works for `days` days.
-    ///
-    /// # Errors
-    /// As [`Composer::otp`].
-    pub fn change_notice(
-        &self,
-        to: &EmailAddress,
-        new_email: &EmailAddress,
-        link: &str,
-        days: u64,
-        now: Timestamp,
-        message_id_random: [u8; 16],
-    ) -> Result<Mail, MailError> {
-        let fill = |template: &str, escape: fn(&str) -> String| {
-            template
-                .replace("{{days}}", &days.to_string())
-                .replace("{{link}}", &escape(link))
-                // Last, because an address is the one piece here that somebody else has chosen.
-                .replace("{{email}}", &escape(&new_email.ascii()))
-        };
-        let parts = Parts {
-            subject: "The address of your account was changed".to_owned(),
-            text: fill(NOTICE_TEXT, str::to_owned),
-            html: fill(NOTICE_HTML, escape_html),
-            otp: None,
-            link: Some(link.to_owned()),
-        };
-        self.finish(to, parts, now, message_id_random)
-    }
-
-    fn finish(
-        &self,
-        to: &EmailAddress,
-        parts: Parts,
-        now: Timestamp,
-        message_id_random: [u8; 16],
-    ) -> Result<Mail, MailError> {
-        let Parts {
+            text,
+            html,
+        } = words;
+        Ok(Mail {
+            to: to.clone(),
+            from: self.from.to_string(),
             subject,
             text,
             html,
             otp,
             link,
-        } = parts;
+            created_at: now,
+            id: letters(&message_id_random),
+            message,
+        })
+    }
+
+    /// Composes a mail of each kind in each language, so that a mistake in a template is found before a mail is lost by it.
+    fn try_out(&self) -> Result<(), MailError> {
+        let to = EmailAddress::parse("somebody@example.com").map_err(|_| MailError::Address {
+            message: "the address of a sample is none".to_owned(),
+            source: None,
+        })?;
+        let now = Timestamp::from_unix_millis(0);
+        for tag in self.languages() {
+            for content in MailContent::samples() {
+                let mail = self
+                    .compose(&content, &to, tag, now, [0; 16])
+                    .map_err(|e| match e {
+                        // The same mistake, but of the person who runs the server.
+                        MailError::Compose { message, source } => {
+                            MailError::Setup { message, source }
+                        }
+                        other => other,
+                    })?;
+                let complaint = |lack: &str| MailError::Setup {
+                    message: format!(
+                        "the mail {} in {tag} {lack}; see {}.txt, {}.html and [{}] in languages/{tag}.toml",
+                        content.section(),
+                        content.template(),
+                        content.template(),
+                        content.section()
+                    ),
+                    source: None,
+                };
+                if mail.subject.is_empty() {
+                    return Err(complaint("has no subject"));
+                }
+                for needed in mail.otp.iter().chain(&mail.link) {
+                    for (part, name) in [(&mail.text, "text"), (&mail.html, "HTML")] {
+                        if !part.contains(needed.as_str()) {
+                            return Err(complaint(&format!(
+                                "does not show its code or link in the {name} part"
+                            )));
+                        }
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn message(
+        &self,
+        to: &EmailAddress,
+        words: &Rendered,
+        now: Timestamp,
+        message_id_random: [u8; 16],
+    ) -> Result<Message, MailError> {
         let id = letters(&message_id_random);
         let recipient = recipient(to)?;
         // Derived from the headers, the envelope of a quoted local part would be lost.
@@ -283,11 +219,15 @@ impl Composer {
 
         // The subject goes before the addresses: whoever takes the first six digits of the message then gets the
         // code, even when an address has a group of six digits of its own.
-        let message = Message::builder()
+        let mut builder = Message::builder()
             .date(system_time(now)?)
-            .subject(subject.clone())
+            .subject(words.subject.clone())
             .from(self.from.clone())
-            .to(Mailbox::new(None, recipient))
+            .to(Mailbox::new(None, recipient));
+        if let Some(reply_to) = &self.reply_to {
+            builder = builder.reply_to(reply_to.clone());
+        }
+        builder
             .envelope(envelope)
             .header(MessageId::from(format!("<{id}@{}>", self.id_domain)))
             // RFC 3834, section 5: keeps holiday notices and list software from answering.
@@ -300,41 +240,44 @@ impl Composer {
                 // only absent from the parts, which have no such run of letters.
                 MultiPart::alternative()
                     .boundary(&id[..16])
-                    .singlepart(SinglePart::plain(text.clone()))
-                    .singlepart(SinglePart::html(html.clone())),
+                    .singlepart(part(ContentType::TEXT_PLAIN, &words.text))
+                    .singlepart(part(ContentType::TEXT_HTML, &words.html)),
             )
-            .map_err(|e| incomplete(e.into()))?;
-        Ok(Mail {
-            to: to.clone(),
-            from: self.from.to_string(),
-            subject,
-            text,
-            html,
-            otp,
-            link,
-            created_at: now,
-            id,
-            message,
-        })
+            .map_err(|e| incomplete(e.into()))
     }
 }
 
-/// What differs from mail to mail.
-struct Parts {
-    subject: String,
-    text: String,
-    html: String,
-    otp: Option<String>,
-    link: Option<String>,
+impl std::fmt::Debug for Composer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Composer")
+            .field("from", &self.from)
+            .finish_non_exhaustive()
+    }
 }
 
-/// Takes the meaning of markup from a text.
-fn escape_html(text: &str) -> String {
-    text.replace('&', "&amp;")
-        .replace('<', "&lt;")
-        .replace('>', "&gt;")
-        .replace('"', "&quot;")
-        .replace('\'', "&#39;")
+/// A part of a message: as it stands when it is ASCII, else quoted-printable, in which digits stay readable.
+fn part(kind: ContentType, text: &str) -> SinglePart {
+    let is_plain = text
+        .lines()
+        .all(|line| line.len() <= MAX_LINE && line.bytes().all(|b| (0x20..0x7f).contains(&b)));
+    let text = text.replace('\n', "\r\n");
+    let body = match is_plain {
+        // The library would encode lines of more than 76 characters, too.
+        true => Body::dangerous_pre_encoded(text.into_bytes(), ContentTransferEncoding::SevenBit),
+        false => Body::new_with_encoding(text, ContentTransferEncoding::QuotedPrintable)
+            .expect("every text can be written as quoted-printable"),
+    };
+    SinglePart::builder().header(kind).body(body)
+}
+
+/// A time as a reader of any language understands it.
+fn minute(now: Timestamp) -> String {
+    let text = now.to_string();
+    // 2024-12-03T12:00:00Z
+    match text.split_at_checked(16) {
+        Some((start, _)) => format!("{} UTC", start.replace('T', " ")),
+        None => text,
+    }
 }
 
 fn compose_error(message: &str) -> MailError {
@@ -385,10 +328,10 @@ fn recipient(to: &EmailAddress) -> Result<Address, MailError> {
     }
 }
 
-fn parse_sender(from: &str) -> Result<Mailbox, MailError> {
+fn parse_mailbox(from: &str) -> Result<Mailbox, MailError> {
     let unusable = |source| MailError::Address {
         message: format!(
-            "{from:?} is no sender; write \"accounts@example.com\" or \"Name <accounts@example.com>\""
+            "{from:?} is no mailbox; write \"accounts@example.com\" or \"Name <accounts@example.com>\""
         ),
         source,
     };
@@ -464,6 +407,7 @@ fn is_label_byte(byte: u8) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::OtpPurpose;
 
     const NOW: Timestamp = Timestamp::from_unix_millis(1_733_227_200_123);
     const PURPOSES: [OtpPurpose; 3] = [
@@ -472,28 +416,33 @@ mod tests {
         OtpPurpose::PasswordReset,
     ];
 
+    const OPTIONS: ComposerOptions<'_> = ComposerOptions {
+        from: "Example Inc. <accounts@example.com>",
+        reply_to: None,
+        public_url: "https://id.example.org:8443/x",
+        default_language: "en",
+        templates_dir: None,
+    };
+
     fn composer() -> Composer {
-        Composer::new(
-            "Example Inc. <accounts@example.com>",
-            "https://id.example.org:8443/x",
-        )
-        .unwrap()
+        Composer::new(&OPTIONS).unwrap()
     }
 
     fn address(text: &str) -> EmailAddress {
         EmailAddress::parse(text).unwrap()
     }
 
-    fn compose(purpose: OtpPurpose, code: &str, minutes: u64, random: [u8; 16]) -> Mail {
+    fn otp(purpose: OtpPurpose, code: &str) -> MailContent {
+        MailContent::Otp {
+            purpose,
+            code: code.to_owned(),
+            minutes: 10,
+        }
+    }
+
+    fn compose(content: &MailContent, language: &str, random: [u8; 16]) -> Mail {
         composer()
-            .otp(
-                purpose,
-                &address("ann@example.com"),
-                code,
-                minutes,
-                NOW,
-                random,
-            )
+            .compose(content, &address("ann@example.com"), language, NOW, random)
             .unwrap()
     }
 
@@ -522,7 +471,7 @@ mod tests {
 
     #[test]
     fn headers_are_complete_and_in_order() {
-        let raw = raw(&compose(OtpPurpose::SignUp, "012345", 10, [0x0f; 16]));
+        let raw = raw(&compose(&otp(OtpPurpose::SignUp, "012345"), "", [0x0f; 16]));
         let (head, _) = raw.split_once("\r\n\r\n").unwrap();
         assert_eq!(
             head.split("\r\n").collect::<Vec<_>>(),
@@ -541,7 +490,7 @@ mod tests {
 
     #[test]
     fn the_parts_read_back_as_text_and_html() {
-        let mail = compose(OtpPurpose::PasswordReset, "987654", 10, [7; 16]);
+        let mail = compose(&otp(OtpPurpose::PasswordReset, "987654"), "", [7; 16]);
         let raw = raw(&mail);
         let boundary = format!("--{}", &mail.id[..16]);
         let pieces: Vec<_> = raw.split(boundary.as_str()).collect();
@@ -564,42 +513,108 @@ mod tests {
     }
 
     #[test]
+    fn answers_go_where_the_settings_say() {
+        let composer = Composer::new(&ComposerOptions {
+            reply_to: Some("Help <help@example.com>"),
+            ..OPTIONS
+        })
+        .unwrap();
+        let mail = composer
+            .compose(
+                &MailContent::Test,
+                &address("ann@example.com"),
+                "",
+                NOW,
+                [1; 16],
+            )
+            .unwrap();
+        let raw = raw(&mail);
+        assert!(
+            raw.contains("\r\nReply-To: Help <help@example.com>\r\n"),
+            "{raw}"
+        );
+    }
+
+    #[test]
     fn the_text_names_code_life_and_what_to_do() {
         for purpose in PURPOSES {
-            let mail = compose(purpose, "000042", 10, [1; 16]);
+            let mail = compose(&otp(purpose, "000042"), "", [1; 16]);
             assert!(mail.text.lines().any(|line| line == "000042"));
             for body in [&mail.text, &mail.html] {
+                let body = body.replace('\n', " ");
                 assert!(body.contains("10 minutes"));
                 assert!(body.contains("Never share it"));
                 assert!(body.contains("ignore this mail"));
                 assert!(!body.contains("{{") && !body.contains("://"));
             }
-            let wording = wording(purpose);
-            for text in [wording.heading, wording.intro, wording.ignore] {
-                assert!(!text.contains(['<', '>', '&', '"']), "{text}");
-            }
         }
-        let short = compose(OtpPurpose::SignUp, "000042", 1, [1; 16]);
-        assert!(short.text.contains("good for 1 minute and"));
+        let short = MailContent::Otp {
+            purpose: OtpPurpose::SignUp,
+            code: "000042".to_owned(),
+            minutes: 1,
+        };
+        assert!(
+            compose(&short, "", [1; 16])
+                .text
+                .contains("good for 1 minute and")
+        );
     }
 
     #[test]
-    fn every_line_is_short_ascii_with_crlf() {
-        for purpose in PURPOSES {
-            let raw = raw(&compose(purpose, "123456", 10_000, [255; 16]));
-            assert!(raw.ends_with("\r\n"));
-            for line in raw.split("\r\n") {
-                assert!(line.len() < 76, "{line}");
-                assert!(line.bytes().all(|b| (0x20..0x7f).contains(&b)), "{line:?}");
+    fn every_mail_in_every_language_is_whole() {
+        let composer = composer();
+        let languages: Vec<_> = composer.languages().map(str::to_owned).collect();
+        assert!(languages.len() >= 5, "{languages:?}");
+        for language in &languages {
+            for content in MailContent::samples() {
+                let mail = compose(&content, language, [255; 16]);
+                let all = format!("{}\n{}\n{}", mail.subject, mail.text, mail.html);
+                assert!(!all.contains("{{") && !all.contains("{%"), "{all}");
+                assert!(
+                    !mail.subject.is_empty() && mail.subject.chars().count() < 70,
+                    "{all}"
+                );
+                assert!(
+                    mail.html.contains(&format!("<html lang=\"{language}\"")),
+                    "{all}"
+                );
+                assert!(mail.text.starts_with("Example Inc.\n\n"), "{all}");
+                for line in mail.text.lines() {
+                    let is_link = line.starts_with("https://");
+                    assert!(is_link || line.chars().count() <= 76, "{line}");
+                    assert_eq!(line, line.trim_end(), "{all}");
+                }
+                assert!(!mail.text.contains("\n\n\n"), "{all}");
+                let raw = raw(&mail);
+                for line in raw.split("\r\n") {
+                    assert!(line.len() <= MAX_LINE, "{line}");
+                    assert!(line.bytes().all(|b| (0x20..0x7f).contains(&b)), "{line:?}");
+                }
+                // Alone, or together with a digit, letter or underscore, it is no group of six digits.
+                let groups = six_digit_groups(&raw);
+                let wanted: Vec<&str> = mail.otp.iter().map(String::as_str).collect();
+                assert!(
+                    groups.iter().all(|group| wanted.contains(group)),
+                    "{groups:?}"
+                );
+                let expected = if mail.otp.is_some() { 3 } else { 0 };
+                assert_eq!(groups.len(), expected, "{language}: {raw}");
             }
         }
     }
 
     #[test]
     fn the_code_is_the_only_group_of_six_digits() {
+        let composer = composer();
+        let languages: Vec<_> = composer.languages().map(str::to_owned).collect();
+        let to = address("ann@example.com");
         for (seed, purpose) in (0..2_000).zip(PURPOSES.into_iter().cycle()) {
             let code = format!("{:06}", seed * 499);
-            let raw = raw(&compose(purpose, &code, 10, scrambled(seed)));
+            let language = &languages[usize::try_from(seed).unwrap() % languages.len()];
+            let mail = composer
+                .compose(&otp(purpose, &code), &to, language, NOW, scrambled(seed))
+                .unwrap();
+            let raw = raw(&mail);
             let groups = six_digit_groups(&raw);
             assert_eq!(groups.len(), 3, "subject, text and HTML: {groups:?}");
             assert!(groups.iter().all(|group| *group == code), "{groups:?}");
@@ -609,11 +624,10 @@ mod tests {
     #[test]
     fn the_code_comes_first_and_last_whatever_the_address() {
         let mail = composer()
-            .otp(
-                OtpPurpose::SignUp,
+            .compose(
+                &otp(OtpPurpose::SignUp, "123456"),
                 &address("654321@example.com"),
-                "123456",
-                10,
+                "",
                 NOW,
                 [3; 16],
             )
@@ -634,7 +648,13 @@ mod tests {
             "ann@[127.0.0.1]",
         ] {
             let mail = composer()
-                .otp(OtpPurpose::SignUp, &address(to), "123456", 10, NOW, [3; 16])
+                .compose(
+                    &otp(OtpPurpose::SignUp, "123456"),
+                    &address(to),
+                    "",
+                    NOW,
+                    [3; 16],
+                )
                 .unwrap();
             assert!(
                 raw(&mail).contains(&format!("\r\nTo: {to}\r\n")),
@@ -656,8 +676,8 @@ mod tests {
 
     #[test]
     fn the_same_arguments_make_the_same_bytes() {
-        let one = compose(OtpPurpose::EmailChange, "111111", 10, [9; 16]);
-        let two = compose(OtpPurpose::EmailChange, "111111", 10, [9; 16]);
+        let one = compose(&otp(OtpPurpose::EmailChange, "111111"), "de", [9; 16]);
+        let two = compose(&otp(OtpPurpose::EmailChange, "111111"), "de", [9; 16]);
         assert_eq!(one.raw(), two.raw());
     }
 
@@ -665,12 +685,13 @@ mod tests {
     fn what_is_no_code_or_no_date_is_refused() {
         let to = address("ann@example.com");
         for code in ["", "12345", "1234567", "12 456", "1\r\n: x", "12345é"] {
-            let made = composer().otp(OtpPurpose::SignUp, &to, code, 10, NOW, [0; 16]);
+            let made = composer().compose(&otp(OtpPurpose::SignUp, code), &to, "", NOW, [0; 16]);
             assert!(matches!(made, Err(MailError::Compose { .. })), "{code:?}");
         }
         for millis in [-1_000, i64::MAX] {
             let now = Timestamp::from_unix_millis(millis);
-            let made = composer().otp(OtpPurpose::SignUp, &to, "123456", 10, now, [0; 16]);
+            let made =
+                composer().compose(&otp(OtpPurpose::SignUp, "123456"), &to, "", now, [0; 16]);
             assert!(matches!(made, Err(MailError::Compose { .. })), "{millis}");
         }
     }
@@ -687,7 +708,11 @@ mod tests {
             ),
             ("<a@b\u{fc}cher.example>", "a@xn--bcher-kva.example"),
         ] {
-            let composer = Composer::new(given, "http://127.0.0.1:8000").unwrap();
+            let composer = Composer::new(&ComposerOptions {
+                from: given,
+                ..OPTIONS
+            })
+            .unwrap();
             assert_eq!(composer.from.to_string(), shown, "{given}");
         }
         for wrong in [
@@ -699,7 +724,11 @@ mod tests {
             "N\r\nBcc: x@y <a@example.com>",
             "\u{e9}@example.com",
         ] {
-            let error = Composer::new(wrong, "http://localhost").unwrap_err();
+            let error = Composer::new(&ComposerOptions {
+                from: wrong,
+                ..OPTIONS
+            })
+            .unwrap_err();
             assert!(matches!(error, MailError::Address { .. }), "{wrong:?}");
             assert!(error.to_string().contains("write \"accounts@example.com\""));
         }
@@ -707,13 +736,17 @@ mod tests {
 
     #[test]
     fn a_foreign_name_of_the_sender_is_encoded() {
-        let mail = Composer::new("Caf\u{e9} <a@example.com>", "http://localhost")
+        let options = ComposerOptions {
+            from: "Caf\u{e9} <a@example.com>",
+            public_url: "http://localhost",
+            ..OPTIONS
+        };
+        let mail = Composer::new(&options)
             .unwrap()
-            .otp(
-                OtpPurpose::SignUp,
+            .compose(
+                &otp(OtpPurpose::SignUp, "123456"),
                 &address("ann@example.com"),
-                "123456",
-                10,
+                "",
                 NOW,
                 [0; 16],
             )
@@ -745,6 +778,31 @@ mod tests {
             "http://a_b.c",
         ] {
             assert_eq!(dns_host(other), None, "{other}");
+        }
+    }
+
+    #[test]
+    fn what_others_have_chosen_adds_neither_markup_nor_a_link() {
+        for new_email in [
+            "\"<b>evil</b>\"@evil.example",
+            "\"https://evil.example/undo\"@example.com",
+            "www.evil.example/x@evil.example",
+            "\"&lt;b&gt;evil\"@evil.example",
+        ] {
+            let content = MailContent::AddressChanged {
+                new_email: address(new_email).as_str().to_owned(),
+                link: "https://id.example.org/undo/abc/".to_owned(),
+                days: 7,
+            };
+            for language in composer().languages() {
+                let mail = compose(&content, language, [4; 16]);
+                for part in [&mail.subject, &mail.text, &mail.html] {
+                    assert!(!part.contains("evil"), "{part}");
+                    assert!(part.matches("://").count() <= 2, "{part}");
+                }
+                assert_eq!(mail.html.matches("<a ").count(), 1);
+                assert!(mail.text.contains("@e***."), "{}", mail.text);
+            }
         }
     }
 }

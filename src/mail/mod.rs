@@ -2,11 +2,14 @@
 //! ([`Transport`]).
 //!
 //! Nothing here knows accounts, HTTP, the queue that mails wait in or when one is due; codes and addresses are never
-//! logged. A new way of carrying mail is one more
-//! [`Transport`], a new kind of mail one more method of [`Composer`].
+//! logged. A new way of carrying mail is one more [`Transport`]; a new kind of mail is one more [`MailContent`] with a section
+//! in each language file, and a new language one more file.
 
+mod content;
 mod inbox;
+mod language;
 mod message;
+mod templates;
 mod transport;
 
 use std::error::Error;
@@ -14,8 +17,10 @@ use std::fmt;
 
 use crate::domain::{EmailAddress, Timestamp};
 
+pub use content::MailContent;
 pub use inbox::{Inbox, InboxEntry};
-pub use message::{Composer, ComposerOptions, MailContent};
+pub use message::{Composer, ComposerOptions};
+pub use templates::BUILT_IN as BUILT_IN_TEMPLATES;
 pub use transport::{
     FileMailTransport, SendmailMailTransport, SmtpMailTransport, SmtpOptions, StdoutMailTransport,
     Transport,
@@ -174,17 +179,26 @@ mod tests {
     }
 
     pub(super) fn mail_with_id(to: &str, id: [u8; 16]) -> Mail {
-        Composer::new("Accounts <accounts@example.com>", "http://127.0.0.1:8000")
-            .unwrap()
-            .otp(
-                OtpPurpose::SignUp,
-                &EmailAddress::parse(to).unwrap(),
-                "123456",
-                10,
-                Timestamp::from_unix_millis(1_733_227_200_123),
-                id,
-            )
-            .unwrap()
+        Composer::new(&ComposerOptions {
+            from: "Accounts <accounts@example.com>",
+            reply_to: None,
+            public_url: "http://127.0.0.1:8000",
+            default_language: "en",
+            templates_dir: None,
+        })
+        .unwrap()
+        .compose(
+            &MailContent::Otp {
+                purpose: OtpPurpose::SignUp,
+                code: "123456".to_owned(),
+                minutes: 10,
+            },
+            &EmailAddress::parse(to).unwrap(),
+            "",
+            Timestamp::from_unix_millis(1_733_227_200_123),
+            id,
+        )
+        .unwrap()
     }
 
     #[test]

@@ -150,16 +150,22 @@ impl Shared {
         sealing::seal(&self.parts.key, &message_id, &plaintext, random::bytes())
     }
 
-    fn unseal(&self, queued: &QueuedMail) -> Option<MailContent> {
-        let plaintext = sealing::open(&self.parts.key, &queued.message_id, &queued.content)?;
-        serde_json::from_slice(&plaintext).ok()
+    fn unseal(&self, queued: &QueuedMail) -> Result<MailContent, MailError> {
+        let plaintext = sealing::open(&self.parts.key, &queued.message_id, &queued.content)
+            .ok_or_else(|| MailError::Permanent {
+                message: "it was sealed under another key than that of this database".to_owned(),
+                source: None,
+            })?;
+        // No final failure: the version that understands it may be back before the mail expires.
+        serde_json::from_slice(&plaintext).map_err(|_| MailError::Compose {
+            message: "another version of the program has queued it, which knows more kinds of mail"
+                .to_owned(),
+            source: None,
+        })
     }
 
     fn compose(&self, queued: &QueuedMail) -> Result<Mail, MailError> {
-        let content = self.unseal(queued).ok_or_else(|| MailError::Permanent {
-            message: "it was sealed under another key than that of this database".to_owned(),
-            source: None,
-        })?;
+        let content = self.unseal(queued)?;
         let to = EmailAddress::parse(&queued.email).map_err(|_| MailError::Address {
             message: "the stored address is none".to_owned(),
             source: None,

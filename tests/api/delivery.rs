@@ -46,12 +46,16 @@ fn a_mail_arrives_over_a_connection_that_is_used_again() {
     confirm_with(&server, "ann@example.com", &mail.code());
     server.wait_for_metric(WAITING, 0);
 
-    sign_up(&server, "bob@example.com");
-    let next = sink.wait_for_mail_to("bob@example.com");
-    assert_ne!(mail.header("Message-ID"), next.header("Message-ID"));
-    server.wait_for_metric(DELIVERED, 2);
-    assert_eq!(sink.mails().len(), 2);
-    assert_eq!(sink.connections(), 1, "{:?}", sink.commands());
+    for number in 0..5 {
+        let to = format!("user{number}@example.com");
+        sign_up(&server, &to);
+        let next = sink.wait_for_mail_to(&to);
+        assert_ne!(mail.header("Message-ID"), next.header("Message-ID"));
+        server.wait_for_metric(DELIVERED, 2 + number);
+    }
+    assert_eq!(sink.mails().len(), 6);
+    // The first mail may have been there before the connection that was tried out at the start was free.
+    assert!(sink.connections() <= 2, "{:?}", sink.commands());
 }
 
 #[test]
