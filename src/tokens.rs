@@ -13,6 +13,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use ed25519_dalek::SigningKey;
 use ed25519_dalek::pkcs8::EncodePrivateKey;
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
@@ -89,7 +90,7 @@ pub struct Verified {
 }
 
 /// An access and a refresh token, as a sign-in answers them.
-#[derive(Clone, Serialize)]
+#[derive(Clone, Serialize, JsonSchema)]
 pub struct TokenPair {
     /// For the `Authorization` header.
     pub access: String,
@@ -125,7 +126,7 @@ struct CheckedClaims {
 }
 
 /// A public key of the published set (RFC 7517, RFC 8037).
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, JsonSchema)]
 pub struct PublicKey {
     kty: &'static str,
     crv: &'static str,
@@ -137,7 +138,7 @@ pub struct PublicKey {
 }
 
 /// The published key set.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, JsonSchema)]
 pub struct KeySet {
     keys: Vec<PublicKey>,
 }

@@ -31,8 +31,7 @@ pub async fn confirm(
     client: &Client,
 ) -> Result<Confirmed, AccountError> {
     let mut reader = FieldReader::new(fields);
-    let email = reader.required_email("email");
-    let typed = reader.required_text("otp", None);
+    let (email, typed) = read(&mut reader);
     reader.finish()?;
     let (Some(email), Some(typed)) = (email, typed) else {
         return Err(unread());
@@ -79,6 +78,14 @@ pub async fn confirm(
     Ok(Confirmed::SignUp(pair))
 }
 
+/// Reads the address and the code as it was typed.
+pub(super) fn read(reader: &mut FieldReader<'_>) -> (Option<EmailAddress>, Option<String>) {
+    (
+        reader.required_email("email"),
+        reader.required_text("otp", None),
+    )
+}
+
 fn has_new_address(caller: &Caller, email_key: &str) -> bool {
     caller
         .user
@@ -93,6 +100,11 @@ fn invalid_otp() -> AccountError {
     FieldErrors::one("otp", messages::INVALID_OTP).into()
 }
 
+/// Reads the address that a code is asked for.
+pub(super) fn read_address(reader: &mut FieldReader<'_>) -> Option<EmailAddress> {
+    reader.required_email("email")
+}
+
 /// Mails the code of the newest pending sign-up, or of an unconfirmed new address, once more. What came of it is told to
 /// nobody.
 ///
@@ -100,7 +112,7 @@ fn invalid_otp() -> AccountError {
 /// Only for fields of the wrong form.
 pub async fn resend(app: &Arc<App>, fields: &Fields) -> Result<(), AccountError> {
     let mut reader = FieldReader::new(fields);
-    let email = reader.required_email("email");
+    let email = read_address(&mut reader);
     reader.finish()?;
     let Some(email) = email else {
         return Err(unread());

@@ -41,7 +41,7 @@ async fn check_password(
     client: &Client,
 ) -> Result<(), AccountError> {
     let mut reader = FieldReader::new(fields);
-    let password = reader.required_secret("password", None);
+    let password = read(&mut reader);
     reader.finish()?;
     let password = password.ok_or_else(unread)?;
     let hash = app
@@ -55,6 +55,11 @@ async fn check_password(
         return Err(FieldErrors::one("password", messages::INVALID_PASSWORD).into());
     }
     Ok(())
+}
+
+/// Reads the password of the account.
+pub(super) fn read(reader: &mut FieldReader<'_>) -> Option<String> {
+    reader.required_secret("password", None)
 }
 
 /// Deletes an account and the file of its photo; `keep_a_staff_member` spares the last active staff account.

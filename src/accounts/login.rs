@@ -24,8 +24,7 @@ pub async fn login(
     client: &Client,
 ) -> Result<TokenPair, AccountError> {
     let mut reader = FieldReader::new(fields);
-    let email = reader.required_login("email");
-    let password = reader.required_secret("password", None);
+    let (email, password) = read(&mut reader);
     reader.finish()?;
     let (Some(email), Some(password)) = (email, password) else {
         return Err(unread());
@@ -63,6 +62,14 @@ pub async fn login(
             return Err(AccountError::NoActiveAccount);
         }
     }
+}
+
+/// Reads an address of any form and a password.
+pub(super) fn read(reader: &mut FieldReader<'_>) -> (Option<String>, Option<String>) {
+    (
+        reader.required_login("email"),
+        reader.required_secret("password", None),
+    )
 }
 
 /// Begins a session, unless the password was changed or the account switched off in the meantime.

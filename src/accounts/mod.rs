@@ -10,6 +10,7 @@ mod create_user;
 mod deletion;
 mod email_undo;
 mod error;
+pub mod forms;
 mod import;
 mod login;
 mod new_password;

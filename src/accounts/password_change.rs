@@ -23,7 +23,7 @@ pub async fn change_password(
 ) -> Result<(), AccountError> {
     recheck(app, caller).await?;
     let mut reader = FieldReader::new(fields);
-    let current = reader.required_secret("current_password", None);
+    let (current, password) = read(&mut reader);
     let old_hash = app
         .store
         .find_password_hash(caller.user.id)
@@ -36,7 +36,6 @@ pub async fn change_password(
         client.count(app, Limited::FailedSignIn)?;
         reader.reject("current_password", messages::INVALID_PASSWORD);
     }
-    let password = NewPassword::read(&mut reader);
     password.check(app, &mut reader, &person_of(&caller.user));
     reader.finish()?;
     let password = password.confirmed()?;
@@ -58,6 +57,12 @@ pub async fn change_password(
         caller.user.id
     );
     Ok(())
+}
+
+/// Reads the present password and the new one.
+pub(super) fn read(reader: &mut FieldReader<'_>) -> (Option<String>, NewPassword) {
+    let current = reader.required_secret("current_password", None);
+    (current, NewPassword::read(reader))
 }
 
 /// Sets the password of an account, as an administrator does. All its sessions end.

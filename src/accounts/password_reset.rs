@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::confirm::{self, read_address};
 use super::new_password::{NewPassword, check_password, password_changed, person_of};
 use super::{AccountError, Client, unread};
 use crate::app::{App, detached};
@@ -23,7 +24,7 @@ pub async fn request_reset(
     client: &Client,
 ) -> Result<(), AccountError> {
     let mut reader = FieldReader::new(fields);
-    let email = reader.required_email("email");
+    let email = read_address(&mut reader);
     reader.finish()?;
     let email = email.ok_or_else(unread)?;
     client.count(app, Limited::Reset)?;
@@ -54,6 +55,14 @@ pub async fn request_reset(
     .await?
 }
 
+/// Reads the address, the code as it was typed, and the new password.
+pub(super) fn read(
+    reader: &mut FieldReader<'_>,
+) -> (Option<EmailAddress>, Option<String>, NewPassword) {
+    let (email, typed) = confirm::read(reader);
+    (email, typed, NewPassword::read(reader))
+}
+
 /// Uses a code to set a new password. All sessions end, and the address counts as verified.
 ///
 /// # Errors
@@ -65,9 +74,7 @@ pub async fn confirm_reset(
     client: &Client,
 ) -> Result<(), AccountError> {
     let mut reader = FieldReader::new(fields);
-    let email = reader.required_email("email");
-    let typed = reader.required_text("otp", None);
-    let password = NewPassword::read(&mut reader);
+    let (email, typed, password) = read(&mut reader);
     // Whose account it is may be told only to who has the code, so the rest of the person is compared below.
     let person = PersonalData {
         email: email.as_ref().map(EmailAddress::as_str),

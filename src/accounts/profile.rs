@@ -105,8 +105,7 @@ async fn apply(
     let mut reader = FieldReader::new(fields);
     let mut changes = read_changes(&mut reader, &photo, now);
     if caller.user.is_staff {
-        changes.is_active = reader.optional_bool("is_active");
-        changes.is_staff = reader.optional_bool("is_staff");
+        read_staff_changes(&mut reader, &mut changes);
     }
     if let Some(email) = &changes.email
         && app.store.is_email_taken(email.key(), Some(id)).await?
@@ -130,7 +129,17 @@ async fn apply(
     })
 }
 
-fn read_changes(reader: &mut FieldReader<'_>, photo: &PhotoWish, now: Timestamp) -> UserChanges {
+/// Reads what only staff may set.
+pub(super) fn read_staff_changes(reader: &mut FieldReader<'_>, changes: &mut UserChanges) {
+    changes.is_active = reader.optional_bool("is_active");
+    changes.is_staff = reader.optional_bool("is_staff");
+}
+
+pub(super) fn read_changes(
+    reader: &mut FieldReader<'_>,
+    photo: &PhotoWish,
+    now: Timestamp,
+) -> UserChanges {
     UserChanges {
         email: reader.optional_email("email"),
         first_name: reader.optional_text("first_name", NAME_LENGTH),
@@ -144,20 +153,24 @@ fn read_changes(reader: &mut FieldReader<'_>, photo: &PhotoWish, now: Timestamp)
         country: reader
             .optional_country("country")
             .map(|country| country.map_or("", |country| country.as_str()).to_owned()),
-        photo: match photo {
-            PhotoWish::Wrong(message) => {
-                reader.pass("photo");
-                reader.reject("photo", *message);
-                None
-            }
-            PhotoWish::Remove => Some(None),
-            // Its name is known once its file is written.
-            PhotoWish::Set(_) | PhotoWish::Absent => None,
-        },
+        photo: read_photo(reader, photo),
         address: reader.optional_text("address", ADDRESS_LENGTH),
         birthday: reader.optional_birthday("birthday", now.date()),
         is_active: None,
         is_staff: None,
+    }
+}
+
+fn read_photo(reader: &mut FieldReader<'_>, photo: &PhotoWish) -> Option<Option<String>> {
+    reader.pass_file("photo");
+    match photo {
+        PhotoWish::Wrong(message) => {
+            reader.reject("photo", *message);
+            None
+        }
+        PhotoWish::Remove => Some(None),
+        // Its name is known once its file is written.
+        PhotoWish::Set(_) | PhotoWish::Absent => None,
     }
 }
 

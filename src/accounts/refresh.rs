@@ -7,6 +7,12 @@ use crate::random;
 use crate::store::{RotateRefreshToken, Rotation};
 use crate::tokens::{TokenPair, TokenType, Verified};
 
+/// The field of a refresh token.
+pub(super) const REFRESH: &str = "refresh";
+
+/// The field of a token of either kind.
+pub(super) const TOKEN: &str = "token";
+
 /// The account behind an access token.
 #[derive(Clone, Debug)]
 pub struct Caller {
@@ -111,7 +117,7 @@ pub async fn blacklist(app: &App, fields: &Fields) -> Result<(), AccountError> {
 /// # Errors
 /// [`AccountError::InvalidToken`] when it would not.
 pub async fn check_token(app: &App, fields: &Fields) -> Result<(), AccountError> {
-    let text = read_token(fields, "token")?;
+    let text = read_token(fields, TOKEN)?;
     let now = app.clock.now();
     let token = app.tokens.verify(&text, now)?;
     let alive = match token.token_type {
@@ -130,7 +136,7 @@ pub async fn check_token(app: &App, fields: &Fields) -> Result<(), AccountError>
 }
 
 fn read_refresh_token(app: &App, fields: &Fields) -> Result<Verified, AccountError> {
-    let text = read_token(fields, "refresh")?;
+    let text = read_token(fields, REFRESH)?;
     let token = app.tokens.verify(&text, app.clock.now())?;
     if token.token_type != TokenType::Refresh {
         return Err(AccountError::InvalidToken);
@@ -138,9 +144,14 @@ fn read_refresh_token(app: &App, fields: &Fields) -> Result<Verified, AccountErr
     Ok(token)
 }
 
+/// Reads the token in a field.
+pub(super) fn read(reader: &mut FieldReader<'_>, name: &'static str) -> Option<String> {
+    reader.required_text(name, None)
+}
+
 fn read_token(fields: &Fields, name: &'static str) -> Result<String, AccountError> {
     let mut reader = FieldReader::new(fields);
-    let token = reader.required_text(name, None);
+    let token = read(&mut reader, name);
     reader.finish()?;
     token.ok_or_else(unread)
 }

@@ -38,9 +38,11 @@ pub async fn register(
 ) -> Result<Registered, AccountError> {
     let now = app.clock.now();
     let mut reader = FieldReader::new(fields);
-    let email = reader.required_email("email");
-    let password = NewPassword::read(&mut reader);
-    let profile = read_profile(&mut reader, now);
+    let SignUp {
+        email,
+        password,
+        profile,
+    } = read(&mut reader, now);
     if let Some(email) = &email
         && app.store.is_email_taken(email.key(), None).await?
     {
@@ -126,6 +128,21 @@ async fn store_and_mail(
             Err(crate::domain::FieldErrors::one("email", messages::EMAIL_TAKEN).into())
         }
         SignUpOutcome::Throttled { until } => Err(AccountError::Throttled(until.since(now))),
+    }
+}
+
+/// What a sign-up says.
+pub(super) struct SignUp {
+    email: Option<EmailAddress>,
+    password: NewPassword,
+    profile: Profile,
+}
+
+pub(super) fn read(reader: &mut FieldReader<'_>, now: Timestamp) -> SignUp {
+    SignUp {
+        email: reader.required_email("email"),
+        password: NewPassword::read(reader),
+        profile: read_profile(reader, now),
     }
 }
 

@@ -110,14 +110,56 @@ impl Serialize for FieldErrors {
     }
 }
 
+/// What kind of value a field takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FieldKind {
+    /// A mail address.
+    Email,
+    /// A mail address of any form.
+    Login,
+    /// A text, trimmed.
+    Text,
+    /// A password, taken as it is.
+    Secret,
+    /// A telephone number.
+    Phone,
+    /// One of the genders.
+    Gender,
+    /// One of the countries.
+    Country,
+    /// A date that is not in the future.
+    Birthday,
+    /// A boolean.
+    Bool,
+    /// A file of a multipart form; `null` removes it.
+    File,
+    /// Something that is read without a [`FieldReader`].
+    Other,
+}
+
+/// What a reader asks of one field.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FieldRule {
+    /// Its name.
+    pub name: &'static str,
+    /// What it takes.
+    pub kind: FieldKind,
+    /// Whether it has to be there.
+    pub required: bool,
+    /// Most characters.
+    pub max: Option<usize>,
+}
+
 /// Reads fields one after the other and collects every complaint. A method that answers `None` for a field that was there
 /// has complained about it.
 ///
 /// Complaints about one field come in the order of Django REST framework: the length, then NUL, then the form. Fields come in
 /// the order in which they were read, even when a complaint about an early one is found last.
+///
+/// It also notes what it was asked to read: reading an empty body tells the fields of an operation and their rules.
 pub struct FieldReader<'a> {
     fields: &'a Fields,
-    read: Vec<&'static str>,
+    read: Vec<FieldRule>,
     errors: FieldErrors,
 }
 
@@ -145,31 +187,52 @@ impl<'a> FieldReader<'a> {
             return Ok(());
         }
         let FieldErrors(mut errors) = self.errors;
-        errors.sort_by_key(|(field, _)| self.read.iter().position(|read| read == field));
+        errors.sort_by_key(|(field, _)| self.read.iter().position(|read| read.name == *field));
         Err(FieldErrors(errors))
     }
 
+    /// The rules of the fields that were read, in the order of reading.
+    pub fn rules(&self) -> &[FieldRule] {
+        &self.read
+    }
+
     /// The raw value of a field, which counts as read from now on.
-    fn raw(&mut self, field: &'static str) -> Option<&'a Input> {
-        if !self.read.contains(&field) {
-            self.read.push(field);
+    fn raw(
+        &mut self,
+        field: &'static str,
+        kind: FieldKind,
+        max: Option<usize>,
+    ) -> Option<&'a Input> {
+        if !self.read.iter().any(|read| read.name == field) {
+            self.read.push(FieldRule {
+                name: field,
+                kind,
+                required: false,
+                max,
+            });
         }
         self.fields.get(field)
     }
 
     /// Notes the place of a field that is read elsewhere among the others.
     pub fn pass(&mut self, field: &'static str) {
-        self.raw(field);
+        self.raw(field, FieldKind::Other, None);
+    }
+
+    /// Notes the place of a file, which is read elsewhere, among the other fields.
+    pub fn pass_file(&mut self, field: &'static str) {
+        self.raw(field, FieldKind::File, None);
     }
 
     /// A mail address that has to be there.
     pub fn required_email(&mut self, field: &'static str) -> Option<EmailAddress> {
-        self.require(field)?;
+        self.require(field, FieldKind::Email, Some(EMAIL_LENGTH))?;
         self.optional_email(field)
     }
 
     /// A mail address that may be absent, but not empty.
     pub fn optional_email(&mut self, field: &'static str) -> Option<EmailAddress> {
+        self.raw(field, FieldKind::Email, Some(EMAIL_LENGTH));
         let text = self.filled(field, messages::INVALID_EMAIL)?;
         let sound = self.check_text(field, &text, Some(EMAIL_LENGTH));
         let Ok(email) = EmailAddress::parse(&text) else {
@@ -181,27 +244,28 @@ impl<'a> FieldReader<'a> {
 
     /// What somebody types to sign in: an address of any form, because one of no form is simply unknown.
     pub fn required_login(&mut self, field: &'static str) -> Option<String> {
-        self.require(field)?;
+        self.require(field, FieldKind::Login, None)?;
         let text = self.filled(field, messages::INVALID_EMAIL)?;
         self.check_text(field, &text, None).then_some(text)
     }
 
     /// A text that has to be there and to say something, of at most `max` characters.
     pub fn required_text(&mut self, field: &'static str, max: Option<usize>) -> Option<String> {
-        self.require(field)?;
+        self.require(field, FieldKind::Text, max)?;
         let text = self.filled(field, messages::NOT_A_STRING)?;
         self.check_text(field, &text, max).then_some(text)
     }
 
     /// A text that may be absent or empty, of at most `max` characters.
     pub fn optional_text(&mut self, field: &'static str, max: usize) -> Option<String> {
+        self.raw(field, FieldKind::Text, Some(max));
         let text = self.trimmed(field, messages::NOT_A_STRING)?;
         self.check_text(field, &text, Some(max)).then_some(text)
     }
 
     /// A password that has to be there: taken as it is, blanks and all.
     pub fn required_secret(&mut self, field: &'static str, max: Option<usize>) -> Option<String> {
-        self.require(field)?;
+        self.require(field, FieldKind::Secret, max)?;
         let text = self.text(field, messages::NOT_A_STRING)?;
         if text.is_empty() {
             self.reject(field, messages::BLANK);
@@ -212,6 +276,7 @@ impl<'a> FieldReader<'a> {
 
     /// A telephone number; `Some(None)` when it is empty.
     pub fn optional_phone(&mut self, field: &'static str) -> Option<Option<PhoneNumber>> {
+        self.raw(field, FieldKind::Phone, Some(PHONE_LENGTH));
         let text = self.trimmed(field, messages::NOT_A_STRING)?;
         if text.is_empty() {
             return Some(None);
@@ -226,12 +291,12 @@ impl<'a> FieldReader<'a> {
 
     /// A gender; `Some(None)` when it is empty.
     pub fn optional_gender(&mut self, field: &'static str) -> Option<Option<Gender>> {
-        self.choice(field, Gender::parse)
+        self.choice(field, FieldKind::Gender, Gender::parse)
     }
 
     /// A country; `Some(None)` when it is empty.
     pub fn optional_country(&mut self, field: &'static str) -> Option<Option<Country>> {
-        self.choice(field, Country::parse)
+        self.choice(field, FieldKind::Country, Country::parse)
     }
 
     /// A date of birth that is not after `today`; `Some(None)` when it is `null`, or empty in a form.
@@ -240,7 +305,7 @@ impl<'a> FieldReader<'a> {
         field: &'static str,
         today: BirthDate,
     ) -> Option<Option<BirthDate>> {
-        let date = match self.raw(field)? {
+        let date = match self.raw(field, FieldKind::Birthday, None)? {
             Input::Null => return Some(None),
             Input::Text(text) if text.is_empty() && self.fields.is_form() => return Some(None),
             Input::Text(text) => BirthDate::parse(text).ok(),
@@ -256,7 +321,7 @@ impl<'a> FieldReader<'a> {
 
     /// A boolean in any of the spellings that Django REST framework takes.
     pub fn optional_bool(&mut self, field: &'static str) -> Option<bool> {
-        let text = match self.raw(field)? {
+        let text = match self.raw(field, FieldKind::Bool, None)? {
             Input::Bool(value) => return Some(*value),
             Input::Null => {
                 self.reject(field, messages::NULL);
@@ -282,8 +347,12 @@ impl<'a> FieldReader<'a> {
         }
     }
 
-    fn require(&mut self, field: &'static str) -> Option<()> {
-        if self.raw(field).is_some() {
+    fn require(&mut self, field: &'static str, kind: FieldKind, max: Option<usize>) -> Option<()> {
+        let is_there = self.raw(field, kind, max).is_some();
+        if let Some(rule) = self.read.iter_mut().find(|read| read.name == field) {
+            rule.required = true;
+        }
+        if is_there {
             return Some(());
         }
         self.reject(field, messages::REQUIRED);
@@ -292,7 +361,7 @@ impl<'a> FieldReader<'a> {
 
     /// The text of a field as it came; `otherwise` is the complaint about what is no text.
     fn text(&mut self, field: &'static str, otherwise: &str) -> Option<String> {
-        match self.raw(field)? {
+        match self.fields.get(field)? {
             Input::Text(text) | Input::Number(text) => Some(text.clone()),
             Input::Null => {
                 self.reject(field, messages::NULL);
@@ -334,9 +403,10 @@ impl<'a> FieldReader<'a> {
     fn choice<T>(
         &mut self,
         field: &'static str,
+        kind: FieldKind,
         parse: impl FnOnce(&str) -> Option<T>,
     ) -> Option<Option<T>> {
-        let text = match self.raw(field)? {
+        let text = match self.raw(field, kind, None)? {
             Input::Null => {
                 self.reject(field, messages::NULL);
                 return None;
@@ -416,6 +486,30 @@ mod tests {
         let errors = reader.finish().unwrap_err();
         let order: Vec<&str> = errors.iter().map(|(field, _)| field).collect();
         assert_eq!(order, ["first", "second"]);
+    }
+
+    #[test]
+    fn reading_tells_the_rules() {
+        let fields = Fields::json();
+        let mut reader = FieldReader::new(&fields);
+        reader.required_email("email");
+        reader.optional_text("name", 150);
+        reader.required_secret("password", None);
+        reader.optional_gender("gender");
+        let rules: Vec<_> = reader
+            .rules()
+            .iter()
+            .map(|rule| (rule.name, rule.kind, rule.required, rule.max))
+            .collect();
+        assert_eq!(
+            rules,
+            [
+                ("email", FieldKind::Email, true, Some(254)),
+                ("name", FieldKind::Text, false, Some(150)),
+                ("password", FieldKind::Secret, true, None),
+                ("gender", FieldKind::Gender, false, None),
+            ]
+        );
     }
 
     #[test]

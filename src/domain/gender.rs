@@ -12,6 +12,9 @@ pub enum Gender {
 }
 
 impl Gender {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Male, Self::Female, Self::Other];
+
     /// Reads the one-letter form.
     pub fn parse(text: &str) -> Option<Self> {
         match text {

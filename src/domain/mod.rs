@@ -17,7 +17,7 @@ pub mod user;
 pub use country::Country;
 pub use date::{BirthDate, InvalidDate};
 pub use email::{EmailAddress, InvalidEmail};
-pub use fields::{FieldErrors, FieldReader, messages};
+pub use fields::{FieldErrors, FieldKind, FieldReader, FieldRule, messages};
 pub use gender::Gender;
 pub use input::{BodyError, Fields, Input, UploadedFile, parse_json_object};
 pub use network::ClientNetwork;

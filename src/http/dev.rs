@@ -10,16 +10,19 @@ use http::header::{ACCEPT, CONTENT_SECURITY_POLICY, HOST, HeaderValue};
 
 use super::client::is_forwarded;
 use super::error::ApiError;
+use super::operation::{Operation, Outcome, Parameter, Tag};
 use super::request::Request;
 use super::{HandlerResult, html, reply};
 use crate::app::App;
 use crate::app::SharedApp;
 use crate::mail::InboxEntry;
 
-/// The resource that only some may know of.
-pub(super) const NAME: &str = "Development Inbox";
+/// Whether this is the path of something for development.
+pub(super) fn is_development(path: &[&str]) -> bool {
+    path.first() == Some(&"dev")
+}
 
-/// Whether the inbox exists for this request.
+/// Whether what is for development exists for this request.
 pub(super) fn is_visible(app: &App, request: &Request) -> bool {
     app.inbox.is_some()
         && request
@@ -49,6 +52,28 @@ fn is_loopback_host(host: &str) -> bool {
     name.eq_ignore_ascii_case("localhost")
         || name.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
 }
+
+/// `GET /dev/mail/?to=ADDR`
+pub(super) const INBOX: Operation = Operation {
+    id: "listMails",
+    tag: Tag::Development,
+    summary: "Development inbox",
+    description: "The newest 1,000 mails, newest first. A browser (`Accept: text/html`) gets a page.",
+    query: &[Parameter {
+        name: "to",
+        description: "Only mails to this address, in any case.",
+        schema: r#"{"type": "string"}"#,
+    }],
+    answers: &[
+        Outcome::json::<Vec<InboxEntry>>(
+            200,
+            "the mails",
+            r#"[{"id": 1, "to": "user@example.com", "from": "accounts-server <accounts@localhost>", "subject": "123456 is your code", "text": "123456", "html": "<p>123456</p>", "otp": "123456", "link": null, "created_at": "2024-12-03T12:00:00Z"}]"#,
+        ),
+        Outcome::text(200, "the same as a page", "text/html"),
+    ],
+    ..Operation::NEW
+};
 
 /// `GET /dev/mail/?to=ADDR`
 pub(super) async fn inbox(app: &SharedApp, request: &mut Request) -> HandlerResult {

@@ -4,10 +4,11 @@
 
 use http::header::{CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderValue, REFERRER_POLICY};
 use http::{HeaderMap, StatusCode};
-use serde_json::json;
 use warp::reply::Response;
 
 use super::error::ApiError;
+use super::operation::{Operation, Outcome, Refusal, Tag, Token};
+use super::reply::Message;
 use super::request::Request;
 use super::{HandlerResult, html, reply};
 use crate::accounts::{self, AccountError};
@@ -17,6 +18,52 @@ const DEAD: &str = "This link does not work any more";
 const DEAD_TEXT: &str = "It was used already, or it is older than seven days.";
 const TAKEN: &str = "The change cannot be undone";
 const TAKEN_TEXT: &str = "By now another account uses the former address.";
+
+const HTML: &str = "text/html";
+
+/// `GET email/undo/<token>/`
+pub(super) const ASK: Operation = Operation {
+    id: "askToUndoEmailChange",
+    tag: Tag::Users,
+    summary: "Show the undo page",
+    description: "The page behind the link in the notice of an address change. It changes nothing; its button sends a `POST`.",
+    answers: &[
+        Outcome::text(200, "a page with a button", HTML),
+        Outcome::text(404, "a page that says that the link is dead", HTML),
+    ],
+    ..Operation::NEW
+};
+
+/// `POST email/undo/<token>/`
+pub(super) const ACT: Operation = Operation {
+    id: "undoEmailChange",
+    tag: Tag::Users,
+    summary: "Undo an address change",
+    description: "Brings back the address before a change. The link works once, for 7 days. All sessions end, except the one \
+                  whose access token came along. A body of the type `application/x-www-form-urlencoded`, as the button of the \
+                  page sends it, is answered with a page.",
+    token: Token::Welcome,
+    answers: &[
+        Outcome::json::<Message>(
+            200,
+            "the former address is back",
+            r#"{"msg": "Email change undone."}"#,
+        ),
+        Outcome::text(200, "the same as a page", HTML),
+        Outcome::text(400, "a page that says why not", HTML),
+    ],
+    refusals: &[
+        Refusal {
+            when: "the link is unknown, used or expired",
+            error: || AccountError::DeadLink.into(),
+        },
+        Refusal {
+            when: "another account has confirmed the former address by now",
+            error: || AccountError::EmailTaken.into(),
+        },
+    ],
+    ..Operation::NEW
+};
 
 /// `GET email/undo/<token>/`
 pub(super) async fn ask(app: &SharedApp, request: &mut Request) -> HandlerResult {
@@ -41,10 +88,7 @@ pub(super) async fn act(app: &SharedApp, request: &mut Request) -> HandlerResult
     let outcome = accounts::undo(app, request.last_segment(), caller.as_ref()).await;
     if !is_from_a_page(&request.headers) {
         outcome?;
-        return Ok(reply::json(
-            StatusCode::OK,
-            &json!({ "msg": "Email change undone." }),
-        ));
+        return Ok(reply::message("Email change undone."));
     }
     match outcome {
         Ok(()) => Ok(page(

@@ -90,7 +90,7 @@ impl ApiError {
         response
     }
 
-    fn header(&self) -> Option<(HeaderName, HeaderValue)> {
+    pub(super) fn header(&self) -> Option<(HeaderName, HeaderValue)> {
         match self {
             Self::NotAuthenticated
             | Self::BadToken
@@ -106,7 +106,7 @@ impl ApiError {
         }
     }
 
-    fn status_and_body(self, request_id: &str) -> (StatusCode, Value) {
+    pub(super) fn status_and_body(self, request_id: &str) -> (StatusCode, Value) {
         let detail = |text: &str| json!({ "detail": text });
         let coded = |text: &str, code: &str| json!({ "detail": text, "code": code });
         match self {

@@ -18,10 +18,11 @@ use http::header::{
     HeaderValue, IF_RANGE, RANGE,
 };
 use http::{Method, StatusCode};
-use serde_json::json;
 use warp::reply::Response;
 
 use super::error::ApiError;
+use super::operation::{Content, Operation, Outcome, Refusal, Tag};
+use super::reply::Detail;
 use super::request::Request;
 use super::{HandlerResult, reply};
 use crate::app::SharedApp;
@@ -38,6 +39,46 @@ const PHOTO_HEADERS: [(HeaderName, HeaderValue); 2] = [
 
 /// A year, the longest that caches go by.
 const KEEP: HeaderValue = HeaderValue::from_static("public, max-age=31536000, immutable");
+
+/// The media types of photos.
+const IMAGES: Content = Content::Bytes(&["image/jpeg", "image/png"]);
+
+/// `GET /media/photos/<name>`
+pub(super) const PHOTO: Operation = Operation {
+    id: "retrievePhoto",
+    tag: Tag::Users,
+    summary: "Read a photo",
+    description: "The file of a photo, at the URL that the profile shows. Conditional requests and one range work; a name never \
+                  gets another content.",
+    answers: &[
+        Outcome {
+            status: 200,
+            when: "the file",
+            content: IMAGES,
+        },
+        Outcome {
+            status: 206,
+            when: "the part that `Range` asks for",
+            content: IMAGES,
+        },
+        Outcome::nothing(304, "the client has it already"),
+        Outcome::json::<Detail>(
+            412,
+            "`If-Match` or `If-Unmodified-Since` does not hold",
+            r#"{"detail": "Precondition failed."}"#,
+        ),
+        Outcome::json::<Detail>(
+            416,
+            "the range lies outside the file",
+            r#"{"detail": "Requested range not satisfiable."}"#,
+        ),
+    ],
+    refusals: &[Refusal {
+        when: "no such photo",
+        error: || ApiError::NotFound,
+    }],
+    ..Operation::NEW
+};
 
 /// `GET /media/photos/<name>`
 pub(super) async fn photo(app: &SharedApp, request: &mut Request) -> HandlerResult {
@@ -83,7 +124,7 @@ fn serve(path: &Path, name: &str, method: &Method, headers: &HeaderMap) -> Handl
         Answer::NotModified => stored.not_modified(),
         Answer::PreconditionFailed => reply::json(
             StatusCode::PRECONDITION_FAILED,
-            &json!({ "detail": "Precondition failed." }),
+            &Detail::new("Precondition failed."),
         ),
         Answer::NotSatisfiable => stored.not_satisfiable(),
         Answer::Whole => stored.whole(read(0, stored.length).map_err(failed)?),
@@ -146,7 +187,7 @@ impl Stored {
     fn not_satisfiable(&self) -> Response {
         let mut response = reply::json(
             StatusCode::RANGE_NOT_SATISFIABLE,
-            &json!({ "detail": "Requested range not satisfiable." }),
+            &Detail::new("Requested range not satisfiable."),
         );
         response
             .headers_mut()

@@ -2,13 +2,82 @@
 
 use http::StatusCode;
 use http::header::{CACHE_CONTROL, HeaderValue};
-use serde_json::json;
+use schemars::JsonSchema;
+use serde::Serialize;
 
 use super::client::is_forwarded;
+use super::error::ApiError;
+use super::operation::{Operation, Outcome, Refusal, Tag};
 use super::request::Request;
 use super::{HandlerResult, reply};
 use crate::accounts::AccountError;
 use crate::app::SharedApp;
+use crate::tokens::KeySet;
+
+/// That all is well.
+#[derive(Serialize, JsonSchema)]
+struct Status {
+    status: &'static str,
+}
+
+const OK: Status = Status { status: "ok" };
+
+/// `GET /.well-known/jwks.json`
+pub(super) const KEY_SET: Operation = Operation {
+    id: "retrieveKeySet",
+    tag: Tag::Service,
+    summary: "Public keys",
+    description: "The keys with which other services check access tokens (RFC 7517, RFC 8037). To be kept for at most 300 \
+                  seconds.",
+    answers: &[Outcome::json::<KeySet>(
+        200,
+        "the keys",
+        r#"{"keys": [{"kty": "OKP", "crv": "Ed25519", "x": "YbkR_GWqAzMdQe34MESQs7ZYNnnQJEviQEmlp8jx5SA", "kid": "FDBDyCX0EX38oJdRXjERu3bJUPOyJe4FLqGW7Zk50TI", "alg": "EdDSA", "use": "sig"}]}"#,
+    )],
+    ..Operation::NEW
+};
+
+/// `GET /healthz`
+pub(super) const HEALTH: Operation = Operation {
+    id: "checkHealth",
+    tag: Tag::Service,
+    summary: "Sign of life",
+    description: "Says that the process answers.",
+    answers: &[Outcome::json::<Status>(
+        200,
+        "it does",
+        r#"{"status": "ok"}"#,
+    )],
+    ..Operation::NEW
+};
+
+/// `GET /readyz`
+pub(super) const READY: Operation = Operation {
+    id: "checkReadiness",
+    tag: Tag::Service,
+    summary: "Readiness",
+    description: "Says that the database can be written.",
+    answers: &[Outcome::json::<Status>(
+        200,
+        "it can",
+        r#"{"status": "ok"}"#,
+    )],
+    ..Operation::NEW
+};
+
+/// `GET /metrics`
+pub(super) const FIGURES: Operation = Operation {
+    id: "retrieveMetrics",
+    tag: Tag::Service,
+    summary: "Figures",
+    description: "Figures in the text format of Prometheus, for programs on the same machine.",
+    answers: &[Outcome::text(200, "the figures", "text/plain")],
+    refusals: &[Refusal {
+        when: "the client is on another machine, or a proxy passed the request on",
+        error: || ApiError::NotFound,
+    }],
+    ..Operation::NEW
+};
 
 /// `GET /.well-known/jwks.json`
 pub(super) async fn key_set(app: &SharedApp, _: &mut Request) -> HandlerResult {
@@ -23,7 +92,7 @@ pub(super) async fn key_set(app: &SharedApp, _: &mut Request) -> HandlerResult {
 
 /// `GET /healthz`: the process answers.
 pub(super) async fn health(_: &SharedApp, _: &mut Request) -> HandlerResult {
-    Ok(reply::json(StatusCode::OK, &json!({ "status": "ok" })))
+    Ok(reply::json(StatusCode::OK, &OK))
 }
 
 /// `GET /readyz`: the database can be written.
@@ -32,7 +101,7 @@ pub(super) async fn ready(app: &SharedApp, _: &mut Request) -> HandlerResult {
         .check_writable()
         .await
         .map_err(AccountError::from)?;
-    Ok(reply::json(StatusCode::OK, &json!({ "status": "ok" })))
+    Ok(reply::json(StatusCode::OK, &OK))
 }
 
 /// What `/metrics` is called.

@@ -14,10 +14,12 @@ mod error;
 mod html;
 mod media;
 mod meta;
+mod operation;
 mod otp;
 mod passwords;
 mod reply;
 mod request;
+mod schema;
 mod sessions;
 mod staff;
 mod tokens;
@@ -37,6 +39,7 @@ use warp::reply::Response;
 
 use crate::app::SharedApp;
 use error::ApiError;
+use operation::Operation;
 use request::Request;
 
 /// The peer of a connection, put into the extensions of every request by [`crate::server`].
@@ -65,7 +68,7 @@ struct Resource {
     /// What `OPTIONS` calls it.
     name: &'static str,
     access: Access,
-    methods: &'static [(Method, Handler)],
+    methods: &'static [(Method, Handler, &'static Operation)],
 }
 
 macro_rules! handler {
@@ -81,8 +84,8 @@ static RESOURCES: &[Resource] = &[
         name: "User List",
         access: Access::Open,
         methods: &[
-            (Method::GET, handler!(staff::list)),
-            (Method::POST, handler!(users::create)),
+            (Method::GET, handler!(staff::list), &staff::LIST),
+            (Method::POST, handler!(users::create), &users::CREATE),
         ],
     },
     Resource {
@@ -90,124 +93,150 @@ static RESOURCES: &[Resource] = &[
         name: "User Instance",
         access: Access::Token,
         methods: &[
-            (Method::GET, handler!(users::retrieve)),
-            (Method::PATCH, handler!(users::partial_update)),
-            (Method::DELETE, handler!(users::destroy)),
+            (Method::GET, handler!(users::retrieve), &users::RETRIEVE),
+            (
+                Method::PATCH,
+                handler!(users::partial_update),
+                &users::PARTIAL_UPDATE,
+            ),
+            (Method::DELETE, handler!(users::destroy), &users::DESTROY),
         ],
     },
     Resource {
         path: &["api", "v1", "accounts", "otp", "verify"],
         name: "Otp Verify",
         access: Access::Open,
-        methods: &[(Method::POST, handler!(otp::verify))],
+        methods: &[(Method::POST, handler!(otp::verify), &otp::VERIFY)],
     },
     Resource {
         path: &["api", "v1", "accounts", "otp", "resend"],
         name: "Otp Resend",
         access: Access::Open,
-        methods: &[(Method::POST, handler!(otp::resend))],
+        methods: &[(Method::POST, handler!(otp::resend), &otp::RESEND)],
     },
     Resource {
         path: &["api", "v1", "accounts", "token"],
         name: "Token Obtain Pair",
         access: Access::Open,
-        methods: &[(Method::POST, handler!(tokens::obtain))],
+        methods: &[(Method::POST, handler!(tokens::obtain), &tokens::OBTAIN)],
     },
     Resource {
         path: &["api", "v1", "accounts", "token", "refresh"],
         name: "Token Refresh",
         access: Access::Open,
-        methods: &[(Method::POST, handler!(tokens::refresh))],
+        methods: &[(Method::POST, handler!(tokens::refresh), &tokens::RENEW)],
     },
     Resource {
         path: &["api", "v1", "accounts", "token", "verify"],
         name: "Token Verify",
         access: Access::Open,
-        methods: &[(Method::POST, handler!(tokens::verify))],
+        methods: &[(Method::POST, handler!(tokens::verify), &tokens::CHECK)],
     },
     Resource {
         path: &["api", "v1", "accounts", "token", "blacklist"],
         name: "Token Blacklist",
         access: Access::Open,
-        methods: &[(Method::POST, handler!(tokens::blacklist))],
+        methods: &[(Method::POST, handler!(tokens::blacklist), &tokens::END)],
     },
     Resource {
         path: &["api", "v1", "accounts", "password", "reset"],
         name: "Password Reset",
         access: Access::Open,
-        methods: &[(Method::POST, handler!(passwords::reset))],
+        methods: &[(Method::POST, handler!(passwords::reset), &passwords::RESET)],
     },
     Resource {
         path: &["api", "v1", "accounts", "password", "reset", "confirm"],
         name: "Password Reset Confirm",
         access: Access::Open,
-        methods: &[(Method::POST, handler!(passwords::confirm_reset))],
+        methods: &[(
+            Method::POST,
+            handler!(passwords::confirm_reset),
+            &passwords::CONFIRM_RESET,
+        )],
     },
     Resource {
         path: &["api", "v1", "accounts", "password", "change"],
         name: "Password Change",
         access: Access::Token,
-        methods: &[(Method::POST, handler!(passwords::change))],
+        methods: &[(
+            Method::POST,
+            handler!(passwords::change),
+            &passwords::CHANGE,
+        )],
     },
     Resource {
         path: &["api", "v1", "accounts", "sessions"],
         name: "Session List",
         access: Access::Token,
         methods: &[
-            (Method::GET, handler!(sessions::list)),
-            (Method::DELETE, handler!(sessions::destroy_others)),
+            (Method::GET, handler!(sessions::list), &sessions::LIST),
+            (
+                Method::DELETE,
+                handler!(sessions::destroy_others),
+                &sessions::DESTROY_OTHERS,
+            ),
         ],
     },
     Resource {
         path: &["api", "v1", "accounts", "sessions", "{id}"],
         name: "Session Instance",
         access: Access::Token,
-        methods: &[(Method::DELETE, handler!(sessions::destroy))],
+        methods: &[(
+            Method::DELETE,
+            handler!(sessions::destroy),
+            &sessions::DESTROY,
+        )],
     },
     Resource {
         path: &["api", "v1", "accounts", "email", "undo", "{id}"],
         name: "Email Undo",
         access: Access::Open,
         methods: &[
-            (Method::GET, handler!(email_undo::ask)),
-            (Method::POST, handler!(email_undo::act)),
+            (Method::GET, handler!(email_undo::ask), &email_undo::ASK),
+            (Method::POST, handler!(email_undo::act), &email_undo::ACT),
         ],
     },
     Resource {
         path: &["media", "photos", "{id}"],
         name: "Photo",
         access: Access::Open,
-        methods: &[(Method::GET, handler!(media::photo))],
+        methods: &[(Method::GET, handler!(media::photo), &media::PHOTO)],
     },
     Resource {
         path: &[".well-known", "jwks.json"],
         name: "Key Set",
         access: Access::Open,
-        methods: &[(Method::GET, handler!(meta::key_set))],
+        methods: &[(Method::GET, handler!(meta::key_set), &meta::KEY_SET)],
+    },
+    Resource {
+        path: &["api", "schema"],
+        name: "Schema",
+        access: Access::Open,
+        methods: &[(Method::GET, handler!(schema::retrieve), &schema::RETRIEVE)],
     },
     Resource {
         path: &["healthz"],
         name: "Health",
         access: Access::Open,
-        methods: &[(Method::GET, handler!(meta::health))],
+        methods: &[(Method::GET, handler!(meta::health), &meta::HEALTH)],
     },
     Resource {
         path: &["readyz"],
         name: "Readiness",
         access: Access::Open,
-        methods: &[(Method::GET, handler!(meta::ready))],
+        methods: &[(Method::GET, handler!(meta::ready), &meta::READY)],
     },
     Resource {
         path: &["metrics"],
         name: meta::METRICS,
         access: Access::Open,
-        methods: &[(Method::GET, handler!(meta::metrics))],
+        methods: &[(Method::GET, handler!(meta::metrics), &meta::FIGURES)],
     },
     Resource {
         path: &["dev", "mail"],
         name: "Development Inbox",
         access: Access::Open,
-        methods: &[(Method::GET, handler!(dev::inbox))],
+        methods: &[(Method::GET, handler!(dev::inbox), &dev::INBOX)],
     },
 ];
 
@@ -306,7 +335,7 @@ fn known_method(method: &Method) -> &'static str {
 /// Whether this client may know of the resource.
 fn is_visible(app: &SharedApp, request: &Request, resource: &Resource) -> bool {
     match resource.name {
-        dev::NAME => dev::is_visible(app, request),
+        _ if dev::is_development(resource.path) => dev::is_visible(app, request),
         meta::METRICS => meta::are_metrics_visible(request),
         _ => true,
     }
@@ -332,7 +361,7 @@ async fn dispatch(
     let handler = resource
         .methods
         .iter()
-        .find_map(|(known, handler)| (known == method).then_some(handler))
+        .find_map(|(known, handler, _)| (known == method).then_some(handler))
         .ok_or_else(|| ApiError::MethodNotAllowed(request.method.to_string()))?;
     handler(app, request).await
 }
@@ -367,7 +396,7 @@ fn find(request: &mut Request) -> Option<&'static Resource> {
 
 /// The methods of a resource in the order in which Django REST framework lists them.
 fn allow(resource: &Resource) -> String {
-    let has = |method: &Method| resource.methods.iter().any(|(known, _)| known == method);
+    let has = |method: &Method| resource.methods.iter().any(|(known, _, _)| known == method);
     let order = [
         Method::GET,
         Method::POST,

@@ -1,23 +1,65 @@
 //! `otp/`: confirming an address.
 
 use http::StatusCode;
+use schemars::JsonSchema;
 use serde::Serialize;
-use serde_json::json;
 
+use super::error::ApiError;
+use super::operation::{Body, Operation, Outcome, Refusal, Tag, Token};
+use super::reply::Message;
 use super::request::Request;
+use super::schema::THROTTLED;
 use super::{HandlerResult, body, reply};
-use crate::accounts::{self, Confirmed};
+use crate::accounts::{self, Confirmed, forms};
 use crate::app::SharedApp;
+use crate::domain::{FieldErrors, messages};
 use crate::tokens::TokenPair;
 
 const VERIFIED: &str = "Email verified successfully!";
 
-#[derive(Serialize)]
+pub(super) const MAIL_SENT: &str = "Email sent successfully!";
+
+/// One and the same for every OTP that does not count.
+pub(super) const INVALID_OTP: Refusal = Refusal {
+    when: "the OTP is wrong, used, expired or dead, or the address is unknown",
+    error: || ApiError::Fields(FieldErrors::one("otp", messages::INVALID_OTP)),
+};
+
+/// The address of a sign-up is confirmed, and its account signed in.
+#[derive(Serialize, JsonSchema)]
 struct VerifyResponse {
     msg: &'static str,
     #[serde(flatten)]
     pair: TokenPair,
 }
+
+/// `POST otp/verify/`
+pub(super) const VERIFY: Operation = Operation {
+    id: "verifyOtp",
+    tag: Tag::SignUp,
+    summary: "Confirm an address",
+    description: "Confirms an address with its OTP. For a sign-up no token is needed, and the answer begins a session. For an \
+                  address change the access token of the account has to come along, and the answer has no tokens.",
+    token: Token::Welcome,
+    body: Some(Body {
+        form: forms::confirmation,
+        example: r#"{"email": "user@example.com", "otp": "123456"}"#,
+    }),
+    answers: &[
+        Outcome::json::<VerifyResponse>(
+            200,
+            "a sign-up is confirmed",
+            r#"{"msg": "Email verified successfully!", "access": "eyJ0eXAiOiJhdCtqd3Qi.e30.c2ln", "refresh": "eyJ0eXAiOiJydCtqd3Qi.e30.c2ln"}"#,
+        ),
+        Outcome::json::<Message>(
+            200,
+            "an address change is confirmed",
+            r#"{"msg": "Email verified successfully!"}"#,
+        ),
+    ],
+    refusals: &[INVALID_OTP, THROTTLED],
+    ..Operation::NEW
+};
 
 /// `POST otp/verify/`
 pub(super) async fn verify(app: &SharedApp, request: &mut Request) -> HandlerResult {
@@ -33,17 +75,33 @@ pub(super) async fn verify(app: &SharedApp, request: &mut Request) -> HandlerRes
                     pair,
                 },
             ),
-            Confirmed::EmailChange => reply::json(StatusCode::OK, &json!({ "msg": VERIFIED })),
+            Confirmed::EmailChange => reply::message(VERIFIED),
         },
     )
 }
 
 /// `POST otp/resend/`
+pub(super) const RESEND: Operation = Operation {
+    id: "resendOtp",
+    tag: Tag::SignUp,
+    summary: "Send the OTP again",
+    description: "Mails a new OTP for the newest pending sign-up of an address, or for an unconfirmed address change to it. The \
+                  OTP before it is dead then.",
+    body: Some(Body {
+        form: forms::address,
+        example: r#"{"email": "user@example.com"}"#,
+    }),
+    answers: &[Outcome::json::<Message>(
+        200,
+        "always, whether a mail went out or not",
+        r#"{"msg": "Email sent successfully!"}"#,
+    )],
+    ..Operation::NEW
+};
+
+/// `POST otp/resend/`
 pub(super) async fn resend(app: &SharedApp, request: &mut Request) -> HandlerResult {
     let fields = body::fields(app, request).await?;
     accounts::resend(app, &fields).await?;
-    Ok(reply::json(
-        StatusCode::OK,
-        &json!({ "msg": "Email sent successfully!" }),
-    ))
+    Ok(reply::message(MAIL_SENT))
 }

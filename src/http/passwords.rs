@@ -1,36 +1,114 @@
 //! `password/`: choosing a new password.
 
-use http::StatusCode;
-use serde_json::json;
-use warp::reply::Response;
-
+use super::error::ApiError;
+use super::operation::{Body, Operation, Outcome, Refusal, Tag};
+use super::otp::{INVALID_OTP, MAIL_SENT};
+use super::reply::Message;
 use super::request::Request;
+use super::schema::THROTTLED;
 use super::{HandlerResult, body, reply};
-use crate::accounts;
+use crate::accounts::{self, forms};
 use crate::app::SharedApp;
+use crate::domain::{FieldErrors, messages};
 
-fn done(msg: &str) -> Response {
-    reply::json(StatusCode::OK, &json!({ "msg": msg }))
-}
+/// `POST password/reset/`
+pub(super) const RESET: Operation = Operation {
+    id: "requestPasswordReset",
+    tag: Tag::Passwords,
+    summary: "Ask for a password reset",
+    description: "Mails an OTP for a new password to the last confirmed address of an account, where there is one.",
+    body: Some(Body {
+        form: forms::address,
+        example: r#"{"email": "user@example.com"}"#,
+    }),
+    answers: &[Outcome::json::<Message>(
+        200,
+        "always, whether a mail went out or not",
+        r#"{"msg": "Email sent successfully!"}"#,
+    )],
+    refusals: &[THROTTLED],
+    ..Operation::NEW
+};
 
 /// `POST password/reset/`
 pub(super) async fn reset(app: &SharedApp, request: &mut Request) -> HandlerResult {
     let fields = body::fields(app, request).await?;
     accounts::request_reset(app, &fields, &request.client(app)).await?;
-    Ok(done("Email sent successfully!"))
+    Ok(reply::message(MAIL_SENT))
 }
+
+const DIFFERENT: Refusal = Refusal {
+    when: "the two passwords differ; said once everything else is right",
+    error: || {
+        ApiError::Fields(FieldErrors::one(
+            "confirm_password",
+            messages::PASSWORDS_DIFFER,
+        ))
+    },
+};
+
+/// `POST password/reset/confirm/`
+pub(super) const CONFIRM_RESET: Operation = Operation {
+    id: "confirmPasswordReset",
+    tag: Tag::Passwords,
+    summary: "Reset the password",
+    description: "Sets a new password with the OTP of a reset. All sessions end, and the address counts as verified. A \
+                  password that the rules refuse does not use the OTP up.",
+    body: Some(Body {
+        form: forms::confirm_reset,
+        example: r#"{"email": "user@example.com", "otp": "123456", "password": "betterpassword456", "confirm_password": "betterpassword456"}"#,
+    }),
+    answers: &[Outcome::json::<Message>(
+        200,
+        "the password is set",
+        r#"{"msg": "Password reset successfully!"}"#,
+    )],
+    refusals: &[INVALID_OTP, DIFFERENT, THROTTLED],
+    ..Operation::NEW
+};
 
 /// `POST password/reset/confirm/`
 pub(super) async fn confirm_reset(app: &SharedApp, request: &mut Request) -> HandlerResult {
     let fields = body::fields(app, request).await?;
     accounts::confirm_reset(app, &fields, &request.client(app)).await?;
-    Ok(done("Password reset successfully!"))
+    Ok(reply::message("Password reset successfully!"))
 }
+
+/// `POST password/change/`
+pub(super) const CHANGE: Operation = Operation {
+    id: "changePassword",
+    tag: Tag::Passwords,
+    summary: "Change the password",
+    description: "Sets a new password for who knows the present one. Every other session ends.",
+    body: Some(Body {
+        form: forms::change_password,
+        example: r#"{"current_password": "securepassword123", "password": "betterpassword456", "confirm_password": "betterpassword456"}"#,
+    }),
+    answers: &[Outcome::json::<Message>(
+        200,
+        "the password is changed",
+        r#"{"msg": "Password changed successfully!"}"#,
+    )],
+    refusals: &[
+        Refusal {
+            when: "wrong present password",
+            error: || {
+                ApiError::Fields(FieldErrors::one(
+                    "current_password",
+                    messages::INVALID_PASSWORD,
+                ))
+            },
+        },
+        DIFFERENT,
+        THROTTLED,
+    ],
+    ..Operation::NEW
+};
 
 /// `POST password/change/`
 pub(super) async fn change(app: &SharedApp, request: &mut Request) -> HandlerResult {
     let caller = request.take_caller()?;
     let fields = body::fields(app, request).await?;
     accounts::change_password(app, &caller, &fields, &request.client(app)).await?;
-    Ok(done("Password changed successfully!"))
+    Ok(reply::message("Password changed successfully!"))
 }

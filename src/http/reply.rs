@@ -3,6 +3,7 @@
 use bytes::Bytes;
 use http::StatusCode;
 use http::header::{CONTENT_TYPE, HeaderValue};
+use schemars::JsonSchema;
 use serde::Serialize;
 use warp::reply::Response;
 
@@ -20,6 +21,38 @@ pub(super) fn json(status: StatusCode, body: &impl Serialize) -> Response {
             )
         }
     }
+}
+
+/// An answer that says only what was done.
+#[derive(Serialize, JsonSchema)]
+pub(super) struct Message {
+    msg: &'static str,
+}
+
+/// `200` and what was done.
+pub(super) fn message(msg: &'static str) -> Response {
+    json(StatusCode::OK, &Message { msg })
+}
+
+/// What is in the way, where it is no error of the API itself.
+#[derive(Serialize, JsonSchema)]
+pub(super) struct Detail {
+    detail: &'static str,
+}
+
+impl Detail {
+    pub(super) const fn new(detail: &'static str) -> Self {
+        Self { detail }
+    }
+}
+
+/// An answer with nothing to say.
+#[derive(Serialize, JsonSchema)]
+pub(super) struct Nothing {}
+
+/// `200` and nothing else.
+pub(super) fn nothing() -> Response {
+    json(StatusCode::OK, &Nothing {})
 }
 
 /// An answer of the given media type.

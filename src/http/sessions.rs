@@ -1,23 +1,73 @@
 //! `sessions/`: the devices on which the caller is signed in.
 
 use http::StatusCode;
+use schemars::JsonSchema;
 use serde::Serialize;
 
+use super::error::ApiError;
+use super::operation::{Operation, Outcome, Refusal, Tag};
 use super::request::Request;
 use super::{HandlerResult, reply};
 use crate::accounts;
 use crate::app::SharedApp;
 use crate::domain::Timestamp;
 
-#[derive(Serialize)]
+/// A device on which the caller is signed in.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "Session")]
 struct SessionResponse<'a> {
     id: &'a str,
     created_at: Timestamp,
+    /// The time of the sign-in or the last refresh, whichever is later.
     last_used_at: Timestamp,
+    /// The client's address then.
     ip: &'a str,
+    /// What the client called itself then.
     user_agent: &'a str,
+    /// Whether it is the session of the token.
     current: bool,
 }
+
+/// `GET sessions/`
+pub(super) const LIST: Operation = Operation {
+    id: "listSessions",
+    tag: Tag::Sessions,
+    summary: "List sessions",
+    description: "Lists the devices on which the caller is signed in, newest first.",
+    answers: &[Outcome::json::<Vec<SessionResponse<'static>>>(
+        200,
+        "the sessions",
+        r#"[{"id": "fceca1e7b797c13e8a0e8ff3ae2a5c01", "created_at": "2024-12-03T12:00:00Z", "last_used_at": "2024-12-03T12:00:00Z", "ip": "127.0.0.1", "user_agent": "curl/8.11.0", "current": true}]"#,
+    )],
+    ..Operation::NEW
+};
+
+/// `DELETE sessions/<id>/`
+pub(super) const DESTROY: Operation = Operation {
+    id: "endSession",
+    tag: Tag::Sessions,
+    summary: "End a session",
+    description: "Ends one session of the caller; its tokens are dead at once. It may be the caller's own.",
+    answers: &[Outcome::nothing(204, "the session has ended")],
+    refusals: &[Refusal {
+        when: "none of the caller's sessions",
+        error: || ApiError::NotFound,
+    }],
+    ..Operation::NEW
+};
+
+/// `DELETE sessions/`
+pub(super) const DESTROY_OTHERS: Operation = Operation {
+    id: "endOtherSessions",
+    tag: Tag::Sessions,
+    summary: "End the other sessions",
+    description: "Ends all sessions of the caller but the current one.",
+    answers: &[Outcome::nothing(
+        204,
+        "the others have ended, if there were any",
+    )],
+    ..Operation::NEW
+};
 
 /// `GET sessions/`
 pub(super) async fn list(app: &SharedApp, request: &mut Request) -> HandlerResult {

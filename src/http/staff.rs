@@ -1,15 +1,17 @@
 //! `GET users/`: the list of accounts for staff, in the pages of Django REST framework's `PageNumberPagination`.
 
 use http::StatusCode;
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::error::ApiError;
+use super::operation::{Operation, Outcome, Parameter, Refusal, Tag, Token};
 use super::request::Request;
 use super::users::{UserResponse, user_response};
 use super::{HandlerResult, reply};
 use crate::accounts;
 use crate::app::SharedApp;
-use crate::domain::{Timestamp, User};
+use crate::domain::{Timestamp, User, messages};
 use crate::store::{PageWish, UserOrder, UserPage, UserQuery};
 
 const PAGE_SIZE: u32 = 20;
@@ -18,15 +20,21 @@ const LARGEST_PAGE: u32 = 100;
 /// Most words that a search looks for; who types more gets what the first ones find.
 const MOST_WORDS: usize = 16;
 
-#[derive(Serialize)]
+/// A page of accounts.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "UserPage")]
 struct ListResponse<'a> {
+    /// How many accounts there are on all pages.
     count: u64,
+    /// URL of the next page.
     next: Option<String>,
+    /// URL of the previous page.
     previous: Option<String>,
     results: Vec<ListedUser<'a>>,
 }
 
-#[derive(Serialize)]
+/// An account as staff sees it.
+#[derive(Serialize, JsonSchema)]
 struct ListedUser<'a> {
     #[serde(flatten)]
     user: UserResponse<'a>,
@@ -35,6 +43,69 @@ struct ListedUser<'a> {
     is_staff: bool,
     last_login: Option<Timestamp>,
 }
+
+/// `GET users/`
+pub(super) const LIST: Operation = Operation {
+    id: "listUsers",
+    tag: Tag::Staff,
+    summary: "List users",
+    description: "Lists accounts, in pages. Needs the token of a staff account.",
+    token: Token::Needed,
+    query: &[
+        Parameter {
+            name: "search",
+            description: "Words, divided by blanks or commas; each has to be in email, first name, last name or phone. The first \
+                          16 count.",
+            schema: r#"{"type": "string"}"#,
+        },
+        Parameter {
+            name: "is_active",
+            description: "Only accounts that may or may not sign in.",
+            schema: r#"{"type": "boolean"}"#,
+        },
+        Parameter {
+            name: "is_verified",
+            description: "Only accounts whose address is or is not confirmed.",
+            schema: r#"{"type": "boolean"}"#,
+        },
+        Parameter {
+            name: "ordering",
+            description: "`id`, `email`, `first_name`, `last_name`, `created_at`, `updated_at`, `last_login`, several divided by \
+                          commas, each with `-` for descending. Others are ignored.",
+            schema: r#"{"type": "string", "default": "id"}"#,
+        },
+        Parameter {
+            name: "page",
+            description: "A number from 1, or `last`.",
+            schema: r#"{"anyOf": [{"type": "integer", "minimum": 1}, {"type": "string", "const": "last"}], "default": 1}"#,
+        },
+        Parameter {
+            name: "page_size",
+            description: "Accounts on a page; a larger number counts as 100, what is no number is ignored.",
+            schema: r#"{"type": "integer", "minimum": 1, "maximum": 100, "default": 20}"#,
+        },
+    ],
+    answers: &[Outcome::json::<ListResponse<'static>>(
+        200,
+        "a page",
+        r#"{"count": 1, "next": null, "previous": null, "results": [{"id": 1, "email": "user@example.com", "first_name": "John", "last_name": "Doe", "phone": "+1234567890", "photo": "http://localhost:8000/media/photos/photo.jpg", "address": "123 Main Street, Some City, Some Country", "gender": "M", "country": "US", "birthday": "1990-01-01", "has_initial_profile": true, "created_at": "2024-12-03T12:00:00Z", "updated_at": "2024-12-03T12:00:00Z", "is_active": true, "is_verified": true, "is_staff": false, "last_login": "2024-12-03T12:00:00Z"}]}"#,
+    )],
+    refusals: &[
+        Refusal {
+            when: "a NUL in `search`",
+            error: || ApiError::BadRequest(messages::NUL.to_owned()),
+        },
+        Refusal {
+            when: "not staff",
+            error: || ApiError::Forbidden,
+        },
+        Refusal {
+            when: "a page past the end, or no number",
+            error: || ApiError::InvalidPage,
+        },
+    ],
+    ..Operation::NEW
+};
 
 /// `GET users/`
 pub(super) async fn list(app: &SharedApp, request: &mut Request) -> HandlerResult {
@@ -98,9 +169,7 @@ fn read_page(parameters: &Parameters) -> Option<PageWish> {
 fn read_query(parameters: &Parameters) -> Result<UserQuery, ApiError> {
     let search = value(parameters, "search").unwrap_or_default();
     if search.contains('\0') {
-        return Err(ApiError::BadRequest(
-            crate::domain::messages::NUL.to_owned(),
-        ));
+        return Err(ApiError::BadRequest(messages::NUL.to_owned()));
     }
     Ok(UserQuery {
         words: search

@@ -1,12 +1,49 @@
 //! `token/`: signing in, keeping a session going, ending it.
 
 use http::StatusCode;
-use serde_json::json;
 
+use super::error::ApiError;
+use super::operation::{Body, Operation, Outcome, Refusal, Tag};
+use super::reply::Nothing;
 use super::request::Request;
+use super::schema::THROTTLED;
 use super::{HandlerResult, body, reply};
-use crate::accounts;
+use crate::accounts::{self, forms};
 use crate::app::SharedApp;
+use crate::tokens::TokenPair;
+
+/// What a pair of tokens looks like.
+const PAIR: &str =
+    r#"{"access": "eyJ0eXAiOiJhdCtqd3Qi.e30.c2ln", "refresh": "eyJ0eXAiOiJydCtqd3Qi.e30.c2ln"}"#;
+
+/// What a request with a refresh token looks like.
+const REFRESH: &str = r#"{"refresh": "eyJ0eXAiOiJydCtqd3Qi.e30.c2ln"}"#;
+
+/// `POST token/`
+pub(super) const OBTAIN: Operation = Operation {
+    id: "signIn",
+    tag: Tag::Tokens,
+    summary: "Sign in",
+    description: "Begins a session with address and password. While a changed address waits for its confirmation, either \
+                  address signs in. `last_login` moves.",
+    body: Some(Body {
+        form: forms::sign_in,
+        example: r#"{"email": "user@example.com", "password": "securepassword123"}"#,
+    }),
+    answers: &[Outcome::json::<TokenPair>(200, "a session begins", PAIR)],
+    refusals: &[
+        Refusal {
+            when: "wrong password, unknown address, or a deactivated account",
+            error: || ApiError::NoActiveAccount,
+        },
+        Refusal {
+            when: "the password is right, but the address was never confirmed",
+            error: || ApiError::EmailNotVerified,
+        },
+        THROTTLED,
+    ],
+    ..Operation::NEW
+};
 
 /// `POST token/`
 pub(super) async fn obtain(app: &SharedApp, request: &mut Request) -> HandlerResult {
@@ -14,6 +51,27 @@ pub(super) async fn obtain(app: &SharedApp, request: &mut Request) -> HandlerRes
     let pair = accounts::login(app, &fields, &request.client(app)).await?;
     Ok(reply::json(StatusCode::OK, &pair))
 }
+
+const INVALID_TOKEN: Refusal = Refusal {
+    when: "forged, expired, of the other kind, or of an ended session",
+    error: || ApiError::InvalidToken,
+};
+
+/// `POST token/refresh/`
+pub(super) const RENEW: Operation = Operation {
+    id: "refreshTokens",
+    tag: Tag::Tokens,
+    summary: "Get the next pair of tokens",
+    description: "Trades a refresh token for a new pair of the same session; the old refresh token is used up. Within a \
+                  grace of 10 seconds showing it again gives another pair; later it counts as stolen and ends the session.",
+    body: Some(Body {
+        form: forms::refresh_token,
+        example: REFRESH,
+    }),
+    answers: &[Outcome::json::<TokenPair>(200, "the next pair", PAIR)],
+    refusals: &[INVALID_TOKEN],
+    ..Operation::NEW
+};
 
 /// `POST token/refresh/`
 pub(super) async fn refresh(app: &SharedApp, request: &mut Request) -> HandlerResult {
@@ -23,15 +81,50 @@ pub(super) async fn refresh(app: &SharedApp, request: &mut Request) -> HandlerRe
 }
 
 /// `POST token/verify/`
+pub(super) const CHECK: Operation = Operation {
+    id: "verifyToken",
+    tag: Tag::Tokens,
+    summary: "Ask whether a token is good",
+    description: "Says whether an access or refresh token would be taken now; it looks at session and account too. A refresh \
+                  token is not used up.",
+    body: Some(Body {
+        form: forms::token,
+        example: r#"{"token": "eyJ0eXAiOiJhdCtqd3Qi.e30.c2ln"}"#,
+    }),
+    answers: &[Outcome::json::<Nothing>(200, "the token is good", "{}")],
+    refusals: &[Refusal {
+        when: "it would not be taken",
+        error: || ApiError::InvalidToken,
+    }],
+    ..Operation::NEW
+};
+
+/// `POST token/verify/`
 pub(super) async fn verify(app: &SharedApp, request: &mut Request) -> HandlerResult {
     let fields = body::fields(app, request).await?;
     accounts::check_token(app, &fields).await?;
-    Ok(reply::json(StatusCode::OK, &json!({})))
+    Ok(reply::nothing())
 }
+
+/// `POST token/blacklist/`
+pub(super) const END: Operation = Operation {
+    id: "signOut",
+    tag: Tag::Tokens,
+    summary: "Sign out",
+    description: "Ends the session of a refresh token, also of one that was used already. Access and refresh tokens of the \
+                  session are dead at once.",
+    body: Some(Body {
+        form: forms::refresh_token,
+        example: REFRESH,
+    }),
+    answers: &[Outcome::json::<Nothing>(200, "the session has ended", "{}")],
+    refusals: &[INVALID_TOKEN],
+    ..Operation::NEW
+};
 
 /// `POST token/blacklist/`
 pub(super) async fn blacklist(app: &SharedApp, request: &mut Request) -> HandlerResult {
     let fields = body::fields(app, request).await?;
     accounts::blacklist(app, &fields).await?;
-    Ok(reply::json(StatusCode::OK, &json!({})))
+    Ok(reply::nothing())
 }

@@ -1,17 +1,21 @@
 //! `users/`: signing up, reading and changing accounts.
 
 use http::StatusCode;
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::error::ApiError;
+use super::operation::{Body, Operation, Outcome, Refusal, Tag};
+use super::otp::MAIL_SENT;
 use super::request::Request;
+use super::schema::THROTTLED;
 use super::{HandlerResult, body, reply};
-use crate::accounts;
+use crate::accounts::{self, AccountError, forms};
 use crate::app::SharedApp;
-use crate::domain::{BirthDate, Timestamp, User, UserId};
+use crate::domain::{BirthDate, FieldErrors, Timestamp, User, UserId, messages};
 
 /// The nine keys that sign-up and update answer, in their order.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 struct AccountData<'a> {
     id: UserId,
     email: &'a str,
@@ -24,31 +28,146 @@ struct AccountData<'a> {
     updated_at: Timestamp,
 }
 
-#[derive(Serialize)]
+/// A sign-up that waits for its OTP.
+#[derive(Serialize, JsonSchema)]
 struct SignUpResponse<'a> {
     msg: &'static str,
     data: AccountData<'a>,
 }
 
 /// What an update answers: the nine keys, and those of the others that the request set.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 struct UpdateResponse<'a> {
     #[serde(flatten)]
     data: AccountData<'a>,
     #[serde(skip_serializing_if = "Option::is_none")]
     photo: Option<Option<String>>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "&str")]
     address: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     birthday: Option<Option<BirthDate>>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "bool")]
     is_active: Option<bool>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "bool")]
     is_staff: Option<bool>,
 }
 
+const TAKEN: Refusal = Refusal {
+    when: "a verified account has the address",
+    error: || ApiError::Fields(FieldErrors::one("email", messages::EMAIL_TAKEN)),
+};
+
+/// `POST users/`
+pub(super) const CREATE: Operation = Operation {
+    id: "createUser",
+    tag: Tag::SignUp,
+    summary: "Sign up",
+    description: "Stores a sign-up and mails an OTP to the address. An unconfirmed address blocks nobody: another sign-up for \
+                  it stands beside the earlier ones under the same `id`, and each OTP activates its own.",
+    body: Some(Body {
+        form: forms::sign_up,
+        example: r#"{"email": "user@example.com", "password": "securepassword123", "confirm_password": "securepassword123", "first_name": "John", "last_name": "Doe", "phone": "+1234567890", "gender": "M", "country": "US"}"#,
+    }),
+    answers: &[Outcome::json::<SignUpResponse>(
+        201,
+        "the sign-up waits for its OTP",
+        r#"{"msg": "Email sent successfully!", "data": {"id": 1, "email": "user@example.com", "first_name": "John", "last_name": "Doe", "phone": "+1234567890", "gender": "M", "country": "US", "created_at": "2024-12-03T12:00:00Z", "updated_at": "2024-12-03T12:00:00Z"}}"#,
+    )],
+    refusals: &[
+        TAKEN,
+        Refusal {
+            when: "several fields are wrong",
+            error: || {
+                let mut errors = FieldErrors::one("email", messages::INVALID_EMAIL);
+                errors.add("first_name", messages::too_long(150));
+                errors.add("phone", messages::INVALID_PHONE);
+                errors.add("gender", messages::not_a_choice("X"));
+                ApiError::Fields(errors)
+            },
+        },
+        THROTTLED,
+    ],
+    ..Operation::NEW
+};
+
+/// `GET users/<pk>/`
+pub(super) const RETRIEVE: Operation = Operation {
+    id: "retrieveUser",
+    tag: Tag::Users,
+    summary: "Read a user",
+    description: "Gives the whole profile. A user sees itself, staff sees everyone. `has_initial_profile` is true once first \
+                  name, last name, phone, gender, country and birthday are all filled in.",
+    answers: &[Outcome::json::<UserResponse<'static>>(
+        200,
+        "the profile",
+        r#"{"id": 1, "email": "user@example.com", "first_name": "John", "last_name": "Doe", "phone": "+1234567890", "photo": "http://localhost:8000/media/photos/photo.jpg", "address": "123 Main Street, Some City, Some Country", "gender": "M", "country": "US", "birthday": "1990-01-01", "has_initial_profile": true, "created_at": "2024-12-03T12:00:00Z", "updated_at": "2024-12-03T12:00:00Z"}"#,
+    )],
+    ..Operation::NEW
+};
+
+/// `PATCH users/<pk>/`
+pub(super) const PARTIAL_UPDATE: Operation = Operation {
+    id: "updateUser",
+    tag: Tag::Users,
+    summary: "Change a user",
+    description: "Changes any subset of a profile. A user changes itself, staff everyone. A new address is shown at once and \
+                  gets an OTP; it counts as unverified until that comes back to `otp/verify/` with the token of the account. A \
+                  photo goes as a file in `multipart/form-data`.",
+    body: Some(Body {
+        form: forms::update,
+        example: r#"{"first_name": "John", "birthday": "1990-01-01", "address": "123 Main Street, Some City, Some Country"}"#,
+    }),
+    answers: &[Outcome::json::<UpdateResponse<'static>>(
+        200,
+        "the nine keys of a sign-up, then those of `photo`, `address`, `birthday`, `is_active` and `is_staff` that the request set",
+        r#"{"id": 1, "email": "user@example.com", "first_name": "John", "last_name": "Doe", "phone": "+1234567890", "gender": "M", "country": "US", "created_at": "2024-12-03T12:00:00Z", "updated_at": "2024-12-03T12:00:00Z", "address": "123 Main Street, Some City, Some Country", "birthday": "1990-01-01"}"#,
+    )],
+    refusals: &[
+        TAKEN,
+        Refusal {
+            when: "the photo is no image",
+            error: || ApiError::Fields(FieldErrors::one("photo", messages::NOT_AN_IMAGE)),
+        },
+        LAST_STAFF_MEMBER,
+        THROTTLED,
+    ],
+    ..Operation::NEW
+};
+
+const LAST_STAFF_MEMBER: Refusal = Refusal {
+    when: "it would leave no active staff account",
+    error: || AccountError::LastStaffMember.into(),
+};
+
+/// `DELETE users/<pk>/`
+pub(super) const DESTROY: Operation = Operation {
+    id: "deleteUser",
+    tag: Tag::Users,
+    summary: "Delete a user",
+    description: "Deletes an account: a user itself with its password, staff anyone without a body. Profile, photo and sessions \
+                  are gone; the number is never used again.",
+    body: Some(Body {
+        form: forms::delete,
+        example: r#"{"password": "securepassword123"}"#,
+    }),
+    answers: &[Outcome::nothing(204, "the account is deleted")],
+    refusals: &[
+        Refusal {
+            when: "wrong password",
+            error: || ApiError::Fields(FieldErrors::one("password", messages::INVALID_PASSWORD)),
+        },
+        LAST_STAFF_MEMBER,
+        THROTTLED,
+    ],
+    ..Operation::NEW
+};
+
 /// The whole profile.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "User")]
 pub(super) struct UserResponse<'a> {
     id: UserId,
     email: &'a str,
@@ -102,7 +221,7 @@ pub(super) async fn create(app: &SharedApp, request: &mut Request) -> HandlerRes
         created_at: registered.created_at,
         updated_at: registered.created_at,
     };
-    let msg = "Email sent successfully!";
+    let msg = MAIL_SENT;
     Ok(reply::json(
         StatusCode::CREATED,
         &SignUpResponse { msg, data },

@@ -7,6 +7,7 @@ use std::collections::{HashSet, VecDeque};
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::Mail;
@@ -16,7 +17,7 @@ use crate::domain::{EmailAddress, Timestamp};
 const CAPACITY: usize = 1_000;
 
 /// One mail of the inbox, in the key order of its JSON form. It has no `Debug`: it carries the code.
-#[derive(Clone, PartialEq, Eq, Serialize)]
+#[derive(Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct InboxEntry {
     /// Counts from 1 in the order of arrival.
     pub id: u64,

@@ -19,12 +19,14 @@ mod email_undo;
 mod hardening;
 mod health;
 mod messages;
+mod openapi;
 mod otp;
 mod passwords;
 mod photos;
 mod profile;
 mod protocol;
 mod rate_limits;
+mod schema;
 mod sessions;
 mod sign_up;
 #[path = "../support/smtp.rs"]

@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 use std::io::{Read, Write};
 use std::net::TcpStream;
-use std::sync::{Arc, Barrier};
+use std::sync::{Arc, Barrier, OnceLock};
 use std::thread;
 use std::time::Duration;
 
@@ -18,6 +18,8 @@ use accounts_server::server::Server;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
+
+use crate::openapi::Schema;
 
 /// The password of everybody who does not bring one.
 pub const PASSWORD: &str = "securepassword123";
@@ -256,11 +258,28 @@ impl TestServer {
         body: impl AsRef<[u8]>,
     ) -> Answer {
         let mut response = self.send(method, path, headers, body);
-        Answer {
+        let answer = Answer {
             status: response.status().as_u16(),
             headers: headers_of(&response),
             body: response.body_mut().read_to_string().unwrap(),
+        };
+        if let Err(why) = self.schema().check(method, path, &answer) {
+            panic!(
+                "{method} {path} answers {}, which is not in the schema: {why}\n{}",
+                answer.status, answer.body
+            );
         }
+        answer
+    }
+
+    /// What `/api/schema/` says; it is the same for every server.
+    fn schema(&self) -> &'static Schema {
+        static SCHEMA: OnceLock<Schema> = OnceLock::new();
+        SCHEMA.get_or_init(|| {
+            let mut response = self.send("GET", "/api/schema/", &[], "");
+            assert_eq!(response.status(), 200);
+            Schema::parse(&response.body_mut().read_to_string().unwrap())
+        })
     }
 
     /// A request to a whole path whose answer may be no text.
