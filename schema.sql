@@ -1,4 +1,4 @@
--- The whole current schema of an accounts-server database (schema version 3).
+-- The whole current schema of an accounts-server database (schema version 4).
 --
 -- Applied to a new file as it stands; an older file reaches the same shape through the numbered migrations in
 -- src/store/sqlite/migrations.rs. Every `*_at` is a count of Unix milliseconds (UTC) bound by the program: no
@@ -87,14 +87,45 @@ CREATE TABLE otp_network_tries (
     PRIMARY KEY (otp_id, network)
 ) STRICT, WITHOUT ROWID;
 
--- Wrong tries at any code of one account, each with its time, for the limit per day.
+-- Wrong tries at any code of one account, each with its time, for the limits per day. They stay when the account is
+-- removed, under the keyed hash of the address: whoever can have an account removed and made anew gains no tries.
 CREATE TABLE otp_failures (
-    id        INTEGER PRIMARY KEY,
-    user_id   INTEGER NOT NULL REFERENCES users (id) ON DELETE CASCADE,
-    failed_at INTEGER NOT NULL
+    id           INTEGER PRIMARY KEY,
+    user_id      INTEGER NOT NULL,
+    address_hash BLOB    NOT NULL,
+    network      TEXT    NOT NULL,
+    failed_at    INTEGER NOT NULL
 ) STRICT;
 CREATE INDEX otp_failures_by_user ON otp_failures (user_id, failed_at);
+CREATE INDEX otp_failures_by_address ON otp_failures (address_hash, failed_at);
 CREATE INDEX otp_failures_by_time ON otp_failures (failed_at);
+
+-- Failed tries at passwords, for the pauses of who guesses. An account is named by a keyed hash of its address, so that one
+-- which nobody has is treated like any other; `source` is a network, or a session that had to show its password.
+CREATE TABLE password_failures (
+    id           INTEGER PRIMARY KEY AUTOINCREMENT,
+    account_hash BLOB    NOT NULL,
+    source       TEXT    NOT NULL,
+    failed_at    INTEGER NOT NULL
+) STRICT;
+CREATE INDEX password_failures_by_account ON password_failures (account_hash, failed_at, source);
+CREATE INDEX password_failures_by_time ON password_failures (failed_at);
+
+-- Networks in which the owner of an account has shown up with the password or with a code from the mailbox.
+CREATE TABLE known_networks (
+    user_id       INTEGER NOT NULL REFERENCES users (id) ON DELETE CASCADE,
+    network       TEXT    NOT NULL,
+    first_seen_at INTEGER NOT NULL,
+    last_seen_at  INTEGER NOT NULL,
+    PRIMARY KEY (user_id, network)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX known_networks_by_time ON known_networks (last_seen_at);
+
+-- One row that means nothing: it is written where an answer must take as long as one for which something is stored.
+CREATE TABLE decoys (
+    id         INTEGER PRIMARY KEY CHECK (id = 1),
+    written_at INTEGER NOT NULL
+) STRICT;
 
 -- Mails with a code sent within the last hour, for the limits per address and purpose.
 CREATE TABLE otp_mails (

@@ -135,7 +135,7 @@ impl App {
         .map_err(|e| start_error("[media] dir")(&e))?;
         Ok(Self {
             metrics,
-            limits: NetworkLimits::new(config.rate_limits.enabled),
+            limits: NetworkLimits::new(&config.rate_limits),
             photo_turns: Arc::new(Semaphore::new(config.hash_threads())),
             photos,
             _temporary: temporary,

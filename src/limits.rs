@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use lru::LruCache;
 
+use crate::config::RateLimitsConfig;
 use crate::domain::{ClientNetwork, Timestamp};
 
 /// Most networks that are remembered for each kind; the one that was quiet for longest is forgotten first.
@@ -27,22 +28,38 @@ pub enum Limited {
     OtpTry,
     /// A forgotten password: 20 in 10 minutes.
     Reset,
+    /// A code that is wanted again: 60 in 10 minutes.
+    Resend,
 }
 
 impl Limited {
-    const ALL: [Self; 4] = [Self::FailedSignIn, Self::SignUp, Self::OtpTry, Self::Reset];
+    const ALL: [Self; 5] = [
+        Self::FailedSignIn,
+        Self::SignUp,
+        Self::OtpTry,
+        Self::Reset,
+        Self::Resend,
+    ];
 
-    /// How many within which time.
-    const fn allowance(self) -> (usize, Duration) {
-        const fn minutes(minutes: u64) -> Duration {
-            Duration::from_secs(60 * minutes)
-        }
+    /// Within which time so many are allowed.
+    const fn window(self) -> Duration {
         match self {
-            Self::FailedSignIn => (20, minutes(5)),
-            Self::SignUp => (20, minutes(60)),
-            Self::OtpTry => (30, minutes(10)),
-            Self::Reset => (20, minutes(10)),
+            Self::FailedSignIn => Duration::from_mins(5),
+            Self::SignUp => Duration::from_hours(1),
+            Self::OtpTry | Self::Reset | Self::Resend => Duration::from_mins(10),
         }
+    }
+
+    /// How many are allowed.
+    fn most(self, config: &RateLimitsConfig) -> usize {
+        let most = match self {
+            Self::FailedSignIn => config.failed_sign_ins,
+            Self::SignUp => config.sign_ups,
+            Self::OtpTry => config.otp_tries,
+            Self::Reset => config.resets,
+            Self::Resend => config.resends,
+        };
+        most as usize
     }
 }
 
@@ -51,16 +68,20 @@ type Times = LruCache<ClientNetwork, VecDeque<Timestamp>>;
 
 /// Counts by network.
 pub struct NetworkLimits {
+    config: RateLimitsConfig,
     // `None` when the limits are switched off. One lock for each kind, in the order of `Limited::ALL`.
-    counts: Option<[Mutex<Times>; 4]>,
+    counts: Option<[Mutex<Times>; 5]>,
 }
 
 impl NetworkLimits {
     /// Limits that hold, or none at all.
-    pub fn new(enabled: bool) -> Self {
+    pub fn new(config: &RateLimitsConfig) -> Self {
         Self {
+            config: config.clone(),
             // Unbounded at first, and bounded by hand below: a bounded one would take all its memory at once.
-            counts: enabled.then(|| Limited::ALL.map(|_| Mutex::new(LruCache::unbounded()))),
+            counts: config
+                .enabled
+                .then(|| Limited::ALL.map(|_| Mutex::new(LruCache::unbounded()))),
         }
     }
 
@@ -78,7 +99,7 @@ impl NetworkLimits {
             return Ok(());
         };
         match counts.get_mut(&network) {
-            Some(times) => room(what, times, now),
+            Some(times) => self.room(what, times, now),
             None => Ok(()),
         }
     }
@@ -97,7 +118,7 @@ impl NetworkLimits {
             return Ok(());
         };
         let times = counts.get_or_insert_mut(network, VecDeque::new);
-        room(what, times, now)?;
+        self.room(what, times, now)?;
         times.push_back(now);
         if counts.len() > NETWORKS.get() {
             counts.pop_lru();
@@ -123,17 +144,24 @@ impl NetworkLimits {
         let counts = &self.counts.as_ref()?[index];
         Some(counts.lock().unwrap_or_else(PoisonError::into_inner))
     }
-}
 
-/// Forgets what has left the window, and says whether there is room for one more in it.
-fn room(what: Limited, times: &mut VecDeque<Timestamp>, now: Timestamp) -> Result<(), Duration> {
-    let (most, within) = what.allowance();
-    while times.front().is_some_and(|first| first.plus(within) <= now) {
-        times.pop_front();
-    }
-    match times.front() {
-        Some(first) if times.len() >= most => Err(first.plus(within).since(now)),
-        _ => Ok(()),
+    /// Forgets what has left the window, and says whether there is room for one more in it.
+    fn room(
+        &self,
+        what: Limited,
+        times: &mut VecDeque<Timestamp>,
+        now: Timestamp,
+    ) -> Result<(), Duration> {
+        let within = what.window();
+        while times.front().is_some_and(|first| first.plus(within) <= now) {
+            times.pop_front();
+        }
+        match times.front() {
+            Some(first) if times.len() >= what.most(&self.config) => {
+                Err(first.plus(within).since(now))
+            }
+            _ => Ok(()),
+        }
     }
 }
 
@@ -142,6 +170,13 @@ mod tests {
     use std::net::{IpAddr, Ipv4Addr};
 
     use super::*;
+    use crate::config::Config;
+
+    fn limits(enabled: bool) -> NetworkLimits {
+        let mut config = Config::defaults(false).rate_limits;
+        config.enabled = enabled;
+        NetworkLimits::new(&config)
+    }
 
     fn network(number: u32) -> ClientNetwork {
         IpAddr::V4(Ipv4Addr::from_bits(number)).into()
@@ -153,7 +188,7 @@ mod tests {
 
     #[test]
     fn the_window_slides() {
-        let limits = NetworkLimits::new(true);
+        let limits = limits(true);
         for second in 0..20 {
             assert_eq!(
                 limits.count(Limited::SignUp, network(1), at(second)),
@@ -171,7 +206,7 @@ mod tests {
 
     #[test]
     fn asking_does_not_count() {
-        let limits = NetworkLimits::new(true);
+        let limits = limits(true);
         for _ in 0..100 {
             assert_eq!(limits.check(Limited::Reset, network(1), at(0)), Ok(()));
         }
@@ -184,7 +219,7 @@ mod tests {
 
     #[test]
     fn what_is_taken_back_does_not_count() {
-        let limits = NetworkLimits::new(true);
+        let limits = limits(true);
         for second in 0..100 {
             let counted = limits.count(Limited::FailedSignIn, network(1), at(second));
             assert_eq!(counted, Ok(()));
@@ -194,7 +229,7 @@ mod tests {
 
     #[test]
     fn memory_is_bounded() {
-        let limits = NetworkLimits::new(true);
+        let limits = limits(true);
         for number in 0..60_000 {
             limits
                 .count(Limited::OtpTry, network(number), at(0))
@@ -207,7 +242,7 @@ mod tests {
 
     #[test]
     fn switched_off_nothing_is_limited() {
-        let limits = NetworkLimits::new(false);
+        let limits = limits(false);
         for _ in 0..1000 {
             assert_eq!(limits.count(Limited::SignUp, network(1), at(0)), Ok(()));
         }

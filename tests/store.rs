@@ -14,10 +14,11 @@ use accounts_server::domain::{
 };
 use accounts_server::store::sqlite::{SqliteOptions, SqliteStore};
 use accounts_server::store::{
-    AccountOtp, ClaimedMails, DeleteUser, EmailChange, MailClaim, MailLimits, MailQueue,
+    AccountOtp, Beginning, ClaimedMails, DeleteUser, EmailChange, MailClaim, MailLimits, MailQueue,
     NewEmailUndo, NewMail, NewOtp, NewSession, NewSignUp, NewUser, OtpAttempt, OtpCandidates,
-    ReissueOtp, ReplacePassword, RotateRefreshToken, Rotation, SharedStore, SignUpOutcome, Store,
-    StoreError, StoredKey, TryLimits, UpdateOutcome, UserUpdate,
+    PasswordTry, PasswordTryLimits, ReissueOtp, ReplacePassword, RotateRefreshToken, Rotation,
+    SharedStore, SignIn, SignUpOutcome, Store, StoreError, StoredKey, TryLimits, TrySource,
+    UpdateOutcome, UserUpdate,
 };
 use futures_util::future::join_all;
 use rusqlite::Connection;
@@ -85,7 +86,42 @@ fn session(id: &str, now: Timestamp) -> NewSession {
         now,
         expires_at: now.plus(Duration::from_hours(24)),
         ip: "203.0.113.7".into(),
+        network: "203.0.113.7".into(),
         user_agent: "story".into(),
+    }
+}
+
+/// A try at a password from a network, under the usual limits.
+fn try_from(network: &str, account: &str, user_id: Option<UserId>, now: Timestamp) -> PasswordTry {
+    PasswordTry {
+        account: account.as_bytes().to_vec(),
+        user_id,
+        source: TrySource::Network(network.into()),
+        now,
+        limits: Some(PasswordTryLimits {
+            free: 5,
+            first_pause: Duration::from_secs(1),
+            longest_pause: Duration::from_mins(15),
+            longest_pause_of_known: Duration::from_mins(1),
+            an_hour: 100,
+        }),
+    }
+}
+
+fn sign_in(user_id: UserId, password_hash: &str, session_id: &str, now: Timestamp) -> SignIn {
+    SignIn {
+        user_id,
+        password_hash: password_hash.into(),
+        tried: try_from("203.0.113.7", "account", Some(user_id), now),
+        session: session(session_id, now),
+    }
+}
+
+#[track_caller]
+fn begun(beginning: Beginning) -> User {
+    match beginning {
+        Beginning::Begun(user) => *user,
+        other => panic!("{other:?}"),
     }
 }
 
@@ -96,6 +132,7 @@ fn attempt(email: &str, code: &str, now: Timestamp) -> OtpAttempt {
 fn attempt_from(network: &str, email: &str, code: &str, now: Timestamp) -> OtpAttempt {
     OtpAttempt {
         email_key: email.into(),
+        address_hash: email.as_bytes().to_vec(),
         code_hash: Some(code.as_bytes().to_vec()),
         network: network.into(),
         now,
@@ -233,6 +270,7 @@ async fn story(store: &dyn Store) {
     updates(store, id).await;
     addresses(store).await;
     wrong_codes(store).await;
+    wrong_passwords(store).await;
     limits_on_mails(store).await;
     the_queue_of_mails(store).await;
     mails_that_nobody_needs_any_more(store).await;
@@ -300,10 +338,10 @@ async fn sign_ups_side_by_side(store: &dyn Store) -> UserId {
     assert!(!store.is_email_taken("ann@example.com", None).await.unwrap());
     assert!(
         store
-            .create_session(id, "second", session("early", now))
+            .create_session(sign_in(id, "second", "early", now))
             .await
             .unwrap()
-            .is_none()
+            == Beginning::Changed
     );
 
     for (code, when) in [("3", at(2)), ("1", at(600))] {
@@ -364,23 +402,24 @@ async fn sign_ups_side_by_side(store: &dyn Store) -> UserId {
 async fn sessions_and_rotation(store: &dyn Store, id: UserId) {
     assert!(
         store
-            .create_session(id, "another", session("wrong", at(0)))
+            .create_session(sign_in(id, "another", "wrong", at(0)))
             .await
             .unwrap()
-            .is_none()
+            == Beginning::Changed
     );
     assert!(
         store
-            .create_session(id + 100, "first", session("nobody", at(0)))
+            .create_session(sign_in(id + 100, "first", "nobody", at(0)))
             .await
             .unwrap()
-            .is_none()
+            == Beginning::Changed
     );
-    let user = store
-        .create_session(id, "first", session("s", at(1000)))
-        .await
-        .unwrap()
-        .unwrap();
+    let user = begun(
+        store
+            .create_session(sign_in(id, "first", "s", at(1000)))
+            .await
+            .unwrap(),
+    );
     assert_eq!(user.last_login_at, Some(at(1000)));
     assert_eq!(
         store.find_session_user("s", id).await.unwrap(),
@@ -417,11 +456,12 @@ async fn sessions_and_rotation(store: &dyn Store, id: UserId) {
         "within the grace"
     );
 
-    let other = store
-        .create_session(id, "first", session("other", at(1000)))
-        .await
-        .unwrap()
-        .unwrap();
+    let other = begun(
+        store
+            .create_session(sign_in(id, "first", "other", at(1000)))
+            .await
+            .unwrap(),
+    );
     let outcome = store
         .rotate_refresh_token(rotation("s", "s-0", "s-3", at(1012)))
         .await
@@ -452,11 +492,12 @@ async fn sessions_and_rotation(store: &dyn Store, id: UserId) {
         "what is not known any more counts as used"
     );
     assert!(!store.delete_session("other").await.unwrap());
-    store
-        .create_session(id, "first", session("last", at(1000)))
-        .await
-        .unwrap()
-        .unwrap();
+    begun(
+        store
+            .create_session(sign_in(id, "first", "last", at(1000)))
+            .await
+            .unwrap(),
+    );
     assert!(store.delete_session("last").await.unwrap());
     assert_eq!(store.find_session_user("last", id).await.unwrap(), None);
 }
@@ -508,11 +549,12 @@ async fn updates(store: &dyn Store, id: UserId) {
     assert_eq!(store.find_user(id).await.unwrap(), Some(expected));
 
     // Sessions that ended stay ended, also when the account is activated again.
-    store
-        .create_session(id, "first", session("active", at(2000)))
-        .await
-        .unwrap()
-        .unwrap();
+    begun(
+        store
+            .create_session(sign_in(id, "first", "active", at(2000)))
+            .await
+            .unwrap(),
+    );
     for is_active in [false, true] {
         let changes = UserChanges {
             is_active: Some(is_active),
@@ -664,6 +706,72 @@ async fn wrong_codes(store: &dyn Store) {
     assert_eq!(confirm("g", "second").await, None, "dead for all");
     store.reissue_otp(wish("third")).await.unwrap().unwrap();
     assert!(confirm("a", "third").await.is_some());
+}
+
+async fn wrong_passwords(store: &dyn Store) {
+    let id = verified(store, "zoe@example.com", at(0)).await;
+    // The account was confirmed from 203.0.113.7 and is known there.
+    for (network, longest) in [("203.0.113.7", 60), ("198.51.100.1", 900)] {
+        let mut now = at(20_000);
+        let mut pauses = Vec::new();
+        for _ in 0..18 {
+            let tried = try_from(network, "zoe", Some(id), now);
+            assert_eq!(store.find_password_pause(&tried).await.unwrap(), None);
+            let counted = store.count_failed_password(tried.clone()).await.unwrap();
+            assert_eq!(counted, None);
+            let pause = store.find_password_pause(&tried).await.unwrap();
+            let again = store.count_failed_password(tried).await.unwrap();
+            if let Some(until) = pause {
+                assert_eq!(again, Some(until), "too early, and not counted");
+                pauses.push(until.since(now).as_secs());
+                now = until;
+            } else if again.is_none() {
+                // It was counted as well: the free ones need no pause.
+                continue;
+            }
+        }
+        assert!(pauses.starts_with(&[1, 2, 4, 8, 16, 32]), "{pauses:?}");
+        assert_eq!(pauses.iter().max(), Some(&longest), "{network}: {pauses:?}");
+    }
+    // Another network, and another account, are not held up; a day later it is all forgotten.
+    let now = at(20_001);
+    for (network, account) in [("198.51.100.2", "zoe"), ("198.51.100.1", "other")] {
+        let tried = try_from(network, account, Some(id), now);
+        assert_eq!(store.find_password_pause(&tried).await.unwrap(), None);
+    }
+    let tomorrow = at(20_000 + 3 * 86_400);
+    store.delete_expired(tomorrow).await.unwrap();
+    let tried = try_from("198.51.100.1", "zoe", Some(id), tomorrow);
+    assert_eq!(store.find_password_pause(&tried).await.unwrap(), None);
+
+    // An hour of very many failures leaves the networks that are known, and those alone. An address that nobody has is
+    // treated like any other.
+    let now = at(20_000 + 4 * 86_400);
+    for account in ["zoe", "nobody"] {
+        for number in 0..100 {
+            let network = format!("198.51.100.{number}");
+            let tried = try_from(&network, account, None, now);
+            assert_eq!(store.count_failed_password(tried).await.unwrap(), None);
+        }
+        let stranger = try_from("198.51.100.200", account, Some(id), now);
+        let until = store.find_password_pause(&stranger).await.unwrap();
+        assert_eq!(until, Some(now.plus(Duration::from_hours(1))), "{account}");
+    }
+    let known = try_from("203.0.113.7", "zoe", Some(id), now);
+    assert_eq!(store.find_password_pause(&known).await.unwrap(), None);
+    let late = SignIn {
+        tried: try_from("198.51.100.200", "zoe", Some(id), now),
+        ..sign_in(id, "hash", "late", now)
+    };
+    assert!(matches!(
+        store.create_session(late).await.unwrap(),
+        Beginning::TooEarly { .. }
+    ));
+    let owner = SignIn {
+        tried: known,
+        ..sign_in(id, "hash", "owner", now)
+    };
+    begun(store.create_session(owner).await.unwrap());
 }
 
 async fn limits_on_mails(store: &dyn Store) {
@@ -864,6 +972,7 @@ async fn mails_that_nobody_needs_any_more(store: &dyn Store) {
         .await;
     let gone = DeleteUser {
         user_id: created(outcome.unwrap()),
+        address_hash: Vec::new(),
         keep_a_staff_member: false,
         now: over,
     };

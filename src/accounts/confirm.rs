@@ -41,6 +41,7 @@ pub async fn confirm(
     let code = OtpCode::parse(&typed);
     let attempt = |purpose| OtpAttempt {
         email_key: email.key().to_owned(),
+        address_hash: app.codes.hash_address(email.key()),
         code_hash: code
             .as_ref()
             .map(|code| app.codes.hash(purpose, email.key(), code)),
@@ -110,13 +111,14 @@ pub(super) fn read_address(reader: &mut FieldReader<'_>) -> Option<EmailAddress>
 ///
 /// # Errors
 /// Only for fields of the wrong form.
-pub async fn resend(app: &Arc<App>, fields: &Fields) -> Result<(), AccountError> {
+pub async fn resend(app: &Arc<App>, fields: &Fields, client: &Client) -> Result<(), AccountError> {
     let mut reader = FieldReader::new(fields);
     let email = read_address(&mut reader);
     reader.finish()?;
     let Some(email) = email else {
         return Err(unread());
     };
+    client.count(app, Limited::Resend)?;
     let app = Arc::clone(app);
     detached(async move {
         let now = app.clock.now();

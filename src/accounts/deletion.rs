@@ -2,13 +2,13 @@
 
 use std::sync::Arc;
 
+use super::password_tries::{PasswordTries, key_of};
 use super::photo::remove_photo;
 use super::profile::check_right;
 use super::refresh::recheck;
 use super::{AccountError, Caller, Client, unread};
 use crate::app::{App, detached};
 use crate::domain::{FieldErrors, FieldReader, Fields, UserId, messages};
-use crate::limits::Limited;
 use crate::store::{DeleteOutcome, DeleteUser};
 
 /// Deletes the account `id`: staff any account, everybody else the own one with its password.
@@ -29,14 +29,14 @@ pub async fn delete<E: From<AccountError>>(
     if !caller.user.is_staff {
         let fields = fields.await?;
         recheck(app, caller).await?;
-        check_password(app, id, &fields, client).await?;
+        check_password(app, caller, &fields, client).await?;
     }
     Ok(delete_user(app, id, true).await?)
 }
 
 async fn check_password(
     app: &App,
-    id: UserId,
+    caller: &Caller,
     fields: &Fields,
     client: &Client,
 ) -> Result<(), AccountError> {
@@ -46,15 +46,16 @@ async fn check_password(
     let password = password.ok_or_else(unread)?;
     let hash = app
         .store
-        .find_password_hash(id)
+        .find_password_hash(caller.user.id)
         .await?
         .ok_or(AccountError::InvalidToken)?;
-    client.may(app, Limited::FailedSignIn)?;
+    let tries = PasswordTries::of_caller(client, caller);
+    tries.may(app).await?;
     if !app.passwords.verify(password, Some(&hash)).await? {
-        client.count(app, Limited::FailedSignIn)?;
+        tries.failed(app).await?;
         return Err(FieldErrors::one("password", messages::INVALID_PASSWORD).into());
     }
-    Ok(())
+    tries.may(app).await
 }
 
 /// Reads the password of the account.
@@ -71,8 +72,11 @@ pub async fn delete_user(
     id: UserId,
     keep_a_staff_member: bool,
 ) -> Result<(), AccountError> {
+    let user = app.store.find_user(id).await?;
+    let user = user.ok_or(AccountError::UserNotFound)?;
     let wish = DeleteUser {
         user_id: id,
+        address_hash: app.codes.hash_address(&key_of(&user.email)),
         keep_a_staff_member,
         now: app.clock.now(),
     };

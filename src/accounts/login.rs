@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
+use super::password_tries::{PasswordTries, key_of};
 use super::{AccountError, Client, unread};
 use crate::app::App;
-use crate::domain::{EmailAddress, FieldReader, Fields};
-use crate::limits::Limited;
+use crate::domain::{FieldReader, Fields};
 use crate::random;
-use crate::store::Credentials;
+use crate::store::{Beginning, Credentials, SignIn};
 use crate::tokens::TokenPair;
 
 /// How often a password is checked when its hash changes in the meantime.
@@ -30,27 +30,25 @@ pub async fn login(
         return Err(unread());
     };
     // A domain may be spelt in several ways; what has not the form of an address is looked for as it stands.
-    let key = EmailAddress::parse(&email)
-        .map_or_else(|_| email.to_lowercase(), |email| email.key().to_owned());
-    client.may(app, Limited::FailedSignIn)?;
+    let key = key_of(&email);
     let mut attempts = 0;
     loop {
         let found = app.store.find_credentials(&key).await?;
         let hash = found.as_ref().map(|found| found.password_hash.as_str());
+        let tries = PasswordTries::of_sign_in(client, &key, found.as_ref());
+        tries.may(app).await?;
         let fits = app.passwords.verify(password.clone(), hash).await?;
-        // Asked again now that the work is done: of guesses made side by side, no more are answered than one after the other.
-        if fits {
-            client.may(app, Limited::FailedSignIn)?;
-        } else {
-            client.count(app, Limited::FailedSignIn)?;
-        }
+        // A right password of an account that is switched off is a failure like any other, or its count would tell it.
         let Some(found) = found.filter(|found| fits && found.is_active) else {
+            tries.failed(app).await?;
             return Err(AccountError::NoActiveAccount);
         };
+        // Asked again now that the work is done: of guesses made side by side, no more are answered than one after the other.
+        tries.may(app).await?;
         if !found.is_verified {
             return Err(AccountError::EmailNotVerified);
         }
-        if let Some(pair) = begin_session(app, &found, client).await? {
+        if let Some(pair) = begin_session(app, &found, &tries).await? {
             if app.passwords.is_outdated(&found.password_hash) {
                 tokio::spawn(rehash(Arc::clone(app), found, password));
             }
@@ -76,17 +74,21 @@ pub(super) fn read(reader: &mut FieldReader<'_>) -> (Option<String>, Option<Stri
 async fn begin_session(
     app: &App,
     found: &Credentials,
-    client: &Client,
+    tries: &PasswordTries<'_>,
 ) -> Result<Option<TokenPair>, AccountError> {
     let now = app.clock.now();
-    let session = client.new_session(&app.tokens, now);
+    let session = tries.client().new_session(&app.tokens, now);
     let (session_id, refresh_id) = (session.id.clone(), session.refresh_id.clone());
-    let user = app
-        .store
-        .create_session(found.user_id, &found.password_hash, session)
-        .await?;
-    let Some(user) = user else {
-        return Ok(None);
+    let sign_in = SignIn {
+        user_id: found.user_id,
+        password_hash: found.password_hash.clone(),
+        tried: tries.next(app),
+        session,
+    };
+    let user = match app.store.create_session(sign_in).await? {
+        Beginning::Begun(user) => user,
+        Beginning::Changed => return Ok(None),
+        Beginning::TooEarly { until } => return Err(AccountError::Throttled(until.since(now))),
     };
     log::info!("user {}: signed in", user.id);
     let pair = app

@@ -16,6 +16,7 @@ mod login;
 mod new_password;
 mod password_change;
 mod password_reset;
+mod password_tries;
 mod photo;
 mod profile;
 mod refresh;
@@ -104,6 +105,7 @@ impl Client {
             now,
             expires_at: now.plus(tokens.refresh_life()),
             ip: self.ip.to_canonical().to_string(),
+            network: self.network().to_string(),
             user_agent: self.short_user_agent(),
         }
     }

@@ -3,11 +3,11 @@
 use super::new_password::{
     NewPassword, check_password, password_changed, person_of, read_password,
 };
+use super::password_tries::PasswordTries;
 use super::refresh::recheck;
 use super::{AccountError, Caller, Client, unread};
 use crate::app::App;
 use crate::domain::{FieldErrors, FieldReader, Fields, Input, User, messages};
-use crate::limits::Limited;
 use crate::random;
 use crate::store::ReplacePassword;
 
@@ -29,12 +29,15 @@ pub async fn change_password(
         .find_password_hash(caller.user.id)
         .await?
         .ok_or(AccountError::InvalidToken)?;
-    client.may(app, Limited::FailedSignIn)?;
-    if let Some(current) = current
-        && !app.passwords.verify(current, Some(&old_hash)).await?
-    {
-        client.count(app, Limited::FailedSignIn)?;
-        reader.reject("current_password", messages::INVALID_PASSWORD);
+    let tries = PasswordTries::of_caller(client, caller);
+    tries.may(app).await?;
+    if let Some(current) = current {
+        if app.passwords.verify(current, Some(&old_hash)).await? {
+            tries.may(app).await?;
+        } else {
+            tries.failed(app).await?;
+            reader.reject("current_password", messages::INVALID_PASSWORD);
+        }
     }
     password.check(app, &mut reader, &person_of(&caller.user));
     reader.finish()?;

@@ -89,6 +89,7 @@ pub async fn confirm_reset(
     let code = OtpCode::parse(&typed);
     let attempt = || OtpAttempt {
         email_key: email.key().to_owned(),
+        address_hash: app.codes.hash_address(email.key()),
         code_hash: code
             .as_ref()
             .map(|code| app.codes.hash(OtpPurpose::PasswordReset, email.key(), code)),

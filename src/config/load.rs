@@ -497,12 +497,14 @@ mod tests {
             ),
             (
                 "[rate_limits]\nzebra = 5",
-                "config.toml:2: unknown key \"zebra\" in [rate_limits]. Keys of [rate_limits]: enabled",
+                "config.toml:2: unknown key \"zebra\" in [rate_limits]. Keys of [rate_limits]: enabled, failed_sign_ins, sign_ups, otp_tries, \
+                 resets, resends, account_failures, account_failures_an_hour",
             ),
             (
                 "[rate_limits]\nbcrypt_cost = 5",
                 "config.toml:2: unknown key \"bcrypt_cost\" in [rate_limits]; did you mean \"bcrypt_cost\" in \
-                 [passwords]? Keys of [rate_limits]: enabled",
+                 [passwords]? Keys of [rate_limits]: \
+                 enabled, failed_sign_ins, sign_ups, otp_tries, resets, resends, account_failures, account_failures_an_hour",
             ),
             (
                 "[token]\naccess_minutes = 5",

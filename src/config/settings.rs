@@ -214,6 +214,9 @@ impl Entry {
     }
 }
 
+/// Most that a limit can be set to: the moments of all that is counted are remembered.
+const MOST_COUNTED: u32 = 10_000;
+
 /// Most seconds that a timeout of the server can be set to, one hour: longer ones no longer protect it.
 const MAX_TIMEOUT_SECONDS: u32 = 3600;
 
@@ -332,6 +335,22 @@ settings! {
         /// Whether sign-ins, sign-ups, one-time passwords and resets are limited by network and account. The limits on mails
         /// and on wrong one-time passwords stay on without it.
         enabled: bool = true, dev false, rule Switch, common "true|false";
+        /// Failed sign-ins that one network may have in 5 minutes.
+        failed_sign_ins: u32 = 20, rule whole(1, MOST_COUNTED), rare "COUNT";
+        /// Sign-ups that one network may make in an hour.
+        sign_ups: u32 = 20, rule whole(1, MOST_COUNTED), rare "COUNT";
+        /// One-time passwords that one network may try in 10 minutes.
+        otp_tries: u32 = 30, rule whole(1, MOST_COUNTED), rare "COUNT";
+        /// Password resets that one network may ask for in 10 minutes.
+        resets: u32 = 20, rule whole(1, MOST_COUNTED), rare "COUNT";
+        /// One-time passwords that one network may ask for again in 10 minutes.
+        resends: u32 = 60, rule whole(1, MOST_COUNTED), rare "COUNT";
+        /// Failed sign-ins to one account from one network before it has to wait between them: a second, then twice as long
+        /// each time, up to a quarter of an hour.
+        account_failures: u32 = 5, rule whole(1, MOST_COUNTED), rare "COUNT";
+        /// Failed sign-ins to one account in an hour, from everywhere, after which only networks are served from which it
+        /// was signed in to before.
+        account_failures_an_hour: u32 = 100, rule whole(1, MOST_COUNTED), rare "COUNT";
     }
 
     /// Profile photos.

@@ -102,6 +102,6 @@ pub(super) const RESEND: Operation = Operation {
 /// `POST otp/resend/`
 pub(super) async fn resend(app: &SharedApp, request: &mut Request) -> HandlerResult {
     let fields = body::fields(app, request).await?;
-    accounts::resend(app, &fields).await?;
+    accounts::resend(app, &fields, &request.client(app)).await?;
     Ok(reply::message(MAIL_SENT))
 }

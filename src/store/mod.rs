@@ -14,6 +14,7 @@ mod health;
 mod keys;
 mod mails;
 mod otps;
+mod password_tries;
 mod passwords;
 mod sessions;
 pub mod sqlite;
@@ -29,8 +30,11 @@ pub use mails::{ClaimedMails, MailClaim, MailQueue, MailStore, NewMail, QueuedMa
 pub use otps::{
     AccountOtp, Confirmation, NewOtp, OtpAttempt, OtpCandidates, OtpStore, ReissueOtp, Reissued,
 };
+pub use password_tries::{PasswordTry, PasswordTryLimits, PasswordTryStore, TrySource};
 pub use passwords::{PasswordStore, ReplacePassword, ResetWish};
-pub use sessions::{NewSession, RotateRefreshToken, Rotation, Session, SessionStore};
+pub use sessions::{
+    Beginning, NewSession, RotateRefreshToken, Rotation, Session, SessionStore, SignIn,
+};
 pub use users::{
     Credentials, DeleteOutcome, DeleteUser, EmailChange, ImportRefusal, ImportSource, ImportedUser,
     NewEmailUndo, NewSignUp, NewUser, PageWish, SignUpOutcome, StoredUser, UndoEmailChange,
@@ -42,6 +46,7 @@ pub trait Store:
     UserStore
     + OtpStore
     + PasswordStore
+    + PasswordTryStore
     + SessionStore
     + MailStore
     + KeyStore
@@ -55,6 +60,7 @@ impl<T> Store for T where
     T: UserStore
         + OtpStore
         + PasswordStore
+        + PasswordTryStore
         + SessionStore
         + MailStore
         + KeyStore
@@ -83,8 +89,10 @@ pub struct TryLimits {
     pub per_network: u32,
     /// Wrong tries by everybody at one code.
     pub per_otp: u32,
-    /// Wrong tries at all codes of one account within 24 hours.
+    /// Wrong tries at all codes of one account, or of one address, within 24 hours.
     pub per_account_a_day: u32,
+    /// The share of those that one network can use up: no single network keeps an owner from codes for a day.
+    pub per_account_and_network_a_day: u32,
 }
 
 impl TryLimits {
@@ -93,6 +101,7 @@ impl TryLimits {
         per_network: 5,
         per_otp: 25,
         per_account_a_day: 100,
+        per_account_and_network_a_day: 25,
     };
 }
 

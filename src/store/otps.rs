@@ -20,6 +20,8 @@ pub struct NewOtp {
 pub struct OtpAttempt {
     /// The address that the code is said to belong to, in lower case.
     pub email_key: String,
+    /// Keyed hash of that address, under which wrong tries are counted also when an account is removed and made anew.
+    pub address_hash: Vec<u8>,
     /// Keyed hash of what was typed; `None` when it cannot be a code. It is a wrong try then.
     pub code_hash: Option<Vec<u8>>,
     /// Where the try comes from, as [`crate::domain::ClientNetwork`] writes it.

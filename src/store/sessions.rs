@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
-use super::StoreResult;
+use super::{PasswordTry, StoreResult};
 use crate::domain::{Timestamp, User, UserId};
 
 /// A session about to begin, with its first refresh token.
@@ -20,8 +20,36 @@ pub struct NewSession {
     pub expires_at: Timestamp,
     /// Address of the client.
     pub ip: String,
+    /// Network of the client, as [`crate::domain::ClientNetwork`] writes it; the account is known there from now on.
+    pub network: String,
     /// What the client calls itself.
     pub user_agent: String,
+}
+
+/// A sign-in whose password was found to be right.
+pub struct SignIn {
+    /// The account.
+    pub user_id: UserId,
+    /// The hash that the password was checked against, which the account must still have.
+    pub password_hash: String,
+    /// The try that is about to succeed.
+    pub tried: PasswordTry,
+    /// The session that begins.
+    pub session: NewSession,
+}
+
+/// What became of a sign-in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Beginning {
+    /// The session has begun.
+    Begun(Box<User>),
+    /// The account is no longer as it was when the password was checked: gone, deactivated, or with another password.
+    Changed,
+    /// Too many tries have failed in the meantime; nobody is told that this one was right.
+    TooEarly {
+        /// When the next try may come.
+        until: Timestamp,
+    },
 }
 
 /// A session as its owner sees it.
@@ -73,14 +101,8 @@ pub enum Rotation {
 /// Operations on sessions.
 #[async_trait]
 pub trait SessionStore {
-    /// Begins a session for an account whose password was just checked against `password_hash`. `None` when the account
-    /// is no longer as it was then: gone, deactivated, or with another password.
-    async fn create_session(
-        &self,
-        user_id: UserId,
-        password_hash: &str,
-        session: NewSession,
-    ) -> StoreResult<Option<User>>;
+    /// Begins a session for an account whose password was just found to be right. Failed tries from there are forgotten.
+    async fn create_session(&self, sign_in: SignIn) -> StoreResult<Beginning>;
 
     /// The account behind a living session, if it may sign in.
     async fn find_session_user(

@@ -10,6 +10,8 @@ use crate::domain::{EmailAddress, OtpPurpose, Profile, Timestamp, User, UserChan
 pub struct Credentials {
     /// The account.
     pub user_id: UserId,
+    /// Its last confirmed address in lower case, whichever of its addresses was typed.
+    pub email_key: String,
     /// Its password hash; for a never-verified account that of its newest sign-up.
     pub password_hash: String,
     /// Whether the account may sign in at all.
@@ -131,6 +133,8 @@ pub enum UpdateOutcome {
 pub struct DeleteUser {
     /// The account.
     pub user_id: UserId,
+    /// Keyed hash of its address, under which tries at its password are counted.
+    pub address_hash: Vec<u8>,
     /// Whether it is refused when no active staff account would be left.
     pub keep_a_staff_member: bool,
     /// When it happens.

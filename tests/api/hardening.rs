@@ -81,7 +81,8 @@ fn guesses_side_by_side_are_answered_no_more_often_than_one_after_the_other() {
     });
     let answered = statuses.iter().filter(|status| **status == 401).count();
     let throttled = statuses.iter().filter(|status| **status == 429).count();
-    assert_eq!((answered, throttled), (20, 20), "{statuses:?}");
+    // Five at one account, whatever is under way at the same moment.
+    assert_eq!((answered, throttled), (5, 35), "{statuses:?}");
     assert_eq!(server.sign_in("user@example.com", PASSWORD).status, 429);
 }
 
@@ -90,7 +91,7 @@ fn a_stolen_token_is_no_way_to_guess_the_password() {
     let server = TestServer::start_with(|config| config.rate_limits.enabled = true);
     let user = server.user("user@example.com");
     let guess = json!({"current_password": "wrong", "password": "another-pass-77", "confirm_password": "another-pass-77"});
-    for number in 0..20 {
+    for number in 0..5 {
         let answer = if number % 2 == 0 {
             server.api("POST", "password/change/", Some(&user.access), &guess)
         } else {

@@ -16,6 +16,7 @@ mod cors;
 mod deletion;
 mod delivery;
 mod email_undo;
+mod enumeration;
 mod hardening;
 mod health;
 mod messages;

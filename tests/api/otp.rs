@@ -777,3 +777,54 @@ fn fields_of_the_wrong_form_are_told() {
         );
     }
 }
+
+#[test]
+fn one_network_cannot_use_up_the_tries_of_a_day() {
+    let server = TestServer::start_behind_proxy();
+    server.sign_up(EMAIL);
+    // A network has 25 of an account's 100 wrong codes a day, five at each.
+    for _ in 0..20 {
+        fail(&server, "198.51.100.1", EMAIL, 5);
+        assert_eq!(resend(&server, EMAIL), 1);
+    }
+    assert_eq!(server.db_number("SELECT count(*) FROM otp_failures"), 25);
+    let otp = server.otp(EMAIL);
+    verify_from(&server, "198.51.100.1", EMAIL, &otp).assert(400, INVALID);
+    assert_eq!(
+        verify_from(&server, "203.0.113.7", EMAIL, &otp).status,
+        200,
+        "the owner has tries left"
+    );
+}
+
+/// The bound that docs/SECURITY.md states: whatever a guesser does within a day, 100 wrong codes are compared with those of
+/// an address, over resends, restarts and accounts that are removed and made anew.
+#[test]
+fn a_day_has_100_tries_at_an_address_whatever_happens_to_its_account() {
+    let mut server = TestServer::start_behind_proxy();
+    let thief = server.user("thief@example.com");
+    let mut tries = 0;
+    for round in 0..8 {
+        server.sign_up(EMAIL);
+        for _ in 0..2 {
+            fail_from_everywhere(&server, EMAIL, 25);
+            tries += 25;
+            resend(&server, EMAIL);
+        }
+        // An address that nobody has confirmed can be taken over, and its never-verified account goes.
+        let answer = server.patch(&thief.path(), &thief, &json!({"email": EMAIL}));
+        assert_eq!(answer.status, 200, "{}", answer.body);
+        let back = json!({"email": "thief@example.com"});
+        assert_eq!(server.patch(&thief.path(), &thief, &back).status, 200);
+        if round % 3 == 0 {
+            server.restart();
+        }
+    }
+    assert_eq!(tries, 400);
+    assert_eq!(server.db_number("SELECT count(*) FROM otp_failures"), 100);
+    server.sign_up(EMAIL);
+    server.confirm(EMAIL).assert(400, INVALID);
+    server.advance_seconds(24 * 60 * 60);
+    server.sign_up(EMAIL);
+    assert_eq!(server.confirm(EMAIL).status, 200);
+}

@@ -42,7 +42,9 @@ fn failed_sign_ins_are_limited_and_others_are_not() {
     for _ in 0..30 {
         assert_eq!(from(&server, "192.0.2.1", "token/", &right).status, 200);
     }
-    for _ in 0..20 {
+    for number in 0..20 {
+        let email = format!("user{}@example.com", number / 4);
+        let wrong = json!({"email": email, "password": "wrong"});
         assert_eq!(from(&server, "192.0.2.1", "token/", &wrong).status, 401);
     }
     assert_throttled(&from(&server, "192.0.2.1", "token/", &wrong), 300);
@@ -88,4 +90,186 @@ fn a_refused_sign_up_costs_nothing() {
     }
     let body = sign_up_body("user@example.com");
     assert_eq!(from(&server, "192.0.2.1", "users/", &body).status, 201);
+}
+
+#[test]
+fn a_guesser_waits_longer_and_longer_and_nobody_else_does() {
+    let server = server();
+    server.user("user@example.com");
+    // An address that nobody has is counted in the same way: the limit does not tell who has an account.
+    for email in ["nobody@example.com", "user@example.com"] {
+        let wrong = json!({"email": email, "password": "wrong"});
+        for _ in 0..5 {
+            assert_eq!(from(&server, "192.0.2.1", "token/", &wrong).status, 401);
+        }
+        let mut pauses = Vec::new();
+        for _ in 0..14 {
+            let pause: u64 = {
+                let answer = from(&server, "192.0.2.1", "token/", &wrong);
+                assert_eq!(answer.status, 429, "{}", answer.body);
+                answer.header("retry-after").unwrap().parse().unwrap()
+            };
+            pauses.push(pause);
+            server.advance_seconds(pause);
+            assert_eq!(from(&server, "192.0.2.1", "token/", &wrong).status, 401);
+        }
+        assert_eq!(
+            pauses,
+            [1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 900, 900, 900, 900],
+            "{email}"
+        );
+    }
+    let right = json!({"email": "user@example.com", "password": PASSWORD});
+    // A right password during the pause is not told to be right; somewhere else it is.
+    assert_eq!(from(&server, "192.0.2.1", "token/", &right).status, 429);
+    assert_eq!(from(&server, "192.0.2.2", "token/", &right).status, 200);
+    server.advance_seconds(900);
+    assert_eq!(from(&server, "192.0.2.1", "token/", &right).status, 200);
+    // The right password ends the count.
+    let wrong = json!({"email": "user@example.com", "password": "wrong"});
+    for _ in 0..5 {
+        assert_eq!(from(&server, "192.0.2.1", "token/", &wrong).status, 401);
+    }
+    assert_eq!(from(&server, "192.0.2.1", "token/", &wrong).status, 429);
+}
+
+#[test]
+fn a_storm_of_guesses_leaves_the_networks_that_the_owner_uses() {
+    let mut server = server();
+    server.user("user@example.com");
+    let right = json!({"email": "user@example.com", "password": PASSWORD});
+    assert_eq!(from(&server, "192.0.2.200", "token/", &right).status, 200);
+    for email in ["user@example.com", "nobody@example.com"] {
+        let wrong = json!({"email": email, "password": "wrong"});
+        for number in 0..100 {
+            let address = format!("198.51.100.{number}");
+            assert_eq!(from(&server, &address, "token/", &wrong).status, 401);
+        }
+        assert_throttled(&from(&server, "192.0.2.77", "token/", &wrong), 3600);
+    }
+    // It is in the store: a restart changes nothing.
+    server.restart();
+    assert_throttled(&from(&server, "192.0.2.77", "token/", &right), 3600);
+    assert_eq!(from(&server, "192.0.2.200", "token/", &right).status, 200);
+    // Somewhere new the mailbox lets the owner in: a reset makes the network known.
+    let reset = json!({"email": "user@example.com"});
+    assert_eq!(
+        from(&server, "192.0.2.77", "password/reset/", &reset).status,
+        200
+    );
+    let confirm = json!({
+        "email": "user@example.com", "otp": server.otp("user@example.com"),
+        "password": "another-pass-77", "confirm_password": "another-pass-77",
+    });
+    let answer = from(&server, "192.0.2.77", "password/reset/confirm/", &confirm);
+    assert_eq!(answer.status, 200, "{}", answer.body);
+    let renewed = json!({"email": "user@example.com", "password": "another-pass-77"});
+    assert_eq!(from(&server, "192.0.2.77", "token/", &renewed).status, 200);
+    assert_eq!(from(&server, "192.0.2.78", "token/", &renewed).status, 429);
+    server.advance_seconds(3600);
+    assert_eq!(from(&server, "192.0.2.78", "token/", &renewed).status, 200);
+}
+
+#[test]
+fn both_addresses_of_an_account_have_one_count() {
+    let server = server();
+    let user = server.user("user@example.com");
+    server.patch(&user.path(), &user, &json!({"email": "second@example.com"}));
+    for number in 0..5 {
+        let email = ["user@example.com", "second@example.com"][number % 2];
+        let wrong = json!({"email": email, "password": "wrong"});
+        assert_eq!(from(&server, "192.0.2.1", "token/", &wrong).status, 401);
+    }
+    for email in ["user@example.com", "SECOND@example.com"] {
+        let right = json!({"email": email, "password": PASSWORD});
+        assert_throttled_briefly(&from(&server, "192.0.2.1", "token/", &right));
+    }
+}
+
+#[track_caller]
+fn assert_throttled_briefly(answer: &Answer) {
+    answer.assert_throttled(1);
+}
+
+#[test]
+fn a_stolen_token_guesses_slowly_from_everywhere_and_holds_nobody_up() {
+    let server = server();
+    let user = server.user("user@example.com");
+    let authorization = format!("Bearer {}", user.access);
+    let guess = |address: &str, current: &str| {
+        server.request(
+            "POST",
+            "/api/v1/accounts/password/change/",
+            &[
+                ("content-type", "application/json"),
+                ("x-forwarded-for", address),
+                ("authorization", &authorization),
+            ],
+            json!({
+                "current_password": current, "password": "another-pass-77",
+                "confirm_password": "another-pass-77",
+            })
+            .to_string(),
+        )
+    };
+    for number in 0..5 {
+        let answer = guess(&format!("198.51.100.{number}"), "wrong");
+        answer.assert(400, r#"{"current_password":["Invalid password."]}"#);
+    }
+    // Whatever the network, it is the session that waits.
+    assert_throttled_briefly(&guess("198.51.100.99", "wrong"));
+    assert_throttled_briefly(&guess("198.51.100.98", PASSWORD));
+    let right = json!({"email": "user@example.com", "password": PASSWORD});
+    assert_eq!(from(&server, "198.51.100.1", "token/", &right).status, 200);
+    server.advance_seconds(1);
+    assert_eq!(guess("198.51.100.98", PASSWORD).status, 200);
+}
+
+#[test]
+fn the_right_password_of_a_deactivated_account_is_a_failure_like_any_other() {
+    let server = server();
+    let staff = server.staff("staff@example.com");
+    let user = server.user("user@example.com");
+    server.patch(&user.path(), &staff, &json!({"is_active": false}));
+    let right = json!({"email": "user@example.com", "password": PASSWORD});
+    for _ in 0..5 {
+        assert_eq!(from(&server, "192.0.2.1", "token/", &right).status, 401);
+    }
+    assert_throttled_briefly(&from(&server, "192.0.2.1", "token/", &right));
+}
+
+#[test]
+fn the_numbers_are_settings() {
+    let server = TestServer::start_with(|config| {
+        config.rate_limits.enabled = true;
+        config.rate_limits.failed_sign_ins = 3;
+        config.rate_limits.account_failures = 2;
+        config.rate_limits.resends = 4;
+    });
+    let wrong = |email: &str| server.sign_in(email, "wrong");
+    for _ in 0..2 {
+        assert_eq!(wrong("one@example.com").status, 401);
+    }
+    assert_throttled_briefly(&wrong("one@example.com"));
+    assert_eq!(wrong("two@example.com").status, 401);
+    assert_throttled(&wrong("three@example.com"), 300);
+    let resend = || server.post("otp/resend/", &json!({"email": "one@example.com"}));
+    for _ in 0..4 {
+        assert_eq!(resend().status, 200);
+    }
+    assert_throttled(&resend(), 600);
+}
+
+#[test]
+fn switched_off_they_are_off() {
+    let server = TestServer::start();
+    server.user("user@example.com");
+    for _ in 0..120 {
+        assert_eq!(server.sign_in("user@example.com", "wrong").status, 401);
+    }
+    assert_eq!(server.sign_in("user@example.com", PASSWORD).status, 200);
+    assert_eq!(
+        server.db_number("SELECT count(*) FROM password_failures"),
+        0
+    );
 }

@@ -7,7 +7,7 @@
 pub(super) const SCHEMA: &str = include_str!("../../../schema.sql");
 
 /// The number in `PRAGMA user_version` of a file in the current shape.
-pub(super) const SCHEMA_VERSION: i32 = 3;
+pub(super) const SCHEMA_VERSION: i32 = 4;
 
 /// `(version, statements)`: what takes a file from the version before to this one.
 pub(super) const MIGRATIONS: &[(i32, &str)] = &[
@@ -50,6 +50,47 @@ pub(super) const MIGRATIONS: &[(i32, &str)] = &[
      CREATE INDEX mails_by_next_try ON mails (next_try_at);
      CREATE INDEX mails_by_expiry ON mails (expires_at);",
     ),
+    (
+        4,
+        "ALTER TABLE otp_failures RENAME TO former_otp_failures;
+     DROP INDEX otp_failures_by_user;
+     DROP INDEX otp_failures_by_time;
+     CREATE TABLE otp_failures (
+         id           INTEGER PRIMARY KEY,
+         user_id      INTEGER NOT NULL,
+         address_hash BLOB    NOT NULL,
+         network      TEXT    NOT NULL,
+         failed_at    INTEGER NOT NULL
+     ) STRICT;
+     CREATE INDEX otp_failures_by_user ON otp_failures (user_id, failed_at);
+     CREATE INDEX otp_failures_by_address ON otp_failures (address_hash, failed_at);
+     CREATE INDEX otp_failures_by_time ON otp_failures (failed_at);
+     INSERT INTO otp_failures (id, user_id, address_hash, network, failed_at)
+         SELECT id, user_id, x'', '', failed_at FROM former_otp_failures;
+     DROP TABLE former_otp_failures;
+     CREATE TABLE password_failures (
+         id           INTEGER PRIMARY KEY AUTOINCREMENT,
+         account_hash BLOB    NOT NULL,
+         source       TEXT    NOT NULL,
+         failed_at    INTEGER NOT NULL
+     ) STRICT;
+     CREATE INDEX password_failures_by_account ON password_failures (account_hash, failed_at, source);
+     CREATE INDEX password_failures_by_time ON password_failures (failed_at);
+     CREATE TABLE known_networks (
+         user_id       INTEGER NOT NULL REFERENCES users (id) ON DELETE CASCADE,
+         network       TEXT    NOT NULL,
+         first_seen_at INTEGER NOT NULL,
+         last_seen_at  INTEGER NOT NULL,
+         PRIMARY KEY (user_id, network)
+     ) STRICT, WITHOUT ROWID;
+     CREATE INDEX known_networks_by_time ON known_networks (last_seen_at);
+     INSERT INTO known_networks (user_id, network, first_seen_at, last_seen_at)
+         SELECT user_id, ip, min(created_at), max(last_used_at) FROM sessions WHERE ip NOT LIKE '%:%' GROUP BY user_id, ip;
+     CREATE TABLE decoys (
+         id         INTEGER PRIMARY KEY CHECK (id = 1),
+         written_at INTEGER NOT NULL
+     ) STRICT;",
+    ),
 ];
 
 #[cfg(test)]
@@ -62,6 +103,7 @@ mod tests {
     const FORMER: &[(i32, &str)] = &[
         (1, include_str!("../../../tests/schemas/1.sql")),
         (2, include_str!("../../../tests/schemas/2.sql")),
+        (3, include_str!("../../../tests/schemas/3.sql")),
     ];
 
     fn shape(connection: &Connection) -> Vec<(String, String, String)> {

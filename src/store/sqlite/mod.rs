@@ -13,6 +13,7 @@ mod list;
 mod mails;
 mod migrations;
 mod otps;
+mod password_tries;
 mod passwords;
 mod rows;
 mod sessions;

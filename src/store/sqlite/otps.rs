@@ -7,6 +7,7 @@ use rusqlite::{Connection, OptionalExtension, named_params};
 
 use super::SqliteStore;
 use super::mails::insert_mail;
+use super::password_tries::{REMEMBER_FAILURES, REMEMBER_NETWORKS};
 use super::rows::{USER_COLUMNS, user};
 use super::sessions::insert_session;
 use super::sign_ups::delete_sign_ups;
@@ -67,6 +68,9 @@ pub(super) fn find_pause(
     find_pause_for(connection, email_key, purpose.as_str(), now, limits)
 }
 
+/// Most addresses that nobody has which are remembered for the time their answers take.
+const MOST_UNKNOWN: i64 = 100_000;
+
 /// What [`note_no_mail`] notes instead of a purpose.
 const NO_PURPOSE: &str = "none";
 
@@ -78,10 +82,29 @@ pub(super) fn note_no_mail(
     now: Timestamp,
     limits: MailLimits,
 ) -> rusqlite::Result<()> {
-    if find_pause_for(connection, email_key, NO_PURPOSE, now, limits)?.is_none() {
-        note_mail_for(connection, email_key, NO_PURPOSE, now)?;
+    if find_pause_for(connection, email_key, NO_PURPOSE, now, limits)?.is_some() {
+        return Ok(());
     }
-    Ok(())
+    note_mail_for(connection, email_key, NO_PURPOSE, now)?;
+    // However many addresses are made up, so many are remembered. Numbers go up by one, so each is looked at once.
+    let oldest = connection.last_insert_rowid() - MOST_UNKNOWN;
+    connection
+        .prepare_cached(
+            "DELETE FROM otp_mails WHERE id BETWEEN :oldest - 8 AND :oldest AND purpose = :purpose",
+        )?
+        .execute(named_params! { ":oldest": oldest, ":purpose": NO_PURPOSE })
+        .map(drop)
+}
+
+/// Writes what means nothing, so that an operation that found nothing to write takes as long as one that did.
+fn write_decoy(connection: &Connection, now: Timestamp) -> rusqlite::Result<()> {
+    connection
+        .prepare_cached(
+            "INSERT INTO decoys (id, written_at) VALUES (1, :now) \
+             ON CONFLICT (id) DO UPDATE SET written_at = written_at + 1",
+        )?
+        .execute(named_params! { ":now": now.unix_millis() })
+        .map(drop)
 }
 
 fn find_pause_for(
@@ -163,7 +186,10 @@ const LIVE: &str = "otps.purpose = :purpose AND otps.email_key = :email_key AND 
          < :per_network \
      AND coalesce((SELECT sum(wrong_tries) FROM otp_network_tries WHERE otp_id = otps.id), 0) < :per_otp \
      AND (SELECT count(*) FROM otp_failures WHERE otp_failures.user_id = otps.user_id AND failed_at > :day_ago) \
-         < :per_account";
+         < :per_account \
+     AND (SELECT count(*) FROM otp_failures WHERE otp_failures.user_id = otps.user_id AND failed_at > :day_ago \
+         AND otp_failures.network = :network) < :share \
+     AND (SELECT count(*) FROM otp_failures WHERE address_hash = :address_hash AND failed_at > :day_ago) < :per_account";
 
 /// Finds a right code, using it up if asked to, or counts a wrong try against every code that it could have been.
 ///
@@ -198,9 +224,11 @@ pub(super) fn use_otp(
                 ":now": attempt.now.unix_millis(),
                 ":user_id": user_id,
                 ":network": attempt.network,
+                ":address_hash": attempt.address_hash,
                 ":per_network": limits.per_network,
                 ":per_otp": limits.per_otp,
                 ":per_account": limits.per_account_a_day,
+                ":share": limits.per_account_and_network_a_day,
                 ":day_ago": day_ago,
             },
             |row| {
@@ -214,7 +242,8 @@ pub(super) fn use_otp(
     if used.is_some() {
         return Ok(used);
     }
-    let count = |statement: &str, per_account: u32| {
+    // The failure that was just counted must not hide the code from its own count.
+    let count = |statement: &str, one_more: u32| {
         connection
             .prepare_cached(statement)?
             .execute(named_params! {
@@ -223,27 +252,33 @@ pub(super) fn use_otp(
                 ":now": attempt.now.unix_millis(),
                 ":user_id": user_id,
                 ":network": attempt.network,
+                ":address_hash": attempt.address_hash,
                 ":per_network": limits.per_network,
                 ":per_otp": limits.per_otp,
-                ":per_account": per_account,
+                ":per_account": limits.per_account_a_day.saturating_add(one_more),
+                ":share": limits.per_account_and_network_a_day.saturating_add(one_more),
                 ":day_ago": day_ago,
             })
     };
     // The account is counted first: the counts per code are part of what makes a code live.
-    count(
+    let counted = count(
         &format!(
-            "INSERT INTO otp_failures (user_id, failed_at) SELECT DISTINCT otps.user_id, :now FROM otps WHERE {LIVE}"
+            "INSERT INTO otp_failures (user_id, address_hash, network, failed_at) \
+             SELECT DISTINCT otps.user_id, :address_hash, :network, :now FROM otps WHERE {LIVE}"
         ),
-        limits.per_account_a_day,
+        0,
     )?;
+    if counted == 0 {
+        // Nothing waits for a code there, which the time of the answer must not tell.
+        return write_decoy(connection, attempt.now).map(|()| None);
+    }
     count(
         &format!(
             "INSERT INTO otp_network_tries (otp_id, network, wrong_tries) \
              SELECT otps.id, :network, 1 FROM otps WHERE {LIVE} \
              ON CONFLICT (otp_id, network) DO UPDATE SET wrong_tries = wrong_tries + 1"
         ),
-        // The failure that was just counted must not hide the code from its own count.
-        limits.per_account_a_day.saturating_add(1),
+        1,
     )?;
     Ok(None)
 }
@@ -414,6 +449,14 @@ fn delete_expired(connection: &Connection, now: Timestamp) -> rusqlite::Result<u
         (
             "DELETE FROM otp_mails WHERE sent_at <= :until",
             now.minus(HOUR),
+        ),
+        (
+            "DELETE FROM password_failures WHERE failed_at <= :until",
+            now.minus(REMEMBER_FAILURES),
+        ),
+        (
+            "DELETE FROM known_networks WHERE last_seen_at <= :until",
+            now.minus(REMEMBER_NETWORKS),
         ),
         ("DELETE FROM sessions WHERE expires_at <= :until", now),
         ("DELETE FROM email_undos WHERE expires_at <= :until", now),

@@ -6,6 +6,7 @@ use rusqlite::{Connection, OptionalExtension, named_params};
 use super::SqliteStore;
 use super::mails::insert_mail;
 use super::otps::{Use, find_pause, insert_otp, note_mail, note_no_mail, parse_email, use_otp};
+use super::password_tries::note_network;
 use super::sessions::delete_sessions;
 use super::sign_ups::delete_sign_ups;
 use super::users::find_by_id;
@@ -115,6 +116,15 @@ fn confirm_reset(
         })?;
     delete_sign_ups(connection, used.user_id)?;
     delete_sessions(connection, used.user_id, None)?;
+    // Whoever reads the mailbox is the owner: the new password may be used from there, whatever was tried before.
+    note_network(connection, used.user_id, &attempt.network, attempt.now)?;
+    connection
+        .prepare_cached(
+            "DELETE FROM password_failures WHERE account_hash = :address_hash AND source = :network",
+        )?
+        .execute(named_params! {
+            ":address_hash": attempt.address_hash, ":network": attempt.network,
+        })?;
     tell_owner(connection, used.user_id, notice, attempt.now)?;
     find_by_id(connection, used.user_id)
 }

@@ -6,15 +6,18 @@ use async_trait::async_trait;
 use rusqlite::{Connection, OptionalExtension, named_params};
 
 use super::SqliteStore;
+use super::password_tries::{find_pause, forget_failures, note_network};
 use super::rows::{USER_COLUMNS, timestamp, user};
 use super::users::find_by_id;
 use crate::domain::{Timestamp, User, UserId};
-use crate::store::{NewSession, RotateRefreshToken, Rotation, Session, SessionStore, StoreResult};
+use crate::store::{
+    Beginning, NewSession, RotateRefreshToken, Rotation, Session, SessionStore, SignIn, StoreResult,
+};
 
 /// How long a used refresh token is remembered by a row of its own.
 const REMEMBER_USED: Duration = Duration::from_hours(1);
 
-/// Stores a session and its first refresh token.
+/// Stores a session and its first refresh token. The account is known in that network from now on.
 pub(super) fn insert_session(
     connection: &Connection,
     user_id: UserId,
@@ -33,6 +36,7 @@ pub(super) fn insert_session(
             ":ip": session.ip,
             ":user_agent": session.user_agent,
         })?;
+    note_network(connection, user_id, &session.network, session.now)?;
     insert_refresh_token(
         connection,
         &session.refresh_id,
@@ -57,27 +61,28 @@ fn insert_refresh_token(
         .map(drop)
 }
 
-fn create_session(
-    connection: &Connection,
-    user_id: UserId,
-    password_hash: &str,
-    session: &NewSession,
-) -> rusqlite::Result<Option<User>> {
+fn create_session(connection: &Connection, sign_in: &SignIn) -> rusqlite::Result<Beginning> {
+    // Asked again in the order of the commits: of guesses made side by side, none beyond the limits is told to be right.
+    if let Some(until) = find_pause(connection, &sign_in.tried)? {
+        return Ok(Beginning::TooEarly { until });
+    }
     let changed = connection
         .prepare_cached(
             "UPDATE users SET last_login_at = :now \
              WHERE id = :user_id AND password_hash = :password_hash AND is_active AND verified_at IS NOT NULL",
         )?
         .execute(named_params! {
-            ":user_id": user_id,
-            ":password_hash": password_hash,
-            ":now": session.now.unix_millis(),
+            ":user_id": sign_in.user_id,
+            ":password_hash": sign_in.password_hash,
+            ":now": sign_in.session.now.unix_millis(),
         })?;
     if changed == 0 {
-        return Ok(None);
+        return Ok(Beginning::Changed);
     }
-    insert_session(connection, user_id, session)?;
-    find_by_id(connection, user_id)
+    forget_failures(connection, &sign_in.tried)?;
+    insert_session(connection, sign_in.user_id, &sign_in.session)?;
+    let user = find_by_id(connection, sign_in.user_id)?;
+    Ok(user.map_or(Beginning::Changed, |user| Beginning::Begun(Box::new(user))))
 }
 
 fn find_live_user(connection: &Connection, session_id: &str) -> rusqlite::Result<Option<User>> {
@@ -193,15 +198,9 @@ fn delete_session(connection: &Connection, session_id: &str) -> rusqlite::Result
 
 #[async_trait]
 impl SessionStore for SqliteStore {
-    async fn create_session(
-        &self,
-        user_id: UserId,
-        password_hash: &str,
-        session: NewSession,
-    ) -> StoreResult<Option<User>> {
-        let password_hash = password_hash.to_owned();
+    async fn create_session(&self, sign_in: SignIn) -> StoreResult<Beginning> {
         self.writer
-            .run(move |connection| create_session(connection, user_id, &password_hash, &session))
+            .run(move |connection| create_session(connection, &sign_in))
             .await
     }
 

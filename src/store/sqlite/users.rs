@@ -203,6 +203,13 @@ fn delete_user(connection: &Connection, wish: &DeleteUser) -> rusqlite::Result<D
     connection
         .prepare_cached("DELETE FROM users WHERE id = :id")?
         .execute(named_params! { ":id": user.id })?;
+    // Wrong codes go on counting, so that an account made anew gains no tries; where they came from is nobody's business.
+    connection
+        .prepare_cached("UPDATE otp_failures SET network = '' WHERE user_id = :id")?
+        .execute(named_params! { ":id": user.id })?;
+    connection
+        .prepare_cached("DELETE FROM password_failures WHERE account_hash = :address_hash")?
+        .execute(named_params! { ":address_hash": wish.address_hash })?;
     if let Some(photo) = &user.photo {
         note_photo(connection, photo, wish.now)?;
     }
@@ -219,7 +226,7 @@ impl UserStore for SqliteStore {
         self.read(|connection| {
             connection
                 .prepare_cached(
-                    "SELECT id, password_hash, is_active, verified_at IS NOT NULL FROM users \
+                    "SELECT id, password_hash, is_active, verified_at IS NOT NULL, email_key FROM users \
                      WHERE email_key = :email_key OR new_email_key = :email_key",
                 )?
                 .query_row(named_params! { ":email_key": email_key }, |row| {
@@ -228,6 +235,7 @@ impl UserStore for SqliteStore {
                         password_hash: row.get(1)?,
                         is_active: row.get(2)?,
                         is_verified: row.get(3)?,
+                        email_key: row.get(4)?,
                     })
                 })
                 .optional()

@@ -1,0 +1,198 @@
+//! Tries at passwords, and the networks that accounts sign in from, in SQLite.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use rusqlite::{Connection, OptionalExtension, named_params};
+
+use super::SqliteStore;
+use super::rows::optional_timestamp;
+use crate::domain::{Timestamp, UserId};
+use crate::store::{PasswordTry, PasswordTryStore, StoreResult, TrySource};
+
+const HOUR: Duration = Duration::from_hours(1);
+
+/// How long a failure is remembered.
+pub(super) const REMEMBER_FAILURES: Duration = Duration::from_hours(24);
+
+/// Most failures that are kept; the oldest give way. Far more than the hashing of passwords lets anybody cause in a day.
+const MOST_FAILURES: i64 = 500_000;
+
+/// Most networks that are kept of one account; the one not seen for longest gives way.
+const MOST_NETWORKS: u32 = 100;
+
+/// How long a network is remembered that an account signs in from no more.
+pub(super) const REMEMBER_NETWORKS: Duration = Duration::from_hours(365 * 24);
+
+/// The name of a source in the table. A network never begins like a session.
+fn name(source: &TrySource) -> String {
+    match source {
+        TrySource::Network(network) => network.clone(),
+        TrySource::Session(id) => format!("session {id}"),
+    }
+}
+
+/// When the next try may come from there; `None` when it may come now.
+pub(super) fn find_pause(
+    connection: &Connection,
+    tried: &PasswordTry,
+) -> rusqlite::Result<Option<Timestamp>> {
+    let Some(limits) = tried.limits else {
+        return Ok(None);
+    };
+    let source = name(&tried.source);
+    let (failures, last): (u32, Option<Timestamp>) = connection
+        .prepare_cached(
+            "SELECT count(*), max(failed_at) FROM password_failures \
+             WHERE account_hash = :account AND failed_at > :remembered AND source = :source",
+        )?
+        .query_row(
+            named_params! {
+                ":account": tried.account,
+                ":remembered": tried.now.minus(REMEMBER_FAILURES).unix_millis(),
+                ":source": source,
+            },
+            |row| Ok((row.get(0)?, optional_timestamp(row, 1)?)),
+        )?;
+    // The failure that makes the hour full, if it is full.
+    let full: Option<Timestamp> = connection
+        .prepare_cached(
+            "SELECT failed_at FROM password_failures WHERE account_hash = :account AND failed_at > :hour_ago \
+             ORDER BY failed_at DESC LIMIT 1 OFFSET :most",
+        )?
+        .query_row(
+            named_params! {
+                ":account": tried.account,
+                ":hour_ago": tried.now.minus(HOUR).unix_millis(),
+                ":most": limits.an_hour.saturating_sub(1),
+            },
+            |row| optional_timestamp(row, 0),
+        )
+        .optional()?
+        .flatten();
+    if failures < limits.free && full.is_none() {
+        return Ok(None);
+    }
+    let is_session = matches!(tried.source, TrySource::Session(_));
+    let is_known = !is_session && is_known_network(connection, tried.user_id, &source)?;
+    let longest = if is_known {
+        limits.longest_pause_of_known
+    } else {
+        limits.longest_pause
+    };
+    let after_pause = failures.checked_sub(limits.free).and_then(|beyond| {
+        let doubled = limits
+            .first_pause
+            .saturating_mul(2u32.saturating_pow(beyond));
+        Some(last?.plus(doubled.min(longest)))
+    });
+    let after_hour = full
+        .filter(|_| !is_known && !is_session)
+        .map(|full| full.plus(HOUR));
+    Ok(after_pause
+        .max(after_hour)
+        .filter(|until| *until > tried.now))
+}
+
+fn is_known_network(
+    connection: &Connection,
+    user_id: Option<UserId>,
+    network: &str,
+) -> rusqlite::Result<bool> {
+    connection
+        .prepare_cached(
+            "SELECT EXISTS (SELECT 1 FROM known_networks WHERE user_id = :user_id AND network = :network)",
+        )?
+        .query_row(
+            named_params! { ":user_id": user_id, ":network": network },
+            |row| row.get(0),
+        )
+}
+
+fn count_failure(
+    connection: &Connection,
+    tried: &PasswordTry,
+) -> rusqlite::Result<Option<Timestamp>> {
+    if let Some(until) = find_pause(connection, tried)? {
+        return Ok(Some(until));
+    }
+    if tried.limits.is_none() {
+        return Ok(None);
+    }
+    connection
+        .prepare_cached(
+            "INSERT INTO password_failures (account_hash, source, failed_at) VALUES (:account, :source, :now)",
+        )?
+        .execute(named_params! {
+            ":account": tried.account,
+            ":source": name(&tried.source),
+            ":now": tried.now.unix_millis(),
+        })?;
+    // Numbers go up by one, so this finds one row at the most.
+    connection
+        .prepare_cached("DELETE FROM password_failures WHERE id <= :oldest")?
+        .execute(named_params! { ":oldest": connection.last_insert_rowid() - MOST_FAILURES })?;
+    Ok(None)
+}
+
+/// Forgets the failures of a source that has shown the right password.
+pub(super) fn forget_failures(
+    connection: &Connection,
+    tried: &PasswordTry,
+) -> rusqlite::Result<()> {
+    connection
+        .prepare_cached(
+            "DELETE FROM password_failures WHERE account_hash = :account AND source = :source",
+        )?
+        .execute(named_params! { ":account": tried.account, ":source": name(&tried.source) })
+        .map(drop)
+}
+
+/// Notes that the owner of an account has shown up in a network: with the password, or with a code from the mailbox. Gives
+/// whether the account was never seen there before.
+pub(super) fn note_network(
+    connection: &Connection,
+    user_id: UserId,
+    network: &str,
+    now: Timestamp,
+) -> rusqlite::Result<bool> {
+    let seen = connection
+        .prepare_cached(
+            "UPDATE known_networks SET last_seen_at = :now WHERE user_id = :user_id AND network = :network",
+        )?
+        .execute(named_params! {
+            ":user_id": user_id, ":network": network, ":now": now.unix_millis(),
+        })?;
+    if seen > 0 {
+        return Ok(false);
+    }
+    connection
+        .prepare_cached(
+            "INSERT INTO known_networks (user_id, network, first_seen_at, last_seen_at) \
+             VALUES (:user_id, :network, :now, :now)",
+        )?
+        .execute(named_params! {
+            ":user_id": user_id, ":network": network, ":now": now.unix_millis(),
+        })?;
+    connection
+        .prepare_cached(
+            "DELETE FROM known_networks WHERE user_id = :user_id AND network IN \
+             (SELECT network FROM known_networks WHERE user_id = :user_id \
+             ORDER BY last_seen_at DESC, network LIMIT -1 OFFSET :most)",
+        )?
+        .execute(named_params! { ":user_id": user_id, ":most": MOST_NETWORKS })?;
+    Ok(true)
+}
+
+#[async_trait]
+impl PasswordTryStore for SqliteStore {
+    async fn find_password_pause(&self, tried: &PasswordTry) -> StoreResult<Option<Timestamp>> {
+        self.read(|connection| find_pause(connection, tried))
+    }
+
+    async fn count_failed_password(&self, tried: PasswordTry) -> StoreResult<Option<Timestamp>> {
+        self.writer
+            .run(move |connection| count_failure(connection, &tried))
+            .await
+    }
+}
