@@ -1,4 +1,4 @@
--- The whole current schema of an accounts-server database (schema version 4).
+-- The whole current schema of an accounts-server database (schema version 5).
 --
 -- Applied to a new file as it stands; an older file reaches the same shape through the numbered migrations in
 -- src/store/sqlite/migrations.rs. Every `*_at` is a count of Unix milliseconds (UTC) bound by the program: no
@@ -207,4 +207,31 @@ CREATE TABLE signing_keys (
 CREATE TABLE secrets (
     name  TEXT PRIMARY KEY,
     value BLOB NOT NULL
+) STRICT, WITHOUT ROWID;
+
+-- The audit log. `user_id` is the account that an entry is about, `actor_id` the one that acted, `operator` the user of the
+-- machine who gave a command. No entry holds a secret or an address of mail. Accounts that are gone keep their numbers here,
+-- and nothing else: addresses of clients and what they call themselves are emptied.
+CREATE TABLE events (
+    id          INTEGER PRIMARY KEY AUTOINCREMENT,
+    happened_at INTEGER NOT NULL,
+    event       TEXT    NOT NULL,
+    user_id     INTEGER,
+    actor_id    INTEGER,
+    operator    TEXT    NOT NULL,
+    ip          TEXT    NOT NULL,
+    user_agent  TEXT    NOT NULL,
+    detail      TEXT    NOT NULL
+) STRICT;
+CREATE INDEX events_by_user ON events (user_id) WHERE user_id IS NOT NULL;
+CREATE INDEX events_by_other_actor ON events (actor_id) WHERE actor_id IS NOT user_id;
+
+-- Failed tries by hour (Unix time / 3600), at accounts that there are and at addresses that nobody has. Only so many
+-- of an hour are listed as events.
+CREATE TABLE failure_counts (
+    hour       INTEGER NOT NULL,
+    is_account INTEGER NOT NULL CHECK (is_account IN (0, 1)),
+    failures   INTEGER NOT NULL,
+    listed     INTEGER NOT NULL,
+    PRIMARY KEY (hour, is_account)
 ) STRICT, WITHOUT ROWID;

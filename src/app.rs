@@ -11,9 +11,9 @@ use tokio::sync::Semaphore;
 
 use crate::accounts::{AccountError, Codes};
 use crate::clock::SharedClock;
-use crate::config::{Config, MailTransportKind};
+use crate::config::{Config, MailTransportKind, RateLimitsConfig};
 use crate::domain::Timestamp;
-use crate::limits::NetworkLimits;
+use crate::limits::{Allowance, NetworkLimits};
 use crate::mail::{
     Composer, ComposerOptions, FileMailTransport, Inbox, SendmailMailTransport, SmtpMailTransport,
     SmtpOptions, StdoutMailTransport, Transport,
@@ -74,6 +74,8 @@ pub struct App {
     pub inbox: Option<Inbox>,
     /// The way out for mails.
     pub outbox: Outbox,
+    /// Who works with the accounts beside the API, for the audit log: the user of the machine who gave the command.
+    pub operator: String,
     // The folder of photos whose database is in memory: it goes when the program ends.
     _temporary: Option<TempDir>,
 }
@@ -135,7 +137,7 @@ impl App {
         .map_err(|e| start_error("[media] dir")(&e))?;
         Ok(Self {
             metrics,
-            limits: NetworkLimits::new(&config.rate_limits),
+            limits: NetworkLimits::new(allowance(&config.rate_limits)),
             photo_turns: Arc::new(Semaphore::new(config.hash_threads())),
             photos,
             _temporary: temporary,
@@ -149,8 +151,20 @@ impl App {
             public_url,
             inbox,
             outbox,
+            operator: "program".into(),
         })
     }
+}
+
+/// What one network may do, if that is limited.
+fn allowance(config: &RateLimitsConfig) -> Option<Allowance> {
+    config.enabled.then_some(Allowance {
+        failed_sign_ins: config.failed_sign_ins,
+        sign_ups: config.sign_ups,
+        otp_tries: config.otp_tries,
+        resets: config.resets,
+        resends: config.resends,
+    })
 }
 
 /// Runs a task that goes on when the request that began it is given up.

@@ -6,12 +6,11 @@
 
 use std::collections::VecDeque;
 use std::num::NonZeroUsize;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use lru::LruCache;
 
-use crate::config::RateLimitsConfig;
 use crate::domain::{ClientNetwork, Timestamp};
 
 /// Most networks that are remembered for each kind; the one that was quiet for longest is forgotten first.
@@ -51,16 +50,31 @@ impl Limited {
     }
 
     /// How many are allowed.
-    fn most(self, config: &RateLimitsConfig) -> usize {
+    fn most(self, allowance: &Allowance) -> usize {
         let most = match self {
-            Self::FailedSignIn => config.failed_sign_ins,
-            Self::SignUp => config.sign_ups,
-            Self::OtpTry => config.otp_tries,
-            Self::Reset => config.resets,
-            Self::Resend => config.resends,
+            Self::FailedSignIn => allowance.failed_sign_ins,
+            Self::SignUp => allowance.sign_ups,
+            Self::OtpTry => allowance.otp_tries,
+            Self::Reset => allowance.resets,
+            Self::Resend => allowance.resends,
         };
         most as usize
     }
+}
+
+/// How many of each kind one network may have in the time that goes with the kind.
+#[derive(Clone, Copy, Debug)]
+pub struct Allowance {
+    /// In 5 minutes.
+    pub failed_sign_ins: u32,
+    /// In an hour.
+    pub sign_ups: u32,
+    /// In 10 minutes.
+    pub otp_tries: u32,
+    /// In 10 minutes.
+    pub resets: u32,
+    /// In 10 minutes.
+    pub resends: u32,
 }
 
 /// The times at which each network did something, the oldest first.
@@ -68,20 +82,21 @@ type Times = LruCache<ClientNetwork, VecDeque<Timestamp>>;
 
 /// Counts by network.
 pub struct NetworkLimits {
-    config: RateLimitsConfig,
     // `None` when the limits are switched off. One lock for each kind, in the order of `Limited::ALL`.
-    counts: Option<[Mutex<Times>; 5]>,
+    counts: Option<(Allowance, [Mutex<Times>; 5])>,
 }
 
 impl NetworkLimits {
-    /// Limits that hold, or none at all.
-    pub fn new(config: &RateLimitsConfig) -> Self {
+    /// Limits of so much, or none at all.
+    pub fn new(allowance: Option<Allowance>) -> Self {
         Self {
-            config: config.clone(),
             // Unbounded at first, and bounded by hand below: a bounded one would take all its memory at once.
-            counts: config
-                .enabled
-                .then(|| Limited::ALL.map(|_| Mutex::new(LruCache::unbounded()))),
+            counts: allowance.map(|allowance| {
+                (
+                    allowance,
+                    Limited::ALL.map(|_| Mutex::new(LruCache::unbounded())),
+                )
+            }),
         }
     }
 
@@ -95,11 +110,11 @@ impl NetworkLimits {
         network: ClientNetwork,
         now: Timestamp,
     ) -> Result<(), Duration> {
-        let Some(mut counts) = self.lock(what) else {
+        let Some((most, mut counts)) = self.lock(what) else {
             return Ok(());
         };
         match counts.get_mut(&network) {
-            Some(times) => self.room(what, times, now),
+            Some(times) => room(what, most, times, now),
             None => Ok(()),
         }
     }
@@ -114,11 +129,11 @@ impl NetworkLimits {
         network: ClientNetwork,
         now: Timestamp,
     ) -> Result<(), Duration> {
-        let Some(mut counts) = self.lock(what) else {
+        let Some((most, mut counts)) = self.lock(what) else {
             return Ok(());
         };
         let times = counts.get_or_insert_mut(network, VecDeque::new);
-        self.room(what, times, now)?;
+        room(what, most, times, now)?;
         times.push_back(now);
         if counts.len() > NETWORKS.get() {
             counts.pop_lru();
@@ -128,7 +143,7 @@ impl NetworkLimits {
 
     /// Takes back what [`NetworkLimits::count`] has counted last: it turned out to be harmless.
     pub fn take_back(&self, what: Limited, network: ClientNetwork) {
-        let Some(mut counts) = self.lock(what) else {
+        let Some((_, mut counts)) = self.lock(what) else {
             return;
         };
         if let Some(times) = counts.get_mut(&network) {
@@ -139,29 +154,29 @@ impl NetworkLimits {
         }
     }
 
-    fn lock(&self, what: Limited) -> Option<std::sync::MutexGuard<'_, Times>> {
+    /// How many are allowed, and the counts.
+    fn lock(&self, what: Limited) -> Option<(usize, MutexGuard<'_, Times>)> {
+        let (allowance, counts) = self.counts.as_ref()?;
         let index = Limited::ALL.iter().position(|known| *known == what)?;
-        let counts = &self.counts.as_ref()?[index];
-        Some(counts.lock().unwrap_or_else(PoisonError::into_inner))
+        let counts = counts[index].lock().unwrap_or_else(PoisonError::into_inner);
+        Some((what.most(allowance), counts))
     }
+}
 
-    /// Forgets what has left the window, and says whether there is room for one more in it.
-    fn room(
-        &self,
-        what: Limited,
-        times: &mut VecDeque<Timestamp>,
-        now: Timestamp,
-    ) -> Result<(), Duration> {
-        let within = what.window();
-        while times.front().is_some_and(|first| first.plus(within) <= now) {
-            times.pop_front();
-        }
-        match times.front() {
-            Some(first) if times.len() >= what.most(&self.config) => {
-                Err(first.plus(within).since(now))
-            }
-            _ => Ok(()),
-        }
+/// Forgets what has left the window, and says whether there is room for one more in it.
+fn room(
+    what: Limited,
+    most: usize,
+    times: &mut VecDeque<Timestamp>,
+    now: Timestamp,
+) -> Result<(), Duration> {
+    let within = what.window();
+    while times.front().is_some_and(|first| first.plus(within) <= now) {
+        times.pop_front();
+    }
+    match times.front() {
+        Some(first) if times.len() >= most => Err(first.plus(within).since(now)),
+        _ => Ok(()),
     }
 }
 
@@ -170,12 +185,15 @@ mod tests {
     use std::net::{IpAddr, Ipv4Addr};
 
     use super::*;
-    use crate::config::Config;
 
     fn limits(enabled: bool) -> NetworkLimits {
-        let mut config = Config::defaults(false).rate_limits;
-        config.enabled = enabled;
-        NetworkLimits::new(&config)
+        NetworkLimits::new(enabled.then_some(Allowance {
+            failed_sign_ins: 20,
+            sign_ups: 20,
+            otp_tries: 30,
+            resets: 20,
+            resends: 60,
+        }))
     }
 
     fn network(number: u32) -> ClientNetwork {
@@ -235,7 +253,7 @@ mod tests {
                 .count(Limited::OtpTry, network(number), at(0))
                 .unwrap();
         }
-        let counts = limits.lock(Limited::OtpTry).unwrap();
+        let (_, counts) = limits.lock(Limited::OtpTry).unwrap();
         assert_eq!(counts.len(), NETWORKS.get());
         assert!(counts.contains(&network(59_999)) && !counts.contains(&network(0)));
     }

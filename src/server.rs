@@ -17,7 +17,7 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::{interval, sleep, timeout};
 
-use crate::accounts::remove_unused_photos;
+use crate::accounts::{self, remove_unused_photos};
 use crate::app::{App, SharedApp, StartError};
 use crate::clock::{SharedClock, SystemClock};
 use crate::config::Config;
@@ -176,7 +176,7 @@ fn prepare(stream: &TcpStream) {
 }
 
 async fn clear_expired(app: &SharedApp) {
-    match app.store.delete_expired(app.clock.now()).await {
+    match accounts::clear_expired(app).await {
         Ok(0) => {}
         Ok(rows) => log::info!("{rows} expired rows cleared away"),
         Err(e) => log::warn!("expired rows were not cleared away: {e}"),

@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use super::{AccountError, delete_user};
+use super::{AccountError, delete_user, operator};
 use crate::app::App;
 use crate::domain::{EmailAddress, User, UserChanges, UserId};
 use crate::store::{StoredUser, UpdateOutcome, UserUpdate};
@@ -125,8 +125,10 @@ pub async fn set_staff(app: &App, id: UserId, is_staff: bool) -> Result<bool, Ac
 /// # Errors
 /// [`AccountError::UserNotFound`].
 pub async fn remove_user(app: &Arc<App>, id: UserId) -> Result<bool, AccountError> {
-    match delete_user(app, id, true).await {
-        Err(AccountError::LastStaffMember) => delete_user(app, id, false).await.map(|()| true),
+    match delete_user(app, id, true, operator(app)).await {
+        Err(AccountError::LastStaffMember) => delete_user(app, id, false, operator(app))
+            .await
+            .map(|()| true),
         outcome => outcome.map(|()| false),
     }
 }
@@ -141,6 +143,7 @@ async fn change(app: &App, id: UserId, changes: &UserChanges) -> Result<bool, Ac
             email_change: None,
             keep_a_staff_member,
             now: app.clock.now(),
+            origin: operator(app),
         };
         match app.store.update_user(update).await? {
             UpdateOutcome::Updated { .. } => return Ok(!keep_a_staff_member),

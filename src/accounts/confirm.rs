@@ -48,6 +48,7 @@ pub async fn confirm(
         network: client.network().to_string(),
         now,
         limits: TryLimits::PROMISED,
+        origin: client.origin(caller),
     };
     // The address tells which of the two it is: that of an unconfirmed change is nobody's sign-up, and the reverse.
     if let Some(caller) = caller

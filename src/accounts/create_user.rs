@@ -2,7 +2,7 @@
 
 use super::new_password::{check_password, read_password};
 use super::register::read_profile;
-use super::{AccountError, unread};
+use super::{AccountError, operator, unread};
 use crate::app::App;
 use crate::domain::{EmailAddress, FieldErrors, FieldReader, Fields, UserId, messages};
 use crate::passwords::PersonalData;
@@ -41,6 +41,7 @@ pub async fn create_user(
         profile,
         is_staff,
         now,
+        origin: operator(app),
     };
     let id = app
         .store

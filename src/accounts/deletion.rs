@@ -9,7 +9,7 @@ use super::refresh::recheck;
 use super::{AccountError, Caller, Client, unread};
 use crate::app::{App, detached};
 use crate::domain::{FieldErrors, FieldReader, Fields, UserId, messages};
-use crate::store::{DeleteOutcome, DeleteUser};
+use crate::store::{DeleteOutcome, DeleteUser, Origin};
 
 /// Deletes the account `id`: staff any account, everybody else the own one with its password.
 ///
@@ -31,7 +31,7 @@ pub async fn delete<E: From<AccountError>>(
         recheck(app, caller).await?;
         check_password(app, caller, &fields, client).await?;
     }
-    Ok(delete_user(app, id, true).await?)
+    Ok(delete_user(app, id, true, client.origin(Some(caller))).await?)
 }
 
 async fn check_password(
@@ -71,6 +71,7 @@ pub async fn delete_user(
     app: &Arc<App>,
     id: UserId,
     keep_a_staff_member: bool,
+    origin: Origin,
 ) -> Result<(), AccountError> {
     let user = app.store.find_user(id).await?;
     let user = user.ok_or(AccountError::UserNotFound)?;
@@ -79,6 +80,7 @@ pub async fn delete_user(
         address_hash: app.codes.hash_address(&key_of(&user.email)),
         keep_a_staff_member,
         now: app.clock.now(),
+        origin,
     };
     let app = Arc::clone(app);
     // A client that hangs up now must not leave the photo behind.

@@ -1,6 +1,6 @@
 //! Undoing an address change by the link that went to the address before it.
 
-use super::{AccountError, Caller};
+use super::{AccountError, Caller, Client};
 use crate::app::App;
 use crate::store::{UndoEmailChange, UndoOutcome};
 
@@ -20,11 +20,17 @@ pub async fn find_undo(app: &App, token: &str) -> Result<Option<String>, Account
 /// # Errors
 /// [`AccountError::DeadLink`] when the link is unknown, used or expired, [`AccountError::EmailTaken`] when somebody else
 /// has confirmed the former address by now.
-pub async fn undo(app: &App, token: &str, caller: Option<&Caller>) -> Result<(), AccountError> {
+pub async fn undo(
+    app: &App,
+    token: &str,
+    caller: Option<&Caller>,
+    client: &Client,
+) -> Result<(), AccountError> {
     let undo = UndoEmailChange {
         token_hash: app.codes.hash_link(token),
         keep_session: caller.map(|caller| caller.session_id.clone()),
         now: app.clock.now(),
+        origin: client.origin(caller),
     };
     match app.store.undo_email_change(undo).await? {
         UndoOutcome::Undone(user) => {

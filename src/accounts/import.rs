@@ -3,8 +3,8 @@
 //! A row is held to the rules of the API, except that it brings a password hash instead of a password, and moments that
 //! nobody may set there. Knows nothing of the files that rows come from.
 
-use super::AccountError;
 use super::register::read_profile;
+use super::{AccountError, operator};
 use crate::app::App;
 use crate::domain::{FieldErrors, FieldReader, Fields, Input, Timestamp, UserId, messages, trim};
 use crate::passwords;
@@ -140,7 +140,10 @@ pub async fn import_users(
     source: Box<dyn ImportSource>,
     free_from: UserId,
 ) -> Result<(), AccountError> {
-    Ok(app.store.import_users(source, free_from).await?)
+    Ok(app
+        .store
+        .import_users(source, free_from, operator(app), app.clock.now())
+        .await?)
 }
 
 /// A value that says nothing: absent, `null`, or an empty text.
@@ -219,7 +222,7 @@ fn read_moment(
 
 /// Reads RFC 3339 and the forms in which databases write a moment: a blank instead of the `T`, a zone of hours alone or
 /// none, which means UTC as Django stores it.
-fn parse_moment(text: &str) -> Option<Timestamp> {
+pub fn parse_moment(text: &str) -> Option<Timestamp> {
     // The parser below would pass over the name of a zone where it is not sure of it.
     if text.contains('[') {
         return None;

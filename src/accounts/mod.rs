@@ -10,6 +10,8 @@ mod create_user;
 mod deletion;
 mod email_undo;
 mod error;
+mod events;
+mod expiry;
 pub mod forms;
 mod import;
 mod login;
@@ -35,7 +37,11 @@ pub use create_user::create_user;
 pub use deletion::{delete, delete_user};
 pub use email_undo::{find_undo, undo};
 pub use error::AccountError;
-pub use import::{IMPORTED_FIELDS, import_users, next_user_id, read_imported_user, refused};
+pub use events::{list_events, list_user_events, record_command};
+pub use expiry::clear_expired;
+pub use import::{
+    IMPORTED_FIELDS, import_users, next_user_id, parse_moment, read_imported_user, refused,
+};
 pub use login::login;
 pub use password_change::{change_password, set_password};
 pub use password_reset::{confirm_reset, request_reset};
@@ -50,12 +56,20 @@ use crate::app::App;
 use crate::domain::{ClientNetwork, Timestamp};
 use crate::limits::Limited;
 use crate::random;
-use crate::store::NewSession;
+use crate::store::{NewSession, Origin};
 use crate::tokens::Tokens;
 
 /// A required field that was neither read nor refused: a fault of ours.
 fn unread() -> AccountError {
     AccountError::Internal("a required field was neither read nor refused".into())
+}
+
+/// Who gives a command on this machine, for the audit log.
+fn operator(app: &App) -> Origin {
+    Origin {
+        operator: app.operator.clone(),
+        ..Origin::default()
+    }
 }
 
 /// Where a request comes from.
@@ -77,6 +91,16 @@ impl Client {
     /// The network by which tries are counted.
     pub fn network(&self) -> ClientNetwork {
         ClientNetwork::from(self.ip)
+    }
+
+    /// Who asks and from where, for the audit log.
+    fn origin(&self, caller: Option<&Caller>) -> Origin {
+        Origin {
+            actor_id: caller.map(|caller| caller.user.id),
+            operator: String::new(),
+            ip: self.ip.to_canonical().to_string(),
+            user_agent: self.short_user_agent(),
+        }
     }
 
     /// Counts what this client's network does, as long as it may.

@@ -5,7 +5,7 @@ use super::new_password::{
 };
 use super::password_tries::PasswordTries;
 use super::refresh::recheck;
-use super::{AccountError, Caller, Client, unread};
+use super::{AccountError, Caller, Client, operator, unread};
 use crate::app::App;
 use crate::domain::{FieldErrors, FieldReader, Fields, Input, User, messages};
 use crate::random;
@@ -49,6 +49,7 @@ pub async fn change_password(
         keep_session: Some(caller.session_id.clone()),
         now: app.clock.now(),
         notice: password_changed(app, Some(client)),
+        origin: client.origin(Some(caller)),
     };
     if !app.store.replace_password(wish).await? {
         // Somebody else changed it in between, so what was called the current one is so no more.
@@ -89,6 +90,7 @@ pub async fn set_password(app: &App, user: &User, password: &str) -> Result<(), 
         keep_session: None,
         now: app.clock.now(),
         notice: password_changed(app, None),
+        origin: operator(app),
     };
     if !app.store.replace_password(wish).await? {
         return Err(AccountError::UserNotFound);

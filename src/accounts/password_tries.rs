@@ -10,7 +10,7 @@ use super::{AccountError, Caller, Client};
 use crate::app::App;
 use crate::domain::{EmailAddress, UserId};
 use crate::limits::Limited;
-use crate::store::{Credentials, PasswordTry, PasswordTryLimits, TrySource};
+use crate::store::{Credentials, Origin, PasswordTry, PasswordTryLimits, TrySource};
 
 /// The pause after the first failure beyond those that are free.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
@@ -29,6 +29,7 @@ pub(super) fn key_of(email: &str) -> String {
 /// The tries of one client at the password of one account.
 pub(super) struct PasswordTries<'a> {
     client: &'a Client,
+    origin: Origin,
     email_key: String,
     user_id: Option<UserId>,
     source: TrySource,
@@ -43,6 +44,7 @@ impl<'a> PasswordTries<'a> {
     ) -> Self {
         Self {
             client,
+            origin: client.origin(None),
             // An account has one count, whichever of its addresses is typed.
             email_key: found.map_or(email_key, |found| &found.email_key).to_owned(),
             user_id: found.map(|found| found.user_id),
@@ -54,6 +56,7 @@ impl<'a> PasswordTries<'a> {
     pub(super) fn of_caller(client: &'a Client, caller: &Caller) -> Self {
         Self {
             client,
+            origin: client.origin(Some(caller)),
             email_key: key_of(&caller.user.email),
             user_id: Some(caller.user.id),
             source: TrySource::Session(caller.session_id.clone()),
@@ -71,6 +74,7 @@ impl<'a> PasswordTries<'a> {
             account: app.codes.hash_address(&self.email_key),
             user_id: self.user_id,
             source: self.source.clone(),
+            origin: self.origin.clone(),
             now: app.clock.now(),
             limits: limits.enabled.then_some(PasswordTryLimits {
                 free: limits.account_failures,

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::photo::{PhotoWish, prepare_photo, remove_photo, write_photo};
 use super::refresh::recheck;
-use super::{AccountError, Caller};
+use super::{AccountError, Caller, Client};
 use crate::app::{App, detached};
 use crate::domain::{
     EmailAddress, FieldErrors, FieldReader, Fields, OtpCode, OtpPurpose, Timestamp, User,
@@ -13,7 +13,7 @@ use crate::domain::{
 };
 use crate::mail::MailContent;
 use crate::random;
-use crate::store::{EmailChange, NewEmailUndo, UpdateOutcome, UserUpdate};
+use crate::store::{EmailChange, NewEmailUndo, Origin, UpdateOutcome, UserUpdate};
 
 /// Longest first or last name, in characters.
 pub(super) const NAME_LENGTH: usize = 150;
@@ -74,6 +74,7 @@ pub async fn update<E: From<AccountError>>(
     app: &Arc<App>,
     caller: &Caller,
     id: UserId,
+    client: &Client,
     fields: impl Future<Output = Result<Fields, E>>,
 ) -> Result<Updated, E> {
     check_right(caller, id)?;
@@ -91,7 +92,8 @@ pub async fn update<E: From<AccountError>>(
     // A body may be sent as slowly as its time limit allows, and the caller may have lost its session or rights meanwhile.
     let caller = recheck(app, caller).await?;
     check_right(&caller, id)?;
-    Ok(apply(app, &caller, id, &fields).await?)
+    let origin = client.origin(Some(&caller));
+    Ok(apply(app, &caller, id, &fields, origin).await?)
 }
 
 async fn apply(
@@ -99,6 +101,7 @@ async fn apply(
     caller: &Caller,
     id: UserId,
     fields: &Fields,
+    origin: Origin,
 ) -> Result<Updated, AccountError> {
     let now = app.clock.now();
     let photo = prepare_photo(app, fields).await?;
@@ -117,7 +120,14 @@ async fn apply(
     let (set_is_active, set_is_staff) = (changes.is_active.is_some(), changes.is_staff.is_some());
     let set_photo = !matches!(photo, PhotoWish::Absent);
     // From here on a client that hangs up changes nothing: what is stored is mailed, and no file is left over.
-    let user = detached(store_all(Arc::clone(app), id, changes, photo, now)).await??;
+    let user = detached(store_all(
+        Arc::clone(app),
+        id,
+        changes,
+        photo,
+        (origin, now),
+    ))
+    .await??;
     log::info!("user {id}: profile changed");
     Ok(Updated {
         user,
@@ -180,7 +190,7 @@ async fn store_all(
     user_id: UserId,
     mut changes: UserChanges,
     photo: PhotoWish,
-    now: Timestamp,
+    (origin, now): (Origin, Timestamp),
 ) -> Result<User, AccountError> {
     let mut written = None;
     if let PhotoWish::Set(photo) = photo {
@@ -188,7 +198,7 @@ async fn store_all(
         changes.photo = Some(Some(name.clone()));
         written = Some(name);
     }
-    let outcome = store_and_mail(&app, user_id, changes, now).await;
+    let outcome = store_and_mail(&app, user_id, changes, (origin, now)).await;
     let unused = match &outcome {
         Ok((_, old_photo)) => old_photo.clone(),
         Err(_) => written,
@@ -204,7 +214,7 @@ async fn store_and_mail(
     app: &App,
     user_id: UserId,
     changes: UserChanges,
-    now: Timestamp,
+    (origin, now): (Origin, Timestamp),
 ) -> Result<(User, Option<String>), AccountError> {
     let outcome = app
         .codes
@@ -219,6 +229,7 @@ async fn store_and_mail(
                 email_change,
                 keep_a_staff_member: true,
                 now,
+                origin: origin.clone(),
             };
             app.store.update_user(update).await
         })

@@ -103,9 +103,14 @@ pub async fn refresh(
 ///
 /// # Errors
 /// [`AccountError::InvalidToken`] when it is none of ours or its session is over.
-pub async fn blacklist(app: &App, fields: &Fields) -> Result<(), AccountError> {
+pub async fn blacklist(app: &App, fields: &Fields, client: &Client) -> Result<(), AccountError> {
     let token = read_refresh_token(app, fields)?;
-    if !app.store.delete_session(&token.session_id).await? {
+    let (origin, now) = (client.origin(None), app.clock.now());
+    let ended = app
+        .store
+        .delete_session(&token.session_id, origin, now)
+        .await?;
+    if !ended {
         return Err(AccountError::InvalidToken);
     }
     log::info!("user {}: signed out", token.user_id);

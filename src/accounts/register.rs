@@ -11,7 +11,7 @@ use crate::domain::{
 use crate::limits::Limited;
 use crate::passwords::PersonalData;
 use crate::random;
-use crate::store::{NewSignUp, SignUpOutcome};
+use crate::store::{NewSignUp, Origin, SignUpOutcome};
 
 /// A sign-up that waits for its code.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -85,6 +85,7 @@ pub async fn register(
         registered,
         password_hash,
         language.to_owned(),
+        client.origin(None),
     );
     let outcome = detached(task).await?;
     if outcome.is_err() {
@@ -98,6 +99,7 @@ async fn store_and_mail(
     registered: Registered,
     password_hash: String,
     language: String,
+    origin: Origin,
 ) -> Result<Registered, AccountError> {
     let now = registered.created_at;
     let email = &registered.email;
@@ -114,6 +116,7 @@ async fn store_and_mail(
                     .new_otp(&app.outbox, OtpPurpose::SignUp, email.key(), &code, now),
                 now,
                 limits: app.codes.limits(),
+                origin: origin.clone(),
             };
             app.store.create_sign_up(sign_up).await
         })

@@ -1,6 +1,6 @@
 //! The devices on which somebody is signed in.
 
-use super::{AccountError, Caller};
+use super::{AccountError, Caller, Client};
 use crate::app::App;
 use crate::store::Session;
 
@@ -19,8 +19,18 @@ pub async fn list_sessions(app: &App, caller: &Caller) -> Result<Vec<Session>, A
 ///
 /// # Errors
 /// [`AccountError::NotFound`] when it is none of the caller's.
-pub async fn end_session(app: &App, caller: &Caller, id: &str) -> Result<(), AccountError> {
-    if !app.store.delete_user_session(caller.user.id, id).await? {
+pub async fn end_session(
+    app: &App,
+    caller: &Caller,
+    client: &Client,
+    id: &str,
+) -> Result<(), AccountError> {
+    let (origin, now) = (client.origin(Some(caller)), app.clock.now());
+    let ended = app
+        .store
+        .delete_user_session(caller.user.id, id, origin, now)
+        .await?;
+    if !ended {
         return Err(AccountError::NotFound);
     }
     log::info!("user {}: a session ended", caller.user.id);
@@ -31,10 +41,15 @@ pub async fn end_session(app: &App, caller: &Caller, id: &str) -> Result<(), Acc
 ///
 /// # Errors
 /// Only by a fault of the store.
-pub async fn end_other_sessions(app: &App, caller: &Caller) -> Result<(), AccountError> {
+pub async fn end_other_sessions(
+    app: &App,
+    caller: &Caller,
+    client: &Client,
+) -> Result<(), AccountError> {
+    let (origin, now) = (client.origin(Some(caller)), app.clock.now());
     let ended = app
         .store
-        .delete_other_sessions(caller.user.id, &caller.session_id)
+        .delete_other_sessions(caller.user.id, &caller.session_id, origin, now)
         .await?;
     log::info!("user {}: {ended} other sessions ended", caller.user.id);
     Ok(())

@@ -13,7 +13,7 @@ use super::{CHUNK, CommandResult, cannot_write, existing, explain, is_standard, 
 use crate::accounts;
 use crate::app::App;
 use crate::config::Config;
-use crate::domain::{BirthDate, Timestamp, User, UserId};
+use crate::domain::{BirthDate, EventKind, Timestamp, User, UserId};
 
 #[derive(Args)]
 pub(super) struct ExportArguments {
@@ -149,6 +149,15 @@ impl Target {
 
 /// Writes all accounts in the order of their numbers, a bounded number of them in memory at a time.
 async fn write_all(app: &App, out: impl Write, with_hashes: bool) -> CommandResult {
+    // Before anything is written: whoever interrupts the export has seen something already.
+    let detail = if with_hashes {
+        "with password hashes"
+    } else {
+        ""
+    };
+    accounts::record_command(app, EventKind::UsersExported, detail)
+        .await
+        .map_err(explain)?;
     let mut out = BufWriter::new(out);
     let mut after = 0;
     loop {

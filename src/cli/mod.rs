@@ -2,6 +2,7 @@
 //!
 //! A command that fails says why in one line on standard error and ends with 1; wrong usage ends with 2.
 
+mod audit;
 mod export;
 mod import;
 mod mail;
@@ -77,6 +78,8 @@ enum Command {
     /// Try out how mails leave
     #[command(subcommand)]
     Mail(mail::MailCommand),
+    /// Show who did what, when and from where
+    Audit(audit::AuditArguments),
     /// Write all accounts as JSON, one a line
     Export(export::ExportArguments),
     /// Take over accounts from JSON lines or CSV, with their password hashes
@@ -117,6 +120,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         None | Some(Command::Serve) => serve::serve(config),
         Some(Command::User(command)) => user::run(command, config),
         Some(Command::Mail(command)) => mail::run(command, &config),
+        Some(Command::Audit(arguments)) => audit::run(arguments, config),
         Some(Command::Export(arguments)) => export::run(arguments, config),
         Some(Command::Import(arguments)) => import::run(arguments, config),
     };
@@ -172,11 +176,21 @@ fn with_app<T>(
         .map_err(|e| format!("cannot start: {e}"))?;
     let port = config.server.listen.port();
     runtime.block_on(async {
-        let app = App::open(config, Arc::new(SystemClock), port)
+        let mut app = App::open(config, Arc::new(SystemClock), port)
             .await
             .map_err(|e| e.to_string())?;
+        app.operator = operator();
         operation(Arc::new(app)).await
     })
+}
+
+/// The user of this machine who gives the command: with `sudo` the one behind it. Only for the audit log.
+fn operator() -> String {
+    ["SUDO_USER", "USER", "LOGNAME"]
+        .iter()
+        .filter_map(|name| std::env::var(name).ok())
+        .find(|name| !name.is_empty())
+        .map_or_else(|| "unknown".into(), |name| name.chars().take(64).collect())
 }
 
 /// For commands that need a database with something in it: a mistyped path must not make a new one.

@@ -509,13 +509,13 @@ mod tests {
             (
                 "[token]\naccess_minutes = 5",
                 "config.toml:1: unknown section [token]; did you mean [tokens]? Sections: [server], [database], \
-                 [mail], [tokens], [passwords], [otp], [rate_limits], [media]",
+                 [mail], [tokens], [passwords], [otp], [rate_limits], [audit], [media]",
             ),
             (
                 "[[zebra]]\n[zebra2]",
                 "config.toml:1: key \"zebra\" outside any section\n\
                  config.toml:2: unknown section [zebra2]. Sections: [server], [database], [mail], [tokens], \
-                 [passwords], [otp], [rate_limits], [media]",
+                 [passwords], [otp], [rate_limits], [audit], [media]",
             ),
             (
                 "path = \"x\"",

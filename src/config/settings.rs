@@ -353,6 +353,12 @@ settings! {
         account_failures_an_hour: u32 = 100, rule whole(1, MOST_COUNTED), rare "COUNT";
     }
 
+    /// The log of who did what, in the database.
+    audit: AuditConfig, "Audit log" {
+        /// Days that entries are kept. 0 keeps them for good.
+        retention_days: u32 = 180, rule whole(0, 36_500), rare "DAYS";
+    }
+
     /// Profile photos.
     media: MediaConfig, "Photos" {
         /// Directory of the photos, created when missing. Empty means the one beside the database file that has its name and

@@ -4,6 +4,7 @@
 mod country;
 mod date;
 mod email;
+mod event;
 mod fields;
 mod gender;
 mod input;
@@ -17,6 +18,7 @@ pub mod user;
 pub use country::Country;
 pub use date::{BirthDate, InvalidDate};
 pub use email::{EmailAddress, InvalidEmail};
+pub use event::EventKind;
 pub use fields::{FieldErrors, FieldKind, FieldReader, FieldRule, messages};
 pub use gender::Gender;
 pub use input::{BodyError, Fields, Input, UploadedFile, parse_json_object};

@@ -85,7 +85,8 @@ pub(super) async fn ask(app: &SharedApp, request: &mut Request) -> HandlerResult
 /// `POST email/undo/<token>/`: a page for the button, JSON for a program.
 pub(super) async fn act(app: &SharedApp, request: &mut Request) -> HandlerResult {
     let caller = request.authenticate_if_possible(app).await?;
-    let outcome = accounts::undo(app, request.last_segment(), caller.as_ref()).await;
+    let client = request.client(app);
+    let outcome = accounts::undo(app, request.last_segment(), caller.as_ref(), &client).await;
     if !is_from_a_page(&request.headers) {
         outcome?;
         return Ok(reply::message("Email change undone."));

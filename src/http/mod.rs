@@ -11,11 +11,13 @@ mod cors;
 mod dev;
 mod email_undo;
 mod error;
+mod events;
 mod html;
 mod media;
 mod meta;
 mod operation;
 mod otp;
+mod pages;
 mod passwords;
 mod reply;
 mod request;
@@ -101,6 +103,12 @@ static RESOURCES: &[Resource] = &[
             ),
             (Method::DELETE, handler!(users::destroy), &users::DESTROY),
         ],
+    },
+    Resource {
+        path: &["api", "v1", "accounts", "users", "{pk}", "events"],
+        name: "Event List",
+        access: Access::Token,
+        methods: &[(Method::GET, handler!(events::list), &events::LIST)],
     },
     Resource {
         path: &["api", "v1", "accounts", "otp", "verify"],

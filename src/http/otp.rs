@@ -96,6 +96,7 @@ pub(super) const RESEND: Operation = Operation {
         "always, whether a mail went out or not",
         r#"{"msg": "Email sent successfully!"}"#,
     )],
+    refusals: &[THROTTLED],
     ..Operation::NEW
 };
 

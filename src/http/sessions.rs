@@ -90,13 +90,14 @@ pub(super) async fn list(app: &SharedApp, request: &mut Request) -> HandlerResul
 /// `DELETE sessions/<id>/`
 pub(super) async fn destroy(app: &SharedApp, request: &mut Request) -> HandlerResult {
     let caller = request.take_caller()?;
-    accounts::end_session(app, &caller, request.last_segment()).await?;
+    let client = request.client(app);
+    accounts::end_session(app, &caller, &client, request.last_segment()).await?;
     Ok(reply::no_content())
 }
 
 /// `DELETE sessions/`
 pub(super) async fn destroy_others(app: &SharedApp, request: &mut Request) -> HandlerResult {
     let caller = request.take_caller()?;
-    accounts::end_other_sessions(app, &caller).await?;
+    accounts::end_other_sessions(app, &caller, &request.client(app)).await?;
     Ok(reply::no_content())
 }

@@ -125,6 +125,6 @@ pub(super) const END: Operation = Operation {
 /// `POST token/blacklist/`
 pub(super) async fn blacklist(app: &SharedApp, request: &mut Request) -> HandlerResult {
     let fields = body::fields(app, request).await?;
-    accounts::blacklist(app, &fields).await?;
+    accounts::blacklist(app, &fields, &request.client(app)).await?;
     Ok(reply::nothing())
 }

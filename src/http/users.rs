@@ -268,9 +268,9 @@ pub(super) async fn destroy(app: &SharedApp, request: &mut Request) -> HandlerRe
 pub(super) async fn partial_update(app: &SharedApp, request: &mut Request) -> HandlerResult {
     let id = request.user_id()?;
     let caller = request.take_caller()?;
-    let updated =
-        accounts::update::<ApiError>(app, &caller, id, body::fields_with_photo(app, request))
-            .await?;
+    let client = request.client(app);
+    let fields = body::fields_with_photo(app, request);
+    let updated = accounts::update::<ApiError>(app, &caller, id, &client, fields).await?;
     let user = &updated.user;
     let response = UpdateResponse {
         data: account_data(user),

@@ -10,6 +10,7 @@
 //! ever suspending. To add another engine, write a folder beside `sqlite` and name it where [`crate::app`] opens the
 //! store: nothing in this module names a driver type.
 
+mod events;
 mod health;
 mod keys;
 mod mails;
@@ -24,6 +25,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+pub use events::{Event, EventPage, EventQuery, EventStore, NewEvent, Origin};
 pub use health::HealthStore;
 pub use keys::{KeyStore, StoredKey};
 pub use mails::{ClaimedMails, MailClaim, MailQueue, MailStore, NewMail, QueuedMail};
@@ -50,6 +52,7 @@ pub trait Store:
     + SessionStore
     + MailStore
     + KeyStore
+    + EventStore
     + HealthStore
     + Send
     + Sync
@@ -64,6 +67,7 @@ impl<T> Store for T where
         + SessionStore
         + MailStore
         + KeyStore
+        + EventStore
         + HealthStore
         + Send
         + Sync

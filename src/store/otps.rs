@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 
-use super::{MailLimits, NewMail, NewSession, StoreResult, TryLimits};
+use super::{MailLimits, NewMail, NewSession, Origin, StoreResult, TryLimits};
 use crate::domain::{EmailAddress, OtpPurpose, Timestamp, User, UserId};
 
 /// A code as it is stored.
@@ -30,6 +30,8 @@ pub struct OtpAttempt {
     pub now: Timestamp,
     /// How many wrong tries are taken.
     pub limits: TryLimits,
+    /// Who and from where.
+    pub origin: Origin,
 }
 
 /// What became of a try at a sign-up code.
@@ -96,8 +98,13 @@ pub trait OtpStore {
     /// [`super::StoreError::Collision`] when the code is already out for this address: try with another.
     async fn reissue_otp(&self, wish: ReissueOtp) -> StoreResult<Option<Reissued>>;
 
-    /// Removes what has expired: codes, counts, sessions, refresh tokens. Gives the number of rows removed.
-    async fn delete_expired(&self, now: Timestamp) -> StoreResult<usize>;
+    /// Removes what has expired: codes, counts, sessions, refresh tokens; and entries of the audit log from before
+    /// `events_before`. Gives the number of rows removed.
+    async fn delete_expired(
+        &self,
+        now: Timestamp,
+        events_before: Option<Timestamp>,
+    ) -> StoreResult<usize>;
 
     /// When the next mail with a code for `purpose` may go to the address; `None` when it may go now.
     ///

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
-use super::StoreResult;
+use super::{Origin, StoreResult};
 use crate::domain::{Timestamp, UserId};
 
 /// How many failed tries at one account's password are taken.
@@ -49,6 +49,8 @@ pub struct PasswordTry {
     pub now: Timestamp,
     /// How many failures are taken; `None` does not count them.
     pub limits: Option<PasswordTryLimits>,
+    /// Who and from where.
+    pub origin: Origin,
 }
 
 /// Operations on tries at passwords.

@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 
-use super::{MailLimits, NewMail, NewOtp, OtpAttempt, Reissued, StoreResult};
+use super::{MailLimits, NewMail, NewOtp, Origin, OtpAttempt, Reissued, StoreResult};
 use crate::domain::{Timestamp, User, UserId};
 
 /// A new password for an account.
@@ -19,6 +19,8 @@ pub struct ReplacePassword {
     pub now: Timestamp,
     /// Tells the last confirmed address of it.
     pub notice: NewMail,
+    /// Who and from where.
+    pub origin: Origin,
 }
 
 /// The wish to choose a new password without knowing the old one.
@@ -31,6 +33,8 @@ pub struct ResetWish {
     pub now: Timestamp,
     /// How many mails the address may get.
     pub limits: MailLimits,
+    /// Who and from where.
+    pub origin: Origin,
 }
 
 /// Operations on passwords.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
-use super::{PasswordTry, StoreResult};
+use super::{Origin, PasswordTry, StoreResult};
 use crate::domain::{Timestamp, User, UserId};
 
 /// A session about to begin, with its first refresh token.
@@ -123,15 +123,32 @@ pub trait SessionStore {
         grace: Duration,
     ) -> StoreResult<bool>;
 
-    /// Ends a session. False when there was none.
-    async fn delete_session(&self, session_id: &str) -> StoreResult<bool>;
+    /// Ends a session, as its owner does who signs out. False when there was none.
+    async fn delete_session(
+        &self,
+        session_id: &str,
+        origin: Origin,
+        now: Timestamp,
+    ) -> StoreResult<bool>;
 
     /// The living sessions of an account, the newest first.
     async fn list_sessions(&self, user_id: UserId, now: Timestamp) -> StoreResult<Vec<Session>>;
 
     /// Ends one session of an account. False when the account has no such session.
-    async fn delete_user_session(&self, user_id: UserId, session_id: &str) -> StoreResult<bool>;
+    async fn delete_user_session(
+        &self,
+        user_id: UserId,
+        session_id: &str,
+        origin: Origin,
+        now: Timestamp,
+    ) -> StoreResult<bool>;
 
     /// Ends all sessions of an account but one. Gives their number.
-    async fn delete_other_sessions(&self, user_id: UserId, keep: &str) -> StoreResult<usize>;
+    async fn delete_other_sessions(
+        &self,
+        user_id: UserId,
+        keep: &str,
+        origin: Origin,
+        now: Timestamp,
+    ) -> StoreResult<usize>;
 }

@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 
-use super::{MailLimits, NewMail, NewOtp, StoreResult};
+use super::{MailLimits, NewMail, NewOtp, Origin, StoreResult};
 use crate::domain::{EmailAddress, OtpPurpose, Profile, Timestamp, User, UserChanges, UserId};
 
 /// What a sign-in attempt is checked against.
@@ -36,6 +36,8 @@ pub struct NewSignUp {
     pub now: Timestamp,
     /// How many mails the address may get.
     pub limits: MailLimits,
+    /// Who and from where.
+    pub origin: Origin,
 }
 
 /// What became of a sign-up.
@@ -64,6 +66,8 @@ pub struct NewUser {
     pub is_staff: bool,
     /// When it is made; it counts as verified from then on.
     pub now: Timestamp,
+    /// Who and from where.
+    pub origin: Origin,
 }
 
 /// A link that undoes an address change.
@@ -101,6 +105,8 @@ pub struct UserUpdate {
     pub keep_a_staff_member: bool,
     /// When it happens.
     pub now: Timestamp,
+    /// Who and from where.
+    pub origin: Origin,
 }
 
 /// What became of a change.
@@ -139,6 +145,8 @@ pub struct DeleteUser {
     pub keep_a_staff_member: bool,
     /// When it happens.
     pub now: Timestamp,
+    /// Who and from where.
+    pub origin: Origin,
 }
 
 /// What became of it.
@@ -163,6 +171,8 @@ pub struct UndoEmailChange {
     pub keep_session: Option<String>,
     /// When.
     pub now: Timestamp,
+    /// Who and from where.
+    pub origin: Origin,
 }
 
 /// What became of it.
@@ -368,5 +378,7 @@ pub trait UserStore {
         &self,
         source: Box<dyn ImportSource>,
         free_from: UserId,
+        origin: Origin,
+        now: Timestamp,
     ) -> StoreResult<()>;
 }

@@ -17,6 +17,7 @@ mod deletion;
 mod delivery;
 mod email_undo;
 mod enumeration;
+mod events;
 mod hardening;
 mod health;
 mod messages;

@@ -432,6 +432,18 @@ impl TestServer {
         self.db().query_row(query, [], |row| row.get(0)).unwrap()
     }
 
+    /// Waits until a number read from the database file has a value.
+    #[track_caller]
+    pub fn wait_for_number(&self, query: &str, value: i64) {
+        for _ in 0..6_000 {
+            if self.db_number(query) == value {
+                return;
+            }
+            thread::sleep(Duration::from_millis(10));
+        }
+        panic!("{query} gives {} and not {value}", self.db_number(query));
+    }
+
     /// A text read from the database file beside the server.
     pub fn db_text(&self, query: &str) -> String {
         self.db().query_row(query, [], |row| row.get(0)).unwrap()

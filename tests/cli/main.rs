@@ -6,6 +6,7 @@
     reason = "a test ends where something is not as it should be, and nothing here is seen from outside"
 )]
 
+mod audit;
 mod configuration;
 mod database;
 mod delivery;

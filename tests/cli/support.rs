@@ -304,6 +304,36 @@ impl Drop for Running {
     }
 }
 
+/// A command that goes on and writes lines; it is killed when this is dropped.
+pub struct Follower {
+    child: Child,
+    stdout: Receiver<String>,
+}
+
+impl Follower {
+    pub fn start(dir: &Path, arguments: &[&str]) -> Self {
+        let mut child = program(dir, arguments)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let stdout = lines(child.stdout.take().unwrap());
+        Self { child, stdout }
+    }
+
+    /// The next line on standard output.
+    pub fn next_line(&self) -> String {
+        self.stdout.recv_timeout(PATIENCE).expect("a line")
+    }
+}
+
+impl Drop for Follower {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
 /// Reads lines in a thread of their own, so that the program never waits for somebody to read them.
 fn lines(output: impl Read + Send + 'static) -> Receiver<String> {
     let (sender, receiver) = channel();

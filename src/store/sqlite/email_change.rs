@@ -2,12 +2,13 @@
 
 use rusqlite::{Connection, OptionalExtension, named_params};
 
+use super::events::{Doer, insert_event};
 use super::mails::insert_mail;
 use super::otps::{find_pause, insert_otp, note_mail, parse_email};
 use super::rows::{USER_COLUMNS, user};
 use super::sessions::delete_sessions;
 use super::users::is_taken;
-use crate::domain::{EmailAddress, OtpPurpose, Timestamp, User, UserId};
+use crate::domain::{EmailAddress, EventKind, OtpPurpose, Timestamp, User, UserId};
 use crate::store::{EmailChange, NewOtp, UndoEmailChange, UndoOutcome, UpdateOutcome};
 
 /// What a change of the address comes to.
@@ -264,6 +265,15 @@ pub(super) fn undo_email_change(
         )?
         .execute(named_params! { ":user_id": user_id, ":expires_at": expires_at })?;
     delete_sessions(connection, user_id, undo.keep_session.as_deref())?;
+    insert_event(
+        connection,
+        EventKind::EmailChangeUndone,
+        Some(user_id),
+        Doer::AsTold,
+        &undo.origin,
+        "",
+        undo.now,
+    )?;
     connection
         .prepare_cached(&format!(
             "UPDATE users SET email = :email, email_key = :email_key, new_email = NULL, new_email_key = NULL, \

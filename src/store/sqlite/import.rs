@@ -3,10 +3,11 @@
 use rusqlite::{Connection, OptionalExtension, named_params};
 
 use super::email_change::take_from_unconfirmed;
+use super::events::{Doer, insert_event};
 use super::sign_ups::insert_sign_up;
 use super::users::find_by_id;
-use crate::domain::UserId;
-use crate::store::{ImportRefusal, ImportSource, ImportedUser};
+use crate::domain::{EventKind, Timestamp, UserId};
+use crate::store::{ImportRefusal, ImportSource, ImportedUser, Origin};
 
 /// The number of no account.
 const NOBODY: UserId = 0;
@@ -16,11 +17,26 @@ pub(super) fn import_users(
     connection: &Connection,
     source: &mut dyn ImportSource,
     free_from: UserId,
+    origin: &Origin,
+    now: Timestamp,
 ) -> rusqlite::Result<()> {
     connection.execute_batch("SAVEPOINT import")?;
+    let mut imported: u64 = 0;
     while let Some(user) = source.next_user() {
         let outcome = insert(connection, &user, free_from)?;
+        imported += u64::from(outcome.is_ok());
         source.imported(outcome);
+    }
+    if imported > 0 {
+        insert_event(
+            connection,
+            EventKind::UsersImported,
+            None,
+            Doer::AsTold,
+            origin,
+            &imported.to_string(),
+            now,
+        )?;
     }
     connection.execute_batch(if source.keep() {
         "RELEASE import"

@@ -7,7 +7,7 @@
 pub(super) const SCHEMA: &str = include_str!("../../../schema.sql");
 
 /// The number in `PRAGMA user_version` of a file in the current shape.
-pub(super) const SCHEMA_VERSION: i32 = 4;
+pub(super) const SCHEMA_VERSION: i32 = 5;
 
 /// `(version, statements)`: what takes a file from the version before to this one.
 pub(super) const MIGRATIONS: &[(i32, &str)] = &[
@@ -91,6 +91,29 @@ pub(super) const MIGRATIONS: &[(i32, &str)] = &[
          written_at INTEGER NOT NULL
      ) STRICT;",
     ),
+    (
+        5,
+        "CREATE TABLE events (
+         id          INTEGER PRIMARY KEY AUTOINCREMENT,
+         happened_at INTEGER NOT NULL,
+         event       TEXT    NOT NULL,
+         user_id     INTEGER,
+         actor_id    INTEGER,
+         operator    TEXT    NOT NULL,
+         ip          TEXT    NOT NULL,
+         user_agent  TEXT    NOT NULL,
+         detail      TEXT    NOT NULL
+     ) STRICT;
+     CREATE INDEX events_by_user ON events (user_id) WHERE user_id IS NOT NULL;
+     CREATE INDEX events_by_other_actor ON events (actor_id) WHERE actor_id IS NOT user_id;
+     CREATE TABLE failure_counts (
+         hour       INTEGER NOT NULL,
+         is_account INTEGER NOT NULL CHECK (is_account IN (0, 1)),
+         failures   INTEGER NOT NULL,
+         listed     INTEGER NOT NULL,
+         PRIMARY KEY (hour, is_account)
+     ) STRICT, WITHOUT ROWID;",
+    ),
 ];
 
 #[cfg(test)]
@@ -104,6 +127,7 @@ mod tests {
         (1, include_str!("../../../tests/schemas/1.sql")),
         (2, include_str!("../../../tests/schemas/2.sql")),
         (3, include_str!("../../../tests/schemas/3.sql")),
+        (4, include_str!("../../../tests/schemas/4.sql")),
     ];
 
     fn shape(connection: &Connection) -> Vec<(String, String, String)> {

@@ -5,6 +5,7 @@
 //! one single connection for everything.
 
 mod email_change;
+mod events;
 mod file;
 mod health;
 mod import;

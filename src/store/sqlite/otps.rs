@@ -6,13 +6,14 @@ use async_trait::async_trait;
 use rusqlite::{Connection, OptionalExtension, named_params};
 
 use super::SqliteStore;
+use super::events::{Doer, delete_before, insert_event};
 use super::mails::insert_mail;
 use super::password_tries::{REMEMBER_FAILURES, REMEMBER_NETWORKS};
 use super::rows::{USER_COLUMNS, user};
 use super::sessions::insert_session;
 use super::sign_ups::delete_sign_ups;
 use super::users::find_by_id;
-use crate::domain::{EmailAddress, OtpPurpose, Timestamp, UserId};
+use crate::domain::{EmailAddress, EventKind, OtpPurpose, Timestamp, UserId};
 use crate::store::{
     AccountOtp, Confirmation, MailLimits, NewOtp, NewSession, OtpAttempt, OtpStore, ReissueOtp,
     Reissued, StoreResult,
@@ -268,6 +269,24 @@ pub(super) fn use_otp(
         ),
         0,
     )?;
+    let tried: Option<UserId> = connection
+        .prepare_cached(
+            "SELECT user_id FROM otps WHERE purpose = :purpose AND email_key = :email_key LIMIT 1",
+        )?
+        .query_row(
+            named_params! { ":purpose": purpose.as_str(), ":email_key": attempt.email_key },
+            |row| row.get(0),
+        )
+        .optional()?;
+    insert_event(
+        connection,
+        EventKind::OtpFailed,
+        tried,
+        Doer::AsTold,
+        &attempt.origin,
+        purpose.as_str(),
+        attempt.now,
+    )?;
     if counted == 0 {
         // Nothing waits for a code there, which the time of the answer must not tell.
         return write_decoy(connection, attempt.now).map(|()| None);
@@ -311,6 +330,15 @@ fn confirm_sign_up(
         })?;
     delete_sign_ups(connection, used.user_id)?;
     insert_session(connection, used.user_id, session)?;
+    insert_event(
+        connection,
+        EventKind::SignUpConfirmed,
+        Some(used.user_id),
+        Doer::Owner,
+        &attempt.origin,
+        "",
+        attempt.now,
+    )?;
     find_by_id(connection, used.user_id)
 }
 
@@ -329,6 +357,15 @@ fn confirm_email_change(
     if used.is_none() {
         return Ok(None);
     }
+    insert_event(
+        connection,
+        EventKind::EmailChanged,
+        Some(otp.user_id),
+        Doer::AsTold,
+        &attempt.origin,
+        "",
+        attempt.now,
+    )?;
     connection
         .prepare_cached(&format!(
             "UPDATE users SET email = new_email, email_key = new_email_key, new_email = NULL, new_email_key = NULL, \
@@ -438,8 +475,15 @@ fn reissue(connection: &Connection, wish: &ReissueOtp) -> rusqlite::Result<Optio
     }))
 }
 
-fn delete_expired(connection: &Connection, now: Timestamp) -> rusqlite::Result<usize> {
-    let mut deleted = 0;
+fn delete_expired(
+    connection: &Connection,
+    now: Timestamp,
+    events_before: Option<Timestamp>,
+) -> rusqlite::Result<usize> {
+    let mut deleted = match events_before {
+        Some(until) => delete_before(connection, until)?,
+        None => 0,
+    };
     for (statement, until) in [
         ("DELETE FROM otps WHERE expires_at <= :until", now),
         (
@@ -492,9 +536,13 @@ impl OtpStore for SqliteStore {
             .await
     }
 
-    async fn delete_expired(&self, now: Timestamp) -> StoreResult<usize> {
+    async fn delete_expired(
+        &self,
+        now: Timestamp,
+        events_before: Option<Timestamp>,
+    ) -> StoreResult<usize> {
         self.writer
-            .run(move |connection| delete_expired(connection, now))
+            .run(move |connection| delete_expired(connection, now, events_before))
             .await
     }
 

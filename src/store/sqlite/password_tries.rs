@@ -6,8 +6,9 @@ use async_trait::async_trait;
 use rusqlite::{Connection, OptionalExtension, named_params};
 
 use super::SqliteStore;
+use super::events::{Doer, insert_event};
 use super::rows::optional_timestamp;
-use crate::domain::{Timestamp, UserId};
+use crate::domain::{EventKind, Timestamp, UserId};
 use crate::store::{PasswordTry, PasswordTryStore, StoreResult, TrySource};
 
 const HOUR: Duration = Duration::from_hours(1);
@@ -116,6 +117,19 @@ fn count_failure(
     if let Some(until) = find_pause(connection, tried)? {
         return Ok(Some(until));
     }
+    let kind = match tried.source {
+        TrySource::Network(_) => EventKind::SignInFailed,
+        TrySource::Session(_) => EventKind::PasswordRefused,
+    };
+    insert_event(
+        connection,
+        kind,
+        tried.user_id,
+        Doer::AsTold,
+        &tried.origin,
+        "",
+        tried.now,
+    )?;
     if tried.limits.is_none() {
         return Ok(None);
     }

@@ -4,13 +4,14 @@ use async_trait::async_trait;
 use rusqlite::{Connection, OptionalExtension, named_params};
 
 use super::SqliteStore;
+use super::events::{Doer, insert_event};
 use super::mails::insert_mail;
 use super::otps::{Use, find_pause, insert_otp, note_mail, note_no_mail, parse_email, use_otp};
 use super::password_tries::note_network;
 use super::sessions::delete_sessions;
 use super::sign_ups::delete_sign_ups;
 use super::users::find_by_id;
-use crate::domain::{OtpPurpose, Timestamp, User, UserId};
+use crate::domain::{EventKind, OtpPurpose, Timestamp, User, UserId};
 use crate::store::{
     NewMail, OtpAttempt, PasswordStore, Reissued, ReplacePassword, ResetWish, StoreResult,
 };
@@ -30,6 +31,15 @@ fn replace(connection: &Connection, wish: &ReplacePassword) -> rusqlite::Result<
     delete_reset_otps(connection, wish.user_id)?;
     delete_sessions(connection, wish.user_id, wish.keep_session.as_deref())?;
     tell_owner(connection, wish.user_id, &wish.notice, wish.now)?;
+    insert_event(
+        connection,
+        EventKind::PasswordChanged,
+        Some(wish.user_id),
+        Doer::AsTold,
+        &wish.origin,
+        "",
+        wish.now,
+    )?;
     Ok(true)
 }
 
@@ -84,6 +94,15 @@ fn create_reset(connection: &Connection, wish: &ResetWish) -> rusqlite::Result<O
         wish.now,
     )?;
     note_mail(connection, &wish.email_key, purpose, wish.now)?;
+    insert_event(
+        connection,
+        EventKind::PasswordResetRequested,
+        Some(user_id),
+        Doer::AsTold,
+        &wish.origin,
+        "",
+        wish.now,
+    )?;
     Ok(Some(Reissued {
         user_id,
         purpose,
@@ -126,6 +145,15 @@ fn confirm_reset(
             ":address_hash": attempt.address_hash, ":network": attempt.network,
         })?;
     tell_owner(connection, used.user_id, notice, attempt.now)?;
+    insert_event(
+        connection,
+        EventKind::PasswordReset,
+        Some(used.user_id),
+        Doer::Owner,
+        &attempt.origin,
+        "",
+        attempt.now,
+    )?;
     find_by_id(connection, used.user_id)
 }
 

@@ -6,12 +6,14 @@ use async_trait::async_trait;
 use rusqlite::{Connection, OptionalExtension, named_params};
 
 use super::SqliteStore;
+use super::events::{Doer, insert_event};
 use super::password_tries::{find_pause, forget_failures, note_network};
 use super::rows::{USER_COLUMNS, timestamp, user};
 use super::users::find_by_id;
-use crate::domain::{Timestamp, User, UserId};
+use crate::domain::{EventKind, Timestamp, User, UserId};
 use crate::store::{
-    Beginning, NewSession, RotateRefreshToken, Rotation, Session, SessionStore, SignIn, StoreResult,
+    Beginning, NewSession, Origin, RotateRefreshToken, Rotation, Session, SessionStore, SignIn,
+    StoreResult,
 };
 
 /// How long a used refresh token is remembered by a row of its own.
@@ -81,6 +83,15 @@ fn create_session(connection: &Connection, sign_in: &SignIn) -> rusqlite::Result
     }
     forget_failures(connection, &sign_in.tried)?;
     insert_session(connection, sign_in.user_id, &sign_in.session)?;
+    insert_event(
+        connection,
+        EventKind::SignIn,
+        Some(sign_in.user_id),
+        Doer::Owner,
+        &sign_in.tried.origin,
+        "",
+        sign_in.session.now,
+    )?;
     let user = find_by_id(connection, sign_in.user_id)?;
     Ok(user.map_or(Beginning::Changed, |user| Beginning::Begun(Box::new(user))))
 }
@@ -143,6 +154,21 @@ fn rotate(connection: &Connection, rotation: &RotateRefreshToken) -> rusqlite::R
     {
         // A validly signed token of a living session that is not there to be used was used before.
         delete_session(connection, &rotation.session_id)?;
+        let origin = Origin {
+            ip: rotation.ip.clone(),
+            user_agent: rotation.user_agent.clone(),
+            ..Origin::default()
+        };
+        // Nobody knows whether it is the thief or the owner who shows it.
+        insert_event(
+            connection,
+            EventKind::TokenReused,
+            Some(user.id),
+            Doer::AsTold,
+            &origin,
+            "",
+            rotation.now,
+        )?;
         return Ok(Rotation::Reused);
     }
     insert_refresh_token(
@@ -189,11 +215,34 @@ pub(super) fn delete_sessions(
         .execute(named_params! { ":user_id": user_id, ":keep": keep })
 }
 
-fn delete_session(connection: &Connection, session_id: &str) -> rusqlite::Result<bool> {
+/// Ends a session and gives the account that it was of.
+fn delete_session(connection: &Connection, session_id: &str) -> rusqlite::Result<Option<UserId>> {
     connection
-        .prepare_cached("DELETE FROM sessions WHERE id = :id")?
-        .execute(named_params! { ":id": session_id })
-        .map(|deleted| deleted > 0)
+        .prepare_cached("DELETE FROM sessions WHERE id = :id RETURNING user_id")?
+        .query_row(named_params! { ":id": session_id }, |row| row.get(0))
+        .optional()
+}
+
+/// Writes down that sessions were ended by somebody who is signed in.
+fn note_ended(
+    connection: &Connection,
+    user_id: UserId,
+    ended: usize,
+    origin: &Origin,
+    now: Timestamp,
+) -> rusqlite::Result<()> {
+    if ended == 0 {
+        return Ok(());
+    }
+    insert_event(
+        connection,
+        EventKind::SessionsEnded,
+        Some(user_id),
+        Doer::AsTold,
+        origin,
+        &ended.to_string(),
+        now,
+    )
 }
 
 #[async_trait]
@@ -241,10 +290,22 @@ impl SessionStore for SqliteStore {
         })
     }
 
-    async fn delete_session(&self, session_id: &str) -> StoreResult<bool> {
+    async fn delete_session(
+        &self,
+        session_id: &str,
+        origin: Origin,
+        now: Timestamp,
+    ) -> StoreResult<bool> {
         let session_id = session_id.to_owned();
         self.writer
-            .run(move |connection| delete_session(connection, &session_id))
+            .run(move |connection| {
+                let user_id = delete_session(connection, &session_id)?;
+                if user_id.is_some() {
+                    let kind = EventKind::SignOut;
+                    insert_event(connection, kind, user_id, Doer::Owner, &origin, "", now)?;
+                }
+                Ok(user_id.is_some())
+            })
             .await
     }
 
@@ -271,22 +332,39 @@ impl SessionStore for SqliteStore {
         })
     }
 
-    async fn delete_user_session(&self, user_id: UserId, session_id: &str) -> StoreResult<bool> {
+    async fn delete_user_session(
+        &self,
+        user_id: UserId,
+        session_id: &str,
+        origin: Origin,
+        now: Timestamp,
+    ) -> StoreResult<bool> {
         let session_id = session_id.to_owned();
         self.writer
             .run(move |connection| {
-                connection
+                let ended = connection
                     .prepare_cached("DELETE FROM sessions WHERE id = :id AND user_id = :user_id")?
-                    .execute(named_params! { ":id": session_id, ":user_id": user_id })
-                    .map(|deleted| deleted > 0)
+                    .execute(named_params! { ":id": session_id, ":user_id": user_id })?;
+                note_ended(connection, user_id, ended, &origin, now)?;
+                Ok(ended > 0)
             })
             .await
     }
 
-    async fn delete_other_sessions(&self, user_id: UserId, keep: &str) -> StoreResult<usize> {
+    async fn delete_other_sessions(
+        &self,
+        user_id: UserId,
+        keep: &str,
+        origin: Origin,
+        now: Timestamp,
+    ) -> StoreResult<usize> {
         let keep = keep.to_owned();
         self.writer
-            .run(move |connection| delete_sessions(connection, user_id, Some(&keep)))
+            .run(move |connection| {
+                let ended = delete_sessions(connection, user_id, Some(&keep))?;
+                note_ended(connection, user_id, ended, &origin, now)?;
+                Ok(ended)
+            })
             .await
     }
 }

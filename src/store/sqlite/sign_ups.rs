@@ -3,9 +3,10 @@
 use rusqlite::{Connection, named_params};
 
 use super::email_change::drop_unconfirmed_claims;
+use super::events::{Doer, insert_event};
 use super::otps::{find_pause, insert_otp, note_mail};
 use super::users::is_taken;
-use crate::domain::{OtpPurpose, UserId};
+use crate::domain::{EventKind, OtpPurpose, UserId};
 use crate::store::{NewSignUp, SignUpOutcome};
 
 /// Stores a sign-up beside those already pending for its address.
@@ -77,6 +78,15 @@ pub(super) fn create_sign_up(
         new.now,
     )?;
     note_mail(connection, email_key, OtpPurpose::SignUp, new.now)?;
+    insert_event(
+        connection,
+        EventKind::SignUp,
+        Some(user_id),
+        Doer::AsTold,
+        &new.origin,
+        "",
+        new.now,
+    )?;
     Ok(SignUpOutcome::Created(user_id))
 }
 

@@ -4,15 +4,16 @@ use async_trait::async_trait;
 use rusqlite::{Connection, OptionalExtension, named_params};
 
 use super::email_change::{EmailStep, drop_unconfirmed_claims, undo_email_change, update_email};
+use super::events::{Doer, forget_person, insert_event};
 use super::rows::{USER_COLUMNS, user};
 use super::sessions::delete_sessions;
 use super::sign_ups::{create_sign_up, delete_sign_ups};
 use super::{SqliteStore, import, list};
-use crate::domain::{Timestamp, User, UserId};
+use crate::domain::{EventKind, Timestamp, User, UserId};
 use crate::store::{
-    Credentials, DeleteOutcome, DeleteUser, ImportSource, NewSignUp, NewUser, SignUpOutcome,
-    StoreResult, StoredUser, UndoEmailChange, UndoOutcome, UpdateOutcome, UserPage, UserQuery,
-    UserStore, UserUpdate,
+    Credentials, DeleteOutcome, DeleteUser, ImportSource, NewSignUp, NewUser, Origin,
+    SignUpOutcome, StoreResult, StoredUser, UndoEmailChange, UndoOutcome, UpdateOutcome, UserPage,
+    UserQuery, UserStore, UserUpdate,
 };
 
 /// The account with this number.
@@ -81,6 +82,15 @@ fn create_verified_user(
             |row| row.get(0),
         )?;
     delete_sign_ups(connection, user_id)?;
+    insert_event(
+        connection,
+        EventKind::UserCreated,
+        Some(user_id),
+        Doer::AsTold,
+        &new.origin,
+        if new.is_staff { "staff" } else { "" },
+        new.now,
+    )?;
     Ok(Some(user_id))
 }
 
@@ -141,6 +151,7 @@ fn update_user(connection: &Connection, update: &UserUpdate) -> rusqlite::Result
         // Sessions that ended stay ended, also when the account is activated again.
         delete_sessions(connection, after.id, None)?;
     }
+    note_changes(connection, &before, &after, update)?;
     if let Some(Some(photo)) = &changes.photo {
         forget_photo(connection, photo)?;
     }
@@ -153,6 +164,69 @@ fn update_user(connection: &Connection, update: &UserUpdate) -> rusqlite::Result
         mail,
         old_photo,
     })
+}
+
+/// Writes down what is other than before: the names of the fields and not what stands in them.
+fn note_changes(
+    connection: &Connection,
+    before: &User,
+    after: &User,
+    update: &UserUpdate,
+) -> rusqlite::Result<()> {
+    let note = |kind, detail: &str| {
+        let (id, origin) = (Some(after.id), &update.origin);
+        insert_event(
+            connection,
+            kind,
+            id,
+            Doer::AsTold,
+            origin,
+            detail,
+            update.now,
+        )
+    };
+    let (old, new) = (&before.profile, &after.profile);
+    let changed: Vec<&str> = [
+        ("first_name", old.first_name != new.first_name),
+        ("last_name", old.last_name != new.last_name),
+        ("phone", old.phone != new.phone),
+        ("gender", old.gender != new.gender),
+        ("country", old.country != new.country),
+        ("address", old.address != new.address),
+        ("birthday", old.birthday != new.birthday),
+        ("photo", before.photo != after.photo),
+        // Another spelling of the address, or back to the confirmed one.
+        (
+            "email",
+            before.shown_email() != after.shown_email() && after.new_email.is_none(),
+        ),
+    ]
+    .iter()
+    .filter_map(|(name, is_other)| is_other.then_some(*name))
+    .collect();
+    if !changed.is_empty() {
+        note(EventKind::ProfileChanged, &changed.join(", "))?;
+    }
+    if after.new_email.is_some() && before.new_email != after.new_email {
+        note(EventKind::EmailChangeRequested, "")?;
+    }
+    if before.is_active != after.is_active {
+        let kind = if after.is_active {
+            EventKind::UserActivated
+        } else {
+            EventKind::UserDeactivated
+        };
+        note(kind, "")?;
+    }
+    if before.is_staff != after.is_staff {
+        let kind = if after.is_staff {
+            EventKind::UserPromoted
+        } else {
+            EventKind::UserDemoted
+        };
+        note(kind, "")?;
+    }
+    Ok(())
 }
 
 /// Whether no other account is staff and able to sign in.
@@ -210,6 +284,25 @@ fn delete_user(connection: &Connection, wish: &DeleteUser) -> rusqlite::Result<D
     connection
         .prepare_cached("DELETE FROM password_failures WHERE account_hash = :address_hash")?
         .execute(named_params! { ":address_hash": wish.address_hash })?;
+    forget_person(connection, user.id)?;
+    // Who deletes the own account is gone with it, and so is where that person was.
+    let origin = if wish.origin.actor_id == Some(user.id) {
+        Origin {
+            actor_id: wish.origin.actor_id,
+            ..Origin::default()
+        }
+    } else {
+        wish.origin.clone()
+    };
+    insert_event(
+        connection,
+        EventKind::UserDeleted,
+        Some(user.id),
+        Doer::AsTold,
+        &origin,
+        "",
+        wish.now,
+    )?;
     if let Some(photo) = &user.photo {
         note_photo(connection, photo, wish.now)?;
     }
@@ -354,9 +447,13 @@ impl UserStore for SqliteStore {
         &self,
         mut source: Box<dyn ImportSource>,
         free_from: UserId,
+        origin: Origin,
+        now: Timestamp,
     ) -> StoreResult<()> {
         self.writer
-            .run(move |connection| import::import_users(connection, source.as_mut(), free_from))
+            .run(move |connection| {
+                import::import_users(connection, source.as_mut(), free_from, &origin, now)
+            })
             .await
     }
 }

@@ -1,0 +1,66 @@
+//! Reading the audit log, and the few entries that no other operation writes.
+
+use super::profile::check_right;
+use super::{AccountError, Caller, operator};
+use crate::app::App;
+use crate::domain::{EventKind, UserId};
+use crate::store::{Event, EventPage, EventQuery, NewEvent, PageWish};
+
+/// A page of what happened to the account `id`: a user sees its own, staff everybody's. Of what staff or an administrator did,
+/// the user learns that, but not from where.
+///
+/// # Errors
+/// [`AccountError::Forbidden`] for somebody else's number, existing or not; [`AccountError::UserNotFound`] for staff;
+/// [`AccountError::InvalidPage`] past the end.
+pub async fn list_user_events(
+    app: &App,
+    caller: &Caller,
+    id: UserId,
+    page: Option<PageWish>,
+    page_size: u32,
+) -> Result<EventPage, AccountError> {
+    check_right(caller, id)?;
+    if caller.user.id != id && app.store.find_user(id).await?.is_none() {
+        return Err(AccountError::UserNotFound);
+    }
+    let page = page.ok_or(AccountError::InvalidPage)?;
+    let mut page = app
+        .store
+        .list_user_events(id, page, page_size)
+        .await?
+        .ok_or(AccountError::InvalidPage)?;
+    if !caller.user.is_staff {
+        for event in &mut page.events {
+            let origin = &mut event.origin;
+            if origin.actor_id.is_some_and(|actor| actor != id) {
+                origin.ip.clear();
+                origin.user_agent.clear();
+            }
+        }
+    }
+    Ok(page)
+}
+
+/// Entries of the log, and the number of failed tries in that time that were counted without being written down.
+///
+/// # Errors
+/// Only by a fault of the store.
+pub async fn list_events(app: &App, query: EventQuery) -> Result<(Vec<Event>, u64), AccountError> {
+    let unlisted = app.store.count_unlisted_failures(query.since).await?;
+    Ok((app.store.list_events(query).await?, unlisted))
+}
+
+/// Writes down a command that changes no account.
+///
+/// # Errors
+/// Only by a fault of the store.
+pub async fn record_command(app: &App, kind: EventKind, detail: &str) -> Result<(), AccountError> {
+    let event = NewEvent {
+        kind,
+        user_id: None,
+        origin: operator(app),
+        detail: detail.to_owned(),
+        now: app.clock.now(),
+    };
+    Ok(app.store.record_event(event).await?)
+}

@@ -1,0 +1,245 @@
+//! `audit`: the log of who did what, to whom, when and from where.
+
+use std::io::{self, BufWriter, ErrorKind, Write};
+use std::time::Duration;
+
+use clap::Args;
+use serde::Serialize;
+
+use super::{CommandResult, cannot_write, existing, explain, printable, with_app};
+use crate::accounts;
+use crate::app::App;
+use crate::config::Config;
+use crate::domain::{EventKind, Timestamp, UserId};
+use crate::store::{Event, EventQuery};
+
+/// How often `--follow` looks for new entries.
+const FOLLOW_PAUSE: Duration = Duration::from_secs(1);
+
+/// Most new entries that are read at a time with `--follow`.
+const FOLLOW_CHUNK: u32 = 10_000;
+
+#[derive(Args)]
+pub(super) struct AuditArguments {
+    /// Only what is about this account: id or address. The id of an account that is gone works, too
+    #[arg(long, value_name = "USER")]
+    user: Option<String>,
+    /// Only events of this kind, such as sign_in_failed; may be given several times. `audit --kinds` lists them
+    #[arg(long = "event", value_name = "EVENT", value_parser = read_kind)]
+    events: Vec<EventKind>,
+    /// Only what happened since: a time ago such as 90s, 30m, 12h or 7d, or a moment such as 2026-01-31 or
+    /// 2026-01-31T12:00:00Z
+    #[arg(long, value_name = "WHEN")]
+    since: Option<String>,
+    /// Most entries to show; of more the newest are shown. 0 shows all
+    #[arg(long, value_name = "COUNT", default_value_t = 100)]
+    limit: u32,
+    /// Print JSON, one object a line
+    #[arg(long)]
+    json: bool,
+    /// Go on showing what happens until it is interrupted
+    #[arg(long)]
+    follow: bool,
+    /// List the kinds of events and what they mean
+    #[arg(long)]
+    kinds: bool,
+}
+
+fn read_kind(name: &str) -> Result<EventKind, String> {
+    EventKind::parse(name)
+        .ok_or_else(|| "there is no such event; `audit --kinds` lists them".into())
+}
+
+/// An entry as scripts get it.
+#[derive(Serialize)]
+struct EventRecord<'a> {
+    id: i64,
+    at: Timestamp,
+    event: EventKind,
+    user_id: Option<UserId>,
+    actor_id: Option<UserId>,
+    operator: &'a str,
+    ip: &'a str,
+    user_agent: &'a str,
+    detail: &'a str,
+}
+
+pub(super) fn run(arguments: AuditArguments, config: Config) -> CommandResult {
+    if arguments.kinds {
+        return list_kinds().or_else(unless_closed);
+    }
+    with_app(existing(config)?, async |app| show(&app, &arguments).await)
+}
+
+fn list_kinds() -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    for kind in EventKind::ALL {
+        writeln!(out, "{:<25} {}", kind.as_str(), kind.about())?;
+    }
+    Ok(())
+}
+
+async fn show(app: &App, arguments: &AuditArguments) -> CommandResult {
+    let since = match &arguments.since {
+        Some(text) => Some(read_since(text, app.clock.now())?),
+        None => None,
+    };
+    let mut query = EventQuery {
+        user_id: find_id(app, arguments.user.as_deref()).await?,
+        kinds: arguments.events.clone(),
+        since,
+        after: 0,
+        limit: match arguments.limit {
+            0 => u32::MAX,
+            limit => limit,
+        },
+    };
+    loop {
+        let (events, unlisted) = accounts::list_events(app, query.clone())
+            .await
+            .map_err(explain)?;
+        if let Err(error) = write(&events, arguments.json) {
+            return unless_closed(error);
+        }
+        if query.after == 0 && unlisted > 0 {
+            log::warn!(
+                "{unlisted} more failed tries in this time were counted and not written down one by one"
+            );
+        }
+        if !arguments.follow {
+            return Ok(());
+        }
+        query.after = events.last().map_or(query.after.max(1), |last| last.id);
+        query.limit = FOLLOW_CHUNK;
+        tokio::time::sleep(FOLLOW_PAUSE).await;
+    }
+}
+
+/// The number of the account that is meant. One that is gone has no address any more, only its number.
+async fn find_id(app: &App, user: Option<&str>) -> Result<Option<UserId>, String> {
+    let Some(user) = user else { return Ok(None) };
+    if let Ok(id) = user.parse() {
+        return Ok(Some(id));
+    }
+    let found = accounts::find_user(app, user).await.map_err(explain)?;
+    Ok(Some(found.id))
+}
+
+fn write(events: &[Event], json: bool) -> io::Result<()> {
+    let mut out = BufWriter::new(io::stdout().lock());
+    for event in events {
+        if json {
+            serde_json::to_writer(&mut out, &record(event))?;
+            writeln!(out)?;
+        } else {
+            writeln!(out, "{}", line(event))?;
+        }
+    }
+    out.flush()
+}
+
+fn record(event: &Event) -> EventRecord<'_> {
+    let origin = &event.origin;
+    EventRecord {
+        id: event.id,
+        at: event.happened_at,
+        event: event.kind,
+        user_id: event.user_id,
+        actor_id: origin.actor_id,
+        operator: &origin.operator,
+        ip: &origin.ip,
+        user_agent: &origin.user_agent,
+        detail: &event.detail,
+    }
+}
+
+/// One entry for the eye: when, what, about whom, and then what there is to say of by whom and from where.
+fn line(event: &Event) -> String {
+    let origin = &event.origin;
+    let mut line = format!("{}  {:<24}", event.happened_at, event.kind.as_str());
+    if let Some(user) = event.user_id {
+        line.push_str(&format!("  user {user}"));
+    }
+    if let Some(actor) = origin
+        .actor_id
+        .filter(|actor| Some(*actor) != event.user_id)
+    {
+        line.push_str(&format!("  by user {actor}"));
+    }
+    if !origin.operator.is_empty() {
+        line.push_str(&format!(
+            "  by {} on this machine",
+            printable(&origin.operator)
+        ));
+    }
+    if !origin.ip.is_empty() {
+        line.push_str(&format!("  from {}", origin.ip));
+    }
+    if !event.detail.is_empty() {
+        line.push_str(&format!("  ({})", printable(&event.detail)));
+    }
+    if !origin.user_agent.is_empty() {
+        line.push_str(&format!("  \"{}\"", printable(&origin.user_agent)));
+    }
+    line.trim_end().to_owned()
+}
+
+/// Reads a moment, or a time before `now`.
+fn read_since(text: &str, now: Timestamp) -> Result<Timestamp, String> {
+    let ago = text
+        .char_indices()
+        .last()
+        .and_then(|(at, unit)| {
+            let seconds = match unit {
+                's' => 1,
+                'm' => 60,
+                'h' => 60 * 60,
+                'd' => 24 * 60 * 60,
+                _ => return None,
+            };
+            text[..at].parse::<u64>().ok()?.checked_mul(seconds)
+        })
+        .map(Duration::from_secs);
+    if let Some(ago) = ago {
+        return Ok(now.minus(ago));
+    }
+    accounts::parse_moment(text).ok_or_else(|| {
+        format!("--since {text}: expected a time ago such as 12h or 7d, or a moment such as 2026-01-31T12:00:00Z")
+    })
+}
+
+/// Whoever reads has seen enough, as `head` does.
+fn unless_closed(error: io::Error) -> CommandResult {
+    if error.kind() == ErrorKind::BrokenPipe {
+        Ok(())
+    } else {
+        Err(cannot_write(error))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_ago_and_moments_are_read() {
+        let now = Timestamp::from_unix_millis(1_733_227_200_000);
+        for (text, moment) in [
+            ("90s", Some("2024-12-03T11:58:30Z")),
+            ("30m", Some("2024-12-03T11:30:00Z")),
+            ("12h", Some("2024-12-03T00:00:00Z")),
+            ("7d", Some("2024-11-26T12:00:00Z")),
+            ("2024-12-01", Some("2024-12-01T00:00:00Z")),
+            ("2024-12-01T10:00:00+02:00", Some("2024-12-01T08:00:00Z")),
+            ("", None),
+            ("d", None),
+            ("-1d", None),
+            ("7 d", None),
+            ("yesterday", None),
+            ("7\u{e4}", None),
+        ] {
+            let read = read_since(text, now).ok().map(|moment| moment.to_string());
+            assert_eq!(read.as_deref(), moment, "{text:?}");
+        }
+    }
+}

@@ -1,0 +1,102 @@
+//! Lists in the pages of Django REST framework's `PageNumberPagination`.
+
+use crate::store::PageWish;
+
+const PAGE_SIZE: u32 = 20;
+const LARGEST_PAGE: u32 = 100;
+
+/// Names and values of a query, in their order.
+pub(super) type Parameters = Vec<(String, String)>;
+
+/// Reads a query string.
+pub(super) fn parameters(query: &str) -> Parameters {
+    form_urlencoded::parse(query.as_bytes())
+        .into_owned()
+        .collect()
+}
+
+/// The value of a parameter; the last one of a name counts, as in Django.
+pub(super) fn value<'a>(parameters: &'a Parameters, name: &str) -> Option<&'a str> {
+    parameters
+        .iter()
+        .rev()
+        .find_map(|(known, value)| (known == name).then_some(value.as_str()))
+}
+
+/// The page that is asked for; `None` when it is no page.
+pub(super) fn read_page(parameters: &Parameters) -> Option<PageWish> {
+    match value(parameters, "page").map(str::trim) {
+        None | Some("") => Some(PageWish::Number(1)),
+        Some("last") => Some(PageWish::Last),
+        Some(number) => number.parse().ok().map(PageWish::Number),
+    }
+}
+
+/// Entries on a page; a bad wish is none.
+pub(super) fn read_page_size(parameters: &Parameters) -> u32 {
+    value(parameters, "page_size")
+        .and_then(|size| size.trim().parse().ok())
+        .filter(|size| *size > 0)
+        .map_or(PAGE_SIZE, |size: u64| {
+            u32::try_from(size).unwrap_or(u32::MAX).min(LARGEST_PAGE)
+        })
+}
+
+/// The address of another page, with the other parameters sorted by name and page 1 left out, as Django REST framework
+/// writes it.
+pub(super) fn link(url: &str, parameters: &Parameters, page: u64) -> String {
+    let mut parameters: Vec<(String, String)> = parameters
+        .iter()
+        .filter(|(name, _)| name != "page")
+        .cloned()
+        .collect();
+    if page > 1 {
+        parameters.push(("page".into(), page.to_string()));
+    }
+    // Stable: values of one name keep their order.
+    parameters.sort_by(|(one, _), (other, _)| one.cmp(other));
+    let query = form_urlencoded::Serializer::new(String::new())
+        .extend_pairs(parameters)
+        .finish();
+    if query.is_empty() {
+        url.to_owned()
+    } else {
+        format!("{url}?{query}")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn links_are_those_of_django_rest_framework() {
+        let url = "http://localhost:8000/api/v1/accounts/users/";
+        for (query, page, expected) in [
+            ("", 2, "?page=2"),
+            ("page=2", 1, ""),
+            ("page=last&search=a+b&a", 3, "?a=&page=3&search=a+b"),
+            (
+                "search=x%40y,z&page=3&page=4&page_size=abc",
+                1,
+                "?page_size=abc&search=x%40y%2Cz",
+            ),
+        ] {
+            let link = link(url, &parameters(query), page);
+            assert_eq!(link, format!("{url}{expected}"), "{query}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_page_is_none() {
+        for (page, wish) in [
+            ("", Some(PageWish::Number(1))),
+            ("page=last", Some(PageWish::Last)),
+            ("page=2", Some(PageWish::Number(2))),
+            ("page=1.0", None),
+            ("page=LAST", None),
+        ] {
+            assert_eq!(read_page(&parameters(page)), wish, "{page}");
+        }
+    }
+}

@@ -1,0 +1,271 @@
+//! The audit log in SQLite.
+
+use async_trait::async_trait;
+use rusqlite::{Connection, Row, named_params};
+
+use super::SqliteStore;
+use super::rows::timestamp;
+use crate::domain::{EventKind, Timestamp, UserId};
+use crate::store::{
+    Event, EventPage, EventQuery, EventStore, NewEvent, Origin, PageWish, StoreResult,
+};
+
+const COLUMNS: &str = "id, happened_at, event, user_id, actor_id, operator, ip, user_agent, detail";
+
+/// Failed tries at accounts that there are which are written down one by one within an hour; beyond that they are counted.
+const LISTED_AT_ACCOUNTS: i64 = 1000;
+
+/// The same for addresses that nobody has. They have a bound of their own, so that guesses at made-up addresses cannot
+/// keep guesses at an account out of the log.
+const LISTED_AT_NOBODY: i64 = 100;
+
+const MILLIS_PER_HOUR: i64 = 60 * 60 * 1000;
+
+/// Whom an entry names as the one who acts.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Doer {
+    /// The account itself: it has just proven to be the owner's.
+    Owner,
+    /// Whoever the origin says.
+    AsTold,
+}
+
+/// Writes an entry.
+pub(super) fn insert_event(
+    connection: &Connection,
+    kind: EventKind,
+    user_id: Option<UserId>,
+    doer: Doer,
+    origin: &Origin,
+    detail: &str,
+    now: Timestamp,
+) -> rusqlite::Result<()> {
+    if kind.is_failure() && !is_listed(connection, user_id, now)? {
+        return Ok(());
+    }
+    let actor_id = match doer {
+        Doer::Owner => user_id,
+        Doer::AsTold => origin.actor_id,
+    };
+    connection
+        .prepare_cached(
+            "INSERT INTO events (happened_at, event, user_id, actor_id, operator, ip, user_agent, detail) \
+             VALUES (:now, :event, :user_id, :actor_id, :operator, :ip, :user_agent, :detail)",
+        )?
+        .execute(named_params! {
+            ":now": now.unix_millis(),
+            ":event": kind.as_str(),
+            ":user_id": user_id,
+            ":actor_id": actor_id,
+            ":operator": origin.operator,
+            ":ip": origin.ip,
+            ":user_agent": origin.user_agent,
+            ":detail": detail,
+        })
+        .map(drop)
+}
+
+/// Counts a failed try, and says whether it is to be written down: nobody fills the disk by failing.
+fn is_listed(
+    connection: &Connection,
+    user_id: Option<UserId>,
+    now: Timestamp,
+) -> rusqlite::Result<bool> {
+    let failures: i64 = connection
+        .prepare_cached(
+            "INSERT INTO failure_counts (hour, is_account, failures, listed) VALUES (:hour, :is_account, 1, 1) \
+             ON CONFLICT (hour, is_account) DO UPDATE SET failures = failures + 1, \
+             listed = min(listed + 1, :most) RETURNING failures",
+        )?
+        .query_row(
+            named_params! {
+                ":hour": now.unix_millis().div_euclid(MILLIS_PER_HOUR),
+                ":is_account": user_id.is_some(),
+                ":most": most_listed(user_id.is_some()),
+            },
+            |row| row.get(0),
+        )?;
+    Ok(failures <= most_listed(user_id.is_some()))
+}
+
+fn most_listed(is_account: bool) -> i64 {
+    if is_account {
+        LISTED_AT_ACCOUNTS
+    } else {
+        LISTED_AT_NOBODY
+    }
+}
+
+/// Takes everything about a person off the entries of an account that goes: the numbers stay.
+pub(super) fn forget_person(connection: &Connection, user_id: UserId) -> rusqlite::Result<()> {
+    for statement in [
+        "UPDATE events SET ip = '', user_agent = '', detail = '' WHERE user_id = :id",
+        "UPDATE events SET ip = '', user_agent = '' WHERE actor_id = :id AND actor_id IS NOT user_id",
+    ] {
+        connection
+            .prepare_cached(statement)?
+            .execute(named_params! { ":id": user_id })?;
+    }
+    Ok(())
+}
+
+/// Removes the entries before a moment. Numbers follow the time, so that looking ends at the first one to stay.
+pub(super) fn delete_before(connection: &Connection, until: Timestamp) -> rusqlite::Result<usize> {
+    let deleted = connection
+        .prepare_cached(
+            "DELETE FROM events WHERE id < coalesce((SELECT id FROM events WHERE happened_at >= :until ORDER BY id LIMIT 1), \
+             (SELECT max(id) + 1 FROM events))",
+        )?
+        .execute(named_params! { ":until": until.unix_millis() })?;
+    connection
+        .prepare_cached("DELETE FROM failure_counts WHERE hour < :hour")?
+        .execute(named_params! { ":hour": until.unix_millis().div_euclid(MILLIS_PER_HOUR) })?;
+    Ok(deleted)
+}
+
+/// Reads the columns of [`COLUMNS`]; `None` for a kind that a newer program has written.
+fn event(row: &Row<'_>) -> rusqlite::Result<Option<Event>> {
+    let Some(kind) = EventKind::parse(row.get_ref(2)?.as_str()?) else {
+        return Ok(None);
+    };
+    Ok(Some(Event {
+        id: row.get(0)?,
+        happened_at: timestamp(row, 1)?,
+        kind,
+        user_id: row.get(3)?,
+        origin: Origin {
+            actor_id: row.get(4)?,
+            operator: row.get(5)?,
+            ip: row.get(6)?,
+            user_agent: row.get(7)?,
+        },
+        detail: row.get(8)?,
+    }))
+}
+
+fn list_of_user(
+    connection: &Connection,
+    user_id: UserId,
+    page: PageWish,
+    page_size: u32,
+) -> rusqlite::Result<Option<EventPage>> {
+    let count: u64 = connection
+        .prepare_cached("SELECT count(*) FROM events WHERE user_id = :user_id")?
+        .query_row(named_params! { ":user_id": user_id }, |row| {
+            row.get::<_, i64>(0).map(i64::unsigned_abs)
+        })?;
+    let size = u64::from(page_size.max(1));
+    let pages = count.div_ceil(size).max(1);
+    let number = match page {
+        PageWish::Number(number) => number,
+        PageWish::Last => pages,
+    };
+    if number == 0 || number > pages {
+        return Ok(None);
+    }
+    let events = connection
+        .prepare_cached(&format!(
+            "SELECT {COLUMNS} FROM events WHERE user_id = :user_id ORDER BY id DESC LIMIT :size OFFSET :offset"
+        ))?
+        .query_map(
+            named_params! {
+                ":user_id": user_id,
+                ":size": i64::from(page_size.max(1)),
+                ":offset": i64::try_from((number - 1) * size).unwrap_or(i64::MAX),
+            },
+            event,
+        )?
+        .filter_map(Result::transpose)
+        .collect::<rusqlite::Result<_>>()?;
+    Ok(Some(EventPage {
+        count,
+        number,
+        pages,
+        events,
+    }))
+}
+
+fn list(connection: &Connection, query: &EventQuery) -> rusqlite::Result<Vec<Event>> {
+    // Names are the program's own, and so fit to stand in a statement.
+    let kinds: Vec<String> = query.kinds.iter().map(|kind| format!("'{kind}'")).collect();
+    let of_kinds = if kinds.is_empty() {
+        String::new()
+    } else {
+        format!("AND event IN ({})", kinds.join(", "))
+    };
+    let of_user = if query.user_id.is_some() {
+        "AND user_id = :user_id"
+    } else {
+        "AND :user_id IS NULL"
+    };
+    // The lower bound of the numbers is found from the newest entry downwards: as far as there is something to show.
+    let mut statement = connection.prepare(&format!(
+        "SELECT {COLUMNS} FROM events WHERE id > :after AND id > coalesce((SELECT id FROM events \
+         WHERE happened_at < :since ORDER BY id DESC LIMIT 1), 0) {of_user} {of_kinds} ORDER BY id DESC LIMIT :limit"
+    ))?;
+    let mut events: Vec<Event> = statement
+        .query_map(
+            named_params! {
+                ":after": query.after,
+                ":since": query.since.map_or(i64::MIN, Timestamp::unix_millis),
+                ":user_id": query.user_id,
+                ":limit": query.limit,
+            },
+            event,
+        )?
+        .filter_map(Result::transpose)
+        .collect::<rusqlite::Result<_>>()?;
+    events.reverse();
+    Ok(events)
+}
+
+#[async_trait]
+impl EventStore for SqliteStore {
+    async fn record_event(&self, event: NewEvent) -> StoreResult<()> {
+        self.writer
+            .run(move |connection| {
+                insert_event(
+                    connection,
+                    event.kind,
+                    event.user_id,
+                    Doer::AsTold,
+                    &event.origin,
+                    &event.detail,
+                    event.now,
+                )
+            })
+            .await
+    }
+
+    async fn list_user_events(
+        &self,
+        user_id: UserId,
+        page: PageWish,
+        page_size: u32,
+    ) -> StoreResult<Option<EventPage>> {
+        self.read_apart(move |connection| list_of_user(connection, user_id, page, page_size))
+            .await
+    }
+
+    async fn list_events(&self, query: EventQuery) -> StoreResult<Vec<Event>> {
+        self.read_apart(move |connection| list(connection, &query))
+            .await
+    }
+
+    async fn count_unlisted_failures(&self, since: Option<Timestamp>) -> StoreResult<u64> {
+        self.read(|connection| {
+            connection
+                .prepare_cached(
+                    "SELECT coalesce(sum(failures - listed), 0) FROM failure_counts WHERE hour >= :hour",
+                )?
+                .query_row(
+                    named_params! {
+                        ":hour": since.map_or(i64::MIN, |since| {
+                            since.unix_millis().div_euclid(MILLIS_PER_HOUR)
+                        }),
+                    },
+                    |row| row.get::<_, i64>(0).map(i64::unsigned_abs),
+                )
+        })
+    }
+}

@@ -1,0 +1,331 @@
+//! The audit log: who did what, when and from where, as `GET users/<pk>/events/` shows it and as it rests.
+
+use serde_json::{Value, json};
+
+use crate::support::{Answer, PASSWORD, TestServer, User};
+
+const FORBIDDEN: &str = r#"{"detail":"You do not have permission to perform this action."}"#;
+
+fn events(server: &TestServer, user: &User, path: &str) -> Vec<Value> {
+    let answer = server.get(path, Some(&user.access));
+    assert_eq!(answer.status, 200, "{}", answer.body);
+    answer.json()["results"].as_array().unwrap().clone()
+}
+
+/// The names of what happened to a user, the oldest first.
+fn names(server: &TestServer, user: &User) -> Vec<String> {
+    let mut names: Vec<String> = events(server, user, "users/me/events/?page_size=100")
+        .iter()
+        .map(|event| event["event"].as_str().unwrap().to_owned())
+        .collect();
+    names.reverse();
+    names
+}
+
+fn sign_in_again(server: &TestServer, user: &User, password: &str) -> User {
+    let pair = server.sign_in(&user.email, password);
+    assert_eq!(pair.status, 200, "{}", pair.body);
+    User {
+        access: pair.text("access"),
+        refresh: pair.text("refresh"),
+        ..user.clone()
+    }
+}
+
+#[test]
+fn a_user_sees_what_happened_and_from_where() {
+    let server = TestServer::start_behind_proxy();
+    server.user("user@example.com");
+    server.advance_seconds(60);
+    let answer = server.request(
+        "POST",
+        "/api/v1/accounts/token/",
+        &[
+            ("content-type", "application/json"),
+            ("x-forwarded-for", "2001:db8::7"),
+            ("user-agent", "A browser"),
+        ],
+        json!({"email": "user@example.com", "password": PASSWORD}).to_string(),
+    );
+    let answer = server.get("users/me/events/", Some(&answer.text("access")));
+    answer.assert(
+        200,
+        r#"{"count":3,"next":null,"previous":null,"results":[{"id":3,"event":"sign_in","created_at":"2024-12-03T12:01:00Z","actor":"user","actor_id":1,"ip":"2001:db8::7","user_agent":"A browser","detail":""},{"id":2,"event":"sign_up_confirmed","created_at":"2024-12-03T12:00:00Z","actor":"user","actor_id":1,"ip":"127.0.0.1","user_agent":"ureq/USER_AGENT","detail":""},{"id":1,"event":"sign_up","created_at":"2024-12-03T12:00:00Z","actor":"unknown","actor_id":null,"ip":"127.0.0.1","user_agent":"ureq/USER_AGENT","detail":""}]}"#
+            .replace("ureq/USER_AGENT", &user_agent(&answer))
+            .as_str(),
+    );
+}
+
+/// What the client of these tests calls itself.
+fn user_agent(answer: &Answer) -> String {
+    let agent = &answer.json()["results"][1]["user_agent"];
+    assert!(agent.as_str().unwrap().starts_with("ureq/"), "{agent}");
+    agent.as_str().unwrap().to_owned()
+}
+
+#[test]
+fn everything_in_the_life_of_an_account_is_there() {
+    let server = TestServer::start();
+    let user = server.user("user@example.com");
+    assert_eq!(server.sign_in("user@example.com", "wrong").status, 401);
+    let second = sign_in_again(&server, &user, PASSWORD);
+    // Changes: the names of the fields and not what stands in them; nothing where nothing changed.
+    server.patch(
+        &user.path(),
+        &user,
+        &json!({"first_name": "Ada", "phone": "+441234567"}),
+    );
+    server.patch(&user.path(), &user, &json!({"first_name": "Ada"}));
+    server.patch(&user.path(), &user, &json!({"email": "new@example.com"}));
+    let otp = server.otp("new@example.com");
+    let confirmed = server.api(
+        "POST",
+        "otp/verify/",
+        Some(&user.access),
+        &json!({"email": "new@example.com", "otp": otp}),
+    );
+    assert_eq!(confirmed.status, 200, "{}", confirmed.body);
+    server.api("DELETE", "sessions/", Some(&user.access), &json!({}));
+    assert_eq!(server.get("users/me/", Some(&second.access)).status, 401);
+    let change = |current: &str| {
+        let body = json!({
+            "current_password": current, "password": "another-pass-77", "confirm_password": "another-pass-77",
+        });
+        server.api("POST", "password/change/", Some(&user.access), &body)
+    };
+    assert_eq!(change("wrong").status, 400);
+    assert_eq!(change(PASSWORD).status, 200);
+    server.post("password/reset/", &json!({"email": "new@example.com"}));
+    let reset = |otp: &str| {
+        let body = json!({
+            "email": "new@example.com", "otp": otp, "password": "third-pass-78", "confirm_password": "third-pass-78",
+        });
+        server.post("password/reset/confirm/", &body)
+    };
+    let otp = server.otp("new@example.com");
+    assert_eq!(reset("abcdef").status, 400);
+    assert_eq!(reset(&otp).status, 200);
+    let user = User {
+        email: "new@example.com".into(),
+        ..user
+    };
+    let user = sign_in_again(&server, &user, "third-pass-78");
+    let other = sign_in_again(&server, &user, "third-pass-78");
+    server.post("token/blacklist/", &json!({"refresh": other.refresh}));
+    let stolen = sign_in_again(&server, &user, "third-pass-78");
+    for _ in 0..2 {
+        server.post("token/refresh/", &json!({"refresh": stolen.refresh}));
+        server.advance_seconds(11);
+    }
+    assert_eq!(
+        names(&server, &user),
+        [
+            "sign_up",
+            "sign_up_confirmed",
+            "sign_in_failed",
+            "sign_in",
+            "profile_changed",
+            "email_change_requested",
+            "email_changed",
+            "sessions_ended",
+            "password_refused",
+            "password_changed",
+            "password_reset_requested",
+            "otp_failed",
+            "password_reset",
+            "sign_in",
+            "sign_in",
+            "sign_out",
+            "sign_in",
+            "token_reused",
+        ]
+    );
+    let changed = events(&server, &user, "users/me/events/?page_size=100")
+        .into_iter()
+        .find(|event| event["event"] == "profile_changed")
+        .unwrap();
+    assert_eq!(changed["detail"], "first_name, phone");
+}
+
+#[test]
+fn the_log_holds_no_secret_and_no_address_of_mail() {
+    let server = TestServer::start();
+    let user = server.user("person@example.com");
+    server.sign_in("person@example.com", "a-wrong-password");
+    server.sign_in("somebody.else@example.com", "a-wrong-password");
+    server.patch(
+        &user.path(),
+        &user,
+        &json!({"email": "other@example.com", "first_name": "Zoe"}),
+    );
+    let otp = server.otp("other@example.com");
+    server.post("password/reset/", &json!({"email": "person@example.com"}));
+    server.post(
+        "otp/verify/",
+        &json!({"email": "person@example.com", "otp": "000000"}),
+    );
+    let everything = server.db_text(
+        "SELECT group_concat(concat_ws('|', event, operator, ip, user_agent, detail)) FROM events",
+    );
+    for secret in ["@", "password-", PASSWORD, "Zoe", &otp, "000000"] {
+        assert!(!everything.contains(secret), "{secret} in {everything}");
+    }
+    assert!(everything.contains("sign_in_failed"), "{everything}");
+}
+
+#[test]
+fn who_may_see_it() {
+    let server = TestServer::start();
+    let user = server.user("user@example.com");
+    let other = server.user("other@example.com");
+    let staff = server.staff("staff@example.com");
+    let path = format!("users/{}/events/", user.id);
+    assert_eq!(server.get(&path, None).status, 401);
+    server
+        .get(&path, Some(&other.access))
+        .assert(403, FORBIDDEN);
+    server
+        .get("users/99/events/", Some(&other.access))
+        .assert(403, FORBIDDEN);
+    server
+        .get("users/99/events/", Some(&staff.access))
+        .assert(404, r#"{"error":"User not found"}"#);
+    server
+        .get("users/abc/events/", Some(&staff.access))
+        .assert(404, r#"{"detail":"Not found."}"#);
+    assert_eq!(events(&server, &staff, &path).len(), 2);
+    server
+        .api("POST", "users/me/events/", Some(&user.access), &json!({}))
+        .assert(405, r#"{"detail":"Method \"POST\" not allowed."}"#);
+}
+
+#[test]
+fn what_staff_did_is_told_but_not_from_where() {
+    let server = TestServer::start();
+    let user = server.user("user@example.com");
+    let staff = server.staff("staff@example.com");
+    server.patch(
+        &user.path(),
+        &staff,
+        &json!({"is_staff": true, "last_name": "Byron"}),
+    );
+    server.patch(&user.path(), &staff, &json!({"is_staff": false}));
+    let seen = events(&server, &user, "users/me/events/?page_size=3");
+    let told: Vec<_> = seen
+        .iter()
+        .map(|event| {
+            (
+                event["event"].as_str().unwrap(),
+                event["actor"].as_str().unwrap(),
+                event["actor_id"].as_i64(),
+                event["ip"].as_str().unwrap(),
+            )
+        })
+        .collect();
+    assert_eq!(
+        told,
+        [
+            ("user_demoted", "staff", Some(staff.id), ""),
+            ("user_promoted", "staff", Some(staff.id), ""),
+            ("profile_changed", "staff", Some(staff.id), ""),
+        ]
+    );
+    let seen = events(&server, &staff, &format!("users/{}/events/", user.id));
+    assert_eq!(seen[0]["ip"], "127.0.0.1", "staff sees it");
+    let made = events(&server, &staff, "users/me/events/?page=last");
+    assert_eq!(made.last().unwrap()["event"], "user_created");
+    assert_eq!(made.last().unwrap()["actor"], "administrator");
+}
+
+#[test]
+fn it_comes_in_pages() {
+    let server = TestServer::start();
+    let user = server.user("user@example.com");
+    for _ in 0..5 {
+        server.sign_in("user@example.com", "wrong");
+    }
+    let page = server
+        .get("users/me/events/?page_size=3&page=2", Some(&user.access))
+        .json();
+    assert_eq!(page["count"], 7);
+    let url = "http://localhost:8000/api/v1/accounts/users/me/events/";
+    assert_eq!(page["next"], format!("{url}?page=3&page_size=3"));
+    assert_eq!(page["previous"], format!("{url}?page_size=3"));
+    assert_eq!(page["results"].as_array().unwrap().len(), 3);
+    for wrong in ["0", "4", "x"] {
+        server
+            .get(
+                &format!("users/me/events/?page_size=3&page={wrong}"),
+                Some(&user.access),
+            )
+            .assert(404, r#"{"detail":"Invalid page."}"#);
+    }
+}
+
+#[test]
+fn of_a_deleted_account_its_number_is_left() {
+    let server = TestServer::start_behind_proxy();
+    let user = server.user("user@example.com");
+    server.post_from(
+        "203.0.113.77",
+        "token/",
+        &json!({"email": "user@example.com", "password": "wrong"}),
+    );
+    let gone = server.api(
+        "DELETE",
+        "users/me/",
+        Some(&user.access),
+        &json!({"password": PASSWORD}),
+    );
+    assert_eq!(gone.status, 204, "{}", gone.body);
+    assert_eq!(
+        server.db_number("SELECT count(*) FROM events WHERE user_id = 1"),
+        4
+    );
+    let left = "SELECT count(*) FROM events WHERE ip <> '' OR user_agent <> '' OR detail <> ''";
+    assert_eq!(server.db_number(left), 0);
+    let last = "SELECT event FROM events ORDER BY id DESC LIMIT 1";
+    assert_eq!(server.db_text(last), "user_deleted");
+}
+
+#[test]
+fn failures_cannot_fill_the_disk_nor_hide_guesses_at_an_account() {
+    let server = TestServer::start();
+    server.user("user@example.com");
+    for number in 0..120 {
+        server.sign_in(&format!("nobody{number}@example.com"), "wrong");
+    }
+    server.sign_in("user@example.com", "wrong");
+    let listed = |which: &str| {
+        server.db_number(&format!(
+            "SELECT count(*) FROM events WHERE event = 'sign_in_failed' AND user_id IS {which}"
+        ))
+    };
+    // Of an hour's failures at addresses that nobody has 100 are written down, and all are counted.
+    assert_eq!((listed("NULL"), listed("NOT NULL")), (100, 1));
+    let counted = "SELECT failures FROM failure_counts WHERE NOT is_account";
+    assert_eq!(server.db_number(counted), 120);
+    server.advance_seconds(3600);
+    server.sign_in("nobody@example.com", "wrong");
+    assert_eq!(listed("NULL"), 101);
+}
+
+#[test]
+fn entries_are_kept_for_as_long_as_the_settings_say() {
+    for (days, left) in [(1, 1), (0, 4)] {
+        let mut server = TestServer::start_with(|config| config.audit.retention_days = days);
+        server.user("user@example.com");
+        server.sign_in("user@example.com", "wrong");
+        server.advance_seconds(86_400);
+        server.sign_in("user@example.com", PASSWORD);
+        server.advance_seconds(1);
+        // The rows that are over are cleared away at the start, and hourly.
+        server.restart();
+        let entries = "SELECT count(*) FROM events";
+        server.wait_for_number(entries, left);
+        assert_eq!(
+            server.db_text("SELECT event FROM events ORDER BY id DESC LIMIT 1"),
+            "sign_in"
+        );
+    }
+}
