@@ -51,7 +51,12 @@ async fn check_password(
         .ok_or(AccountError::InvalidToken)?;
     let tries = PasswordTries::of_caller(client, caller);
     tries.may(app).await?;
-    if !app.passwords.verify(password, Some(&hash)).await? {
+    if !app
+        .passwords
+        .asked_by(client.asker(true))
+        .verify(password, Some(&hash))
+        .await?
+    {
         tries.failed(app).await?;
         return Err(FieldErrors::one("password", messages::INVALID_PASSWORD).into());
     }

@@ -37,7 +37,19 @@ pub async fn login(
         let hash = found.as_ref().map(|found| found.password_hash.as_str());
         let tries = PasswordTries::of_sign_in(client, &key, found.as_ref());
         tries.may(app).await?;
-        let fits = app.passwords.verify(password.clone(), hash).await?;
+        // Who comes from where the owner has signed in before does not stand behind a flood of strangers.
+        let is_known = match &found {
+            Some(found) => {
+                let network = client.network().to_string();
+                app.store.is_network_known(found.user_id, &network).await?
+            }
+            None => false,
+        };
+        let fits = app
+            .passwords
+            .asked_by(client.asker(is_known))
+            .verify(password.clone(), hash)
+            .await?;
         // A right password of an account that is switched off is a failure like any other, or its count would tell it.
         let Some(found) = found.filter(|found| fits && found.is_active) else {
             tries.failed(app).await?;

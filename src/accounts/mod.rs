@@ -55,6 +55,7 @@ pub use staff::list_users;
 use crate::app::App;
 use crate::domain::{ClientNetwork, Timestamp};
 use crate::limits::Limited;
+use crate::passwords::Asker;
 use crate::random;
 use crate::store::{NewSession, Origin};
 use crate::tokens::Tokens;
@@ -115,6 +116,15 @@ impl Client {
         app.limits
             .check(what, self.network(), app.clock.now())
             .map_err(AccountError::Throttled)
+    }
+
+    /// In whose turn this client's passwords are hashed. `is_known` says whether the owner of the account in question has
+    /// signed in from this network before.
+    fn asker(&self, is_known: bool) -> Asker {
+        Asker::Network {
+            network: self.network(),
+            is_known,
+        }
     }
 
     fn short_user_agent(&self) -> String {

@@ -31,8 +31,9 @@ pub async fn change_password(
         .ok_or(AccountError::InvalidToken)?;
     let tries = PasswordTries::of_caller(client, caller);
     tries.may(app).await?;
+    let hashing = app.passwords.asked_by(client.asker(true));
     if let Some(current) = current {
-        if app.passwords.verify(current, Some(&old_hash)).await? {
+        if hashing.verify(current, Some(&old_hash)).await? {
             tries.may(app).await?;
         } else {
             tries.failed(app).await?;
@@ -45,7 +46,7 @@ pub async fn change_password(
     let wish = ReplacePassword {
         user_id: caller.user.id,
         old_hash: Some(old_hash),
-        new_hash: app.passwords.hash(password, random::bytes()).await?,
+        new_hash: hashing.hash(password, random::bytes()).await?,
         keep_session: Some(caller.session_id.clone()),
         now: app.clock.now(),
         notice: password_changed(app, Some(client)),

@@ -110,7 +110,11 @@ pub async fn confirm_reset(
     let mut reader = FieldReader::new(fields);
     check_password(app, &mut reader, &password, &person_of(&user));
     reader.finish()?;
-    let new_hash = app.passwords.hash(password, random::bytes()).await?;
+    let new_hash = app
+        .passwords
+        .asked_by(client.asker(false))
+        .hash(password, random::bytes())
+        .await?;
     let notice = password_changed(app, Some(client));
     let user = app
         .store

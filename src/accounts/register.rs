@@ -69,6 +69,7 @@ pub async fn register(
     client.count(app, Limited::SignUp)?;
     let password_hash = app
         .passwords
+        .asked_by(client.asker(false))
         .hash(password, random::bytes())
         .await
         .inspect_err(|_| app.limits.take_back(Limited::SignUp, client.network()))?;

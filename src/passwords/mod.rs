@@ -8,19 +8,21 @@
 //! connections. A request that finds the queue full is turned away at once, and one whose client has gone is not hashed.
 
 mod foreign;
+mod queue;
 mod rules;
 
 use std::fmt;
 use std::fmt::Write as _;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::thread;
 
 use sha2::{Digest, Sha256};
 use tokio::sync::oneshot;
 
 pub use foreign::is_known;
+pub use queue::Asker;
+use queue::{FairQueue, Job};
 pub use rules::{PasswordRules, PersonalData};
 
 /// How an own hash begins.
@@ -69,11 +71,9 @@ pub struct PasswordOptions {
 pub struct Passwords {
     cost: u32,
     rules: PasswordRules,
-    queue: SyncSender<Job>,
+    queue: Arc<FairQueue>,
     dummy_hash: Arc<str>,
 }
-
-type Job = Box<dyn FnOnce() + Send>;
 
 impl Passwords {
     /// Starts the hashing threads. They end when this is dropped.
@@ -84,13 +84,12 @@ impl Passwords {
         } else {
             options.queue
         };
-        let (queue, jobs) = sync_channel::<Job>(queue);
-        let jobs = Arc::new(Mutex::new(jobs));
+        let queue = Arc::new(FairQueue::new(queue));
         for number in 0..threads {
-            let jobs = Arc::clone(&jobs);
+            let queue = Arc::clone(&queue);
             thread::Builder::new()
                 .name(format!("hash-{number}"))
-                .spawn(move || work(&jobs))
+                .spawn(move || work(&queue))
                 .expect("the system can start a thread");
         }
         Self {
@@ -114,17 +113,23 @@ impl Passwords {
         &self.rules
     }
 
-    /// Hashes a password under a fresh random salt.
+    /// Hashing on behalf of somebody: whose turn it is depends on who asks.
+    pub fn asked_by(&self, asker: Asker) -> Hashing<'_> {
+        Hashing {
+            passwords: self,
+            asker,
+        }
+    }
+
+    /// Hashes a password under a fresh random salt, on behalf of the server.
     ///
     /// # Errors
     /// [`PasswordError::Overloaded`] when too many wait already.
     pub async fn hash(&self, password: String, salt: [u8; 16]) -> Result<String, PasswordError> {
-        let cost = self.cost;
-        self.run(move || hash(&password, cost, salt)).await?
+        self.asked_by(Asker::Server).hash(password, salt).await
     }
 
-    /// Whether the password fits the hash. Without a hash (nobody of that name) the same work is done for nothing, so
-    /// that the time tells nothing either.
+    /// Whether the password fits the hash, asked on behalf of the server; see [`Hashing::verify`].
     ///
     /// # Errors
     /// [`PasswordError::Overloaded`] when too many wait already.
@@ -133,15 +138,7 @@ impl Passwords {
         password: String,
         hash: Option<&str>,
     ) -> Result<bool, PasswordError> {
-        // An unusable password (Django's `!`) answers as slowly as any other.
-        let hash = hash.filter(|hash| !hash.starts_with('!'));
-        let known = hash.is_some();
-        let hash: Arc<str> = match hash {
-            Some(hash) => hash.into(),
-            None => Arc::clone(&self.dummy_hash),
-        };
-        let fits = self.run(move || verify(&password, &hash)).await??;
-        Ok(fits && known)
+        self.asked_by(Asker::Server).verify(password, hash).await
     }
 
     /// Whether a hash that was just found to fit ought to be made anew: it is of another form, or cheaper than new ones are.
@@ -154,36 +151,85 @@ impl Passwords {
             .and_then(|cost| cost.parse::<u32>().ok());
         cost.is_none_or(|cost| cost < self.cost)
     }
+}
 
-    async fn run<T: Send + 'static>(
-        &self,
-        work: impl FnOnce() -> T + Send + 'static,
-    ) -> Result<T, PasswordError> {
-        let (answer, receive) = oneshot::channel();
-        let job: Job = Box::new(move || {
-            // Nobody waits any more: the client hung up while the request stood in the queue.
-            if !answer.is_closed() {
-                let _ = answer.send(work());
-            }
-        });
-        self.queue.try_send(job).map_err(|e| match e {
-            TrySendError::Full(_) => PasswordError::Overloaded,
-            TrySendError::Disconnected(_) => {
-                PasswordError::Failed("the hashing threads have ended".into())
-            }
-        })?;
-        receive
-            .await
-            .map_err(|_| PasswordError::Failed("a hashing thread failed".into()))
+impl Drop for Passwords {
+    fn drop(&mut self) {
+        self.queue.close();
     }
 }
 
-fn work(jobs: &Mutex<Receiver<Job>>) {
-    loop {
-        // The lock is held only while waiting for the next job, never while hashing.
-        let job = jobs.lock().unwrap_or_else(PoisonError::into_inner).recv();
-        let Ok(job) = job else { return };
-        if catch_unwind(AssertUnwindSafe(job)).is_err() {
+/// Hashing on behalf of somebody.
+#[derive(Clone, Copy)]
+pub struct Hashing<'a> {
+    passwords: &'a Passwords,
+    asker: Asker,
+}
+
+impl Hashing<'_> {
+    /// Hashes a password under a fresh random salt.
+    ///
+    /// # Errors
+    /// [`PasswordError::Overloaded`] when too many wait already.
+    pub async fn hash(self, password: String, salt: [u8; 16]) -> Result<String, PasswordError> {
+        let cost = self.passwords.cost;
+        self.run(move || hash(&password, cost, salt)).await?
+    }
+
+    /// Whether the password fits the hash. Without a hash (nobody of that name) the same work is done for nothing, so
+    /// that the time tells nothing either.
+    ///
+    /// # Errors
+    /// [`PasswordError::Overloaded`] when too many wait already.
+    pub async fn verify(self, password: String, hash: Option<&str>) -> Result<bool, PasswordError> {
+        // An unusable password (Django's `!`) answers as slowly as any other.
+        let hash = hash.filter(|hash| !hash.starts_with('!'));
+        let known = hash.is_some();
+        let hash: Arc<str> = match hash {
+            Some(hash) => hash.into(),
+            None => Arc::clone(&self.passwords.dummy_hash),
+        };
+        let fits = self.run(move || verify(&password, &hash)).await??;
+        Ok(fits && known)
+    }
+
+    async fn run<T: Send + 'static>(
+        self,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, PasswordError> {
+        let (answer, receive) = oneshot::channel();
+        let task = Task { work, answer };
+        self.passwords.queue.push(self.asker, Box::new(task));
+        receive
+            .await
+            .unwrap_or_else(|_| Err(PasswordError::Failed("a hashing thread failed".into())))
+    }
+}
+
+/// Something to be done by a hashing thread, and who waits for it.
+struct Task<T, F> {
+    work: F,
+    answer: oneshot::Sender<Result<T, PasswordError>>,
+}
+
+impl<T: Send, F: FnOnce() -> T + Send> Job for Task<T, F> {
+    fn is_abandoned(&self) -> bool {
+        // The client hung up while its request stood in the queue.
+        self.answer.is_closed()
+    }
+
+    fn run(self: Box<Self>) {
+        let _ = self.answer.send(Ok((self.work)()));
+    }
+
+    fn turn_away(self: Box<Self>) {
+        let _ = self.answer.send(Err(PasswordError::Overloaded));
+    }
+}
+
+fn work(queue: &FairQueue) {
+    while let Some(job) = queue.pop() {
+        if catch_unwind(AssertUnwindSafe(|| job.run())).is_err() {
             log::error!("hashing a password panicked; its request is answered with an error");
         }
     }
@@ -224,6 +270,8 @@ fn verify(password: &str, hash: &str) -> Result<bool, PasswordError> {
 
 #[cfg(test)]
 mod tests {
+    use futures_util::FutureExt;
+
     use super::*;
 
     const SALT: [u8; 16] = *b"sixteen byte sal";
@@ -314,6 +362,7 @@ mod tests {
         });
         let (release, hold) = std::sync::mpsc::channel::<()>();
         let (started, wait) = std::sync::mpsc::channel::<()>();
+        let passwords = passwords.asked_by(Asker::Server);
         let running = passwords.run(move || {
             started.send(()).unwrap();
             hold.recv().unwrap();
@@ -336,5 +385,29 @@ mod tests {
         .await;
         assert_eq!(outcome.0, Ok(()));
         assert_eq!(outcome.1, (Ok(()), Err(PasswordError::Overloaded)));
+    }
+
+    #[tokio::test]
+    async fn what_nobody_waits_for_any_more_is_not_hashed() {
+        let passwords = Passwords::start(PasswordOptions {
+            cost: 4,
+            threads: 1,
+            queue: 8,
+            min_length: 8,
+        });
+        let passwords = passwords.asked_by(Asker::Server);
+        let (release, hold) = std::sync::mpsc::channel::<()>();
+        let mut running = Box::pin(passwords.run(move || hold.recv()));
+        let (tell, told) = std::sync::mpsc::channel();
+        let mut given_up = Box::pin(passwords.run(move || tell.send("hashed")));
+        // Both are in the queue or beyond it once they were polled; then the client of the second one hangs up.
+        assert!((&mut running).now_or_never().is_none());
+        assert!((&mut given_up).now_or_never().is_none());
+        drop(given_up);
+        release.send(()).unwrap();
+        assert_eq!(running.await, Ok(Ok(())));
+        // One thread takes one after the other: when this is done, the other one has been passed over.
+        assert_eq!(passwords.run(|| ()).await, Ok(()));
+        assert!(told.try_recv().is_err());
     }
 }

@@ -61,6 +61,9 @@ pub trait PasswordTryStore {
     /// For an early answer only: the operations that end a try decide the question again themselves.
     async fn find_password_pause(&self, tried: &PasswordTry) -> StoreResult<Option<Timestamp>>;
 
+    /// Whether the owner of an account has signed in from a network, named as [`crate::domain::ClientNetwork`] writes it.
+    async fn is_network_known(&self, user_id: UserId, network: &str) -> StoreResult<bool>;
+
     /// Counts a try that failed. Gives a moment when it came too early: it is not counted then, and must be answered as if
     /// the password had not been looked at.
     async fn count_failed_password(&self, tried: PasswordTry) -> StoreResult<Option<Timestamp>>;

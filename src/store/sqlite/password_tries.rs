@@ -204,6 +204,10 @@ impl PasswordTryStore for SqliteStore {
         self.read(|connection| find_pause(connection, tried))
     }
 
+    async fn is_network_known(&self, user_id: UserId, network: &str) -> StoreResult<bool> {
+        self.read(|connection| is_known_network(connection, Some(user_id), network))
+    }
+
     async fn count_failed_password(&self, tried: PasswordTry) -> StoreResult<Option<Timestamp>> {
         self.writer
             .run(move |connection| count_failure(connection, &tried))
