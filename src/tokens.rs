@@ -6,6 +6,8 @@
 //! the key: what a token's header claims is compared with it, never obeyed.
 
 use std::fmt;
+use std::num::NonZeroUsize;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use base64::Engine;
@@ -13,6 +15,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use ed25519_dalek::SigningKey;
 use ed25519_dalek::pkcs8::EncodePrivateKey;
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
+use lru::LruCache;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -172,6 +175,62 @@ fn thumbprint(public_key: &[u8]) -> String {
     URL_SAFE_NO_PAD.encode(Sha256::digest(members.as_bytes()))
 }
 
+/// SHA-256 of a whole token.
+type TokenDigest = [u8; 32];
+
+/// Most tokens that are remembered as verified, some 200 bytes each; the one that was quiet for longest is forgotten first.
+const VERIFIED_TOKENS: usize = 16_384;
+
+/// Parts that the memory of verified tokens is divided into, so that threads seldom wait for each other.
+const PARTS: usize = 16;
+
+/// Tokens in each part.
+const TOKENS_IN_PART: NonZeroUsize =
+    NonZeroUsize::new(VERIFIED_TOKENS / PARTS).expect("there are more tokens than parts");
+
+/// Tokens whose signature was found to be good, because to check one costs more than all the rest of a read. They are known
+/// by a hash, so that nobody who reads the memory finds a token in it, and belong to the keys of their [`Tokens`]: whoever
+/// takes other keys begins with an empty memory.
+struct VerifiedTokens([Mutex<LruCache<TokenDigest, VerifiedToken>>; PARTS]);
+
+#[derive(Clone)]
+struct VerifiedToken {
+    verified: Arc<Verified>,
+    /// Unix seconds.
+    expires: i64,
+}
+
+impl Default for VerifiedTokens {
+    fn default() -> Self {
+        // Unbounded at first, and bounded by hand below: a bounded one would take all its memory at once.
+        Self(std::array::from_fn(|_| Mutex::new(LruCache::unbounded())))
+    }
+}
+
+impl VerifiedTokens {
+    fn part(&self, digest: &TokenDigest) -> MutexGuard<'_, LruCache<TokenDigest, VerifiedToken>> {
+        self.0[usize::from(digest[0]) % PARTS]
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn find(&self, digest: &TokenDigest) -> Option<VerifiedToken> {
+        self.part(digest).get(digest).cloned()
+    }
+
+    fn remember(&self, digest: TokenDigest, token: VerifiedToken) {
+        let mut part = self.part(&digest);
+        part.put(digest, token);
+        if part.len() > TOKENS_IN_PART.get() {
+            part.pop_lru();
+        }
+    }
+
+    fn forget(&self, digest: &TokenDigest) {
+        self.part(digest).pop(digest);
+    }
+}
+
 struct VerifyingKey {
     kid: String,
     key: DecodingKey,
@@ -185,6 +244,7 @@ pub struct Tokens {
     signing_key: EncodingKey,
     verifying_keys: Vec<VerifyingKey>,
     validation: Validation,
+    verified: VerifiedTokens,
 }
 
 impl Tokens {
@@ -215,6 +275,7 @@ impl Tokens {
             signing_key: EncodingKey::from_ed_der(&signing.private_key),
             verifying_keys: keys.iter().map(verifying_key).collect(),
             validation,
+            verified: VerifiedTokens::default(),
         })
     }
 
@@ -293,7 +354,31 @@ impl Tokens {
     ///
     /// # Errors
     /// [`TokenError::Invalid`] whatever is wrong with it.
-    pub fn verify(&self, token: &str, now: Timestamp) -> Result<Verified, TokenError> {
+    pub fn verify(&self, token: &str, now: Timestamp) -> Result<Arc<Verified>, TokenError> {
+        let digest = Sha256::digest(token.as_bytes()).into();
+        if let Some(known) = self.verified.find(&digest) {
+            return if now.unix_seconds() < known.expires {
+                Ok(known.verified)
+            } else {
+                self.verified.forget(&digest);
+                Err(TokenError::Invalid)
+            };
+        }
+        let (verified, expires) = self.check_signature(token)?;
+        if now.unix_seconds() >= expires {
+            return Err(TokenError::Invalid);
+        }
+        let verified = Arc::new(verified);
+        let known = VerifiedToken {
+            verified: Arc::clone(&verified),
+            expires,
+        };
+        self.verified.remember(digest, known);
+        Ok(verified)
+    }
+
+    /// Checks signature and kind of a token. The second from which on it does not count any more comes with what it says.
+    fn check_signature(&self, token: &str) -> Result<(Verified, i64), TokenError> {
         let header = jsonwebtoken::decode_header(token).map_err(|_| TokenError::Invalid)?;
         let key = self
             .verifying_keys
@@ -303,17 +388,16 @@ impl Tokens {
         let claims = jsonwebtoken::decode::<CheckedClaims>(token, &key.key, &self.validation)
             .map_err(|_| TokenError::Invalid)?
             .claims;
-        if header.typ.as_deref() != Some(claims.token_type.header_typ())
-            || now.unix_seconds() >= claims.exp
-        {
+        if header.typ.as_deref() != Some(claims.token_type.header_typ()) {
             return Err(TokenError::Invalid);
         }
-        Ok(Verified {
+        let verified = Verified {
             token_type: claims.token_type,
             user_id: claims.user_id,
             session_id: claims.sid,
             id: claims.jti,
-        })
+        };
+        Ok((verified, claims.exp))
     }
 }
 
@@ -399,7 +483,7 @@ mod tests {
             .verify(&pair.access, now.plus(Duration::from_millis(299_999)))
             .unwrap();
         assert_eq!(
-            verified,
+            *verified,
             Verified {
                 token_type: TokenType::Access,
                 user_id: 7,
@@ -411,6 +495,47 @@ mod tests {
             tokens.verify(&pair.access, now.plus(Duration::from_mins(5))),
             Err(TokenError::Invalid)
         );
+    }
+
+    #[test]
+    fn what_is_remembered_counts_no_longer_than_what_is_checked() {
+        let tokens = tokens(1);
+        let now = Timestamp::from_unix_millis(1_700_000_000_000);
+        let token = tokens
+            .issue(&user(), "session", "a", "r", now)
+            .unwrap()
+            .access;
+        let first = tokens.verify(&token, now).unwrap();
+        // The second answer is the remembered one, and another token of the same signature is not.
+        assert!(Arc::ptr_eq(&first, &tokens.verify(&token, now).unwrap()));
+        let other = token.replacen('.', ".e", 1);
+        assert_eq!(tokens.verify(&other, now), Err(TokenError::Invalid));
+        let end = now.plus(Duration::from_mins(5));
+        assert_eq!(tokens.verify(&token, end), Err(TokenError::Invalid));
+        assert_eq!(tokens.verify(&token, end), Err(TokenError::Invalid));
+    }
+
+    #[test]
+    fn the_memory_of_verified_tokens_is_bounded() {
+        let memory = VerifiedTokens::default();
+        let verified = Arc::new(Verified {
+            token_type: TokenType::Access,
+            user_id: 1,
+            session_id: String::new(),
+            id: String::new(),
+        });
+        let digest = |number: u32| Sha256::digest(number.to_be_bytes()).into();
+        for number in 0..2 * 16_384 {
+            let token = VerifiedToken {
+                verified: Arc::clone(&verified),
+                expires: 0,
+            };
+            memory.remember(digest(number), token);
+        }
+        let remembered: usize = memory.0.iter().map(|part| part.lock().unwrap().len()).sum();
+        assert_eq!(remembered, VERIFIED_TOKENS);
+        assert!(memory.find(&digest(0)).is_none());
+        assert!(memory.find(&digest(2 * 16_384 - 1)).is_some());
     }
 
     #[test]

@@ -45,7 +45,7 @@ pub struct Updated {
 ///
 /// # Errors
 /// [`AccountError::Forbidden`] for somebody else's number, existing or not; [`AccountError::UserNotFound`] for staff.
-pub async fn retrieve(app: &App, caller: Caller, id: UserId) -> Result<User, AccountError> {
+pub async fn retrieve(app: &App, caller: Caller, id: UserId) -> Result<Arc<User>, AccountError> {
     check_right(&caller, id)?;
     if caller.user.id == id {
         // Whoever calls was read with its session a moment ago.
@@ -54,6 +54,7 @@ pub async fn retrieve(app: &App, caller: Caller, id: UserId) -> Result<User, Acc
     app.store
         .find_user(id)
         .await?
+        .map(Arc::new)
         .ok_or(AccountError::UserNotFound)
 }
 

@@ -1,5 +1,7 @@
 //! Keeping a session going, ending it, and telling whose token a token is.
 
+use std::sync::Arc;
+
 use super::{AccountError, Client, unread};
 use crate::app::App;
 use crate::domain::{FieldReader, Fields, User};
@@ -17,7 +19,7 @@ pub(super) const TOKEN: &str = "token";
 #[derive(Clone, Debug)]
 pub struct Caller {
     /// The account as it is now.
-    pub user: User,
+    pub user: Arc<User>,
     /// The session of the token.
     pub session_id: String,
 }
@@ -38,7 +40,7 @@ pub async fn authenticate(app: &App, token: &str) -> Result<Caller, AccountError
         .ok_or(AccountError::InvalidToken)?;
     Ok(Caller {
         user,
-        session_id: token.session_id,
+        session_id: token.session_id.clone(),
     })
 }
 
@@ -72,7 +74,7 @@ pub async fn refresh(
     let new_refresh_id = random::id();
     let rotation = RotateRefreshToken {
         session_id: token.session_id.clone(),
-        refresh_id: token.id,
+        refresh_id: token.id.clone(),
         new_refresh_id: new_refresh_id.clone(),
         new_expires_at: now.plus(app.tokens.refresh_life()),
         now,
@@ -140,7 +142,7 @@ pub async fn check_token(app: &App, fields: &Fields) -> Result<(), AccountError>
     alive.then_some(()).ok_or(AccountError::InvalidToken)
 }
 
-fn read_refresh_token(app: &App, fields: &Fields) -> Result<Verified, AccountError> {
+fn read_refresh_token(app: &App, fields: &Fields) -> Result<Arc<Verified>, AccountError> {
     let text = read_token(fields, REFRESH)?;
     let token = app.tokens.verify(&text, app.clock.now())?;
     if token.token_type != TokenType::Refresh {

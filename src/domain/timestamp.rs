@@ -6,6 +6,7 @@ use std::time::Duration;
 use serde::{Serialize, Serializer};
 
 use super::BirthDate;
+use super::date::write_number;
 
 /// A moment: Unix milliseconds, UTC. Shown to clients in whole seconds (RFC 3339, `2024-12-03T12:00:00Z`).
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
@@ -66,6 +67,18 @@ impl fmt::Display for Timestamp {
 
 impl Serialize for Timestamp {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut text = *b"0000-00-00T00:00:00Z";
+        let second = self.0.rem_euclid(MILLIS_PER_DAY) / 1000;
+        let parts = [second / 3600, second / 60 % 60, second % 60];
+        for (part, place) in parts.into_iter().zip([11, 14, 17]) {
+            let part = u16::try_from(part).unwrap_or(0);
+            write_number(&mut text[place..place + 2], part);
+        }
+        if self.date().write_digits(&mut text)
+            && let Ok(text) = str::from_utf8(&text)
+        {
+            return serializer.serialize_str(text);
+        }
         serializer.collect_str(self)
     }
 }
@@ -83,7 +96,10 @@ mod tests {
             (951_827_696_000, "2000-02-29T12:34:56Z"),
             (-1, "1969-12-31T23:59:59Z"),
         ] {
-            assert_eq!(Timestamp::from_unix_millis(millis).to_string(), text);
+            let timestamp = Timestamp::from_unix_millis(millis);
+            assert_eq!(timestamp.to_string(), text);
+            let written = serde_json::to_string(&timestamp).unwrap();
+            assert_eq!(written, format!("\"{text}\""));
         }
     }
 

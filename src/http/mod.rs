@@ -30,6 +30,8 @@ mod users;
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::panic::AssertUnwindSafe;
+use std::ptr;
+use std::sync::LazyLock;
 
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
@@ -299,7 +301,7 @@ async fn answer(app: SharedApp, mut request: Request) -> Response {
         http::header::X_CONTENT_TYPE_OPTIONS,
         HeaderValue::from_static("nosniff"),
     );
-    if let Some(allow) = resource.and_then(|r| HeaderValue::from_str(&allow(r)).ok()) {
+    if let Some(allow) = resource.and_then(allow) {
         headers.insert(ALLOW, allow);
     }
     headers
@@ -378,32 +380,49 @@ async fn dispatch(
 fn find(request: &mut Request) -> Option<&'static Resource> {
     let path = request.path.strip_prefix('/')?;
     let path = path.strip_suffix('/').unwrap_or(path);
-    let segments: Vec<&str> = path.split('/').collect();
+    let count = path.bytes().filter(|byte| *byte == b'/').count() + 1;
     let (resource, pk) = RESOURCES.iter().find_map(|resource| {
-        if resource.path.len() != segments.len() {
+        if resource.path.len() != count {
             return None;
         }
         let mut pk = None;
-        let matches = resource
-            .path
-            .iter()
-            .zip(&segments)
-            .all(|(known, segment)| match *known {
-                "{pk}" => {
-                    pk = request::Pk::parse(segment);
-                    pk.is_some()
-                }
-                "{id}" => !segment.is_empty(),
-                literal => literal == *segment,
-            });
+        let matches =
+            resource
+                .path
+                .iter()
+                .zip(path.split('/'))
+                .all(|(known, segment)| match *known {
+                    "{pk}" => {
+                        pk = request::Pk::parse(segment);
+                        pk.is_some()
+                    }
+                    "{id}" => !segment.is_empty(),
+                    literal => literal == segment,
+                });
         matches.then_some((resource, pk))
     })?;
     request.pk = pk;
     Some(resource)
 }
 
+/// The header that names the methods of a resource, written once for each.
+fn allow(resource: &'static Resource) -> Option<HeaderValue> {
+    static ALLOW: LazyLock<Vec<HeaderValue>> = LazyLock::new(|| {
+        let written = RESOURCES
+            .iter()
+            .map(|resource| HeaderValue::try_from(methods(resource)));
+        written
+            .map(|value| value.expect("names of methods are plain ASCII"))
+            .collect()
+    });
+    let index = RESOURCES
+        .iter()
+        .position(|known| ptr::eq(known, resource))?;
+    ALLOW.get(index).cloned()
+}
+
 /// The methods of a resource in the order in which Django REST framework lists them.
-fn allow(resource: &Resource) -> String {
+fn methods(resource: &Resource) -> String {
     let has = |method: &Method| resource.methods.iter().any(|(known, _, _)| known == method);
     let order = [
         Method::GET,

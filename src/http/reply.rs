@@ -7,10 +7,15 @@ use schemars::JsonSchema;
 use serde::Serialize;
 use warp::reply::Response;
 
+/// Bytes that most answers fit into.
+const USUAL_LENGTH: usize = 640;
+
 /// A JSON answer, written compactly as Django REST framework does.
 pub(super) fn json(status: StatusCode, body: &impl Serialize) -> Response {
-    match serde_json::to_vec(body) {
-        Ok(bytes) => with_type(status, "application/json", bytes.into()),
+    // Room for a whole profile, the most frequent answer.
+    let mut bytes = Vec::with_capacity(USUAL_LENGTH);
+    match serde_json::to_writer(&mut bytes, body) {
+        Ok(()) => with_type(status, "application/json", bytes.into()),
         Err(e) => {
             // None of our types can fail to be written; should one learn to, nothing of it is shown.
             log::error!("an answer could not be written: {e}");

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bytes::{Buf, Bytes, BytesMut};
 use futures_util::{Stream, StreamExt};
-use http::header::{AUTHORIZATION, CONTENT_LENGTH, EXPECT};
+use http::header::{AUTHORIZATION, CONTENT_LENGTH, EXPECT, TRANSFER_ENCODING};
 use http::{HeaderMap, Method};
 use tokio::time::timeout;
 
@@ -79,9 +79,16 @@ impl Request {
         peer: Option<Peer>,
         body: impl Stream<Item = Result<impl Buf, warp::Error>> + Send + Sync + 'static,
     ) -> Self {
-        let body = body.map(|part| part.map(|mut data| data.copy_to_bytes(data.remaining())));
+        // Most requests are of these methods, have no body and say so by announcing none (RFC 9112, section 6.3).
+        let has_body = !matches!(method, Method::GET | Method::HEAD | Method::OPTIONS)
+            || headers.contains_key(CONTENT_LENGTH)
+            || headers.contains_key(TRANSFER_ENCODING);
+        let body = has_body.then(|| {
+            let parts = body.map(|part| part.map(|mut data| data.copy_to_bytes(data.remaining())));
+            Box::pin(parts) as BodyStream
+        });
         Self {
-            id: crate::random::id()[..16].to_owned(),
+            id: crate::random::request_id(),
             method,
             path: percent_encoding::percent_decode_str(path)
                 .decode_utf8_lossy()
@@ -91,7 +98,7 @@ impl Request {
             peer,
             pk: None,
             caller: None,
-            body: Some(Box::pin(body)),
+            body,
         }
     }
 

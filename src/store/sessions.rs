@@ -1,5 +1,6 @@
 //! Sessions and the refresh tokens that keep them going.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -104,12 +105,12 @@ pub trait SessionStore {
     /// Begins a session for an account whose password was just found to be right. Failed tries from there are forgotten.
     async fn create_session(&self, sign_in: SignIn) -> StoreResult<Beginning>;
 
-    /// The account behind a living session, if it may sign in.
+    /// The account behind a living session, if it may sign in: as it is at this moment, whoever has written last.
     async fn find_session_user(
         &self,
         session_id: &str,
         user_id: UserId,
-    ) -> StoreResult<Option<User>>;
+    ) -> StoreResult<Option<Arc<User>>>;
 
     /// Uses up a refresh token and puts the next one in its place.
     async fn rotate_refresh_token(&self, rotation: RotateRefreshToken) -> StoreResult<Rotation>;

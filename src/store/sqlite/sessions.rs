@@ -1,15 +1,16 @@
 //! Sessions and refresh tokens in SQLite.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use rusqlite::{Connection, OptionalExtension, named_params};
 
-use super::SqliteStore;
 use super::events::{Doer, insert_event};
 use super::password_tries::{find_pause, forget_failures, note_network};
 use super::rows::{USER_COLUMNS, timestamp, user};
 use super::users::find_by_id;
+use super::{SqliteStore, driver_error};
 use crate::domain::{EventKind, Timestamp, User, UserId};
 use crate::store::{
     Beginning, NewSession, Origin, RotateRefreshToken, Rotation, Session, SessionStore, SignIn,
@@ -96,7 +97,10 @@ fn create_session(connection: &Connection, sign_in: &SignIn) -> rusqlite::Result
     Ok(user.map_or(Beginning::Changed, |user| Beginning::Begun(Box::new(user))))
 }
 
-fn find_live_user(connection: &Connection, session_id: &str) -> rusqlite::Result<Option<User>> {
+pub(super) fn find_live_user(
+    connection: &Connection,
+    session_id: &str,
+) -> rusqlite::Result<Option<User>> {
     connection
         .prepare_cached(&format!(
             "SELECT {USER_COLUMNS} FROM sessions JOIN users ON users.id = sessions.user_id \
@@ -257,8 +261,13 @@ impl SessionStore for SqliteStore {
         &self,
         session_id: &str,
         user_id: UserId,
-    ) -> StoreResult<Option<User>> {
-        let user = self.read(|connection| find_live_user(connection, session_id))?;
+    ) -> StoreResult<Option<Arc<User>>> {
+        let user = match &self.live_users {
+            Some(live_users) => live_users.find(session_id).map_err(driver_error)?,
+            None => self
+                .read(|connection| find_live_user(connection, session_id))?
+                .map(Arc::new),
+        };
         Ok(user.filter(|user| user.id == user_id))
     }
 
