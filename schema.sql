@@ -1,4 +1,4 @@
--- The whole current schema of an accounts-server database (schema version 5).
+-- The whole current schema of an accounts-server database (schema version 6).
 --
 -- Applied to a new file as it stands; an older file reaches the same shape through the numbered migrations in
 -- src/store/sqlite/migrations.rs. Every `*_at` is a count of Unix milliseconds (UTC) bound by the program: no
@@ -34,6 +34,80 @@ CREATE TABLE users (
 ) STRICT;
 
 CREATE INDEX users_by_staff ON users (id) WHERE is_staff;
+
+-- The list for staff, by any of its columns: `id` decides between equals, and what can be filtered by stands in each index,
+-- so that a page far behind is reached without a look at the rows before it.
+CREATE INDEX users_by_email ON users (coalesce(new_email_key, email_key), id, is_active, verified_at IS NOT NULL);
+CREATE INDEX users_by_first_name ON users (first_name, id, is_active, verified_at IS NOT NULL);
+CREATE INDEX users_by_last_name ON users (last_name, id, is_active, verified_at IS NOT NULL);
+CREATE INDEX users_by_created_at ON users (created_at, id, is_active, verified_at IS NOT NULL);
+CREATE INDEX users_by_updated_at ON users (updated_at, id, is_active, verified_at IS NOT NULL);
+CREATE INDEX users_by_last_login_at ON users (last_login_at, id, is_active, verified_at IS NOT NULL);
+
+-- How many accounts there are, by state and by blocks of 1,024 numbers, for the length of the list and for its pages by
+-- number. Kept by the triggers below.
+CREATE TABLE user_counts (
+    block       INTEGER NOT NULL,
+    is_active   INTEGER NOT NULL CHECK (is_active IN (0, 1)),
+    is_verified INTEGER NOT NULL CHECK (is_verified IN (0, 1)),
+    users       INTEGER NOT NULL CHECK (users > 0),
+    PRIMARY KEY (block, is_active, is_verified)
+) STRICT, WITHOUT ROWID;
+
+-- What is searched, packed for reading from end to end: the records of 48 accounts one behind the other. A record is 0xFF,
+-- the number, a letter for the state, and each text in lower case behind 0xFE; neither byte occurs in UTF-8. Kept by the
+-- triggers below, in which the two forms of a record have to be the same.
+CREATE TABLE search_blocks (
+    block   INTEGER PRIMARY KEY,
+    records TEXT    NOT NULL
+) STRICT;
+
+CREATE TRIGGER users_listed AFTER INSERT ON users BEGIN
+    INSERT INTO user_counts (block, is_active, is_verified, users)
+    VALUES (new.id / 1024, new.is_active, new.verified_at IS NOT NULL, 1)
+    ON CONFLICT (block, is_active, is_verified) DO UPDATE SET users = users + 1;
+    INSERT INTO search_blocks (block, records)
+    VALUES (new.id / 48, x'ff' || new.id || substr('abcd', 1 + 2 * new.is_active + (new.verified_at IS NOT NULL), 1)
+        || x'fe' || lower(new.email) || x'fe' || coalesce(lower(new.new_email), '') || x'fe' || lower(new.first_name)
+        || x'fe' || lower(new.last_name) || x'fe' || lower(new.phone))
+    ON CONFLICT (block) DO UPDATE SET records = records || excluded.records;
+END;
+CREATE TRIGGER users_counted_anew AFTER UPDATE OF is_active, verified_at ON users
+WHEN old.is_active <> new.is_active OR (old.verified_at IS NULL) <> (new.verified_at IS NULL) BEGIN
+    DELETE FROM user_counts WHERE block = old.id / 1024 AND is_active = old.is_active
+        AND is_verified = (old.verified_at IS NOT NULL) AND users = 1;
+    UPDATE user_counts SET users = users - 1 WHERE block = old.id / 1024 AND is_active = old.is_active
+        AND is_verified = (old.verified_at IS NOT NULL) AND users > 1;
+    INSERT INTO user_counts (block, is_active, is_verified, users)
+    VALUES (new.id / 1024, new.is_active, new.verified_at IS NOT NULL, 1)
+    ON CONFLICT (block, is_active, is_verified) DO UPDATE SET users = users + 1;
+END;
+CREATE TRIGGER users_found_anew
+AFTER UPDATE OF email, new_email, first_name, last_name, phone, is_active, verified_at ON users
+WHEN old.email <> new.email OR old.new_email IS NOT new.new_email OR old.first_name <> new.first_name
+    OR old.last_name <> new.last_name OR old.phone <> new.phone OR old.is_active <> new.is_active
+    OR (old.verified_at IS NULL) <> (new.verified_at IS NULL) BEGIN
+    UPDATE search_blocks SET records = replace(records,
+        x'ff' || old.id || substr('abcd', 1 + 2 * old.is_active + (old.verified_at IS NOT NULL), 1)
+        || x'fe' || lower(old.email) || x'fe' || coalesce(lower(old.new_email), '') || x'fe' || lower(old.first_name)
+        || x'fe' || lower(old.last_name) || x'fe' || lower(old.phone),
+        x'ff' || new.id || substr('abcd', 1 + 2 * new.is_active + (new.verified_at IS NOT NULL), 1)
+        || x'fe' || lower(new.email) || x'fe' || coalesce(lower(new.new_email), '') || x'fe' || lower(new.first_name)
+        || x'fe' || lower(new.last_name) || x'fe' || lower(new.phone))
+    WHERE block = old.id / 48;
+END;
+CREATE TRIGGER users_listed_no_more AFTER DELETE ON users BEGIN
+    DELETE FROM user_counts WHERE block = old.id / 1024 AND is_active = old.is_active
+        AND is_verified = (old.verified_at IS NOT NULL) AND users = 1;
+    UPDATE user_counts SET users = users - 1 WHERE block = old.id / 1024 AND is_active = old.is_active
+        AND is_verified = (old.verified_at IS NOT NULL) AND users > 1;
+    UPDATE search_blocks SET records = replace(records,
+        x'ff' || old.id || substr('abcd', 1 + 2 * old.is_active + (old.verified_at IS NOT NULL), 1)
+        || x'fe' || lower(old.email) || x'fe' || coalesce(lower(old.new_email), '') || x'fe' || lower(old.first_name)
+        || x'fe' || lower(old.last_name) || x'fe' || lower(old.phone), '')
+    WHERE block = old.id / 48;
+    DELETE FROM search_blocks WHERE block = old.id / 48 AND records = '';
+END;
 
 -- Files of photos that no account has: about to be named by one, or named no more. What is still here after a crash is
 -- removed later, so that neither a file is left over nor a row points to nothing.

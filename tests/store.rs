@@ -239,6 +239,7 @@ fn open(dir: &TempDir, busy_timeout: Duration) -> SharedStore {
         path: path(dir),
         busy_timeout,
         read_connections: 2,
+        writes_per_commit: 128,
     };
     SqliteStore::open(&options).unwrap().into()
 }
@@ -252,6 +253,7 @@ fn in_memory() -> SharedStore {
         path: ":memory:".into(),
         busy_timeout: Duration::from_secs(5),
         read_connections: 2,
+        writes_per_commit: 128,
     };
     SqliteStore::open(&options).unwrap().into()
 }
@@ -402,7 +404,7 @@ async fn sign_ups_side_by_side(store: &dyn Store) -> UserId {
     assert_eq!(outcome, SignUpOutcome::EmailTaken);
     assert_eq!(
         store.find_session_user("ann", id).await.unwrap(),
-        Some(user)
+        Some(Arc::new(user))
     );
     id
 }
@@ -426,7 +428,7 @@ async fn sessions_and_rotation(store: &dyn Store, id: UserId) {
     assert_eq!(user.last_login_at, Some(at(1000)));
     assert_eq!(
         store.find_session_user("s", id).await.unwrap(),
-        Some(user.clone())
+        Some(Arc::new(user.clone()))
     );
     assert_eq!(
         store.find_session_user("s", id + 1).await.unwrap(),
@@ -477,7 +479,7 @@ async fn sessions_and_rotation(store: &dyn Store, id: UserId) {
     assert_eq!(outcome, Rotation::Dead);
     assert_eq!(
         store.find_session_user("other", id).await.unwrap(),
-        Some(other)
+        Some(Arc::new(other))
     );
 
     let outcome = store
@@ -1226,6 +1228,45 @@ async fn a_lock_that_is_held_too_long_is_told() {
         user.profile.first_name, "Ann",
         "and it works again afterwards"
     );
+}
+
+#[tokio::test]
+async fn what_is_remembered_of_a_session_ends_with_any_write_of_anybody() {
+    let (dir, server) = on_file();
+    let other = open(&dir, Duration::from_secs(5));
+    let id = verified(&*server, "ann@example.com", at(0)).await;
+    let name = async || {
+        let user = server.find_session_user("s", id).await.unwrap();
+        user.map(|user| user.profile.first_name.clone())
+    };
+    for (round, store) in [&server, &other, &server, &other].into_iter().enumerate() {
+        for name in ["s", "t"] {
+            begin(&**store, sign_in(id, "hash", name, at(1))).await;
+        }
+        // Asked twice: the second answer is the remembered one.
+        assert!(name().await.is_some());
+        assert!(name().await.is_some());
+        let new_name = format!("Ann {round}");
+        let update = update(id, renamed(&new_name), "", at(2));
+        updated(store.update_user(update).await.unwrap());
+        assert_eq!(name().await, Some(new_name.clone()));
+        // Somebody else's session changes nothing for this one.
+        assert!(
+            store
+                .delete_session("t", Origin::default(), at(2))
+                .await
+                .unwrap()
+        );
+        assert_eq!(name().await, Some(new_name));
+        assert!(
+            store
+                .delete_session("s", Origin::default(), at(2))
+                .await
+                .unwrap()
+        );
+        assert_eq!(name().await, None);
+        assert_eq!(name().await, None);
+    }
 }
 
 #[tokio::test]

@@ -246,6 +246,7 @@ fn a_new_file_has_the_schema_that_is_written_down() {
         path: path.clone(),
         busy_timeout: std::time::Duration::from_secs(5),
         read_connections: 1,
+        writes_per_commit: 128,
     };
     drop(SqliteStore::open(&options).unwrap());
     let written = Connection::open_in_memory().unwrap();

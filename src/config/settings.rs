@@ -254,6 +254,8 @@ settings! {
         busy_timeout_ms: u32 = 5000, rule whole(0, 600_000), rare "MILLISECONDS";
         /// Connections for reading. 0 means one more than the machine has cores.
         read_connections: u32 = 0, rule whole(0, 1024), rare "COUNT";
+        /// Most changes that are committed together when many come at once. 1 commits each alone.
+        writes_per_commit: u32 = 128, rule whole(1, 4096), rare "COUNT";
     }
 
     /// Outgoing mail.

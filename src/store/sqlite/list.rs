@@ -1,15 +1,23 @@
 //! The list of accounts that staff sees: search, filters, order, pages.
+//!
+//! A page far behind costs little more than the first one: the length of the list is kept in `user_counts`, and the way to a
+//! page leads over an index that holds all that is asked for, from whichever end is nearer, and never over the accounts
+//! themselves.
 
 use rusqlite::types::Value;
-use rusqlite::{Connection, named_params, params_from_iter};
+use rusqlite::{Connection, OptionalExtension, ToSql, named_params};
 
 use super::rows::{USER_COLUMNS, user};
-use crate::domain::UserId;
+use super::search::find_matching;
+use super::users::find_by_id;
+use crate::domain::{User, UserId};
 use crate::store::{PageWish, StoredUser, UserOrder, UserPage, UserQuery};
 
-/// Longest word that can be found, in bytes: more than the longest text of any column searched. SQLite refuses to look for
-/// patterns of more than 50,000.
-const LONGEST_WORD: usize = 1024;
+/// Numbers of accounts that `user_counts` counts together.
+const COUNTED_TOGETHER: i64 = 1024;
+
+/// What it costs to look an account up, in entries of an index that could be read instead.
+const LOOK_UP: usize = 12;
 
 /// One page of the accounts that fit `query`. `None` when there is no such page.
 pub(super) fn list_users(
@@ -18,13 +26,25 @@ pub(super) fn list_users(
 ) -> rusqlite::Result<Option<UserPage>> {
     // Count and page come from one state of the database.
     let transaction = connection.unchecked_transaction()?;
-    let (condition, values) = condition(query);
-    let count: i64 = transaction
-        .prepare_cached(&format!("SELECT count(*) FROM users WHERE {condition}"))?
-        .query_row(params_from_iter(&values), |row| row.get(0))?;
-    let count = count.unsigned_abs();
-    let page_size = u64::from(query.page_size);
-    let pages = count.div_ceil(page_size).max(1);
+    let found = if query.words.is_empty() {
+        None
+    } else {
+        Some(find_matching(&transaction, query)?)
+    };
+    let list = List {
+        connection: &transaction,
+        filter: Filter::of(query),
+        order: order(query),
+    };
+    let count = match &found {
+        Some(ids) => length(ids),
+        None => list.count()?,
+    };
+    let page_size = i64::from(query.page_size);
+    let pages = count
+        .unsigned_abs()
+        .div_ceil(page_size.unsigned_abs())
+        .max(1);
     let number = match query.page {
         PageWish::Number(number) => number,
         PageWish::Last => pages,
@@ -32,20 +52,30 @@ pub(super) fn list_users(
     if number == 0 || number > pages {
         return Ok(None);
     }
-    let order = order(query);
-    let offset = (number - 1) * page_size;
-    let users = transaction
-        .prepare_cached(&format!(
-            "SELECT {USER_COLUMNS} FROM users WHERE {condition} ORDER BY {order} LIMIT {page_size} OFFSET {offset}"
-        ))?
-        .query_map(params_from_iter(&values), user)?
-        .collect::<rusqlite::Result<_>>()?;
-    Ok(Some(UserPage {
+    let offset = i64::try_from(number - 1)
+        .unwrap_or(i64::MAX)
+        .saturating_mul(page_size);
+    let slice = Slice {
+        offset,
+        length: page_size.min(count - offset),
         count,
+    };
+    let ids = match found {
+        Some(ids) => list.page_of(&ids, slice)?,
+        None => list.page(slice)?,
+    };
+    Ok(Some(UserPage {
+        count: count.unsigned_abs(),
         number,
         pages,
-        users,
+        users: find_all(&transaction, &ids)?,
     }))
+}
+
+fn find_all(connection: &Connection, ids: &[UserId]) -> rusqlite::Result<Vec<User>> {
+    ids.iter()
+        .map(|id| find_by_id(connection, *id)?.ok_or(rusqlite::Error::QueryReturnedNoRows))
+        .collect()
 }
 
 /// Up to `limit` accounts after a number, with their password hashes.
@@ -70,75 +100,675 @@ pub(super) fn list_users_after(
         .collect()
 }
 
-/// The condition of a query and the values for its parameters, in their order.
-fn condition(query: &UserQuery) -> (String, Vec<Value>) {
-    let mut parts = vec!["1".to_owned()];
-    let mut values = Vec::new();
-    if let Some(is_active) = query.is_active {
-        parts.push("is_active = ?".into());
-        values.push(Value::from(is_active));
-    }
-    if let Some(is_verified) = query.is_verified {
-        parts.push("(verified_at IS NOT NULL) = ?".into());
-        values.push(Value::from(is_verified));
-    }
-    for word in &query.words {
-        if word.len() > LONGEST_WORD {
-            parts.push("0".into());
-            continue;
-        }
-        parts.push(
-            "(email LIKE ? ESCAPE '\\' OR new_email LIKE ? ESCAPE '\\' OR first_name LIKE ? ESCAPE '\\' \
-             OR last_name LIKE ? ESCAPE '\\' OR phone LIKE ? ESCAPE '\\')"
-                .into(),
-        );
-        let pattern = Value::from(format!("%{}%", escape(word)));
-        values.extend(std::iter::repeat_n(pattern, 5));
-    }
-    (parts.join(" AND "), values)
+/// The part of a list that is wanted.
+#[derive(Clone, Copy)]
+struct Slice {
+    offset: i64,
+    length: i64,
+    /// Accounts in the whole list.
+    count: i64,
 }
 
-/// Takes the meaning of wildcards from what somebody typed.
-fn escape(word: &str) -> String {
-    let mut escaped = String::with_capacity(word.len());
-    for c in word.chars() {
-        if matches!(c, '%' | '_' | '\\') {
-            escaped.push('\\');
+impl Slice {
+    /// The same part, counted from the other end.
+    fn counted_backwards(self) -> Self {
+        Self {
+            offset: self.count - self.offset - self.length,
+            ..self
         }
-        escaped.push(c);
     }
-    escaped
+}
+
+/// Which accounts are listed.
+#[derive(Clone, Copy)]
+struct Filter {
+    is_active: Option<bool>,
+    is_verified: Option<bool>,
+}
+
+impl Filter {
+    fn of(query: &UserQuery) -> Self {
+        Self {
+            is_active: query.is_active,
+            is_verified: query.is_verified,
+        }
+    }
+
+    /// The condition in SQL. The values are written out: there are nine conditions in all.
+    fn condition(self) -> String {
+        let mut condition = "1".to_owned();
+        if let Some(is_active) = self.is_active {
+            condition += &format!(" AND is_active = {}", u8::from(is_active));
+        }
+        if let Some(is_verified) = self.is_verified {
+            condition += &format!(" AND (verified_at IS NOT NULL) = {}", u8::from(is_verified));
+        }
+        condition
+    }
+}
+
+/// A column and a direction of an order.
+#[derive(Clone, Copy)]
+struct Term {
+    column: UserOrder,
+    descending: bool,
+}
+
+impl Term {
+    fn expression(self) -> &'static str {
+        match self.column {
+            UserOrder::Id => "users.id",
+            UserOrder::Email => "coalesce(new_email_key, email_key)",
+            UserOrder::FirstName => "first_name",
+            UserOrder::LastName => "last_name",
+            UserOrder::CreatedAt => "created_at",
+            UserOrder::UpdatedAt => "updated_at",
+            UserOrder::LastLogin => "last_login_at",
+        }
+    }
+
+    /// The index in the order of this column, with what can be filtered by in it.
+    fn index(self) -> &'static str {
+        match self.column {
+            UserOrder::Id => "",
+            UserOrder::Email => "INDEXED BY users_by_email",
+            UserOrder::FirstName => "INDEXED BY users_by_first_name",
+            UserOrder::LastName => "INDEXED BY users_by_last_name",
+            UserOrder::CreatedAt => "INDEXED BY users_by_created_at",
+            UserOrder::UpdatedAt => "INDEXED BY users_by_updated_at",
+            UserOrder::LastLogin => "INDEXED BY users_by_last_login_at",
+        }
+    }
+
+    fn sql(self) -> String {
+        format!("{} {}", self.expression(), direction(self.descending))
+    }
+}
+
+fn direction(descending: bool) -> &'static str {
+    if descending { "DESC" } else { "ASC" }
+}
+
+fn sql(order: &[Term]) -> String {
+    let terms: Vec<String> = order.iter().map(|term| term.sql()).collect();
+    terms.join(", ")
 }
 
 /// The order of a query; the number of the account decides between equals, so that no page repeats another.
 ///
-/// A column that was named before decides nothing more, and SQLite takes a limited number of terms, so it is left out.
-fn order(query: &UserQuery) -> String {
-    let mut known = Vec::new();
-    let mut order: Vec<String> = query
-        .order
-        .iter()
-        .filter(|(column, _)| {
-            let is_new = !known.contains(column);
-            if is_new {
-                known.push(*column);
+/// A column that was named before decides nothing more, and neither does one behind the number; SQLite takes a limited
+/// number of terms, so they are left out.
+fn order(query: &UserQuery) -> Vec<Term> {
+    let mut order: Vec<Term> = Vec::new();
+    let by_number = (UserOrder::Id, false);
+    for (column, descending) in query.order.iter().copied().chain([by_number]) {
+        if order.iter().any(|term| term.column == UserOrder::Id) {
+            break;
+        }
+        if order.iter().all(|term| term.column != column) {
+            order.push(Term { column, descending });
+        }
+    }
+    order
+}
+
+/// A list in its order.
+struct List<'a> {
+    connection: &'a Connection,
+    filter: Filter,
+    order: Vec<Term>,
+}
+
+impl List<'_> {
+    /// How many accounts there are.
+    fn count(&self) -> rusqlite::Result<i64> {
+        self.connection
+            .prepare_cached(
+                "SELECT coalesce(sum(users), 0) FROM user_counts \
+                 WHERE is_active = coalesce(:is_active, is_active) \
+                 AND is_verified = coalesce(:is_verified, is_verified)",
+            )?
+            .query_row(
+                named_params! {
+                    ":is_active": self.filter.is_active, ":is_verified": self.filter.is_verified,
+                },
+                |row| row.get(0),
+            )
+    }
+
+    /// A part of all accounts that pass the filter.
+    fn page(&self, slice: Slice) -> rusqlite::Result<Vec<UserId>> {
+        match self.order[..] {
+            [
+                Term {
+                    column: UserOrder::Id,
+                    descending,
+                },
+                ..,
+            ] => {
+                let from_start = if descending {
+                    slice.counted_backwards()
+                } else {
+                    slice
+                };
+                let mut ids = self.page_by_number(from_start)?;
+                if descending {
+                    ids.reverse();
+                }
+                Ok(ids)
             }
-            is_new
-        })
-        .map(|(column, descending)| {
-            let column = match column {
-                UserOrder::Id => "id",
-                UserOrder::Email => "coalesce(new_email_key, email_key)",
-                UserOrder::FirstName => "first_name",
-                UserOrder::LastName => "last_name",
-                UserOrder::CreatedAt => "created_at",
-                UserOrder::UpdatedAt => "updated_at",
-                UserOrder::LastLogin => "last_login_at",
+            // Both directions alike: the order of the index, forwards or backwards.
+            [
+                first,
+                Term {
+                    column: UserOrder::Id,
+                    descending,
+                },
+            ] if first.descending == descending => self.page_of_index(first, slice),
+            _ => self.page_by_groups(slice),
+        }
+    }
+
+    /// A part in ascending order of the numbers: whole blocks are passed over by their counts.
+    fn page_by_number(&self, slice: Slice) -> rusqlite::Result<Vec<UserId>> {
+        let mut blocks = self.connection.prepare_cached(
+            "SELECT block, sum(users) FROM user_counts \
+             WHERE is_active = coalesce(:is_active, is_active) AND is_verified = coalesce(:is_verified, is_verified) \
+             GROUP BY block ORDER BY block",
+        )?;
+        let mut blocks = blocks.query(named_params! {
+            ":is_active": self.filter.is_active, ":is_verified": self.filter.is_verified,
+        })?;
+        let mut in_block = self.connection.prepare_cached(&format!(
+            "SELECT id FROM users WHERE id >= :from AND id < :until AND {} ORDER BY id LIMIT :length OFFSET :offset",
+            self.filter.condition()
+        ))?;
+        let mut ids = Vec::new();
+        let mut offset = slice.offset;
+        while let Some(block) = blocks.next()? {
+            let (number, count): (i64, i64) = (block.get(0)?, block.get(1)?);
+            if count <= offset {
+                offset -= count;
+                continue;
+            }
+            let from = number * COUNTED_TOGETHER;
+            let some = in_block.query_map(
+                named_params! {
+                    ":from": from,
+                    ":until": from + COUNTED_TOGETHER,
+                    ":length": slice.length - length(&ids),
+                    ":offset": offset,
+                },
+                |row| row.get(0),
+            )?;
+            for id in some {
+                ids.push(id?);
+            }
+            offset = 0;
+            if length(&ids) >= slice.length {
+                break;
+            }
+        }
+        Ok(ids)
+    }
+
+    /// A part in the order of an index, the numbers in the same direction.
+    fn page_of_index(&self, term: Term, slice: Slice) -> rusqlite::Result<Vec<UserId>> {
+        let backwards = slice.counted_backwards();
+        let is_nearer_backwards = backwards.offset < slice.offset;
+        let (descending, offset) = if is_nearer_backwards {
+            (!term.descending, backwards.offset)
+        } else {
+            (term.descending, slice.offset)
+        };
+        let direction = direction(descending);
+        let mut ids: Vec<UserId> = self
+            .connection
+            .prepare_cached(&format!(
+                "SELECT id FROM users {} WHERE {} ORDER BY {} {direction}, id {direction} LIMIT :length OFFSET :offset",
+                term.index(),
+                self.filter.condition(),
+                term.expression()
+            ))?
+            .query_map(
+                named_params! { ":length": slice.length, ":offset": offset },
+                |row| row.get(0),
+            )?
+            .collect::<rusqlite::Result<_>>()?;
+        if is_nearer_backwards {
+            ids.reverse();
+        }
+        Ok(ids)
+    }
+
+    /// A part in any order. What stands at a place in the order of its first column does not depend on how equals are
+    /// ordered, so the place leads to a group of equals, and only such groups are put into the order of the other columns.
+    fn page_by_groups(&self, slice: Slice) -> rusqlite::Result<Vec<UserId>> {
+        let Some((first, rest)) = self.order.split_first() else {
+            return Ok(Vec::new());
+        };
+        let in_place = Slice { length: 1, ..slice };
+        let Some(id) = self.page_of_index(*first, in_place)?.first().copied() else {
+            return Ok(Vec::new());
+        };
+        let mut value: Value = self
+            .connection
+            .prepare_cached(&format!(
+                "SELECT {} FROM users WHERE id = :id",
+                first.expression()
+            ))?
+            .query_row(named_params! { ":id": id }, |row| row.get(0))?;
+        let (index, expression, condition) =
+            (first.index(), first.expression(), self.filter.condition());
+        let before = if first.descending { ">" } else { "<" };
+        let mut skip: i64 = self
+            .connection
+            .prepare_cached(&format!(
+                "SELECT count(*) FROM users {index} WHERE {expression} IS :value AND id {before} :id AND {condition}"
+            ))?
+            .query_row(named_params! { ":value": value, ":id": id }, |row| row.get(0))?;
+        let mut of_group = self.connection.prepare_cached(&format!(
+            "SELECT id FROM users {index} WHERE {expression} IS :value AND {condition} ORDER BY {} \
+             LIMIT :length OFFSET :skip",
+            sql(rest)
+        ))?;
+        let mut ids = Vec::new();
+        loop {
+            let missing = slice.length - length(&ids);
+            let some = of_group.query_map(
+                named_params! { ":value": value, ":length": missing, ":skip": skip },
+                |row| row.get(0),
+            )?;
+            for id in some {
+                ids.push(id?);
+            }
+            if length(&ids) >= slice.length {
+                return Ok(ids);
+            }
+            skip = 0;
+            match self.next_value(*first, &value)? {
+                Some(next) => value = next,
+                None => return Ok(ids),
+            }
+        }
+    }
+
+    /// What stands behind a value in the order of a column. NULL comes before everything else.
+    fn next_value(&self, term: Term, value: &Value) -> rusqlite::Result<Option<Value>> {
+        let (index, expression) = (term.index(), term.expression());
+        let find = |condition: &str, parameters: &[(&str, &dyn ToSql)]| {
+            self.connection
+                .prepare_cached(&format!(
+                    "SELECT {expression} FROM users {index} WHERE {condition} ORDER BY {expression} {} LIMIT 1",
+                    direction(term.descending)
+                ))?
+                .query_row(parameters, |row| row.get(0))
+                .optional()
+        };
+        match (term.descending, value) {
+            (true, Value::Null) => Ok(None),
+            (false, Value::Null) => find(&format!("{expression} IS NOT NULL"), &[]),
+            (false, value) => find(&format!("{expression} > :value"), &[(":value", value)]),
+            (true, value) => {
+                let smaller = find(&format!("{expression} < :value"), &[(":value", value)])?;
+                match smaller {
+                    Some(smaller) => Ok(Some(smaller)),
+                    None => find(&format!("{expression} IS NULL"), &[]),
+                }
+            }
+        }
+    }
+
+    /// A part of these accounts, whose numbers are ascending.
+    fn page_of(&self, ids: &[UserId], slice: Slice) -> rusqlite::Result<Vec<UserId>> {
+        let (offset, length) = (usize_of(slice.offset), usize_of(slice.length));
+        if let [
+            Term {
+                column: UserOrder::Id,
+                descending,
+            },
+            ..,
+        ] = self.order[..]
+        {
+            return Ok(if descending {
+                ids.iter()
+                    .rev()
+                    .skip(offset)
+                    .take(length)
+                    .copied()
+                    .collect()
+            } else {
+                ids.iter().skip(offset).take(length).copied().collect()
+            });
+        }
+        // Either each of them is looked up, or the index is read until enough of them have come by.
+        let all = usize_of(self.count()?);
+        let read_until_found = (offset + length).saturating_mul(all) / ids.len().max(1);
+        if ids.len().saturating_mul(LOOK_UP) < read_until_found {
+            return self.sort(ids, slice);
+        }
+        let mut statement = self.connection.prepare_cached(&format!(
+            "SELECT users.id FROM users {} WHERE {} ORDER BY {}",
+            self.order[0].index(),
+            self.filter.condition(),
+            sql(&self.order)
+        ))?;
+        let mut rows = statement.query([])?;
+        let mut page = Vec::new();
+        let mut passed = 0;
+        while page.len() < length
+            && let Some(row) = rows.next()?
+        {
+            let id: UserId = row.get(0)?;
+            if ids.binary_search(&id).is_ok() {
+                if passed >= offset {
+                    page.push(id);
+                }
+                passed += 1;
+            }
+        }
+        Ok(page)
+    }
+
+    fn sort(&self, ids: &[UserId], slice: Slice) -> rusqlite::Result<Vec<UserId>> {
+        let numbers: Vec<String> = ids.iter().map(ToString::to_string).collect();
+        self.connection
+            .prepare_cached(&format!(
+                "SELECT users.id FROM json_each(:ids) AS found CROSS JOIN users ON users.id = found.value \
+                 ORDER BY {} LIMIT :length OFFSET :offset",
+                sql(&self.order)
+            ))?
+            .query_map(
+                named_params! {
+                    ":ids": format!("[{}]", numbers.join(",")),
+                    ":length": slice.length,
+                    ":offset": slice.offset,
+                },
+                |row| row.get(0),
+            )?
+            .collect()
+    }
+}
+
+fn length(ids: &[UserId]) -> i64 {
+    i64::try_from(ids.len()).unwrap_or(i64::MAX)
+}
+
+fn usize_of(count: i64) -> usize {
+    usize::try_from(count).unwrap_or(usize::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::super::migrations::{MIGRATIONS, SCHEMA};
+    use super::*;
+
+    /// Numbers that look random and are always the same (xorshift).
+    struct Dice(u64);
+
+    impl Dice {
+        fn below(&mut self, bound: u64) -> u64 {
+            self.0 ^= self.0 << 13;
+            self.0 ^= self.0 >> 7;
+            self.0 ^= self.0 << 17;
+            self.0 % bound
+        }
+
+        fn pick<T: Copy>(&mut self, from: &[T]) -> T {
+            from[usize::try_from(self.below(from.len() as u64)).unwrap()]
+        }
+
+        fn flag(&mut self) -> Option<bool> {
+            self.pick(&[None, None, Some(true), Some(false)])
+        }
+    }
+
+    const NAMES: &[&str] = &[
+        "",
+        "",
+        "Ann",
+        "ann",
+        "Anna",
+        "Élodie",
+        "élodie",
+        "100%",
+        "a_b",
+        "back\\slash",
+        "O'Brien",
+        "12",
+        "李",
+        "Zoë Ann",
+    ];
+    const COLUMNS: &[UserOrder] = &[
+        UserOrder::Id,
+        UserOrder::Email,
+        UserOrder::FirstName,
+        UserOrder::LastName,
+        UserOrder::CreatedAt,
+        UserOrder::UpdatedAt,
+        UserOrder::LastLogin,
+    ];
+
+    fn run(connection: &Connection, sql: &str) {
+        connection.execute_batch(sql).unwrap();
+    }
+
+    fn quoted(text: &str) -> String {
+        format!("'{}'", text.replace('\'', "''"))
+    }
+
+    fn insert(connection: &Connection, dice: &mut Dice, id: u64) {
+        let new_email = if dice.below(9) == 0 {
+            format!("'New{id}@x.org', 'new{id}@x.org'")
+        } else {
+            "NULL, NULL".into()
+        };
+        let optional = |value: u64| {
+            if value.is_multiple_of(3) {
+                "NULL".into()
+            } else {
+                value.to_string()
+            }
+        };
+        run(
+            connection,
+            &format!(
+                "INSERT INTO users (id, email, email_key, new_email, new_email_key, password_hash, first_name, last_name, \
+                 phone, is_active, verified_at, last_login_at, created_at, updated_at) VALUES ({id}, 'U{id}@Example.com', \
+                 'u{id}@example.com', {new_email}, '', {}, {}, '+49{}', {}, {}, {}, {}, {})",
+                quoted(dice.pick(NAMES)),
+                quoted(dice.pick(NAMES)),
+                dice.below(1000),
+                u64::from(dice.below(5) > 0),
+                optional(dice.below(100)),
+                optional(dice.below(100)),
+                dice.below(50),
+                dice.below(1000),
+            ),
+        );
+    }
+
+    fn change(connection: &Connection, dice: &mut Dice, id: u64) {
+        let name = quoted(dice.pick(NAMES));
+        let number = dice.below(1000);
+        run(
+            connection,
+            &match dice.below(7) {
+                0 => format!("DELETE FROM users WHERE id = {id}"),
+                1 => format!(
+                    "UPDATE users SET first_name = {name}, updated_at = {number} WHERE id = {id}"
+                ),
+                2 => format!(
+                    "UPDATE users SET last_name = {name}, phone = '+1{number}' WHERE id = {id}"
+                ),
+                3 => format!("UPDATE users SET is_active = 1 - is_active WHERE id = {id}"),
+                4 => format!(
+                    "UPDATE users SET verified_at = {number}, last_login_at = NULL WHERE id = {id}"
+                ),
+                5 => format!(
+                    "UPDATE users SET new_email = 'N{number}-{id}@y.org', new_email_key = 'n{number}-{id}@y.org' WHERE id = {id}"
+                ),
+                _ => format!(
+                    "UPDATE users SET email = coalesce(new_email, email), email_key = coalesce(new_email_key, email_key), \
+                     new_email = NULL, new_email_key = NULL WHERE id = {id}"
+                ),
+            },
+        );
+    }
+
+    fn fill(connection: &Connection, dice: &mut Dice) -> Vec<u64> {
+        let ids: BTreeSet<u64> = (0..2_500).map(|_| 1 + dice.below(9_000)).collect();
+        let ids: Vec<u64> = ids.into_iter().collect();
+        // Not in the order of the numbers: an import may bring its own.
+        for id in ids.iter().step_by(2).chain(ids.iter().skip(1).step_by(2)) {
+            insert(connection, dice, *id);
+        }
+        ids
+    }
+
+    fn query(dice: &mut Dice) -> UserQuery {
+        let words = [
+            "a", "ANN", "nn", "12", "1", "example", "U12", "é", "É", "%", "_b", "\\", "+491",
+            "o'b", "u1", "new", "李", "x.org", "zzz",
+        ];
+        UserQuery {
+            words: (0..dice.below(3))
+                .map(|_| dice.pick(&words).to_owned())
+                .collect(),
+            is_active: dice.flag(),
+            is_verified: dice.flag(),
+            order: (0..dice.below(4))
+                .map(|_| (dice.pick(COLUMNS), dice.below(2) == 0))
+                .collect(),
+            page: dice.pick(&[
+                PageWish::Last,
+                PageWish::Number(1),
+                PageWish::Number(2),
+                PageWish::Number(7),
+                PageWish::Number(60),
+            ]),
+            page_size: u32::try_from(1 + dice.below(40)).unwrap(),
+        }
+    }
+
+    /// The same list in one plain statement: count and numbers, or nothing.
+    fn plain(connection: &Connection, query: &UserQuery) -> Option<(u64, Vec<UserId>)> {
+        let mut condition = Filter::of(query).condition();
+        for word in &query.words {
+            let word = word
+                .replace('\\', "\\\\")
+                .replace('%', "\\%")
+                .replace('_', "\\_");
+            let columns = ["email", "new_email", "first_name", "last_name", "phone"];
+            let parts = columns.map(|column| {
+                format!("{column} LIKE {} ESCAPE '\\'", quoted(&format!("%{word}%")))
+            });
+            condition += &format!(" AND ({})", parts.join(" OR "));
+        }
+        let count: u32 = connection
+            .query_row(
+                &format!("SELECT count(*) FROM users NOT INDEXED WHERE {condition}"),
+                [],
+                |row| row.get(0),
+            )
+            .unwrap();
+        let pages = count.div_ceil(query.page_size).max(1);
+        let page = match query.page {
+            PageWish::Last => pages,
+            PageWish::Number(number) => u32::try_from(number).unwrap(),
+        };
+        if page > pages {
+            return None;
+        }
+        let sql = format!(
+            "SELECT id FROM users NOT INDEXED WHERE {condition} ORDER BY {} LIMIT {} OFFSET {}",
+            sql(&order(query)),
+            query.page_size,
+            (page - 1) * query.page_size
+        );
+        let mut statement = connection.prepare(&sql).unwrap();
+        let ids = statement.query_map([], |row| row.get(0)).unwrap();
+        Some((count.into(), ids.map(Result::unwrap).collect()))
+    }
+
+    fn compare(connection: &Connection, dice: &mut Dice, times: usize) {
+        for _ in 0..times {
+            let query = query(dice);
+            let page = list_users(connection, &query).unwrap();
+            let page =
+                page.map(|page| (page.count, page.users.iter().map(|user| user.id).collect()));
+            assert_eq!(page, plain(connection, &query), "{query:?}");
+        }
+    }
+
+    #[test]
+    fn every_page_is_that_of_a_plain_statement() {
+        let connection = Connection::open_in_memory().unwrap();
+        run(&connection, SCHEMA);
+        let mut dice = Dice(42);
+        compare(&connection, &mut dice, 20);
+        let ids = fill(&connection, &mut dice);
+        compare(&connection, &mut dice, 200);
+        for _ in 0..1_500 {
+            let id = dice.pick(&ids);
+            change(&connection, &mut dice, id);
+        }
+        compare(&connection, &mut dice, 200);
+        run(&connection, "DELETE FROM users");
+        compare(&connection, &mut dice, 20);
+        let left: i64 = connection
+            .query_row(
+                "SELECT (SELECT count(*) FROM user_counts) + (SELECT count(*) FROM search_blocks)",
+                [],
+                |row| row.get(0),
+            )
+            .unwrap();
+        assert_eq!(left, 0);
+    }
+
+    #[test]
+    fn a_migrated_file_lists_what_it_held() {
+        let connection = Connection::open_in_memory().unwrap();
+        run(&connection, include_str!("../../../tests/schemas/3.sql"));
+        let mut dice = Dice(7);
+        fill(&connection, &mut dice);
+        for (_, statements) in MIGRATIONS.iter().filter(|(number, _)| *number > 3) {
+            run(&connection, statements);
+        }
+        compare(&connection, &mut dice, 200);
+    }
+
+    #[test]
+    fn the_way_to_a_page_leads_over_indexes_alone() {
+        let connection = Connection::open_in_memory().unwrap();
+        run(&connection, SCHEMA);
+        for column in COLUMNS.iter().filter(|column| **column != UserOrder::Id) {
+            let term = Term {
+                column: *column,
+                descending: false,
             };
-            let direction = if *descending { "DESC" } else { "ASC" };
-            format!("{column} {direction}")
-        })
-        .collect();
-    order.push("id ASC".into());
-    order.join(", ")
+            let filter = Filter {
+                is_active: Some(true),
+                is_verified: Some(true),
+            };
+            let plan: String = connection
+                .query_row(
+                    &format!(
+                        "EXPLAIN QUERY PLAN SELECT id FROM users {} WHERE {} ORDER BY {} DESC, id DESC LIMIT 20 OFFSET 100",
+                        term.index(),
+                        filter.condition(),
+                        term.expression()
+                    ),
+                    [],
+                    |row| row.get("detail"),
+                )
+                .unwrap();
+            assert!(
+                plan.starts_with("SCAN users USING COVERING INDEX"),
+                "{plan}"
+            );
+        }
+    }
 }

@@ -7,7 +7,7 @@
 pub(super) const SCHEMA: &str = include_str!("../../../schema.sql");
 
 /// The number in `PRAGMA user_version` of a file in the current shape.
-pub(super) const SCHEMA_VERSION: i32 = 5;
+pub(super) const SCHEMA_VERSION: i32 = 6;
 
 /// `(version, statements)`: what takes a file from the version before to this one.
 pub(super) const MIGRATIONS: &[(i32, &str)] = &[
@@ -114,6 +114,7 @@ pub(super) const MIGRATIONS: &[(i32, &str)] = &[
          PRIMARY KEY (hour, is_account)
      ) STRICT, WITHOUT ROWID;",
     ),
+    (6, include_str!("migrations/list.sql")),
 ];
 
 #[cfg(test)]
@@ -128,6 +129,7 @@ mod tests {
         (2, include_str!("../../../tests/schemas/2.sql")),
         (3, include_str!("../../../tests/schemas/3.sql")),
         (4, include_str!("../../../tests/schemas/4.sql")),
+        (5, include_str!("../../../tests/schemas/5.sql")),
     ];
 
     fn shape(connection: &Connection) -> Vec<(String, String, String)> {

@@ -11,12 +11,14 @@ mod health;
 mod import;
 mod keys;
 mod list;
+mod live_users;
 mod mails;
 mod migrations;
 mod otps;
 mod password_tries;
 mod passwords;
 mod rows;
+mod search;
 mod sessions;
 mod sign_ups;
 mod users;
@@ -35,6 +37,7 @@ use tokio::sync::Semaphore;
 use super::{StoreError, StoreResult};
 use file::{APPLICATION_ID, Kind};
 pub use file::{OpenError, ServerLock};
+use live_users::LiveUsers;
 use migrations::{MIGRATIONS, SCHEMA, SCHEMA_VERSION};
 use writer::Writer;
 
@@ -53,11 +56,15 @@ pub struct SqliteOptions {
     pub busy_timeout: Duration,
     /// Connections for reading.
     pub read_connections: u32,
+    /// Most operations that one transaction takes, at least one.
+    pub writes_per_commit: usize,
 }
 
 /// The store on a SQLite file.
 pub struct SqliteStore {
     readers: Pool<SqliteConnectionManager>,
+    // `None` for a database in memory, whose one connection cannot tell that it has written itself.
+    live_users: Option<LiveUsers>,
     writer: Writer,
     // `None` for a database in memory.
     path: Option<PathBuf>,
@@ -101,9 +108,13 @@ impl SqliteStore {
         bring_up_to_date(&mut connection)
             .map_err(|e| OpenError(format!("cannot set up a database in memory: {e}")))?;
         drop(connection);
-        let writer = Writer::start(ConnectionSource::Shared(readers.clone()));
+        let writer = Writer::start(
+            ConnectionSource::Shared(readers.clone()),
+            options.writes_per_commit,
+        );
         Ok(Self {
             readers,
+            live_users: None,
             writer,
             path: None,
             busy_timeout: options.busy_timeout,
@@ -147,9 +158,19 @@ impl SqliteStore {
             }))
             .build(SqliteConnectionManager::file(path).with_flags(flags))
             .map_err(|e| OpenError(format!("cannot open {shown}: {e}")))?;
-        let writer = Writer::start(ConnectionSource::Own(Box::new(connection)));
+        let session = Session {
+            busy_timeout: options.busy_timeout,
+            query_only: true,
+        };
+        let connections = options.read_connections.saturating_sub(1) as usize;
+        let live_users = LiveUsers::open(path, flags, &session, connections).map_err(failed)?;
+        let writer = Writer::start(
+            ConnectionSource::Own(Box::new(connection)),
+            options.writes_per_commit,
+        );
         Ok(Self {
             readers,
+            live_users: Some(live_users),
             writer,
             path: Some(path.to_path_buf()),
             busy_timeout: options.busy_timeout,

@@ -17,9 +17,6 @@ use crate::store::{StoreError, StoreResult};
 /// Most operations that wait for the writer; beyond it the database is called busy.
 const QUEUE: usize = 4096;
 
-/// Most operations in one transaction, so that the first of them does not wait long for its answer.
-const BATCH: usize = 128;
-
 /// An operation on its way through the queue.
 trait Job: Send {
     /// Does the work under a savepoint; false when it is to be undone.
@@ -72,11 +69,13 @@ pub(super) struct Writer {
 }
 
 impl Writer {
-    pub(super) fn start(source: ConnectionSource) -> Self {
+    /// Starts the thread. It puts at most `batch` operations into one transaction, so that the first of them does not wait
+    /// long for its answer.
+    pub(super) fn start(source: ConnectionSource, batch: usize) -> Self {
         let (queue, jobs) = sync_channel(QUEUE);
         let thread = thread::Builder::new()
             .name("db-writer".into())
-            .spawn(move || run(&source, &jobs))
+            .spawn(move || run(&source, &jobs, batch.max(1)))
             .expect("the system can start a thread");
         Self {
             queue: Some(queue),
@@ -121,10 +120,10 @@ impl Drop for Writer {
     }
 }
 
-fn run(source: &ConnectionSource, jobs: &Receiver<Box<dyn Job>>) {
+fn run(source: &ConnectionSource, jobs: &Receiver<Box<dyn Job>>, most: usize) {
     while let Ok(first) = jobs.recv() {
         let mut batch = vec![first];
-        batch.extend(jobs.try_iter().take(BATCH - 1));
+        batch.extend(jobs.try_iter().take(most - 1));
         let committed = source.with_writer(|connection| write_batch(connection, &mut batch));
         for job in batch {
             job.settle(committed.clone());
