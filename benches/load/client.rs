@@ -1,0 +1,342 @@
+//! Sends requests over loopback as fast as the server answers them: one request under way on each connection, no
+//! pipelining, connections kept alive.
+
+use std::cell::Cell;
+use std::collections::BTreeMap;
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::rc::Rc;
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpSocket, TcpStream};
+use tokio::task::LocalSet;
+
+use crate::stopwatch::Stopwatch;
+
+/// Requests as they go over the wire, sent in turn and from the beginning again.
+#[derive(Clone)]
+pub(crate) struct Requests(Rc<[Vec<u8>]>);
+
+impl Requests {
+    pub(crate) fn new(requests: impl IntoIterator<Item = Vec<u8>>) -> Self {
+        Self(requests.into_iter().collect())
+    }
+}
+
+/// A request without a body.
+pub(crate) fn get(path: &str, token: Option<&str>) -> Vec<u8> {
+    let authorization = token.map_or(String::new(), |token| {
+        format!("Authorization: Bearer {token}\r\n")
+    });
+    format!(
+        "GET {path} HTTP/1.1\r\nHost: localhost\r\nAccept: application/json\r\n{authorization}\r\n"
+    )
+    .into_bytes()
+}
+
+/// A request with a JSON body.
+pub(crate) fn send(method: &str, path: &str, token: Option<&str>, body: &str) -> Vec<u8> {
+    let authorization = token.map_or(String::new(), |token| {
+        format!("Authorization: Bearer {token}\r\n")
+    });
+    format!(
+        "{method} {path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\
+         {authorization}\r\n{body}",
+        body.len()
+    )
+    .into_bytes()
+}
+
+/// What is sent, from where and how often.
+#[derive(Clone)]
+pub(crate) struct Load {
+    pub(crate) server: SocketAddr,
+    pub(crate) requests: Requests,
+    pub(crate) connections: usize,
+    /// The address that the requests come from; all of 127.0.0.0/8 is this machine.
+    pub(crate) from: IpAddr,
+    /// Answers beyond these count as refused and not towards the throughput.
+    pub(crate) expected: &'static [u16],
+}
+
+impl Load {
+    pub(crate) fn new(server: SocketAddr, requests: Requests, connections: usize) -> Self {
+        Self {
+            server,
+            requests,
+            connections,
+            from: IpAddr::V4(Ipv4Addr::LOCALHOST),
+            expected: &[200],
+        }
+    }
+}
+
+/// What came of a load.
+#[derive(Debug, Default)]
+pub(crate) struct Outcome {
+    pub(crate) seconds: f64,
+    /// Of the expected answers, in microseconds, ascending.
+    latencies: Vec<u32>,
+    /// How often each status was answered; 0 stands for a connection that broke.
+    pub(crate) statuses: BTreeMap<u16, u64>,
+}
+
+impl Outcome {
+    /// Expected answers per second.
+    #[expect(clippy::cast_precision_loss, reason = "counts are far below 2^52")]
+    pub(crate) fn per_second(&self) -> f64 {
+        self.latencies.len() as f64 / self.seconds
+    }
+
+    /// The latency, in milliseconds, within which this share of the answers came.
+    #[expect(
+        clippy::cast_precision_loss,
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "counts are far below 2^52"
+    )]
+    pub(crate) fn quantile(&self, share: f64) -> f64 {
+        let last = self.latencies.len().saturating_sub(1);
+        let index = (self.latencies.len() as f64 * share) as usize;
+        self.latencies
+            .get(index.min(last))
+            .map_or(f64::NAN, |micros| f64::from(*micros) / 1000.0)
+    }
+
+    /// The statuses other than the expected ones, for the reader of a table.
+    pub(crate) fn surprises(&self, load: &Load) -> String {
+        self.statuses
+            .iter()
+            .filter(|(status, _)| !load.expected.contains(status))
+            .map(|(status, count)| format!("{count}×{status}"))
+            .collect::<Vec<_>>()
+            .join(" ")
+    }
+}
+
+/// Runs loads side by side for a time, each after a short warming up.
+pub(crate) fn drive_all(loads: &[&Load], duration: Duration) -> io::Result<Vec<Outcome>> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    LocalSet::new().block_on(&runtime, async {
+        let warm_up = duration / 10;
+        let started = Stopwatch::start();
+        let mut running = Vec::new();
+        for load in loads {
+            let next = Rc::new(Cell::new(0));
+            let connections: Vec<_> = (0..load.connections)
+                .map(|_| {
+                    let connection = Connection {
+                        load: (*load).clone(),
+                        next: Rc::clone(&next),
+                        stream: None,
+                        buffer: vec![0; 64 * 1024],
+                    };
+                    tokio::task::spawn_local(connection.run(started, warm_up, warm_up + duration))
+                })
+                .collect();
+            running.push(connections);
+        }
+        let mut outcomes = Vec::new();
+        for connections in running {
+            let mut outcome = Outcome {
+                seconds: duration.as_secs_f64(),
+                ..Outcome::default()
+            };
+            for connection in connections {
+                let part = connection.await.map_err(io::Error::other)??;
+                outcome.latencies.extend(part.latencies);
+                for (status, count) in part.statuses {
+                    *outcome.statuses.entry(status).or_default() += count;
+                }
+            }
+            outcome.latencies.sort_unstable();
+            outcomes.push(outcome);
+        }
+        Ok(outcomes)
+    })
+}
+
+/// Runs one load.
+pub(crate) fn drive(load: &Load, duration: Duration) -> io::Result<Outcome> {
+    let mut outcomes = drive_all(&[load], duration)?;
+    Ok(outcomes.remove(0))
+}
+
+/// The body of the answer to one request on a connection of its own.
+pub(crate) fn body_of(server: SocketAddr, request: Vec<u8>) -> io::Result<Vec<u8>> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    runtime.block_on(async {
+        let mut connection = Connection {
+            load: Load::new(server, Requests::new([]), 1),
+            next: Rc::default(),
+            stream: None,
+            buffer: vec![0; 64 * 1024],
+        };
+        let head = connection.exchange(&request).await?;
+        if head.status >= 300 {
+            return Err(io::Error::other(format!("answered {}", head.status)));
+        }
+        Ok(connection.buffer[head.length..head.length + head.body].to_vec())
+    })
+}
+
+/// Opens connections, has one request answered on each, and leaves them open for as long as the result is held.
+pub(crate) fn hold_open(
+    server: SocketAddr,
+    request: &[u8],
+    count: usize,
+) -> io::Result<(tokio::runtime::Runtime, Vec<TcpStream>)> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    let streams = runtime.block_on(async {
+        let mut streams = Vec::with_capacity(count);
+        let load = Load::new(server, Requests::new([]), 1);
+        for _ in 0..count {
+            let mut connection = Connection {
+                load: load.clone(),
+                next: Rc::default(),
+                stream: None,
+                buffer: vec![0; 4096],
+            };
+            connection.exchange(request).await?;
+            streams.extend(connection.stream);
+        }
+        Ok::<_, io::Error>(streams)
+    })?;
+    Ok((runtime, streams))
+}
+
+struct Connection {
+    load: Load,
+    next: Rc<Cell<usize>>,
+    stream: Option<TcpStream>,
+    buffer: Vec<u8>,
+}
+
+impl Connection {
+    /// Sends requests until the time is over; what is answered between the two moments counts.
+    async fn run(
+        mut self,
+        watch: Stopwatch,
+        from: Duration,
+        until: Duration,
+    ) -> io::Result<Outcome> {
+        let mut outcome = Outcome::default();
+        let requests = Rc::clone(&self.load.requests.0);
+        loop {
+            let index = self.next.get();
+            self.next.set((index + 1) % requests.len());
+            let sent = watch.elapsed();
+            if sent >= until {
+                return Ok(outcome);
+            }
+            // Whoever does not answer in time is not waited for: the load ends by itself.
+            let left = until - sent;
+            let Ok(answer) = tokio::time::timeout(left, self.exchange(&requests[index])).await
+            else {
+                return Ok(outcome);
+            };
+            let status = answer.map_or(0, |head| head.status);
+            let answered = watch.elapsed();
+            if answered < from || answered >= until {
+                continue;
+            }
+            *outcome.statuses.entry(status).or_default() += 1;
+            if self.load.expected.contains(&status) {
+                let micros = (answered - sent).as_micros();
+                outcome
+                    .latencies
+                    .push(u32::try_from(micros).unwrap_or(u32::MAX));
+            }
+            if status == 0 {
+                self.stream = None;
+                // A server that refuses connections is not to be asked in a tight loop.
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        }
+    }
+
+    /// Sends one request and reads its answer into the buffer.
+    async fn exchange(&mut self, request: &[u8]) -> io::Result<Head> {
+        if self.stream.is_none() {
+            let socket = TcpSocket::new_v4()?;
+            if !self.load.from.is_unspecified() {
+                socket.bind(SocketAddr::new(self.load.from, 0))?;
+            }
+            let stream = socket.connect(self.load.server).await?;
+            stream.set_nodelay(true)?;
+            self.stream = Some(stream);
+        }
+        let Some(stream) = &mut self.stream else {
+            return Err(io::ErrorKind::NotConnected.into());
+        };
+        stream.write_all(request).await?;
+        let mut filled = 0;
+        loop {
+            let read = stream.read(&mut self.buffer[filled..]).await?;
+            if read == 0 {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
+            filled += read;
+            if let Some(head) = Head::parse(&self.buffer[..filled])? {
+                let whole = head.length + head.body;
+                if self.buffer.len() < whole {
+                    self.buffer.resize(whole, 0);
+                }
+                if filled < whole {
+                    stream.read_exact(&mut self.buffer[filled..whole]).await?;
+                }
+                if head.closes {
+                    self.stream = None;
+                }
+                return Ok(head);
+            }
+        }
+    }
+}
+
+/// The head of an answer.
+struct Head {
+    status: u16,
+    /// Bytes of the head.
+    length: usize,
+    /// Bytes of the body.
+    body: usize,
+    closes: bool,
+}
+
+impl Head {
+    /// Reads a head; `None` while it has not come whole.
+    fn parse(bytes: &[u8]) -> io::Result<Option<Self>> {
+        let Some(end) = memchr::memmem::find(bytes, b"\r\n\r\n") else {
+            return Ok(None);
+        };
+        let broken = || io::Error::new(io::ErrorKind::InvalidData, "an answer has no status");
+        let status = bytes
+            .get(9..12)
+            .and_then(|digits| std::str::from_utf8(digits).ok()?.parse().ok())
+            .ok_or_else(broken)?;
+        let mut head = Self {
+            status,
+            length: end + 4,
+            body: 0,
+            closes: false,
+        };
+        for line in bytes[..end].split(|byte| *byte == b'\n').skip(1) {
+            // Both servers write names in lower case.
+            if let Some(value) = line.strip_prefix(b"content-length: ") {
+                let digits = std::str::from_utf8(value).unwrap_or_default().trim();
+                head.body = digits.parse().map_err(io::Error::other)?;
+            } else if line.starts_with(b"connection: close") {
+                head.closes = true;
+            }
+        }
+        Ok(Some(head))
+    }
+}

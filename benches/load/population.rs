@@ -1,0 +1,285 @@
+//! A database full of made-up people, and tokens for some of them. The same number makes the same people.
+
+use std::error::Error;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use accounts_server::app::App;
+use accounts_server::clock::{Clock, SystemClock};
+use accounts_server::config::{Config, MailTransportKind};
+use accounts_server::domain::{BirthDate, EmailAddress, Profile, Timestamp, UserId};
+use accounts_server::store::{
+    Beginning, ImportRefusal, ImportSource, ImportedUser, NewSession, Origin, PasswordTry, SignIn,
+    TrySource,
+};
+use tempfile::TempDir;
+
+/// The password of everybody.
+pub(crate) const PASSWORD: &str = "correct horse battery";
+
+/// A database, and tokens for its first people.
+pub(crate) struct Population {
+    pub(crate) database: PathBuf,
+    pub(crate) users: u64,
+    pub(crate) people: Vec<SignedIn>,
+    pub(crate) staff_token: String,
+    // Removed with the population, unless it is kept.
+    _dir: Option<TempDir>,
+}
+
+/// Somebody with an access token.
+#[derive(Clone)]
+pub(crate) struct SignedIn {
+    pub(crate) id: UserId,
+    pub(crate) email: String,
+    pub(crate) token: String,
+}
+
+impl Population {
+    /// Makes a database of so many people, the first `signed_in` of whom have a session. With `keep`, it is made in that
+    /// folder, or used again when it is there.
+    pub(crate) fn create(
+        users: u64,
+        signed_in: usize,
+        keep: Option<&Path>,
+    ) -> Result<Self, Box<dyn Error>> {
+        let (folder, dir) = match keep {
+            Some(folder) => (folder.to_path_buf(), None),
+            None => {
+                let dir = tempfile::tempdir()?;
+                (dir.path().to_path_buf(), Some(dir))
+            }
+        };
+        std::fs::create_dir_all(&folder)?;
+        let database = folder.join(format!("people-{users}.db"));
+        let is_new = !database.exists();
+        let app = open(&database)?;
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()?;
+        let (people, staff_token) = runtime.block_on(async {
+            let hash = app.passwords.hash(PASSWORD.into(), [7; 16]).await?;
+            if is_new {
+                let source = People {
+                    next: 1,
+                    last: users,
+                    password_hash: hash,
+                };
+                app.store.import_users(Box::new(source), 1).await?;
+            }
+            let mut people = sign_in(&app, 1..=UserId::try_from(signed_in)?).await?;
+            let staff_token = people
+                .first()
+                .map(|first| first.token.clone())
+                .unwrap_or_default();
+            // The first one is staff, the others are ordinary people.
+            people.remove(0);
+            Ok::<_, Box<dyn Error>>((people, staff_token))
+        })?;
+        Ok(Self {
+            database,
+            users,
+            people,
+            staff_token,
+            _dir: dir,
+        })
+    }
+
+    /// Bytes of the database file and its log.
+    pub(crate) fn bytes(&self) -> u64 {
+        let log = format!("{}-wal", self.database.display());
+        let size = |path: &Path| path.metadata().map_or(0, |data| data.len());
+        size(&self.database) + size(Path::new(&log))
+    }
+}
+
+/// The program over a database, without its server.
+pub(crate) fn open(database: &Path) -> Result<Arc<App>, Box<dyn Error>> {
+    let mut config = Config::defaults(false);
+    config.database.path = database.display().to_string();
+    config.mail.transport = Some(MailTransportKind::File);
+    config.mail.dir = database.with_extension("mail").display().to_string();
+    config.rate_limits.enabled = false;
+    // Tokens outlive the longest run.
+    config.tokens.access_minutes = 24 * 60;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    let app = runtime.block_on(App::open(config, Arc::new(SystemClock), 8000))?;
+    Ok(Arc::new(app))
+}
+
+async fn sign_in(
+    app: &App,
+    ids: impl Iterator<Item = UserId>,
+) -> Result<Vec<SignedIn>, Box<dyn Error>> {
+    let now = SystemClock.now();
+    let expires_at = now.plus(app.tokens.refresh_life());
+    let mut people = Vec::new();
+    // Many at once, so that they are committed together.
+    let ids: Vec<UserId> = ids.collect();
+    for some in ids.chunks(500) {
+        let sessions = some.iter().map(|id| async move {
+            let session_id = format!(
+                "{:032x}",
+                mix(u64::try_from(*id).unwrap_or(0), now.unix_millis())
+            );
+            let person = app
+                .store
+                .list_users_after(id - 1, 1)
+                .await?
+                .pop()
+                .ok_or("a person is missing")?;
+            let session = NewSession {
+                id: session_id.clone(),
+                refresh_id: format!("r{session_id}"),
+                now,
+                expires_at,
+                ip: "127.0.0.1".into(),
+                network: "127.0.0.1".into(),
+                user_agent: "load".into(),
+            };
+            let sign_in = SignIn {
+                user_id: *id,
+                password_hash: person.password_hash,
+                tried: PasswordTry {
+                    account: Vec::new(),
+                    user_id: None,
+                    source: TrySource::Network("127.0.0.1".into()),
+                    now,
+                    limits: None,
+                    origin: Origin::default(),
+                },
+                session,
+            };
+            let Beginning::Begun(user) = app.store.create_session(sign_in).await? else {
+                return Err("a person could not be signed in".into());
+            };
+            let pair = app.tokens.issue(&user, &session_id, "a", "r", now)?;
+            Ok::<_, Box<dyn Error>>(SignedIn {
+                id: *id,
+                email: user.email,
+                token: pair.access,
+            })
+        });
+        for person in futures_util::future::join_all(sessions).await {
+            people.push(person?);
+        }
+    }
+    Ok(people)
+}
+
+fn mix(number: u64, salt: i64) -> u128 {
+    let mut dice = Dice(number ^ salt.unsigned_abs());
+    (u128::from(dice.roll()) << 64) | u128::from(dice.roll())
+}
+
+/// Numbers that look random and are always the same (`SplitMix64`).
+pub(crate) struct Dice(pub(crate) u64);
+
+impl Dice {
+    pub(crate) fn roll(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        z ^ (z >> 31)
+    }
+
+    pub(crate) fn below(&mut self, bound: u64) -> u64 {
+        self.roll() % bound
+    }
+
+    fn pick<'a>(&mut self, from: &[&'a str]) -> &'a str {
+        let index = self.below(from.len() as u64);
+        from[usize::try_from(index).unwrap_or(0)]
+    }
+}
+
+const ONSETS: &[&str] = &[
+    "b", "br", "d", "f", "g", "h", "j", "k", "l", "m", "n", "p", "r", "s", "st", "t", "v", "w",
+];
+const VOWELS: &[&str] = &["a", "e", "i", "o", "u", "ei"];
+const ENDS: &[&str] = &["n", "r", "ll", "ck", "s", "t", "m", "nd"];
+
+/// A name of one or two syllables; there are so many different ones.
+fn name(dice: &mut Dice, syllables: u64) -> String {
+    let mut name = String::new();
+    for _ in 0..syllables {
+        name.push_str(dice.pick(ONSETS));
+        name.push_str(dice.pick(VOWELS));
+    }
+    name.push_str(dice.pick(ENDS));
+    name[..1].make_ascii_uppercase();
+    name
+}
+
+struct People {
+    next: u64,
+    last: u64,
+    password_hash: String,
+}
+
+/// The person of a number.
+pub(crate) fn person(number: u64, password_hash: &str) -> Option<ImportedUser> {
+    const YEAR: u64 = 365 * 86_400_000;
+    // 2024-01-01T00:00:00Z
+    const START: u64 = 1_704_067_200_000;
+    let mut dice = Dice(number);
+    // Those who sign in are verified and active.
+    let is_ordinary = number <= 20_000;
+    let first_name = name(&mut dice, 1);
+    let last_name = name(&mut dice, 2);
+    let created = START + dice.below(YEAR);
+    let at = |millis: u64| Timestamp::from_unix_millis(i64::try_from(millis).unwrap_or(0));
+    let email = format!(
+        "{}.{}{number}@example.com",
+        first_name.to_lowercase(),
+        last_name.to_lowercase()
+    );
+    Some(ImportedUser {
+        id: None,
+        email: EmailAddress::parse(&email).ok()?,
+        password_hash: password_hash.to_owned(),
+        profile: Profile {
+            first_name,
+            last_name,
+            phone: format!("+49{}", 1_500_000_000 + dice.below(90_000_000)),
+            address: format!("{} Street {}", name(&mut dice, 2), dice.below(200)),
+            gender: dice.pick(&["M", "F", "O"]).to_owned(),
+            country: dice.pick(&["DE", "US", "FR", "IN"]).to_owned(),
+            birthday: BirthDate::parse(&format!(
+                "{}-{:02}-{:02}",
+                1950 + dice.below(55),
+                1 + dice.below(12),
+                1 + dice.below(28)
+            ))
+            .ok(),
+        },
+        is_active: is_ordinary || dice.below(50) > 0,
+        is_staff: number == 1,
+        verified_at: (is_ordinary || dice.below(30) > 0).then(|| at(created + 60_000)),
+        last_login_at: (dice.below(10) < 7).then(|| at(created + dice.below(YEAR))),
+        created_at: at(created),
+        updated_at: at(created + dice.below(YEAR)),
+        language: String::new(),
+    })
+}
+
+impl ImportSource for People {
+    fn next_user(&mut self) -> Option<ImportedUser> {
+        let number = self.next;
+        self.next += 1;
+        (number <= self.last)
+            .then(|| person(number, &self.password_hash))
+            .flatten()
+    }
+
+    fn imported(&mut self, outcome: Result<UserId, ImportRefusal>) {
+        assert!(outcome.is_ok(), "a made-up person was refused: {outcome:?}");
+    }
+
+    fn keep(&mut self) -> bool {
+        true
+    }
+}

@@ -1,0 +1,141 @@
+//! Server processes under load: started on a port of their own, pinned to a core, watched and ended.
+
+use std::fs;
+use std::io::{self, BufRead, BufReader};
+use std::net::SocketAddr;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use crate::stopwatch::Stopwatch;
+
+/// The server that was built with this benchmark.
+pub(crate) const SERVER: &str = env!("CARGO_BIN_EXE_accounts-server");
+
+/// Kernel ticks per second in `/proc`: 100 on every Linux that users see.
+const TICKS: f64 = 100.0;
+
+/// Whether processes can be pinned here: `taskset` of util-linux is there, and more than one core.
+pub(crate) fn can_pin() -> bool {
+    std::thread::available_parallelism().is_ok_and(|cores| cores.get() > 1)
+        && Command::new("taskset")
+            .arg("--version")
+            .stdout(Stdio::null())
+            .status()
+            .is_ok_and(|status| status.success())
+}
+
+/// Pins this process, with all threads it starts from now on, to a core.
+pub(crate) fn pin_self(core: usize) {
+    let pinned = Command::new("taskset")
+        .args(["--all-tasks", "--pid", "--cpu-list"])
+        .args([core.to_string(), std::process::id().to_string()])
+        .stdout(Stdio::null())
+        .status();
+    if !pinned.is_ok_and(|status| status.success()) {
+        eprintln!("this process could not be pinned to core {core}");
+    }
+}
+
+/// A server that runs until this is dropped.
+pub(crate) struct ServerProcess {
+    child: Child,
+    pub(crate) address: SocketAddr,
+    /// From before it was started until it said that it listens.
+    pub(crate) started_in: Duration,
+}
+
+impl ServerProcess {
+    /// Starts accounts-server on a database, with the shipped defaults but for the limits by network: the load comes from
+    /// one address.
+    pub(crate) fn accounts(
+        database: &Path,
+        core: Option<usize>,
+        more: &[&str],
+    ) -> io::Result<Self> {
+        let mut command = command(SERVER, core);
+        command
+            .args(["--listen", "127.0.0.1:0", "--rate-limits-enabled", "false"])
+            .arg("--db")
+            .arg(database)
+            .args(["--mail-transport", "file", "--mail-dir"])
+            .arg(database.with_extension("mail"))
+            .args(more)
+            .env("RUST_LOG", "error");
+        Self::start(command)
+    }
+
+    /// Starts a bare warp handler that answers `bytes` bytes of JSON.
+    pub(crate) fn bare(bytes: usize, core: Option<usize>) -> io::Result<Self> {
+        let this = std::env::current_exe()?;
+        let mut command = command(&this.display().to_string(), core);
+        command.args(["bare", &bytes.to_string()]);
+        Self::start(command)
+    }
+
+    fn start(mut command: Command) -> io::Result<Self> {
+        let watch = Stopwatch::start();
+        let mut child = command.stdout(Stdio::piped()).spawn()?;
+        let stdout = child.stdout.take().ok_or(io::ErrorKind::BrokenPipe)?;
+        let mut line = String::new();
+        BufReader::new(stdout).read_line(&mut line)?;
+        let started_in = watch.elapsed();
+        let address = line.trim().rsplit('/').next().unwrap_or_default().parse();
+        match address {
+            Ok(address) => Ok(Self {
+                child,
+                address,
+                started_in,
+            }),
+            Err(_) => {
+                let _ = child.kill();
+                let _ = child.wait();
+                Err(io::Error::other(format!(
+                    "the server did not start: {line:?}"
+                )))
+            }
+        }
+    }
+
+    /// Resident memory in MiB.
+    pub(crate) fn memory(&self) -> f64 {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id()));
+        let kib = status.ok().and_then(|status| {
+            let line = status.lines().find(|line| line.starts_with("VmRSS:"))?;
+            line.split_whitespace().nth(1)?.parse::<f64>().ok()
+        });
+        kib.map_or(f64::NAN, |kib| kib / 1024.0)
+    }
+
+    /// Seconds of processor time used so far.
+    pub(crate) fn processor_seconds(&self) -> f64 {
+        let stat = fs::read_to_string(format!("/proc/{}/stat", self.child.id()));
+        let ticks = stat.ok().and_then(|stat| {
+            // The name in brackets may hold anything; what follows it is numbers.
+            let numbers = stat.rsplit(')').next()?;
+            let mut numbers = numbers.split_whitespace().skip(11);
+            let user: f64 = numbers.next()?.parse().ok()?;
+            let system: f64 = numbers.next()?.parse().ok()?;
+            Some(user + system)
+        });
+        ticks.map_or(f64::NAN, |ticks| ticks / TICKS)
+    }
+}
+
+impl Drop for ServerProcess {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn command(program: &str, core: Option<usize>) -> Command {
+    match core {
+        Some(core) => {
+            let mut command = Command::new("taskset");
+            command.args(["--cpu-list", &core.to_string(), program]);
+            command
+        }
+        None => Command::new(program),
+    }
+}

@@ -1,0 +1,199 @@
+//! The parts of a request, each for itself: `cargo bench`. The whole server under load is `cargo bench --bench load`.
+
+#![allow(
+    missing_docs,
+    clippy::unwrap_used,
+    reason = "a benchmark ends where something is not as it should be; criterion's macros write undocumented functions"
+)]
+
+use std::sync::Arc;
+
+use accounts_server::app::App;
+use accounts_server::clock::{Clock, SystemClock};
+use accounts_server::config::Config;
+use accounts_server::domain::{EmailAddress, Profile, User, UserChanges, UserId};
+use accounts_server::http::routes;
+use accounts_server::passwords::{PasswordOptions, Passwords};
+use accounts_server::store::{
+    Beginning, NewSession, NewUser, Origin, PasswordTry, SignIn, TrySource, UserUpdate,
+};
+use criterion::{Criterion, criterion_group, criterion_main};
+use http::Request;
+use http::header::AUTHORIZATION;
+use tempfile::TempDir;
+use tokio::runtime::Runtime;
+use tower_service::Service;
+
+const PASSWORD: &str = "correct horse battery";
+
+/// A database with one account that is signed in.
+struct One {
+    runtime: Runtime,
+    app: Arc<App>,
+    user: User,
+    session_id: String,
+    token: String,
+    _dir: TempDir,
+}
+
+impl One {
+    fn new() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let mut config = Config::defaults(true);
+        config.database.path = dir.path().join("users.db").display().to_string();
+        let runtime = Runtime::new().unwrap();
+        let app = runtime
+            .block_on(App::open(config, Arc::new(SystemClock), 8000))
+            .unwrap();
+        let now = SystemClock.now();
+        let session_id = "0123456789abcdef0123456789abcdef".to_owned();
+        let user = runtime.block_on(async {
+            let hash = app.passwords.hash(PASSWORD.into(), [7; 16]).await.unwrap();
+            let id = app.store.create_verified_user(new_user(&hash)).await;
+            let session = NewSession {
+                id: session_id.clone(),
+                refresh_id: "r".into(),
+                now,
+                expires_at: now.plus(app.tokens.refresh_life()),
+                ip: "127.0.0.1".into(),
+                network: "127.0.0.1".into(),
+                user_agent: String::new(),
+            };
+            let sign_in = SignIn {
+                user_id: id.unwrap().unwrap(),
+                password_hash: hash,
+                tried: PasswordTry {
+                    account: Vec::new(),
+                    user_id: None,
+                    source: TrySource::Network("127.0.0.1".into()),
+                    now,
+                    limits: None,
+                    origin: Origin::default(),
+                },
+                session,
+            };
+            match app.store.create_session(sign_in).await.unwrap() {
+                Beginning::Begun(user) => *user,
+                other => panic!("{other:?}"),
+            }
+        });
+        let pair = app.tokens.issue(&user, &session_id, "a", "r", now).unwrap();
+        Self {
+            runtime,
+            app: Arc::new(app),
+            user,
+            session_id,
+            token: pair.access,
+            _dir: dir,
+        }
+    }
+}
+
+fn new_user(password_hash: &str) -> NewUser {
+    NewUser {
+        email: EmailAddress::parse("ann@example.com").unwrap(),
+        password_hash: password_hash.to_owned(),
+        profile: Profile {
+            first_name: "Ann".into(),
+            last_name: "Smith".into(),
+            ..Profile::default()
+        },
+        is_staff: false,
+        now: SystemClock.now(),
+        origin: Origin::default(),
+    }
+}
+
+fn rename(app: &App, user_id: UserId, number: u64) -> UserUpdate {
+    UserUpdate {
+        user_id,
+        changes: UserChanges {
+            first_name: Some(format!("Ann {number}")),
+            ..UserChanges::default()
+        },
+        email_change: None,
+        keep_a_staff_member: true,
+        now: app.clock.now(),
+        origin: Origin::default(),
+    }
+}
+
+fn parts(criterion: &mut Criterion) {
+    let one = One::new();
+    let (app, runtime) = (&one.app, &one.runtime);
+    let now = SystemClock.now();
+
+    criterion.bench_function("token: check of one that was verified before", |bencher| {
+        bencher.iter(|| app.tokens.verify(&one.token, now).unwrap());
+    });
+    criterion.bench_function("token: issue a pair", |bencher| {
+        bencher.iter(|| app.tokens.issue(&one.user, &one.session_id, "a", "r", now));
+    });
+    criterion.bench_function("token: check of one that was never seen", |bencher| {
+        let mut number = 0;
+        bencher.iter_batched(
+            || {
+                number += 1;
+                let id = format!("{number}");
+                let pair = app.tokens.issue(&one.user, &one.session_id, &id, &id, now);
+                pair.unwrap().access
+            },
+            |token| app.tokens.verify(&token, now).unwrap(),
+            criterion::BatchSize::SmallInput,
+        );
+    });
+    criterion.bench_function("store: the account behind a session", |bencher| {
+        bencher.iter(|| {
+            let found = app.store.find_session_user(&one.session_id, one.user.id);
+            runtime.block_on(found).unwrap().unwrap()
+        });
+    });
+    criterion.bench_function("store: an account by its number", |bencher| {
+        bencher.iter(|| {
+            runtime
+                .block_on(app.store.find_user(one.user.id))
+                .unwrap()
+                .unwrap()
+        });
+    });
+    criterion.bench_function("store: a lone commit", |bencher| {
+        let mut number = 0;
+        bencher.iter(|| {
+            number += 1;
+            let update = rename(app, one.user.id, number);
+            runtime.block_on(app.store.update_user(update)).unwrap()
+        });
+    });
+    criterion.bench_function("http: a profile, without the network", |bencher| {
+        let mut service = warp::service(routes(Arc::clone(app)));
+        let bearer = format!("Bearer {}", one.token);
+        bencher.iter(|| {
+            let request = Request::get("/api/v1/accounts/users/me/")
+                .header(AUTHORIZATION, &bearer)
+                .body(String::new())
+                .unwrap();
+            let answer = runtime.block_on(service.call(request)).unwrap();
+            assert_eq!(answer.status(), 200);
+        });
+    });
+    criterion.bench_function(
+        "passwords: a hash of the least cost by way of the pool",
+        |bencher| {
+            let options = PasswordOptions {
+                cost: 4,
+                threads: 1,
+                queue: 0,
+                min_length: 8,
+            };
+            let passwords = Passwords::start(options);
+            bencher.iter(|| {
+                runtime
+                    .block_on(passwords.hash(PASSWORD.into(), [7; 16]))
+                    .unwrap()
+            });
+        },
+    );
+}
+
+criterion_group!(benches, parts);
+criterion_main!(benches);
