@@ -42,6 +42,12 @@ impl ManualClock {
         Self(AtomicI64::new(now.unix_millis()))
     }
 
+    /// Moves the clock back, as happens when a wrong one is set right.
+    pub fn turn_back(&self, by: Duration) {
+        let millis = i64::try_from(by.as_millis()).unwrap_or(i64::MAX);
+        self.0.fetch_sub(millis, Ordering::SeqCst);
+    }
+
     /// Moves the clock forward.
     pub fn advance(&self, by: Duration) {
         let millis = i64::try_from(by.as_millis()).unwrap_or(i64::MAX);

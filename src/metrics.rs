@@ -5,6 +5,8 @@ use std::fmt::Write as _;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
+use crate::domain::Timestamp;
+
 /// Which answers are counted together: the resource, the method if it is a known one, the status.
 type Series = (&'static str, &'static str, u16);
 
@@ -45,6 +47,9 @@ impl MailFate {
 pub struct Metrics {
     answers: Mutex<BTreeMap<Series, u64>>,
     mails: [AtomicU64; MailFate::ALL.len()],
+    failed_backups: AtomicU64,
+    /// Unix seconds; 0 when there was none since the start.
+    last_backup: AtomicU64,
 }
 
 impl Metrics {
@@ -57,6 +62,19 @@ impl Metrics {
     /// Counts what became of a mail.
     pub fn count_mail(&self, fate: MailFate) {
         self.mails[fate as usize].fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Counts a scheduled backup: when it was made, or that it failed.
+    pub fn count_backup(&self, made_at: Option<Timestamp>) {
+        match made_at {
+            Some(at) => {
+                let seconds = at.unix_seconds().max(0).unsigned_abs();
+                self.last_backup.store(seconds, Ordering::Relaxed);
+            }
+            None => {
+                self.failed_backups.fetch_add(1, Ordering::Relaxed);
+            }
+        }
     }
 
     /// All figures in the text format, version 0.0.4. `queued_mails` is how many mails wait to be delivered.
@@ -81,6 +99,19 @@ impl Metrics {
                 fate.name()
             );
         }
+        // Writing to a String cannot fail.
+        let _ = write!(
+            text,
+            "# HELP accounts_backup_failures_total Scheduled backups that failed.\n\
+             # TYPE accounts_backup_failures_total counter\n\
+             accounts_backup_failures_total {}\n\
+             # HELP accounts_backup_last_success_timestamp_seconds When the last scheduled backup since the start was \
+             made, in Unix seconds; 0 for none.\n\
+             # TYPE accounts_backup_last_success_timestamp_seconds gauge\n\
+             accounts_backup_last_success_timestamp_seconds {}\n",
+            self.failed_backups.load(Ordering::Relaxed),
+            self.last_backup.load(Ordering::Relaxed)
+        );
         text.push_str(
             "# HELP accounts_http_requests_total Requests answered.\n\
              # TYPE accounts_http_requests_total counter\n",
@@ -107,11 +138,15 @@ mod tests {
         metrics.count_answer("Health", "GET", 200);
         metrics.count_answer("none", "other", 404);
         metrics.count_mail(MailFate::GivenUp);
+        metrics.count_backup(Some(Timestamp::from_unix_millis(1_733_227_200_999)));
+        metrics.count_backup(None);
         let text = metrics.text(3);
         for line in [
             "accounts_mails_total{fate=\"given_up\"} 1",
             "accounts_mails_total{fate=\"delivered\"} 0",
             "accounts_mail_queue_length 3",
+            "accounts_backup_failures_total 1",
+            "accounts_backup_last_success_timestamp_seconds 1733227200",
             "accounts_http_requests_total{resource=\"Health\",method=\"GET\",status=\"200\"} 2",
             "accounts_http_requests_total{resource=\"none\",method=\"other\",status=\"404\"} 1",
         ] {

@@ -17,8 +17,9 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::{interval, sleep, timeout};
 
-use crate::accounts::{self, remove_unused_photos};
+use crate::accounts::{self, remove_photos_left_behind, remove_unused_photos};
 use crate::app::{App, SharedApp, StartError};
+use crate::backup::schedule::{self, Schedule};
 use crate::clock::{SharedClock, SystemClock};
 use crate::config::Config;
 use crate::http::{Peer, routes};
@@ -36,6 +37,7 @@ pub struct Server {
     app: SharedApp,
     stop: watch::Sender<bool>,
     task: Option<JoinHandle<()>>,
+    backups: Option<JoinHandle<()>>,
     // Held as long as the server runs.
     _lock: Option<ServerLock>,
 }
@@ -62,7 +64,13 @@ impl Server {
         };
         let (listener, address) = bind(&config.server.listen.socket_addrs()).await?;
         let app: SharedApp = Arc::new(App::open(config, clock, address.port()).await?);
+        if lock.is_some() {
+            remove_photos_left_behind(&app).await;
+        }
         app.outbox.start();
+        let backups = Schedule::of(&app.config)
+            .map(|schedule| schedule::run(schedule, app.clock.clone(), app.metrics.clone()))
+            .map(tokio::spawn);
         let (stop, stopped) = watch::channel(false);
         let task = tokio::spawn(serve(Arc::clone(&app), listener, stopped));
         Ok(Self {
@@ -70,6 +78,7 @@ impl Server {
             app,
             stop,
             task: Some(task),
+            backups,
             _lock: lock,
         })
     }
@@ -100,7 +109,10 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        if let Some(task) = self.task.take() {
+        for task in [self.task.take(), self.backups.take()]
+            .into_iter()
+            .flatten()
+        {
             task.abort();
         }
     }

@@ -45,7 +45,7 @@ pub use import::{
 pub use login::login;
 pub use password_change::{change_password, set_password};
 pub use password_reset::{confirm_reset, request_reset};
-pub use photo::remove_unused_photos;
+pub use photo::{remove_photos_left_behind, remove_unused_photos};
 pub use profile::{Updated, retrieve, update};
 pub use refresh::{Caller, authenticate, blacklist, check_token, refresh};
 pub use register::{Registered, register};

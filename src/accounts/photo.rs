@@ -116,3 +116,16 @@ pub async fn remove_unused_photos(app: &Arc<App>) -> Result<usize, AccountError>
     }
     Ok(count)
 }
+
+/// Removes all files that no account has, as a server does before it serves: whoever noted them is no more. What cannot be
+/// removed now is tried again with the others.
+pub async fn remove_photos_left_behind(app: &Arc<App>) {
+    match app.store.list_unused_photos(Timestamp::MAX).await {
+        Ok(names) => {
+            for name in names {
+                remove_photo(app, name).await;
+            }
+        }
+        Err(e) => log::warn!("photos without an account were not cleared away: {e}"),
+    }
+}

@@ -3,7 +3,11 @@
 //! A command that fails says why in one line on standard error and ends with 1; wrong usage ends with 2.
 
 mod audit;
+mod backup;
+mod check;
+mod completions;
 mod export;
+mod healthcheck;
 mod import;
 mod mail;
 mod rows;
@@ -40,6 +44,7 @@ Examples:
   accounts-server --config accounts.toml                   for production, see config.toml.example
   accounts-server --db users.db user create ada@example.com --staff
                                                            make a staff account, also while the server runs
+  accounts-server --db users.db backup /var/backups/       copy database and photos, also while the server runs
   accounts-server --db users.db import django_users.csv --dry-run
                                                            what would come of taking over the users of a Django project
 
@@ -80,6 +85,18 @@ enum Command {
     Mail(mail::MailCommand),
     /// Show who did what, when and from where
     Audit(audit::AuditArguments),
+    /// Make a whole copy of database and photos, also while a server runs on them
+    Backup(backup::BackupArguments),
+    /// Put a backup in the place of the database, which no server may hold
+    Restore(backup::RestoreArguments),
+    /// Look at everything that the server needs: what is wrong, and what is merely unwise
+    Check(check::CheckArguments),
+    /// Ask the server that these settings are for whether it is well: exit status 0 or 1
+    Healthcheck,
+    /// Print what makes a shell complete arguments
+    Completions(completions::CompletionsArguments),
+    /// Print the manual page, or write all of them into a folder
+    Man(completions::ManArguments),
     /// Write all accounts as JSON, one a line
     Export(export::ExportArguments),
     /// Take over accounts from JSON lines or CSV, with their password hashes
@@ -88,8 +105,7 @@ enum Command {
 
 /// Runs the program with these arguments, the first of which is its name.
 pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
-    let command = Arguments::command().args(config::setting_args());
-    let matches = match command.try_get_matches_from(arguments) {
+    let matches = match command_line().try_get_matches_from(arguments) {
         Ok(matches) => matches,
         Err(error) => {
             // Help and version go to standard output and are no failure.
@@ -121,6 +137,14 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Some(Command::User(command)) => user::run(command, config),
         Some(Command::Mail(command)) => mail::run(command, &config),
         Some(Command::Audit(arguments)) => audit::run(arguments, config),
+        Some(Command::Backup(arguments)) => backup::backup(arguments, config),
+        Some(Command::Restore(arguments)) => backup::restore(arguments, &config),
+        Some(Command::Check(arguments)) => check::run(arguments, &config),
+        Some(Command::Healthcheck) => healthcheck::run(&config),
+        Some(Command::Completions(arguments)) => {
+            completions::completions(&arguments, command_line())
+        }
+        Some(Command::Man(arguments)) => completions::man(arguments, command_line()),
         Some(Command::Export(arguments)) => export::run(arguments, config),
         Some(Command::Import(arguments)) => import::run(arguments, config),
     };
@@ -131,6 +155,11 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
             ExitCode::from(1)
         }
     }
+}
+
+/// All arguments, those of the settings included.
+fn command_line() -> clap::Command {
+    Arguments::command().args(config::setting_args())
 }
 
 fn complain(error: &str) {

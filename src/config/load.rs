@@ -429,6 +429,8 @@ mod tests {
             "mail.from" | "mail.reply_to" => "a@b.example",
             "rate_limits.enabled" => "false",
             "media.max_side_pixels" => "640",
+            "backup.every" => "12h",
+            "backup.keep" => "3",
             _ if setting.default_text.parse::<u32>().is_ok() => "7",
             _ => "other",
         };
@@ -509,13 +511,13 @@ mod tests {
             (
                 "[token]\naccess_minutes = 5",
                 "config.toml:1: unknown section [token]; did you mean [tokens]? Sections: [server], [database], \
-                 [mail], [tokens], [passwords], [otp], [rate_limits], [audit], [media]",
+                 [mail], [tokens], [passwords], [otp], [rate_limits], [audit], [media], [backup]",
             ),
             (
                 "[[zebra]]\n[zebra2]",
                 "config.toml:1: key \"zebra\" outside any section\n\
                  config.toml:2: unknown section [zebra2]. Sections: [server], [database], [mail], [tokens], \
-                 [passwords], [otp], [rate_limits], [audit], [media]",
+                 [passwords], [otp], [rate_limits], [audit], [media], [backup]",
             ),
             (
                 "path = \"x\"",

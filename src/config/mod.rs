@@ -29,11 +29,11 @@ pub use example::example;
 pub use load::{Sources, load, process_environment};
 pub use rules::Shape;
 pub use settings::{
-    Config, DatabaseConfig, MailConfig, MediaConfig, OtpConfig, PasswordsConfig, RateLimitsConfig,
-    ServerConfig, SettingInfo, TokensConfig, setting, settings,
+    BackupConfig, Config, DatabaseConfig, MailConfig, MediaConfig, OtpConfig, PasswordsConfig,
+    RateLimitsConfig, ServerConfig, SettingInfo, TokensConfig, setting, settings,
 };
 pub use values::{
-    InvalidValue, ListenAddr, MailTransportKind, Origin, ProxyNetwork, PublicUrl, Secret,
+    Interval, InvalidValue, ListenAddr, MailTransportKind, Origin, ProxyNetwork, PublicUrl, Secret,
 };
 
 /// The path that stands for a database without a file.

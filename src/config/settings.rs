@@ -20,7 +20,7 @@ use super::rules::{
     Mismatch, Raw, Rule, SecretText, Shape, SmtpUrl, Switch, checked, listed, maybe, parsed, whole,
 };
 use super::values::{
-    ListenAddr, MailTransportKind, Origin, ProxyNetwork, PublicUrl, Secret, is_mailbox,
+    Interval, ListenAddr, MailTransportKind, Origin, ProxyNetwork, PublicUrl, Secret, is_mailbox,
     is_one_line, is_path,
 };
 
@@ -373,6 +373,18 @@ settings! {
         max_megapixels: u32 = 50, rule whole(1, 500), rare "MILLIONS";
         /// Longer side of a stored photo, in pixels. A larger one is scaled down.
         max_side_pixels: u32 = 1024, rule whole(16, 16_384), rare "PIXELS";
+    }
+
+    /// Backups that the server makes by itself.
+    backup: BackupConfig, "Backups" {
+        /// Directory into which the server backs up database and photos, one file each time, created when missing. Empty
+        /// means that it makes none. Better on another disk than the database.
+        dir: String = String::new(), rule checked("the path of a directory, or nothing", |text| !text.contains('\0')),
+            common "DIR";
+        /// Time between two backups, such as `6h` or `1d`. The newest file in the directory says when the next is due.
+        every: Interval = Interval::days(1), rule parsed::<Interval>(), common "INTERVAL";
+        /// How many backups to keep; older ones of this server are removed. 0 keeps all.
+        keep: u32 = 7, rule whole(0, 10_000), common "COUNT";
     }
 }
 

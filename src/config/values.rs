@@ -5,6 +5,7 @@
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::time::Duration;
 
 use ipnet::{IpNet, Ipv4Net};
 
@@ -88,6 +89,11 @@ impl ListenAddr {
     /// Whether this is `0.0.0.0` or `[::]`, all addresses of the machine: good to listen on, no address to put in a link.
     pub fn is_unspecified(&self) -> bool {
         self.ip.is_some_and(|ip| ip.is_unspecified())
+    }
+
+    /// Whether only programs on this machine reach it.
+    pub fn is_loopback(&self) -> bool {
+        self.ip.is_none_or(|ip| ip.to_canonical().is_loopback())
     }
 
     /// `http://`, the host as configured and the given port, the one that was bound where the configured one is 0.
@@ -390,6 +396,48 @@ fn is_path_segment(text: &str) -> bool {
         .all(|b| b.is_ascii_alphanumeric() || b"-._~!$&'()*+,;=:@%".contains(&b))
 }
 
+/// A span of time of at least a minute and at most a year, as `90m`, `6h` or `1d`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Interval(Duration);
+
+impl Interval {
+    const DAY: u64 = 24 * 3600;
+    /// What a number can be followed by, and how many seconds each is; the longest first.
+    const UNITS: [(char, u64); 3] = [('d', Self::DAY), ('h', 3600), ('m', 60)];
+
+    /// A span of so many days, of which there are no more than 365.
+    pub const fn days(days: u8) -> Self {
+        Self(Duration::from_secs(days as u64 * Self::DAY))
+    }
+
+    /// How long it is.
+    pub const fn duration(self) -> Duration {
+        self.0
+    }
+}
+
+impl TextValue for Interval {
+    const EXPECTED: &'static str = "a span of time such as 90m, 6h or 1d, from a minute to a year";
+
+    fn parse(text: &str) -> Option<Self> {
+        let (_, unit) = Self::UNITS.iter().find(|(unit, _)| text.ends_with(*unit))?;
+        let count: u64 = digits(&text[..text.len() - 1])?;
+        let seconds = count.checked_mul(*unit)?;
+        (60..=365 * Self::DAY)
+            .contains(&seconds)
+            .then(|| Self(Duration::from_secs(seconds)))
+    }
+
+    fn text(&self) -> String {
+        let seconds = self.0.as_secs();
+        let (unit, length) = Self::UNITS
+            .into_iter()
+            .find(|(_, length)| seconds.is_multiple_of(*length))
+            .expect("an interval is a number of minutes");
+        format!("{}{unit}", seconds / length)
+    }
+}
+
 /// A text that has not the form which a setting wants. Its `Display` says what would be right.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct InvalidValue(&'static str);
@@ -414,7 +462,7 @@ macro_rules! from_str {
     )+ };
 }
 
-from_str!(ListenAddr, PublicUrl, Origin, ProxyNetwork);
+from_str!(ListenAddr, PublicUrl, Origin, ProxyNetwork, Interval);
 
 #[cfg(test)]
 mod tests {
@@ -578,6 +626,37 @@ mod tests {
             "smtp://host:port",
         ] {
             assert!(!is_smtp_url(text), "{text}");
+        }
+    }
+
+    #[test]
+    fn intervals_are_numbers_with_a_unit() {
+        for (text, seconds, written) in [
+            ("1m", 60, "1m"),
+            ("90m", 5400, "90m"),
+            ("120m", 7200, "2h"),
+            ("24h", 86_400, "1d"),
+            ("365d", 31_536_000, "365d"),
+        ] {
+            let interval = Interval::parse(text).expect(text);
+            assert_eq!(interval.duration().as_secs(), seconds);
+            assert_eq!(interval.text(), written);
+        }
+        for text in [
+            "",
+            "d",
+            "0m",
+            "1",
+            "1s",
+            "-1d",
+            "+1d",
+            "1.5h",
+            "366d",
+            "1 d",
+            "1D",
+            "99999999999999999999m",
+        ] {
+            assert_eq!(Interval::parse(text), None, "{text}");
         }
     }
 

@@ -15,6 +15,9 @@ pub struct Timestamp(i64);
 const MILLIS_PER_DAY: i64 = 86_400_000;
 
 impl Timestamp {
+    /// The latest moment that can be told.
+    pub const MAX: Self = Self(i64::MAX);
+
     /// From Unix milliseconds.
     pub const fn from_unix_millis(millis: i64) -> Self {
         Self(millis)

@@ -1,7 +1,7 @@
 //! The folder of the photos: the form of their names, and how files come into being and go. Knows nothing of what is in
 //! them, nor who they belong to.
 
-use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{self, ErrorKind, Write};
 use std::path::Path;
 
@@ -11,6 +11,9 @@ const DIGITS: usize = 32;
 /// What the name of a file that is still being written begins and ends with. The dot in front keeps it out of
 /// [`is_name`], so it is never served.
 const UNFINISHED: (&str, &str) = (".", ".part");
+
+/// The same for a file that is removed as soon as nobody [holds](hold) the folder.
+const RETIRED: (&str, &str) = (".", ".old");
 
 /// The name of a photo.
 pub(super) fn name(random: [u8; 16], extension: &str) -> String {
@@ -29,6 +32,11 @@ pub(super) fn is_name(name: &str) -> bool {
 /// The name of a file while it is being written.
 fn unfinished(name: &str) -> String {
     format!("{}{name}{}", UNFINISHED.0, UNFINISHED.1)
+}
+
+/// The name of a file that is not served any more and not gone yet.
+fn retired(name: &str) -> String {
+    format!("{}{name}{}", RETIRED.0, RETIRED.1)
 }
 
 /// Writes a file so that it is there as a whole, durably, or not at all.
@@ -101,15 +109,51 @@ fn sync_folder(dir: &Path) -> io::Result<()> {
     }
 }
 
-/// Removes a file, and what is left of one whose writing was cut off; one that is not there is fine.
-pub(super) fn remove(dir: &Path, name: &str) -> io::Result<()> {
-    for name in [name, &unfinished(name)] {
+/// Keeps every file in the folder, in all processes, until what it gives is dropped: [`remove`] puts them out of sight only.
+/// Waits for others that do the same.
+///
+/// # Errors
+/// When the folder cannot be made or locked.
+pub(super) fn hold(dir: &Path) -> io::Result<File> {
+    create(dir)?;
+    let folder = File::open(dir)?;
+    folder.lock()?;
+    Ok(folder)
+}
+
+/// Opens a file for whoever holds the folder, one that was put out of sight, too.
+///
+/// # Errors
+/// When there is no such file or it cannot be read.
+pub(super) fn open(dir: &Path, name: &str) -> io::Result<File> {
+    let visible = || File::open(dir.join(name));
+    match visible() {
+        // It may be put out of sight between the two looks, but never comes back.
+        Err(e) if e.kind() == ErrorKind::NotFound => File::open(dir.join(retired(name))),
+        other => other,
+    }
+}
+
+/// Removes a file, and what is left of one whose writing was cut off; one that is not there is fine. Gives whether it is
+/// gone: while somebody [holds](hold) the folder it is put out of sight instead, to be removed later.
+pub(super) fn remove(dir: &Path, name: &str) -> io::Result<bool> {
+    let folder = match File::open(dir) {
+        Err(e) if e.kind() == ErrorKind::NotFound => return Ok(true),
+        other => other?,
+    };
+    if matches!(folder.try_lock_shared(), Err(TryLockError::WouldBlock)) {
+        return match fs::rename(dir.join(name), dir.join(retired(name))) {
+            Err(e) if e.kind() != ErrorKind::NotFound => Err(e),
+            _ => Ok(false),
+        };
+    }
+    for name in [name, &unfinished(name), &retired(name)] {
         match fs::remove_file(dir.join(name)) {
             Err(e) if e.kind() != ErrorKind::NotFound => return Err(e),
             _ => {}
         }
     }
-    Ok(())
+    Ok(true)
 }
 
 #[cfg(test)]
@@ -168,8 +212,28 @@ mod tests {
             assert_eq!(mode(&dir), 0o700);
             assert_eq!(mode(&dir.join(&name)), 0o600);
         }
-        remove(&dir, &name).unwrap();
-        remove(&dir, &name).unwrap();
+        assert!(remove(&dir, &name).unwrap());
+        assert!(remove(&dir, &name).unwrap());
+        assert!(names(&dir).is_empty());
+        fs::remove_dir(&dir).unwrap();
+        assert!(remove(&dir, &name).unwrap(), "nothing is in no folder");
+    }
+
+    #[test]
+    fn what_somebody_holds_is_put_out_of_sight_and_removed_later() {
+        let temp = tempfile::tempdir().unwrap();
+        let dir = temp.path().join("photos");
+        let name = name([1; 16], "jpg");
+        let held = hold(&dir).unwrap();
+        write(&dir, &name, b"content").unwrap();
+        for _ in 0..2 {
+            assert!(!remove(&dir, &name).unwrap());
+            assert!(!dir.join(&name).exists());
+            let content = io::read_to_string(open(&dir, &name).unwrap()).unwrap();
+            assert_eq!(content, "content");
+        }
+        drop(held);
+        assert!(remove(&dir, &name).unwrap());
         assert!(names(&dir).is_empty());
     }
 
@@ -190,7 +254,7 @@ mod tests {
         for file in [&unfinished(&gone), &kept] {
             fs::write(temp.path().join(file), "x").unwrap();
         }
-        remove(temp.path(), &gone).unwrap();
+        assert!(remove(temp.path(), &gone).unwrap());
         assert_eq!(names(temp.path()), [kept]);
     }
 }

@@ -10,7 +10,8 @@ mod folder;
 mod picture;
 
 use std::fmt;
-use std::path::PathBuf;
+use std::fs::File;
+use std::path::{Path, PathBuf};
 
 pub use picture::PreparedPhoto;
 
@@ -128,7 +129,8 @@ impl Photos {
         })
     }
 
-    /// Removes the photo of that name, finished or not, and says whether it is gone. A failure is logged.
+    /// Removes the photo of that name, finished or not, and says whether it is gone. While a backup reads the photos it is
+    /// only put out of sight, and is to be removed later. A failure is logged.
     pub fn remove(&self, name: &str) -> bool {
         if !folder::is_name(name) {
             log::error!("{name:?} is no name of a photo, nothing was removed");
@@ -136,7 +138,7 @@ impl Photos {
         }
         folder::remove(&self.options.dir, name)
             .inspect_err(|e| log::warn!("the photo {name} was not removed: {e}"))
-            .is_ok()
+            .unwrap_or(false)
     }
 
     /// Where the photo of that name is, if it exists. `None` for everything that is not exactly of the form of our names,
@@ -144,6 +146,53 @@ impl Photos {
     #[must_use]
     pub fn path_of(&self, name: &str) -> Option<PathBuf> {
         folder::is_name(name).then(|| self.options.dir.join(name))
+    }
+}
+
+/// Whether this is exactly the form of the names that [`Photos::name`] gives.
+#[must_use]
+pub fn is_photo_name(name: &str) -> bool {
+    folder::is_name(name)
+}
+
+/// The photos in a folder, none of which is gone before this is dropped, in whatever process it may be removed. What
+/// reads a copy of the database finds every photo that the copy names, as long as it held the photos before it copied.
+#[derive(Debug)]
+pub struct HeldPhotos<'a> {
+    dir: &'a Path,
+    // The lock lives as long as the open folder.
+    _folder: File,
+}
+
+impl<'a> HeldPhotos<'a> {
+    /// Holds the photos in a folder, which is created when it is missing. Waits for others that hold them.
+    ///
+    /// # Errors
+    /// [`PhotoError::Io`] when the folder cannot be created or locked.
+    pub fn hold(dir: &'a Path) -> Result<Self, PhotoError> {
+        folder::hold(dir)
+            .map(|folder| Self {
+                dir,
+                _folder: folder,
+            })
+            .map_err(|e| {
+                PhotoError::Io(format!("cannot hold the photos in {}: {e}", dir.display()))
+            })
+    }
+
+    /// Opens the file of a photo; `None` when there is none.
+    ///
+    /// # Errors
+    /// [`PhotoError::Io`] when it cannot be read.
+    pub fn open(&self, name: &str) -> Result<Option<File>, PhotoError> {
+        match folder::open(self.dir, name) {
+            Ok(file) => Ok(Some(file)),
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(None),
+            Err(e) => Err(PhotoError::Io(format!(
+                "cannot read the photo {name} in {}: {e}",
+                self.dir.display()
+            ))),
+        }
     }
 }
 

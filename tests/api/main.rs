@@ -12,6 +12,7 @@
 
 mod address_change;
 mod bodies;
+mod clock;
 mod cors;
 mod deletion;
 mod delivery;

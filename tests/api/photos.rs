@@ -979,39 +979,48 @@ fn the_folder_is_a_setting() {
     assert_eq!(get(&server, &name).status, 200);
 }
 
-/// Asks until something is so, which the server does by itself after its start.
-#[track_caller]
-fn eventually(is_so: impl Fn() -> bool) {
-    assert!((0..20_000).any(|_| is_so()), "it never came about");
-}
-
-#[test]
-fn what_a_crash_left_behind_is_removed_at_the_next_start() {
-    let mut server = TestServer::start();
-    let user = server.user("user@example.com");
-    let kept = uploaded(&server, &user, &jpeg());
+/// Leaves files behind as a crash does: one of an hour ago, one of then that was not finished, and one of just now.
+fn leave_behind(server: &TestServer) -> [String; 3] {
     let now = server.db_number("SELECT created_at FROM users");
     let [old, unfinished, recent] = ["a", "b", "c"].map(|c| format!("{}.jpg", c.repeat(32)));
     for (file, name, age) in [
         (old.clone(), &old, 3_600_001),
         (format!(".{unfinished}.part"), &unfinished, 3_600_001),
-        // A request may be about to name this one.
         (recent.clone(), &recent, 1000),
     ] {
-        fs::write(folder(&server).join(file), "left over").unwrap();
+        fs::write(folder(server).join(file), "left over").unwrap();
         server.db_execute(&format!(
             "INSERT INTO unused_photos (name, noted_at) VALUES ('{name}', {})",
             now - age
         ));
     }
+    [old, unfinished, recent]
+}
+
+#[test]
+fn what_a_crash_left_behind_is_removed_before_the_next_start() {
+    let mut server = TestServer::start();
+    let user = server.user("user@example.com");
+    let kept = uploaded(&server, &user, &jpeg());
+    let [old, ..] = leave_behind(&server);
     assert_eq!(files(&server).len(), 4);
     server.restart();
-    eventually(|| server.db_number("SELECT count(*) FROM unused_photos") == 1);
-    let mut left = [kept.clone(), recent];
-    left.sort();
-    assert_eq!(files(&server), left);
+    assert_eq!(server.db_number("SELECT count(*) FROM unused_photos"), 0);
+    assert_eq!(files(&server), [kept.as_str()]);
     assert_eq!(get(&server, &kept).status, 200);
     assert_eq!(get(&server, &old).status, 404);
+}
+
+#[test]
+fn what_a_request_may_be_about_to_name_is_left_alone() {
+    let server = TestServer::start();
+    let user = server.user("user@example.com");
+    let kept = uploaded(&server, &user, &jpeg());
+    let [.., recent] = leave_behind(&server);
+    assert_eq!(server.remove_unused_photos(), 2);
+    let mut left = [kept, recent];
+    left.sort();
+    assert_eq!(files(&server), left);
 }
 
 #[test]
@@ -1031,8 +1040,7 @@ fn the_photo_of_an_account_that_gave_way_is_removed() {
     server
         .get(&path, Some(&staff.access))
         .assert(404, r#"{"error":"User not found"}"#);
-    server.advance_seconds(2 * 3600);
     server.restart();
-    eventually(|| get(&server, &name).status == 404);
+    assert_eq!(get(&server, &name).status, 404);
     assert_eq!(files(&server), [""; 0]);
 }

@@ -195,6 +195,19 @@ impl TestServer {
         self.wake_mail();
     }
 
+    /// Moves the clock back, as happens when it is set right.
+    pub fn turn_back(&self, by: Duration) {
+        self.clock.turn_back(by);
+    }
+
+    /// Removes the files that no account has, as the server does every hour. Gives their number.
+    pub fn remove_unused_photos(&self) -> usize {
+        let app = self.server().app();
+        self.runtime
+            .block_on(accounts_server::accounts::remove_unused_photos(app))
+            .unwrap()
+    }
+
     /// Has the server look into its queue of mails now and not in some seconds.
     pub fn wake_mail(&self) {
         self.runtime.block_on(self.server().app().outbox.wake());

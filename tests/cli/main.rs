@@ -7,13 +7,19 @@
 )]
 
 mod audit;
+mod backup;
+mod check;
+mod client;
 mod configuration;
 mod database;
 mod delivery;
+mod durability;
+mod faults;
 mod import;
 mod mail;
 mod serve;
 #[path = "../support/smtp.rs"]
 mod smtp;
 mod support;
+mod upgrades;
 mod users;

@@ -73,6 +73,18 @@ pub(super) fn inspect(path: &Path) -> Result<Kind, OpenError> {
     }
 }
 
+/// Whether a file begins as a SQLite database does.
+///
+/// # Errors
+/// When it cannot be read.
+pub fn is_sqlite(path: &Path) -> io::Result<bool> {
+    let mut header = Vec::with_capacity(MAGIC.len());
+    File::open(path)?
+        .take(MAGIC.len() as u64)
+        .read_to_end(&mut header)?;
+    Ok(header == MAGIC)
+}
+
 /// Refuses a file that a newer version of this program has written.
 pub(super) fn check_version(path: &Path, version: i32) -> Result<(), OpenError> {
     if version > SCHEMA_VERSION {
@@ -129,6 +141,14 @@ impl ServerLock {
         if path.exists() {
             inspect(path)?;
         }
+        Self::acquire_for_anything(path)
+    }
+
+    /// As [`ServerLock::acquire`], whatever the file at `path` may be: it is about to be replaced.
+    ///
+    /// # Errors
+    /// As [`ServerLock::acquire`].
+    pub fn acquire_for_anything(path: &Path) -> Result<Self, OpenError> {
         // A file of its own: closing any descriptor of the database itself would drop the locks that SQLite holds on it.
         let lock_path = Self::path_for(path);
         create_private(&lock_path)?;
@@ -150,6 +170,12 @@ impl ServerLock {
         }
     }
 
+    /// Whether a server holds the database at `path`.
+    pub fn is_held(path: &Path) -> bool {
+        File::open(Self::path_for(path))
+            .is_ok_and(|file| matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock)))
+    }
+
     fn path_for(path: &Path) -> PathBuf {
         // Two ways to write one path must meet at one lock.
         let mut name = canonical(path).into_os_string();
@@ -158,16 +184,26 @@ impl ServerLock {
     }
 }
 
+/// The folder that a file is in.
+pub(super) fn folder_of(file: &Path) -> &Path {
+    match file.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder,
+        _ => Path::new("."),
+    }
+}
+
+/// How many bytes this user may still write to the file system of `path`; `None` where it does not tell.
+pub fn free_bytes(path: &Path) -> Option<u64> {
+    let system = rustix::fs::statvfs(path).ok()?;
+    Some(system.f_bavail.saturating_mul(system.f_frsize))
+}
+
 /// The one path of a file, whether it exists yet or not.
 fn canonical(path: &Path) -> PathBuf {
     path.canonicalize()
         .or_else(|e| {
-            let parent = match path.parent() {
-                Some(parent) if !parent.as_os_str().is_empty() => parent,
-                _ => Path::new("."),
-            };
             let name = path.file_name().ok_or(e)?;
-            Ok::<_, io::Error>(parent.canonicalize()?.join(name))
+            Ok::<_, io::Error>(folder_of(path).canonicalize()?.join(name))
         })
         .unwrap_or_else(|_| path.to_path_buf())
 }

@@ -1,5 +1,7 @@
 //! The queue of mails in SQLite.
 
+use std::time::Duration;
+
 use async_trait::async_trait;
 use rusqlite::{Connection, Row, named_params};
 
@@ -9,6 +11,9 @@ use crate::domain::{Timestamp, UserId};
 use crate::store::{
     ClaimedMails, MailClaim, MailQueue, MailStore, NewMail, QueuedMail, StoreResult,
 };
+
+/// No mail is put off for so long: one that seems to be was put into the queue while the clock was wrong, and is due.
+const LONGEST_WAIT: Duration = Duration::from_hours(24);
 
 const COLUMNS: &str = "id, message_id, user_id, email, language, content, created_at, tries";
 
@@ -72,6 +77,12 @@ fn delete_expired_mails(connection: &Connection, now: Timestamp) -> rusqlite::Re
 
 fn claim(connection: &Connection, claim: &MailClaim) -> rusqlite::Result<ClaimedMails> {
     let expired = delete_expired_mails(connection, claim.now)?;
+    connection
+        .prepare_cached("UPDATE mails SET next_try_at = :now WHERE next_try_at > :far")?
+        .execute(named_params! {
+            ":now": claim.now.unix_millis(),
+            ":far": claim.now.plus(LONGEST_WAIT).unix_millis(),
+        })?;
     let mut mails = claim_some(connection, claim, "tries = 0", claim.limit)?;
     let room = claim.limit - u32::try_from(mails.len()).unwrap_or(claim.limit);
     mails.extend(claim_some(

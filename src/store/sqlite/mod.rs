@@ -4,8 +4,10 @@
 //! hop to another thread. Writes go through [`writer`], which commits what is queued together. A database in memory has
 //! one single connection for everything.
 
+mod copy;
 mod email_change;
 mod events;
+mod examination;
 mod file;
 mod health;
 mod import;
@@ -35,17 +37,26 @@ use rusqlite::{Connection, ErrorCode, OpenFlags};
 use tokio::sync::Semaphore;
 
 use super::{StoreError, StoreResult};
+pub use copy::{Inspection, copy_database, end_sessions_in, inspect_database, set_aside};
+pub use examination::{Examination, examine_database};
 use file::{APPLICATION_ID, Kind};
-pub use file::{OpenError, ServerLock};
+pub use file::{OpenError, ServerLock, free_bytes, is_sqlite};
 use live_users::LiveUsers;
 use migrations::{MIGRATIONS, SCHEMA, SCHEMA_VERSION};
 use writer::Writer;
+
+/// The newest schema that this program knows.
+pub const NEWEST_SCHEMA: i32 = SCHEMA_VERSION;
 
 /// Statements kept prepared per connection; more than there are in the program.
 const STATEMENT_CACHE: usize = 128;
 
 /// How long a read waits for a connection before the database is called busy: it may be an async thread that waits.
 const LONGEST_CHECKOUT: Duration = Duration::from_secs(2);
+
+/// How long emptying the write-ahead log waits for others, keeping writers off, and how often it is tried.
+const EMPTYING_WAIT: Duration = Duration::from_millis(25);
+const EMPTYING_TRIES: u32 = 4;
 
 /// How to open a database.
 #[derive(Clone, Debug)]
@@ -68,7 +79,6 @@ pub struct SqliteStore {
     writer: Writer,
     // `None` for a database in memory.
     path: Option<PathBuf>,
-    busy_timeout: Duration,
     // Fewer than there are connections: long reads must leave one for those that run where they are called.
     long_reads: Semaphore,
 }
@@ -117,25 +127,32 @@ impl SqliteStore {
             live_users: None,
             writer,
             path: None,
-            busy_timeout: options.busy_timeout,
             long_reads: Semaphore::new(1),
         })
     }
 
     fn open_file(path: &Path, options: &SqliteOptions) -> Result<Self, OpenError> {
         let shown = path.display();
-        let failed = |e: rusqlite::Error| OpenError(format!("cannot open {shown}: {e}"));
+        let failed = |e: rusqlite::Error| {
+            let hint = match e.sqlite_error_code() {
+                Some(ErrorCode::ReadOnly | ErrorCode::CannotOpen | ErrorCode::PermissionDenied) => {
+                    ". May this user write to it and to its folder?"
+                }
+                _ => "",
+            };
+            OpenError(format!("cannot open {shown}: {e}{hint}"))
+        };
         file::create_private(path)?;
         let kind = file::inspect(path)?;
         refuse_what_is_not_ours(path, &kind)?;
-        if let Kind::Ours { version } = kind
-            && version < SCHEMA_VERSION
-        {
-            log::info!("migrating {shown} from schema version {version} to {SCHEMA_VERSION}");
-        }
 
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let mut connection = Connection::open_with_flags(path, flags).map_err(failed)?;
+        if connection.is_readonly("main").map_err(failed)? {
+            return Err(OpenError(format!(
+                "{shown} can only be read. May this user write to it and to its folder?"
+            )));
+        }
         let session = Session {
             busy_timeout: options.busy_timeout,
             query_only: false,
@@ -144,6 +161,14 @@ impl SqliteStore {
         connection
             .pragma_update_and_check(None, "journal_mode", "WAL", |row| row.get::<_, String>(0))
             .map_err(failed)?;
+        if let Some(version) = outdated_version(&connection).map_err(failed)? {
+            log::info!("migrating {shown} from schema version {version} to {SCHEMA_VERSION}");
+            let kept = copy::keep_before_migration(path, SCHEMA_VERSION, options.busy_timeout)?;
+            log::info!(
+                "{shown} as it was is kept in {}; remove that once the new version has proved itself",
+                kept.display()
+            );
+        }
         bring_up_to_date(&mut connection).map_err(failed)?;
         warn_if_others_can_read(path);
 
@@ -173,7 +198,6 @@ impl SqliteStore {
             live_users: Some(live_users),
             writer,
             path: Some(path.to_path_buf()),
-            busy_timeout: options.busy_timeout,
             long_reads: Semaphore::new(options.read_connections.saturating_sub(1).max(1) as usize),
         })
     }
@@ -212,26 +236,33 @@ impl SqliteStore {
 
     /// Moves the write-ahead log into the file and empties it: what was deleted is then nowhere on disk.
     ///
-    /// A reader that is in the way of it only puts it off until the next time.
+    /// A reader that is in the way of it only puts it off until the next time: SQLite keeps all writers off while it waits
+    /// for readers, and a backup or a replication reads for as long as it likes.
     async fn empty_log(&self) {
         let Some(path) = self.path.clone() else {
             return;
         };
-        let busy_timeout = self.busy_timeout;
         let emptied = tokio::task::spawn_blocking(move || {
             let connection = Connection::open_with_flags(
                 path,
                 OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX,
             )?;
-            connection.busy_timeout(busy_timeout)?;
-            connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| {
-                row.get::<_, bool>(0)
-            })
+            connection.busy_timeout(EMPTYING_WAIT)?;
+            for _ in 0..EMPTYING_TRIES {
+                let is_busy =
+                    connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| {
+                        row.get::<_, bool>(0)
+                    })?;
+                if !is_busy {
+                    return Ok(true);
+                }
+            }
+            Ok::<_, rusqlite::Error>(false)
         })
         .await;
         match emptied {
-            Ok(Ok(false)) => {}
-            Ok(Ok(true)) => log::info!("the write-ahead log is in use and will be emptied later"),
+            Ok(Ok(true)) => {}
+            Ok(Ok(false)) => log::info!("the write-ahead log is in use and will be emptied later"),
             Ok(Err(e)) => log::warn!("the write-ahead log was not emptied: {e}"),
             Err(e) => log::warn!("the write-ahead log was not emptied: {e}"),
         }
@@ -368,6 +399,16 @@ fn warn_if_others_can_read(path: &Path) {
     }
     #[cfg(not(unix))]
     let _ = path;
+}
+
+/// The version of a database of ours that is older than this program.
+fn outdated_version(connection: &Connection) -> rusqlite::Result<Option<i32>> {
+    let (id, version): (i32, i32) = connection.query_row(
+        "SELECT application_id, user_version FROM pragma_application_id, pragma_user_version",
+        [],
+        |row| Ok((row.get(0)?, row.get(1)?)),
+    )?;
+    Ok((id == APPLICATION_ID && version < SCHEMA_VERSION).then_some(version))
 }
 
 /// Makes the schema or migrates it, in one transaction.

@@ -22,6 +22,9 @@ use crate::store::{
 const HOUR: Duration = Duration::from_hours(1);
 const DAY: Duration = Duration::from_hours(24);
 
+/// How far ahead of the clock a row may be and still count: further ahead are rows of a time when the clock was wrong.
+pub(super) const CLOCK_SLACK: Duration = Duration::from_mins(1);
+
 /// Stores a code and puts its mail into the queue. The address comes in lower case and as it was typed.
 pub(super) fn insert_otp(
     connection: &Connection,
@@ -117,7 +120,7 @@ fn find_pause_for(
 ) -> rusqlite::Result<Option<Timestamp>> {
     let mut sent = connection.prepare_cached(
         "SELECT sent_at FROM otp_mails WHERE email_key = :email_key AND purpose = :purpose AND sent_at > :hour_ago \
-         ORDER BY sent_at DESC",
+         AND sent_at < :soon ORDER BY sent_at DESC",
     )?;
     let sent: Vec<Timestamp> = sent
         .query_map(
@@ -125,6 +128,7 @@ fn find_pause_for(
                 ":email_key": email_key,
                 ":purpose": purpose,
                 ":hour_ago": now.minus(HOUR).unix_millis(),
+                ":soon": now.plus(CLOCK_SLACK).unix_millis(),
             },
             |row| row.get(0).map(Timestamp::from_unix_millis),
         )?
@@ -186,11 +190,12 @@ const LIVE: &str = "otps.purpose = :purpose AND otps.email_key = :email_key AND 
      AND coalesce((SELECT wrong_tries FROM otp_network_tries WHERE otp_id = otps.id AND network = :network), 0) \
          < :per_network \
      AND coalesce((SELECT sum(wrong_tries) FROM otp_network_tries WHERE otp_id = otps.id), 0) < :per_otp \
-     AND (SELECT count(*) FROM otp_failures WHERE otp_failures.user_id = otps.user_id AND failed_at > :day_ago) \
-         < :per_account \
      AND (SELECT count(*) FROM otp_failures WHERE otp_failures.user_id = otps.user_id AND failed_at > :day_ago \
-         AND otp_failures.network = :network) < :share \
-     AND (SELECT count(*) FROM otp_failures WHERE address_hash = :address_hash AND failed_at > :day_ago) < :per_account";
+         AND failed_at < :soon) < :per_account \
+     AND (SELECT count(*) FROM otp_failures WHERE otp_failures.user_id = otps.user_id AND failed_at > :day_ago \
+         AND failed_at < :soon AND otp_failures.network = :network) < :share \
+     AND (SELECT count(*) FROM otp_failures WHERE address_hash = :address_hash AND failed_at > :day_ago \
+         AND failed_at < :soon) < :per_account";
 
 /// Finds a right code, using it up if asked to, or counts a wrong try against every code that it could have been.
 ///
@@ -205,6 +210,7 @@ pub(super) fn use_otp(
 ) -> rusqlite::Result<Option<UsedOtp>> {
     let limits = attempt.limits;
     let day_ago = attempt.now.minus(DAY).unix_millis();
+    let soon = attempt.now.plus(CLOCK_SLACK).unix_millis();
     let find = match usage {
         Use::Up => {
             format!(
@@ -231,6 +237,7 @@ pub(super) fn use_otp(
                 ":per_account": limits.per_account_a_day,
                 ":share": limits.per_account_and_network_a_day,
                 ":day_ago": day_ago,
+                ":soon": soon,
             },
             |row| {
                 Ok(UsedOtp {
@@ -259,6 +266,7 @@ pub(super) fn use_otp(
                 ":per_account": limits.per_account_a_day.saturating_add(one_more),
                 ":share": limits.per_account_and_network_a_day.saturating_add(one_more),
                 ":day_ago": day_ago,
+                ":soon": soon,
             })
     };
     // The account is counted first: the counts per code are part of what makes a code live.

@@ -7,6 +7,7 @@ use rusqlite::{Connection, OptionalExtension, named_params};
 
 use super::SqliteStore;
 use super::events::{Doer, insert_event};
+use super::otps::CLOCK_SLACK;
 use super::rows::optional_timestamp;
 use crate::domain::{EventKind, Timestamp, UserId};
 use crate::store::{PasswordTry, PasswordTryStore, StoreResult, TrySource};
@@ -42,14 +43,17 @@ pub(super) fn find_pause(
         return Ok(None);
     };
     let source = name(&tried.source);
+    let soon = tried.now.plus(CLOCK_SLACK).unix_millis();
     let (failures, last): (u32, Option<Timestamp>) = connection
         .prepare_cached(
             "SELECT count(*), max(failed_at) FROM password_failures \
-             WHERE account_hash = :account AND failed_at > :remembered AND source = :source",
+             WHERE account_hash = :account AND failed_at > :remembered AND failed_at < :soon \
+             AND source = :source",
         )?
         .query_row(
             named_params! {
                 ":account": tried.account,
+                ":soon": soon,
                 ":remembered": tried.now.minus(REMEMBER_FAILURES).unix_millis(),
                 ":source": source,
             },
@@ -59,11 +63,12 @@ pub(super) fn find_pause(
     let full: Option<Timestamp> = connection
         .prepare_cached(
             "SELECT failed_at FROM password_failures WHERE account_hash = :account AND failed_at > :hour_ago \
-             ORDER BY failed_at DESC LIMIT 1 OFFSET :most",
+             AND failed_at < :soon ORDER BY failed_at DESC LIMIT 1 OFFSET :most",
         )?
         .query_row(
             named_params! {
                 ":account": tried.account,
+                ":soon": soon,
                 ":hour_ago": tried.now.minus(HOUR).unix_millis(),
                 ":most": limits.an_hour.saturating_sub(1),
             },

@@ -1,0 +1,276 @@
+//! The file of a backup: a tar archive that plain tools can read, too.
+//!
+//! It holds `users.db`, the photos below `users.db.media/photos/`, and at its end `SHA256SUMS`, which says what there has to be:
+//! an archive that was cut off or damaged is known by it. Unpacked in an empty folder, it is what a server started there
+//! with `--db users.db` takes up. Knows nothing of where the files come from, nor where they go.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::fs::File;
+use std::io::{self, Read, Write};
+
+use sha2::{Digest, Sha256};
+use tar::{EntryType, Header};
+
+use crate::domain::Timestamp;
+use crate::photos::is_photo_name;
+
+/// The database.
+const DATABASE: &str = "users.db";
+
+/// What the name of a photo follows.
+const PHOTOS: &str = "users.db.media/photos/";
+
+/// The checksums of all other members, in the form that `sha256sum --check` reads.
+const SUMS: &str = "SHA256SUMS";
+
+/// Most bytes of checksums that are read: far more than there are for a million photos.
+const LONGEST_SUMS: u64 = 256 * 1024 * 1024;
+
+/// What a member of the archive is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Member {
+    /// The database.
+    Database,
+    /// The photo of that name.
+    Photo(String),
+}
+
+impl Member {
+    fn path(&self) -> String {
+        match self {
+            Self::Database => DATABASE.to_owned(),
+            Self::Photo(name) => format!("{PHOTOS}{name}"),
+        }
+    }
+
+    fn parse(path: &str) -> Option<Self> {
+        if path == DATABASE {
+            return Some(Self::Database);
+        }
+        path.strip_prefix(PHOTOS)
+            .filter(|name| is_photo_name(name))
+            .map(|name| Self::Photo(name.to_owned()))
+    }
+}
+
+/// Writes an archive.
+pub(super) struct ArchiveWriter<W: Write> {
+    tar: tar::Builder<W>,
+    sums: String,
+    owner: (u32, u32),
+    now: Timestamp,
+}
+
+impl<W: Write> ArchiveWriter<W> {
+    /// An archive made at `now`, whose members belong to `owner` (user and group) when root unpacks it.
+    pub(super) fn new(out: W, owner: (u32, u32), now: Timestamp) -> Self {
+        Self {
+            tar: tar::Builder::new(out),
+            sums: String::new(),
+            owner,
+            now,
+        }
+    }
+
+    /// Adds a file, which must not change meanwhile.
+    pub(super) fn add(&mut self, member: &Member, file: &File) -> io::Result<()> {
+        let size = file.metadata()?.len();
+        let path = member.path();
+        let mut content = Hashing::new(file);
+        self.append(&path, size, &mut content)?;
+        if content.bytes != size {
+            return Err(io::Error::other(format!(
+                "{path} changed while it was read"
+            )));
+        }
+        // Writing to a String cannot fail.
+        let _ = writeln!(self.sums, "{}  {path}", content.digest());
+        Ok(())
+    }
+
+    /// Adds the checksums and closes the archive.
+    pub(super) fn finish(mut self) -> io::Result<W> {
+        let sums = std::mem::take(&mut self.sums);
+        self.append(SUMS, sums.len() as u64, sums.as_bytes())?;
+        self.tar.into_inner()
+    }
+
+    fn append(&mut self, path: &str, size: u64, content: impl Read) -> io::Result<()> {
+        let mut header = Header::new_gnu();
+        header.set_entry_type(EntryType::Regular);
+        header.set_size(size);
+        header.set_mode(0o600);
+        header.set_uid(self.owner.0.into());
+        header.set_gid(self.owner.1.into());
+        header.set_mtime(self.now.unix_seconds().max(0).unsigned_abs());
+        self.tar.append_data(&mut header, path, content)
+    }
+}
+
+/// Reads an archive to its end, gives each member to `take` and checks that all of it is there and undamaged.
+///
+/// What was taken counts only once this has returned without an error.
+pub(super) fn read(
+    source: impl Read,
+    take: &mut dyn FnMut(Member, &mut dyn Read) -> io::Result<()>,
+) -> io::Result<()> {
+    let damaged = |what: String| io::Error::new(io::ErrorKind::InvalidData, what);
+    let mut archive = tar::Archive::new(source);
+    let mut found = BTreeMap::new();
+    let mut sums = None;
+    for entry in archive.entries()? {
+        let mut entry = entry?;
+        let path = String::from_utf8_lossy(&entry.path_bytes()).into_owned();
+        // Whoever packs the files again with plain tools gets folders and names that begin with a dot.
+        let path = path.strip_prefix("./").unwrap_or(&path);
+        let kind = entry.header().entry_type();
+        if kind.is_dir() {
+            continue;
+        }
+        if kind.is_file() && path == SUMS {
+            let mut text = String::new();
+            (&mut entry).take(LONGEST_SUMS).read_to_string(&mut text)?;
+            sums = Some(text);
+            continue;
+        }
+        let Some(member) = Member::parse(path).filter(|_| kind.is_file()) else {
+            return Err(damaged(format!("{path:?} is no part of a backup")));
+        };
+        let mut content = Hashing::new(&mut entry);
+        take(member, &mut content)?;
+        io::copy(&mut content, &mut io::sink())?;
+        if found.insert(path.to_owned(), content.digest()).is_some() {
+            return Err(damaged(format!("{path:?} is in it twice")));
+        }
+    }
+    let sums = sums.ok_or_else(|| damaged(format!("it ends before {SUMS}: it was cut off")))?;
+    for line in sums.lines() {
+        let (digest, path) = line
+            .split_once("  ")
+            .ok_or_else(|| damaged(format!("{SUMS} has a line of another form")))?;
+        match found.remove(path) {
+            Some(actual) if actual == digest => {}
+            Some(_) => return Err(damaged(format!("{path} is not as it was backed up"))),
+            None => return Err(damaged(format!("{path} is missing"))),
+        }
+    }
+    match found.into_keys().next() {
+        Some(path) => Err(damaged(format!("{path} is not listed in {SUMS}"))),
+        None => Ok(()),
+    }
+}
+
+/// A reader that hashes what it reads.
+struct Hashing<R> {
+    inner: R,
+    hash: Sha256,
+    bytes: u64,
+}
+
+impl<R: Read> Hashing<R> {
+    fn new(inner: R) -> Self {
+        Self {
+            inner,
+            hash: Sha256::new(),
+            bytes: 0,
+        }
+    }
+
+    fn digest(&self) -> String {
+        let mut text = String::with_capacity(64);
+        for byte in self.hash.clone().finalize() {
+            let _ = write!(text, "{byte:02x}");
+        }
+        text
+    }
+}
+
+impl<R: Read> Read for Hashing<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let count = self.inner.read(buffer)?;
+        self.hash.update(&buffer[..count]);
+        self.bytes += count as u64;
+        Ok(count)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PHOTO: &str = "0123456789abcdef0123456789abcdef.jpg";
+
+    fn archive() -> Vec<u8> {
+        let mut writer = ArchiveWriter::new(Vec::new(), (1000, 1000), Timestamp::default());
+        for (member, content) in [
+            (Member::Database, vec![7; 100_000]),
+            (Member::Photo(PHOTO.to_owned()), vec![9; 1000]),
+        ] {
+            let mut file = tempfile::tempfile().unwrap();
+            file.write_all(&content).unwrap();
+            io::Seek::rewind(&mut file).unwrap();
+            writer.add(&member, &file).unwrap();
+        }
+        writer.finish().unwrap()
+    }
+
+    fn read_all(archive: &[u8]) -> io::Result<Vec<(Member, usize)>> {
+        let mut members = Vec::new();
+        read(archive, &mut |member, content| {
+            let mut bytes = Vec::new();
+            content.read_to_end(&mut bytes)?;
+            members.push((member, bytes.len()));
+            Ok(())
+        })?;
+        Ok(members)
+    }
+
+    #[test]
+    fn what_was_written_is_read() {
+        assert_eq!(
+            read_all(&archive()).unwrap(),
+            [
+                (Member::Database, 100_000),
+                (Member::Photo(PHOTO.to_owned()), 1000)
+            ]
+        );
+    }
+
+    #[test]
+    fn a_cut_or_damaged_archive_is_known() {
+        let whole = archive();
+        // Each length at which a block ends, and some others.
+        for length in (0..whole.len() - 1024)
+            .step_by(512)
+            .chain([1, 700, 100_001])
+        {
+            assert!(read_all(&whole[..length]).is_err(), "cut at {length}");
+        }
+        for at in [600, 100_000, 102_000] {
+            let mut damaged = whole.clone();
+            damaged[at] ^= 1;
+            assert!(read_all(&damaged).is_err(), "at {at}");
+        }
+    }
+
+    #[test]
+    fn nothing_else_is_taken() {
+        for path in [
+            "other.db",
+            "users.db.media/photos/../../users.db",
+            "users.db.media/photos/a.jpg",
+            "/users.db",
+        ] {
+            assert_eq!(Member::parse(path), None, "{path}");
+        }
+        let mut tar = tar::Builder::new(Vec::new());
+        let mut header = Header::new_gnu();
+        header.set_entry_type(EntryType::Symlink);
+        header.set_size(0);
+        tar.append_link(&mut header, DATABASE, "/etc/passwd")
+            .unwrap();
+        let error = read_all(&tar.into_inner().unwrap()).unwrap_err();
+        assert!(error.to_string().contains("no part of a backup"), "{error}");
+    }
+}

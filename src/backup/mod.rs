@@ -1,0 +1,317 @@
+//! Backups: one file with the database and all photos as they were at one moment, made while the server runs; and the way
+//! back ([`restore`]).
+//!
+//! The photos are held first, then the database is copied, so every photo that the copy names is there to be read. Knows the
+//! SQLite file through [`crate::store::sqlite`] alone. What makes backups on a schedule is [`schedule`].
+
+mod archive;
+mod restore;
+pub mod schedule;
+
+use std::ffi::OsString;
+use std::fmt;
+use std::fs::{self, DirBuilder, File};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use archive::{ArchiveWriter, Member};
+pub use restore::{Restore, Restored};
+
+use crate::config::Config;
+use crate::domain::Timestamp;
+use crate::photos::HeldPhotos;
+use crate::store::sqlite::{Inspection, copy_database, inspect_database};
+
+/// The folder of the photos below that of the media.
+const PHOTOS: &str = "photos";
+
+/// Why a backup could not be made or restored. The text is for the person at the terminal, and for the log.
+#[derive(Clone, Debug)]
+pub struct BackupError(String);
+
+impl fmt::Display for BackupError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for BackupError {}
+
+/// Puts an error into a sentence that begins with `context`.
+fn because<E: fmt::Display>(context: impl fmt::Display) -> impl FnOnce(E) -> BackupError {
+    move |error| BackupError(format!("{context}: {error}"))
+}
+
+fn plainly<E: fmt::Display>(error: E) -> BackupError {
+    BackupError(error.to_string())
+}
+
+/// How far a backup or the way back has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Progress {
+    /// Bytes of the database, of how many.
+    Database {
+        /// Bytes done.
+        done: u64,
+        /// Bytes in all.
+        total: u64,
+    },
+    /// Photos, of how many; 0 when that is not known.
+    Photos {
+        /// Photos done.
+        done: u64,
+        /// Photos in all.
+        total: u64,
+    },
+}
+
+/// What is backed up.
+#[derive(Clone, Debug)]
+pub struct Source {
+    /// The file of the database.
+    pub database: PathBuf,
+    /// The folder of the photos. It need not exist.
+    pub photos: PathBuf,
+    /// How long to wait for another process that keeps even readers off the database.
+    pub busy_timeout: Duration,
+}
+
+/// What is in a backup.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Contents {
+    /// Number of the schema of the database.
+    pub schema_version: i32,
+    /// How many accounts there are.
+    pub accounts: u64,
+    /// How many photos there are.
+    pub photos: u64,
+    /// The names of the photos that accounts have and the folder has not.
+    pub missing_photos: Vec<String>,
+}
+
+impl Source {
+    /// What the settings name; `None` when the database is in memory.
+    pub fn of(config: &Config) -> Option<Self> {
+        if config.is_in_memory() {
+            return None;
+        }
+        Some(Self {
+            database: PathBuf::from(&config.database.path),
+            photos: config.media_dir()?.join(PHOTOS),
+            busy_timeout: Duration::from_millis(config.database.busy_timeout_ms.into()),
+        })
+    }
+
+    /// The name for a backup made at `now`, such as `users.db-20241203T120000Z.tar`. Names sort by time.
+    pub fn name(&self, now: Timestamp) -> OsString {
+        let mut name = self.prefix();
+        name.push(now.to_string().replace(['-', ':'], ""));
+        name.push(SUFFIX);
+        name
+    }
+
+    /// What the names of all backups of this database begin with.
+    fn prefix(&self) -> OsString {
+        let mut prefix = self.database.file_name().unwrap_or_default().to_owned();
+        prefix.push("-");
+        prefix
+    }
+
+    /// Makes a backup that appears under the name `target` once it is whole, on disk, and readable for its owner alone.
+    /// A file of that name is replaced.
+    ///
+    /// # Errors
+    /// When it cannot be made; nothing is left of it then.
+    pub fn write_file(
+        &self,
+        target: &Path,
+        now: Timestamp,
+        progress: &mut dyn FnMut(Progress),
+    ) -> Result<Contents, BackupError> {
+        let folder = folder_of(target);
+        let scratch = scratch_folder(folder, &self.prefix())
+            .map_err(because(format!("cannot write into {}", folder.display())))?;
+        self.write_by_way_of(scratch.path(), target, now, progress)
+    }
+
+    /// As [`Source::write_file`], with a folder for what is not finished.
+    fn write_by_way_of(
+        &self,
+        scratch: &Path,
+        target: &Path,
+        now: Timestamp,
+        progress: &mut dyn FnMut(Progress),
+    ) -> Result<Contents, BackupError> {
+        let cannot_write = || because(format!("cannot write {}", target.display()));
+        let unfinished = scratch.join("backup.tar");
+        let mut file = create_private(&unfinished).map_err(cannot_write())?;
+        let contents = self.write(&mut file, scratch, now, progress)?;
+        file.sync_all()
+            .and_then(|()| fs::rename(&unfinished, target))
+            .and_then(|()| sync_folder(folder_of(target)))
+            .map_err(cannot_write())?;
+        Ok(contents)
+    }
+
+    /// Makes a backup that goes to `out`, and the copy of the database for it in a folder beside the database meanwhile.
+    ///
+    /// # Errors
+    /// When it cannot be made; what went out already is of no use then.
+    pub fn stream(
+        &self,
+        out: &mut dyn Write,
+        now: Timestamp,
+        progress: &mut dyn FnMut(Progress),
+    ) -> Result<Contents, BackupError> {
+        let folder = folder_of(&self.database);
+        let scratch = scratch_folder(folder, &self.prefix())
+            .map_err(because(format!("cannot write into {}", folder.display())))?;
+        self.write(out, scratch.path(), now, progress)
+    }
+
+    fn write(
+        &self,
+        out: &mut dyn Write,
+        scratch: &Path,
+        now: Timestamp,
+        progress: &mut dyn FnMut(Progress),
+    ) -> Result<Contents, BackupError> {
+        let copy = scratch.join("copy.db");
+        let (held, inspection) = self.copy(&copy, progress)?;
+        let cannot_write = || because("cannot write the backup");
+        let mut archive = ArchiveWriter::new(out, owner_of(&self.database), now);
+        let file = File::open(&copy).map_err(cannot_write())?;
+        archive
+            .add(&Member::Database, &file)
+            .map_err(cannot_write())?;
+        // It takes as much room as the database, so it goes as soon as it may.
+        fs::remove_file(&copy).map_err(cannot_write())?;
+        let mut contents = Contents {
+            schema_version: inspection.schema_version,
+            accounts: inspection.accounts,
+            photos: 0,
+            missing_photos: Vec::new(),
+        };
+        let total = inspection.photos.len() as u64;
+        for (name, done) in inspection.photos.into_iter().zip(1..) {
+            match held
+                .as_ref()
+                .map(|held| held.open(&name))
+                .transpose()
+                .map_err(plainly)?
+            {
+                Some(Some(file)) => {
+                    archive
+                        .add(&Member::Photo(name), &file)
+                        .map_err(cannot_write())?;
+                    contents.photos += 1;
+                }
+                _ => contents.missing_photos.push(name),
+            }
+            progress(Progress::Photos { done, total });
+        }
+        archive
+            .finish()
+            .and_then(std::io::Write::flush)
+            .map_err(cannot_write())?;
+        Ok(contents)
+    }
+
+    /// Copies the database and looks through the copy, with the photos that it names held from before.
+    fn copy(
+        &self,
+        copy: &Path,
+        progress: &mut dyn FnMut(Progress),
+    ) -> Result<(Option<HeldPhotos<'_>>, Inspection), BackupError> {
+        loop {
+            // A server without photos has no folder for them, and a backup is no reason to make one.
+            let held = match self.photos.is_dir() {
+                true => Some(HeldPhotos::hold(&self.photos).map_err(plainly)?),
+                false => None,
+            };
+            copy_database(
+                &self.database,
+                copy,
+                self.busy_timeout,
+                &mut |done, total| {
+                    progress(Progress::Database { done, total });
+                },
+            )
+            .map_err(plainly)?;
+            let inspection = inspect_database(copy).map_err(plainly)?;
+            if held.is_none() && !inspection.photos.is_empty() && self.photos.is_dir() {
+                // The first photo of all came in between, and nobody has held it.
+                fs::remove_file(copy).map_err(because("cannot write the backup"))?;
+                continue;
+            }
+            return Ok((held, inspection));
+        }
+    }
+}
+
+/// What the names of backups end with.
+const SUFFIX: &str = ".tar";
+
+/// The folder that a file is in.
+pub(crate) fn folder_of(file: &Path) -> &Path {
+    match file.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder,
+        _ => Path::new("."),
+    }
+}
+
+/// What the names of folders for unfinished work begin with: hidden, and known to be of the database whose backups begin
+/// with `prefix`.
+fn scratch_prefix(prefix: &OsString) -> OsString {
+    let mut name = OsString::from(".");
+    name.push(prefix);
+    name.push("unfinished-");
+    name
+}
+
+/// A folder for unfinished work, which goes with what is in it.
+fn scratch_folder(parent: &Path, prefix: &OsString) -> io::Result<tempfile::TempDir> {
+    tempfile::Builder::new()
+        .prefix(&scratch_prefix(prefix))
+        .tempdir_in(parent)
+}
+
+/// Makes a folder for nobody but us, and its parents.
+fn create_folder(path: &Path) -> io::Result<()> {
+    let mut builder = DirBuilder::new();
+    builder.recursive(true);
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    builder.create(path)
+}
+
+/// Makes a new file that only its owner can read and write.
+fn create_private(path: &Path) -> io::Result<File> {
+    let mut options = fs::OpenOptions::new();
+    options.write(true).create_new(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    options.open(path)
+}
+
+/// Makes the names in a folder durable. Only Unix lets a folder be opened for that.
+fn sync_folder(folder: &Path) -> io::Result<()> {
+    if cfg!(unix) {
+        File::open(folder)?.sync_all()
+    } else {
+        Ok(())
+    }
+}
+
+/// User and group of a file; root's where the system has none.
+fn owner_of(file: &Path) -> (u32, u32) {
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::MetadataExt;
+        if let Ok(data) = file.metadata() {
+            return (data.uid(), data.gid());
+        }
+    }
+    (0, 0)
+}

@@ -1,0 +1,190 @@
+//! `backup` and `restore`: a whole copy of database and photos, and the way back.
+
+use std::io::{self, IsTerminal, Write};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use clap::Args;
+use indicatif::{ProgressBar, ProgressStyle};
+
+use super::{CommandResult, cannot_write, existing, is_standard};
+use crate::backup::{Contents, Progress, Restore, Source};
+use crate::clock::{Clock, SystemClock};
+use crate::config::Config;
+
+const BACKUP_HELP: &str = "\
+The backup is one tar file with the database and the photos as they were at one moment; the server goes on working \
+meanwhile. `tar -xf` unpacks it to users.db and users.db.media, which a server started with --db users.db takes up, and \
+`sha256sum --check SHA256SUMS` checks what was unpacked. It holds password hashes and the keys that sign tokens: keep it as \
+safe as the database.
+
+Examples:
+  accounts-server --db users.db backup /var/backups/accounts.tar
+  accounts-server --db users.db backup /var/backups/            one file a call, named after database and time
+  accounts-server --db users.db backup - | gzip | ssh backup@example.com 'cat > accounts.tar.gz'";
+
+const RESTORE_HELP: &str = "\
+The backup is unpacked beside the database and checked first: its checksums, the database's integrity and whether this \
+program knows its schema. Only then it takes the place of what is there, which is kept under a name with `.before-restore-` \
+and the time. A database file alone, such as users.db.before-v3, can be restored, too; the photos stay as they are then.
+
+A restored database knows nothing of what came after the backup: sessions that were ended since are alive again, unless \
+--end-sessions is given. Run this as the user that the server runs as, so that the files are that user's.
+
+Examples:
+  accounts-server --db users.db restore /var/backups/accounts.tar
+  ssh old.example.com accounts-server --db users.db backup - | accounts-server --db users.db restore -";
+
+#[derive(Args)]
+#[command(after_help = BACKUP_HELP)]
+pub(super) struct BackupArguments {
+    /// The file to make, a folder to make one in, or `-` for standard output
+    #[arg(value_name = "DEST")]
+    target: PathBuf,
+    /// Replace a file of that name
+    #[arg(long)]
+    force: bool,
+}
+
+#[derive(Args)]
+#[command(after_help = RESTORE_HELP)]
+pub(super) struct RestoreArguments {
+    /// The backup, or `-` for standard input
+    #[arg(value_name = "SRC")]
+    source: PathBuf,
+    /// Replace the database that is there; it is kept under another name
+    #[arg(long)]
+    force: bool,
+    /// End all sessions in the restored database: everybody has to sign in anew
+    #[arg(long)]
+    end_sessions: bool,
+}
+
+pub(super) fn backup(arguments: BackupArguments, config: Config) -> CommandResult {
+    let config = existing(config)?;
+    let source = Source::of(&config)
+        .ok_or("a database in memory ends with its server; there is nothing to back up")?;
+    let now = SystemClock.now();
+    let progress = Display::new();
+    if is_standard(&arguments.target) {
+        let mut out = io::stdout().lock();
+        if out.is_terminal() {
+            return Err(
+                "standard output is a terminal; name a file, or pipe it to a program".into(),
+            );
+        }
+        let contents = source
+            .stream(&mut out, now, &mut |step| progress.show(step))
+            .map_err(|e| e.to_string())?;
+        progress.finish();
+        eprintln!("backed up {}", summary(&contents));
+        return Ok(());
+    }
+    let target = match arguments.target.is_dir() {
+        true => arguments.target.join(source.name(now)),
+        false => arguments.target,
+    };
+    if target.exists() && !arguments.force {
+        return Err(format!(
+            "{} exists already; name another file, or replace it with --force",
+            target.display()
+        ));
+    }
+    let contents = source
+        .write_file(&target, now, &mut |step| progress.show(step))
+        .map_err(|e| e.to_string())?;
+    progress.finish();
+    report("backed up", &contents, "in", &target)
+}
+
+pub(super) fn restore(arguments: RestoreArguments, config: &Config) -> CommandResult {
+    let target = Source::of(config)
+        .ok_or("a database in memory cannot be restored; name a file with --db")?;
+    let from = Some(arguments.source).filter(|file| !is_standard(file));
+    let database = target.database.clone();
+    let restore = Restore {
+        target,
+        from,
+        force: arguments.force,
+        end_sessions: arguments.end_sessions,
+    };
+    let progress = Display::new();
+    let restored = restore
+        .run(SystemClock.now(), &mut |step| progress.show(step))
+        .map_err(|e| e.to_string())?;
+    progress.finish();
+    for path in &restored.set_aside {
+        eprintln!("what was there is kept as {}", path.display());
+    }
+    report("restored", &restored.contents, "to", &database)
+}
+
+fn report(done: &str, contents: &Contents, to: &str, path: &Path) -> CommandResult {
+    writeln!(
+        io::stdout(),
+        "{done} {} {to} {}",
+        summary(contents),
+        path.display()
+    )
+    .map_err(cannot_write)
+}
+
+/// What is in a backup, in a few words; missing photos are told on standard error.
+fn summary(contents: &Contents) -> String {
+    if let Some(first) = contents.missing_photos.first() {
+        eprintln!(
+            "accounts-server: {} of the photos that accounts have are missing, such as {first}",
+            contents.missing_photos.len()
+        );
+    }
+    format!(
+        "{} accounts and {} photos (schema version {})",
+        contents.accounts, contents.photos, contents.schema_version
+    )
+}
+
+/// Shows how far the work is: a bar for a person, a line for each part of the work otherwise.
+struct Display {
+    bar: Option<ProgressBar>,
+}
+
+impl Display {
+    fn new() -> Self {
+        let bar = io::stderr().is_terminal().then(|| {
+            let bar = ProgressBar::new(0);
+            bar.enable_steady_tick(Duration::from_millis(200));
+            bar
+        });
+        Self { bar }
+    }
+
+    fn show(&self, step: Progress) {
+        let (template, done, total) = match step {
+            Progress::Database { done, total } => (
+                "{bar:40} {bytes} of {total_bytes} of the database",
+                done,
+                total,
+            ),
+            Progress::Photos { done, total: 0 } => ("{spinner} {pos} photos", done, 0),
+            Progress::Photos { done, total } => ("{bar:40} {pos} of {len} photos", done, total),
+        };
+        if let Some(bar) = &self.bar {
+            let style = ProgressStyle::with_template(template)
+                .expect("the templates above are well-formed");
+            bar.set_style(style);
+            bar.set_length(total);
+            bar.set_position(done);
+        } else if done == total {
+            match step {
+                Progress::Database { .. } => eprintln!("database: {done} bytes"),
+                Progress::Photos { .. } => eprintln!("photos: {done} files"),
+            }
+        }
+    }
+
+    fn finish(&self) {
+        if let Some(bar) = &self.bar {
+            bar.finish_and_clear();
+        }
+    }
+}

@@ -1,0 +1,263 @@
+//! Copies of a database: made while others write to it, looked into before anybody relies on them, and put in its place.
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use rusqlite::backup::{Backup, StepResult};
+use rusqlite::{Connection, ErrorCode, OpenFlags};
+
+use super::file::{self, APPLICATION_ID, OpenError};
+use super::{beside, open_to_look};
+
+/// Pages copied between two words about progress: a mebibyte.
+const STEP_PAGES: i32 = 256;
+
+/// How long to wait before a step is tried again that found the database held.
+const STEP_PAUSE: Duration = Duration::from_millis(50);
+
+/// What there is to know about a database that nobody has open.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Inspection {
+    /// Number of its schema.
+    pub schema_version: i32,
+    /// How many accounts are in it.
+    pub accounts: u64,
+    /// The names of the photos that they have.
+    pub photos: Vec<String>,
+}
+
+/// Copies the database at `source` as it is at one moment to the new file `target`, and calls `progress` with the bytes
+/// copied and those that there are. The copy is on disk when this returns.
+///
+/// Others go on reading and writing meanwhile: the copy comes from one read transaction, which in WAL mode keeps nobody off
+/// but lets the log grow until it ends. The file is neither migrated nor changed in any other way.
+///
+/// # Errors
+/// When there is no database of ours at `source`, or the copy cannot be written.
+pub fn copy_database(
+    source: &Path,
+    target: &Path,
+    busy_timeout: Duration,
+    progress: &mut dyn FnMut(u64, u64),
+) -> Result<(), OpenError> {
+    let failed = |e: rusqlite::Error| {
+        OpenError(format!(
+            "cannot copy {} to {}: {e}",
+            source.display(),
+            target.display()
+        ))
+    };
+    file::inspect(source)?;
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let from = Connection::open_with_flags(source, flags).map_err(failed)?;
+    from.busy_timeout(busy_timeout).map_err(failed)?;
+    // Without an open transaction every write of somebody else would make the copy begin anew.
+    from.execute_batch("BEGIN").map_err(failed)?;
+    let (id, page_size): (i32, u64) = from
+        .query_row(
+            "SELECT application_id, page_size FROM pragma_application_id, pragma_page_size, \
+             (SELECT count(*) FROM sqlite_schema)",
+            [],
+            |row| Ok((row.get(0)?, row.get::<_, i64>(1)?.unsigned_abs())),
+        )
+        .map_err(failed)?;
+    if id != APPLICATION_ID {
+        return Err(file::foreign(
+            source,
+            &format!("its application_id is {id:#010x}"),
+        ));
+    }
+    file::create_private(target)?;
+    let mut to = Connection::open_with_flags(target, flags).map_err(failed)?;
+    // A copy that is cut off is thrown away, so it needs no journal, and it is synchronised once it is whole.
+    to.execute_batch("PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF;")
+        .map_err(failed)?;
+    {
+        let backup = Backup::new(&from, &mut to).map_err(failed)?;
+        loop {
+            let step = backup.step(STEP_PAGES).map_err(failed)?;
+            let at = backup.progress();
+            let bytes = |pages: i32| u64::from(pages.unsigned_abs()) * page_size;
+            progress(bytes(at.pagecount - at.remaining), bytes(at.pagecount));
+            match step {
+                StepResult::Done => break,
+                StepResult::More => {}
+                _ => std::thread::sleep(STEP_PAUSE),
+            }
+        }
+    }
+    to.close().map_err(|(_, e)| failed(e))?;
+    File::open(target)
+        .and_then(|file| file.sync_all())
+        .map_err(|e| OpenError(format!("cannot write {}: {e}", target.display())))
+}
+
+/// Room that is left free beside what a migration is known to need, in bytes.
+const SPARE: u64 = 16 * 1024 * 1024;
+
+/// Keeps a copy of a database that is about to be migrated to `version` beside it, and gives its path.
+///
+/// # Errors
+/// When the database is damaged, or there is no room for the copy and what the migration writes.
+pub(super) fn keep_before_migration(
+    path: &Path,
+    version: i32,
+    busy_timeout: Duration,
+) -> Result<PathBuf, OpenError> {
+    let shown = path.display();
+    let folder = file::folder_of(path);
+    let size = |suffix| beside(path, suffix).metadata().map_or(0, |data| data.len());
+    // The copy, and every page once more in the log.
+    let needed = 2 * (size("") + size("-wal")) + SPARE;
+    if let Some(free) = file::free_bytes(folder)
+        && free < needed
+    {
+        let mib = |bytes: u64| bytes.div_ceil(1024 * 1024);
+        return Err(OpenError(format!(
+            "{shown} has to be migrated, which takes {} MiB beside it for a copy and the change itself; {} MiB are \
+             free. It was left as it is.",
+            mib(needed),
+            mib(free)
+        )));
+    }
+    let failed = |e: std::io::Error| {
+        OpenError(format!(
+            "cannot keep a copy of {shown} before it is migrated: {e}"
+        ))
+    };
+    let scratch = tempfile::Builder::new()
+        .prefix(".before-migration-")
+        .tempdir_in(folder)
+        .map_err(failed)?;
+    let copy = scratch.path().join("copy.db");
+    copy_database(path, &copy, busy_timeout, &mut |_, _| {})?;
+    inspect_database(&copy).map_err(|e| {
+        OpenError(format!(
+            "{shown} is not migrated, because a copy of it is not sound ({e}); it was left as it is. Look at it with \
+             `check`, or restore a backup."
+        ))
+    })?;
+    let mut target = beside(path, &format!(".before-v{version}"));
+    let mut number = 1;
+    while target.exists() {
+        number += 1;
+        target = beside(path, &format!(".before-v{version}.{number}"));
+    }
+    std::fs::rename(&copy, &target)
+        .and_then(|()| File::open(folder)?.sync_all())
+        .map_err(failed)?;
+    Ok(target)
+}
+
+/// Looks through a whole database that nobody has open, without leaving a trace of it.
+///
+/// # Errors
+/// When it is damaged, another program's, or of a newer version of this one; the text says which.
+pub fn inspect_database(path: &Path) -> Result<Inspection, OpenError> {
+    let shown = path.display();
+    let failed = |e: rusqlite::Error| OpenError(format!("cannot read {shown}: {e}"));
+    file::inspect(path)?;
+    let connection = open_to_look(path).map_err(failed)?;
+    let (id, schema_version): (i32, i32) = connection
+        .query_row(
+            "SELECT application_id, user_version FROM pragma_application_id, pragma_user_version",
+            [],
+            |row| Ok((row.get(0)?, row.get(1)?)),
+        )
+        .map_err(failed)?;
+    if id != APPLICATION_ID {
+        return Err(file::foreign(
+            path,
+            &format!("its application_id is {id:#010x}"),
+        ));
+    }
+    file::check_version(path, schema_version)?;
+    let fault: String = connection
+        .query_row("PRAGMA integrity_check(1)", [], |row| row.get(0))
+        .map_err(failed)?;
+    if fault != "ok" {
+        return Err(OpenError(format!("{shown} is damaged: {fault}")));
+    }
+    let orphan: Option<String> = {
+        let mut statement = connection
+            .prepare("PRAGMA foreign_key_check")
+            .map_err(failed)?;
+        let mut rows = statement.query([]).map_err(failed)?;
+        let row = rows.next().map_err(failed)?;
+        row.map(|row| row.get(0)).transpose().map_err(failed)?
+    };
+    if let Some(table) = orphan {
+        return Err(OpenError(format!(
+            "{shown} is damaged: a row of {table} belongs to nothing"
+        )));
+    }
+    let accounts: i64 = connection
+        .query_row("SELECT count(*) FROM users", [], |row| row.get(0))
+        .map_err(failed)?;
+    let photos = connection
+        .prepare("SELECT photo FROM users WHERE photo IS NOT NULL ORDER BY photo")
+        .and_then(|mut statement| statement.query_map([], |row| row.get(0))?.collect())
+        .map_err(failed)?;
+    Ok(Inspection {
+        schema_version,
+        accounts: accounts.unsigned_abs(),
+        photos,
+    })
+}
+
+/// Ends all sessions in a database that nobody has open.
+///
+/// # Errors
+/// When it cannot be written.
+pub fn end_sessions_in(path: &Path) -> Result<usize, OpenError> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let delete = || {
+        let connection = Connection::open_with_flags(path, flags)?;
+        connection.execute_batch("PRAGMA foreign_keys = ON; PRAGMA secure_delete = ON;")?;
+        let sessions = connection.execute("DELETE FROM sessions", [])?;
+        // Closing the last connection empties and removes the log.
+        connection.close().map_err(|(_, e)| e)?;
+        Ok(sessions)
+    };
+    delete().map_err(|e: rusqlite::Error| {
+        OpenError(format!(
+            "cannot end the sessions in {}: {e}",
+            path.display()
+        ))
+    })
+}
+
+/// Renames a database that no server holds, so that another can take its place.
+///
+/// # Errors
+/// When another process has it open, or the file system refuses.
+pub fn set_aside(path: &Path, aside: &Path) -> Result<(), OpenError> {
+    if let Err(e) = merge_log(path)
+        && e.sqlite_error_code() == Some(ErrorCode::DatabaseBusy)
+    {
+        return Err(OpenError(format!(
+            "another process has {} open; end it first",
+            path.display()
+        )));
+    }
+    // A log of the old file must never lie beside the new one, so it goes first where it could not be merged.
+    for suffix in ["-wal", "-journal", "-shm", ""] {
+        let from = beside(path, suffix);
+        if from.exists() {
+            std::fs::rename(&from, beside(aside, suffix))
+                .map_err(|e| OpenError(format!("cannot rename {}: {e}", from.display())))?;
+        }
+    }
+    Ok(())
+}
+
+/// Moves what is in the log into the file, which nobody else may have open. A damaged file cannot be dealt with so.
+fn merge_log(path: &Path) -> rusqlite::Result<()> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(path, flags)?;
+    // In this mode SQLite lets nobody else have the file open, not even for reading.
+    connection.execute_batch("PRAGMA locking_mode = EXCLUSIVE; BEGIN EXCLUSIVE; COMMIT;")?;
+    connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))?;
+    connection.close().map_err(|(_, e)| e)
+}

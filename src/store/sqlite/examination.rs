@@ -1,0 +1,115 @@
+//! A look at a database that others may be using, and that is left as it is.
+
+use std::path::Path;
+use std::time::Duration;
+
+use rusqlite::{Connection, OpenFlags};
+
+use super::file::{self, APPLICATION_ID, OpenError};
+use crate::domain::Timestamp;
+
+/// What there is to know about a database in use.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Examination {
+    /// Number of its schema.
+    pub schema_version: i32,
+    /// What is damaged, in SQLite's words.
+    pub fault: Option<String>,
+    /// Its size without the log.
+    pub bytes: u64,
+    /// How many accounts are in it.
+    pub accounts: u64,
+    /// The names of the photos that they have, sorted.
+    pub photos: Vec<String>,
+    /// The names of the photos that nobody has and that may still be there.
+    pub unused_photos: Vec<String>,
+    /// How many keys check tokens.
+    pub signing_keys: u64,
+    /// When something last happened to an account, as far as the rows tell.
+    pub newest_at: Option<Timestamp>,
+}
+
+/// Looks through a database, which is neither made nor migrated.
+///
+/// # Errors
+/// When it cannot be read, is another program's, or of a newer version of this one.
+pub fn examine_database(path: &Path, busy_timeout: Duration) -> Result<Examination, OpenError> {
+    file::inspect(path)?;
+    let failed = |e: rusqlite::Error| OpenError(format!("cannot read {}: {e}", path.display()));
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(path, flags).map_err(failed)?;
+    connection.busy_timeout(busy_timeout).map_err(failed)?;
+    connection
+        .execute_batch("PRAGMA query_only = ON; BEGIN;")
+        .map_err(failed)?;
+    let (id, schema_version, bytes): (i32, i32, i64) = connection
+        .query_row(
+            "SELECT application_id, user_version, page_count * page_size \
+             FROM pragma_application_id, pragma_user_version, pragma_page_count, pragma_page_size",
+            [],
+            |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)),
+        )
+        .map_err(failed)?;
+    if id != APPLICATION_ID {
+        return Err(file::foreign(
+            path,
+            &format!("its application_id is {id:#010x}"),
+        ));
+    }
+    file::check_version(path, schema_version)?;
+    examine(&connection, schema_version, bytes.unsigned_abs()).or_else(|e| {
+        // A page that cannot be read at all is damage, too.
+        let damaged = e.sqlite_error_code() == Some(rusqlite::ErrorCode::DatabaseCorrupt);
+        match damaged {
+            true => Ok(Examination {
+                schema_version,
+                fault: Some(e.to_string()),
+                bytes: bytes.unsigned_abs(),
+                accounts: 0,
+                photos: Vec::new(),
+                unused_photos: Vec::new(),
+                signing_keys: 0,
+                newest_at: None,
+            }),
+            false => Err(failed(e)),
+        }
+    })
+}
+
+fn examine(
+    connection: &Connection,
+    schema_version: i32,
+    bytes: u64,
+) -> rusqlite::Result<Examination> {
+    let fault: String = connection.query_row("PRAGMA quick_check(1)", [], |row| row.get(0))?;
+    let count = |query: &str| -> rusqlite::Result<u64> {
+        connection.query_row(query, [], |row| row.get::<_, i64>(0).map(i64::unsigned_abs))
+    };
+    let names = |query: &str| -> rusqlite::Result<Vec<String>> {
+        connection
+            .prepare(query)?
+            .query_map([], |row| row.get(0))?
+            .collect()
+    };
+    let newest: Option<i64> = connection.query_row(
+        "SELECT max(at) FROM (SELECT max(updated_at) AS at FROM users \
+         UNION ALL SELECT max(last_used_at) FROM sessions)",
+        [],
+        |row| row.get(0),
+    )?;
+    // The notes came with the second version.
+    let unused_photos = match schema_version {
+        1 => Vec::new(),
+        _ => names("SELECT name FROM unused_photos")?,
+    };
+    Ok(Examination {
+        schema_version,
+        fault: Some(fault).filter(|fault| fault != "ok"),
+        bytes,
+        accounts: count("SELECT count(*) FROM users")?,
+        photos: names("SELECT photo FROM users WHERE photo IS NOT NULL ORDER BY photo")?,
+        unused_photos,
+        signing_keys: count("SELECT count(*) FROM signing_keys WHERE retired_at IS NULL")?,
+        newest_at: newest.map(Timestamp::from_unix_millis),
+    })
+}

@@ -1,0 +1,658 @@
+//! `backup` and `restore`, while the server runs and after it; backups on a schedule; another process that replicates.
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::thread;
+
+use rusqlite::Connection;
+use serde_json::json;
+use tempfile::TempDir;
+
+use crate::client::{Client, picture};
+use crate::support::{Outcome, PASSWORD, Running, create_user, folder, names_in, run};
+
+const DB: &[&str] = &["--db", "users.db"];
+
+#[track_caller]
+fn done(outcome: &Outcome, text: &str) {
+    assert_eq!(outcome.code, Some(0), "{outcome:?}");
+    assert!(outcome.stdout.contains(text), "{outcome:?}");
+}
+
+fn restore(dir: &Path, source: &Path, more: &[&str]) -> Outcome {
+    let arguments = [DB, &["restore", source.to_str().unwrap()], more].concat();
+    run(dir, &arguments)
+}
+
+/// A server with an account that has a photo, and its token.
+fn with_photo(dir: &Path) -> (Running, String) {
+    create_user(dir, "ada@example.com", &[]);
+    let server = Running::start(dir);
+    let access = server.sign_in("ada@example.com");
+    let (status, answer) = Client::new(server.address)
+        .upload(&access, &picture(1))
+        .unwrap();
+    assert_eq!(status, 200, "{answer}");
+    (server, access)
+}
+
+/// The names of the photos that accounts in a database have.
+fn photos_named_in(database: &Path) -> Vec<String> {
+    let connection = Connection::open(database).unwrap();
+    let mut statement = connection
+        .prepare("SELECT photo FROM users WHERE photo IS NOT NULL ORDER BY photo")
+        .unwrap();
+    let names = statement.query_map([], |row| row.get(0)).unwrap();
+    names.map(Result::unwrap).collect()
+}
+
+#[test]
+fn there_and_back() {
+    let dir = folder();
+    let (server, access) = with_photo(dir.path());
+    let outcome = run(dir.path(), &[DB, &["backup", "backup.tar"]].concat());
+    done(&outcome, "backed up 1 accounts and 1 photos");
+    assert!(outcome.stderr.contains("photos: 1 files"), "{outcome:?}");
+    let (status, _) = server.api(
+        "PATCH",
+        "users/me/",
+        Some(&access),
+        &json!({"first_name": "Later"}),
+    );
+    assert_eq!(status, 200);
+    assert_eq!(server.terminate().code, Some(0));
+    assert_eq!(
+        names_in(dir.path()),
+        ["backup.tar", "users.db", "users.db.lock", "users.db.media"],
+        "nothing is left beside it"
+    );
+
+    let refused = restore(dir.path(), Path::new("backup.tar"), &[]);
+    refused.assert_refused(1, &["users.db exists already", "--force"]);
+    let outcome = restore(dir.path(), Path::new("backup.tar"), &["--force"]);
+    done(&outcome, "restored 1 accounts and 1 photos");
+    let names = names_in(dir.path());
+    let aside: Vec<_> = names
+        .iter()
+        .filter(|name| name.contains("before-restore"))
+        .collect();
+    assert_eq!(aside.len(), 1, "{names:?}");
+    let kept: String = Connection::open(dir.path().join(aside[0]))
+        .unwrap()
+        .query_row("SELECT first_name FROM users", [], |row| row.get(0))
+        .unwrap();
+    assert_eq!(kept, "Later", "what was there is kept");
+
+    let server = Running::start(dir.path());
+    let (status, profile) = server.api("GET", "users/me/", Some(&access), &json!({}));
+    assert_eq!(
+        (status, &profile["first_name"]),
+        (200, &json!("")),
+        "{profile}"
+    );
+    let photo = profile["photo"].as_str().unwrap();
+    let path = &photo[photo.find("/media/").unwrap()..];
+    let client = Client::new(server.address);
+    assert_eq!(client.send("GET", path, None, "", b"").unwrap().0, 200);
+}
+
+#[test]
+fn plain_tools_do_too() {
+    let dir = folder();
+    let (server, access) = with_photo(dir.path());
+    fs::create_dir(dir.path().join("backups")).unwrap();
+    // A folder gets a file with a name of its own.
+    done(
+        &run(dir.path(), &[DB, &["backup", "backups"]].concat()),
+        "backups/users.db-2",
+    );
+    drop(server);
+    let name = names_in(&dir.path().join("backups")).remove(0);
+    let other = folder();
+    for command in [
+        &[
+            "tar",
+            "-xf",
+            dir.path().join("backups").join(&name).to_str().unwrap(),
+        ][..],
+        &["sha256sum", "--check", "--quiet", "SHA256SUMS"],
+    ] {
+        let status = Command::new(command[0])
+            .args(&command[1..])
+            .current_dir(other.path())
+            .status()
+            .unwrap();
+        assert!(status.success(), "{command:?}");
+    }
+    let server = Running::start(other.path());
+    let (status, profile) = server.api("GET", "users/me/", Some(&access), &json!({}));
+    assert_eq!(status, 200, "{profile}");
+    assert!(profile["photo"].is_string(), "{profile}");
+    drop(server);
+
+    // What plain tools have packed is taken, too.
+    let status = Command::new("tar")
+        .args([
+            "-cf",
+            "again.tar",
+            "./users.db.media",
+            "./users.db",
+            "./SHA256SUMS",
+        ])
+        .current_dir(other.path())
+        .status()
+        .unwrap();
+    assert!(status.success());
+    let third = folder();
+    done(
+        &restore(third.path(), &other.path().join("again.tar"), &[]),
+        "restored 1 accounts and 1 photos",
+    );
+}
+
+#[test]
+fn it_goes_through_a_pipe() {
+    let dir = folder();
+    drop(with_photo(dir.path()));
+    let other = folder();
+    let line = format!(
+        "{program} --db users.db backup - | {program} --db {}/users.db restore -",
+        other.path().display(),
+        program = env!("CARGO_BIN_EXE_accounts-server"),
+    );
+    let output = Command::new("sh")
+        .args(["-c", &line])
+        .current_dir(dir.path())
+        .output()
+        .unwrap();
+    let stdout = String::from_utf8(output.stdout).unwrap();
+    assert!(
+        stdout.contains("restored 1 accounts and 1 photos"),
+        "{stdout}"
+    );
+    Running::start(other.path()).sign_in("ada@example.com");
+}
+
+#[test]
+fn a_backup_is_its_owners_and_replaces_nothing_unasked() {
+    use std::os::unix::fs::PermissionsExt;
+    let dir = folder();
+    create_user(dir.path(), "ada@example.com", &[]);
+    let backup = [DB, &["backup", "backup.tar"]].concat();
+    done(&run(dir.path(), &backup), "1 accounts and 0 photos");
+    let path = dir.path().join("backup.tar");
+    assert_eq!(path.metadata().unwrap().permissions().mode() & 0o777, 0o600);
+    run(dir.path(), &backup).assert_refused(1, &["backup.tar exists already"]);
+    done(
+        &run(dir.path(), &[&backup[..], &["--force"]].concat()),
+        "1 accounts",
+    );
+    for (arguments, text) in [
+        (
+            &["--db", "none.db", "backup", "x.tar"][..],
+            "there is no database none.db",
+        ),
+        (&["--db", ":memory:", "backup", "x.tar"], "in memory"),
+        (&["--db", "users.db", "backup", "nowhere/x.tar"], "nowhere"),
+    ] {
+        run(dir.path(), arguments).assert_refused(1, &[text]);
+    }
+    fs::write(dir.path().join("diary.db"), "Dear diary").unwrap();
+    run(dir.path(), &["--db", "diary.db", "backup", "x.tar"])
+        .assert_refused(1, &["not a SQLite database"]);
+    assert_eq!(names_in(dir.path()), ["backup.tar", "diary.db", "users.db"]);
+}
+
+#[test]
+fn a_database_in_use_is_not_replaced() {
+    let dir = folder();
+    let (server, access) = with_photo(dir.path());
+    done(
+        &run(dir.path(), &[DB, &["backup", "backup.tar"]].concat()),
+        "1 accounts",
+    );
+    let again = ["--force"];
+    restore(dir.path(), Path::new("backup.tar"), &again)
+        .assert_refused(1, &["another accounts-server is serving users.db"]);
+    let (status, _) = server.api("GET", "users/me/", Some(&access), &json!({}));
+    assert_eq!(status, 200);
+    assert_eq!(server.terminate().code, Some(0));
+
+    // Some other program has it open.
+    let other = Connection::open(dir.path().join("users.db")).unwrap();
+    let count = "SELECT count(*) FROM users";
+    let _: i64 = other.query_row(count, [], |row| row.get(0)).unwrap();
+    restore(dir.path(), Path::new("backup.tar"), &again)
+        .assert_refused(1, &["another process has users.db open"]);
+    drop(other);
+    done(
+        &restore(dir.path(), Path::new("backup.tar"), &again),
+        "restored 1 accounts",
+    );
+}
+
+#[test]
+fn what_is_no_good_backup_changes_nothing() {
+    let dir = folder();
+    drop(with_photo(dir.path()));
+    done(
+        &run(dir.path(), &[DB, &["backup", "good.tar"]].concat()),
+        "1 accounts",
+    );
+    let good = fs::read(dir.path().join("good.tar")).unwrap();
+    let mut changed = good.clone();
+    changed[20_000] ^= 1;
+    for (name, bytes, text) in [
+        (
+            "cut.tar",
+            &good[..good.len() / 2],
+            "cut.tar is no whole backup",
+        ),
+        ("changed.tar", &changed, "changed.tar is no whole backup"),
+        ("empty.tar", &[], "cut off"),
+        ("text.tar", b"Dear diary", "text.tar is no whole backup"),
+    ] {
+        fs::write(dir.path().join(name), bytes).unwrap();
+        let before = fs::read(dir.path().join("users.db")).unwrap();
+        restore(dir.path(), Path::new(name), &["--force"]).assert_refused(1, &[text]);
+        assert!(
+            fs::read(dir.path().join("users.db")).unwrap() == before,
+            "{name}"
+        );
+        fs::remove_file(dir.path().join(name)).unwrap();
+    }
+    // Files of a newer version and of somebody else, whole as they are.
+    for (statement, text) in [
+        ("PRAGMA user_version = 999", "newer accounts-server"),
+        ("PRAGMA application_id = 1", "another program"),
+        (
+            "PRAGMA foreign_keys = OFF; INSERT INTO sessions VALUES ('x', 99, 0, 0, 0, '', '')",
+            "damaged",
+        ),
+    ] {
+        fs::copy(dir.path().join("users.db"), dir.path().join("odd.db")).unwrap();
+        Connection::open(dir.path().join("odd.db"))
+            .unwrap()
+            .execute_batch(statement)
+            .unwrap();
+        restore(dir.path(), Path::new("odd.db"), &["--force"]).assert_refused(1, &[text]);
+        fs::remove_file(dir.path().join("odd.db")).unwrap();
+    }
+    assert_eq!(
+        names_in(dir.path()),
+        ["good.tar", "users.db", "users.db.lock", "users.db.media"]
+    );
+    Running::start(dir.path()).sign_in("ada@example.com");
+}
+
+#[test]
+fn a_database_alone_can_be_restored_and_sessions_ended() {
+    let dir = folder();
+    let (server, access) = with_photo(dir.path());
+    assert_eq!(server.terminate().code, Some(0));
+    fs::copy(dir.path().join("users.db"), dir.path().join("copy.db")).unwrap();
+    let outcome = restore(
+        dir.path(),
+        Path::new("copy.db"),
+        &["--force", "--end-sessions"],
+    );
+    done(&outcome, "restored 1 accounts and 1 photos");
+    let server = Running::start(dir.path());
+    let (status, _) = server.api("GET", "users/me/", Some(&access), &json!({}));
+    assert_eq!(status, 401, "the session ended");
+    let access = server.sign_in("ada@example.com");
+    let (_, profile) = server.api("GET", "users/me/", Some(&access), &json!({}));
+    assert!(profile["photo"].is_string(), "the photos stay: {profile}");
+}
+
+#[test]
+fn a_damaged_database_can_be_replaced() {
+    let dir = folder();
+    drop(with_photo(dir.path()));
+    done(
+        &run(dir.path(), &[DB, &["backup", "good.tar"]].concat()),
+        "1 accounts",
+    );
+    for suffix in ["-wal", "-shm"] {
+        let _ = fs::remove_file(dir.path().join(format!("users.db{suffix}")));
+    }
+    fs::write(dir.path().join("users.db"), vec![0xff; 8192]).unwrap();
+    done(
+        &restore(dir.path(), Path::new("good.tar"), &["--force"]),
+        "restored 1 accounts",
+    );
+    Running::start(dir.path()).sign_in("ada@example.com");
+}
+
+#[test]
+fn a_missing_photo_is_told_and_keeps_nothing_from_being_backed_up() {
+    let dir = folder();
+    drop(with_photo(dir.path()));
+    let photos = dir.path().join("users.db.media/photos");
+    let name = names_in(&photos).remove(0);
+    fs::remove_file(photos.join(&name)).unwrap();
+    let outcome = run(dir.path(), &[DB, &["backup", "backup.tar"]].concat());
+    done(&outcome, "1 accounts and 0 photos");
+    assert!(
+        outcome.stderr.contains(&format!("missing, such as {name}")),
+        "{outcome:?}"
+    );
+    let other = folder();
+    let outcome = restore(other.path(), &dir.path().join("backup.tar"), &[]);
+    done(&outcome, "1 accounts and 0 photos");
+    assert!(outcome.stderr.contains("missing"), "{outcome:?}");
+}
+
+/// A server that is written to: two accounts change their names and photos without pause, others are made and deleted.
+struct Load {
+    dir: TempDir,
+    server: Running,
+    writers: Writers,
+}
+
+/// What writes to it.
+#[derive(Default)]
+struct Writers {
+    stop: AtomicBool,
+    /// The last name that was answered for, of each account.
+    written: [AtomicU32; 2],
+}
+
+/// Ends the load when it is dropped, so that no thread goes on for ever when another has failed.
+struct EndOnDrop<'a>(&'a AtomicBool);
+
+impl Drop for EndOnDrop<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::SeqCst);
+    }
+}
+
+impl Load {
+    fn start() -> Self {
+        let dir = folder();
+        for number in 0..2 {
+            create_user(
+                dir.path(),
+                &format!("writer{number}@example.com"),
+                &["--staff"],
+            );
+        }
+        let arguments = [
+            "--db",
+            "users.db",
+            "--passwords-bcrypt-cost",
+            "4",
+            "--rate-limits-enabled=false",
+            // A write that had to wait for a reader would wait for longer than the test does.
+            "--database-busy-timeout-ms",
+            "600000",
+        ];
+        let server = Running::start_with(dir.path(), &arguments);
+        Self {
+            dir,
+            server,
+            writers: Writers::default(),
+        }
+    }
+
+    /// Does `work` under the load.
+    fn run(&self, work: impl FnOnce(&Writers)) {
+        let client = Client::new(self.server.address);
+        let writers = &self.writers;
+        thread::scope(|scope| {
+            let _end = EndOnDrop(&writers.stop);
+            for number in 0..2 {
+                let client = client.clone();
+                scope.spawn(move || writers.write(number, &client));
+            }
+            scope.spawn(|| writers.make_and_delete(&client));
+            work(writers);
+        });
+    }
+}
+
+impl Writers {
+    fn is_on(&self) -> bool {
+        !self.stop.load(Ordering::SeqCst)
+    }
+
+    fn write(&self, number: usize, client: &Client) {
+        let _end = EndOnDrop(&self.stop);
+        let email = format!("writer{number}@example.com");
+        let access = client.sign_in(&email, PASSWORD).unwrap();
+        for count in 1.. {
+            if !self.is_on() {
+                return;
+            }
+            let body = json!({"first_name": count.to_string()});
+            let (status, answer) = client
+                .api("PATCH", "users/me/", Some(&access), &body)
+                .unwrap();
+            assert_eq!(status, 200, "{answer}");
+            self.written[number].store(count, Ordering::SeqCst);
+            let photo = picture(u8::try_from(count % 251).unwrap());
+            let (status, answer) = client.upload(&access, &photo).unwrap();
+            assert_eq!(status, 200, "{answer}");
+        }
+    }
+
+    /// The end of an account empties the write-ahead log.
+    fn make_and_delete(&self, client: &Client) {
+        let _end = EndOnDrop(&self.stop);
+        let access = client.sign_in("writer0@example.com", PASSWORD).unwrap();
+        for count in 0.. {
+            if !self.is_on() {
+                return;
+            }
+            let (status, answer) = client
+                .sign_up(&format!("short{count}@example.com"))
+                .unwrap();
+            assert_eq!(status, 201, "{answer}");
+            let path = format!("users/{}/", answer["data"]["id"]);
+            let (status, answer) = client
+                .api("DELETE", &path, Some(&access), &json!({}))
+                .unwrap();
+            assert_eq!(status, 204, "{answer}");
+        }
+    }
+
+    fn written(&self) -> [u32; 2] {
+        [0, 1].map(|number| self.written[number].load(Ordering::SeqCst))
+    }
+
+    /// Waits until each account was written to so many times more.
+    fn wait_for_writes(&self, more: u32) {
+        let before = self.written();
+        while self.is_on() && (0..2).any(|n| self.written()[n] < before[n] + more) {
+            thread::yield_now();
+        }
+    }
+}
+
+#[test]
+fn a_backup_under_load_has_all_that_was_answered_and_every_photo() {
+    let load = Load::start();
+    load.run(|writers| {
+        for number in 0..6 {
+            writers.wait_for_writes(2);
+            let written = writers.written();
+            let name = format!("backup{number}.tar");
+            let outcome = run(load.dir.path(), &[DB, &["backup", &name]].concat());
+            done(&outcome, "backed up");
+            let target = folder();
+            let outcome = restore(target.path(), &load.dir.path().join(&name), &[]);
+            done(&outcome, "restored");
+            assert!(!outcome.stderr.contains("missing"), "{outcome:?}");
+            let database = target.path().join("users.db");
+            assert_eq!(
+                names_in(&target.path().join("users.db.media/photos")),
+                photos_named_in(&database),
+                "no photo more or less than the accounts have"
+            );
+            let connection = Connection::open(&database).unwrap();
+            for (number, written) in written.into_iter().enumerate() {
+                let name: String = connection
+                    .query_row(
+                        "SELECT first_name FROM users WHERE email = ?",
+                        [format!("writer{number}@example.com")],
+                        |row| row.get(0),
+                    )
+                    .unwrap();
+                let name: u32 = name.parse().unwrap();
+                assert!(name >= written, "{name} is older than {written}");
+            }
+        }
+    });
+    // What the backups kept from being removed goes at the next start at the latest.
+    let dir = load.dir;
+    assert_eq!(load.server.terminate().code, Some(0));
+    assert_eq!(Running::start(dir.path()).terminate().code, Some(0));
+    assert_eq!(
+        names_in(&dir.path().join("users.db.media/photos")),
+        photos_named_in(&dir.path().join("users.db"))
+    );
+}
+
+#[test]
+fn a_process_that_replicates_the_log_disturbs_nobody() {
+    let load = Load::start();
+    load.run(|writers| {
+        // As Litestream does: it keeps the log from being emptied by a read transaction that it gives up for a moment only,
+        // to empty it itself, and has two tables of its own in the database.
+        let connection = Connection::open(load.dir.path().join("users.db")).unwrap();
+        connection
+            .busy_timeout(std::time::Duration::from_mins(1))
+            .unwrap();
+        connection
+            .execute_batch(
+                "PRAGMA wal_autocheckpoint = 0; \
+                 CREATE TABLE _litestream_seq (id INTEGER PRIMARY KEY, seq INTEGER); \
+                 CREATE TABLE _litestream_lock (id INTEGER);",
+            )
+            .unwrap();
+        for mode in ["PASSIVE", "RESTART", "TRUNCATE"]
+            .into_iter()
+            .cycle()
+            .take(12)
+        {
+            connection
+                .execute_batch("BEGIN; SELECT count(1) FROM _litestream_seq;")
+                .unwrap();
+            // Accounts are deleted, too, while the log cannot be emptied.
+            writers.wait_for_writes(5);
+            connection.execute_batch("ROLLBACK").unwrap();
+            connection
+                .query_row(&format!("PRAGMA wal_checkpoint({mode})"), [], |_| Ok(()))
+                .unwrap();
+            connection
+                .execute_batch(
+                    "INSERT INTO _litestream_seq (id, seq) VALUES (1, 1) \
+                     ON CONFLICT (id) DO UPDATE SET seq = seq + 1",
+                )
+                .unwrap();
+        }
+    });
+    let dir = load.dir;
+    let outcome = load.server.terminate();
+    assert_eq!(outcome.code, Some(0), "{outcome:?}");
+    assert!(!outcome.stderr.contains("busy"), "{outcome:?}");
+    // With such tables in it the database is still ours, and whole.
+    let outcome = run(dir.path(), &[DB, &["backup", "backup.tar"]].concat());
+    done(&outcome, "backed up 2 accounts");
+    Running::start(dir.path()).sign_in("writer1@example.com");
+}
+
+/// Starts a server that makes backups into `backups`, and waits for the first.
+fn with_schedule(dir: &Path, more: &[&str]) -> Running {
+    let schedule = [
+        "--backup-dir",
+        "backups",
+        "--backup-every",
+        "6h",
+        "--backup-keep",
+        "2",
+    ];
+    let cheap = ["--passwords-bcrypt-cost", "4"];
+    Running::start_with(dir, &[DB, &schedule, &cheap, more].concat())
+}
+
+#[test]
+fn the_server_makes_backups_and_keeps_the_newest() {
+    let dir = folder();
+    create_user(dir.path(), "ada@example.com", &[]);
+    let backups = dir.path().join("backups");
+    let server = with_schedule(dir.path(), &[]);
+    let line = server.wait_for_log("backed up");
+    assert!(
+        line.contains("1 accounts") && line.contains("backups/users.db-2"),
+        "{line}"
+    );
+    let first = names_in(&backups);
+    assert_eq!(first.len(), 1, "{first:?}");
+    let (_, metrics) = server.request("GET", "/metrics", None, &json!({}));
+    let metrics = metrics.as_str().unwrap();
+    assert!(
+        metrics.contains("\naccounts_backup_failures_total 0\n"),
+        "{metrics}"
+    );
+    assert!(
+        !metrics.contains("\naccounts_backup_last_success_timestamp_seconds 0\n"),
+        "{metrics}"
+    );
+    server.kill();
+
+    // The next one is not due yet, whatever happened to the server.
+    fs::create_dir(backups.join(".users.db-unfinished-scheduled")).unwrap();
+    let server = with_schedule(dir.path(), &[]);
+    assert_eq!(server.request("GET", "/readyz", None, &json!({})).0, 200);
+    let outcome = server.terminate();
+    assert!(!outcome.stderr.contains("backed up"), "{outcome:?}");
+
+    // Once the newest is old enough, another is made; the oldest go, and nothing else, and what a crash left.
+    fs::remove_file(backups.join(&first[0])).unwrap();
+    for name in [
+        "users.db-20240101T000000Z.tar",
+        "users.db-20240102T000000Z.tar",
+        "mine.tar",
+    ] {
+        fs::write(backups.join(name), "").unwrap();
+    }
+    let server = with_schedule(dir.path(), &[]);
+    server.wait_for_log("removed the old backup");
+    let names = names_in(&backups);
+    assert_eq!(names.len(), 3, "{names:?}");
+    assert_eq!(
+        (&*names[0], &*names[1]),
+        ("mine.tar", "users.db-20240102T000000Z.tar")
+    );
+    drop(server);
+    done(
+        &restore(folder().path(), &backups.join(&names[2]), &[]),
+        "restored 1 accounts",
+    );
+}
+
+#[test]
+fn a_backup_that_fails_is_told_and_stops_nothing() {
+    let dir = folder();
+    create_user(dir.path(), "ada@example.com", &[]);
+    fs::write(
+        dir.path().join("backups"),
+        "a file in the place of the folder",
+    )
+    .unwrap();
+    let server = with_schedule(dir.path(), &[]);
+    let line = server.wait_for_log("the backup failed");
+    assert!(line.contains("ERROR") && line.contains("backups"), "{line}");
+    server.sign_in("ada@example.com");
+    let (_, metrics) = server.request("GET", "/metrics", None, &json!({}));
+    assert!(
+        metrics
+            .as_str()
+            .unwrap()
+            .contains("\naccounts_backup_failures_total 1\n"),
+        "{metrics}"
+    );
+}

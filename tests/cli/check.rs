@@ -1,0 +1,284 @@
+//! `check`, `healthcheck`, `completions` and `man`.
+
+use std::fs;
+use std::net::TcpListener;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::process::Command;
+
+use rusqlite::Connection;
+use serde_json::{Value, json};
+
+use crate::client::{Client, picture};
+use crate::smtp::SmtpSink;
+use crate::support::{Outcome, Running, create_user, folder, names_in, run};
+
+/// Settings with which nothing is amiss, but for the mail server.
+const SOUND: &[&str] = &[
+    "--db",
+    "users.db",
+    "--server-public-url",
+    "https://accounts.example.com",
+    "--server-trusted-proxies",
+    "127.0.0.1",
+    "--mail-from",
+    "accounts@example.com",
+    "--backup-dir",
+    "backups",
+];
+
+fn check(dir: &Path, more: &[&str]) -> Outcome {
+    run(dir, &[SOUND, &["check"], more].concat())
+}
+
+/// Asserts a line that begins with a level and a subject and goes on with a text.
+#[track_caller]
+fn assert_line(outcome: &Outcome, start: &str, text: &str) {
+    let found = outcome.stdout.lines().any(|line| {
+        line.split_whitespace()
+            .collect::<Vec<_>>()
+            .join(" ")
+            .starts_with(start)
+            && line.contains(text)
+    });
+    assert!(found, "no line {start:?} with {text:?}: {outcome:?}");
+}
+
+#[test]
+fn where_all_is_well_every_line_is_ok() {
+    let dir = folder();
+    let sink = SmtpSink::start();
+    let mail = ["--mail-smtp-url", &sink.url()];
+    let outcome = check(dir.path(), &mail);
+    assert_eq!(outcome.code, Some(0), "{outcome:?}");
+    assert_line(&outcome, "ok database:", "the server makes it");
+    assert_eq!(
+        names_in(dir.path()),
+        Vec::<String>::new(),
+        "nothing was made"
+    );
+
+    let server = Running::start_with(dir.path(), &[SOUND, &mail].concat());
+    server.wait_for_log("backed up");
+    let outcome = check(dir.path(), &mail);
+    assert_eq!(outcome.code, Some(0), "{outcome:?}");
+    for (start, text) in [
+        ("ok database:", "a server holds it"),
+        ("ok keys:", "one key"),
+        ("ok mail:", "answers"),
+        ("ok backups:", "the newest"),
+        ("ok public_url:", "https://accounts.example.com"),
+        ("ok clock:", "Z"),
+    ] {
+        assert_line(&outcome, start, text);
+    }
+    // The disk of a machine that builds this may be nearly full, which is none of our business.
+    let strange: Vec<_> = outcome
+        .stdout
+        .lines()
+        .filter(|line| !line.starts_with("ok ") && !line.contains(" disk: "))
+        .collect();
+    assert!(strange.is_empty(), "{strange:?}");
+    assert!(sink.mails().is_empty(), "no mail is sent");
+
+    let outcome = check(dir.path(), &[&mail[..], &["--json"]].concat());
+    let report: Value = serde_json::from_str(&outcome.stdout).unwrap();
+    assert_eq!(report["ok"], json!(true));
+    let first = &report["findings"][0];
+    assert!(
+        first["level"].is_string() && first["subject"].is_string() && first["text"].is_string(),
+        "{report}"
+    );
+}
+
+#[test]
+fn what_is_unwise_is_told_and_is_no_failure() {
+    let dir = folder();
+    create_user(dir.path(), "ada@example.com", &[]);
+    fs::set_permissions(
+        dir.path().join("users.db"),
+        fs::Permissions::from_mode(0o644),
+    )
+    .unwrap();
+    let photos = dir.path().join("users.db.media/photos");
+    fs::create_dir_all(&photos).unwrap();
+    fs::write(photos.join("stray.jpg"), "").unwrap();
+    let arguments = [
+        "--db",
+        "users.db",
+        "--passwords-bcrypt-cost",
+        "4",
+        "--rate-limits-enabled=false",
+        "--server-public-url",
+        "http://accounts.example.com",
+        "check",
+    ];
+    let outcome = run(dir.path(), &arguments);
+    assert_eq!(outcome.code, Some(0), "{outcome:?}");
+    for (start, text) in [
+        ("unwise settings:", "bcrypt_cost"),
+        ("unwise settings:", "rate_limits"),
+        ("unwise public_url:", "not encrypted"),
+        ("unwise permissions:", "chmod 600"),
+        ("unwise photos:", "1 files"),
+        ("unwise backups:", "[backup] dir"),
+        ("unwise mail:", "smtp_url"),
+    ] {
+        assert_line(&outcome, start, text);
+    }
+    let proxied = run(
+        dir.path(),
+        &[
+            "--db",
+            "users.db",
+            "--server-public-url",
+            "https://accounts.example.com",
+            "check",
+        ],
+    );
+    assert_line(&proxied, "unwise trusted_proxies:", "127.0.0.1");
+    assert_line(
+        &run(dir.path(), &["--db", "users.db", "--dev", "check"]),
+        "unwise settings:",
+        "--dev",
+    );
+}
+
+#[test]
+fn what_is_wrong_is_told_and_is_a_failure() {
+    let dir = folder();
+    create_user(dir.path(), "ada@example.com", &[]);
+    let nobody = TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap();
+    let outcome = check(
+        dir.path(),
+        &["--mail-smtp-url", &format!("smtp://{nobody}")],
+    );
+    assert_eq!(outcome.code, Some(1), "{outcome:?}");
+    assert_line(&outcome, "wrong mail:", "refused");
+    assert!(outcome.stderr.contains("something is wrong"), "{outcome:?}");
+
+    let outcome = run(
+        dir.path(),
+        &["--db", "users.db", "--listen", "0.0.0.0:8000", "check"],
+    );
+    assert_eq!(outcome.code, Some(1), "{outcome:?}");
+    assert_line(&outcome, "wrong public_url:", "nobody can reach");
+
+    let server = Running::start(dir.path());
+    let access = server.sign_in("ada@example.com");
+    let client = Client::new(server.address);
+    assert_eq!(client.upload(&access, &picture(1)).unwrap().0, 200);
+    drop(server);
+    let photos = dir.path().join("users.db.media/photos");
+    let photo = photos.join(&names_in(&photos)[0]);
+    fs::remove_file(&photo).unwrap();
+    assert_line(
+        &check(dir.path(), &[]),
+        "wrong photos:",
+        "1 of 1 are missing",
+    );
+
+    let make = |statements: &str| {
+        Connection::open(dir.path().join("users.db"))
+            .unwrap()
+            .execute_batch(statements)
+            .unwrap();
+    };
+    make("UPDATE users SET updated_at = 32503680000000");
+    assert_line(&check(dir.path(), &[]), "wrong clock:", "3000-01-01");
+    fs::create_dir(dir.path().join("backups")).unwrap();
+    fs::write(dir.path().join("backups/users.db-20260101T000000Z.tar"), "").unwrap();
+    assert_line(
+        &check(dir.path(), &[]),
+        "wrong backups:",
+        "2026-01-01T00:00:00Z",
+    );
+    let sound = fs::read(dir.path().join("users.db")).unwrap();
+    make("PRAGMA user_version = 999");
+    assert_line(
+        &check(dir.path(), &[]),
+        "wrong database:",
+        "newer accounts-server",
+    );
+
+    let mut bytes = sound;
+    bytes[4096 * 2..4096 * 5].fill(0xff);
+    fs::write(dir.path().join("users.db"), bytes).unwrap();
+    let outcome = check(dir.path(), &[]);
+    assert_eq!(outcome.code, Some(1), "{outcome:?}");
+    assert_line(&outcome, "wrong database:", "damaged");
+}
+
+#[test]
+fn the_health_of_a_server_can_be_asked_for() {
+    let dir = folder();
+    let server = Running::start(dir.path());
+    let address = server.address.to_string();
+    let port = server.address.port();
+    for listen in [
+        address.clone(),
+        format!("0.0.0.0:{port}"),
+        format!("localhost:{port}"),
+    ] {
+        run(dir.path(), &["--listen", &listen, "healthcheck"]).assert_done("");
+    }
+    // A server that cannot write is not well.
+    let other = Connection::open(dir.path().join("users.db")).unwrap();
+    other.execute_batch("BEGIN IMMEDIATE").unwrap();
+    drop(server);
+    other.execute_batch("ROLLBACK").unwrap();
+    run(dir.path(), &["--listen", &address, "healthcheck"])
+        .assert_refused(1, &["/readyz does not answer"]);
+    run(dir.path(), &["--listen", "127.0.0.1:0", "healthcheck"]).assert_refused(1, &["port 0"]);
+}
+
+#[test]
+fn shells_complete_and_the_manual_can_be_read() {
+    let dir = folder();
+    let bash = run(dir.path(), &["completions", "bash"]);
+    assert_eq!(bash.code, Some(0), "{bash:?}");
+    fs::write(dir.path().join("completions.bash"), &bash.stdout).unwrap();
+    let script = "source completions.bash; COMP_WORDS=(accounts-server back); COMP_CWORD=1; \
+                  complete=$(complete -p accounts-server); complete=${complete#*-F }; \
+                  ${complete%% *} accounts-server back accounts-server; echo ${COMPREPLY[@]}";
+    let output = Command::new("bash")
+        .args(["-c", script])
+        .current_dir(dir.path())
+        .output()
+        .unwrap();
+    assert_eq!(
+        String::from_utf8(output.stdout).unwrap(),
+        "backup\n",
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    for shell in ["zsh", "fish", "elvish", "powershell"] {
+        let outcome = run(dir.path(), &["completions", shell]);
+        assert!(
+            outcome.code == Some(0) && outcome.stdout.contains("accounts-server"),
+            "{shell}"
+        );
+    }
+    run(dir.path(), &["completions", "dash"]).assert_refused(2, &["dash", "bash"]);
+    let page = run(dir.path(), &["man"]);
+    assert_eq!(page.code, Some(0));
+    for text in [
+        ".TH accounts-server 1",
+        "backup",
+        "tokens\\-access\\-minutes",
+    ] {
+        assert!(page.stdout.contains(text), "{text}");
+    }
+    run(dir.path(), &["man", "--dir", "pages"]).assert_done("");
+    let pages = names_in(&dir.path().join("pages"));
+    for page in [
+        "accounts-server.1",
+        "accounts-server-backup.1",
+        "accounts-server-user-create.1",
+    ] {
+        assert!(pages.contains(&page.to_owned()), "{pages:?}");
+    }
+}

@@ -1,0 +1,256 @@
+//! Faults of the machine while the server runs: it says so, nothing is damaged, and it goes on as soon as they are over.
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use rusqlite::Connection;
+use serde_json::{Value, json};
+
+use crate::client::{Client, picture};
+use crate::support::{PASSWORD, Running, create_user, folder, names_in, program};
+
+const CHEAP: &[&str] = &[
+    "--db",
+    "users.db",
+    "--passwords-bcrypt-cost",
+    "4",
+    "--rate-limits-enabled=false",
+];
+
+/// The answer to what cannot be done for now, as the API has it.
+#[track_caller]
+fn assert_unavailable(answer: (u16, Value)) {
+    let body = json!({"detail": "Service temporarily unavailable, try again later."});
+    assert_eq!(answer, (503, body));
+}
+
+#[track_caller]
+fn assert_whole(database: &Path) {
+    let fault: String = Connection::open(database)
+        .unwrap()
+        .query_row("PRAGMA integrity_check", [], |row| row.get(0))
+        .unwrap();
+    assert_eq!(fault, "ok");
+}
+
+fn rename(client: &Client, access: &str, name: &str) -> (u16, Value) {
+    let body = json!({"first_name": name});
+    client
+        .api("PATCH", "users/me/", Some(access), &body)
+        .unwrap()
+}
+
+#[test]
+fn a_disk_without_room() {
+    let dir = folder();
+    create_user(dir.path(), "ada@example.com", &[]);
+    // No file may grow beyond 400 KiB, which is an error to whoever writes, as a full disk is. The signal that goes with it
+    // is ignored, as it does not go with a full disk.
+    let mut command = Command::new("sh");
+    command
+        .args(["-c", "trap '' XFSZ; ulimit -S -f 800; exec \"$0\" \"$@\""])
+        .arg(env!("CARGO_BIN_EXE_accounts-server"))
+        .args(CHEAP)
+        .args(["--listen", "127.0.0.1:0", "--mail-transport", "file"])
+        .current_dir(dir.path());
+    let server = Running::spawn(command);
+    let client = Client::new(server.address);
+    let access = server.sign_in("ada@example.com");
+    let mut written = String::new();
+    let refused = (0..2000).find_map(|number| {
+        let name = format!("{number:0150}");
+        match rename(&client, &access, &name) {
+            (200, _) => {
+                written = name;
+                None
+            }
+            other => Some(other),
+        }
+    });
+    assert_unavailable(refused.expect("the log had to grow beyond the limit"));
+    let line = server.wait_for_log("the database is busy");
+    assert!(line.contains("WARN"), "{line}");
+    // What only reads goes on, and says what was answered for.
+    let (status, profile) = server.api("GET", "users/me/", Some(&access), &json!({}));
+    assert_eq!((status, &profile["first_name"]), (200, &json!(written)));
+    assert_unavailable(client.sign_up("bob@example.com").unwrap());
+    assert_eq!(client.send("GET", "/readyz", None, "", b"").unwrap().0, 503);
+
+    let status = Command::new("prlimit")
+        .args([
+            "--pid",
+            &server.id().to_string(),
+            "--fsize=unlimited:unlimited",
+        ])
+        .status()
+        .unwrap();
+    assert!(status.success());
+    assert_eq!(rename(&client, &access, "Ada").0, 200);
+    assert_eq!(client.sign_up("bob@example.com").unwrap().0, 201);
+    assert_eq!(client.send("GET", "/readyz", None, "", b"").unwrap().0, 200);
+    server.kill();
+    assert_whole(&dir.path().join("users.db"));
+}
+
+#[test]
+fn a_process_that_holds_the_database() {
+    let dir = folder();
+    create_user(dir.path(), "ada@example.com", &[]);
+    let server = Running::start_with(
+        dir.path(),
+        &[CHEAP, &["--database-busy-timeout-ms", "50"]].concat(),
+    );
+    let client = Client::new(server.address);
+    let access = server.sign_in("ada@example.com");
+    let other = Connection::open(dir.path().join("users.db")).unwrap();
+    other.execute_batch("BEGIN IMMEDIATE").unwrap();
+    for _ in 0..3 {
+        assert_unavailable(rename(&client, &access, "Held"));
+    }
+    let line = server.wait_for_log("the database is busy: database is locked");
+    assert!(line.contains("WARN"), "{line}");
+    assert_eq!(
+        server.api("GET", "users/me/", Some(&access), &json!({})).0,
+        200
+    );
+    other.execute_batch("ROLLBACK").unwrap();
+    assert_eq!(rename(&client, &access, "Free").0, 200);
+    assert_eq!(server.terminate().code, Some(0));
+    assert_whole(&dir.path().join("users.db"));
+}
+
+#[test]
+fn a_write_waits_for_a_process_that_lets_go_in_time() {
+    let dir = folder();
+    create_user(dir.path(), "ada@example.com", &[]);
+    let server = Running::start_with(
+        dir.path(),
+        &[CHEAP, &["--database-busy-timeout-ms", "60000"]].concat(),
+    );
+    let client = Client::new(server.address);
+    let access = server.sign_in("ada@example.com");
+    let other = Connection::open(dir.path().join("users.db")).unwrap();
+    other.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let waiting = {
+        let (client, access) = (client.clone(), access.clone());
+        std::thread::spawn(move || rename(&client, &access, "Waited"))
+    };
+    // Reads are answered meanwhile.
+    for _ in 0..20 {
+        assert_eq!(
+            server.api("GET", "users/me/", Some(&access), &json!({})).0,
+            200
+        );
+    }
+    other.execute_batch("ROLLBACK").unwrap();
+    assert_eq!(waiting.join().unwrap().0, 200);
+}
+
+#[test]
+fn a_folder_of_photos_that_is_gone() {
+    let dir = folder();
+    create_user(dir.path(), "ada@example.com", &[]);
+    let server = Running::start_with(dir.path(), CHEAP);
+    let client = Client::new(server.address);
+    let access = server.sign_in("ada@example.com");
+    let (status, answer) = client.upload(&access, &picture(1)).unwrap();
+    assert_eq!(status, 200, "{answer}");
+    let photo = answer["photo"].as_str().unwrap();
+    let path = photo[photo.find("/media/").unwrap()..].to_owned();
+
+    // Something else is where the folder was.
+    let media = dir.path().join("users.db.media");
+    fs::rename(&media, dir.path().join("elsewhere")).unwrap();
+    fs::write(&media, "").unwrap();
+    assert_unavailable(client.upload(&access, &picture(2)).unwrap());
+    let line = server.wait_for_log("a photo was not stored");
+    assert!(
+        line.contains("WARN") && line.contains("users.db.media"),
+        "{line}"
+    );
+    let (status, answer) = client.send("GET", &path, None, "", b"").unwrap();
+    assert_eq!(
+        (status, &answer["detail"]),
+        (500, &json!("Internal server error."))
+    );
+    let (status, profile) = server.api("GET", "users/me/", Some(&access), &json!({}));
+    assert_eq!(
+        (status, &profile["photo"]),
+        (200, &json!(photo)),
+        "the photo is still the account's"
+    );
+
+    fs::remove_file(&media).unwrap();
+    fs::rename(dir.path().join("elsewhere"), &media).unwrap();
+    assert_eq!(client.send("GET", &path, None, "", b"").unwrap().0, 200);
+    assert_eq!(client.upload(&access, &picture(3)).unwrap().0, 200);
+
+    // A folder that is gone altogether is made anew.
+    fs::remove_dir_all(&media).unwrap();
+    let (status, answer) = client.upload(&access, &picture(4)).unwrap();
+    assert_eq!(status, 200, "{answer}");
+    drop(server);
+    assert_eq!(names_in(&media.join("photos")).len(), 1);
+}
+
+/// The program as a user whom file modes bind: root is bound by none.
+fn as_somebody(dir: &Path, arguments: &[&str]) -> Command {
+    let is_root = Command::new("id").arg("-u").output().unwrap().stdout == b"0\n";
+    if !is_root {
+        return program(dir, arguments);
+    }
+    // Nobody may not even see the folder that the program was built in.
+    let copy = dir.join("program");
+    fs::copy(env!("CARGO_BIN_EXE_accounts-server"), &copy).unwrap();
+    let status = Command::new("chown")
+        .args(["-R", "65534:65534"])
+        .arg(dir)
+        .status()
+        .unwrap();
+    assert!(status.success());
+    let mut command = Command::new("setpriv");
+    command
+        .args(["--reuid=65534", "--regid=65534", "--clear-groups"])
+        .arg(copy)
+        .args(arguments)
+        .current_dir(dir);
+    command
+}
+
+#[test]
+fn a_file_that_may_only_be_read() {
+    use std::os::unix::fs::PermissionsExt;
+    let dir = folder();
+    create_user(dir.path(), "ada@example.com", &[]);
+    let database = dir.path().join("users.db");
+    let before = fs::read(&database).unwrap();
+    fs::set_permissions(&database, fs::Permissions::from_mode(0o400)).unwrap();
+    let arguments = [CHEAP, &["--listen", "127.0.0.1:0"]].concat();
+    let outcome = crate::support::finish(as_somebody(dir.path(), &arguments), "");
+    outcome.assert_refused(1, &["users.db", "can only be read", "May this user write"]);
+    assert!(fs::read(&database).unwrap() == before);
+
+    // While a server runs: readers that need the file anew are refused, and served again once it is readable.
+    fs::set_permissions(&database, fs::Permissions::from_mode(0o600)).unwrap();
+    let server = Running::spawn(as_somebody(dir.path(), &arguments));
+    assert_eq!(
+        server
+            .post(
+                "token/",
+                &json!({"email": "ada@example.com", "password": PASSWORD})
+            )
+            .0,
+        200
+    );
+    fs::set_permissions(&database, fs::Permissions::from_mode(0o400)).unwrap();
+    let access = server.sign_in("ada@example.com");
+    let client = Client::new(server.address);
+    assert_eq!(
+        rename(&client, &access, "Ada").0,
+        200,
+        "the server has it open"
+    );
+    assert_eq!(server.terminate().code, Some(0));
+    assert_whole(&database);
+}

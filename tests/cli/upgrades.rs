@@ -1,0 +1,223 @@
+//! Databases of every former schema version, with data that real servers stored: they are migrated, nothing is lost, and a copy
+//! of what they were is kept.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+
+use rusqlite::Connection;
+use rusqlite::types::Value as SqlValue;
+use serde_json::json;
+
+use crate::client::Client;
+use crate::support::{PASSWORD, Running, folder, names_in, run};
+
+/// A refresh token that the server which stored the data had given out. It is good until 2036.
+const REFRESH: &str = "eyJ0eXAiOiJydCtqd3QiLCJhbGciOiJFZERTQSIsImtpZCI6IkVCaGhxdTd0d2RoVnRTR1VicWxDdG1LSGlNRzc1cWZDSjBFSV9PV2FlVTgifQ.eyJpc3MiOiJhY2NvdW50cyIsInN1YiI6IjIiLCJ1c2VyX2lkIjoyLCJ0b2tlbl90eXBlIjoicmVmcmVzaCIsImp0aSI6IjZkZjZjOGRiYzAxNjQ0MDhjMWM0MGY2Nzk5YjFhMGMxIiwiaWF0IjoxNzk1NjM2OTE0LCJleHAiOjIxMTA5OTY5MTQsInNpZCI6IjBmMjkzNDJmZmUzNGRjMWJhZjljNWI3ZWJhOTczYzBjIn0.njrR_DZFJukzF5ADpKV-HkdcfL4Ry2C5XMC4CP_jQ107rGAvsokCPoRPTPvZs4DkxPhzi-y4ikm_u7yUWOh6Bw";
+
+/// The code that was mailed to new@example.com.
+const CODE: &str = "902866";
+
+/// The photo of an account.
+const PHOTO: &str = "21b3bf912f2887bd6406e0499ef8a44e.jpg";
+
+const APPLICATION_ID: i32 = 0x6163_6373;
+
+fn schemas() -> std::path::PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/schemas")
+}
+
+/// The former versions of which there is data, a file each.
+fn former_versions() -> Vec<i32> {
+    let mut versions: Vec<i32> = names_in(&schemas())
+        .iter()
+        .filter_map(|name| name.strip_suffix(".data.sql")?.parse().ok())
+        .collect();
+    versions.sort_unstable();
+    versions
+}
+
+/// Makes a database as a server of that version left it.
+fn make(dir: &Path, version: i32) {
+    let connection = Connection::open(dir.join("users.db")).unwrap();
+    for file in [format!("{version}.sql"), format!("{version}.data.sql")] {
+        let statements = fs::read_to_string(schemas().join(file)).unwrap();
+        connection.execute_batch(&statements).unwrap();
+    }
+    connection
+        .pragma_update(None, "application_id", APPLICATION_ID)
+        .unwrap();
+    connection
+        .pragma_update(None, "user_version", version)
+        .unwrap();
+    connection
+        .pragma_update_and_check(None, "journal_mode", "WAL", |_| Ok(()))
+        .unwrap();
+    let photos = dir.join("users.db.media/photos");
+    fs::create_dir_all(&photos).unwrap();
+    fs::copy(schemas().join(PHOTO), photos.join(PHOTO)).unwrap();
+}
+
+type Rows = Vec<Vec<SqlValue>>;
+
+/// All rows of these columns of all tables: table to columns to rows.
+fn rows(database: &Path, tables: &BTreeMap<String, Vec<String>>) -> BTreeMap<String, Rows> {
+    let connection = Connection::open(database).unwrap();
+    let read = |table: &String, columns: &Vec<String>| {
+        let columns = columns.join(", ");
+        let mut statement = connection
+            .prepare(&format!("SELECT {columns} FROM {table} ORDER BY {columns}"))
+            .unwrap();
+        let width = statement.column_count();
+        let rows = statement.query_map([], |row| (0..width).map(|at| row.get(at)).collect());
+        rows.unwrap().map(Result::unwrap).collect()
+    };
+    tables
+        .iter()
+        .map(|(table, columns)| (table.clone(), read(table, columns)))
+        .collect()
+}
+
+/// The tables of a database with their columns.
+fn tables(database: &Path) -> BTreeMap<String, Vec<String>> {
+    let connection = Connection::open(database).unwrap();
+    let mut tables = BTreeMap::<String, Vec<String>>::new();
+    connection
+        .prepare(
+            "SELECT m.name, c.name FROM sqlite_master AS m, pragma_table_info(m.name) AS c \
+             WHERE m.type = 'table' AND m.name NOT LIKE 'sqlite_%'",
+        )
+        .unwrap()
+        .query_map([], |row| Ok((row.get(0)?, row.get(1)?)))
+        .unwrap()
+        .map(Result::unwrap)
+        .for_each(|(table, column)| tables.entry(table).or_default().push(column));
+    tables
+}
+
+fn version_of(database: &Path) -> i32 {
+    Connection::open(database)
+        .unwrap()
+        .query_row("PRAGMA user_version", [], |row| row.get(0))
+        .unwrap()
+}
+
+#[test]
+fn every_former_version_is_migrated_with_all_its_data() {
+    let versions = former_versions();
+    assert!(versions.starts_with(&[1, 2, 3, 4]), "{versions:?}");
+    for version in versions {
+        let dir = folder();
+        make(dir.path(), version);
+        let database = dir.path().join("users.db");
+        let tables = tables(&database);
+        let before = rows(&database, &tables);
+        for table in ["users", "sign_ups", "otps", "sessions", "signing_keys"] {
+            assert!(
+                !before[table].is_empty(),
+                "{table} without a row proves nothing"
+            );
+        }
+
+        // A command migrates as a server does, and touches nothing else.
+        let outcome = run(dir.path(), &["--db", "users.db", "user", "list", "--json"]);
+        assert_eq!(outcome.code, Some(0), "from version {version}: {outcome:?}");
+        assert_eq!(outcome.stdout.lines().count(), 3, "{outcome:?}");
+        for (table, after) in rows(&database, &tables) {
+            let before = &before[&table];
+            // Secrets that a version has more of are made when it first opens the file.
+            let is_all = before.iter().all(|row| after.contains(row));
+            assert!(
+                is_all && (after.len() == before.len() || table == "secrets"),
+                "from version {version}: {table} was {before:?} and is {after:?}"
+            );
+        }
+        let newest = version_of(&database);
+        assert!(newest > version);
+        let kept = format!("users.db.before-v{newest}");
+        for text in [
+            format!("from schema version {version} to {newest}"),
+            format!("kept in {kept}"),
+        ] {
+            assert!(outcome.stderr.contains(&text), "{text:?}: {outcome:?}");
+        }
+        let kept = dir.path().join(kept);
+        assert_eq!(version_of(&kept), version);
+        assert_eq!(
+            rows(&kept, &tables),
+            before,
+            "the copy of version {version}"
+        );
+        let names = names_in(dir.path());
+
+        works(dir.path(), version);
+        let left: Vec<_> = names_in(dir.path())
+            .into_iter()
+            .filter(|name| !names.contains(name) && name.contains("before"))
+            .collect();
+        assert!(left.is_empty(), "only a migration makes a copy: {left:?}");
+    }
+}
+
+/// What people had is still theirs: password, session, code, photo.
+fn works(dir: &Path, version: i32) {
+    let arguments = ["--db", "users.db", "--tokens-issuer", "accounts", "--dev"];
+    let server = Running::start_with(dir, &arguments);
+    let sign_in = json!({"email": "grace@example.com", "password": PASSWORD});
+    let (status, answer) = server.post("token/", &sign_in);
+    assert_eq!(status, 200, "from version {version}: {answer}");
+    let (status, pair) = server.post("token/refresh/", &json!({"refresh": REFRESH}));
+    assert_eq!(status, 200, "from version {version}: {pair}");
+    let access = pair["access"].as_str().unwrap();
+    let (status, profile) = server.api("GET", "users/me/", Some(access), &json!({}));
+    assert_eq!(
+        (status, &profile["first_name"], &profile["birthday"]),
+        (200, &json!("Ada"), &json!("1815-12-10")),
+        "{profile}"
+    );
+    let code = json!({"email": "new@example.com", "otp": CODE});
+    let (status, answer) = server.post("otp/verify/", &code);
+    assert_eq!(status, 200, "from version {version}: {answer}");
+    let client = Client::new(server.address);
+    let path = format!("/media/photos/{PHOTO}");
+    assert_eq!(client.send("GET", &path, None, "", b"").unwrap().0, 200);
+}
+
+#[test]
+fn a_copy_that_is_there_already_is_kept_too() {
+    let dir = folder();
+    make(dir.path(), 1);
+    let database = dir.path().join("users.db");
+    let old = fs::read(&database).unwrap();
+    let list = ["--db", "users.db", "user", "list"];
+    assert_eq!(run(dir.path(), &list).code, Some(0));
+    let newest = version_of(&database);
+    // Somebody went back to the former version, and upgrades again.
+    fs::write(&database, old).unwrap();
+    let outcome = run(dir.path(), &list);
+    assert_eq!(outcome.code, Some(0), "{outcome:?}");
+    let second = format!("users.db.before-v{newest}.2");
+    assert!(outcome.stderr.contains(&second), "{outcome:?}");
+    let names = names_in(dir.path());
+    assert!(
+        names.contains(&second) && names.contains(&format!("users.db.before-v{newest}")),
+        "{names:?}"
+    );
+}
+
+#[test]
+fn a_damaged_database_is_not_migrated() {
+    let dir = folder();
+    make(dir.path(), 1);
+    let database = dir.path().join("users.db");
+    let mut bytes = fs::read(&database).unwrap();
+    let page = 4096;
+    // Every page but the first, which has the schema: some of them hold rows and indexes.
+    for byte in &mut bytes[3 * page..6 * page] {
+        *byte = 0xff;
+    }
+    fs::write(&database, &bytes).unwrap();
+    let outcome = run(dir.path(), &["--db", "users.db", "user", "list"]);
+    outcome.assert_refused(1, &["users.db", "restore a backup"]);
+    assert!(fs::read(&database).unwrap() == bytes);
+}
