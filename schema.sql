@@ -1,4 +1,4 @@
--- The whole current schema of an accounts-server database (schema version 6).
+-- The whole current schema of an accounts-server database (schema version 7).
 --
 -- Applied to a new file as it stands; an older file reaches the same shape through the numbered migrations in
 -- src/store/sqlite/migrations.rs. Every `*_at` is a count of Unix milliseconds (UTC) bound by the program: no
@@ -267,20 +267,23 @@ CREATE TABLE refresh_tokens (
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX refresh_tokens_by_session ON refresh_tokens (session_id);
 
--- Key pairs that sign tokens: the newest one that is not retired signs, all of them verify. The private key is PKCS #8.
+-- Key pairs that sign tokens: the newest one that is not retired signs, all of them verify. The private key is
+-- PKCS #8, encrypted (XChaCha20-Poly1305) where `is_sealed`.
 CREATE TABLE signing_keys (
     kid         TEXT    PRIMARY KEY,
     algorithm   TEXT    NOT NULL,
     private_key BLOB    NOT NULL,
     public_key  BLOB    NOT NULL,
     created_at  INTEGER NOT NULL,
-    retired_at  INTEGER
+    retired_at  INTEGER,
+    is_sealed   INTEGER NOT NULL DEFAULT 0 CHECK (is_sealed IN (0, 1))
 ) STRICT, WITHOUT ROWID;
 
 -- Random secrets made at first start, such as the key under which codes are hashed.
 CREATE TABLE secrets (
-    name  TEXT PRIMARY KEY,
-    value BLOB NOT NULL
+    name      TEXT    PRIMARY KEY,
+    value     BLOB    NOT NULL,
+    is_sealed INTEGER NOT NULL DEFAULT 0 CHECK (is_sealed IN (0, 1))
 ) STRICT, WITHOUT ROWID;
 
 -- The audit log. `user_id` is the account that an entry is about, `actor_id` the one that acted, `operator` the user of the

@@ -9,10 +9,11 @@ use std::time::Duration;
 use tempfile::TempDir;
 use tokio::sync::Semaphore;
 
-use crate::accounts::{AccountError, Codes};
+use crate::accounts::{self, AccountError, Codes};
 use crate::clock::SharedClock;
-use crate::config::{Config, MailTransportKind, RateLimitsConfig};
+use crate::config::{Config, MailTransportKind, RateLimitsConfig, SHORTEST_KEY_SECRET};
 use crate::domain::Timestamp;
+use crate::keyring::{KeyRing, KeySealing};
 use crate::limits::{Allowance, NetworkLimits};
 use crate::mail::{
     Composer, ComposerOptions, FileMailTransport, Inbox, SendmailMailTransport, SmtpMailTransport,
@@ -25,8 +26,8 @@ use crate::photos::{PhotoOptions, Photos};
 use crate::random;
 use crate::sealing::KEY_BYTES;
 use crate::store::sqlite::{SqliteOptions, SqliteStore};
-use crate::store::{MailLimits, SharedStore};
-use crate::tokens::{TokenOptions, Tokens, generate_key};
+use crate::store::{MailLimits, Origin, SharedStore};
+use crate::tokens::{TokenError, TokenOptions, generate_key};
 
 /// Why the program could not be put together. The text is for the person at the terminal.
 #[derive(Debug)]
@@ -54,8 +55,8 @@ pub struct App {
     pub clock: SharedClock,
     /// Hashing and the rules for passwords.
     pub passwords: Passwords,
-    /// Issues and checks tokens.
-    pub tokens: Tokens,
+    /// The keys that sign and check tokens.
+    pub keys: Arc<KeyRing>,
     /// Hashes one-time passwords.
     pub codes: Codes,
     /// Counts of what was answered.
@@ -94,16 +95,13 @@ impl App {
             pause: Duration::from_secs(config.otp.resend_seconds.into()),
             per_hour: config.otp.mails_per_hour,
         };
-        let key = store
-            .find_or_create_secret(Codes::SECRET, random::bytes::<32>().to_vec())
-            .await
-            .map_err(|e| start_error("cannot read the database")(&e))?;
+        let key = find_secret(&config, &store, Codes::SECRET).await?;
         let codes = Codes::new(
             key,
             Duration::from_secs(60 * u64::from(config.otp.minutes)),
             limits,
         );
-        let tokens = open_tokens(&config, &store, config.issuer(port), clock.now()).await?;
+        let keys = open_keys(&config, &store, config.issuer(port), clock.now()).await?;
         let passwords = Passwords::start(PasswordOptions {
             cost: config.passwords.bcrypt_cost,
             threads: config.hash_threads(),
@@ -119,7 +117,7 @@ impl App {
             transport: open_transport(&config)?,
             inbox: inbox.clone(),
             metrics: metrics.clone(),
-            key: find_mail_key(&store).await?,
+            key: find_mail_key(&config, &store).await?,
         });
         let (media_dir, temporary) = if let Some(dir) = config.media_dir() {
             (dir, None)
@@ -146,7 +144,7 @@ impl App {
             store,
             clock,
             passwords,
-            tokens,
+            keys: Arc::new(keys),
             codes,
             public_url,
             inbox,
@@ -192,20 +190,72 @@ fn open_store(config: &Config) -> Result<SharedStore, StartError> {
         .map_err(|e| StartError(e.to_string()))
 }
 
-async fn open_tokens(
+/// How secrets rest in the database, as the settings say.
+fn open_sealing(config: &Config) -> Result<KeySealing, StartError> {
+    let tokens = &config.tokens;
+    let path = &tokens.key_encryption_secret_file;
+    if path.is_empty() {
+        return Ok(KeySealing::new(tokens.key_encryption_secret.expose()));
+    }
+    let failed = start_error("[tokens] key_encryption_secret_file");
+    let text = fs::read_to_string(path).map_err(|e| failed(&format!("{path}: {e}")))?;
+    let secret = text.trim_end_matches(['\r', '\n']);
+    if secret.chars().count() < SHORTEST_KEY_SECRET {
+        return Err(failed(&format!(
+            "{path} holds no secret of at least {SHORTEST_KEY_SECRET} characters"
+        )));
+    }
+    Ok(KeySealing::new(secret))
+}
+
+/// A secret of the database, made if there is none yet.
+async fn find_secret(
+    config: &Config,
+    store: &SharedStore,
+    name: &str,
+) -> Result<Vec<u8>, StartError> {
+    let sealing = open_sealing(config)?;
+    let fresh = sealing.seal_secret(name, random::bytes::<KEY_BYTES>().to_vec());
+    let secret = store
+        .find_or_create_secret(name, fresh)
+        .await
+        .map_err(|e| start_error("cannot read the database")(&e))?;
+    sealing
+        .open_secret(name, secret)
+        .map_err(|e| StartError(e.to_string()))
+}
+
+/// The keys of the store, the first of which is made here. What is not encrypted yet and is to be is encrypted.
+async fn open_keys(
     config: &Config,
     store: &SharedStore,
     issuer: String,
     now: Timestamp,
-) -> Result<Tokens, StartError> {
+) -> Result<KeyRing, StartError> {
     let failed = start_error("cannot prepare the signing keys");
+    let sealing = open_sealing(config)?;
     let mut keys = store.list_signing_keys().await.map_err(|e| failed(&e))?;
     if keys.is_empty() {
         let key = generate_key(random::bytes(), now).map_err(|e| failed(&e))?;
         keys = store
-            .create_first_signing_key(key)
+            .create_first_signing_key(sealing.seal_key(key))
             .await
             .map_err(|e| failed(&e))?;
+    }
+    if sealing.is_on() {
+        let secrets = store.list_secrets().await.map_err(|e| failed(&e))?;
+        let are_sealed = keys.iter().all(|key| key.is_sealed)
+            && secrets.iter().all(|(_, secret)| secret.is_sealed);
+        if !are_sealed {
+            let origin = Origin {
+                operator: "program".into(),
+                ..Origin::default()
+            };
+            accounts::reseal(store.as_ref(), &sealing, &sealing, origin, now)
+                .await
+                .map_err(|e| StartError(e.to_string()))?;
+            keys = store.list_signing_keys().await.map_err(|e| failed(&e))?;
+        }
     }
     let options = TokenOptions {
         issuer,
@@ -213,7 +263,11 @@ async fn open_tokens(
         access_life: Duration::from_secs(60 * u64::from(config.tokens.access_minutes)),
         refresh_life: Duration::from_secs(86_400 * u64::from(config.tokens.refresh_days)),
     };
-    Tokens::new(options, &keys).map_err(|e| failed(&e))
+    KeyRing::new(options, sealing, keys, now).map_err(|e| match e {
+        // What is encrypted and cannot be read has said what to do.
+        TokenError::Failed(cause) => StartError(cause),
+        TokenError::Invalid => failed(&e),
+    })
 }
 
 /// What puts mails into words, in the languages that there are.
@@ -275,11 +329,12 @@ fn smtp_login(config: &Config) -> Result<Option<(String, String)>, StartError> {
     Ok(Some((mail.smtp_user.clone(), password)))
 }
 
-async fn find_mail_key(store: &SharedStore) -> Result<[u8; KEY_BYTES], StartError> {
-    store
-        .find_or_create_secret(Outbox::SECRET, random::bytes::<KEY_BYTES>().to_vec())
-        .await
-        .map_err(|e| start_error("cannot read the database")(&e))?
+async fn find_mail_key(
+    config: &Config,
+    store: &SharedStore,
+) -> Result<[u8; KEY_BYTES], StartError> {
+    find_secret(config, store, Outbox::SECRET)
+        .await?
         .try_into()
         .map_err(|_| StartError("the database holds a key for mails of the wrong length".into()))
 }

@@ -30,6 +30,7 @@ pub mod clock;
 pub mod config;
 pub mod domain;
 pub mod http;
+pub mod keyring;
 pub mod limits;
 pub mod mail;
 pub mod metrics;

@@ -162,6 +162,7 @@ pub fn generate_key(seed: [u8; 32], now: Timestamp) -> Result<StoredKey, TokenEr
         kid: thumbprint(&public_key),
         algorithm: EDDSA.into(),
         private_key,
+        is_sealed: false,
         public_key,
         created_at: now,
         retired_at: None,

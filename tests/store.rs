@@ -17,8 +17,8 @@ use accounts_server::store::{
     AccountOtp, Beginning, ClaimedMails, DeleteUser, EmailChange, MailClaim, MailLimits, MailQueue,
     NewEmailUndo, NewMail, NewOtp, NewSession, NewSignUp, NewUser, Origin, OtpAttempt,
     OtpCandidates, PasswordTry, PasswordTryLimits, ReissueOtp, ReplacePassword, RotateRefreshToken,
-    Rotation, SharedStore, SignIn, SignUpOutcome, Store, StoreError, StoredKey, TryLimits,
-    TrySource, UpdateOutcome, UserUpdate,
+    Rotation, SharedStore, SignIn, SignUpOutcome, Store, StoreError, StoredKey, StoredSecret,
+    TryLimits, TrySource, UpdateOutcome, UserUpdate,
 };
 use futures_util::future::join_all;
 use rusqlite::Connection;
@@ -288,11 +288,23 @@ async fn story(store: &dyn Store) {
     what_has_expired_goes(store).await;
 }
 
+/// A secret that rests as it is.
+async fn secret(store: &dyn Store, name: &str, value: Vec<u8>) -> Vec<u8> {
+    let fresh = StoredSecret {
+        value,
+        is_sealed: false,
+    };
+    let secret = store.find_or_create_secret(name, fresh).await.unwrap();
+    assert!(!secret.is_sealed);
+    secret.value
+}
+
 async fn keys_and_secrets(store: &dyn Store) {
     let key = |kid: &str, now| StoredKey {
         kid: kid.into(),
         algorithm: "EdDSA".into(),
         private_key: vec![1, 2],
+        is_sealed: false,
         public_key: vec![3, 4],
         created_at: now,
         retired_at: None,
@@ -310,15 +322,9 @@ async fn keys_and_secrets(store: &dyn Store) {
     }
     assert!(store.list_signing_keys().await.unwrap() == [key("first", at(0))]);
     for fresh in [vec![1; 32], vec![2; 32]] {
-        assert_eq!(
-            store.find_or_create_secret("name", fresh).await.unwrap(),
-            [1; 32]
-        );
+        assert_eq!(secret(store, "name", fresh).await, [1; 32]);
     }
-    assert_eq!(
-        store.find_or_create_secret("other", vec![3]).await.unwrap(),
-        [3]
-    );
+    assert_eq!(secret(store, "other", vec![3]).await, [3]);
 }
 
 async fn sign_ups_side_by_side(store: &dyn Store) -> UserId {
@@ -1295,8 +1301,8 @@ async fn two_stores_on_one_file_see_each_other() {
         "Ann"
     );
     let secrets = [
-        first.find_or_create_secret("name", vec![1]).await.unwrap(),
-        second.find_or_create_secret("name", vec![2]).await.unwrap(),
+        secret(&*first, "name", vec![1]).await,
+        secret(&*second, "name", vec![2]).await,
     ];
     assert_eq!(secrets[0], secrets[1]);
 }

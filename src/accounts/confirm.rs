@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{AccountError, Caller, Client, unread};
+use super::{AccountError, Caller, Client, keys, unread};
 use crate::app::{App, detached};
 use crate::domain::{
     EmailAddress, FieldErrors, FieldReader, Fields, OtpCode, OtpPurpose, messages,
@@ -66,7 +66,7 @@ pub async fn confirm(
             None => Err(invalid_otp()),
         };
     }
-    let session = client.new_session(&app.tokens, now);
+    let session = client.new_session(app, now);
     let (session_id, refresh_id) = (session.id.clone(), session.refresh_id.clone());
     let user = app
         .store
@@ -74,9 +74,10 @@ pub async fn confirm(
         .await?
         .ok_or_else(invalid_otp)?;
     log::info!("user {}: address confirmed, signed in", user.id);
-    let pair = app
-        .tokens
-        .issue(&user, &session_id, &random::id(), &refresh_id, now)?;
+    let pair =
+        keys::signing(app)
+            .await?
+            .issue(&user, &session_id, &random::id(), &refresh_id, now)?;
     Ok(Confirmed::SignUp(pair))
 }
 

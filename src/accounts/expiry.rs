@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::AccountError;
+use super::{AccountError, remove_old_keys};
 use crate::app::App;
 
 /// Removes what has expired, entries of the audit log that are older than they are to be kept included. Gives the number of
@@ -15,5 +15,6 @@ pub async fn clear_expired(app: &App) -> Result<usize, AccountError> {
     let days = app.config.audit.retention_days;
     let events_before =
         (days > 0).then(|| now.minus(Duration::from_secs(86_400 * u64::from(days))));
-    Ok(app.store.delete_expired(now, events_before).await?)
+    let keys = remove_old_keys(app).await?;
+    Ok(keys + app.store.delete_expired(now, events_before).await?)
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::password_tries::{PasswordTries, key_of};
-use super::{AccountError, Client, unread};
+use super::{AccountError, Client, keys, unread};
 use crate::app::App;
 use crate::domain::{FieldReader, Fields};
 use crate::random;
@@ -89,7 +89,7 @@ async fn begin_session(
     tries: &PasswordTries<'_>,
 ) -> Result<Option<TokenPair>, AccountError> {
     let now = app.clock.now();
-    let session = tries.client().new_session(&app.tokens, now);
+    let session = tries.client().new_session(app, now);
     let (session_id, refresh_id) = (session.id.clone(), session.refresh_id.clone());
     let sign_in = SignIn {
         user_id: found.user_id,
@@ -103,9 +103,10 @@ async fn begin_session(
         Beginning::TooEarly { until } => return Err(AccountError::Throttled(until.since(now))),
     };
     log::info!("user {}: signed in", user.id);
-    let pair = app
-        .tokens
-        .issue(&user, &session_id, &random::id(), &refresh_id, now)?;
+    let pair =
+        keys::signing(app)
+            .await?
+            .issue(&user, &session_id, &random::id(), &refresh_id, now)?;
     Ok(Some(pair))
 }
 

@@ -14,6 +14,7 @@ mod events;
 mod expiry;
 pub mod forms;
 mod import;
+mod keys;
 mod login;
 mod new_password;
 mod password_change;
@@ -42,6 +43,10 @@ pub use expiry::clear_expired;
 pub use import::{
     IMPORTED_FIELDS, import_users, next_user_id, parse_moment, read_imported_user, refused,
 };
+pub(crate) use keys::reseal;
+pub use keys::{
+    KeyInfo, list_keys, published_keys, remove_key, remove_old_keys, reseal_keys, rotate_keys,
+};
 pub use login::login;
 pub use password_change::{change_password, set_password};
 pub use password_reset::{confirm_reset, request_reset};
@@ -58,7 +63,6 @@ use crate::limits::Limited;
 use crate::passwords::Asker;
 use crate::random;
 use crate::store::{NewSession, Origin};
-use crate::tokens::Tokens;
 
 /// A required field that was neither read nor refused: a fault of ours.
 fn unread() -> AccountError {
@@ -132,12 +136,12 @@ impl Client {
     }
 
     /// A session of this client that is about to begin.
-    fn new_session(&self, tokens: &Tokens, now: Timestamp) -> NewSession {
+    fn new_session(&self, app: &App, now: Timestamp) -> NewSession {
         NewSession {
             id: random::id(),
             refresh_id: random::id(),
             now,
-            expires_at: now.plus(tokens.refresh_life()),
+            expires_at: now.plus(app.keys.refresh_life()),
             ip: self.ip.to_canonical().to_string(),
             network: self.network().to_string(),
             user_agent: self.short_user_agent(),

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{AccountError, Client, unread};
+use super::{AccountError, Client, keys, unread};
 use crate::app::App;
 use crate::domain::{FieldReader, Fields, User};
 use crate::random;
@@ -29,7 +29,7 @@ pub struct Caller {
 /// # Errors
 /// [`AccountError::InvalidToken`] when it is none of ours, over, or its session or account is.
 pub async fn authenticate(app: &App, token: &str) -> Result<Caller, AccountError> {
-    let token = app.tokens.verify(token, app.clock.now())?;
+    let token = keys::verify(app, token).await?;
     if token.token_type != TokenType::Access {
         return Err(AccountError::InvalidToken);
     }
@@ -70,20 +70,20 @@ pub async fn refresh(
     client: &Client,
 ) -> Result<TokenPair, AccountError> {
     let now = app.clock.now();
-    let token = read_refresh_token(app, fields)?;
+    let token = read_refresh_token(app, fields).await?;
     let new_refresh_id = random::id();
     let rotation = RotateRefreshToken {
         session_id: token.session_id.clone(),
         refresh_id: token.id.clone(),
         new_refresh_id: new_refresh_id.clone(),
-        new_expires_at: now.plus(app.tokens.refresh_life()),
+        new_expires_at: now.plus(app.keys.refresh_life()),
         now,
         grace: app.reuse_grace,
         ip: client.ip.to_canonical().to_string(),
         user_agent: client.short_user_agent(),
     };
     match app.store.rotate_refresh_token(rotation).await? {
-        Rotation::Rotated(user) => Ok(app.tokens.issue(
+        Rotation::Rotated(user) => Ok(keys::signing(app).await?.issue(
             &user,
             &token.session_id,
             &random::id(),
@@ -106,7 +106,7 @@ pub async fn refresh(
 /// # Errors
 /// [`AccountError::InvalidToken`] when it is none of ours or its session is over.
 pub async fn blacklist(app: &App, fields: &Fields, client: &Client) -> Result<(), AccountError> {
-    let token = read_refresh_token(app, fields)?;
+    let token = read_refresh_token(app, fields).await?;
     let (origin, now) = (client.origin(None), app.clock.now());
     let ended = app
         .store
@@ -126,7 +126,7 @@ pub async fn blacklist(app: &App, fields: &Fields, client: &Client) -> Result<()
 pub async fn check_token(app: &App, fields: &Fields) -> Result<(), AccountError> {
     let text = read_token(fields, TOKEN)?;
     let now = app.clock.now();
-    let token = app.tokens.verify(&text, now)?;
+    let token = keys::verify(app, &text).await?;
     let alive = match token.token_type {
         TokenType::Access => app
             .store
@@ -142,9 +142,9 @@ pub async fn check_token(app: &App, fields: &Fields) -> Result<(), AccountError>
     alive.then_some(()).ok_or(AccountError::InvalidToken)
 }
 
-fn read_refresh_token(app: &App, fields: &Fields) -> Result<Arc<Verified>, AccountError> {
+async fn read_refresh_token(app: &App, fields: &Fields) -> Result<Arc<Verified>, AccountError> {
     let text = read_token(fields, REFRESH)?;
-    let token = app.tokens.verify(&text, app.clock.now())?;
+    let token = keys::verify(app, &text).await?;
     if token.token_type != TokenType::Refresh {
         return Err(AccountError::InvalidToken);
     }

@@ -9,6 +9,7 @@ mod completions;
 mod export;
 mod healthcheck;
 mod import;
+mod keys;
 mod mail;
 mod rows;
 mod serve;
@@ -83,6 +84,9 @@ enum Command {
     /// Try out how mails leave
     #[command(subcommand)]
     Mail(mail::MailCommand),
+    /// Look after the keys that sign tokens, also while a server runs
+    #[command(subcommand)]
+    Keys(keys::KeysCommand),
     /// Show who did what, when and from where
     Audit(audit::AuditArguments),
     /// Make a whole copy of database and photos, also while a server runs on them
@@ -136,6 +140,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         None | Some(Command::Serve) => serve::serve(config),
         Some(Command::User(command)) => user::run(command, config),
         Some(Command::Mail(command)) => mail::run(command, &config),
+        Some(Command::Keys(command)) => keys::run(command, config),
         Some(Command::Audit(arguments)) => audit::run(arguments, config),
         Some(Command::Backup(arguments)) => backup::backup(arguments, config),
         Some(Command::Restore(arguments)) => backup::restore(arguments, &config),
@@ -264,6 +269,19 @@ fn printable(text: &str) -> Cow<'_, str> {
     } else {
         Cow::Borrowed(text)
     }
+}
+
+/// Reads a secret from the first line of standard input, or asks for it at the terminal without showing it.
+fn read_secret(prompt: &str) -> Result<String, String> {
+    if io::stdin().is_terminal() {
+        return rpassword::prompt_password(prompt)
+            .map_err(|e| format!("cannot read the secret: {e}"));
+    }
+    let mut line = String::new();
+    io::stdin()
+        .read_line(&mut line)
+        .map_err(|e| format!("cannot read the secret from standard input: {e}"))?;
+    Ok(line.trim_end_matches(['\r', '\n']).to_owned())
 }
 
 /// Asks for a password at the terminal without showing it, or reads one line from standard input.

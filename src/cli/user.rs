@@ -379,7 +379,7 @@ fn show(user: &User, json: bool) -> io::Result<()> {
 }
 
 /// A table without lines, for the eye and for `awk`: wrapped to the terminal, if there is one.
-fn plain_table() -> Table {
+pub(super) fn plain_table() -> Table {
     let mut table = Table::new();
     table.load_style(TableStyle::new());
     if let Some((terminal_size::Width(width), _)) = terminal_size::terminal_size_of(io::stdout()) {
@@ -390,7 +390,7 @@ fn plain_table() -> Table {
 }
 
 /// Two blanks between columns, none before the first.
-fn set_padding(table: &mut Table) {
+pub(super) fn set_padding(table: &mut Table) {
     for column in table.column_iter_mut() {
         column.set_padding((0, 2));
     }

@@ -27,7 +27,7 @@ pub use arguments::{flags_from, setting_args};
 pub use error::{ConfigError, FileLine, Place, Problem};
 pub use example::example;
 pub use load::{Sources, load, process_environment};
-pub use rules::Shape;
+pub use rules::{SHORTEST_KEY_SECRET, Shape};
 pub use settings::{
     BackupConfig, Config, DatabaseConfig, MailConfig, MediaConfig, OtpConfig, PasswordsConfig,
     RateLimitsConfig, ServerConfig, SettingInfo, TokensConfig, setting, settings,

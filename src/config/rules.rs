@@ -304,6 +304,40 @@ impl Rule for SecretText {
     }
 }
 
+/// Fewest characters of a secret that keys are encrypted with.
+pub const SHORTEST_KEY_SECRET: usize = 32;
+
+/// A secret that is long enough to encrypt with, or nothing.
+pub(super) struct KeySecret;
+
+impl Rule for KeySecret {
+    type Value = Secret<String>;
+    const SHAPE: Shape = Shape::Text;
+    const SECRET: bool = true;
+
+    fn expected(&self) -> String {
+        format!(
+            "a random text of at least {SHORTEST_KEY_SECRET} characters (such as that of `openssl rand -base64 32`), or nothing"
+        )
+    }
+
+    fn read(&self, raw: Raw) -> Result<Secret<String>, Mismatch> {
+        match raw {
+            Raw::Text(text)
+                if text.is_empty()
+                    || (is_one_line(&text) && text.chars().count() >= SHORTEST_KEY_SECRET) =>
+            {
+                Ok(Secret::new(text))
+            }
+            _ => Err(Mismatch("another text".to_owned())),
+        }
+    }
+
+    fn write(&self, value: &Secret<String>) -> Raw {
+        Raw::Text(value.expose().clone())
+    }
+}
+
 /// Text with a type of its own.
 pub(super) struct Parsed<T>(PhantomData<T>);
 

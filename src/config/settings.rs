@@ -17,7 +17,8 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::sync::LazyLock;
 
 use super::rules::{
-    Mismatch, Raw, Rule, SecretText, Shape, SmtpUrl, Switch, checked, listed, maybe, parsed, whole,
+    KeySecret, Mismatch, Raw, Rule, SecretText, Shape, SmtpUrl, Switch, checked, listed, maybe,
+    parsed, whole,
 };
 use super::values::{
     Interval, ListenAddr, MailTransportKind, Origin, ProxyNetwork, PublicUrl, Secret, is_mailbox,
@@ -303,6 +304,12 @@ settings! {
         /// Seconds in which a used refresh token may be shown again, for a client whose answer was lost. Later it counts as
         /// stolen and ends the session. 0 allows no second use.
         reuse_grace_seconds: u32 = 10, rule whole(0, 300), rare "SECONDS";
+        /// Secret that the keys in the database are encrypted with, so that a copy of the file is of no use to a thief. What
+        /// starts with it encrypts them. Better set it in the environment, or name a file that holds it.
+        key_encryption_secret: Secret<String> = Secret::new(String::new()), rule KeySecret, rare "SECRET";
+        /// File with that secret, read at start: a secret that systemd or Docker provides.
+        key_encryption_secret_file: String = String::new(),
+            rule checked("the path of a file, or nothing", |text| !text.contains('\0')), rare "FILE";
         /// Claim `iss` of the tokens. Empty stands for the public URL.
         issuer: String = String::new(), rule checked("text on one line", is_one_line), rare "TEXT";
         /// Claim `aud` of the tokens. Empty leaves it out.
@@ -466,6 +473,13 @@ mod tests {
             .filter(|setting| setting.secret)
             .map(|setting| setting.name)
             .collect();
-        assert_eq!(secrets, ["mail.smtp_url", "mail.smtp_password"]);
+        assert_eq!(
+            secrets,
+            [
+                "mail.smtp_url",
+                "mail.smtp_password",
+                "tokens.key_encryption_secret"
+            ]
+        );
     }
 }

@@ -10,7 +10,7 @@ use super::error::ApiError;
 use super::operation::{Operation, Outcome, Refusal, Tag};
 use super::request::Request;
 use super::{HandlerResult, reply};
-use crate::accounts::AccountError;
+use crate::accounts::{self, AccountError};
 use crate::app::SharedApp;
 use crate::tokens::KeySet;
 
@@ -81,7 +81,7 @@ pub(super) const FIGURES: Operation = Operation {
 
 /// `GET /.well-known/jwks.json`
 pub(super) async fn key_set(app: &SharedApp, _: &mut Request) -> HandlerResult {
-    let mut response = reply::json(StatusCode::OK, &app.tokens.key_set());
+    let mut response = reply::json(StatusCode::OK, &accounts::published_keys(app).await?);
     // Short, so that services which keep the keys soon see a new one.
     response.headers_mut().insert(
         CACHE_CONTROL,

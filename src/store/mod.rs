@@ -27,7 +27,7 @@ use std::time::Duration;
 
 pub use events::{Event, EventPage, EventQuery, EventStore, NewEvent, Origin};
 pub use health::HealthStore;
-pub use keys::{KeyStore, StoredKey};
+pub use keys::{KeyMaterial, KeyStore, RemoveKey, RotateKeys, StoredKey, StoredSecret};
 pub use mails::{ClaimedMails, MailClaim, MailQueue, MailStore, NewMail, QueuedMail};
 pub use otps::{
     AccountOtp, Confirmation, NewOtp, OtpAttempt, OtpCandidates, OtpStore, ReissueOtp, Reissued,

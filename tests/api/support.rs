@@ -435,6 +435,14 @@ impl TestServer {
         self.post("token/", &json!({"email": email, "password": password}))
     }
 
+    /// Makes another key, as `keys rotate` does.
+    pub fn rotate_keys(&self) {
+        let app = self.server().app();
+        self.runtime
+            .block_on(accounts_server::accounts::rotate_keys(app))
+            .unwrap();
+    }
+
     /// Runs a statement on the database file beside the server, for states that no request can bring about.
     pub fn db_execute(&self, statement: &str) -> usize {
         self.db().execute(statement, []).unwrap()

@@ -995,3 +995,34 @@ fn no_secret_rests_in_the_database_as_it_is() {
         assert!(!contains(&secret), "{secret}");
     }
 }
+
+#[test]
+fn a_retired_key_goes_when_its_last_token_has_expired() {
+    let mut server = TestServer::start_with(|config| config.tokens.refresh_days = 1);
+    let user = server.user("user@example.com");
+    server.rotate_keys();
+    let kids = |server: &TestServer| {
+        let set = server
+            .request("GET", "/.well-known/jwks.json", &[], "")
+            .json();
+        set["keys"].as_array().unwrap().len()
+    };
+    assert_eq!(kids(&server), 2);
+    // The old key goes on checking what it has signed, and the next pair is by the new one.
+    assert_eq!(me(&server, &user.access).status, 200);
+    let pair = refresh(&server, &user.refresh);
+    assert_eq!(pair.status, 200, "{}", pair.body);
+    assert_ne!(
+        part(&pair.text("access"), 0)["kid"],
+        part(&user.access, 0)["kid"]
+    );
+    // The rows that are over are cleared away at the start, and hourly.
+    server.advance_seconds(86_400);
+    server.restart();
+    assert_eq!(kids(&server), 2);
+    server.advance_seconds(3_601);
+    server.restart();
+    server.wait_for_number("SELECT count(*) FROM signing_keys", 1);
+    server.advance_seconds(5);
+    assert_eq!(kids(&server), 1);
+}

@@ -16,6 +16,7 @@ mod delivery;
 mod durability;
 mod faults;
 mod import;
+mod keys;
 mod mail;
 mod serve;
 #[path = "../support/smtp.rs"]

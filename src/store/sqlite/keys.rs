@@ -4,12 +4,16 @@ use async_trait::async_trait;
 use rusqlite::{Connection, named_params};
 
 use super::SqliteStore;
+use super::events::{Doer, insert_event};
 use super::rows::timestamp;
-use crate::domain::Timestamp;
-use crate::store::{KeyStore, StoreResult, StoredKey};
+use crate::domain::{EventKind, Timestamp};
+use crate::store::{
+    KeyMaterial, KeyStore, RemoveKey, RotateKeys, StoreResult, StoredKey, StoredSecret,
+};
 
-const LIST: &str = "SELECT kid, algorithm, private_key, public_key, created_at, retired_at FROM signing_keys \
-                    ORDER BY created_at DESC, kid";
+/// The one that signs comes first, whatever the clock was when it was made.
+const LIST: &str = "SELECT kid, algorithm, private_key, public_key, created_at, retired_at, is_sealed FROM signing_keys \
+                    ORDER BY retired_at IS NOT NULL, created_at DESC, kid";
 
 fn list(connection: &Connection) -> rusqlite::Result<Vec<StoredKey>> {
     connection
@@ -24,9 +28,98 @@ fn list(connection: &Connection) -> rusqlite::Result<Vec<StoredKey>> {
                 retired_at: row
                     .get::<_, Option<i64>>(5)?
                     .map(Timestamp::from_unix_millis),
+                is_sealed: row.get(6)?,
             })
         })?
         .collect()
+}
+
+fn rotate(connection: &Connection, rotation: &RotateKeys) -> rusqlite::Result<()> {
+    connection
+        .prepare_cached("UPDATE signing_keys SET retired_at = :now WHERE retired_at IS NULL")?
+        .execute(named_params! { ":now": rotation.now.unix_millis() })?;
+    let key = &rotation.key;
+    connection
+        .prepare_cached(
+            "INSERT INTO signing_keys (kid, algorithm, private_key, public_key, created_at, is_sealed) \
+             VALUES (:kid, :algorithm, :private_key, :public_key, :created_at, :is_sealed)",
+        )?
+        .execute(named_params! {
+            ":kid": key.kid,
+            ":algorithm": key.algorithm,
+            ":private_key": key.private_key,
+            ":public_key": key.public_key,
+            ":created_at": key.created_at.unix_millis(),
+            ":is_sealed": key.is_sealed,
+        })?;
+    insert_event(
+        connection,
+        EventKind::KeysRotated,
+        None,
+        Doer::AsTold,
+        &rotation.origin,
+        &key.kid,
+        rotation.now,
+    )
+}
+
+fn remove(connection: &Connection, removal: &RemoveKey) -> rusqlite::Result<bool> {
+    let removed = connection
+        .prepare_cached("DELETE FROM signing_keys WHERE kid = :kid AND retired_at IS NOT NULL")?
+        .execute(named_params! { ":kid": removal.kid })?;
+    if removed > 0 {
+        insert_event(
+            connection,
+            EventKind::KeyRemoved,
+            None,
+            Doer::AsTold,
+            &removal.origin,
+            &removal.kid,
+            removal.now,
+        )?;
+    }
+    Ok(removed > 0)
+}
+
+fn replace_material(connection: &Connection, material: &KeyMaterial) -> rusqlite::Result<()> {
+    for (was, key) in &material.keys {
+        connection
+            .prepare_cached(
+                "UPDATE signing_keys SET private_key = :private_key, is_sealed = :is_sealed \
+                 WHERE kid = :kid AND private_key = :was",
+            )?
+            .execute(named_params! {
+                ":private_key": key.private_key,
+                ":is_sealed": key.is_sealed,
+                ":kid": key.kid,
+                ":was": was,
+            })?;
+    }
+    for (name, was, secret) in &material.secrets {
+        connection
+            .prepare_cached(
+                "UPDATE secrets SET value = :value, is_sealed = :is_sealed WHERE name = :name AND value = :was",
+            )?
+            .execute(named_params! {
+                ":value": secret.value, ":is_sealed": secret.is_sealed, ":name": name, ":was": was,
+            })?;
+    }
+    insert_event(
+        connection,
+        EventKind::KeysSealed,
+        None,
+        Doer::AsTold,
+        &material.origin,
+        &material.detail,
+        material.now,
+    )
+}
+
+fn secret(row: &rusqlite::Row<'_>, first: usize) -> rusqlite::Result<StoredSecret> {
+    Ok(StoredSecret {
+        value: row.get(first)?,
+        is_sealed: row.get(first + 1)?,
+    })
 }
 
 #[async_trait]
@@ -40,8 +133,8 @@ impl KeyStore for SqliteStore {
             .run(move |connection| {
                 connection
                     .prepare_cached(
-                        "INSERT INTO signing_keys (kid, algorithm, private_key, public_key, created_at) \
-                         SELECT :kid, :algorithm, :private_key, :public_key, :created_at \
+                        "INSERT INTO signing_keys (kid, algorithm, private_key, public_key, created_at, is_sealed) \
+                         SELECT :kid, :algorithm, :private_key, :public_key, :created_at, :is_sealed \
                          WHERE NOT EXISTS (SELECT 1 FROM signing_keys)",
                     )?
                     .execute(named_params! {
@@ -50,25 +143,77 @@ impl KeyStore for SqliteStore {
                         ":private_key": key.private_key,
                         ":public_key": key.public_key,
                         ":created_at": key.created_at.unix_millis(),
+                        ":is_sealed": key.is_sealed,
                     })?;
                 list(connection)
             })
             .await
     }
 
-    async fn find_or_create_secret(&self, name: &str, fresh: Vec<u8>) -> StoreResult<Vec<u8>> {
+    async fn rotate_keys(&self, rotation: RotateKeys) -> StoreResult<()> {
+        self.writer
+            .run(move |connection| rotate(connection, &rotation))
+            .await
+    }
+
+    async fn remove_key(&self, removal: RemoveKey) -> StoreResult<bool> {
+        let removed = self
+            .writer
+            .run(move |connection| remove(connection, &removal))
+            .await?;
+        if removed {
+            self.empty_log().await;
+        }
+        Ok(removed)
+    }
+
+    async fn delete_retired_keys(&self, before: Timestamp) -> StoreResult<usize> {
+        self.writer
+            .run(move |connection| {
+                connection
+                    .prepare_cached("DELETE FROM signing_keys WHERE retired_at < :before")?
+                    .execute(named_params! { ":before": before.unix_millis() })
+            })
+            .await
+    }
+
+    async fn find_or_create_secret(
+        &self,
+        name: &str,
+        fresh: StoredSecret,
+    ) -> StoreResult<StoredSecret> {
         let name = name.to_owned();
         self.writer
             .run(move |connection| {
                 connection
                     .prepare_cached(
-                        "INSERT INTO secrets (name, value) VALUES (:name, :value) ON CONFLICT (name) DO NOTHING",
+                        "INSERT INTO secrets (name, value, is_sealed) VALUES (:name, :value, :is_sealed) \
+                         ON CONFLICT (name) DO NOTHING",
                     )?
-                    .execute(named_params! { ":name": name, ":value": fresh })?;
+                    .execute(named_params! {
+                        ":name": name, ":value": fresh.value, ":is_sealed": fresh.is_sealed,
+                    })?;
                 connection
-                    .prepare_cached("SELECT value FROM secrets WHERE name = :name")?
-                    .query_row(named_params! { ":name": name }, |row| row.get(0))
+                    .prepare_cached("SELECT value, is_sealed FROM secrets WHERE name = :name")?
+                    .query_row(named_params! { ":name": name }, |row| secret(row, 0))
             })
             .await
+    }
+
+    async fn list_secrets(&self) -> StoreResult<Vec<(String, StoredSecret)>> {
+        self.read(|connection| {
+            connection
+                .prepare_cached("SELECT name, value, is_sealed FROM secrets ORDER BY name")?
+                .query_map([], |row| Ok((row.get(0)?, secret(row, 1)?)))?
+                .collect()
+        })
+    }
+
+    async fn replace_key_material(&self, material: KeyMaterial) -> StoreResult<()> {
+        self.writer
+            .run(move |connection| replace_material(connection, &material))
+            .await?;
+        self.empty_log().await;
+        Ok(())
     }
 }

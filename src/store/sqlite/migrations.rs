@@ -7,7 +7,7 @@
 pub(super) const SCHEMA: &str = include_str!("../../../schema.sql");
 
 /// The number in `PRAGMA user_version` of a file in the current shape.
-pub(super) const SCHEMA_VERSION: i32 = 6;
+pub(super) const SCHEMA_VERSION: i32 = 7;
 
 /// `(version, statements)`: what takes a file from the version before to this one.
 pub(super) const MIGRATIONS: &[(i32, &str)] = &[
@@ -115,6 +115,11 @@ pub(super) const MIGRATIONS: &[(i32, &str)] = &[
      ) STRICT, WITHOUT ROWID;",
     ),
     (6, include_str!("migrations/list.sql")),
+    (
+        7,
+        "ALTER TABLE signing_keys ADD COLUMN is_sealed INTEGER NOT NULL DEFAULT 0 CHECK (is_sealed IN (0, 1));
+     ALTER TABLE secrets ADD COLUMN is_sealed INTEGER NOT NULL DEFAULT 0 CHECK (is_sealed IN (0, 1));",
+    ),
 ];
 
 #[cfg(test)]
@@ -130,6 +135,7 @@ mod tests {
         (3, include_str!("../../../tests/schemas/3.sql")),
         (4, include_str!("../../../tests/schemas/4.sql")),
         (5, include_str!("../../../tests/schemas/5.sql")),
+        (6, include_str!("../../../tests/schemas/6.sql")),
     ];
 
     fn shape(connection: &Connection) -> Vec<(String, String, String)> {

@@ -1,0 +1,220 @@
+//! `keys`: rotating, removing and encrypting the keys that sign tokens, beside a running server.
+
+use std::path::Path;
+use std::process::Command;
+
+use serde_json::{Value, json};
+
+use crate::support::{Outcome, PASSWORD, Running, create_user, finish, folder, program, run};
+
+const EMAIL: &str = "user@example.com";
+const SECRET: &str = "ZHnyxQxbWJtK2pVsLmY0aB8cDdEeFfGg";
+const OTHER: &str = "another-secret-of-forty-characters-or-so";
+
+fn keys(dir: &Path, command: &str) -> Outcome {
+    run(dir, &["--db", "users.db", "keys", command])
+}
+
+/// A command in whose environment the keys are encrypted with a secret.
+fn with_secret(dir: &Path, secret: &str, arguments: &[&str]) -> Command {
+    let mut command = program(dir, &[&["--db", "users.db"], arguments].concat());
+    command.env("ACCOUNTS_TOKENS_KEY_ENCRYPTION_SECRET", secret);
+    command
+}
+
+fn list(dir: &Path) -> Vec<Value> {
+    let outcome = run(dir, &["--db", "users.db", "keys", "list", "--json"]);
+    assert_eq!(outcome.code, Some(0), "{outcome:?}");
+    outcome
+        .stdout
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect()
+}
+
+fn published(server: &Running) -> Vec<String> {
+    let (status, set) = server.request("GET", "/.well-known/jwks.json", None, &json!({}));
+    assert_eq!(status, 200);
+    set["keys"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|key| key["kid"].as_str().unwrap().to_owned())
+        .collect()
+}
+
+/// The id of the key that has signed a token.
+fn kid(token: &str) -> String {
+    use base64::Engine as _;
+    let header = token.split('.').next().unwrap();
+    let header = base64::engine::general_purpose::URL_SAFE_NO_PAD
+        .decode(header)
+        .unwrap();
+    let header: Value = serde_json::from_slice(&header).unwrap();
+    header["kid"].as_str().unwrap().to_owned()
+}
+
+fn me(server: &Running, token: &str) -> u16 {
+    server.api("GET", "users/me/", Some(token), &json!({})).0
+}
+
+#[test]
+fn a_running_server_signs_with_the_new_key_at_once_and_knows_the_old_one() {
+    let dir = folder();
+    create_user(dir.path(), EMAIL, &[]);
+    let server = Running::start(dir.path());
+    let old = server.sign_in(EMAIL);
+    let outcome = keys(dir.path(), "rotate");
+    let new_kid = outcome.stdout.trim_end().to_owned();
+    outcome.assert_done(&format!("{new_kid}\n"));
+    assert_eq!(published(&server), [new_kid.clone(), kid(&old)]);
+    let new = server.sign_in(EMAIL);
+    assert_eq!(kid(&new), new_kid);
+    assert_ne!(kid(&old), new_kid);
+    assert_eq!((me(&server, &old), me(&server, &new)), (200, 200));
+
+    let listed = list(dir.path());
+    assert_eq!(listed[0]["kid"], new_kid);
+    assert_eq!(
+        (&listed[0]["retired_at"], &listed[1]["kid"]),
+        (&Value::Null, &json!(kid(&old)))
+    );
+    assert_ne!(listed[1]["needed_until"], Value::Null);
+    let text = keys(dir.path(), "list");
+    assert!(text.stdout.starts_with("KID"), "{text:?}");
+
+    // The one that signs cannot be removed; another one can, and what it has signed is dead.
+    run(
+        dir.path(),
+        &["--db", "users.db", "keys", "remove", &new_kid],
+    )
+    .assert_refused(1, &["keys rotate"]);
+    run(
+        dir.path(),
+        &["--db", "users.db", "keys", "remove", &kid(&old)],
+    )
+    .assert_done("");
+    assert_eq!(published(&server), [new_kid]);
+    assert_eq!((me(&server, &old), me(&server, &new)), (401, 200));
+    let (_, pair) = server.post("token/", &json!({"email": EMAIL, "password": PASSWORD}));
+    let (status, _) = server.post("token/refresh/", &json!({"refresh": pair["refresh"]}));
+    assert_eq!(status, 200);
+}
+
+#[test]
+fn with_a_secret_all_secrets_rest_encrypted() {
+    let dir = folder();
+    create_user(dir.path(), EMAIL, &[]);
+    let (server, token) = {
+        let server = Running::start(dir.path());
+        let token = server.sign_in(EMAIL);
+        (server, token)
+    };
+    server.terminate();
+    assert_eq!(list(dir.path())[0]["is_encrypted"], false);
+    let plain = secrets(dir.path());
+
+    // Whatever starts with the secret encrypts what is there; tokens go on counting.
+    let mut command = with_secret(dir.path(), SECRET, &["--passwords-bcrypt-cost", "4"]);
+    command.args(["--listen", "127.0.0.1:0"]);
+    let server = Running::spawn(command);
+    assert_eq!(me(&server, &token), 200);
+    assert_eq!(kid(&server.sign_in(EMAIL)), kid(&token));
+    let outcome = finish(with_secret(dir.path(), SECRET, &["keys", "rotate"]), "");
+    let new_kid = outcome.stdout.trim_end().to_owned();
+    assert_eq!(kid(&server.sign_in(EMAIL)), new_kid);
+    server.terminate();
+    for file in ["users.db", "users.db-wal"] {
+        let content = std::fs::read(dir.path().join(file)).unwrap_or_default();
+        for secret in &plain {
+            assert!(
+                !content.windows(secret.len()).any(|window| window == secret),
+                "a secret is still in {file}"
+            );
+        }
+    }
+
+    // Without the secret, and with another one, nothing works and the error says what to do.
+    keys(dir.path(), "list").assert_refused(
+        1,
+        &["are encrypted", "ACCOUNTS_TOKENS_KEY_ENCRYPTION_SECRET"],
+    );
+    finish(with_secret(dir.path(), OTHER, &["keys", "list"]), "")
+        .assert_refused(1, &["another secret"]);
+    finish(with_secret(dir.path(), "short", &["keys", "list"]), "")
+        .assert_refused(2, &["32 characters"]);
+
+    // Another secret, from a file this time, and back to none.
+    finish(
+        with_secret(dir.path(), SECRET, &["keys", "reencrypt"]),
+        "short\n",
+    )
+    .assert_refused(1, &["32 characters"]);
+    finish(
+        with_secret(dir.path(), SECRET, &["keys", "reencrypt"]),
+        &format!("{OTHER}\n"),
+    )
+    .assert_done("");
+    std::fs::write(dir.path().join("secret"), format!("{OTHER}\n")).unwrap();
+    let decrypt = run(
+        dir.path(),
+        &[
+            "--db",
+            "users.db",
+            "--tokens-key-encryption-secret-file",
+            "secret",
+            "keys",
+            "decrypt",
+        ],
+    );
+    decrypt.assert_done("");
+    let listed = list(dir.path());
+    assert_eq!(
+        (&listed[0]["kid"], &listed[0]["is_encrypted"]),
+        (&json!(new_kid), &json!(false))
+    );
+    assert_eq!(listed.len(), 2);
+    let server = Running::start(dir.path());
+    assert_eq!(me(&server, &token), 200);
+    let log = run(
+        dir.path(),
+        &[
+            "--db",
+            "users.db",
+            "audit",
+            "--event",
+            "keys_sealed",
+            "--json",
+        ],
+    );
+    assert_eq!(log.stdout.lines().count(), 3, "{log:?}");
+    assert!(!log.stdout.contains(SECRET) && !log.stdout.contains(OTHER));
+}
+
+/// The secrets in the database as they rest.
+fn secrets(dir: &Path) -> Vec<Vec<u8>> {
+    let connection = rusqlite::Connection::open(dir.join("users.db")).unwrap();
+    let mut statement = connection
+        .prepare("SELECT private_key FROM signing_keys UNION ALL SELECT value FROM secrets")
+        .unwrap();
+    let secrets: Vec<Vec<u8>> = statement
+        .query_map([], |row| row.get(0))
+        .unwrap()
+        .map(Result::unwrap)
+        .collect();
+    assert_eq!(secrets.len(), 3);
+    secrets
+}
+
+#[test]
+fn a_server_without_the_secret_goes_on_with_the_keys_that_it_has() {
+    let dir = folder();
+    create_user(dir.path(), EMAIL, &[]);
+    let server = Running::start(dir.path());
+    let token = server.sign_in(EMAIL);
+    let rotated = finish(with_secret(dir.path(), SECRET, &["keys", "rotate"]), "");
+    assert_eq!(rotated.code, Some(0), "{rotated:?}");
+    assert_eq!(kid(&server.sign_in(EMAIL)), kid(&token));
+    assert_eq!(me(&server, &token), 200);
+    server.wait_for_log("goes on with those it has");
+}
