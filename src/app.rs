@@ -24,6 +24,7 @@ use crate::outbox::{Outbox, OutboxParts};
 use crate::passwords::{PasswordOptions, Passwords};
 use crate::photos::{PhotoOptions, Photos};
 use crate::random;
+use crate::request_id;
 use crate::sealing::KEY_BYTES;
 use crate::store::sqlite::{SqliteOptions, SqliteStore};
 use crate::store::{MailLimits, Origin, SharedStore};
@@ -172,7 +173,7 @@ fn allowance(config: &RateLimitsConfig) -> Option<Allowance> {
 pub async fn detached<T: Send + 'static>(
     task: impl Future<Output = T> + Send + 'static,
 ) -> Result<T, AccountError> {
-    tokio::spawn(task)
+    tokio::spawn(request_id::carried(task))
         .await
         .map_err(|e| AccountError::Internal(format!("a task failed: {e}")))
 }

@@ -38,6 +38,7 @@ pub mod outbox;
 pub mod passwords;
 pub mod photos;
 mod random;
+mod request_id;
 mod sealing;
 pub mod server;
 pub mod store;

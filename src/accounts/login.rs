@@ -7,6 +7,7 @@ use super::{AccountError, Client, keys, unread};
 use crate::app::App;
 use crate::domain::{FieldReader, Fields};
 use crate::random;
+use crate::request_id;
 use crate::store::{Beginning, Credentials, SignIn};
 use crate::tokens::TokenPair;
 
@@ -62,7 +63,8 @@ pub async fn login(
         }
         if let Some(pair) = begin_session(app, &found, &tries).await? {
             if app.passwords.is_outdated(&found.password_hash) {
-                tokio::spawn(rehash(Arc::clone(app), found, password));
+                let renewal = rehash(Arc::clone(app), found, password);
+                tokio::spawn(request_id::carried(renewal));
             }
             return Ok(pair);
         }

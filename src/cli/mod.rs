@@ -180,7 +180,14 @@ fn start_log() {
             let now = crate::clock::Clock::now(&SystemClock);
             let level = record.level();
             let style = out.default_level_style(level);
-            writeln!(out, "{now} {style}{level:5}{style:#} {}", record.args())
+            crate::request_id::with(|id| match id {
+                Some(id) => writeln!(
+                    out,
+                    "{now} {style}{level:5}{style:#} {id}: {}",
+                    record.args()
+                ),
+                None => writeln!(out, "{now} {style}{level:5}{style:#} {}", record.args()),
+            })
         })
         .try_init();
 }

@@ -72,10 +72,10 @@ impl ApiError {
     }
 
     /// Writes down what only the log may know.
-    pub(super) fn log(&self, request_id: &str) {
+    pub(super) fn log(&self) {
         match self {
-            Self::Internal(cause) => log::error!("{request_id}: {cause}"),
-            Self::Overloaded(cause) => log::warn!("{request_id}: {cause}"),
+            Self::Internal(cause) => log::error!("{cause}"),
+            Self::Overloaded(cause) => log::warn!("{cause}"),
             _ => {}
         }
     }

@@ -12,6 +12,7 @@ mod dev;
 mod email_undo;
 mod error;
 mod events;
+mod guard;
 mod html;
 mod media;
 mod meta;
@@ -42,6 +43,7 @@ use warp::Filter;
 use warp::reply::Response;
 
 use crate::app::SharedApp;
+use crate::request_id;
 use error::ApiError;
 use operation::Operation;
 use request::Request;
@@ -277,8 +279,13 @@ pub fn routes(
         })
 }
 
-/// Takes one request to its answer.
-async fn answer(app: SharedApp, mut request: Request) -> Response {
+/// Takes one request to its answer; every line of the log on the way names it.
+async fn answer(app: SharedApp, request: Request) -> Response {
+    let id = request.id.clone();
+    request_id::scope(&id, answer_under_id(app, request)).await
+}
+
+async fn answer_under_id(app: SharedApp, mut request: Request) -> Response {
     let resource = find(&mut request).filter(|resource| is_visible(&app, &request, resource));
     let outcome = AssertUnwindSafe(dispatch(&app, resource, &mut request))
         .catch_unwind()
@@ -287,7 +294,7 @@ async fn answer(app: SharedApp, mut request: Request) -> Response {
     let mut response = match outcome {
         Ok(response) => response,
         Err(error) => {
-            error.log(&request.id);
+            error.log();
             error.into_response(&request.id)
         }
     };
@@ -297,16 +304,10 @@ async fn answer(app: SharedApp, mut request: Request) -> Response {
     if let Ok(id) = HeaderValue::from_str(&request.id) {
         headers.insert(HeaderName::from_static("x-request-id"), id);
     }
-    headers.insert(
-        http::header::X_CONTENT_TYPE_OPTIONS,
-        HeaderValue::from_static("nosniff"),
-    );
+    guard::protect(headers, app.public_url.starts_with("https://"));
     if let Some(allow) = resource.and_then(allow) {
         headers.insert(ALLOW, allow);
     }
-    headers
-        .entry(http::header::CACHE_CONTROL)
-        .or_insert(HeaderValue::from_static("no-store"));
     cors::allow(
         &app.config.server.cors_origins,
         &request.method,
@@ -320,8 +321,7 @@ async fn answer(app: SharedApp, mut request: Request) -> Response {
     );
     // The name and not the path: a path may hold the secret of a link, or whatever a stranger wants to see in a log.
     log::debug!(
-        "{} {} {} -> {}",
-        request.id,
+        "{} {} -> {}",
         request.method,
         resource.map_or("no such path", |resource| resource.name),
         response.status().as_u16()

@@ -250,7 +250,7 @@ impl Request {
             }
         };
         if timeout(pause, read).await.is_err() {
-            log::debug!("{}: a client that went on sending was cut off", self.id);
+            log::debug!("a client that went on sending was cut off");
         }
     }
 }

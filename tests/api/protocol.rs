@@ -5,6 +5,7 @@ use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::time::Duration;
 
+use accounts_server::config::PublicUrl;
 use serde_json::{Value, json};
 
 use crate::support::{Answer, TestServer, User};
@@ -446,6 +447,19 @@ fn every_answer_has_its_headers_and_an_id_of_its_own() {
                 };
                 assert_eq!(answer.header("cache-control"), Some(caching), "{what}");
                 assert_eq!(answer.header("server"), None, "{what}");
+                assert_eq!(answer.header("x-frame-options"), Some("DENY"), "{what}");
+                assert_eq!(
+                    answer.header("referrer-policy"),
+                    Some("no-referrer"),
+                    "{what}"
+                );
+                assert_eq!(
+                    answer.header("content-security-policy"),
+                    Some("default-src 'none'; frame-ancestors 'none'; base-uri 'none'"),
+                    "{what}"
+                );
+                assert!(answer.header("permissions-policy").is_some(), "{what}");
+                assert_eq!(answer.header("strict-transport-security"), None, "{what}");
                 let id = answer
                     .header("x-request-id")
                     .unwrap_or_else(|| panic!("{what}: no id"));
@@ -459,6 +473,21 @@ fn every_answer_has_its_headers_and_an_id_of_its_own() {
         }
     }
     assert_eq!(ids.len(), asked, "every request has an id of its own");
+}
+
+#[test]
+fn behind_https_browsers_are_told_to_stay_there() {
+    let server = TestServer::start_with(|config| {
+        config.server.public_url = PublicUrl::parse("https://accounts.example.com");
+    });
+    for path in ["/healthz", "/api/v1/accounts/users/me/", "/nowhere"] {
+        let answer = server.request("GET", path, &[], "");
+        assert_eq!(
+            answer.header("strict-transport-security"),
+            Some("max-age=31536000"),
+            "{path}"
+        );
+    }
 }
 
 #[test]
