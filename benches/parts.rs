@@ -77,7 +77,11 @@ impl One {
                 other => panic!("{other:?}"),
             }
         });
-        let pair = app.keys.tokens().issue(&user, &session_id, "a", "r", now).unwrap();
+        let pair = app
+            .keys
+            .tokens()
+            .issue(&user, &session_id, "a", "r", now)
+            .unwrap();
         Self {
             runtime,
             app: Arc::new(app),
@@ -127,7 +131,11 @@ fn parts(criterion: &mut Criterion) {
         bencher.iter(|| app.keys.tokens().verify(&one.token, now).unwrap());
     });
     criterion.bench_function("token: issue a pair", |bencher| {
-        bencher.iter(|| app.keys.tokens().issue(&one.user, &one.session_id, "a", "r", now));
+        bencher.iter(|| {
+            app.keys
+                .tokens()
+                .issue(&one.user, &one.session_id, "a", "r", now)
+        });
     });
     criterion.bench_function("token: check of one that was never seen", |bencher| {
         let mut number = 0;
@@ -135,7 +143,10 @@ fn parts(criterion: &mut Criterion) {
             || {
                 number += 1;
                 let id = format!("{number}");
-                let pair = app.keys.tokens().issue(&one.user, &one.session_id, &id, &id, now);
+                let pair = app
+                    .keys
+                    .tokens()
+                    .issue(&one.user, &one.session_id, &id, &id, now);
                 pair.unwrap().access
             },
             |token| app.keys.tokens().verify(&token, now).unwrap(),
@@ -180,6 +191,7 @@ fn parts(criterion: &mut Criterion) {
         "passwords: a hash of the least cost by way of the pool",
         |bencher| {
             let options = PasswordOptions {
+                breached: None,
                 cost: 4,
                 threads: 1,
                 queue: 0,

@@ -21,7 +21,7 @@ use crate::mail::{
 };
 use crate::metrics::Metrics;
 use crate::outbox::{Outbox, OutboxParts};
-use crate::passwords::{PasswordOptions, Passwords};
+use crate::passwords::{BreachedList, PasswordOptions, Passwords};
 use crate::photos::{PhotoOptions, Photos};
 use crate::random;
 use crate::request_id;
@@ -108,6 +108,7 @@ impl App {
             threads: config.hash_threads(),
             queue: config.passwords.hash_queue as usize,
             min_length: config.passwords.min_length as usize,
+            breached: open_breached_list(&config)?,
         });
         let metrics = Arc::new(Metrics::default());
         let inbox = config.dev.then(Inbox::default);
@@ -153,6 +154,16 @@ impl App {
             operator: "program".into(),
         })
     }
+}
+
+fn open_breached_list(config: &Config) -> Result<Option<BreachedList>, StartError> {
+    let path = &config.passwords.breached_list;
+    if path.is_empty() {
+        return Ok(None);
+    }
+    BreachedList::open(Path::new(path))
+        .map(Some)
+        .map_err(|e| start_error("[passwords] breached_list")(&e))
 }
 
 /// What one network may do, if that is limited.

@@ -131,6 +131,11 @@ fn dependencies_point_one_way() {
             "src/backup/",
             &["clock", "config", "domain", "metrics", "photos", "store"],
         ),
+        ("src/request_id.rs", &[]),
+        (
+            "src/keyring.rs",
+            &["domain", "random", "sealing", "store", "tokens"],
+        ),
         (
             "src/outbox/",
             &[
@@ -146,11 +151,13 @@ fn dependencies_point_one_way() {
                 "accounts",
                 "app",
                 "domain",
+                "keyring",
                 "limits",
                 "mail",
                 "outbox",
                 "passwords",
                 "random",
+                "request_id",
                 "store",
                 "tokens",
                 "photos",
@@ -339,6 +346,127 @@ fn texts_are_clean() {
                 !line.ends_with(' '),
                 "{file}:{} ends with a blank",
                 number + 1
+            );
+        }
+    }
+}
+
+#[test]
+fn every_test_that_the_security_page_names_exists() {
+    let page = read("docs/SECURITY.md");
+    let mut named = 0;
+    for word in page.split('`').skip(1).step_by(2) {
+        let Some((file, test)) = word.split_once("::") else {
+            continue;
+        };
+        let text = read(&format!("tests/{file}.rs"));
+        let is_there = text.contains(&format!("#[test]\nfn {test}() {{"));
+        assert!(is_there, "{word} is no test");
+        named += 1;
+    }
+    assert!(named > 40, "{named}");
+}
+
+/// Whether a licence expression (SPDX) can be met with the allowed ones.
+fn is_allowed(expression: &str, allowed: &[String]) -> bool {
+    let expression = expression
+        .replace('/', " OR ")
+        .replace('(', " ( ")
+        .replace(')', " ) ");
+    let words: Vec<&str> = expression.split_whitespace().collect();
+    let (met, rest) = any_of(&words, allowed);
+    assert!(rest.is_empty(), "{expression}");
+    met
+}
+
+fn any_of<'a>(words: &'a [&'a str], allowed: &[String]) -> (bool, &'a [&'a str]) {
+    let (mut met, mut rest) = all_of(words, allowed);
+    while rest.first() == Some(&"OR") {
+        let (other, further) = all_of(&rest[1..], allowed);
+        met |= other;
+        rest = further;
+    }
+    (met, rest)
+}
+
+fn all_of<'a>(words: &'a [&'a str], allowed: &[String]) -> (bool, &'a [&'a str]) {
+    let (mut met, mut rest) = one_of(words, allowed);
+    while rest.first() == Some(&"AND") {
+        let (other, further) = one_of(&rest[1..], allowed);
+        met &= other;
+        rest = further;
+    }
+    (met, rest)
+}
+
+fn one_of<'a>(words: &'a [&'a str], allowed: &[String]) -> (bool, &'a [&'a str]) {
+    if words[0] == "(" {
+        let (met, rest) = any_of(&words[1..], allowed);
+        return (met, &rest[1..]);
+    }
+    // An exception (`WITH …`) only gives more, but is another licence.
+    if words.get(1) == Some(&"WITH") {
+        return (false, &words[3..]);
+    }
+    (allowed.iter().any(|known| known == words[0]), &words[1..])
+}
+
+#[test]
+fn dependencies_come_under_allowed_licences_from_the_registry() {
+    let policy: toml::Table = read("deny.toml").parse().unwrap();
+    let texts = |section: &str, key: &str| -> Vec<String> {
+        let texts = policy[section][key].as_array().unwrap();
+        texts
+            .iter()
+            .map(|text| text.as_str().unwrap().to_owned())
+            .collect()
+    };
+    let allowed = texts("licenses", "allow");
+    let registries = texts("sources", "allow-registry");
+    assert!(is_allowed("Apache-2.0 OR X AND Y", &allowed));
+    assert!(!is_allowed("(MIT OR X) AND Y", &allowed));
+    let rustc = std::process::Command::new("rustc")
+        .arg("-vV")
+        .output()
+        .unwrap();
+    let rustc = String::from_utf8(rustc.stdout).unwrap();
+    let host = rustc
+        .lines()
+        .find_map(|line| line.strip_prefix("host: "))
+        .unwrap();
+    let metadata = std::process::Command::new(env!("CARGO"))
+        .args([
+            "metadata",
+            "--format-version",
+            "1",
+            "--locked",
+            "--offline",
+            "--filter-platform",
+            host,
+        ])
+        .current_dir(root())
+        .output()
+        .unwrap();
+    assert!(
+        metadata.status.success(),
+        "{}",
+        String::from_utf8_lossy(&metadata.stderr)
+    );
+    let metadata: serde_json::Value = serde_json::from_slice(&metadata.stdout).unwrap();
+    let packages = metadata["packages"].as_array().unwrap();
+    assert!(packages.len() > 100, "{}", packages.len());
+    for package in packages {
+        let name = &package["name"];
+        let licence = package["license"].as_str().unwrap_or_default();
+        assert!(
+            is_allowed(licence, &allowed),
+            "{name} is under {licence:?}, see deny.toml"
+        );
+        if let Some(source) = package["source"].as_str() {
+            let registry = source.strip_prefix("registry+").unwrap_or_default();
+            assert!(
+                registries.iter().any(|known| known == registry),
+                "{name} comes from {source}"
             );
         }
     }

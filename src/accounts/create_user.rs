@@ -29,7 +29,7 @@ pub async fn create_user(
             first_name: Some(&profile.first_name),
             last_name: Some(&profile.last_name),
         };
-        check_password(app, &mut reader, password, &person);
+        check_password(app, &mut reader, password, &person).await?;
     }
     reader.finish()?;
     let (Some(email), Some(password)) = (email, password) else {

@@ -31,9 +31,18 @@ impl NewPassword {
     }
 
     /// Complains about what the rules have against it.
-    pub(super) fn check(&self, app: &App, reader: &mut FieldReader<'_>, person: &PersonalData<'_>) {
-        if let Some(password) = &self.password {
-            check_password(app, reader, password, person);
+    ///
+    /// # Errors
+    /// Only by a fault of ours.
+    pub(super) async fn check(
+        &self,
+        app: &App,
+        reader: &mut FieldReader<'_>,
+        person: &PersonalData<'_>,
+    ) -> Result<(), AccountError> {
+        match &self.password {
+            Some(password) => check_password(app, reader, password, person).await,
+            None => Ok(()),
         }
     }
 
@@ -56,15 +65,19 @@ pub(super) fn read_password(reader: &mut FieldReader<'_>) -> Option<String> {
 }
 
 /// Complains about what the rules have against a password of this person.
-pub(super) fn check_password(
+///
+/// # Errors
+/// Only by a fault of ours.
+pub(super) async fn check_password(
     app: &App,
     reader: &mut FieldReader<'_>,
     password: &str,
     person: &PersonalData<'_>,
-) {
-    for complaint in app.passwords.rules().complaints(password, person) {
+) -> Result<(), AccountError> {
+    for complaint in app.passwords.complaints(password, person).await? {
         reader.reject("password", complaint);
     }
+    Ok(())
 }
 
 /// What is known of the owner of an account.

@@ -40,7 +40,9 @@ pub async fn change_password(
             reader.reject("current_password", messages::INVALID_PASSWORD);
         }
     }
-    password.check(app, &mut reader, &person_of(&caller.user));
+    password
+        .check(app, &mut reader, &person_of(&caller.user))
+        .await?;
     reader.finish()?;
     let password = password.confirmed()?;
     let wish = ReplacePassword {
@@ -80,7 +82,7 @@ pub async fn set_password(app: &App, user: &User, password: &str) -> Result<(), 
     let mut reader = FieldReader::new(&fields);
     let password = read_password(&mut reader);
     if let Some(password) = &password {
-        check_password(app, &mut reader, password, &person_of(user));
+        check_password(app, &mut reader, password, &person_of(user)).await?;
     }
     reader.finish()?;
     let password = password.ok_or_else(unread)?;

@@ -82,7 +82,7 @@ pub async fn confirm_reset(
         email: email.as_ref().map(EmailAddress::as_str),
         ..PersonalData::default()
     };
-    password.check(app, &mut reader, &person);
+    password.check(app, &mut reader, &person).await?;
     reader.finish()?;
     let email = email.ok_or_else(unread)?;
     let typed = typed.ok_or_else(unread)?;
@@ -108,7 +108,7 @@ pub async fn confirm_reset(
         .await?
         .ok_or_else(invalid_otp)?;
     let mut reader = FieldReader::new(fields);
-    check_password(app, &mut reader, &password, &person_of(&user));
+    check_password(app, &mut reader, &password, &person_of(&user)).await?;
     reader.finish()?;
     let new_hash = app
         .passwords

@@ -53,7 +53,7 @@ pub async fn register(
         first_name: Some(&profile.first_name),
         last_name: Some(&profile.last_name),
     };
-    password.check(app, &mut reader, &person);
+    password.check(app, &mut reader, &person).await?;
     reader.finish()?;
     let email = email.ok_or_else(unread)?;
     let password = password.confirmed()?;

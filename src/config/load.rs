@@ -170,6 +170,15 @@ fn conflicts(config: &Config) -> Vec<Problem> {
                 .to_owned(),
         );
     }
+    let tokens = &config.tokens;
+    if !tokens.key_encryption_secret.expose().is_empty()
+        && !tokens.key_encryption_secret_file.is_empty()
+    {
+        sentences.push(
+            "[tokens] key_encryption_secret and key_encryption_secret_file are both set: keep one of them"
+                .to_owned(),
+        );
+    }
     sentences.into_iter().map(Problem::Conflict).collect()
 }
 
@@ -429,6 +438,7 @@ mod tests {
             "mail.from" | "mail.reply_to" => "a@b.example",
             "rate_limits.enabled" => "false",
             "media.max_side_pixels" => "640",
+            "tokens.key_encryption_secret" => "0123456789abcdef0123456789abcdef",
             "backup.every" => "12h",
             "backup.keep" => "3",
             _ if setting.default_text.parse::<u32>().is_ok() => "7",
@@ -495,7 +505,8 @@ mod tests {
             (
                 "\n[tokens]\n# A comment.\nacess_minutes = 5",
                 "config.toml:4: unknown key \"acess_minutes\" in [tokens]; did you mean \"access_minutes\"? \
-                 Keys of [tokens]: access_minutes, refresh_days, reuse_grace_seconds, issuer, audience",
+                 Keys of [tokens]: access_minutes, refresh_days, reuse_grace_seconds, \
+                 key_encryption_secret, key_encryption_secret_file, issuer, audience",
             ),
             (
                 "[rate_limits]\nzebra = 5",

@@ -322,6 +322,10 @@ settings! {
         bcrypt_cost: u32 = 12, dev 4, rule whole(4, 16), common "COST";
         /// Least number of characters in a new password.
         min_length: u32 = 8, rule whole(1, 128), common "CHARACTERS";
+        /// File with leaked passwords that nobody may choose, as haveibeenpwned.com gives it out: SHA-1 hashes, sorted. It is
+        /// looked up where it lies, however large it is. Empty means the built-in 20,000 most common passwords alone.
+        breached_list: String = String::new(),
+            rule checked("the path of a file, or nothing", |text| !text.contains('\0')), common "FILE";
         /// Threads that hash passwords. 0 means one for each core.
         hash_threads: u32 = 0, rule whole(0, 1024), rare "COUNT";
         /// Passwords that may wait to be hashed; beyond that the answer is 503. 0 means as many as are done within about

@@ -3,7 +3,7 @@
 use std::convert::Infallible;
 
 use bytes::Bytes;
-use futures_util::stream;
+use futures_util::{FutureExt, stream};
 use http::header::{CONTENT_DISPOSITION, CONTENT_TYPE};
 use multer::{Constraints, Multipart, SizeLimit};
 
@@ -22,6 +22,12 @@ const MOST_PARTS: usize = 1000;
 pub(super) async fn fields(app: &App, request: &mut Request) -> Result<Fields, ApiError> {
     let limit = app.config.server.max_body_kib as usize * 1024;
     fields_within(app, request, limit).await
+}
+
+/// The fields of a body that is there as a whole, if it can be read.
+pub(crate) fn read_fields(content_type: &str, body: Bytes) -> Option<Fields> {
+    // Nothing of a body in memory is ever waited for.
+    parse(content_type.to_owned(), body).now_or_never()?.ok()
 }
 
 /// Room for the other parts of a form that uploads a photo.
@@ -65,6 +71,11 @@ async fn fields_within(app: &App, request: &mut Request, limit: usize) -> Result
         return Ok(Fields::json());
     }
     let content_type = content_type(request);
+    parse(content_type, body).await
+}
+
+/// Reads the fields of a whole body.
+async fn parse(content_type: String, body: Bytes) -> Result<Fields, ApiError> {
     match media_type(&content_type).as_str() {
         "application/json" => json(&body),
         "application/x-www-form-urlencoded" => urlencoded(&body),

@@ -44,6 +44,7 @@ use warp::reply::Response;
 
 use crate::app::SharedApp;
 use crate::request_id;
+pub(crate) use body::read_fields;
 use error::ApiError;
 use operation::Operation;
 use request::Request;

@@ -7,6 +7,7 @@
 //! bcrypt is slow on purpose, so it runs on a few threads of its own with a bounded queue, never on a thread that serves
 //! connections. A request that finds the queue full is turned away at once, and one whose client has gone is not hashed.
 
+mod breached;
 mod foreign;
 mod queue;
 mod rules;
@@ -20,6 +21,7 @@ use std::thread;
 use sha2::{Digest, Sha256};
 use tokio::sync::oneshot;
 
+pub use breached::{BreachedList, ListError};
 pub use foreign::is_known;
 pub use queue::Asker;
 use queue::{FairQueue, Job};
@@ -55,7 +57,6 @@ impl fmt::Display for PasswordError {
 impl std::error::Error for PasswordError {}
 
 /// How passwords are hashed.
-#[derive(Clone, Copy, Debug)]
 pub struct PasswordOptions {
     /// bcrypt's cost: the hash takes 2^cost rounds.
     pub cost: u32,
@@ -65,6 +66,8 @@ pub struct PasswordOptions {
     pub queue: usize,
     /// Shortest allowed password, in characters.
     pub min_length: usize,
+    /// Passwords that are known to have leaked.
+    pub breached: Option<BreachedList>,
 }
 
 /// Hashes and checks passwords.
@@ -73,6 +76,7 @@ pub struct Passwords {
     rules: PasswordRules,
     queue: Arc<FairQueue>,
     dummy_hash: Arc<str>,
+    breached: Option<Arc<BreachedList>>,
 }
 
 impl Passwords {
@@ -105,12 +109,36 @@ impl Passwords {
                 ".".repeat(31)
             )
             .into(),
+            breached: options.breached.map(Arc::new),
         }
     }
 
-    /// The rules for choosing a password.
-    pub fn rules(&self) -> &PasswordRules {
-        &self.rules
+    /// Everything that speaks against a password, as the rules have it. One that has leaked is too common, however rare it
+    /// looks.
+    ///
+    /// # Errors
+    /// When the list of leaked passwords cannot be read.
+    pub async fn complaints(
+        &self,
+        password: &str,
+        person: &PersonalData<'_>,
+    ) -> Result<Vec<String>, PasswordError> {
+        let has_leaked = match &self.breached {
+            None => false,
+            Some(list) => {
+                let (list, password) = (Arc::clone(list), password.to_owned());
+                // The list is on disk, and a disk may take its time.
+                tokio::task::spawn_blocking(move || list.contains(&password))
+                    .await
+                    .map_err(|e| {
+                        PasswordError::Failed(format!("a look into the list failed: {e}"))
+                    })?
+                    .map_err(|e| {
+                        PasswordError::Failed(format!("the list of leaked passwords: {e}"))
+                    })?
+            }
+        };
+        Ok(self.rules.complaints(password, person, has_leaked))
     }
 
     /// Hashing on behalf of somebody: whose turn it is depends on who asks.
@@ -304,6 +332,7 @@ mod tests {
     #[tokio::test]
     async fn nobody_knows_the_password_of_nobody() {
         let passwords = Passwords::start(PasswordOptions {
+            breached: None,
             cost: 4,
             threads: 1,
             queue: 0,
@@ -324,6 +353,7 @@ mod tests {
     #[tokio::test]
     async fn hashes_are_renewed_only_to_better_ones() {
         let passwords = Passwords::start(PasswordOptions {
+            breached: None,
             cost: 5,
             threads: 1,
             queue: 0,
@@ -355,6 +385,7 @@ mod tests {
     #[tokio::test]
     async fn a_full_queue_turns_away_at_once() {
         let passwords = Passwords::start(PasswordOptions {
+            breached: None,
             cost: 4,
             threads: 1,
             queue: 1,
@@ -390,6 +421,7 @@ mod tests {
     #[tokio::test]
     async fn what_nobody_waits_for_any_more_is_not_hashed() {
         let passwords = Passwords::start(PasswordOptions {
+            breached: None,
             cost: 4,
             threads: 1,
             queue: 8,

@@ -35,7 +35,14 @@ pub struct PasswordRules {
 impl PasswordRules {
     /// Everything that speaks against a password, in the order of the API: similar to its owner, too short, too common,
     /// entirely numeric. Of several similarities only the first is told, as in Django.
-    pub fn complaints(&self, password: &str, person: &PersonalData<'_>) -> Vec<String> {
+    ///
+    /// `has_leaked` is what a list on disk says of it.
+    pub fn complaints(
+        &self,
+        password: &str,
+        person: &PersonalData<'_>,
+        has_leaked: bool,
+    ) -> Vec<String> {
         let mut complaints = Vec::new();
         let attributes = [
             ("first name", person.first_name),
@@ -59,7 +66,7 @@ impl PasswordRules {
                 self.min_length
             ));
         }
-        if is_common(password) {
+        if has_leaked || is_common(password) {
             complaints.push("This password is too common.".to_owned());
         }
         if is_numeric(password) {
@@ -254,7 +261,7 @@ mod tests {
             first_name: Some(first),
             last_name: Some(last),
         };
-        RULES.complaints(password, &person)
+        RULES.complaints(password, &person, false)
     }
 
     #[test]
@@ -293,9 +300,13 @@ mod tests {
             [FIRST, SHORT, COMMON_ONE, NUMERIC]
         );
         let nobody = PersonalData::default();
-        assert!(RULES.complaints("river-Boat-2291", &nobody).is_empty());
+        assert!(
+            RULES
+                .complaints("river-Boat-2291", &nobody, false)
+                .is_empty()
+        );
         assert_eq!(
-            PasswordRules { min_length: 1 }.complaints("", &nobody),
+            PasswordRules { min_length: 1 }.complaints("", &nobody, false),
             ["This password is too short. It must contain at least 1 character."]
         );
     }
@@ -303,8 +314,12 @@ mod tests {
     #[test]
     fn length_counts_characters() {
         let nobody = PersonalData::default();
-        assert_eq!(RULES.complaints("😀😀😀😀😀😀😀", &nobody), [SHORT]);
-        assert!(RULES.complaints("😀😀😀😀😀😀😀😀", &nobody).is_empty());
+        assert_eq!(RULES.complaints("😀😀😀😀😀😀😀", &nobody, false), [SHORT]);
+        assert!(
+            RULES
+                .complaints("😀😀😀😀😀😀😀😀", &nobody, false)
+                .is_empty()
+        );
     }
 
     #[test]

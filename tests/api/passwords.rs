@@ -743,3 +743,25 @@ fn of_changes_at_once_one_goes_through() {
         }
     }
 }
+
+#[test]
+fn a_password_that_has_leaked_cannot_be_chosen() {
+    // The SHA-1 of "river-Boat-2291" between two others, as the list that is given out has them.
+    let dir = tempfile::tempdir().unwrap();
+    let list = dir.path().join("pwned.txt");
+    let leaked = format!(
+        "0000000000000000000000000000000000000001:7\r\n{SHA1_OF_LEAKED}:3\r\nFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFF:1\r\n"
+    );
+    std::fs::write(&list, leaked).unwrap();
+    let server = TestServer::start_with(|config| {
+        config.passwords.breached_list = list.display().to_string();
+    });
+    let body = |password: &str| json!({"email": "user@example.com", "password": password, "confirm_password": password});
+    server
+        .post("users/", &body(LEAKED))
+        .assert(400, r#"{"password":["This password is too common."]}"#);
+    assert_eq!(server.post("users/", &body("river-Boat-2292")).status, 201);
+}
+
+const LEAKED: &str = "river-Boat-2291";
+const SHA1_OF_LEAKED: &str = "4E1FA2DCB7A33C7966CF3927CEE34EC8CE5E5B31";

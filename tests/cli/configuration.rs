@@ -315,3 +315,27 @@ fn secrets_are_not_repeated() {
         assert!(!outcome.stderr.contains("hunter2"), "{outcome:?}");
     }
 }
+
+#[test]
+fn a_list_of_leaked_passwords_is_looked_at_before_it_is_used() {
+    let dir = folder();
+    std::fs::write(dir.path().join("list.txt"), "password\n123456\n").unwrap();
+    let refused = |list: &str| {
+        run(
+            dir.path(),
+            &[
+                "--db",
+                "users.db",
+                "--listen",
+                "127.0.0.1:0",
+                "--passwords-breached-list",
+                list,
+            ],
+        )
+    };
+    refused("list.txt").assert_refused(
+        1,
+        &["[passwords] breached_list", "list.txt", "no SHA-1 hash"],
+    );
+    refused("none.txt").assert_refused(1, &["[passwords] breached_list", "none.txt"]);
+}

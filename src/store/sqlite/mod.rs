@@ -49,7 +49,7 @@ use writer::Writer;
 pub const NEWEST_SCHEMA: i32 = SCHEMA_VERSION;
 
 /// Statements kept prepared per connection; more than there are in the program.
-const STATEMENT_CACHE: usize = 128;
+const STATEMENT_CACHE: usize = 192;
 
 /// How long a read waits for a connection before the database is called busy: it may be an async thread that waits.
 const LONGEST_CHECKOUT: Duration = Duration::from_secs(2);
