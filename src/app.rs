@@ -3,7 +3,7 @@
 use std::fmt;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use tempfile::TempDir;
@@ -20,7 +20,7 @@ use crate::mail::{
     SmtpOptions, StdoutMailTransport, Transport,
 };
 use crate::metrics::Metrics;
-use crate::outbox::{Outbox, OutboxParts};
+use crate::outbox::{MailWay, Outbox, OutboxParts};
 use crate::passwords::{BreachedList, PasswordOptions, Passwords};
 use crate::photos::{PhotoOptions, Photos};
 use crate::random;
@@ -46,7 +46,8 @@ fn start_error(context: &str) -> impl Fn(&dyn fmt::Display) -> StartError + '_ {
     move |error| StartError(format!("{context}: {error}"))
 }
 
-/// What all operations share.
+/// What all operations share. It does not change; other settings make another one, of the same store and queues.
+#[derive(Clone)]
 pub struct App {
     /// The settings.
     pub config: Config,
@@ -55,31 +56,31 @@ pub struct App {
     /// The clock.
     pub clock: SharedClock,
     /// Hashing and the rules for passwords.
-    pub passwords: Passwords,
+    pub passwords: Arc<Passwords>,
     /// The keys that sign and check tokens.
     pub keys: Arc<KeyRing>,
     /// Hashes one-time passwords.
-    pub codes: Codes,
+    pub codes: Arc<Codes>,
     /// Counts of what was answered.
     pub metrics: Arc<Metrics>,
     /// How often one network may do what an attacker does often.
-    pub limits: NetworkLimits,
+    pub limits: Arc<NetworkLimits>,
     /// How long after its first use a refresh token may be shown again.
     pub reuse_grace: Duration,
     /// The address under which clients reach the server, without a trailing slash.
     pub public_url: String,
     /// The files of photos.
-    pub photos: Photos,
+    pub photos: Arc<Photos>,
     /// Keeps the memory and time that photos take within bounds: one of these is needed to decode one.
     pub photo_turns: Arc<Semaphore>,
     /// The mails of late, for tests; only in `--dev`.
     pub inbox: Option<Inbox>,
     /// The way out for mails.
-    pub outbox: Outbox,
+    pub outbox: Arc<Outbox>,
     /// Who works with the accounts beside the API, for the audit log: the user of the machine who gave the command.
     pub operator: String,
     // The folder of photos whose database is in memory: it goes when the program ends.
-    _temporary: Option<TempDir>,
+    temporary: Option<Arc<TempDir>>,
 }
 
 impl App {
@@ -92,68 +93,133 @@ impl App {
     pub async fn open(config: Config, clock: SharedClock, port: u16) -> Result<Self, StartError> {
         let store = open_store(&config)?;
         let public_url = config.public_url(port);
-        let limits = MailLimits {
-            pause: Duration::from_secs(config.otp.resend_seconds.into()),
-            per_hour: config.otp.mails_per_hour,
-        };
-        let key = find_secret(&config, &store, Codes::SECRET).await?;
-        let codes = Codes::new(
-            key,
-            Duration::from_secs(60 * u64::from(config.otp.minutes)),
-            limits,
-        );
+        let codes = open_codes(&config, &store).await?;
         let keys = open_keys(&config, &store, config.issuer(port), clock.now()).await?;
-        let passwords = Passwords::start(PasswordOptions {
-            cost: config.passwords.bcrypt_cost,
-            threads: config.hash_threads(),
-            queue: config.passwords.hash_queue as usize,
-            min_length: config.passwords.min_length as usize,
-            breached: open_breached_list(&config)?,
-        });
+        let passwords = start_passwords(&config)?;
         let metrics = Arc::new(Metrics::default());
         let inbox = config.dev.then(Inbox::default);
-        let outbox = Outbox::new(OutboxParts {
+        let parts = OutboxParts {
             store: store.clone(),
             clock: clock.clone(),
-            composer: open_composer(&config, &public_url)?,
-            transport: open_transport(&config)?,
             inbox: inbox.clone(),
             metrics: metrics.clone(),
             key: find_mail_key(&config, &store).await?,
-        });
+        };
+        let outbox = Outbox::new(parts, open_mail_way(&config, &public_url)?);
         let (media_dir, temporary) = if let Some(dir) = config.media_dir() {
             (dir, None)
         } else {
             let dir = tempfile::tempdir()
                 .map_err(|e| start_error("cannot make a folder for photos")(&e))?;
-            (dir.path().to_path_buf(), Some(dir))
+            (dir.path().to_path_buf(), Some(Arc::new(dir)))
         };
-        let photos = Photos::open(PhotoOptions {
-            dir: media_dir.join("photos"),
-            max_bytes: config.media.max_photo_mib as usize * 1024 * 1024,
-            max_pixels: u64::from(config.media.max_megapixels) * 1_000_000,
-            max_side: config.media.max_side_pixels,
-        })
-        .map_err(|e| start_error("[media] dir")(&e))?;
+        let photos = open_photos(&config, &media_dir)?;
         Ok(Self {
             metrics,
-            limits: NetworkLimits::new(allowance(&config.rate_limits)),
+            limits: Arc::new(NetworkLimits::new(allowance(&config.rate_limits))),
             photo_turns: Arc::new(Semaphore::new(config.hash_threads())),
-            photos,
-            _temporary: temporary,
+            photos: Arc::new(photos),
+            temporary,
             reuse_grace: Duration::from_secs(config.tokens.reuse_grace_seconds.into()),
             config,
             store,
             clock,
-            passwords,
+            passwords: Arc::new(passwords),
             keys: Arc::new(keys),
-            codes,
+            codes: Arc::new(codes),
             public_url,
             inbox,
-            outbox,
+            outbox: Arc::new(outbox),
             operator: "program".into(),
         })
     }
+
+    /// The same application under other settings: what they are about is made anew, the rest is shared with this one. Those
+    /// that concern the database and the folder of photos are not looked at. How mails are made and carried is given
+    /// beside it, because the outbox is shared: it takes it over by [`Outbox::change`].
+    ///
+    /// # Errors
+    /// As [`App::open`]. Nothing has changed then.
+    pub async fn with_settings(
+        &self,
+        config: Config,
+        port: u16,
+    ) -> Result<(Self, MailWay), StartError> {
+        let public_url = config.public_url(port);
+        let way = open_mail_way(&config, &public_url)?;
+        let mut app = self.clone();
+        app.codes = Arc::new(open_codes(&config, &self.store).await?);
+        let issuer = config.issuer(port);
+        let keys = open_keys(&config, &self.store, issuer, self.clock.now()).await?;
+        app.keys = Arc::new(keys);
+        // Threads and counts are not thrown away for nothing.
+        if config.passwords != self.config.passwords {
+            app.passwords = Arc::new(start_passwords(&config)?);
+        }
+        if config.rate_limits != self.config.rate_limits {
+            app.limits = Arc::new(NetworkLimits::new(allowance(&config.rate_limits)));
+        }
+        if config.media != self.config.media {
+            let dir = self.temporary.as_ref().map(|dir| dir.path().to_path_buf());
+            if let Some(dir) = config.media_dir().or(dir) {
+                app.photos = Arc::new(open_photos(&config, &dir)?);
+            }
+        }
+        app.reuse_grace = Duration::from_secs(config.tokens.reuse_grace_seconds.into());
+        app.public_url = public_url;
+        app.config = config;
+        Ok((app, way))
+    }
+}
+
+/// The application of the moment: what every request takes up at its beginning.
+pub struct CurrentApp(RwLock<SharedApp>);
+
+impl CurrentApp {
+    /// Begins with this one.
+    pub fn new(app: SharedApp) -> Self {
+        Self(RwLock::new(app))
+    }
+
+    /// The application as it is now.
+    pub fn get(&self) -> SharedApp {
+        Arc::clone(&self.0.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Puts another one in its place, for requests that come from now on.
+    pub fn set(&self, app: SharedApp) {
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = app;
+    }
+}
+
+async fn open_codes(config: &Config, store: &SharedStore) -> Result<Codes, StartError> {
+    let limits = MailLimits {
+        pause: Duration::from_secs(config.otp.resend_seconds.into()),
+        per_hour: config.otp.mails_per_hour,
+    };
+    let key = find_secret(config, store, Codes::SECRET).await?;
+    let life = Duration::from_secs(60 * u64::from(config.otp.minutes));
+    Ok(Codes::new(key, life, limits))
+}
+
+fn start_passwords(config: &Config) -> Result<Passwords, StartError> {
+    Ok(Passwords::start(PasswordOptions {
+        cost: config.passwords.bcrypt_cost,
+        threads: config.hash_threads(),
+        queue: config.passwords.hash_queue as usize,
+        min_length: config.passwords.min_length as usize,
+        breached: open_breached_list(config)?,
+    }))
+}
+
+fn open_photos(config: &Config, media_dir: &Path) -> Result<Photos, StartError> {
+    Photos::open(PhotoOptions {
+        dir: media_dir.join("photos"),
+        max_bytes: config.media.max_photo_mib as usize * 1024 * 1024,
+        max_pixels: u64::from(config.media.max_megapixels) * 1_000_000,
+        max_side: config.media.max_side_pixels,
+    })
+    .map_err(|e| start_error("[media] dir")(&e))
 }
 
 fn open_breached_list(config: &Config) -> Result<Option<BreachedList>, StartError> {
@@ -279,6 +345,13 @@ async fn open_keys(
         // What is encrypted and cannot be read has said what to do.
         TokenError::Failed(cause) => StartError(cause),
         TokenError::Invalid => failed(&e),
+    })
+}
+
+fn open_mail_way(config: &Config, public_url: &str) -> Result<MailWay, StartError> {
+    Ok(MailWay {
+        composer: Arc::new(open_composer(config, public_url)?),
+        transport: Arc::from(open_transport(config)?),
     })
 }
 

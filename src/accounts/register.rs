@@ -80,7 +80,8 @@ pub async fn register(
         created_at: now,
     };
     // From here on a client that hangs up changes nothing: what is stored is mailed.
-    let language = app.outbox.composer().negotiate(&client.accept_language);
+    let composer = app.outbox.composer();
+    let language = composer.negotiate(&client.accept_language);
     let task = store_and_mail(
         Arc::clone(app),
         registered,

@@ -170,6 +170,12 @@ fn conflicts(config: &Config) -> Vec<Problem> {
                 .to_owned(),
         );
     }
+    if config.tls.cert.is_empty() != config.tls.key.is_empty() {
+        sentences.push(
+            "[tls] cert and key are set together or not at all: the certificate and its private key"
+                .to_owned(),
+        );
+    }
     let tokens = &config.tokens;
     if !tokens.key_encryption_secret.expose().is_empty()
         && !tokens.key_encryption_secret_file.is_empty()
@@ -453,7 +459,13 @@ mod tests {
             assert_ne!(expected, Config::defaults(false), "{}", setting.name);
             let by_flag = Given::nothing().flag(setting.name, value);
             let by_environment = Given::nothing().env(&setting.env, value);
-            for given in [by_flag, by_environment, Given::file(&toml)] {
+            for mut given in [by_flag, by_environment, Given::file(&toml)] {
+                // A certificate and its key are set together.
+                if setting.section == "tls" {
+                    given = given.flag("tls.cert", value).flag("tls.key", value);
+                    expected.tls.cert = value.to_owned();
+                    expected.tls.key = value.to_owned();
+                }
                 assert_eq!(given.config(), expected, "{}", setting.name);
             }
         }
@@ -521,13 +533,13 @@ mod tests {
             ),
             (
                 "[token]\naccess_minutes = 5",
-                "config.toml:1: unknown section [token]; did you mean [tokens]? Sections: [server], [database], \
+                "config.toml:1: unknown section [token]; did you mean [tokens]? Sections: [server], [tls], [database], \
                  [mail], [tokens], [passwords], [otp], [rate_limits], [audit], [media], [backup]",
             ),
             (
                 "[[zebra]]\n[zebra2]",
                 "config.toml:1: key \"zebra\" outside any section\n\
-                 config.toml:2: unknown section [zebra2]. Sections: [server], [database], [mail], [tokens], \
+                 config.toml:2: unknown section [zebra2]. Sections: [server], [tls], [database], [mail], [tokens], \
                  [passwords], [otp], [rate_limits], [audit], [media], [backup]",
             ),
             (

@@ -30,7 +30,7 @@ pub use load::{Sources, load, process_environment};
 pub use rules::{SHORTEST_KEY_SECRET, Shape};
 pub use settings::{
     BackupConfig, Config, DatabaseConfig, MailConfig, MediaConfig, OtpConfig, PasswordsConfig,
-    RateLimitsConfig, ServerConfig, SettingInfo, TokensConfig, setting, settings,
+    RateLimitsConfig, ServerConfig, SettingInfo, TlsConfig, TokensConfig, setting, settings,
 };
 pub use values::{
     Interval, InvalidValue, ListenAddr, MailTransportKind, Origin, ProxyNetwork, PublicUrl, Secret,
@@ -46,7 +46,7 @@ impl Config {
     pub fn public_url(&self, bound_port: u16) -> String {
         match &self.server.public_url {
             Some(url) => url.as_str().to_owned(),
-            None => self.server.listen.http_url(bound_port),
+            None => self.server.listen.url(self.tls.scheme(), bound_port),
         }
     }
 
@@ -112,12 +112,25 @@ impl Config {
         }
         if self.server.public_url.is_none() && self.server.listen.is_unspecified() {
             warnings.push(format!(
-                "links in answers and mails begin with http://{}, which other machines cannot reach; set \
+                "links in answers and mails begin with {}://{}, which other machines cannot reach; set \
                  [server] public_url",
+                self.tls.scheme(),
                 self.server.listen
             ));
         }
         warnings
+    }
+}
+
+impl TlsConfig {
+    /// Whether connections are encrypted.
+    pub fn is_on(&self) -> bool {
+        !self.cert.is_empty()
+    }
+
+    /// How the URLs of this server begin.
+    pub fn scheme(&self) -> &'static str {
+        if self.is_on() { "https" } else { "http" }
     }
 }
 
@@ -140,6 +153,8 @@ mod tests {
         let mut config = Config::defaults(false);
         assert_eq!(config.public_url(4711), "http://127.0.0.1:4711");
         assert_eq!(config.issuer(4711), "http://127.0.0.1:4711");
+        config.tls.cert = "cert.pem".to_owned();
+        assert_eq!(config.public_url(4711), "https://127.0.0.1:4711");
         config.server.public_url = PublicUrl::parse("https://a.example/x/");
         assert_eq!(config.public_url(4711), "https://a.example/x");
         assert_eq!(config.issuer(4711), "https://a.example/x");

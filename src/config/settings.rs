@@ -228,7 +228,8 @@ settings! {
         listen: ListenAddr = ListenAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8000),
             rule parsed::<ListenAddr>(), common "ADDR:PORT", flag "listen";
         /// URL under which clients reach the server, a path before `/api` included. Links in answers and mails begin with
-        /// it, whatever the request says. Empty stands for `http://` and the address that the server listens on.
+        /// it, whatever the request says. Empty stands for the address that the server listens on, with
+        /// `https://` before it where there is a certificate and `http://` where there is none.
         public_url: Option<PublicUrl> = None, rule maybe::<PublicUrl>(), common "URL";
         /// Addresses or CIDR networks of the reverse proxies in front. Only their forwarding headers are believed when the
         /// server works out a client's address.
@@ -238,12 +239,37 @@ settings! {
         cors_origins: Vec<Origin> = Vec::new(), rule listed::<Origin>(), common "ORIGINS";
         /// Largest request body in KiB; beyond it the answer is 413. Photo uploads go by `max_photo_mib` instead.
         max_body_kib: u32 = 1024, rule whole(1, 1_048_576), rare "KIB";
-        /// Seconds that a client may take to send the headers of a request.
-        header_timeout_seconds: u32 = 30, rule whole(1, MAX_TIMEOUT_SECONDS), rare "SECONDS";
-        /// Seconds that a client may take to send the body of a request.
+        /// Largest header of a request in KiB, its first line included; beyond it the answer is 431, as it is for more than
+        /// 100 fields.
+        max_header_kib: u32 = 16, rule whole(4, 1024), rare "KIB";
+        /// Seconds that a client may take to send the header of a request, and to begin with its first one.
+        header_timeout_seconds: u32 = 15, rule whole(1, MAX_TIMEOUT_SECONDS), rare "SECONDS";
+        /// Seconds that a client may take to send the body of a request, and on top of them as long as it takes at 16 KB a
+        /// second.
         body_timeout_seconds: u32 = 30, rule whole(1, MAX_TIMEOUT_SECONDS), rare "SECONDS";
+        /// Seconds that a client may pause within a body.
+        body_pause_seconds: u32 = 10, rule whole(1, MAX_TIMEOUT_SECONDS), rare "SECONDS";
+        /// Seconds that a client may leave an answer unread before its connection is cut off.
+        send_timeout_seconds: u32 = 30, rule whole(1, MAX_TIMEOUT_SECONDS), rare "SECONDS";
+        /// Seconds that a connection may be quiet between two requests.
+        keep_alive_seconds: u32 = 75, rule whole(1, MAX_TIMEOUT_SECONDS), rare "SECONDS";
+        /// Most connections at a time. When all are taken, those whose clients have been silent for longest make room. 0 means
+        /// as many as the limit on open files allows, and 20000 at most.
+        max_connections: u32 = 0, rule whole(0, 1_000_000), rare "COUNT";
+        /// Most connections at a time of one client network (IPv4 address, IPv6 /64), in the same way. 0 means no limit. Trusted
+        /// proxies and programs on the same machine are not counted.
+        max_connections_per_network: u32 = 512, rule whole(0, 1_000_000), rare "COUNT";
         /// Seconds that requests under way and queued mails get to finish when the server is told to stop.
         shutdown_seconds: u32 = 30, rule whole(0, MAX_TIMEOUT_SECONDS), rare "SECONDS";
+    }
+
+    /// Encryption of connections, without a proxy in front.
+    tls: TlsConfig, "Encryption" {
+        /// PEM file with the server's certificate, and after it those that lead to its authority (`fullchain.pem`). With it
+        /// the server speaks HTTPS, HTTP/2 included, and nothing else. New files are taken over while it runs.
+        cert: String = String::new(), rule checked("the path of a file, or nothing", |text| !text.contains('\0')), common "FILE";
+        /// PEM file with the certificate's private key (`privkey.pem`).
+        key: String = String::new(), rule checked("the path of a file, or nothing", |text| !text.contains('\0')), common "FILE";
     }
 
     /// The SQLite database.

@@ -96,9 +96,9 @@ impl ListenAddr {
         self.ip.is_none_or(|ip| ip.to_canonical().is_loopback())
     }
 
-    /// `http://`, the host as configured and the given port, the one that was bound where the configured one is 0.
-    pub fn http_url(&self, port: u16) -> String {
-        format!("http://{}", Self { ip: self.ip, port })
+    /// The scheme, the host as configured and the given port, the one that was bound where the configured one is 0.
+    pub fn url(&self, scheme: &str, port: u16) -> String {
+        format!("{scheme}://{}", Self { ip: self.ip, port })
     }
 }
 
@@ -505,7 +505,7 @@ mod tests {
 
     #[test]
     fn listen_address_as_url_has_the_port_that_was_bound() {
-        let url = |text, port| ListenAddr::parse(text).unwrap().http_url(port);
+        let url = |text, port| ListenAddr::parse(text).unwrap().url("http", port);
         assert_eq!(url("127.0.0.1:0", 4711), "http://127.0.0.1:4711");
         assert_eq!(url("[::1]:0", 80), "http://[::1]:80");
         assert_eq!(url("localhost:8000", 8000), "http://localhost:8000");

@@ -12,6 +12,7 @@ use super::request::Request;
 use super::{HandlerResult, reply};
 use crate::accounts::{self, AccountError};
 use crate::app::SharedApp;
+use crate::metrics::Figures;
 use crate::tokens::KeySet;
 
 /// That all is well.
@@ -123,7 +124,13 @@ pub(super) async fn metrics(app: &SharedApp, _: &mut Request) -> HandlerResult {
         .find_mail_queue()
         .await
         .map_err(AccountError::from)?;
-    let text = app.metrics.text(queue.waiting);
+    let now = app.clock.now();
+    let figures = Figures {
+        queued_mails: queue.waiting,
+        oldest_mail: queue.oldest_at.map(|at| now.since(at)).unwrap_or_default(),
+        queued_hashes: app.passwords.queue_length(),
+    };
+    let text = app.metrics.text(&super::route_names(), &figures);
     Ok(reply::with_type(
         StatusCode::OK,
         "text/plain; version=0.0.4; charset=utf-8",

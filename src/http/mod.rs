@@ -43,6 +43,8 @@ use warp::Filter;
 use warp::reply::Response;
 
 use crate::app::SharedApp;
+use crate::clock::Stopwatch;
+use crate::metrics::MOST_ROUTES;
 use crate::request_id;
 pub(crate) use body::read_fields;
 use error::ApiError;
@@ -253,6 +255,10 @@ static RESOURCES: &[Resource] = &[
     },
 ];
 
+/// The number of requests that no route is for.
+const NO_ROUTE: usize = RESOURCES.len();
+const _: () = assert!(NO_ROUTE < MOST_ROUTES, "figures have room for every route");
+
 /// Every path of the API, as one warp filter that answers every request: to serve, or to mount in another program.
 ///
 /// The client's address comes from a [`Peer`] in the request's extensions; without one it counts as `0.0.0.0`.
@@ -287,7 +293,12 @@ async fn answer(app: SharedApp, request: Request) -> Response {
 }
 
 async fn answer_under_id(app: SharedApp, mut request: Request) -> Response {
-    let resource = find(&mut request).filter(|resource| is_visible(&app, &request, resource));
+    let stopwatch = Stopwatch::start();
+    let (route, resource) = find(&mut request)
+        .filter(|(_, resource)| is_visible(&app, &request, resource))
+        .map_or((NO_ROUTE, None), |(route, resource)| {
+            (route, Some(resource))
+        });
     let outcome = AssertUnwindSafe(dispatch(&app, resource, &mut request))
         .catch_unwind()
         .await
@@ -316,9 +327,10 @@ async fn answer_under_id(app: SharedApp, mut request: Request) -> Response {
         headers,
     );
     app.metrics.count_answer(
-        resource.map_or("none", |resource| resource.name),
-        known_method(&request.method),
+        route,
+        request.method.as_str(),
         response.status().as_u16(),
+        stopwatch.elapsed(),
     );
     // The name and not the path: a path may hold the secret of a link, or whatever a stranger wants to see in a log.
     log::debug!(
@@ -330,17 +342,11 @@ async fn answer_under_id(app: SharedApp, mut request: Request) -> Response {
     response
 }
 
-/// The name of a method that resources have; all others count as one.
-fn known_method(method: &Method) -> &'static str {
-    match *method {
-        Method::GET => "GET",
-        Method::HEAD => "HEAD",
-        Method::POST => "POST",
-        Method::PATCH => "PATCH",
-        Method::DELETE => "DELETE",
-        Method::OPTIONS => "OPTIONS",
-        _ => "other",
-    }
+/// The names of all routes by their numbers, for figures; the last is of requests that no route is for.
+fn route_names() -> Vec<String> {
+    let path = |resource: &Resource| format!("/{}", resource.path.join("/"));
+    let routes = RESOURCES.iter().map(path);
+    routes.chain(["none".to_owned()]).collect()
 }
 
 /// Whether this client may know of the resource.
@@ -377,12 +383,13 @@ async fn dispatch(
     handler(app, request).await
 }
 
-/// Finds the resource of a path, with or without its trailing slash, and notes the number in it.
-fn find(request: &mut Request) -> Option<&'static Resource> {
+/// Finds the resource of a path, with or without its trailing slash, and notes the number in it. Gives its place in the
+/// table, too.
+fn find(request: &mut Request) -> Option<(usize, &'static Resource)> {
     let path = request.path.strip_prefix('/')?;
     let path = path.strip_suffix('/').unwrap_or(path);
     let count = path.bytes().filter(|byte| *byte == b'/').count() + 1;
-    let (resource, pk) = RESOURCES.iter().find_map(|resource| {
+    let (route, resource, pk) = RESOURCES.iter().enumerate().find_map(|(route, resource)| {
         if resource.path.len() != count {
             return None;
         }
@@ -400,10 +407,10 @@ fn find(request: &mut Request) -> Option<&'static Resource> {
                     "{id}" => !segment.is_empty(),
                     literal => literal == segment,
                 });
-        matches.then_some((resource, pk))
+        matches.then_some((route, resource, pk))
     })?;
     request.pk = pk;
-    Some(resource)
+    Some((route, resource))
 }
 
 /// The header that names the methods of a resource, written once for each.

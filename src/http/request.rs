@@ -199,9 +199,13 @@ impl Request {
         // The time allowed grows with the length, so that a slow line may upload a photo and nobody can dawdle for ever.
         let patience = Duration::from_secs(server.body_timeout_seconds.into())
             + Duration::from_millis((length / SLOWEST_BYTES_PER_MILLI) as u64);
+        let pause = Duration::from_secs(server.body_pause_seconds.into());
         let read = async {
             let mut whole = BytesMut::new();
-            while let Some(part) = body.next().await {
+            while let Some(part) = timeout(pause, body.next())
+                .await
+                .map_err(|_| ApiError::Timeout)?
+            {
                 let part =
                     part.map_err(|e| ApiError::BadRequest(format!("The body broke off: {e}.")))?;
                 if whole.len() + part.len() > limit {

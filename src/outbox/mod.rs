@@ -8,7 +8,7 @@
 mod backoff;
 mod worker;
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
 use tokio::sync::{Notify, watch};
@@ -28,16 +28,21 @@ pub struct OutboxParts {
     pub store: SharedStore,
     /// Tells when mails are due.
     pub clock: SharedClock,
-    /// Makes mails of what they are to say.
-    pub composer: Composer,
-    /// Carries them on.
-    pub transport: Box<dyn Transport>,
     /// Shows them to developers, where there is one.
     pub inbox: Option<Inbox>,
     /// Counts what becomes of them.
     pub metrics: Arc<Metrics>,
     /// Seals what they say.
     pub key: [u8; KEY_BYTES],
+}
+
+/// How mails are made and carried on.
+#[derive(Clone)]
+pub struct MailWay {
+    /// Makes mails of what they are to say.
+    pub composer: Arc<Composer>,
+    /// Carries them on.
+    pub transport: Arc<dyn Transport>,
 }
 
 /// The way out for mails. Nothing is delivered before [`Outbox::start`].
@@ -49,7 +54,7 @@ pub struct Outbox {
 /// What the callers and the worker share.
 struct Shared {
     parts: OutboxParts,
-    transport: Arc<dyn Transport>,
+    way: RwLock<MailWay>,
     /// Told when there may be something to do.
     wake: Notify,
     /// True once the server stops: what is due is still delivered, then the worker ends.
@@ -61,12 +66,11 @@ impl Outbox {
     pub const SECRET: &str = "mail_key";
 
     /// An outbox that does not deliver yet.
-    pub fn new(mut parts: OutboxParts) -> Self {
-        let transport = std::mem::replace(&mut parts.transport, Box::new(Nowhere));
+    pub fn new(parts: OutboxParts, way: MailWay) -> Self {
         Self {
             shared: Arc::new(Shared {
                 parts,
-                transport: Arc::from(transport),
+                way: RwLock::new(way),
                 wake: Notify::new(),
                 stopping: watch::Sender::new(false),
             }),
@@ -75,8 +79,18 @@ impl Outbox {
     }
 
     /// Makes the mails, for the languages that it has.
-    pub fn composer(&self) -> &Composer {
-        &self.shared.parts.composer
+    pub fn composer(&self) -> Arc<Composer> {
+        self.shared.way().composer
+    }
+
+    /// Makes and carries mails in another way from now on. Those that are on their way end as they began.
+    pub fn change(&self, way: MailWay) {
+        *self
+            .shared
+            .way
+            .write()
+            .unwrap_or_else(PoisonError::into_inner) = way;
+        worker::probe(&self.shared);
     }
 
     /// A mail for the operation that causes it.
@@ -144,6 +158,13 @@ impl Outbox {
 }
 
 impl Shared {
+    fn way(&self) -> MailWay {
+        self.way
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
     fn seal(&self, content: &MailContent, message_id: [u8; 16]) -> Vec<u8> {
         let plaintext =
             serde_json::to_vec(content).expect("what a mail says can be written as JSON");
@@ -170,28 +191,12 @@ impl Shared {
             message: "the stored address is none".to_owned(),
             source: None,
         })?;
-        self.parts.composer.compose(
+        self.way().composer.compose(
             &content,
             &to,
             &queued.language,
             queued.created_at,
             queued.message_id,
         )
-    }
-}
-
-/// Stands where the transport was taken from.
-struct Nowhere;
-
-impl Transport for Nowhere {
-    fn deliver(&self, _mail: &Mail, _step: &mut dyn FnMut(&str)) -> Result<(), MailError> {
-        Err(MailError::Unreachable {
-            message: "there is no transport".to_owned(),
-            source: None,
-        })
-    }
-
-    fn name(&self) -> &'static str {
-        "nowhere"
     }
 }

@@ -153,7 +153,7 @@ impl Worker {
     /// Claims as many mails as there is room for and begins to deliver them. Gives the time until the next look.
     async fn take_mails(&mut self, is_stopping: bool) -> Duration {
         let lanes = match self.way {
-            Way::Free => self.shared.transport.lanes(),
+            Way::Free => self.shared.way().transport.lanes(),
             Way::Doubtful { .. } if !is_stopping => 1,
             Way::Doubtful { .. } | Way::Blocked { .. } => return LOOK,
         };
@@ -238,7 +238,7 @@ impl Worker {
         if self.idle_looks != LOOKS_BEFORE_REST {
             return;
         }
-        let transport = Arc::clone(&self.shared.transport);
+        let transport = self.shared.way().transport;
         tokio::task::spawn_blocking(move || transport.rest());
         if std::mem::take(&mut self.is_dirty) {
             self.shared.parts.store.forget_delivered_mails().await;
@@ -267,9 +267,9 @@ async fn release_left_behind(shared: &Shared) {
     }
 }
 
-/// Tries the transport once, beside everything else, so that wrong settings are known before the first mail.
-fn probe(shared: &Arc<Shared>) {
-    let transport = Arc::clone(&shared.transport);
+/// Tries the transport once, beside everything else, so that wrong settings are known before the next mail.
+pub(super) fn probe(shared: &Arc<Shared>) {
+    let transport = shared.way().transport;
     tokio::task::spawn_blocking(move || {
         if let Err(e) = transport.probe() {
             log::warn!("mail cannot be sent at present: {e}; mails wait in the database");
@@ -290,7 +290,7 @@ async fn deliver(shared: Arc<Shared>, queued: QueuedMail, mail: Result<Mail, Mai
 }
 
 async fn hand_over(shared: &Shared, mail: Mail) -> Result<(), MailError> {
-    let transport = Arc::clone(&shared.transport);
+    let transport = shared.way().transport;
     let delivery = tokio::task::spawn_blocking(move || transport.deliver(&mail, &mut |_| {}));
     match timeout(DELIVERY, delivery).await {
         Ok(Ok(outcome)) => outcome,
@@ -311,7 +311,7 @@ async fn settle(shared: &Shared, queued: &QueuedMail, outcome: Result<(), MailEr
     let QueuedMail {
         id, user_id, tries, ..
     } = *queued;
-    let name = shared.transport.name();
+    let name = shared.way().transport.name();
     let now = shared.parts.clock.now();
     let (fate, entry) = match outcome {
         Ok(()) => {

@@ -113,6 +113,11 @@ impl Passwords {
         }
     }
 
+    /// How many passwords wait to be hashed or checked.
+    pub fn queue_length(&self) -> usize {
+        self.queue.len()
+    }
+
     /// Everything that speaks against a password, as the rules have it. One that has leaked is too common, however rare it
     /// looks.
     ///

@@ -120,6 +120,11 @@ impl FairQueue {
         self.filled.notify_all();
     }
 
+    /// How many jobs wait.
+    pub(super) fn len(&self) -> usize {
+        self.lock().waiting
+    }
+
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -46,8 +46,11 @@ fn figures_are_for_programs_on_this_machine() {
     );
     for line in [
         "accounts_mail_queue_length 0",
-        r#"accounts_http_requests_total{resource="Health",method="GET",status="200"} 2"#,
-        r#"accounts_http_requests_total{resource="none",method="other",status="404"} 1"#,
+        r#"accounts_http_requests_total{route="/healthz",method="GET",status="200"} 2"#,
+        r#"accounts_http_request_duration_seconds_count{route="/healthz",method="GET"} 2"#,
+        "accounts_hash_queue_length 0",
+        "accounts_connections 1",
+        r#"accounts_http_requests_total{route="none",method="other",status="404"} 1"#,
     ] {
         assert!(
             answer.body.lines().any(|known| known == line),

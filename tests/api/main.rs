@@ -13,6 +13,7 @@
 mod address_change;
 mod bodies;
 mod clock;
+mod connections;
 mod cors;
 mod deletion;
 mod delivery;
@@ -36,4 +37,5 @@ mod sign_up;
 mod smtp;
 mod staff;
 mod support;
+mod tls;
 mod tokens;

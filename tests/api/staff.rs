@@ -347,15 +347,15 @@ fn a_search_finds_the_address_that_is_shown_and_the_confirmed_one() {
 fn no_search_is_too_much() {
     let (server, staff) = many(3);
     let many_words = vec!["e"; 5000].join("+");
-    let long = "e".repeat(60_000);
-    let wild = "%25".repeat(10_000);
+    let long = "e".repeat(12_000);
+    let wild = "%25".repeat(4000);
     for (query, count) in [
         (format!("?search={many_words}"), 3),
         (format!("?search={long}"), 0),
         (format!("?search={wild}"), 0),
-        (format!("?ordering={}", "-email,".repeat(5000)), 3),
-        (format!("?ordering={}", "nonsense,".repeat(5000)), 3),
-        (format!("?{}", "search=zz&".repeat(5000)), 0),
+        (format!("?ordering={}", "-email,".repeat(2000)), 3),
+        (format!("?ordering={}", "nonsense,".repeat(1500)), 3),
+        (format!("?{}", "search=zz&".repeat(1400)), 0),
     ] {
         let answer = list(&server, &staff, &query);
         let shown = &query[..20];

@@ -184,6 +184,16 @@ impl TestServer {
         self.server().address()
     }
 
+    /// How clients reach it directly.
+    pub fn url(&self) -> String {
+        self.server().url()
+    }
+
+    /// How the links in its answers begin.
+    pub fn public_url(&self) -> String {
+        self.server().app().public_url.clone()
+    }
+
     /// The temporary folder of the database.
     pub fn dir(&self) -> &std::path::Path {
         self.dir.path()

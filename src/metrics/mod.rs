@@ -1,0 +1,379 @@
+//! Figures about the running server, for Prometheus.
+//!
+//! They are counted while requests are answered, so counting is an atomic addition at a place that is known beforehand:
+//! no lock, no look-up by name, nothing that a client can make grow. Libraries for this keep series in maps behind locks,
+//! because they do not know the values of labels; here all of them are known. Names and text come in only when somebody
+//! asks for the page.
+
+mod histogram;
+mod page;
+mod process;
+
+use std::array;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use crate::domain::Timestamp;
+pub use histogram::Histogram;
+use page::{Page, escaped};
+
+/// Most routes that are told apart.
+pub const MOST_ROUTES: usize = 64;
+
+/// Methods that are told apart; all others count as one.
+const METHODS: [&str; 7] = ["GET", "HEAD", "POST", "PATCH", "DELETE", "OPTIONS", "other"];
+
+/// Statuses that are told apart; all others count as one.
+const STATUSES: [u16; 23] = [
+    200, 201, 202, 204, 206, 302, 304, 307, 400, 401, 403, 404, 405, 408, 409, 412, 413, 415, 416,
+    429, 500, 503, 0,
+];
+
+/// What became of a mail.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MailFate {
+    /// Somebody else is responsible for it now.
+    Delivered,
+    /// It is tried again later.
+    Postponed,
+    /// It was refused for good.
+    GivenUp,
+    /// It was of no use any more before it could be delivered.
+    Expired,
+}
+
+impl MailFate {
+    const ALL: [Self; 4] = [
+        Self::Delivered,
+        Self::Postponed,
+        Self::GivenUp,
+        Self::Expired,
+    ];
+
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Delivered => "delivered",
+            Self::Postponed => "postponed",
+            Self::GivenUp => "given_up",
+            Self::Expired => "expired",
+        }
+    }
+}
+
+/// Why the server ended a connection of its own accord, or did not take it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ConnectionEnd {
+    /// There was no room, and all others were being served.
+    Refused,
+    /// It made room for others.
+    Evicted,
+    /// Nothing came at all.
+    NoRequest,
+    /// The header of a request did not come in time.
+    SlowHeader,
+    /// An answer was not read in time.
+    SlowReader,
+    /// It had been quiet for too long between two requests.
+    Idle,
+}
+
+impl ConnectionEnd {
+    const ALL: [Self; 6] = [
+        Self::Refused,
+        Self::Evicted,
+        Self::NoRequest,
+        Self::SlowHeader,
+        Self::SlowReader,
+        Self::Idle,
+    ];
+
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Refused => "refused",
+            Self::Evicted => "evicted",
+            Self::NoRequest => "no_request",
+            Self::SlowHeader => "slow_header",
+            Self::SlowReader => "slow_reader",
+            Self::Idle => "idle",
+        }
+    }
+}
+
+/// What is counted of one method of one route.
+#[derive(Debug, Default)]
+struct Answers {
+    by_status: [AtomicU64; STATUSES.len()],
+    took: Histogram,
+}
+
+/// The counts since the start of the server.
+#[derive(Debug)]
+pub struct Metrics {
+    // Those that never happen take no room.
+    answers: [[OnceLock<Box<Answers>>; METHODS.len()]; MOST_ROUTES],
+    mails: [AtomicU64; MailFate::ALL.len()],
+    failed_backups: AtomicU64,
+    /// Unix seconds; 0 when there was none since the start.
+    last_backup: AtomicU64,
+    connections: AtomicU64,
+    open_connections: AtomicU64,
+    connection_ends: [AtomicU64; ConnectionEnd::ALL.len()],
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        Self {
+            answers: array::from_fn(|_| array::from_fn(|_| OnceLock::new())),
+            mails: array::from_fn(|_| AtomicU64::new(0)),
+            failed_backups: AtomicU64::new(0),
+            last_backup: AtomicU64::new(0),
+            connections: AtomicU64::new(0),
+            open_connections: AtomicU64::new(0),
+            connection_ends: array::from_fn(|_| AtomicU64::new(0)),
+        }
+    }
+}
+
+/// What others know at the moment in which the page is asked for.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Figures {
+    /// Mails that wait to be delivered.
+    pub queued_mails: u64,
+    /// How long the oldest of them has waited; zero when there is none.
+    pub oldest_mail: Duration,
+    /// Passwords that wait to be hashed.
+    pub queued_hashes: usize,
+}
+
+impl Metrics {
+    /// Counts an answer of a route, which is a number below [`MOST_ROUTES`], and how long it took.
+    pub fn count_answer(&self, route: usize, method: &str, status: u16, took: Duration) {
+        let Some(methods) = self.answers.get(route) else {
+            return;
+        };
+        let method = METHODS
+            .iter()
+            .position(|known| *known == method)
+            .unwrap_or(METHODS.len() - 1);
+        let status = STATUSES
+            .iter()
+            .position(|known| *known == status)
+            .unwrap_or(STATUSES.len() - 1);
+        let answers = methods[method].get_or_init(Box::default);
+        answers.by_status[status].fetch_add(1, Ordering::Relaxed);
+        answers.took.count(took);
+    }
+
+    /// Counts what became of a mail.
+    pub fn count_mail(&self, fate: MailFate) {
+        self.mails[fate as usize].fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Counts a scheduled backup: when it was made, or that it failed.
+    pub fn count_backup(&self, made_at: Option<Timestamp>) {
+        match made_at {
+            Some(at) => {
+                let seconds = at.unix_seconds().max(0).unsigned_abs();
+                self.last_backup.store(seconds, Ordering::Relaxed);
+            }
+            None => {
+                self.failed_backups.fetch_add(1, Ordering::Relaxed);
+            }
+        }
+    }
+
+    /// Counts a connection that was taken in.
+    pub fn count_connection(&self) {
+        self.connections.fetch_add(1, Ordering::Relaxed);
+        self.open_connections.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Counts a connection that is over.
+    pub fn uncount_connection(&self) {
+        self.open_connections.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    /// Counts connections that the server ends, or does not take.
+    pub fn count_connection_end(&self, end: ConnectionEnd, count: u64) {
+        self.connection_ends[end as usize].fetch_add(count, Ordering::Relaxed);
+    }
+
+    /// The page in Prometheus' text format, version 0.0.4. `routes` are the names of the routes by their numbers.
+    pub fn text(&self, routes: &[String], figures: &Figures) -> String {
+        let mut page = Page::default();
+        page.family("accounts_build_info", "gauge", "The running program.");
+        let version = format!("version=\"{}\"", env!("CARGO_PKG_VERSION"));
+        page.sample("accounts_build_info", &version, 1);
+        process::write(&mut page);
+        self.write_answers(&mut page, routes);
+        self.write_connections(&mut page);
+        page.single(
+            "accounts_hash_queue_length",
+            "gauge",
+            "Passwords that wait to be hashed.",
+            figures.queued_hashes,
+        );
+        self.write_mails(&mut page, figures);
+        page.single(
+            "accounts_backup_failures_total",
+            "counter",
+            "Scheduled backups that failed.",
+            self.failed_backups.load(Ordering::Relaxed),
+        );
+        page.single(
+            "accounts_backup_last_success_timestamp_seconds",
+            "gauge",
+            "When the last scheduled backup since the start was made, in Unix seconds; 0 for none.",
+            self.last_backup.load(Ordering::Relaxed),
+        );
+        page.into_text()
+    }
+
+    fn write_answers(&self, page: &mut Page, routes: &[String]) {
+        let all: Vec<(String, &Answers)> = routes
+            .iter()
+            .zip(&self.answers)
+            .flat_map(|(route, methods)| {
+                let route = escaped(route);
+                METHODS
+                    .iter()
+                    .zip(methods)
+                    .filter_map(move |(method, answers)| {
+                        let labels = format!("route=\"{route}\",method=\"{method}\"");
+                        Some((labels, &**answers.get()?))
+                    })
+            })
+            .collect();
+        let name = "accounts_http_requests_total";
+        page.family(name, "counter", "Requests answered.");
+        for (labels, answers) in &all {
+            for (status, count) in STATUSES.iter().zip(&answers.by_status) {
+                let count = count.load(Ordering::Relaxed);
+                let status = match *status {
+                    0 => "other".to_owned(),
+                    status => status.to_string(),
+                };
+                if count > 0 {
+                    page.sample(name, &format!("{labels},status=\"{status}\""), count);
+                }
+            }
+        }
+        let name = "accounts_http_request_duration_seconds";
+        page.family(
+            name,
+            "histogram",
+            "Time from the header of a request to its answer.",
+        );
+        for (labels, answers) in &all {
+            page.histogram(name, labels, &answers.took);
+        }
+    }
+
+    fn write_connections(&self, page: &mut Page) {
+        page.single(
+            "accounts_connections",
+            "gauge",
+            "Connections that are open.",
+            self.open_connections.load(Ordering::Relaxed),
+        );
+        page.single(
+            "accounts_connections_total",
+            "counter",
+            "Connections that were taken in.",
+            self.connections.load(Ordering::Relaxed),
+        );
+        let name = "accounts_connections_ended_total";
+        page.family(
+            name,
+            "counter",
+            "Connections that the server ended of its own accord, or did not take.",
+        );
+        for end in ConnectionEnd::ALL {
+            let count = self.connection_ends[end as usize].load(Ordering::Relaxed);
+            page.sample(name, &format!("reason=\"{}\"", end.name()), count);
+        }
+    }
+
+    fn write_mails(&self, page: &mut Page, figures: &Figures) {
+        page.single(
+            "accounts_mail_queue_length",
+            "gauge",
+            "Mails that wait to be delivered.",
+            figures.queued_mails,
+        );
+        page.single(
+            "accounts_mail_oldest_seconds",
+            "gauge",
+            "How long the oldest of them has waited.",
+            figures.oldest_mail.as_secs(),
+        );
+        let name = "accounts_mails_total";
+        page.family(name, "counter", "What became of mails.");
+        for fate in MailFate::ALL {
+            let count = self.mails[fate as usize].load(Ordering::Relaxed);
+            page.sample(name, &format!("fate=\"{}\"", fate.name()), count);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn answers_are_counted_by_route_method_and_status() {
+        let metrics = Metrics::default();
+        metrics.count_answer(0, "GET", 200, Duration::from_micros(300));
+        metrics.count_answer(0, "GET", 200, Duration::from_millis(1200));
+        metrics.count_answer(1, "BREW", 418, Duration::ZERO);
+        // One that is out of the range is not counted, and harms nobody.
+        metrics.count_answer(MOST_ROUTES, "GET", 200, Duration::ZERO);
+        metrics.count_mail(MailFate::GivenUp);
+        metrics.count_backup(Some(Timestamp::from_unix_millis(1_733_227_200_999)));
+        metrics.count_backup(None);
+        let routes = ["/healthz".to_owned(), "none".to_owned()];
+        let figures = Figures {
+            queued_mails: 3,
+            oldest_mail: Duration::from_millis(90_900),
+            queued_hashes: 2,
+        };
+        let text = metrics.text(&routes, &figures);
+        for line in [
+            "accounts_mails_total{fate=\"given_up\"} 1",
+            "accounts_mails_total{fate=\"delivered\"} 0",
+            "accounts_mail_queue_length 3",
+            "accounts_backup_failures_total 1",
+            "accounts_backup_last_success_timestamp_seconds 1733227200",
+            "accounts_mail_oldest_seconds 90",
+            "accounts_hash_queue_length 2",
+            "accounts_http_requests_total{route=\"/healthz\",method=\"GET\",status=\"200\"} 2",
+            "accounts_http_requests_total{route=\"none\",method=\"other\",status=\"other\"} 1",
+            "accounts_http_request_duration_seconds_bucket{route=\"/healthz\",method=\"GET\",le=\"0.00025\"} 0",
+            "accounts_http_request_duration_seconds_bucket{route=\"/healthz\",method=\"GET\",le=\"0.0005\"} 1",
+            "accounts_http_request_duration_seconds_bucket{route=\"/healthz\",method=\"GET\",le=\"+Inf\"} 2",
+            "accounts_http_request_duration_seconds_sum{route=\"/healthz\",method=\"GET\"} 1.200300",
+            "accounts_http_request_duration_seconds_count{route=\"/healthz\",method=\"GET\"} 2",
+        ] {
+            assert!(text.lines().any(|known| known == line), "{line}\n{text}");
+        }
+    }
+
+    #[test]
+    fn connections_are_counted_by_their_ends() {
+        let metrics = Metrics::default();
+        metrics.count_connection();
+        metrics.count_connection();
+        metrics.uncount_connection();
+        metrics.count_connection_end(ConnectionEnd::Evicted, 5);
+        let text = metrics.text(&[], &Figures::default());
+        for line in [
+            "accounts_connections 1",
+            "accounts_connections_total 2",
+            "accounts_connections_ended_total{reason=\"evicted\"} 5",
+            "accounts_connections_ended_total{reason=\"idle\"} 0",
+        ] {
+            assert!(text.lines().any(|known| known == line), "{line}\n{text}");
+        }
+    }
+}

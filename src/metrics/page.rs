@@ -1,0 +1,63 @@
+//! The text format of Prometheus, version 0.0.4.
+
+use std::fmt::{Display, Write as _};
+
+use super::histogram::{BOUNDS, Histogram};
+
+/// A page of figures on its way to be text.
+#[derive(Default)]
+pub(super) struct Page(String);
+
+impl Page {
+    /// Begins a family of figures: what it counts, in one line.
+    pub(super) fn family(&mut self, name: &str, kind: &str, help: &str) {
+        // Writing to a String cannot fail.
+        let _ = writeln!(self.0, "# HELP {name} {help}\n# TYPE {name} {kind}");
+    }
+
+    /// Adds a figure. `labels` is what stands between the braces.
+    pub(super) fn sample(&mut self, name: &str, labels: &str, value: impl Display) {
+        let _ = if labels.is_empty() {
+            writeln!(self.0, "{name} {value}")
+        } else {
+            writeln!(self.0, "{name}{{{labels}}} {value}")
+        };
+    }
+
+    /// A family of one figure.
+    pub(super) fn single(&mut self, name: &str, kind: &str, help: &str, value: impl Display) {
+        self.family(name, kind, help);
+        self.sample(name, "", value);
+    }
+
+    /// The figures of one histogram of seconds.
+    pub(super) fn histogram(&mut self, name: &str, labels: &str, histogram: &Histogram) {
+        let comma = if labels.is_empty() { "" } else { "," };
+        let bucket = format!("{name}_bucket");
+        let mut count = 0;
+        let bounds = BOUNDS.iter().map(|(text, _)| *text).chain(["+Inf"]);
+        for (bound, more) in bounds.zip(histogram.counts()) {
+            count += more;
+            self.sample(&bucket, &format!("{labels}{comma}le=\"{bound}\""), count);
+        }
+        let micros = histogram.sum_micros();
+        self.sample(
+            &format!("{name}_sum"),
+            labels,
+            format_args!("{}.{:06}", micros / 1_000_000, micros % 1_000_000),
+        );
+        self.sample(&format!("{name}_count"), labels, count);
+    }
+
+    pub(super) fn into_text(self) -> String {
+        self.0
+    }
+}
+
+/// A value as a label holds it.
+pub(super) fn escaped(value: &str) -> String {
+    value
+        .replace('\\', "\\\\")
+        .replace('"', "\\\"")
+        .replace('\n', "\\n")
+}

@@ -1,0 +1,285 @@
+//! From a configuration to a running server: `start` gives back the bound address and the means to stop it.
+//!
+//! The accept loop is our own, over warp's service and hyper's connections, because warp's server bounds neither the
+//! number of connections nor the time that clients may take.
+//!
+//! ```text
+//! listener    binding, accepting                    connections   who may come, who has to go; the passage of time
+//! connection  one connection from start to end      service       its requests, between hyper and warp
+//! stream      its bytes, encrypted or not           answers       what is said where no request came whole
+//! tls         the certificate, and new ones
+//! ```
+
+mod answers;
+mod connection;
+mod connections;
+mod listener;
+mod service;
+mod stream;
+mod tls;
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use hyper::server::conn::{http1, http2};
+use hyper_util::rt::{TokioExecutor, TokioTimer};
+use rustix::process::{Resource, getrlimit};
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+use tokio::time::interval;
+
+use crate::accounts::{self, remove_photos_left_behind, remove_unused_photos};
+use crate::app::{App, SharedApp, StartError};
+use crate::backup::schedule::{self, Schedule};
+use crate::clock::{SharedClock, SystemClock};
+use crate::config::Config;
+use crate::http::routes;
+use crate::store::sqlite::ServerLock;
+use connection::Protocols;
+use connections::{Connections, Limits};
+use listener::{Acceptor, bind};
+use tls::Tls;
+
+/// How often expired rows are cleared away.
+const CLEARING_PAUSE: Duration = Duration::from_hours(1);
+
+/// How long a client whose connection has been quiet for a short time only may go on with another request once the server
+/// stops: it may have sent it already.
+const LAST_REQUEST_GRACE: Duration = Duration::from_millis(250);
+
+/// Most bytes of a connection that hyper holds at a time, beside the header.
+const BUFFER_BYTES: usize = 64 * 1024;
+
+/// Most requests side by side on one connection of HTTP/2: the least that its standard recommends.
+const MOST_STREAMS: u32 = 100;
+
+/// Most of them that a client may take back before the server has looked at them.
+const MOST_RESET_STREAMS: usize = 20;
+
+/// Most bytes of one request on its way (RFC 9113, section 5.2).
+const STREAM_BYTES: u32 = 256 * 1024;
+
+/// How often the files of the certificate are looked at.
+const CERTIFICATE_PAUSE: Duration = Duration::from_secs(5);
+
+/// File descriptors that are for other things than connections: the database, photos, mail.
+const OTHER_FILES: u64 = 128;
+
+/// Most connections where the settings leave it to the program.
+const MOST_CONNECTIONS: u64 = 20_000;
+
+/// A running server. It stops when this is dropped, without waiting; [`Server::shutdown`] waits.
+pub struct Server {
+    address: SocketAddr,
+    app: SharedApp,
+    stop: watch::Sender<bool>,
+    task: Option<JoinHandle<()>>,
+    backups: Option<JoinHandle<()>>,
+    // Held as long as the server runs.
+    _lock: Option<ServerLock>,
+}
+
+impl Server {
+    /// Opens the database, binds the address and serves, on the machine's clock.
+    ///
+    /// # Errors
+    /// When the database or the address cannot be had; the text says why and what to do.
+    pub async fn start(config: Config) -> Result<Self, StartError> {
+        Self::start_with_clock(config, Arc::new(SystemClock)).await
+    }
+
+    /// As [`Server::start`], on another clock.
+    ///
+    /// # Errors
+    /// As [`Server::start`].
+    pub async fn start_with_clock(config: Config, clock: SharedClock) -> Result<Self, StartError> {
+        let lock = if config.is_in_memory() {
+            None
+        } else {
+            let path = Path::new(&config.database.path);
+            Some(ServerLock::acquire(path).map_err(|e| StartError(e.to_string()))?)
+        };
+        let tls = Tls::open(&config.tls, clock.now())
+            .map_err(StartError)?
+            .map(Arc::new);
+        let (listener, address) = bind(&config.server.listen.socket_addrs()).await?;
+        let app: SharedApp = Arc::new(App::open(config, clock, address.port()).await?);
+        if lock.is_some() {
+            remove_photos_left_behind(&app).await;
+        }
+        app.outbox.start();
+        let backups = Schedule::of(&app.config)
+            .map(|schedule| schedule::run(schedule, app.clock.clone(), app.metrics.clone()))
+            .map(tokio::spawn);
+        let (stop, stopped) = watch::channel(false);
+        let task = tokio::spawn(serve(Arc::clone(&app), tls, listener, stopped));
+        Ok(Self {
+            address,
+            app,
+            stop,
+            task: Some(task),
+            backups,
+            _lock: lock,
+        })
+    }
+
+    /// The address that clients connect to.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// How clients reach it directly, such as `http://127.0.0.1:8000`.
+    pub fn url(&self) -> String {
+        format!("{}://{}", self.app.config.tls.scheme(), self.address)
+    }
+
+    /// What the handlers share.
+    pub fn app(&self) -> &SharedApp {
+        &self.app
+    }
+
+    /// Stops accepting, finishes what runs and delivers what is queued, each for as long as the settings allow.
+    pub async fn shutdown(mut self) {
+        let _ = self.stop.send(true);
+        if let Some(task) = self.task.take()
+            && let Err(e) = task.await
+        {
+            log::error!("the server's task failed: {e}");
+        }
+        let app = Arc::clone(&self.app);
+        let patience = Duration::from_secs(app.config.server.shutdown_seconds.into());
+        app.outbox.stop(patience).await;
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        for task in [self.task.take(), self.backups.take()]
+            .into_iter()
+            .flatten()
+        {
+            task.abort();
+        }
+    }
+}
+
+async fn serve(
+    app: SharedApp,
+    tls: Option<Arc<Tls>>,
+    listener: TcpListener,
+    stopped: watch::Receiver<bool>,
+) {
+    let connections = Connections::new(Arc::clone(&app.metrics));
+    let protocols = Protocols {
+        http1: http1_of(&app.config),
+        http2: http2_of(&app.config),
+        tls: tls.clone(),
+    };
+    let service = warp::service(routes(Arc::clone(&app)));
+    let acceptor = Acceptor::new(
+        Arc::clone(&app),
+        Arc::clone(&connections),
+        protocols,
+        service,
+    );
+    let patience = Duration::from_secs(app.config.server.shutdown_seconds.into());
+    let ended = async {
+        acceptor.run(listener, stopped).await;
+        connections.drain(LAST_REQUEST_GRACE, patience).await
+    };
+    tokio::select! {
+        ended = ended => if !ended {
+            log::warn!("some requests had not ended after {patience:?} and were cut off");
+        },
+        () = connections.watch(|| limits_of(&app.config)) => {}
+        () = clear_regularly(&app) => {}
+        () = look_at_certificate(&app, tls.as_deref()) => {}
+    }
+}
+
+/// How hyper speaks HTTP/1. Time is kept by the table of connections.
+fn http1_of(config: &Config) -> http1::Builder {
+    let header = config.server.max_header_kib as usize * 1024;
+    let mut http = http1::Builder::new();
+    http.header_read_timeout(None)
+        .max_header_size(header)
+        .max_buf_size(header.max(BUFFER_BYTES));
+    http
+}
+
+fn limits_of(config: &Config) -> Limits {
+    let server = &config.server;
+    let seconds = |count: u32| Duration::from_secs(count.into());
+    Limits {
+        total: match server.max_connections {
+            0 => connections_by_files(),
+            count => count as usize,
+        },
+        per_network: server.max_connections_per_network as usize,
+        header: seconds(server.header_timeout_seconds),
+        keep_alive: seconds(server.keep_alive_seconds),
+        send: seconds(server.send_timeout_seconds),
+    }
+}
+
+/// How many connections the limit on open files allows.
+fn connections_by_files() -> usize {
+    let limit = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
+    let connections = limit
+        .saturating_sub(OTHER_FILES)
+        .clamp(16, MOST_CONNECTIONS);
+    usize::try_from(connections).unwrap_or(usize::MAX)
+}
+
+/// How hyper speaks HTTP/2. What a client may ask for at no cost to itself is bounded: requests at a time, requests that
+/// it takes back at once (CVE-2023-44487), header fields (frames that continue them without end, CVE-2024-27316, are
+/// bounded by their number in `h2` itself), and bytes under way.
+fn http2_of(config: &Config) -> http2::Builder<TokioExecutor> {
+    let mut http = http2::Builder::new(TokioExecutor::new());
+    http.timer(TokioTimer::new())
+        .max_concurrent_streams(MOST_STREAMS)
+        .max_pending_accept_reset_streams(MOST_RESET_STREAMS)
+        .max_local_error_reset_streams(MOST_RESET_STREAMS)
+        .max_header_list_size(config.server.max_header_kib * 1024)
+        .initial_stream_window_size(STREAM_BYTES)
+        .initial_connection_window_size(STREAM_BYTES * 4)
+        .max_send_buf_size(BUFFER_BYTES);
+    http
+}
+
+/// Takes a new certificate over soon after it was put in the place of the one before.
+async fn look_at_certificate(app: &SharedApp, tls: Option<&Tls>) {
+    let Some(tls) = tls else {
+        return std::future::pending().await;
+    };
+    let mut looks = interval(CERTIFICATE_PAUSE);
+    loop {
+        looks.tick().await;
+        tls.look(app.clock.now());
+    }
+}
+
+async fn clear_regularly(app: &SharedApp) {
+    let mut clearing = interval(CLEARING_PAUSE);
+    loop {
+        clearing.tick().await;
+        let app = Arc::clone(app);
+        tokio::spawn(async move { clear_expired(&app).await });
+    }
+}
+
+async fn clear_expired(app: &SharedApp) {
+    match accounts::clear_expired(app).await {
+        Ok(0) => {}
+        Ok(rows) => log::info!("{rows} expired rows cleared away"),
+        Err(e) => log::warn!("expired rows were not cleared away: {e}"),
+    }
+    match remove_unused_photos(app).await {
+        Ok(0) => {}
+        Ok(files) => log::info!("{files} photos without an account cleared away"),
+        Err(e) => log::warn!("photos without an account were not cleared away: {e}"),
+    }
+}
