@@ -5,6 +5,7 @@ use std::io::{self, BufRead, BufReader};
 use std::net::SocketAddr;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use crate::stopwatch::Stopwatch;
@@ -25,6 +26,13 @@ pub(crate) fn can_pin() -> bool {
             .is_ok_and(|status| status.success())
 }
 
+static IS_PINNED: AtomicBool = AtomicBool::new(false);
+
+/// Whether this process has a core of its own.
+pub(crate) fn is_pinned() -> bool {
+    IS_PINNED.load(Ordering::Relaxed)
+}
+
 /// Pins this process, with all threads it starts from now on, to a core.
 pub(crate) fn pin_self(core: usize) {
     let pinned = Command::new("taskset")
@@ -32,7 +40,9 @@ pub(crate) fn pin_self(core: usize) {
         .args([core.to_string(), std::process::id().to_string()])
         .stdout(Stdio::null())
         .status();
-    if !pinned.is_ok_and(|status| status.success()) {
+    if pinned.is_ok_and(|status| status.success()) {
+        IS_PINNED.store(true, Ordering::Relaxed);
+    } else {
         eprintln!("this process could not be pinned to core {core}");
     }
 }

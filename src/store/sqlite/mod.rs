@@ -58,6 +58,9 @@ const LONGEST_CHECKOUT: Duration = Duration::from_secs(2);
 const EMPTYING_WAIT: Duration = Duration::from_millis(25);
 const EMPTYING_TRIES: u32 = 4;
 
+/// A connection for reading, on loan.
+type Reader = PooledConnection<SqliteConnectionManager>;
+
 /// How to open a database.
 #[derive(Clone, Debug)]
 pub struct SqliteOptions {
@@ -202,7 +205,7 @@ impl SqliteStore {
         })
     }
 
-    fn reader(&self) -> StoreResult<PooledConnection<SqliteConnectionManager>> {
+    fn reader(&self) -> StoreResult<Reader> {
         self.readers
             .get()
             .map_err(|e| StoreError::Busy(e.to_string()))
@@ -220,15 +223,27 @@ impl SqliteStore {
         &self,
         query: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
     ) -> StoreResult<T> {
+        self.read_apart_with_help(move |connection, _| query(connection))
+            .await
+    }
+
+    /// Runs a read that may take long on a thread for such work, with a second connection where one is free.
+    async fn read_apart_with_help<T: Send + 'static>(
+        &self,
+        query: impl FnOnce(&Connection, Option<Reader>) -> rusqlite::Result<T> + Send + 'static,
+    ) -> StoreResult<T> {
         let _turn = self
             .long_reads
             .acquire()
             .await
             .map_err(|e| StoreError::Failed(e.to_string()))?;
+        let second_turn = self.long_reads.try_acquire().ok();
+        let may_have_help = second_turn.is_some();
         let readers = self.readers.clone();
         tokio::task::spawn_blocking(move || {
             let connection = readers.get().map_err(|e| StoreError::Busy(e.to_string()))?;
-            query(&connection).map_err(driver_error)
+            let helper = may_have_help.then(|| readers.try_get()).flatten();
+            query(&connection, helper).map_err(driver_error)
         })
         .await
         .map_err(|e| StoreError::Failed(format!("a read failed: {e}")))?

@@ -4,10 +4,14 @@
 //! 48 accounts one behind the other, a record is 0xFF, the account's number and a letter for its state, and then each text
 //! in lower case behind a 0xFE. Neither byte occurs in UTF-8, so no word can match across two texts.
 
+use std::ops::Range;
+use std::thread;
+
 use memchr::memmem::Finder;
 use memchr::{memchr, memrchr};
-use rusqlite::Connection;
+use rusqlite::{Connection, named_params};
 
+use super::Reader;
 use crate::domain::UserId;
 use crate::store::UserQuery;
 
@@ -17,30 +21,110 @@ const RECORD: u8 = 0xFF;
 /// Begins a text.
 const TEXT: u8 = 0xFE;
 
-/// The numbers of the accounts that have every word of `query` and pass its filters, ascending.
+/// Fewest blocks that are worth a second thread.
+const BLOCKS_FOR_TWO: i64 = if cfg!(test) { 10 } else { 2_000 };
+
+/// A second connection that reads half of what there is, in the same state of the database.
+pub(super) struct Helper {
+    connection: Reader,
+    data_version: i64,
+}
+
+impl Helper {
+    /// To be made before the transaction of the search begins.
+    pub(super) fn before_search(connection: Reader) -> rusqlite::Result<Self> {
+        let data_version = data_version(&connection)?;
+        Ok(Self {
+            connection,
+            data_version,
+        })
+    }
+}
+
+fn data_version(connection: &Connection) -> rusqlite::Result<i64> {
+    connection
+        .prepare_cached("PRAGMA data_version")?
+        .query_row([], |row| row.get(0))
+}
+
+/// The numbers of the accounts that have every word of `query` and pass its filters, ascending. A helper halves the time.
 pub(super) fn find_matching(
     connection: &Connection,
+    helper: Option<Helper>,
     query: &UserQuery,
 ) -> rusqlite::Result<Vec<UserId>> {
+    let blocks: i64 = connection
+        .prepare_cached("SELECT coalesce(max(block) + 1, 0) FROM search_blocks")?
+        .query_row([], |row| row.get(0))?;
     let words: Vec<String> = query
         .words
         .iter()
         .map(|word| word.to_ascii_lowercase())
         .collect();
-    let mut finders: Vec<Finder> = words
-        .iter()
-        .map(|word| Finder::new(word.as_bytes()))
-        .collect();
-    // The longest word is most likely the rarest one.
-    finders.sort_by_key(|finder| std::cmp::Reverse(finder.needle().len()));
-    let Some((rarest, others)) = finders.split_first() else {
-        return Ok(Vec::new());
+    let search = Search::new(query, &words);
+    let Some(helper) = helper.filter(|_| blocks >= BLOCKS_FOR_TWO) else {
+        return search.scan(connection, 0..blocks);
     };
-    let mut matching = Vec::new();
-    let mut statement = connection.prepare_cached("SELECT records FROM search_blocks")?;
-    let mut rows = statement.query([])?;
-    while let Some(row) = rows.next()? {
-        let block = row.get_ref(0)?.as_bytes()?;
+    let middle = blocks / 2;
+    let (first, second) = thread::scope(|scope| {
+        let search = &search;
+        let second = scope.spawn(move || -> rusqlite::Result<Option<Vec<UserId>>> {
+            let transaction = helper.connection.unchecked_transaction()?;
+            // Nobody has written between the look before the search and this one: both see what the search sees.
+            if data_version(&transaction)? != helper.data_version {
+                return Ok(None);
+            }
+            search.scan(&transaction, middle..blocks).map(Some)
+        });
+        let first = search.scan(connection, 0..middle);
+        (first, second.join())
+    });
+    let mut matching = first?;
+    let second = match second {
+        Ok(Ok(Some(second))) => second,
+        _ => search.scan(connection, middle..blocks)?,
+    };
+    matching.extend(second);
+    Ok(matching)
+}
+
+/// What is looked for.
+struct Search<'a> {
+    query: &'a UserQuery,
+    // The longest word first: it is most likely the rarest one.
+    words: Vec<Finder<'a>>,
+}
+
+impl<'a> Search<'a> {
+    fn new(query: &'a UserQuery, words: &'a [String]) -> Self {
+        let mut words: Vec<Finder> = words
+            .iter()
+            .map(|word| Finder::new(word.as_bytes()))
+            .collect();
+        words.sort_by_key(|word| std::cmp::Reverse(word.needle().len()));
+        Self { query, words }
+    }
+
+    /// What is found in some blocks, ascending.
+    fn scan(&self, connection: &Connection, blocks: Range<i64>) -> rusqlite::Result<Vec<UserId>> {
+        let mut matching = Vec::new();
+        let mut statement = connection.prepare_cached(
+            "SELECT records FROM search_blocks WHERE block >= :from AND block < :until ORDER BY block",
+        )?;
+        let mut rows =
+            statement.query(named_params! { ":from": blocks.start, ":until": blocks.end })?;
+        while let Some(row) = rows.next()? {
+            self.scan_block(row.get_ref(0)?.as_bytes()?, &mut matching);
+        }
+        // Nearly sorted already: blocks come in order, and records were put into theirs one after the other.
+        matching.sort_unstable();
+        Ok(matching)
+    }
+
+    fn scan_block(&self, block: &[u8], matching: &mut Vec<UserId>) {
+        let Some((rarest, others)) = self.words.split_first() else {
+            return;
+        };
         let mut from = 0;
         while let Some(hit) = rarest.find(&block[from..]) {
             let hit = from + hit;
@@ -54,18 +138,12 @@ pub(super) fn find_matching(
             if is_in_texts
                 && others.iter().all(|word| word.find(texts).is_some())
                 && let Some((id, state)) = read_head(head)
-                && state.passes(query)
+                && state.passes(self.query)
             {
                 matching.push(id);
             }
-            if from >= block.len() {
-                break;
-            }
         }
     }
-    // Nearly sorted already: blocks come in order, and records were put into theirs one after the other.
-    matching.sort_unstable();
-    Ok(matching)
 }
 
 /// Whether an account is active and verified.

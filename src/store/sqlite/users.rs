@@ -6,6 +6,7 @@ use rusqlite::{Connection, OptionalExtension, named_params};
 use super::email_change::{EmailStep, drop_unconfirmed_claims, undo_email_change, update_email};
 use super::events::{Doer, forget_person, insert_event};
 use super::rows::{USER_COLUMNS, user};
+use super::search::Helper;
 use super::sessions::delete_sessions;
 use super::sign_ups::{create_sign_up, delete_sign_ups};
 use super::{SqliteStore, import, list};
@@ -369,8 +370,11 @@ impl UserStore for SqliteStore {
     }
 
     async fn list_users(&self, query: UserQuery) -> StoreResult<Option<UserPage>> {
-        self.read_apart(move |connection| list::list_users(connection, &query))
-            .await
+        self.read_apart_with_help(move |connection, helper| {
+            let helper = helper.map(Helper::before_search).transpose()?;
+            list::list_users(connection, helper, &query)
+        })
+        .await
     }
 
     async fn list_users_after(&self, after: UserId, limit: u32) -> StoreResult<Vec<StoredUser>> {
