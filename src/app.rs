@@ -91,8 +91,10 @@ impl App {
     /// # Errors
     /// When the database, a key or the mail settings are unusable; the text says which and what to do.
     pub async fn open(config: Config, clock: SharedClock, port: u16) -> Result<Self, StartError> {
-        let store = open_store(&config)?;
         let public_url = config.public_url(port);
+        // Before the database: with settings that are wrong none is made, and none is migrated.
+        let mail_way = open_mail_way(&config, &public_url)?;
+        let store = open_store(&config)?;
         let codes = open_codes(&config, &store).await?;
         let keys = open_keys(&config, &store, config.issuer(port), clock.now()).await?;
         let passwords = start_passwords(&config)?;
@@ -105,7 +107,7 @@ impl App {
             metrics: metrics.clone(),
             key: find_mail_key(&config, &store).await?,
         };
-        let outbox = Outbox::new(parts, open_mail_way(&config, &public_url)?);
+        let outbox = Outbox::new(parts, mail_way);
         let (media_dir, temporary) = if let Some(dir) = config.media_dir() {
             (dir, None)
         } else {
@@ -388,7 +390,10 @@ pub fn open_transport(config: &Config) -> Result<Box<dyn Transport>, StartError>
             };
             Box::new(SmtpMailTransport::new(&options).map_err(|e| failed(&e))?)
         }
-        MailTransportKind::Sendmail => Box::new(SendmailMailTransport::default()),
+        MailTransportKind::Sendmail => Box::new(match config.mail.sendmail_program.as_str() {
+            "" => SendmailMailTransport::default(),
+            program => SendmailMailTransport::new(program),
+        }),
         MailTransportKind::File => {
             Box::new(FileMailTransport::new(&config.mail.dir).map_err(|e| failed(&e))?)
         }

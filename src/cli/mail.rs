@@ -1,6 +1,8 @@
-//! `mail`: trying out how mails leave.
+//! `mail`: trying out how mails leave and how they look.
 
+use std::fs;
 use std::io::Write as _;
+use std::path::{Path, PathBuf};
 
 use clap::Subcommand;
 
@@ -8,8 +10,8 @@ use super::{CommandResult, cannot_write};
 use crate::app::{open_composer, open_transport};
 use crate::clock::{Clock, SystemClock};
 use crate::config::{Config, MailTransportKind};
-use crate::domain::EmailAddress;
-use crate::mail::MailContent;
+use crate::domain::{EmailAddress, Timestamp};
+use crate::mail::{BUILT_IN_TEMPLATES, Composer, MailContent};
 use crate::random;
 
 /// What there is to do about mail.
@@ -20,44 +22,123 @@ pub(super) enum MailCommand {
         /// Where the mail goes
         #[arg(value_name = "ADDRESS")]
         address: String,
+        /// Language of the mail, such as de (default: [mail] language)
+        #[arg(
+            long,
+            value_name = "TAG",
+            default_value = "",
+            hide_default_value = true
+        )]
+        language: String,
+    },
+    /// Write the built-in templates and languages into a folder, to start from with one's own
+    ///
+    /// Change what you like, remove the files that you do not change (those come from the program, and with its next versions),
+    /// and name the folder in [mail] templates_dir. A new language is one more file in languages/.
+    Templates {
+        /// Where the files go; none of them may be there already
+        #[arg(value_name = "DIR", default_value = "mail-templates")]
+        dir: PathBuf,
+    },
+    /// Write every mail in every language as .html and .txt with made-up values, to look at
+    Preview {
+        /// Where the files go; earlier ones are written over
+        #[arg(value_name = "DIR", default_value = "mail-preview")]
+        dir: PathBuf,
     },
 }
 
 pub(super) fn run(command: MailCommand, config: &Config) -> CommandResult {
     match command {
-        MailCommand::Test { address } => test(&address, config),
+        MailCommand::Test { address, language } => test(&address, &language, config),
+        MailCommand::Templates { dir } => write_templates(&dir),
+        MailCommand::Preview { dir } => preview(&dir, config),
     }
 }
 
+fn composer(config: &Config) -> Result<Composer, String> {
+    let public_url = config.public_url(config.server.listen.port());
+    open_composer(config, &public_url).map_err(|e| e.to_string())
+}
+
+fn say(line: &str) -> CommandResult {
+    writeln!(std::io::stdout(), "{line}").map_err(cannot_write)
+}
+
 /// Sends a mail past the queue, so that the outcome can be seen.
-fn test(address: &str, config: &Config) -> CommandResult {
+fn test(address: &str, language: &str, config: &Config) -> CommandResult {
     let to = EmailAddress::parse(address)
         .map_err(|_| format!("{address:?} is no address; write it like ada@example.com"))?;
-    let public_url = config.public_url(config.server.listen.port());
-    let composer = open_composer(config, &public_url).map_err(|e| e.to_string())?;
+    let composer = composer(config)?;
     let transport = open_transport(config).map_err(|e| e.to_string())?;
+    let now = SystemClock.now();
     let mail = composer
-        .compose(
-            &MailContent::Test,
-            &to,
-            "",
-            SystemClock.now(),
-            random::bytes(),
-        )
+        .compose(&MailContent::Test, &to, language, now, random::bytes())
         .map_err(|e| e.to_string())?;
-    if config.mail_transport() == MailTransportKind::Stdout {
+    let is_printed = config.mail_transport() == MailTransportKind::Stdout;
+    if is_printed {
         eprintln!("no mail server is set ([mail] smtp_url), so the mail is printed:");
     }
     transport
         .deliver(&mail, &mut |step| eprintln!("{step}"))
         .map_err(|e| e.to_string())?;
-    if config.mail_transport() != MailTransportKind::Stdout {
-        writeln!(
-            std::io::stdout(),
-            "the mail to {address} was handed over ({}); look whether it arrives, in the folder for spam, too",
-            transport.name()
-        )
-        .map_err(cannot_write)?;
+    if is_printed {
+        return Ok(());
     }
-    Ok(())
+    say(&format!(
+        "the mail to {address} was handed over ({}); look whether it arrives, in the folder for spam, too",
+        transport.name()
+    ))
+}
+
+/// Writes the built-in files; one that is there already, and may have been worked on, stays as it is.
+fn write_templates(dir: &Path) -> CommandResult {
+    let there = BUILT_IN_TEMPLATES
+        .iter()
+        .map(|(name, _)| dir.join(name))
+        .find(|path| path.exists());
+    if let Some(path) = there {
+        return Err(format!(
+            "{} is there already; nothing was written. Name a new folder",
+            path.display()
+        ));
+    }
+    for (name, text) in BUILT_IN_TEMPLATES {
+        let path = dir.join(name);
+        write_file(&path, text)?;
+        say(&path.display().to_string())?;
+    }
+    say(&format!(
+        "change what you like, remove what you do not change, and set [mail] templates_dir = {:?}",
+        dir.display().to_string()
+    ))
+}
+
+/// When the mails of a preview were sent, 2024-12-03T12:00:00Z: the same one each time, so that two can be compared.
+const PREVIEW_TIME: Timestamp = Timestamp::from_unix_millis(1_733_227_200_000);
+
+fn preview(dir: &Path, config: &Config) -> CommandResult {
+    let composer = composer(config)?;
+    let to = EmailAddress::parse("ada@example.com").map_err(|_| "the sample address is none")?;
+    let mut count = 0;
+    for language in composer.languages() {
+        for (name, content) in MailContent::samples() {
+            let mail = composer
+                .compose(&content, &to, language, PREVIEW_TIME, [0; 16])
+                .map_err(|e| e.to_string())?;
+            write_file(&dir.join(format!("{name}.{language}.html")), &mail.html)?;
+            let text = format!("Subject: {}\n\n{}", mail.subject, mail.text);
+            write_file(&dir.join(format!("{name}.{language}.txt")), &text)?;
+            count += 1;
+        }
+    }
+    say(&format!("{count} mails were written to {}", dir.display()))
+}
+
+fn write_file(path: &Path, text: &str) -> CommandResult {
+    let told = |e: std::io::Error| format!("cannot write {}: {e}", path.display());
+    if let Some(folder) = path.parent() {
+        fs::create_dir_all(folder).map_err(told)?;
+    }
+    fs::write(path, text).map_err(told)
 }

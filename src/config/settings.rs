@@ -311,6 +311,10 @@ settings! {
         /// PEM file with certificates that the mail server's own is trusted by, beside those of the public authorities.
         smtp_ca_file: String = String::new(), rule checked("the path of a file, or nothing", |text| !text.contains('\0')),
             rare "FILE";
+        /// Program of the `sendmail` transport, which takes a mail as sendmail does. Empty means `/usr/sbin/sendmail`, or where
+        /// there is none the `sendmail` in `PATH`.
+        sendmail_program: String = String::new(), rule checked("the path of a program, or nothing", |text| !text.contains('\0')),
+            rare "PROGRAM";
         /// Directory for the `file` transport, created when missing.
         dir: String = "mail".to_owned(), rule checked("the path of a directory", is_path), rare "DIR";
         /// Directory with templates and language files that override the built-in ones, which `accounts-server mail templates`

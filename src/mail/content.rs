@@ -44,31 +44,32 @@ pub enum MailContent {
 }
 
 impl MailContent {
-    /// One of each kind, with values that none of them has by default.
-    pub(super) fn samples() -> Vec<Self> {
+    /// One of each kind with made-up values, and a name for each.
+    pub fn samples() -> Vec<(&'static str, Self)> {
         let otp = |purpose| Self::Otp {
             purpose,
             code: "135790".to_owned(),
             minutes: 10,
         };
+        let ip = || "203.0.113.7".to_owned();
         vec![
-            otp(OtpPurpose::SignUp),
-            otp(OtpPurpose::EmailChange),
-            otp(OtpPurpose::PasswordReset),
-            Self::AddressChanged {
-                new_email: "new@example.com".to_owned(),
-                link: "https://accounts.example.com/api/v1/accounts/email/undo/Zm9vYmFy/"
-                    .to_owned(),
-                days: 7,
-            },
-            Self::PasswordChanged {
-                ip: Some("203.0.113.7".to_owned()),
-            },
-            Self::PasswordChanged { ip: None },
-            Self::NewSignIn {
-                ip: "203.0.113.7".to_owned(),
-            },
-            Self::Test,
+            ("sign_up", otp(OtpPurpose::SignUp)),
+            ("email_change", otp(OtpPurpose::EmailChange)),
+            ("password_reset", otp(OtpPurpose::PasswordReset)),
+            (
+                "address_changed",
+                Self::AddressChanged {
+                    new_email: "new@example.com".to_owned(),
+                    link: "https://accounts.example.com/api/v1/accounts/email/undo/\
+                           281ace4c0c89f8235eecce45a2e3e557/"
+                        .to_owned(),
+                    days: 7,
+                },
+            ),
+            ("password_changed", Self::PasswordChanged { ip: Some(ip()) }),
+            ("password_set", Self::PasswordChanged { ip: None }),
+            ("new_sign_in", Self::NewSignIn { ip: ip() }),
+            ("test", Self::Test),
         ]
     }
 
@@ -135,7 +136,7 @@ mod tests {
             .collect();
         let mut samples: Vec<_> = MailContent::samples()
             .iter()
-            .map(MailContent::section)
+            .map(|(_, content)| content.section())
             .collect();
         kinds.sort_unstable();
         samples.sort_unstable();

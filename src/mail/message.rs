@@ -167,7 +167,7 @@ impl Composer {
         })?;
         let now = Timestamp::from_unix_millis(0);
         for tag in self.languages() {
-            for content in MailContent::samples() {
+            for (_, content) in MailContent::samples() {
                 let mail = self
                     .compose(&content, &to, tag, now, [0; 16])
                     .map_err(|e| match e {
@@ -566,7 +566,7 @@ mod tests {
         let languages: Vec<_> = composer.languages().map(str::to_owned).collect();
         assert!(languages.len() >= 5, "{languages:?}");
         for language in &languages {
-            for content in MailContent::samples() {
+            for (_, content) in MailContent::samples() {
                 let mail = compose(&content, language, [255; 16]);
                 let all = format!("{}\n{}\n{}", mail.subject, mail.text, mail.html);
                 assert!(!all.contains("{{") && !all.contains("{%"), "{all}");

@@ -191,6 +191,41 @@ fn a_connection_that_breaks_in_the_middle_of_a_mail_costs_nothing_but_time() {
 }
 
 #[test]
+fn only_a_mail_that_was_taken_in_silence_arrives_twice_and_is_the_same_one() {
+    let sink = SmtpSink::start();
+    sink.fail("ann@example.com", 1, Fault::HangUpAfter);
+    let server = TestServer::start_with_smtp(&sink.url());
+    sign_up(&server, "ann@example.com");
+    server.wait_for_metric(POSTPONED, 1);
+    server.advance_seconds(12);
+    server.wait_for_metric(DELIVERED, 1);
+    let mails = sink.mails_to("ann@example.com");
+    assert_eq!(mails.len(), 2);
+    assert_eq!(mails[0].message, mails[1].message);
+    confirm_with(&server, "ann@example.com", &mails[1].code());
+}
+
+#[test]
+fn the_end_of_the_mail_servers_patience_costs_no_mail() {
+    let sink = SmtpSink::start();
+    // It closes a connection after so many mails, and says so before the next one is begun.
+    sink.fail(
+        "user1@example.com",
+        1,
+        Fault::Say("RCPT", "421 4.7.0 too many mails, closing"),
+    );
+    let server = TestServer::start_with_smtp(&sink.url());
+    for number in 0..3 {
+        let to = format!("user{number}@example.com");
+        sign_up(&server, &to);
+        sink.wait_for_mail_to(&to);
+    }
+    server.wait_for_metric(DELIVERED, 3);
+    assert_eq!((server.metric(GIVEN_UP), server.metric(POSTPONED)), (0, 0));
+    assert_eq!(sink.mails().len(), 3);
+}
+
+#[test]
 fn a_code_that_has_expired_is_not_mailed_late() {
     let address = nowhere();
     let server = TestServer::start_with_smtp(&format!("smtp://{address}"));

@@ -22,6 +22,7 @@ mod enumeration;
 mod events;
 mod hardening;
 mod health;
+mod mail_content;
 mod messages;
 mod openapi;
 mod otp;

@@ -194,3 +194,44 @@ fn mails_can_become_files() {
     let body = json!({"email": "user@example.com", "otp": code_in(&mail)});
     assert_eq!(server.post("otp/verify/", &body).0, 200);
 }
+
+#[cfg(unix)]
+#[test]
+fn mails_can_go_through_a_program() {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    let dir = folder();
+    let program = dir.path().join("my-sendmail");
+    // Writes under another name first: nobody reads half a mail.
+    let script = "#!/bin/sh\n{ echo \"$@\"; cat; } > taken.tmp && mv taken.tmp taken\n";
+    std::fs::write(&program, script).unwrap();
+    std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).unwrap();
+    let arguments = [
+        "--db",
+        "users.db",
+        "--mail-transport",
+        "sendmail",
+        "--mail-sendmail-program",
+        "./my-sendmail",
+        "--passwords-bcrypt-cost",
+        "4",
+    ];
+    let server = Running::start_with(dir.path(), &arguments);
+    assert_eq!(server.sign_up("user@example.com").0, 201);
+    assert_eq!(server.terminate().code, Some(0));
+    let taken = std::fs::read_to_string(dir.path().join("taken")).unwrap();
+    assert!(
+        taken.starts_with("-i -f accounts@localhost -- user@example.com\nDate: "),
+        "{taken}"
+    );
+    assert!(!taken.contains('\r'), "{taken}");
+    let server = Running::start(dir.path());
+    let body = json!({"email": "user@example.com", "otp": code_in(&taken)});
+    assert_eq!(server.post("otp/verify/", &body).0, 200);
+    drop(server);
+
+    let mut missing = arguments.to_vec();
+    missing[5] = "./absent";
+    missing.extend(["mail", "test", "user@example.com"]);
+    crate::support::run(dir.path(), &missing).assert_refused(1, &["cannot run ./absent"]);
+}

@@ -18,6 +18,8 @@ mod faults;
 mod import;
 mod keys;
 mod mail;
+mod mail_templates;
+mod mail_tls;
 mod serve;
 #[path = "../support/smtp.rs"]
 mod smtp;

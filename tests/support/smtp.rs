@@ -5,12 +5,15 @@
     reason = "each of the test programs that share this needs a part of it"
 )]
 
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::thread;
 use std::time::Duration;
+
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::{ServerConfig, ServerConnection, StreamOwned};
 
 /// How long a test waits for a mail before it gives up.
 const PATIENCE: Duration = Duration::from_mins(1);
@@ -25,6 +28,7 @@ pub struct Received {
     pub to: String,
     /// The whole message with LF line ends.
     pub message: String,
+    pub was_encrypted: bool,
 }
 
 impl Received {
@@ -48,6 +52,40 @@ impl Received {
     }
 }
 
+/// How the server encrypts, with a certificate of an authority made for the occasion.
+#[derive(Clone)]
+pub enum Encryption {
+    None,
+    /// It offers STARTTLS.
+    StartTls(Arc<ServerConfig>),
+    /// TLS from the first byte.
+    Wrapped(Arc<ServerConfig>),
+}
+
+/// The settings of a server with a certificate for `name`, and the certificate of the authority that signed it as PEM.
+pub fn certificate_for(name: &str) -> (Arc<ServerConfig>, String) {
+    let authority_key = rcgen::KeyPair::generate().unwrap();
+    let mut authority = rcgen::CertificateParams::default();
+    authority.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+    let pem = authority.self_signed(&authority_key).unwrap().pem();
+    let issuer = rcgen::Issuer::new(authority, authority_key);
+    let key = rcgen::KeyPair::generate().unwrap();
+    let certificate = rcgen::CertificateParams::new([name.to_owned()])
+        .unwrap()
+        .signed_by(&key, &issuer)
+        .unwrap();
+    let chain = vec![CertificateDer::from(certificate.der().to_vec())];
+    let key = PrivateKeyDer::try_from(key.serialize_der()).unwrap();
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let config = ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(chain, key)
+        .unwrap();
+    (Arc::new(config), pem)
+}
+
 /// What the server does instead of taking a mail.
 #[derive(Clone, Debug)]
 pub enum Fault {
@@ -55,6 +93,8 @@ pub enum Fault {
     Say(&'static str, &'static str),
     /// Hangs up in the middle of the message.
     HangUp,
+    /// Takes the mail and hangs up without saying so.
+    HangUpAfter,
     /// Answers nothing at all until it is stopped.
     Stall,
 }
@@ -90,6 +130,14 @@ impl SmtpSink {
 
     /// Starts on a port that a former one had.
     pub fn start_on(address: SocketAddr) -> Self {
+        Self::start_with(address, Encryption::None)
+    }
+
+    pub fn start_encrypted(encryption: Encryption) -> Self {
+        Self::start_with("127.0.0.1:0".parse().unwrap(), encryption)
+    }
+
+    fn start_with(address: SocketAddr, encryption: Encryption) -> Self {
         let listener = TcpListener::bind(address).unwrap();
         listener.set_nonblocking(true).unwrap();
         let address = listener.local_addr().unwrap();
@@ -97,7 +145,7 @@ impl SmtpSink {
         let stopping = Arc::new(AtomicBool::new(false));
         let thread = {
             let (shared, stopping) = (Arc::clone(&shared), Arc::clone(&stopping));
-            thread::spawn(move || accept(&listener, &shared, &stopping))
+            thread::spawn(move || accept(&listener, &encryption, &shared, &stopping))
         };
         Self {
             address,
@@ -204,6 +252,7 @@ impl Drop for SmtpSink {
 
 fn accept(
     listener: &TcpListener,
+    encryption: &Encryption,
     shared: &Arc<(Mutex<State>, Condvar)>,
     stopping: &Arc<AtomicBool>,
 ) {
@@ -218,8 +267,9 @@ fn accept(
         shared.0.lock().unwrap().connections += 1;
         clients.push(stream.try_clone().unwrap());
         let (shared, stopping) = (Arc::clone(shared), Arc::clone(stopping));
+        let encryption = encryption.clone();
         // The client may hang up whenever it likes.
-        thread::spawn(move || drop(converse(stream, &shared, &stopping)));
+        thread::spawn(move || drop(converse(stream, &encryption, &shared, &stopping)));
     }
     for client in clients {
         let _ = client.shutdown(Shutdown::Both);
@@ -229,27 +279,73 @@ fn accept(
 /// The address in `MAIL FROM:<a@b>`.
 fn address_in(line: &str) -> String {
     let start = line.find('<').map_or(0, |start| start + 1);
-    line[start..]
-        .split('>')
-        .next()
-        .unwrap_or_default()
+    let rest = &line[start..];
+    rest.rsplit_once('>')
+        .map_or(rest, |(address, _)| address)
         .to_owned()
+}
+
+/// A connection, encrypted or not.
+trait Stream: Read + Write + Send {}
+
+impl<T: Read + Write + Send> Stream for T {}
+
+fn encrypted(stream: TcpStream, config: &Arc<ServerConfig>) -> Box<dyn Stream> {
+    let connection = ServerConnection::new(Arc::clone(config)).unwrap();
+    Box::new(StreamOwned::new(connection, stream))
+}
+
+/// Both directions of a conversation, line by line.
+struct Wire(BufReader<Box<dyn Stream>>);
+
+impl Wire {
+    fn say(&mut self, words: &str) -> std::io::Result<()> {
+        let stream = self.0.get_mut();
+        stream.write_all(format!("{words}\r\n").as_bytes())?;
+        stream.flush()
+    }
+
+    /// The next line without its end; `None` when the client has hung up.
+    fn hear(&mut self) -> std::io::Result<Option<String>> {
+        let mut line = String::new();
+        let length = self.0.read_line(&mut line)?;
+        Ok((length > 0).then(|| line.trim_end_matches(['\r', '\n']).to_owned()))
+    }
+
+    /// A message up to its end, without which it is none.
+    fn hear_message(&mut self, hangs_up: bool) -> std::io::Result<Option<String>> {
+        let mut message = String::new();
+        while let Some(line) = self.hear()? {
+            if line == "." {
+                return Ok(Some(message));
+            }
+            if hangs_up {
+                break;
+            }
+            message.push_str(line.strip_prefix('.').unwrap_or(&line));
+            message.push('\n');
+        }
+        Ok(None)
+    }
 }
 
 fn converse(
     stream: TcpStream,
+    encryption: &Encryption,
     shared: &Arc<(Mutex<State>, Condvar)>,
     stopping: &AtomicBool,
 ) -> std::io::Result<()> {
     let (state, changed) = &**shared;
-    let mut out = stream.try_clone()?;
-    let mut lines = BufReader::new(stream).lines();
-    let mut say = |words: &str| out.write_all(format!("{words}\r\n").as_bytes());
+    let again = stream.try_clone()?;
+    let mut is_encrypted = matches!(encryption, Encryption::Wrapped(_));
+    let mut wire = Wire(BufReader::new(match encryption {
+        Encryption::Wrapped(config) => encrypted(stream, config),
+        _ => Box::new(stream),
+    }));
     let (mut from, mut to) = (String::new(), String::new());
     let mut fault = None;
-    say("220 sink.example ESMTP")?;
-    while let Some(line) = lines.next() {
-        let line = line?;
+    wire.say("220 sink.example ESMTP")?;
+    while let Some(line) = wire.hear()? {
         state.lock().unwrap().commands.push(line.clone());
         changed.notify_all();
         let command = line.split([' ', ':']).next().unwrap_or_default().to_owned();
@@ -267,7 +363,7 @@ fn converse(
         }
         match (&fault, command.as_str()) {
             (Some(Fault::Say(at, words)), command) if *at == command => {
-                say(words)?;
+                wire.say(words)?;
                 continue;
             }
             (Some(Fault::Stall), _) => {
@@ -279,44 +375,57 @@ fn converse(
             _ => {}
         }
         match command.as_str() {
-            "EHLO" => say("250-sink.example\r\n250-AUTH PLAIN LOGIN\r\n250 8BITMIME")?,
-            "AUTH" => say("235 2.7.0 welcome")?,
+            "EHLO" => {
+                let starttls = match encryption {
+                    Encryption::StartTls(_) if !is_encrypted => "250-STARTTLS\r\n",
+                    _ => "",
+                };
+                wire.say(&format!(
+                    "250-sink.example\r\n{starttls}250-AUTH PLAIN LOGIN\r\n250 8BITMIME"
+                ))?;
+            }
+            "STARTTLS" => {
+                let Encryption::StartTls(config) = encryption else {
+                    wire.say("502 5.5.1 not here")?;
+                    continue;
+                };
+                wire.say("220 go on")?;
+                wire = Wire(BufReader::new(encrypted(again.try_clone()?, config)));
+                is_encrypted = true;
+            }
+            "AUTH" => wire.say("235 2.7.0 welcome")?,
             "MAIL" => {
                 from = address_in(&line);
-                say("250 2.1.0 fine")?;
+                wire.say("250 2.1.0 fine")?;
             }
             "DATA" => {
-                say("354 go on")?;
-                let mut message = String::new();
-                for line in lines.by_ref() {
-                    let line = line?;
-                    if line == "." {
-                        break;
-                    }
-                    message.push_str(line.strip_prefix('.').unwrap_or(&line));
-                    message.push('\n');
-                    if matches!(fault, Some(Fault::HangUp)) {
-                        return Ok(());
-                    }
-                }
+                wire.say("354 go on")?;
+                let hangs_up = matches!(fault, Some(Fault::HangUp));
+                let Some(message) = wire.hear_message(hangs_up)? else {
+                    return Ok(());
+                };
                 if let Some(Fault::Say(".", words)) = &fault {
-                    say(words)?;
+                    wire.say(words)?;
                     continue;
                 }
                 let mail = Received {
                     from: from.clone(),
                     to: to.clone(),
                     message,
+                    was_encrypted: is_encrypted,
                 };
                 state.lock().unwrap().mails.push(mail);
                 changed.notify_all();
-                say("250 2.0.0 taken")?;
+                if matches!(fault, Some(Fault::HangUpAfter)) {
+                    return Ok(());
+                }
+                wire.say("250 2.0.0 taken")?;
             }
             "QUIT" => {
-                say("221 bye")?;
+                wire.say("221 bye")?;
                 return Ok(());
             }
-            _ => say("250 fine")?,
+            _ => wire.say("250 fine")?,
         }
     }
     Ok(())

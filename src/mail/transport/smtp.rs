@@ -193,10 +193,10 @@ impl SmtpMailTransport {
             step(&format!("RCPT TO: {}", words_of(&reply)));
         }
         connection.command(Data).map_err(|e| (Stage::Message, e))?;
-        // The library ends the message with a line break of its own.
         let raw = mail.raw();
-        let raw = raw.strip_suffix(b"\r\n").unwrap_or(&raw);
-        let reply = connection.message(raw).map_err(|e| (Stage::Message, e))?;
+        let reply = connection
+            .command(WholeMessage(&String::from_utf8_lossy(&raw)))
+            .map_err(|e| (Stage::Message, e))?;
         step(&format!("DATA: {}", words_of(&reply)));
         Ok(())
     }
@@ -232,7 +232,11 @@ impl SmtpMailTransport {
     /// Puts a failure into the words of the boundary.
     fn error(&self, stage: Stage, error: SmtpError, mail: Option<&Mail>) -> MailError {
         let words = fit_for_log(&error.to_string(), mail, &self.secrets);
-        let message = format!("mail server {}: {words}", self.server);
+        let advice = match words.contains("UnknownIssuer") {
+            true => "; [mail] smtp_ca_file can name the certificate of an authority of one's own",
+            false => "",
+        };
+        let message = format!("mail server {}: {words}{advice}", self.server);
         let code = error.status().map(u16::from);
         // A reply has been told in the text; kept as the source it would get past the masking.
         let is_reply = code.is_some() || error.is_response();
@@ -247,6 +251,25 @@ impl SmtpMailTransport {
             // A refused sender is a matter of settings, and the mail can wait until they are right.
             _ => MailError::Temporary { message, source },
         }
+    }
+}
+
+/// A message as it follows `DATA`: with its dots doubled (RFC 5321, section 4.5.2) and its end, so that both go out in one
+/// piece. The library writes the end apart, which then waits for the acknowledgement of the message, some 40 ms (RFC 896).
+struct WholeMessage<'a>(&'a str);
+
+impl fmt::Display for WholeMessage<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for line in self.0.split_inclusive("\r\n") {
+            if line.starts_with('.') {
+                f.write_str(".")?;
+            }
+            f.write_str(line)?;
+        }
+        if !self.0.ends_with("\r\n") {
+            f.write_str("\r\n")?;
+        }
+        f.write_str(".\r\n")
     }
 }
 
@@ -359,6 +382,18 @@ mod tests {
             login: None,
             ca_file: None,
         })
+    }
+
+    #[test]
+    fn a_line_of_a_dot_is_no_end() {
+        for (message, sent) in [
+            ("a\r\n", "a\r\n.\r\n"),
+            ("a", "a\r\n.\r\n"),
+            (".\r\n..b\r\nc.\r\n", "..\r\n...b\r\nc.\r\n.\r\n"),
+            ("", "\r\n.\r\n"),
+        ] {
+            assert_eq!(WholeMessage(message).to_string(), sent, "{message:?}");
+        }
     }
 
     #[test]

@@ -1,0 +1,116 @@
+//! How fast mails leave: from the queue in a database file, by way of a real SMTP conversation, to a mail server on this
+//! machine that takes everything.
+//!
+//! Run with `cargo bench --bench mail`. A number as argument is how many mails wait, 5,000 unless told.
+
+#![allow(
+    clippy::disallowed_methods,
+    reason = "a measurement reads the time itself"
+)]
+#![allow(missing_docs, reason = "a program of its own")]
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use accounts_server::app::App;
+use accounts_server::clock::SystemClock;
+use accounts_server::config::{Config, MailTransportKind, Secret};
+use accounts_server::domain::{EmailAddress, OtpCode, OtpPurpose, Profile};
+use accounts_server::store::NewSignUp;
+
+#[path = "../tests/support/smtp.rs"]
+#[allow(
+    clippy::too_many_lines,
+    clippy::unwrap_used,
+    unreachable_pub,
+    reason = "it is a part of the tests"
+)]
+mod smtp;
+
+use smtp::SmtpSink;
+
+/// How many mails are sent one after the other, to see how long one takes.
+const SINGLE: u32 = 200;
+
+fn main() {
+    // Cargo adds arguments of its own, such as --bench.
+    let count = std::env::args()
+        .skip(1)
+        .find_map(|argument| argument.parse().ok())
+        .unwrap_or(5_000);
+    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+    runtime.block_on(measure(count));
+}
+
+async fn measure(count: u32) {
+    let dir = tempfile::tempdir().expect("a folder");
+    let sink = SmtpSink::start();
+    let mut config = Config::defaults(false);
+    config.database.path = dir.path().join("users.db").display().to_string();
+    config.mail.transport = Some(MailTransportKind::Smtp);
+    config.mail.smtp_url = Secret::new(sink.url());
+    let app = App::open(config, Arc::new(SystemClock), 8000)
+        .await
+        .expect("an app");
+
+    let begun = Instant::now();
+    for number in 0..count {
+        queue(&app, number).await;
+    }
+    report(
+        "mails put into the queue, one transaction each",
+        count,
+        begun.elapsed(),
+    );
+
+    let begun = Instant::now();
+    app.outbox.start();
+    sink.wait_for(count as usize);
+    report("waiting mails delivered", count, begun.elapsed());
+
+    let mut times = Vec::with_capacity(SINGLE as usize);
+    for number in count..count + SINGLE {
+        let begun = Instant::now();
+        queue(&app, number).await;
+        app.outbox.wake().await;
+        sink.wait_for(number as usize + 1);
+        times.push(begun.elapsed());
+    }
+    times.sort();
+    println!(
+        "from the sign-up to the mail server, one at a time: median {:.2} ms, 99 of 100 within {:.2} ms",
+        times[times.len() / 2].as_secs_f64() * 1e3,
+        times[times.len() * 99 / 100].as_secs_f64() * 1e3,
+    );
+    app.outbox.stop(Duration::from_secs(10)).await;
+    assert_eq!(
+        sink.mails().len(),
+        (count + SINGLE) as usize,
+        "each mail once"
+    );
+}
+
+/// Stores a sign-up together with its mail.
+async fn queue(app: &App, number: u32) {
+    let email = EmailAddress::parse(&format!("user{number}@example.com")).expect("an address");
+    let now = app.clock.now();
+    let code = OtpCode::from_number(123_456);
+    let sign_up = NewSignUp {
+        password_hash: String::from("none"),
+        profile: Profile::default(),
+        language: String::from("de"),
+        otp: app
+            .codes
+            .new_otp(&app.outbox, OtpPurpose::SignUp, email.key(), &code, now),
+        email,
+        now,
+        limits: app.codes.limits(),
+    };
+    app.store.create_sign_up(sign_up).await.expect("a sign-up");
+}
+
+fn report(what: &str, count: u32, time: Duration) {
+    let seconds = time.as_secs_f64();
+    let each_second = f64::from(count) / seconds;
+    println!("{what}: {count} in {seconds:.2} s, {each_second:.0} a second");
+}

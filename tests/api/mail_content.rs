@@ -1,0 +1,239 @@
+//! What mails say: in whose language, with which headers, and that nobody else puts words into them.
+
+use serde_json::json;
+
+use crate::smtp::SmtpSink;
+use crate::support::{Answer, PASSWORD, TestServer};
+
+/// A sign-up by a client that prefers languages.
+fn sign_up_in(server: &TestServer, email: &str, accept_language: &str) -> Answer {
+    let body = json!({"email": email, "password": PASSWORD, "confirm_password": PASSWORD});
+    server.request(
+        "POST",
+        "/api/v1/accounts/users/",
+        &[
+            ("content-type", "application/json"),
+            ("accept-language", accept_language),
+        ],
+        body.to_string(),
+    )
+}
+
+#[track_caller]
+fn subject(server: &TestServer, to: &str) -> String {
+    server.mails(to)[0].subject.clone()
+}
+
+#[test]
+fn the_language_of_the_sign_up_is_kept_with_the_account() {
+    let server = TestServer::start();
+    for (number, (accept, confirm, reset)) in [
+        (
+            "de-AT,de;q=0.9,en;q=0.8",
+            "ist dein Bestätigungscode",
+            "Zurücksetzen",
+        ),
+        (
+            "nl, fr;q=0.7, *;q=0.5",
+            "est votre code",
+            "réinitialisation",
+        ),
+        ("pt", "é o seu código", "redefinir"),
+        ("es-419", "es tu código", "restablecer"),
+        ("IT", "è il tuo codice", "reimpostare"),
+        ("", "is your confirmation code", "password reset"),
+        (
+            "tlh, xx;q=nonsense, \u{fffd}",
+            "is your confirmation code",
+            "password reset",
+        ),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let email = format!("user{number}@example.com");
+        let answer = sign_up_in(&server, &email, accept);
+        assert_eq!(answer.status, 201, "{}", answer.body);
+        assert!(subject(&server, &email).contains(confirm), "{accept}");
+        assert_eq!(server.confirm(&email).status, 200);
+        // Asked for from anywhere, in any language, long after.
+        server.post("password/reset/", &json!({"email": email}));
+        assert!(subject(&server, &email).contains(reset), "{accept}");
+    }
+}
+
+#[test]
+fn each_of_several_sign_ups_has_its_own_language_and_the_confirmed_one_decides() {
+    let server = TestServer::start();
+    sign_up_in(&server, "ann@example.com", "de");
+    let german = server.otp("ann@example.com");
+    sign_up_in(&server, "ann@example.com", "fr");
+    assert!(subject(&server, "ann@example.com").contains("votre code"));
+    let body = json!({"email": "ann@example.com", "otp": german});
+    let pair = server.post("otp/verify/", &body);
+    assert_eq!(pair.status, 200, "{}", pair.body);
+    let change = json!({"email": "new@example.com"});
+    let answer = server.api("PATCH", "users/me/", Some(&pair.text("access")), &change);
+    assert_eq!(answer.status, 200, "{}", answer.body);
+    assert!(subject(&server, "ann@example.com").contains("wurde geändert"));
+    assert!(subject(&server, "new@example.com").contains("deine neue Adresse"));
+}
+
+#[test]
+fn the_settings_name_the_usual_language_and_where_answers_go() {
+    let sink = SmtpSink::start();
+    let url = sink.url();
+    let server = TestServer::start_with(|config| {
+        config.mail.transport = Some(accounts_server::config::MailTransportKind::Smtp);
+        config.mail.smtp_url = accounts_server::config::Secret::new(url);
+        config.mail.from = "Büro, \"Süd\" <accounts@example.org>".to_owned();
+        config.mail.reply_to = "help@example.org".to_owned();
+        config.mail.language = "it".to_owned();
+    });
+    server.sign_up("ann@example.com");
+    let mail = sink.wait_for_mail_to("ann@example.com");
+    assert_eq!(mail.header("Reply-To"), Some("help@example.org"));
+    assert_eq!(mail.header("Auto-Submitted"), Some("auto-generated"));
+    assert!(
+        mail.header("Subject").unwrap().starts_with(&mail.code()),
+        "{mail:?}"
+    );
+    assert!(
+        mail.header("From")
+            .unwrap()
+            .ends_with("<accounts@example.org>")
+    );
+    assert!(mail.message.is_ascii());
+    assert!(
+        server.mails("ann@example.com")[0]
+            .text
+            .starts_with("Büro, \"Süd\"\n\nConferma")
+    );
+}
+
+/// The headers of a message on a line each, their names in order.
+fn header_names(message: &str) -> Vec<&str> {
+    message
+        .lines()
+        .take_while(|line| !line.is_empty())
+        .filter(|line| !line.starts_with([' ', '\t']))
+        .map(|line| line.split(':').next().unwrap())
+        .collect()
+}
+
+#[test]
+fn no_text_of_a_user_adds_a_header_a_recipient_markup_or_a_link() {
+    let sink = SmtpSink::start();
+    let server = TestServer::start_with_smtp(&sink.url());
+    let hostile = "Ann\r\nBcc: eve@evil.example\r\n\r\n<a href=\"https://evil.example\">click</a> https://evil.example {{ code }}";
+    let mut addresses = vec![
+        // As Django takes them; what cannot be an address is refused before any mail.
+        "ann@example.com".to_owned(),
+        "\"<b>x</b>\"@example.com".to_owned(),
+        "\"https://evil.example/\"@example.com".to_owned(),
+        "\"a,b;c:d\"@example.com".to_owned(),
+        "\"x>,<eve@evil.example\"@example.com".to_owned(),
+        "www.evil.example/login@example.com".to_owned(),
+        "{{code}}@example.com".to_owned(),
+        "=?utf-8?b?wqE=?=@example.com".to_owned(),
+    ];
+    for (place, email) in addresses.clone().iter().enumerate() {
+        let body = json!({
+            "email": email, "password": PASSWORD, "confirm_password": PASSWORD,
+            "first_name": hostile, "last_name": hostile, "address": hostile,
+        });
+        let answer = server.request(
+            "POST",
+            "/api/v1/accounts/users/",
+            &[
+                ("content-type", "application/json"),
+                ("user-agent", "<a href=https://evil.example>x</a>"),
+                ("accept-language", "../../etc/passwd, <b>, en"),
+            ],
+            body.to_string(),
+        );
+        assert_eq!(answer.status, 201, "{email}: {}", answer.body);
+        assert_eq!(sink.wait_for(place + 1)[place].to, *email);
+    }
+    for (email, mail) in addresses.iter().zip(sink.mails()) {
+        assert_eq!(
+            header_names(&mail.message),
+            [
+                "Date",
+                "Subject",
+                "From",
+                "To",
+                "Message-ID",
+                "Auto-Submitted",
+                "MIME-Version",
+                "Content-Type"
+            ],
+            "{email}"
+        );
+        // The address stands in its header, and nowhere else does anything that the user wrote.
+        assert_eq!(mail.header("To"), Some(&**email));
+        let rest = mail.message.replace(&format!("To: {email}\n"), "");
+        assert!(!rest.contains("evil") && !rest.contains("://"), "{rest}");
+        assert!(!rest.contains("Bcc") && !rest.contains("{{"), "{rest}");
+    }
+    let commands = sink.commands();
+    let recipients = commands.iter().filter(|line| line.starts_with("RCPT"));
+    assert_eq!(recipients.count(), addresses.len(), "{commands:?}");
+
+    // Nor does the new address of somebody else's choice in the notice to the old one.
+    let thief = server.user("owner@example.com");
+    addresses.retain(|address| address != "ann@example.com");
+    for (number, email) in addresses.iter().enumerate() {
+        let email = email.replace("@example.com", &format!("@evil{number}.example"));
+        let answer = server.patch(
+            "users/me/",
+            &thief,
+            &json!({"email": email, "first_name": hostile}),
+        );
+        assert_eq!(answer.status, 200, "{}", answer.body);
+        let notice = &server.mails("owner@example.com")[0];
+        let link = notice.link.clone().unwrap();
+        for part in [&notice.subject, &notice.text, &notice.html] {
+            let part = part.replace(&link, "");
+            assert!(!part.contains("://") && !part.contains("evil"), "{part}");
+        }
+        assert_eq!(notice.html.matches("<a ").count(), 1);
+    }
+}
+
+#[test]
+fn the_password_notice_says_when_and_from_where() {
+    let server = TestServer::start_behind_proxy();
+    let user = server.user("ann@example.com");
+    server.advance_seconds(90);
+    let other = "another-password-9";
+    let body = json!({"current_password": PASSWORD, "password": other, "confirm_password": other});
+    let answer = server.request(
+        "POST",
+        "/api/v1/accounts/password/change/",
+        &[
+            ("content-type", "application/json"),
+            ("x-forwarded-for", "203.0.113.7"),
+            ("authorization", &format!("Bearer {}", user.access)),
+        ],
+        body.to_string(),
+    );
+    assert_eq!(answer.status, 200, "{}", answer.body);
+    let notice = &server.mails("ann@example.com")[0];
+    assert_eq!(notice.subject, "Your password was changed");
+    assert!(
+        notice.text.contains(
+            "\n2024-12-03 12:01 UTC\nfrom the IP address 203.0.113.7\n\nIf that was you, there is nothing to do.\n"
+        ),
+        "{}",
+        notice.text
+    );
+    assert_eq!((&notice.otp, &notice.link), (&None, &None));
+    // Wrong passwords and refused ones tell nobody anything.
+    let count = server.mails("ann@example.com").len();
+    let body =
+        json!({"current_password": "wrong", "password": PASSWORD, "confirm_password": PASSWORD});
+    let answer = server.api("POST", "password/change/", Some(&user.access), &body);
+    assert_eq!(answer.status, 400, "{}", answer.body);
+    assert_eq!(server.mails("ann@example.com").len(), count);
+}
