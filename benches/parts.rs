@@ -71,6 +71,7 @@ impl One {
                     origin: Origin::default(),
                 },
                 session,
+                notice: None,
             };
             match app.store.create_session(sign_in).await.unwrap() {
                 Beginning::Begun(user) => *user,

@@ -116,6 +116,7 @@ fn sign_in(user_id: UserId, password_hash: &str, session_id: &str, now: Timestam
         password_hash: password_hash.into(),
         tried: try_from("203.0.113.7", "account", Some(user_id), now),
         session: session(session_id, now),
+        notice: None,
     }
 }
 
@@ -968,6 +969,21 @@ async fn mails_that_nobody_needs_any_more(store: &dyn Store) {
     assert!(store.replace_password(replaced).await.unwrap());
     let notice = claim(over, 10, 10).await;
     assert_eq!(told(&notice), [("new password", "q4@example.com", "de", 1)]);
+
+    // The owner is told of a sign-in from a network that is new to the account, once.
+    let in_doubt = |session_id: &str, network: &str| {
+        let mut sign_in = sign_in(id, "other", session_id, over);
+        sign_in.session.network = network.into();
+        sign_in.notice = Some(mail("new place", over.plus(LEASE)));
+        sign_in
+    };
+    begin(store, in_doubt("q5", "203.0.113.7")).await;
+    assert_eq!(told(&claim(over, 10, 10).await), []);
+    begin(store, in_doubt("q6", "198.51.100.1")).await;
+    begin(store, in_doubt("q7", "198.51.100.1")).await;
+    let told_of = claim(over, 10, 10).await;
+    assert_eq!(told(&told_of), [("new place", "q4@example.com", "de", 1)]);
+    store.delete_mail(told_of.mails[0].id).await.unwrap();
 
     // What has expired is not claimed but gone, and so are the mails of an account that is.
     let claimed = claim(over.plus(LEASE), 10, 10).await;

@@ -2,10 +2,12 @@
 
 use std::sync::Arc;
 
+use super::new_password::NOTICE_LIFE;
 use super::password_tries::{PasswordTries, key_of};
 use super::{AccountError, Client, keys, unread};
 use crate::app::App;
 use crate::domain::{FieldReader, Fields};
+use crate::mail::MailContent;
 use crate::random;
 use crate::request_id;
 use crate::store::{Beginning, Credentials, SignIn};
@@ -98,6 +100,12 @@ async fn begin_session(
         password_hash: found.password_hash.clone(),
         tried: tries.next(app),
         session,
+        notice: app.config.mail.new_sign_in_notice.then(|| {
+            let content = MailContent::NewSignIn {
+                ip: tries.client().ip.to_canonical().to_string(),
+            };
+            app.outbox.new_mail(&content, now.plus(NOTICE_LIFE))
+        }),
     };
     let user = match app.store.create_session(sign_in).await? {
         Beginning::Begun(user) => user,
@@ -105,6 +113,9 @@ async fn begin_session(
         Beginning::TooEarly { until } => return Err(AccountError::Throttled(until.since(now))),
     };
     log::info!("user {}: signed in", user.id);
+    if app.config.mail.new_sign_in_notice {
+        app.outbox.wake().await;
+    }
     let pair =
         keys::signing(app)
             .await?

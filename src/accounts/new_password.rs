@@ -10,7 +10,7 @@ use crate::passwords::PersonalData;
 use crate::store::NewMail;
 
 /// How long the notice of a changed password is worth sending.
-const NOTICE_LIFE: Duration = Duration::from_hours(72);
+pub(super) const NOTICE_LIFE: Duration = Duration::from_hours(72);
 
 /// Longest password, in characters.
 const PASSWORD_LENGTH: usize = 128;

@@ -442,6 +442,7 @@ mod tests {
             "mail.transport" => "file",
             "mail.smtp_url" => "smtp://localhost",
             "mail.from" | "mail.reply_to" => "a@b.example",
+            "mail.new_sign_in_notice" => "true",
             "rate_limits.enabled" => "false",
             "media.max_side_pixels" => "640",
             "tokens.key_encryption_secret" => "0123456789abcdef0123456789abcdef",

@@ -321,6 +321,9 @@ settings! {
         /// writes out to start from. Read at start. Empty means none.
         templates_dir: String = String::new(), rule checked("the path of a directory, or nothing", |text| !text.contains('\0')),
             common "DIR";
+        /// Whether the owner is told by mail when somebody signs in from a network that is new to the account. Who moves between
+        /// mobile networks a lot gets many of these.
+        new_sign_in_notice: bool = false, rule Switch, common "true|false";
         /// Language of mails to people whose `Accept-Language` at sign-up named none that there is, as a tag such as `de`.
         language: String = "en".to_owned(), rule checked("a language tag such as de or pt-BR", is_one_line), common "TAG";
     }

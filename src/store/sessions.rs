@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
-use super::{Origin, PasswordTry, StoreResult};
+use super::{NewMail, Origin, PasswordTry, StoreResult};
 use crate::domain::{Timestamp, User, UserId};
 
 /// A session about to begin, with its first refresh token.
@@ -37,6 +37,8 @@ pub struct SignIn {
     pub tried: PasswordTry,
     /// The session that begins.
     pub session: NewSession,
+    /// Goes to the owner when the account has been signed in to before, but not from this network.
+    pub notice: Option<NewMail>,
 }
 
 /// What became of a sign-in.

@@ -202,6 +202,57 @@ fn no_text_of_a_user_adds_a_header_a_recipient_markup_or_a_link() {
 }
 
 #[test]
+fn a_sign_in_from_a_new_network_is_told_where_the_settings_say_so() {
+    let server = TestServer::start_with(|config| {
+        config.server.trusted_proxies =
+            vec![accounts_server::config::ProxyNetwork::parse("127.0.0.1").unwrap()];
+        config.mail.new_sign_in_notice = true;
+    });
+    let sign_in = |client: &str, password: &str| {
+        let body = json!({"email": "ann@example.com", "password": password});
+        server.post_from(client, "token/", &body).status
+    };
+    let notices = || {
+        let mails = server.mails("ann@example.com");
+        let is_notice = |subject: &str| subject == "New sign-in to your account";
+        mails.iter().filter(|mail| is_notice(&mail.subject)).count()
+    };
+    server.user("ann@example.com");
+    // Where the address was confirmed the account is known, by its network: for IPv6 that is a /64.
+    assert_eq!(sign_in("127.0.0.1", PASSWORD), 200);
+    assert_eq!(sign_in("2001:db8:0:1::1", "wrong"), 401);
+    assert_eq!(notices(), 0);
+    assert_eq!(sign_in("2001:db8:0:1::1", PASSWORD), 200);
+    assert_eq!(notices(), 1);
+    assert_eq!(sign_in("2001:db8:0:1::2", PASSWORD), 200);
+    assert_eq!(notices(), 1);
+    server.advance_seconds(60);
+    assert_eq!(sign_in("203.0.113.7", PASSWORD), 200);
+    assert_eq!(sign_in("203.0.113.7", PASSWORD), 200);
+    assert_eq!(notices(), 2);
+    let notice = &server.mails("ann@example.com")[0];
+    assert!(
+        notice
+            .text
+            .contains("\n2024-12-03 12:01 UTC\nfrom the IP address 203.0.113.7\n"),
+        "{}",
+        notice.text
+    );
+    // With a first sign-in there is nothing that it could differ from.
+    server.staff("root@example.com");
+    assert!(server.mails("root@example.com").is_empty());
+}
+
+#[test]
+fn by_default_nobody_is_told_of_sign_ins() {
+    let server = TestServer::start_behind_proxy();
+    server.user("ann@example.com");
+    let body = json!({"email": "ann@example.com", "password": PASSWORD});
+    assert_eq!(server.post_from("203.0.113.7", "token/", &body).status, 200);
+    assert_eq!(server.mails("ann@example.com").len(), 1);
+}
+
+#[test]
 fn the_password_notice_says_when_and_from_where() {
     let server = TestServer::start_behind_proxy();
     let user = server.user("ann@example.com");

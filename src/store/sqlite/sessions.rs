@@ -7,6 +7,7 @@ use async_trait::async_trait;
 use rusqlite::{Connection, OptionalExtension, named_params};
 
 use super::events::{Doer, insert_event};
+use super::mails::insert_mail;
 use super::password_tries::{find_pause, forget_failures, note_network};
 use super::rows::{USER_COLUMNS, timestamp, user};
 use super::users::find_by_id;
@@ -69,6 +70,7 @@ fn create_session(connection: &Connection, sign_in: &SignIn) -> rusqlite::Result
     if let Some(until) = find_pause(connection, &sign_in.tried)? {
         return Ok(Beginning::TooEarly { until });
     }
+    let is_new_place = is_new_place(connection, sign_in.user_id, &sign_in.session.network)?;
     let changed = connection
         .prepare_cached(
             "UPDATE users SET last_login_at = :now \
@@ -93,8 +95,29 @@ fn create_session(connection: &Connection, sign_in: &SignIn) -> rusqlite::Result
         "",
         sign_in.session.now,
     )?;
-    let user = find_by_id(connection, sign_in.user_id)?;
-    Ok(user.map_or(Beginning::Changed, |user| Beginning::Begun(Box::new(user))))
+    let Some(user) = find_by_id(connection, sign_in.user_id)? else {
+        return Ok(Beginning::Changed);
+    };
+    if let Some(notice) = sign_in.notice.as_ref().filter(|_| is_new_place) {
+        let now = sign_in.session.now;
+        insert_mail(connection, user.id, None, user.email.as_str(), notice, now)?;
+    }
+    Ok(Beginning::Begun(Box::new(user)))
+}
+
+/// Whether an account has been signed in to before, but not from this network. With the first sign-in there is nothing yet that
+/// another one could differ from.
+fn is_new_place(connection: &Connection, user_id: UserId, network: &str) -> rusqlite::Result<bool> {
+    connection
+        .prepare_cached(
+            "SELECT (EXISTS (SELECT 1 FROM known_networks WHERE user_id = :user_id) \
+             OR EXISTS (SELECT 1 FROM users WHERE id = :user_id AND last_login_at IS NOT NULL)) \
+             AND NOT EXISTS (SELECT 1 FROM known_networks WHERE user_id = :user_id AND network = :network)",
+        )?
+        .query_row(
+            named_params! { ":user_id": user_id, ":network": network },
+            |row| row.get(0),
+        )
 }
 
 pub(super) fn find_live_user(
