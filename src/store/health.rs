@@ -7,6 +7,6 @@ use super::StoreResult;
 /// Questions about the store itself.
 #[async_trait]
 pub trait HealthStore {
-    /// Goes the way of every write, through the queue and to a commit, and changes nothing.
+    /// Goes the way of every write, through the queue to a commit that is on disk, and changes nothing of meaning.
     async fn check_writable(&self) -> StoreResult<()>;
 }

@@ -75,7 +75,9 @@ fn a_disk_without_room() {
     let (status, profile) = server.api("GET", "users/me/", Some(&access), &json!({}));
     assert_eq!((status, &profile["first_name"]), (200, &json!(written)));
     assert_unavailable(client.sign_up("bob@example.com").unwrap());
-    assert_eq!(client.send("GET", "/readyz", None, "", b"").unwrap().0, 503);
+    // What little room is left takes some commits of one page.
+    let ready = || client.send("GET", "/readyz", None, "", b"").unwrap().0;
+    assert!((0..200).any(|_| ready() == 503));
 
     let status = Command::new("prlimit")
         .args([

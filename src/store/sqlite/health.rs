@@ -3,6 +3,8 @@
 use async_trait::async_trait;
 
 use super::SqliteStore;
+use super::otps::write_decoy;
+use crate::domain::Timestamp;
 use crate::store::{HealthStore, StoreResult};
 
 #[async_trait]
@@ -10,11 +12,8 @@ impl HealthStore for SqliteStore {
     async fn check_writable(&self) -> StoreResult<()> {
         self.writer
             .run(|connection| {
-                // A row that stays as it is goes to the disk all the same, so a disk without room shows.
-                connection
-                    .prepare_cached("UPDATE secrets SET value = value")?
-                    .execute([])
-                    .map(drop)
+                // A row of the same content would not be written: SQLite leaves alone what does not change.
+                write_decoy(connection, Timestamp::default())
             })
             .await
     }

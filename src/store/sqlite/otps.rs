@@ -101,7 +101,7 @@ pub(super) fn note_no_mail(
 }
 
 /// Writes what means nothing, so that an operation that found nothing to write takes as long as one that did.
-fn write_decoy(connection: &Connection, now: Timestamp) -> rusqlite::Result<()> {
+pub(super) fn write_decoy(connection: &Connection, now: Timestamp) -> rusqlite::Result<()> {
     connection
         .prepare_cached(
             "INSERT INTO decoys (id, written_at) VALUES (1, :now) \
