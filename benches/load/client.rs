@@ -254,7 +254,7 @@ impl Connection {
                 return Ok(outcome);
             }
             // Whoever does not answer in time is not waited for: the load ends by itself.
-            let left = until - sent;
+            let left = until.saturating_sub(sent);
             let Ok(answer) = tokio::time::timeout(left, self.exchange(&requests[index])).await
             else {
                 return Ok(outcome);
@@ -266,7 +266,7 @@ impl Connection {
             }
             *outcome.statuses.entry(status).or_default() += 1;
             if self.load.expected.contains(&status) {
-                let micros = (answered - sent).as_micros();
+                let micros = answered.saturating_sub(sent).as_micros();
                 outcome
                     .latencies
                     .push(u32::try_from(micros).unwrap_or(u32::MAX));

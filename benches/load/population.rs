@@ -43,12 +43,11 @@ impl Population {
         signed_in: usize,
         keep: Option<&Path>,
     ) -> Result<Self, Box<dyn Error>> {
-        let (folder, dir) = match keep {
-            Some(folder) => (folder.to_path_buf(), None),
-            None => {
-                let dir = tempfile::tempdir()?;
-                (dir.path().to_path_buf(), Some(dir))
-            }
+        let (folder, dir) = if let Some(folder) = keep {
+            (folder.to_path_buf(), None)
+        } else {
+            let dir = tempfile::tempdir()?;
+            (dir.path().to_path_buf(), Some(dir))
         };
         std::fs::create_dir_all(&folder)?;
         let database = folder.join(format!("people-{users}.db"));
@@ -65,7 +64,9 @@ impl Population {
                     last: users,
                     password_hash: hash,
                 };
-                app.store.import_users(Box::new(source), 1).await?;
+                app.store
+                    .import_users(Box::new(source), 1, Origin::default(), SystemClock.now())
+                    .await?;
             }
             let mut people = sign_in(&app, 1..=UserId::try_from(signed_in)?).await?;
             let staff_token = people
@@ -114,7 +115,7 @@ async fn sign_in(
     ids: impl Iterator<Item = UserId>,
 ) -> Result<Vec<SignedIn>, Box<dyn Error>> {
     let now = SystemClock.now();
-    let expires_at = now.plus(app.tokens.refresh_life());
+    let expires_at = now.plus(app.keys.refresh_life());
     let mut people = Vec::new();
     // Many at once, so that they are committed together.
     let ids: Vec<UserId> = ids.collect();
@@ -150,12 +151,13 @@ async fn sign_in(
                     limits: None,
                     origin: Origin::default(),
                 },
+                notice: None,
                 session,
             };
             let Beginning::Begun(user) = app.store.create_session(sign_in).await? else {
                 return Err("a person could not be signed in".into());
             };
-            let pair = app.tokens.issue(&user, &session_id, "a", "r", now)?;
+            let pair = app.keys.tokens().issue(&user, &session_id, "a", "r", now)?;
             Ok::<_, Box<dyn Error>>(SignedIn {
                 id: *id,
                 email: user.email,

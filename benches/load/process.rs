@@ -6,9 +6,6 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
-
-use crate::stopwatch::Stopwatch;
 
 /// The server that was built with this benchmark.
 pub(crate) const SERVER: &str = env!("CARGO_BIN_EXE_accounts-server");
@@ -51,8 +48,6 @@ pub(crate) fn pin_self(core: usize) {
 pub(crate) struct ServerProcess {
     child: Child,
     pub(crate) address: SocketAddr,
-    /// From before it was started until it said that it listens.
-    pub(crate) started_in: Duration,
 }
 
 impl ServerProcess {
@@ -84,27 +79,19 @@ impl ServerProcess {
     }
 
     fn start(mut command: Command) -> io::Result<Self> {
-        let watch = Stopwatch::start();
         let mut child = command.stdout(Stdio::piped()).spawn()?;
         let stdout = child.stdout.take().ok_or(io::ErrorKind::BrokenPipe)?;
         let mut line = String::new();
         BufReader::new(stdout).read_line(&mut line)?;
-        let started_in = watch.elapsed();
         let address = line.trim().rsplit('/').next().unwrap_or_default().parse();
-        match address {
-            Ok(address) => Ok(Self {
-                child,
-                address,
-                started_in,
-            }),
-            Err(_) => {
-                let _ = child.kill();
-                let _ = child.wait();
-                Err(io::Error::other(format!(
-                    "the server did not start: {line:?}"
-                )))
-            }
+        if let Ok(address) = address {
+            return Ok(Self { child, address });
         }
+        let _ = child.kill();
+        let _ = child.wait();
+        Err(io::Error::other(format!(
+            "the server did not start: {line:?}"
+        )))
     }
 
     /// Resident memory in MiB.
