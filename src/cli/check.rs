@@ -18,6 +18,7 @@ use crate::backup::{Source, folder_of};
 use crate::clock::{Clock, SystemClock};
 use crate::config::{Config, MailTransportKind};
 use crate::domain::Timestamp;
+use crate::server::check_certificate;
 use crate::store::sqlite::{Examination, NEWEST_SCHEMA, ServerLock, examine_database, free_bytes};
 
 const HELP: &str = "\
@@ -112,6 +113,7 @@ pub(super) fn run(arguments: CheckArguments, config: &Config) -> CommandResult {
     let now = SystemClock.now();
     let mut report = Report::default();
     settings(config, &mut report);
+    certificate(config, now, &mut report);
     clock(None, now, &mut report);
     if let Some(source) = Source::of(config) {
         let listed = names_in(&source.photos);
@@ -227,6 +229,14 @@ fn settings(config: &Config, report: &mut Report) {
             "a proxy seems to stand in front, and all its clients share one set of rate limits, because it is not named; set \
              [server] trusted_proxies to 127.0.0.1",
         );
+    }
+}
+
+fn certificate(config: &Config, now: Timestamp, report: &mut Report) {
+    match check_certificate(&config.tls, now) {
+        Ok(true) => report.add(Level::Ok, "tls", format!("{} can be used", config.tls.cert)),
+        Ok(false) => {}
+        Err(e) => report.add(Level::Wrong, "tls", e),
     }
 }
 

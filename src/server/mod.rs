@@ -35,7 +35,8 @@ use crate::accounts::{self, remove_photos_left_behind, remove_unused_photos};
 use crate::app::{App, SharedApp, StartError};
 use crate::backup::schedule::{self, Schedule};
 use crate::clock::{SharedClock, SystemClock};
-use crate::config::Config;
+use crate::config::{Config, TlsConfig};
+use crate::domain::Timestamp;
 use crate::http::routes;
 use crate::store::sqlite::ServerLock;
 use connection::Protocols;
@@ -70,6 +71,14 @@ const OTHER_FILES: u64 = 128;
 
 /// Most connections where the settings leave it to the program.
 const MOST_CONNECTIONS: u64 = 20_000;
+
+/// Looks whether certificate and key of these settings can be used; gives whether there are any.
+///
+/// # Errors
+/// The text says why not and what to do.
+pub fn check_certificate(config: &TlsConfig, now: Timestamp) -> Result<bool, String> {
+    Tls::open(config, now).map(|tls| tls.is_some())
+}
 
 /// A running server. It stops when this is dropped, without waiting; [`Server::shutdown`] waits.
 pub struct Server {

@@ -282,3 +282,49 @@ fn shells_complete_and_the_manual_can_be_read() {
         assert!(pages.contains(&page.to_owned()), "{pages:?}");
     }
 }
+
+#[test]
+fn certificates_are_looked_at_and_health_is_asked_for_over_tls() {
+    let dir = folder();
+    let key = rcgen::KeyPair::generate().unwrap();
+    let names = vec!["accounts.example.com".to_owned()];
+    let cert = rcgen::CertificateParams::new(names)
+        .unwrap()
+        .self_signed(&key)
+        .unwrap();
+    fs::write(dir.path().join("cert.pem"), cert.pem()).unwrap();
+    fs::write(dir.path().join("key.pem"), key.serialize_pem()).unwrap();
+    let tls = ["--tls-cert", "cert.pem", "--tls-key", "key.pem"];
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    drop(listener);
+    let server = ["--db", "users.db", "--dev", "--listen", &address];
+    let mut child = crate::support::program(dir.path(), &[&server[..], &tls].concat())
+        .stdout(std::process::Stdio::piped())
+        .stderr(std::process::Stdio::null())
+        .spawn()
+        .unwrap();
+    let mut line = String::new();
+    std::io::BufRead::read_line(
+        &mut std::io::BufReader::new(child.stdout.as_mut().unwrap()),
+        &mut line,
+    )
+    .unwrap();
+    assert!(line.contains("https://"), "{line}");
+    let health = run(
+        dir.path(),
+        &[&["--listen", &address, "healthcheck"][..], &tls].concat(),
+    );
+    let outcome = run(
+        dir.path(),
+        &[&["--db", "users.db", "check"][..], &tls].concat(),
+    );
+    child.kill().unwrap();
+    child.wait().unwrap();
+    health.assert_done("");
+    assert_line(&outcome, "ok tls:", "cert.pem");
+    let wrong = ["--tls-cert", "cert.pem", "--tls-key", "none.pem", "check"];
+    let outcome = run(dir.path(), &wrong);
+    assert_eq!(outcome.code, Some(1), "{outcome:?}");
+    assert_line(&outcome, "wrong tls:", "none.pem");
+}
