@@ -298,6 +298,10 @@ async fn whole(answer: h2::client::ResponseFuture) -> (u16, String) {
 fn requests_come_side_by_side_on_http_2() {
     let (server, _dir, cert) = start(|_| {});
     http2(&server, &cert, async |sender, _connection| {
+        // Before its first answer the server says how many requests it takes at once, and the client keeps to that.
+        let mut ready = sender.clone().ready().await.unwrap();
+        let (answer, _) = ready.send_request(get("/healthz"), true).unwrap();
+        assert_eq!(whole(answer).await.0, 200);
         let mut answers = Vec::new();
         for number in 0..150 {
             let path = if number % 2 == 0 {
