@@ -98,7 +98,7 @@ impl App {
         let codes = open_codes(&config, &store).await?;
         let keys = open_keys(&config, &store, config.issuer(port), clock.now()).await?;
         let passwords = start_passwords(&config)?;
-        let metrics = Arc::new(Metrics::default());
+        let metrics = Arc::new(Metrics::new(clock.now().unix_seconds()));
         let inbox = config.dev.then(Inbox::default);
         let parts = OutboxParts {
             store: store.clone(),

@@ -34,6 +34,7 @@ pub mod fuzzing;
 pub mod http;
 pub mod keyring;
 pub mod limits;
+pub mod logging;
 pub mod mail;
 pub mod metrics;
 pub mod outbox;

@@ -13,6 +13,7 @@ mod keys;
 mod mail;
 mod rows;
 mod serve;
+mod systemd;
 mod user;
 
 use std::borrow::Cow;
@@ -28,6 +29,7 @@ use crate::accounts::AccountError;
 use crate::app::App;
 use crate::clock::SystemClock;
 use crate::config::{self, Config, Sources};
+use crate::logging;
 
 /// Outcome of a command: nothing to say, or a line that says what went wrong.
 type CommandResult = Result<(), String>;
@@ -128,16 +130,20 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
             return ExitCode::from(2);
         }
     };
-    start_log();
-    let config = match load_config(&arguments, &matches) {
-        Ok(config) => config,
+    logging::start();
+    let loaded = sources_of(&arguments, &matches).and_then(|sources| {
+        let config = load_config(&sources)?;
+        Ok((config, sources))
+    });
+    let (config, sources) = match loaded {
+        Ok(loaded) => loaded,
         Err(error) => {
             complain(&error);
             return ExitCode::from(2);
         }
     };
     let outcome = match arguments.command {
-        None | Some(Command::Serve) => serve::serve(config),
+        None | Some(Command::Serve) => serve::serve(config, &sources),
         Some(Command::User(command)) => user::run(command, config),
         Some(Command::Mail(command)) => mail::run(command, &config),
         Some(Command::Keys(command)) => keys::run(command, config),
@@ -172,34 +178,20 @@ fn complain(error: &str) {
     let _ = writeln!(io::stderr().lock(), "accounts-server: {error}");
 }
 
-fn start_log() {
-    let environment = env_logger::Env::default().default_filter_or("info");
-    // A second start in one process (a test) keeps the first logger.
-    let _ = env_logger::Builder::from_env(environment)
-        .format(|out, record| {
-            let now = crate::clock::Clock::now(&SystemClock);
-            let level = record.level();
-            let style = out.default_level_style(level);
-            crate::request_id::with(|id| match id {
-                Some(id) => writeln!(
-                    out,
-                    "{now} {style}{level:5}{style:#} {id}: {}",
-                    record.args()
-                ),
-                None => writeln!(out, "{now} {style}{level:5}{style:#} {}", record.args()),
-            })
-        })
-        .try_init();
-}
-
-fn load_config(arguments: &Arguments, matches: &ArgMatches) -> Result<Config, String> {
-    let sources = Sources {
+/// Where the settings of this call come from.
+fn sources_of(arguments: &Arguments, matches: &ArgMatches) -> Result<Sources, String> {
+    Ok(Sources {
         flags: config::flags_from(matches),
         environment: config::process_environment().map_err(|e| e.to_string())?,
         file: arguments.config.clone(),
         dev: arguments.dev,
-    };
-    let (config, warnings) = config::load(&sources).map_err(|e| e.to_string())?;
+    })
+}
+
+/// Reads the settings, and has the log follow them.
+fn load_config(sources: &Sources) -> Result<Config, String> {
+    let (config, warnings) = config::load(sources).map_err(|e| e.to_string())?;
+    logging::configure(&config.log);
     for warning in warnings {
         log::warn!("{warning}");
     }

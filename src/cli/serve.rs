@@ -1,14 +1,17 @@
 //! `serve`: runs the server until it is told to stop.
 
 use std::io::Write;
+use std::sync::Arc;
 use std::time::Duration;
 
 use rustix::process::{Resource, getrlimit, setrlimit};
 use tokio::signal::unix::{SignalKind, signal};
 
-use super::CommandResult;
-use crate::config::Config;
-use crate::server::Server;
+use super::{CommandResult, load_config, systemd};
+use crate::clock::SystemClock;
+use crate::config::{Config, Sources};
+use crate::logging;
+use crate::server::{Reloaded, Server};
 
 /// How long work that was begun on other threads may take to end once everything else has.
 const LAST_WORK: Duration = Duration::from_secs(5);
@@ -23,7 +26,7 @@ fn raise_file_limit() {
     }
 }
 
-pub(super) fn serve(config: Config) -> CommandResult {
+pub(super) fn serve(config: Config, sources: &Sources) -> CommandResult {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
@@ -33,18 +36,31 @@ pub(super) fn serve(config: Config) -> CommandResult {
         log::warn!("{warning}");
     }
     let outcome = runtime.block_on(async {
-        let failed = |e: std::io::Error| format!("cannot listen for signals: {e}");
-        let mut terminate = signal(SignalKind::terminate()).map_err(failed)?;
-        let mut interrupt = signal(SignalKind::interrupt()).map_err(failed)?;
-        let server = Server::start(config).await.map_err(|e| e.to_string())?;
-        let mut stdout = std::io::stdout();
-        // Whoever started us may have closed our standard output; that is no reason not to serve.
-        let _ = writeln!(stdout, "accounts-server listening on {}", server.url())
-            .and_then(|()| stdout.flush());
+        let listen = |kind| {
+            signal(kind).map_err(|e: std::io::Error| format!("cannot listen for signals: {e}"))
+        };
+        let mut terminate = listen(SignalKind::terminate())?;
+        let mut interrupt = listen(SignalKind::interrupt())?;
+        let mut hangup = listen(SignalKind::hangup())?;
+        let clock = Arc::new(SystemClock);
+        let server = Server::start_on(config, clock, systemd::inherited()?)
+            .await
+            .map_err(|e| e.to_string())?;
+        announce(&server);
+        systemd::ready();
+        let watchdog = systemd::watch(&server);
+        let reloads = async {
+            while hangup.recv().await.is_some() {
+                reload(&server, sources).await;
+            }
+        };
         tokio::select! {
             _ = terminate.recv() => {}
             _ = interrupt.recv() => {}
+            () = watchdog => {}
+            () = reloads => {}
         }
+        systemd::stopping();
         log::info!("stopping; a second signal stops at once");
         tokio::select! {
             () = server.shutdown() => {
@@ -59,4 +75,46 @@ pub(super) fn serve(config: Config) -> CommandResult {
     let patience = *outcome.as_ref().unwrap_or(&LAST_WORK);
     runtime.shutdown_timeout(patience);
     outcome.map(drop)
+}
+
+/// Says on standard output where the server can be reached.
+fn announce(server: &Server) {
+    let mut stdout = std::io::stdout();
+    // Whoever started us may have closed our standard output; that is no reason not to serve.
+    let _ = writeln!(stdout, "accounts-server listening on {}", server.url())
+        .and_then(|()| stdout.flush());
+    if let Some(address) = server.metrics_address() {
+        log::info!("figures are at http://{address}/metrics");
+    }
+}
+
+/// Reads the settings anew and takes over what can be taken over. Whatever is wrong with them, the server goes on.
+async fn reload(server: &Server, sources: &Sources) {
+    systemd::reloading();
+    let outcome = match load_config(sources) {
+        Ok(config) => server.reload(config).await.map_err(|e| e.to_string()),
+        Err(e) => Err(e),
+    };
+    match outcome {
+        Ok(Reloaded {
+            changed,
+            need_restart,
+        }) => {
+            match changed.is_empty() {
+                true => log::info!("reloaded; no setting has changed"),
+                false => log::info!("reloaded; changed: {}", changed.join(", ")),
+            }
+            if !need_restart.is_empty() {
+                log::warn!(
+                    "these settings change only when the server is started again: {}",
+                    need_restart.join(", ")
+                );
+            }
+        }
+        Err(e) => {
+            logging::configure(&server.app().config.log);
+            log::error!("nothing was reloaded, the settings stay as they were: {e}");
+        }
+    }
+    systemd::ready();
 }

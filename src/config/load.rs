@@ -439,6 +439,9 @@ mod tests {
             "server.trusted_proxies" => "10.0.0.0/8,::1",
             "server.cors_origins" => "https://b.example",
             "server.listen" => "[::1]:9000",
+            "metrics.listen" => "127.0.0.1:9001",
+            "log.level" => "warn,accounts_server=debug",
+            "log.format" => "json",
             "mail.transport" => "file",
             "mail.smtp_url" => "smtp://localhost",
             "mail.from" | "mail.reply_to" => "a@b.example",
@@ -534,13 +537,13 @@ mod tests {
             ),
             (
                 "[token]\naccess_minutes = 5",
-                "config.toml:1: unknown section [token]; did you mean [tokens]? Sections: [server], [tls], [database], \
+                "config.toml:1: unknown section [token]; did you mean [tokens]? Sections: [server], [tls], [metrics], [log], [database], \
                  [mail], [tokens], [passwords], [otp], [rate_limits], [audit], [media], [backup]",
             ),
             (
                 "[[zebra]]\n[zebra2]",
                 "config.toml:1: key \"zebra\" outside any section\n\
-                 config.toml:2: unknown section [zebra2]. Sections: [server], [tls], [database], [mail], [tokens], \
+                 config.toml:2: unknown section [zebra2]. Sections: [server], [tls], [metrics], [log], [database], [mail], [tokens], \
                  [passwords], [otp], [rate_limits], [audit], [media], [backup]",
             ),
             (

@@ -29,11 +29,13 @@ pub use example::example;
 pub use load::{Sources, load, process_environment};
 pub use rules::{SHORTEST_KEY_SECRET, Shape};
 pub use settings::{
-    BackupConfig, Config, DatabaseConfig, MailConfig, MediaConfig, OtpConfig, PasswordsConfig,
-    RateLimitsConfig, ServerConfig, SettingInfo, TlsConfig, TokensConfig, setting, settings,
+    BackupConfig, Config, DatabaseConfig, LogConfig, MailConfig, MediaConfig, MetricsConfig,
+    OtpConfig, PasswordsConfig, RateLimitsConfig, ServerConfig, SettingInfo, TlsConfig,
+    TokensConfig, setting, settings,
 };
 pub use values::{
-    Interval, InvalidValue, ListenAddr, MailTransportKind, Origin, ProxyNetwork, PublicUrl, Secret,
+    Interval, InvalidValue, ListenAddr, LogFormat, MailTransportKind, Origin, ProxyNetwork,
+    PublicUrl, Secret,
 };
 
 /// The path that stands for a database without a file.
@@ -97,6 +99,20 @@ impl Config {
             0 => cores() + 1,
             count => to_usize(count),
         }
+    }
+
+    /// The settings in which this configuration differs from another.
+    pub fn differences(&self, other: &Self) -> Vec<&'static SettingInfo> {
+        settings()
+            .iter()
+            .filter(|setting| (setting.write)(self) != (setting.write)(other))
+            .collect()
+    }
+
+    /// Takes one setting over from another configuration.
+    pub fn take_over(&mut self, setting: &SettingInfo, from: &Self) {
+        let taken = (setting.read)(self, (setting.write)(from));
+        debug_assert!(taken.is_ok(), "a value that was read can be read again");
     }
 
     /// What the log should say when the server starts with these settings. None of it keeps the server from working.

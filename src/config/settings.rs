@@ -21,8 +21,8 @@ use super::rules::{
     parsed, whole,
 };
 use super::values::{
-    Interval, ListenAddr, MailTransportKind, Origin, ProxyNetwork, PublicUrl, Secret, is_mailbox,
-    is_one_line, is_path,
+    Interval, ListenAddr, LogFormat, MailTransportKind, Origin, ProxyNetwork, PublicUrl, Secret,
+    is_log_filter, is_mailbox, is_one_line, is_path,
 };
 
 /// What there is to know about one setting.
@@ -270,6 +270,24 @@ settings! {
         cert: String = String::new(), rule checked("the path of a file, or nothing", |text| !text.contains('\0')), common "FILE";
         /// PEM file with the certificate's private key (`privkey.pem`).
         key: String = String::new(), rule checked("the path of a file, or nothing", |text| !text.contains('\0')), common "FILE";
+    }
+
+    /// Watching the server.
+    metrics: MetricsConfig, "Watching" {
+        /// Address and port of their own for `/metrics`, `/healthz` and `/readyz`, without encryption: then `/metrics` is
+        /// there for whoever can reach it, and nowhere else. Empty leaves it on the main address, for programs on the same machine.
+        listen: Option<ListenAddr> = None, rule maybe::<ListenAddr>(), common "ADDR:PORT";
+    }
+
+    /// The log on standard error.
+    log: LogConfig, "Log" {
+        /// What is logged: `error`, `warn`, `info`, `debug` or `trace`, also by module as in
+        /// `warn,accounts_server::outbox=debug`. The variable RUST_LOG overrides it.
+        level: String = "info".to_owned(), rule checked("a level such as info or a list such as warn,accounts_server::outbox=debug", is_log_filter),
+            common "LEVEL";
+        /// `text` for people, or `json` for programs: one object a line with `time`, `level`, `target`, `message` and, where
+        /// there is one, `request_id`.
+        format: LogFormat = LogFormat::Text, rule parsed::<LogFormat>(), common "FORMAT";
     }
 
     /// The SQLite database.

@@ -291,6 +291,47 @@ impl TextValue for MailTransportKind {
     }
 }
 
+/// How lines of the log look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// For programs: one JSON object a line.
+    Json,
+}
+
+impl TextValue for LogFormat {
+    const EXPECTED: &'static str = "text or json";
+
+    fn parse(text: &str) -> Option<Self> {
+        match text {
+            "text" => Some(Self::Text),
+            "json" => Some(Self::Json),
+            _ => None,
+        }
+    }
+
+    fn text(&self) -> String {
+        match self {
+            Self::Text => "text".to_owned(),
+            Self::Json => "json".to_owned(),
+        }
+    }
+}
+
+/// Whether the text says what is to be logged, as env_logger reads it: levels, alone or behind the path of a module.
+pub(super) fn is_log_filter(text: &str) -> bool {
+    let is_level = |level: &str| level.parse::<log::LevelFilter>().is_ok();
+    let is_path = |path: &str| {
+        let is_part = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == ':';
+        !path.is_empty() && path.chars().all(is_part)
+    };
+    text.split(',').all(|piece| match piece.split_once('=') {
+        Some((path, level)) => is_path(path) && is_level(level),
+        None => is_level(piece),
+    })
+}
+
 /// Whether lettre, which writes the header `From`, can read the text as one mailbox with or without a name.
 pub(super) fn is_mailbox(text: &str) -> bool {
     is_one_line(text) && text.parse::<lettre::message::Mailbox>().is_ok()

@@ -1,5 +1,7 @@
 //! What is not about accounts: the published keys and the sign of life.
 
+use std::time::Duration;
+
 use http::StatusCode;
 use http::header::{CACHE_CONTROL, HeaderValue};
 use schemars::JsonSchema;
@@ -19,9 +21,15 @@ use crate::tokens::KeySet;
 #[derive(Serialize, JsonSchema)]
 struct Status {
     status: &'static str,
+    /// What is not as it should be.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    warnings: Vec<String>,
 }
 
-const OK: Status = Status { status: "ok" };
+const OK: Status = Status {
+    status: "ok",
+    warnings: Vec::new(),
+};
 
 /// `GET /.well-known/jwks.json`
 pub(super) const KEY_SET: Operation = Operation {
@@ -57,7 +65,8 @@ pub(super) const READY: Operation = Operation {
     id: "checkReadiness",
     tag: Tag::Service,
     summary: "Readiness",
-    description: "Says that the database can be written.",
+    description: "Says that the database can be written. Mails that have waited for more than ten minutes and a full queue \
+                  of passwords to be hashed are told in `warnings`; with `?strict` the status is 503 then.",
     answers: &[Outcome::json::<Status>(
         200,
         "it can",
@@ -71,7 +80,7 @@ pub(super) const FIGURES: Operation = Operation {
     id: "retrieveMetrics",
     tag: Tag::Service,
     summary: "Figures",
-    description: "Figures in the text format of Prometheus, for programs on the same machine.",
+    description: "Figures in the text format of Prometheus, for programs on the same machine, or on `[metrics] listen`.",
     answers: &[Outcome::text(200, "the figures", "text/plain")],
     refusals: &[Refusal {
         when: "the client is on another machine, or a proxy passed the request on",
@@ -96,21 +105,69 @@ pub(super) async fn health(_: &SharedApp, _: &mut Request) -> HandlerResult {
     Ok(reply::json(StatusCode::OK, &OK))
 }
 
-/// `GET /readyz`: the database can be written.
-pub(super) async fn ready(app: &SharedApp, _: &mut Request) -> HandlerResult {
+/// `GET /readyz`: the database can be written. What is wrong besides is told, and counts only for those who ask with
+/// `?strict`: mails that wait, or a queue that is full for the moment, are no reason for a load balancer to take the server
+/// out, which would make it worse for everybody; they are a reason to tell somebody.
+pub(super) async fn ready(app: &SharedApp, request: &mut Request) -> HandlerResult {
     app.store
         .check_writable()
         .await
         .map_err(AccountError::from)?;
-    Ok(reply::json(StatusCode::OK, &OK))
+    let mut warnings = Vec::new();
+    let queue = app
+        .store
+        .find_mail_queue()
+        .await
+        .map_err(AccountError::from)?;
+    let waiting = queue
+        .oldest_at
+        .map(|at| app.clock.now().since(at))
+        .unwrap_or_default();
+    if waiting > LONGEST_MAIL_WAIT {
+        warnings.push(format!(
+            "{} mails wait to be delivered, the oldest for {} minutes",
+            queue.waiting,
+            waiting.as_secs() / 60
+        ));
+    }
+    if app.passwords.queue_length() >= app.passwords.queue_capacity() {
+        warnings.push("sign-ins are refused: too many passwords wait to be hashed".to_owned());
+    }
+    if warnings.is_empty() {
+        return Ok(reply::json(StatusCode::OK, &OK));
+    }
+    let is_strict =
+        form_urlencoded::parse(request.query.as_bytes()).any(|(key, _)| key == "strict");
+    let status = match is_strict {
+        true => StatusCode::SERVICE_UNAVAILABLE,
+        false => StatusCode::OK,
+    };
+    Ok(reply::json(
+        status,
+        &Status {
+            status: "degraded",
+            warnings,
+        },
+    ))
 }
+
+/// How long a mail may wait before something is wrong: by then the code in it is about to end.
+const LONGEST_MAIL_WAIT: Duration = Duration::from_mins(10);
 
 /// What `/metrics` is called.
 pub(super) const METRICS: &str = "Metrics";
 
-/// Whether the figures exist for this request: they are for programs on this machine, and a proxy here passes on the
-/// requests of others.
-pub(super) fn are_metrics_visible(request: &Request) -> bool {
+/// Whether a path is served on the address for figures, too.
+pub(super) fn is_about_the_server(path: &[&str]) -> bool {
+    matches!(path, ["healthz" | "readyz" | "metrics"])
+}
+
+/// Whether the figures exist for this request on the main address: where they have none of their own, they are for programs
+/// on this machine, and a proxy here passes on the requests of others.
+pub(super) fn are_metrics_visible(app: &SharedApp, request: &Request) -> bool {
+    if app.config.metrics.listen.is_some() {
+        return false;
+    }
     request
         .peer
         .is_some_and(|peer| peer.0.ip().to_canonical().is_loopback())

@@ -32,6 +32,7 @@ use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::panic::AssertUnwindSafe;
 use std::ptr;
+use std::sync::Arc;
 use std::sync::LazyLock;
 
 use futures_util::FutureExt;
@@ -42,7 +43,7 @@ use serde_json::json;
 use warp::Filter;
 use warp::reply::Response;
 
-use crate::app::SharedApp;
+use crate::app::{CurrentApp, SharedApp};
 use crate::clock::Stopwatch;
 use crate::metrics::MOST_ROUTES;
 use crate::request_id;
@@ -54,6 +55,10 @@ use request::Request;
 /// The peer of a connection, put into the extensions of every request by [`crate::server`].
 #[derive(Clone, Copy, Debug)]
 pub struct Peer(pub SocketAddr);
+
+/// Marks, in the extensions of a request, that it came by way of `[metrics] listen`.
+#[derive(Clone, Copy, Debug)]
+pub struct MetricsDoor;
 
 /// What a handler gives back.
 type HandlerResult = Result<Response, ApiError>;
@@ -265,18 +270,33 @@ const _: () = assert!(NO_ROUTE < MOST_ROUTES, "figures have room for every route
 pub fn routes(
     app: SharedApp,
 ) -> impl Filter<Extract = (Response,), Error = Infallible> + Clone + Send + Sync + 'static {
+    routes_of(Arc::new(CurrentApp::new(app)))
+}
+
+/// As [`routes`], of an application that may be replaced.
+pub fn routes_of(
+    current: Arc<CurrentApp>,
+) -> impl Filter<Extract = (Response,), Error = Infallible> + Clone + Send + Sync + 'static {
     let parts = warp::any()
         .and(warp::method())
         .and(warp::path::full())
         .and(warp::query::raw().or(warp::any().map(String::new)).unify())
         .and(warp::header::headers_cloned())
         .and(warp::ext::optional::<Peer>())
+        .and(warp::ext::optional::<MetricsDoor>())
         .and(warp::body::stream());
     parts
         .then(
-            move |method, path: warp::path::FullPath, query, headers, peer: Option<Peer>, body| {
-                let request = Request::new(method, path.as_str(), query, headers, peer, body);
-                answer(app.clone(), request)
+            move |method,
+                  path: warp::path::FullPath,
+                  query,
+                  headers,
+                  peer: Option<Peer>,
+                  door: Option<MetricsDoor>,
+                  body| {
+                let mut request = Request::new(method, path.as_str(), query, headers, peer, body);
+                request.is_for_metrics = door.is_some();
+                answer(current.get(), request)
             },
         )
         .or_else(|rejection| async move {
@@ -351,9 +371,14 @@ fn route_names() -> Vec<String> {
 
 /// Whether this client may know of the resource.
 fn is_visible(app: &SharedApp, request: &Request, resource: &Resource) -> bool {
+    if request.is_for_metrics {
+        return meta::is_about_the_server(resource.path);
+    }
+    if dev::is_development(resource.path) {
+        return dev::is_visible(app, request);
+    }
     match resource.name {
-        _ if dev::is_development(resource.path) => dev::is_visible(app, request),
-        meta::METRICS => meta::are_metrics_visible(request),
+        meta::METRICS => meta::are_metrics_visible(app, request),
         _ => true,
     }
 }

@@ -62,6 +62,8 @@ pub(super) struct Request {
     pub(super) headers: HeaderMap,
     /// The other end of the connection.
     pub(super) peer: Option<Peer>,
+    /// Whether it came by way of the address for figures.
+    pub(super) is_for_metrics: bool,
     /// The account that the path names.
     pub(super) pk: Option<Pk>,
     /// Who calls, on a path that needs a token.
@@ -96,6 +98,7 @@ impl Request {
             query,
             headers,
             peer,
+            is_for_metrics: false,
             pk: None,
             caller: None,
             body,

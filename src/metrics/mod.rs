@@ -11,7 +11,7 @@ mod process;
 
 use std::array;
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::Duration;
 
 use crate::domain::Timestamp;
@@ -119,11 +119,18 @@ pub struct Metrics {
     connections: AtomicU64,
     open_connections: AtomicU64,
     connection_ends: [AtomicU64; ConnectionEnd::ALL.len()],
+    /// Unix seconds; zero without encryption.
+    certificate_end: AtomicI64,
+    /// Unix seconds.
+    started_at: i64,
 }
 
-impl Default for Metrics {
-    fn default() -> Self {
+impl Metrics {
+    /// Begins to count, for a process that was started at this moment, in Unix seconds.
+    pub fn new(started_at: i64) -> Self {
         Self {
+            certificate_end: AtomicI64::new(0),
+            started_at,
             answers: array::from_fn(|_| array::from_fn(|_| OnceLock::new())),
             mails: array::from_fn(|_| AtomicU64::new(0)),
             failed_backups: AtomicU64::new(0),
@@ -132,6 +139,11 @@ impl Default for Metrics {
             open_connections: AtomicU64::new(0),
             connection_ends: array::from_fn(|_| AtomicU64::new(0)),
         }
+    }
+
+    /// Notes when the certificate ends, in Unix seconds.
+    pub fn set_certificate_end(&self, seconds: i64) {
+        self.certificate_end.store(seconds, Ordering::Relaxed);
     }
 }
 
@@ -205,7 +217,22 @@ impl Metrics {
         page.family("accounts_build_info", "gauge", "The running program.");
         let version = format!("version=\"{}\"", env!("CARGO_PKG_VERSION"));
         page.sample("accounts_build_info", &version, 1);
+        page.single(
+            "process_start_time_seconds",
+            "gauge",
+            "When the server was started, in Unix seconds.",
+            self.started_at,
+        );
         process::write(&mut page);
+        let certificate_end = self.certificate_end.load(Ordering::Relaxed);
+        if certificate_end != 0 {
+            page.single(
+                "accounts_certificate_end_seconds",
+                "gauge",
+                "When the TLS certificate ends, in Unix seconds.",
+                certificate_end,
+            );
+        }
         self.write_answers(&mut page, routes);
         self.write_connections(&mut page);
         page.single(
@@ -323,7 +350,7 @@ mod tests {
 
     #[test]
     fn answers_are_counted_by_route_method_and_status() {
-        let metrics = Metrics::default();
+        let metrics = Metrics::new(0);
         metrics.count_answer(0, "GET", 200, Duration::from_micros(300));
         metrics.count_answer(0, "GET", 200, Duration::from_millis(1200));
         metrics.count_answer(1, "BREW", 418, Duration::ZERO);
@@ -361,7 +388,7 @@ mod tests {
 
     #[test]
     fn connections_are_counted_by_their_ends() {
-        let metrics = Metrics::default();
+        let metrics = Metrics::new(0);
         metrics.count_connection();
         metrics.count_connection();
         metrics.uncount_connection();

@@ -118,6 +118,11 @@ impl Passwords {
         self.queue.len()
     }
 
+    /// How many may wait.
+    pub fn queue_capacity(&self) -> usize {
+        self.queue.capacity()
+    }
+
     /// Everything that speaks against a password, as the rules have it. One that has leaked is too common, however rare it
     /// looks.
     ///

@@ -120,6 +120,11 @@ impl FairQueue {
         self.filled.notify_all();
     }
 
+    /// How many jobs may wait.
+    pub(super) fn capacity(&self) -> usize {
+        self.capacity
+    }
+
     /// How many jobs wait.
     pub(super) fn len(&self) -> usize {
         self.lock().waiting

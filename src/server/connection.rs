@@ -16,10 +16,9 @@ use tokio::net::TcpStream;
 
 use super::answers;
 use super::connections::{Connection, Order, Phase, Place};
-use super::service::{Requests, Watched};
+use super::service::{Origin, Requests, Watched};
 use super::stream::{Lent, Stream};
 use super::tls::Tls;
-use crate::http::Peer;
 
 /// The first byte of a connection that begins with a TLS handshake (RFC 8446, section 5.1).
 const TLS_HANDSHAKE: u8 = 22;
@@ -30,8 +29,7 @@ const HTTP2: &[u8] = b"h2";
 /// What HTTP/2 without encryption begins with (RFC 9113, section 3.4); no request of HTTP/1 does.
 const HTTP2_PREFACE: &[u8; 4] = b"PRI ";
 
-/// What the connections of one listener have in common.
-#[derive(Clone)]
+/// How a connection is spoken.
 pub(super) struct Protocols {
     pub(super) http1: hyper::server::conn::http1::Builder,
     pub(super) http2: http2::Builder<TokioExecutor>,
@@ -43,7 +41,7 @@ pub(super) struct Protocols {
 pub(super) async fn run<S, B>(
     place: Place,
     stream: TcpStream,
-    peer: Peer,
+    origin: Origin,
     protocols: Protocols,
     service: S,
 ) where
@@ -62,7 +60,7 @@ pub(super) async fn run<S, B>(
     if is_http2 {
         connection.multiplex();
         connection.warm_up();
-        let requests = Requests::new(service, Arc::clone(connection), peer);
+        let requests = Requests::new(service, Arc::clone(connection), origin);
         let lent = Lent::new(stream, Arc::clone(connection), false);
         let http = protocols
             .http2
@@ -84,7 +82,7 @@ pub(super) async fn run<S, B>(
             order = connection.ordered_to_end() => return end(connection, stream, order).await,
         }
         connection.warm_up();
-        let requests = Requests::new(service.clone(), Arc::clone(connection), peer);
+        let requests = Requests::new(service.clone(), Arc::clone(connection), origin);
         let lent = Lent::new(stream, Arc::clone(connection), true);
         // Boxed, so that a resting connection does not keep the room for it.
         let http = Box::pin(

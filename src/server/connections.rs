@@ -600,7 +600,7 @@ mod tests {
     }
 
     fn table() -> Arc<Connections> {
-        Connections::new(Arc::default())
+        Connections::new(Arc::new(Metrics::new(0)))
     }
 
     /// Lets time pass.

@@ -7,15 +7,17 @@ use std::time::Duration;
 
 use http::{Request, Response};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use tokio::time::{sleep, timeout};
 
 use super::connection::{self, Protocols};
 use super::connections::Connections;
-use super::service::Watched;
+use super::service::{Origin, Watched};
 use super::stream::Stream;
-use super::{answers, limits_of};
-use crate::app::{SharedApp, StartError};
+use super::tls::Tls;
+use super::{answers, http1_of, http2_of, limits_of};
+use crate::app::{CurrentApp, StartError};
+use crate::config::{Config, ListenAddr};
 use crate::domain::ClientNetwork;
 use crate::http::Peer;
 
@@ -28,12 +30,16 @@ const MOST_REFUSALS: usize = 64;
 /// How long one of them may take to read it.
 const REFUSAL: Duration = Duration::from_secs(1);
 
-/// Binds the first of the addresses that can be had.
+/// A question to the loop that accepts: it answers as long as it runs.
+pub(super) type Call = oneshot::Sender<()>;
+
+/// Binds the first of the addresses that can be had. `flag` is the one that chooses another.
 pub(super) async fn bind(
-    addresses: &[SocketAddr],
+    wish: &ListenAddr,
+    flag: &str,
 ) -> Result<(TcpListener, SocketAddr), StartError> {
     let mut refusals = Vec::new();
-    for address in addresses {
+    for address in wish.socket_addrs() {
         let bound = TcpListener::bind(address)
             .await
             .and_then(|listener| Ok((listener.local_addr()?, listener)));
@@ -43,17 +49,34 @@ pub(super) async fn bind(
         }
     }
     Err(StartError(format!(
-        "cannot listen on {}. Is another program using the port? Choose another with --listen.",
+        "cannot listen on {}. Is another program using the port? Choose another with {flag}.",
         refusals.join(", ")
     )))
 }
 
+/// Takes over a socket that listens already.
+pub(super) fn adopt(
+    listener: std::net::TcpListener,
+) -> Result<(TcpListener, SocketAddr), StartError> {
+    listener
+        .set_nonblocking(true)
+        .and_then(|()| TcpListener::from_std(listener))
+        .and_then(|listener| Ok((listener.local_addr()?, listener)))
+        .map(|(address, listener)| (listener, address))
+        .map_err(|e| {
+            StartError(format!(
+                "the socket that was handed over cannot be used: {e}"
+            ))
+        })
+}
+
 /// Takes connections in from one socket.
 pub(super) struct Acceptor<S> {
-    pub(super) app: SharedApp,
-    pub(super) connections: Arc<Connections>,
-    pub(super) protocols: Protocols,
-    pub(super) service: S,
+    current: Arc<CurrentApp>,
+    connections: Arc<Connections>,
+    tls: Option<Arc<Tls>>,
+    service: S,
+    is_for_metrics: bool,
     refusals: Arc<Semaphore>,
 }
 
@@ -67,28 +90,44 @@ where
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
     pub(super) fn new(
-        app: SharedApp,
-        connections: Arc<Connections>,
-        protocols: Protocols,
+        current: &Arc<CurrentApp>,
+        connections: &Arc<Connections>,
+        tls: Option<Arc<Tls>>,
         service: S,
     ) -> Self {
         Self {
-            app,
-            connections,
-            protocols,
+            current: Arc::clone(current),
+            connections: Arc::clone(connections),
+            tls,
             service,
+            is_for_metrics: false,
             refusals: Arc::new(Semaphore::new(MOST_REFUSALS)),
         }
     }
 
+    /// Has the requests know that they came by way of the address for figures.
+    pub(super) fn for_metrics(mut self) -> Self {
+        self.is_for_metrics = true;
+        self
+    }
+
     /// Accepts until told to stop; then takes in what already stands in the socket's queue, and closes it.
-    pub(super) async fn run(self, listener: TcpListener, mut stopped: watch::Receiver<bool>) {
+    pub(super) async fn run(
+        self,
+        listener: TcpListener,
+        mut stopped: watch::Receiver<bool>,
+        mut called: Option<mpsc::Receiver<Call>>,
+    ) {
         loop {
             tokio::select! {
                 accepted = listener.accept() => match accepted {
                     Ok((stream, peer)) => self.take_in(stream, peer),
                     Err(e) => pause_after(&e).await,
                 },
+                Some(call) = next(&mut called) => {
+                    // Whoever called may have lost patience.
+                    let _ = call.send(());
+                }
                 () = until(&mut stopped) => break,
             }
         }
@@ -112,26 +151,26 @@ where
         if let Err(e) = stream.set_nodelay(true) {
             log::debug!("TCP_NODELAY could not be set: {e}");
         }
-        let limits = limits_of(&self.app.config);
-        let Some(place) = self.connections.admit(self.network_of(peer), &limits) else {
+        let app = self.current.get();
+        let limits = limits_of(&app.config);
+        let network = network_of(peer, &app.config);
+        let Some(place) = self.connections.admit(network, &limits) else {
             return self.refuse(stream);
         };
         tokio::spawn(connection::run(
             place,
             stream,
-            Peer(peer),
-            self.protocols.clone(),
+            Origin {
+                peer: Peer(peer),
+                is_for_metrics: self.is_for_metrics,
+            },
+            Protocols {
+                http1: http1_of(&app.config),
+                http2: http2_of(&app.config),
+                tls: self.tls.clone(),
+            },
             self.service.clone(),
         ));
-    }
-
-    /// The network that a connection counts for. Proxies speak for many clients, and programs on this machine, a proxy
-    /// that nobody has declared among them, are no strangers.
-    fn network_of(&self, peer: SocketAddr) -> Option<ClientNetwork> {
-        let ip = peer.ip().to_canonical();
-        let proxies = &self.app.config.server.trusted_proxies;
-        let is_exempt = ip.is_loopback() || proxies.iter().any(|network| network.contains(ip));
-        (!is_exempt).then(|| ip.into())
     }
 
     /// Says that there is no room.
@@ -139,7 +178,7 @@ where
         let Ok(permit) = Arc::clone(&self.refusals).try_acquire_owned() else {
             return;
         };
-        if self.protocols.tls.is_some() {
+        if self.tls.is_some() {
             // It would have to be said in a handshake, which is more work than there is room for.
             return;
         }
@@ -149,6 +188,23 @@ where
             }
             drop(permit);
         });
+    }
+}
+
+/// The network that a connection counts for. Proxies speak for many clients, and programs on this machine, a proxy that
+/// nobody has declared among them, are no strangers.
+fn network_of(peer: SocketAddr, config: &Config) -> Option<ClientNetwork> {
+    let ip = peer.ip().to_canonical();
+    let proxies = &config.server.trusted_proxies;
+    let is_exempt = ip.is_loopback() || proxies.iter().any(|network| network.contains(ip));
+    (!is_exempt).then(|| ip.into())
+}
+
+/// The next question, where there may be any.
+async fn next(called: &mut Option<mpsc::Receiver<Call>>) -> Option<Call> {
+    match called {
+        Some(called) => called.recv().await,
+        None => std::future::pending().await,
     }
 }
 

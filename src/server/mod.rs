@@ -14,6 +14,7 @@ mod answers;
 mod connection;
 mod connections;
 mod listener;
+mod reload;
 mod service;
 mod stream;
 mod tls;
@@ -27,21 +28,21 @@ use hyper::server::conn::{http1, http2};
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use rustix::process::{Resource, getrlimit};
 use tokio::net::TcpListener;
-use tokio::sync::watch;
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 use tokio::time::interval;
 
 use crate::accounts::{self, remove_photos_left_behind, remove_unused_photos};
-use crate::app::{App, SharedApp, StartError};
+use crate::app::{App, CurrentApp, SharedApp, StartError};
 use crate::backup::schedule::{self, Schedule};
 use crate::clock::{SharedClock, SystemClock};
 use crate::config::{Config, TlsConfig};
 use crate::domain::Timestamp;
-use crate::http::routes;
+use crate::http::routes_of;
 use crate::store::sqlite::ServerLock;
-use connection::Protocols;
 use connections::{Connections, Limits};
-use listener::{Acceptor, bind};
+use listener::{Acceptor, Call, adopt, bind};
+pub use reload::Reloaded;
 use tls::Tls;
 
 /// How often expired rows are cleared away.
@@ -80,11 +81,23 @@ pub fn check_certificate(config: &TlsConfig, now: Timestamp) -> Result<bool, Str
     Tls::open(config, now).map(|tls| tls.is_some())
 }
 
+/// Sockets that listen already, from whoever started the program.
+#[derive(Debug, Default)]
+pub struct Inherited {
+    /// For the API.
+    pub main: Option<std::net::TcpListener>,
+    /// For figures.
+    pub metrics: Option<std::net::TcpListener>,
+}
+
 /// A running server. It stops when this is dropped, without waiting; [`Server::shutdown`] waits.
 pub struct Server {
     address: SocketAddr,
-    app: SharedApp,
+    metrics_address: Option<SocketAddr>,
+    current: Arc<CurrentApp>,
+    tls: Option<Arc<Tls>>,
     stop: watch::Sender<bool>,
+    calls: mpsc::Sender<Call>,
     task: Option<JoinHandle<()>>,
     backups: Option<JoinHandle<()>>,
     // Held as long as the server runs.
@@ -105,6 +118,18 @@ impl Server {
     /// # Errors
     /// As [`Server::start`].
     pub async fn start_with_clock(config: Config, clock: SharedClock) -> Result<Self, StartError> {
+        Self::start_on(config, clock, Inherited::default()).await
+    }
+
+    /// As [`Server::start_with_clock`], on sockets that listen already; what is not inherited is bound.
+    ///
+    /// # Errors
+    /// As [`Server::start`].
+    pub async fn start_on(
+        config: Config,
+        clock: SharedClock,
+        inherited: Inherited,
+    ) -> Result<Self, StartError> {
         let lock = if config.is_in_memory() {
             None
         } else {
@@ -114,7 +139,16 @@ impl Server {
         let tls = Tls::open(&config.tls, clock.now())
             .map_err(StartError)?
             .map(Arc::new);
-        let (listener, address) = bind(&config.server.listen.socket_addrs()).await?;
+        let (listener, address) = match inherited.main {
+            Some(listener) => adopt(listener)?,
+            None => bind(&config.server.listen, "--listen").await?,
+        };
+        let metrics = match (inherited.metrics, &config.metrics.listen) {
+            (Some(listener), Some(_)) => Some(adopt(listener)?),
+            (_, Some(address)) => Some(bind(address, "--metrics-listen").await?),
+            (_, None) => None,
+        };
+        let (metrics, metrics_address) = metrics.unzip();
         let app: SharedApp = Arc::new(App::open(config, clock, address.port()).await?);
         if lock.is_some() {
             remove_photos_left_behind(&app).await;
@@ -123,12 +157,23 @@ impl Server {
         let backups = Schedule::of(&app.config)
             .map(|schedule| schedule::run(schedule, app.clock.clone(), app.metrics.clone()))
             .map(tokio::spawn);
+        let current = Arc::new(CurrentApp::new(app));
         let (stop, stopped) = watch::channel(false);
-        let task = tokio::spawn(serve(Arc::clone(&app), tls, listener, stopped));
+        let (calls, called) = mpsc::channel(1);
+        let listeners = Listeners {
+            main: listener,
+            metrics,
+            called,
+            stopped,
+        };
+        let task = tokio::spawn(serve(Arc::clone(&current), tls.clone(), listeners));
         Ok(Self {
             address,
-            app,
+            metrics_address,
+            current,
+            tls,
             stop,
+            calls,
             task: Some(task),
             backups,
             _lock: lock,
@@ -140,14 +185,31 @@ impl Server {
         self.address
     }
 
-    /// How clients reach it directly, such as `http://127.0.0.1:8000`.
-    pub fn url(&self) -> String {
-        format!("{}://{}", self.app.config.tls.scheme(), self.address)
+    /// The address that figures have of their own.
+    pub fn metrics_address(&self) -> Option<SocketAddr> {
+        self.metrics_address
     }
 
-    /// What the handlers share.
-    pub fn app(&self) -> &SharedApp {
-        &self.app
+    /// How clients reach it directly, such as `http://127.0.0.1:8000`.
+    pub fn url(&self) -> String {
+        format!("{}://{}", self.app().config.tls.scheme(), self.address)
+    }
+
+    /// What the handlers share at the moment.
+    pub fn app(&self) -> SharedApp {
+        self.current.get()
+    }
+
+    /// Returns once the server has shown that it works: its loop takes connections in, and its database answers, whatever
+    /// the answer is. Another start would not help where a disk is full.
+    pub async fn respond(&self) {
+        let (call, answered) = oneshot::channel();
+        if self.calls.send(call).await.is_err() || answered.await.is_err() {
+            return std::future::pending().await;
+        }
+        if let Err(e) = self.app().store.check_writable().await {
+            log::warn!("the database cannot be written: {e}");
+        }
     }
 
     /// Stops accepting, finishes what runs and delivers what is queued, each for as long as the settings allow.
@@ -158,9 +220,8 @@ impl Server {
         {
             log::error!("the server's task failed: {e}");
         }
-        let app = Arc::clone(&self.app);
-        let patience = Duration::from_secs(app.config.server.shutdown_seconds.into());
-        app.outbox.stop(patience).await;
+        let app = self.app();
+        app.outbox.stop(patience_of(&app.config)).await;
     }
 }
 
@@ -175,37 +236,46 @@ impl Drop for Server {
     }
 }
 
-async fn serve(
-    app: SharedApp,
-    tls: Option<Arc<Tls>>,
-    listener: TcpListener,
+/// How long what runs may take to end.
+fn patience_of(config: &Config) -> Duration {
+    Duration::from_secs(config.server.shutdown_seconds.into())
+}
+
+/// The ways in.
+struct Listeners {
+    main: TcpListener,
+    metrics: Option<TcpListener>,
+    called: mpsc::Receiver<Call>,
     stopped: watch::Receiver<bool>,
-) {
-    let connections = Connections::new(Arc::clone(&app.metrics));
-    let protocols = Protocols {
-        http1: http1_of(&app.config),
-        http2: http2_of(&app.config),
-        tls: tls.clone(),
-    };
-    let service = warp::service(routes(Arc::clone(&app)));
-    let acceptor = Acceptor::new(
-        Arc::clone(&app),
-        Arc::clone(&connections),
-        protocols,
-        service,
-    );
-    let patience = Duration::from_secs(app.config.server.shutdown_seconds.into());
+}
+
+async fn serve(current: Arc<CurrentApp>, tls: Option<Arc<Tls>>, listeners: Listeners) {
+    let connections = Connections::new(Arc::clone(&current.get().metrics));
+    let service = warp::service(routes_of(Arc::clone(&current)));
+    let acceptor = Acceptor::new(&current, &connections, tls.clone(), service.clone());
+    let figures = Acceptor::new(&current, &connections, None, service).for_metrics();
     let ended = async {
-        acceptor.run(listener, stopped).await;
-        connections.drain(LAST_REQUEST_GRACE, patience).await
+        let main = acceptor.run(
+            listeners.main,
+            listeners.stopped.clone(),
+            Some(listeners.called),
+        );
+        let metrics = async {
+            if let Some(listener) = listeners.metrics {
+                figures.run(listener, listeners.stopped, None).await;
+            }
+        };
+        tokio::join!(main, metrics);
+        let patience = patience_of(&current.get().config);
+        if !connections.drain(LAST_REQUEST_GRACE, patience).await {
+            log::warn!("some requests had not ended after {patience:?} and were cut off");
+        }
     };
     tokio::select! {
-        ended = ended => if !ended {
-            log::warn!("some requests had not ended after {patience:?} and were cut off");
-        },
-        () = connections.watch(|| limits_of(&app.config)) => {}
-        () = clear_regularly(&app) => {}
-        () = look_at_certificate(&app, tls.as_deref()) => {}
+        () = ended => {}
+        () = connections.watch(|| limits_of(&current.get().config)) => {}
+        () = clear_regularly(&current) => {}
+        () = look_at_certificate(&current, tls.as_deref()) => {}
     }
 }
 
@@ -260,22 +330,25 @@ fn http2_of(config: &Config) -> http2::Builder<TokioExecutor> {
 }
 
 /// Takes a new certificate over soon after it was put in the place of the one before.
-async fn look_at_certificate(app: &SharedApp, tls: Option<&Tls>) {
+async fn look_at_certificate(current: &CurrentApp, tls: Option<&Tls>) {
     let Some(tls) = tls else {
         return std::future::pending().await;
     };
     let mut looks = interval(CERTIFICATE_PAUSE);
     loop {
         looks.tick().await;
+        let app = current.get();
         tls.look(app.clock.now());
+        app.metrics
+            .set_certificate_end(tls.expires_at().unix_seconds());
     }
 }
 
-async fn clear_regularly(app: &SharedApp) {
+async fn clear_regularly(current: &CurrentApp) {
     let mut clearing = interval(CLEARING_PAUSE);
     loop {
         clearing.tick().await;
-        let app = Arc::clone(app);
+        let app = current.get();
         tokio::spawn(async move { clear_expired(&app).await });
     }
 }

@@ -13,21 +13,29 @@ use hyper::body::Incoming;
 use pin_project_lite::pin_project;
 
 use super::connections::Connection;
-use crate::http::Peer;
+use crate::http::{MetricsDoor, Peer};
+
+/// Where the requests of a connection come from.
+#[derive(Clone, Copy)]
+pub(super) struct Origin {
+    pub(super) peer: Peer,
+    /// By way of the address for figures.
+    pub(super) is_for_metrics: bool,
+}
 
 /// A warp service for the requests of one connection.
 pub(super) struct Requests<S> {
     service: S,
     connection: Arc<Connection>,
-    peer: Peer,
+    origin: Origin,
 }
 
 impl<S> Requests<S> {
-    pub(super) fn new(service: S, connection: Arc<Connection>, peer: Peer) -> Self {
+    pub(super) fn new(service: S, connection: Arc<Connection>, origin: Origin) -> Self {
         Self {
             service,
             connection,
-            peer,
+            origin,
         }
     }
 }
@@ -46,7 +54,10 @@ where
         if request.uri().path_and_query().is_none() {
             *request.uri_mut() = Uri::from_static("/");
         }
-        request.extensions_mut().insert(self.peer);
+        request.extensions_mut().insert(self.origin.peer);
+        if self.origin.is_for_metrics {
+            request.extensions_mut().insert(MetricsDoor);
+        }
         // HTTP/2 has another place for it (RFC 9113, section 8.3.1); handlers know one.
         if let Some(authority) = request.uri().authority()
             && !request.headers().contains_key(HOST)

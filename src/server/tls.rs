@@ -69,6 +69,24 @@ impl Tls {
         TlsAcceptor::from(Arc::clone(&self.current().config))
     }
 
+    /// When the certificate ends.
+    pub(super) fn expires_at(&self) -> Timestamp {
+        self.current().expires_at
+    }
+
+    /// Takes over the certificate and key of other settings, or new ones in the same files.
+    ///
+    /// # Errors
+    /// When they cannot be used; then the present ones stay.
+    pub(super) fn reload(&self, config: &TlsConfig, now: Timestamp) -> Result<(), String> {
+        let (cert, key) = (PathBuf::from(&config.cert), PathBuf::from(&config.key));
+        *self.seen.lock().unwrap_or_else(PoisonError::into_inner) = [stamp(&cert), stamp(&key)];
+        let pair = Pair::read(cert, key, now)?;
+        pair.warn_if_ending(now);
+        *self.current.write().unwrap_or_else(PoisonError::into_inner) = pair;
+        Ok(())
+    }
+
     /// Takes over what is new in the files, and says so in the log.
     pub(super) fn look(&self, now: Timestamp) {
         let Pair { cert, key, .. } = self.current();

@@ -1,5 +1,10 @@
 //! What tells whether the server is well.
 
+use std::io::{Read, Write};
+use std::net::TcpStream;
+
+use serde_json::json;
+
 use crate::support::TestServer;
 
 #[test]
@@ -63,4 +68,94 @@ fn figures_are_for_programs_on_this_machine() {
             .request("GET", "/metrics", &[(header, "203.0.113.7")], "")
             .assert(404, r#"{"detail":"Not found."}"#);
     }
+}
+
+#[test]
+fn figures_may_have_an_address_of_their_own() {
+    let server = TestServer::start_with(|config| {
+        config.metrics.listen = Some("127.0.0.1:0".parse().unwrap());
+    });
+    let address = server.metrics_address().unwrap();
+    let ask = |path: &str| {
+        let mut stream = TcpStream::connect(address).unwrap();
+        let request = format!(
+            "GET {path} HTTP/1.1\r\nHost: localhost\r\nX-Forwarded-For: 203.0.113.7\r\nConnection: close\r\n\r\n"
+        );
+        stream.write_all(request.as_bytes()).unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        answer
+    };
+    for path in ["/metrics", "/healthz", "/readyz"] {
+        let answer = ask(path);
+        assert!(answer.starts_with("HTTP/1.1 200 "), "{path}: {answer}");
+    }
+    for path in [
+        "/api/v1/accounts/users/me/",
+        "/dev/mail/",
+        "/.well-known/jwks.json",
+    ] {
+        let answer = ask(path);
+        assert!(answer.starts_with("HTTP/1.1 404 "), "{path}: {answer}");
+    }
+    server
+        .request("GET", "/metrics", &[], "")
+        .assert(404, r#"{"detail":"Not found."}"#);
+    for path in ["/healthz", "/readyz"] {
+        assert_eq!(server.request("GET", path, &[], "").status, 200, "{path}");
+    }
+}
+
+#[test]
+fn mails_that_wait_are_told_and_keep_nobody_out() {
+    // Nobody listens there.
+    let server = TestServer::start_with_smtp("smtp://127.0.0.1:1");
+    let user = server.user("user@example.com");
+    let changed = server.patch(&user.path(), &user, &json!({"email": "new@example.com"}));
+    assert_eq!(changed.status, 200, "{}", changed.body);
+    server.advance_seconds(11 * 60);
+    let answer = server.request("GET", "/readyz", &[], "");
+    assert_eq!(
+        (answer.status, answer.text("status").as_str()),
+        (200, "degraded")
+    );
+    let warning = answer.json()["warnings"][0].as_str().unwrap().to_owned();
+    assert!(
+        warning.contains("mails wait") && warning.contains("11 minutes"),
+        "{warning}"
+    );
+    let strict = server.request("GET", "/readyz?strict", &[], "");
+    assert_eq!((strict.status, strict.json()), (503, answer.json()));
+    assert!(server.metric("accounts_mail_oldest_seconds ") >= 660);
+}
+
+#[test]
+fn the_process_is_described() {
+    let server = TestServer::start();
+    assert_eq!(server.metric("process_start_time_seconds "), 1_733_227_200);
+    assert!(server.metric("process_resident_memory_bytes ") > 1_000_000);
+    assert!(server.metric("process_open_fds ") > 3);
+    assert!(server.metric("process_max_fds ") > 100);
+}
+
+#[test]
+fn other_settings_count_for_the_next_request() {
+    let server = TestServer::start();
+    let origin = "https://app.example";
+    let ask = || {
+        let answer = server.request("GET", "/healthz", &[("origin", origin)], "");
+        answer
+            .header("access-control-allow-origin")
+            .map(str::to_owned)
+    };
+    assert_eq!(ask(), None);
+    let reloaded = server
+        .reload(|config| {
+            config.server.cors_origins = vec![origin.parse().unwrap()];
+            config.server.listen = "127.0.0.1:1".parse().unwrap();
+        })
+        .unwrap();
+    assert_eq!(reloaded.changed, ["server.cors_origins"]);
+    assert_eq!(reloaded.need_restart, ["server.listen"]);
+    assert_eq!(ask().as_deref(), Some(origin));
 }

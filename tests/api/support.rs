@@ -8,13 +8,14 @@ use std::sync::{Arc, Barrier, OnceLock};
 use std::thread;
 use std::time::Duration;
 
+use accounts_server::StartError;
 use accounts_server::clock::{Clock, ManualClock};
 use accounts_server::config::{
     Config, ListenAddr, MailTransportKind, ProxyNetwork, PublicUrl, Secret,
 };
 use accounts_server::domain::Timestamp;
 use accounts_server::mail::InboxEntry;
-use accounts_server::server::Server;
+use accounts_server::server::{Reloaded, Server};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
@@ -184,6 +185,18 @@ impl TestServer {
         self.server().address()
     }
 
+    /// The address that figures have of their own.
+    pub fn metrics_address(&self) -> Option<std::net::SocketAddr> {
+        self.server().metrics_address()
+    }
+
+    /// Has the server take its settings over anew, with the certificate and all that is in files.
+    pub fn reload(&self, change: impl FnOnce(&mut Config)) -> Result<Reloaded, StartError> {
+        let mut config = self.config.clone();
+        change(&mut config);
+        self.runtime.block_on(self.server().reload(config))
+    }
+
     /// How clients reach it directly.
     pub fn url(&self) -> String {
         self.server().url()
@@ -214,7 +227,7 @@ impl TestServer {
     pub fn remove_unused_photos(&self) -> usize {
         let app = self.server().app();
         self.runtime
-            .block_on(accounts_server::accounts::remove_unused_photos(app))
+            .block_on(accounts_server::accounts::remove_unused_photos(&app))
             .unwrap()
     }
 
@@ -429,7 +442,7 @@ impl TestServer {
         let app = self.server().app();
         let id = self
             .runtime
-            .block_on(accounts_server::accounts::create_user(app, &fields, true))
+            .block_on(accounts_server::accounts::create_user(&app, &fields, true))
             .unwrap();
         let pair = self.sign_in(email, PASSWORD);
         assert_eq!(pair.status, 200, "{}", pair.body);
@@ -449,7 +462,7 @@ impl TestServer {
     pub fn rotate_keys(&self) {
         let app = self.server().app();
         self.runtime
-            .block_on(accounts_server::accounts::rotate_keys(app))
+            .block_on(accounts_server::accounts::rotate_keys(&app))
             .unwrap();
     }
 

@@ -166,6 +166,8 @@ fn a_new_certificate_is_taken_over_and_open_connections_stay() {
     let new = std::fs::read_to_string(dir.path().join("cert.pem")).unwrap();
     let right = std::fs::read_to_string(dir.path().join("key.pem")).unwrap();
     std::fs::write(dir.path().join("key.pem"), key).unwrap();
+    let refused = server.reload(|_| {}).unwrap_err().to_string();
+    assert!(refused.contains("[tls] key"), "{refused}");
     assert!(connect(&server, trust(&old, &[])).is_ok());
     std::fs::write(dir.path().join("key.pem"), right).unwrap();
     // The server finds it by itself.
@@ -176,6 +178,28 @@ fn a_new_certificate_is_taken_over_and_open_connections_stay() {
     assert!(found);
     assert!(connect(&server, trust(&old, &[])).is_err());
     assert!(ask(&mut open).ends_with(WELL));
+}
+
+#[test]
+fn a_certificate_elsewhere_is_taken_over_on_demand() {
+    let (server, _dir, old) = start(|_| {});
+    let other = tempfile::tempdir().unwrap();
+    let new = put(other.path());
+    let reloaded = server
+        .reload(|config| name_files(config, other.path()))
+        .unwrap();
+    assert_eq!(reloaded.changed, ["tls.cert", "tls.key"]);
+    assert!(connect(&server, trust(&new, &[])).is_ok());
+    assert!(connect(&server, trust(&old, &[])).is_err());
+    // Whether to encrypt at all is a matter for the next start.
+    let reloaded = server
+        .reload(|config| {
+            config.tls.cert.clear();
+            config.tls.key.clear();
+        })
+        .unwrap();
+    assert_eq!(reloaded.need_restart, ["tls.cert", "tls.key"]);
+    assert!(connect(&server, trust(&new, &[])).is_ok());
 }
 
 /// What a server says that does not start with this certificate and key.

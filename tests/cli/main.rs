@@ -17,6 +17,7 @@ mod durability;
 mod faults;
 mod import;
 mod keys;
+mod lifecycle;
 mod mail;
 mod mail_templates;
 mod mail_tls;
@@ -24,5 +25,6 @@ mod serve;
 #[path = "../support/smtp.rs"]
 mod smtp;
 mod support;
+mod systemd;
 mod upgrades;
 mod users;

@@ -4,9 +4,11 @@ use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::time::Duration;
 
-use serde_json::{Value, json};
+use serde_json::json;
 
-use crate::support::{PASSWORD, Running, code_in, create_user, folder, names_in, program, run};
+use crate::support::{
+    PASSWORD, Running, claims, code_in, create_user, folder, names_in, program, run,
+};
 
 #[test]
 fn the_whole_way_of_a_user() {
@@ -364,15 +366,4 @@ fn the_issuer_of_tokens_is_the_address_that_was_bound() {
     let server = Running::start(dir.path());
     let claims = claims(&server.sign_in("user@example.com"));
     assert_eq!(claims["iss"], format!("http://{}", server.address));
-}
-
-fn claims(token: &str) -> Value {
-    use base64::Engine;
-    let claims = token.split('.').nth(1).unwrap();
-    serde_json::from_slice(
-        &base64::engine::general_purpose::URL_SAFE_NO_PAD
-            .decode(claims)
-            .unwrap(),
-    )
-    .unwrap()
 }

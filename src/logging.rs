@@ -1,0 +1,94 @@
+//! The log: lines on standard error, for people or for programs, and how much of them. Both can change while it runs.
+//!
+//! Every line that is written on the way of a request has its id, whoever writes it.
+
+use std::io::Write as _;
+use std::sync::{PoisonError, RwLock};
+
+use env_logger::fmt::Formatter;
+use log::{Log, Metadata, Record};
+use serde_json::json;
+
+use crate::clock::{Clock as _, SystemClock};
+use crate::config::{LogConfig, LogFormat};
+use crate::request_id;
+
+/// What is logged where nothing is said about it.
+const USUAL_LEVEL: &str = "info";
+
+/// The logger of the program: env_logger, behind a lock so that it can be replaced.
+struct Logger(RwLock<Option<env_logger::Logger>>);
+
+static LOGGER: Logger = Logger(RwLock::new(None));
+
+impl Log for Logger {
+    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+        let logger = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        logger
+            .as_ref()
+            .is_some_and(|logger| logger.enabled(metadata))
+    }
+
+    fn log(&self, record: &Record<'_>) {
+        let logger = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        if let Some(logger) = &*logger {
+            logger.log(record);
+        }
+    }
+
+    fn flush(&self) {}
+}
+
+/// Begins to log, before there is a configuration.
+pub fn start() {
+    set(USUAL_LEVEL, LogFormat::Text);
+    // A second start in one process (a test) keeps the first logger.
+    if log::set_logger(&LOGGER).is_ok() {
+        // What panics says so in the log, in its format.
+        std::panic::set_hook(Box::new(|panic| log::error!("{panic}")));
+    }
+}
+
+/// Logs as the settings say from now on. The variable `RUST_LOG` has the last word on how much.
+pub fn configure(config: &LogConfig) {
+    set(&config.level, config.format);
+}
+
+fn set(level: &str, format: LogFormat) {
+    let filter = env_logger::Env::default().default_filter_or(level);
+    let logger = env_logger::Builder::from_env(filter)
+        .format(match format {
+            LogFormat::Text => text,
+            LogFormat::Json => json,
+        })
+        .build();
+    log::set_max_level(logger.filter());
+    *LOGGER.0.write().unwrap_or_else(PoisonError::into_inner) = Some(logger);
+}
+
+fn text(out: &mut Formatter, record: &Record<'_>) -> std::io::Result<()> {
+    let now = SystemClock.now();
+    let level = record.level();
+    let style = out.default_level_style(level);
+    write!(out, "{now} {style}{level:5}{style:#} ")?;
+    let message = record.args();
+    request_id::with(|id| match id {
+        Some(id) => writeln!(out, "{id}: {message}"),
+        None => writeln!(out, "{message}"),
+    })
+}
+
+fn json(out: &mut Formatter, record: &Record<'_>) -> std::io::Result<()> {
+    let mut line = json!({
+        "time": SystemClock.now().to_string(),
+        "level": record.level().as_str().to_ascii_lowercase(),
+        "target": record.target(),
+        "message": record.args().to_string(),
+    });
+    request_id::with(|id| {
+        if let Some(id) = id {
+            line["request_id"] = json!(id);
+        }
+    });
+    writeln!(out, "{line}")
+}

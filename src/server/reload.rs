@@ -1,0 +1,76 @@
+//! Taking other settings over while the server runs.
+//!
+//! Whatever the operations share is made anew from the new settings, all of it before any of it is used: settings that
+//! cannot be used change nothing. Requests under way end under the settings with which they began.
+
+use std::sync::Arc;
+
+use super::Server;
+use crate::app::StartError;
+use crate::config::{Config, SettingInfo};
+
+/// Settings that count at the start only: what they are about is held for as long as the server runs.
+const FIXED: [&str; 6] = [
+    "server.listen",
+    "metrics.listen",
+    "database.path",
+    "database.busy_timeout_ms",
+    "database.read_connections",
+    "media.dir",
+];
+
+/// What has become of new settings.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Reloaded {
+    /// Names of the settings that have changed.
+    pub changed: Vec<&'static str>,
+    /// Names of those that will change with the next start.
+    pub need_restart: Vec<&'static str>,
+}
+
+impl Server {
+    /// Takes other settings over. The certificate, the templates of mails and the files with passwords are read anew also
+    /// when the settings are the same.
+    ///
+    /// # Errors
+    /// When they cannot be used; the text says why, and nothing has changed.
+    pub async fn reload(&self, mut config: Config) -> Result<Reloaded, StartError> {
+        let old = self.app();
+        let is_tls_fixed = config.tls.is_on() != old.config.tls.is_on();
+        let is_fixed = |setting: &SettingInfo| {
+            FIXED.contains(&setting.name)
+                || setting.section == "backup"
+                || (is_tls_fixed && setting.section == "tls")
+        };
+        let mut reloaded = Reloaded::default();
+        for setting in config.differences(&old.config) {
+            if is_fixed(setting) {
+                config.take_over(setting, &old.config);
+                reloaded.need_restart.push(setting.name);
+            } else {
+                reloaded.changed.push(setting.name);
+            }
+        }
+        let (app, way) = old.with_settings(config, self.address.port()).await?;
+        if let Some(tls) = &self.tls {
+            tls.reload(&app.config.tls, app.clock.now())
+                .map_err(StartError)?;
+        }
+        app.outbox.change(way);
+        self.current.set(Arc::new(app));
+        Ok(reloaded)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::setting;
+
+    #[test]
+    fn fixed_settings_exist() {
+        for name in FIXED {
+            assert!(setting(name).is_some(), "{name}");
+        }
+    }
+}

@@ -1,0 +1,87 @@
+//! What the program says to systemd, and the sockets that it takes over from it. No systemd is needed: the protocol is
+//! environment variables, a socket for datagrams, and file number 3.
+
+use std::net::{TcpListener, TcpStream};
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixDatagram;
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use serde_json::json;
+
+use crate::support::{Running, folder, program};
+
+#[test]
+fn systemd_is_told_how_the_server_is() {
+    let dir = folder();
+    let path = dir.path().join("notify");
+    let socket = UnixDatagram::bind(&path).unwrap();
+    socket
+        .set_read_timeout(Some(Duration::from_mins(1)))
+        .unwrap();
+    let server = Running::start_in_environment(
+        dir.path(),
+        &["--db", "users.db", "--dev"],
+        &[
+            ("NOTIFY_SOCKET", path.to_str().unwrap()),
+            ("WATCHDOG_USEC", "1000000"),
+        ],
+    );
+    // Waits for a message with this line in it, past signs of life in between.
+    let expect = |wanted: &str| {
+        loop {
+            let mut message = [0; 1024];
+            let length = socket.recv(&mut message).unwrap();
+            let message = String::from_utf8(message[..length].to_vec()).unwrap();
+            if message.lines().any(|line| line == wanted) {
+                return message;
+            }
+            assert!(message.contains("WATCHDOG=1"), "{message}");
+        }
+    };
+    expect("READY=1");
+    expect("WATCHDOG=1");
+    expect("WATCHDOG=1");
+    server.signal("HUP");
+    let message = expect("RELOADING=1");
+    assert!(message.contains("MONOTONIC_USEC="), "{message}");
+    expect("READY=1");
+    server.signal("TERM");
+    expect("STOPPING=1");
+    assert_eq!(server.wait().code, Some(0));
+}
+
+/// The program with a socket as its file number 3, as systemd starts it.
+fn activated(dir: &std::path::Path, listener: TcpListener) -> Command {
+    let plain = program(dir, &["--db", "users.db", "--dev"]);
+    let mut command = Command::new("sh");
+    command
+        .current_dir(dir)
+        .args([
+            "-c",
+            r#"exec 3<&0 0</dev/null; LISTEN_PID=$$ LISTEN_FDS=1 exec "$@""#,
+            "sh",
+        ])
+        .arg(plain.get_program())
+        .args(plain.get_args())
+        .stdin(Stdio::from(OwnedFd::from(listener)));
+    command
+}
+
+#[test]
+fn a_socket_that_listens_already_is_taken_over() {
+    let dir = folder();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let kept = listener.try_clone().unwrap();
+    let server = Running::spawn(activated(dir.path(), listener));
+    assert_eq!(server.address, address);
+    assert_eq!(server.request("GET", "/healthz", None, &json!({})).0, 200);
+    assert_eq!(server.terminate().code, Some(0));
+    // Whoever comes between two servers waits for the second one.
+    let waiting = TcpStream::connect(address).unwrap();
+    let server = Running::spawn(activated(dir.path(), kept));
+    assert_eq!(server.address, address);
+    assert_eq!(server.request("GET", "/healthz", None, &json!({})).0, 200);
+    drop(waiting);
+}
