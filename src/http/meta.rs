@@ -138,17 +138,14 @@ pub(super) async fn ready(app: &SharedApp, request: &mut Request) -> HandlerResu
     }
     let is_strict =
         form_urlencoded::parse(request.query.as_bytes()).any(|(key, _)| key == "strict");
-    let status = match is_strict {
-        true => StatusCode::SERVICE_UNAVAILABLE,
-        false => StatusCode::OK,
+    if is_strict {
+        return Err(ApiError::Overloaded(warnings.join("; ")));
+    }
+    let degraded = Status {
+        status: "degraded",
+        warnings,
     };
-    Ok(reply::json(
-        status,
-        &Status {
-            status: "degraded",
-            warnings,
-        },
-    ))
+    Ok(reply::json(StatusCode::OK, &degraded))
 }
 
 /// How long a mail may wait before something is wrong: by then the code in it is about to end.
