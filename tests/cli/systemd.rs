@@ -4,6 +4,7 @@
 use std::net::{TcpListener, TcpStream};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixDatagram;
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
@@ -19,14 +20,13 @@ fn systemd_is_told_how_the_server_is() {
     socket
         .set_read_timeout(Some(Duration::from_mins(1)))
         .unwrap();
-    let server = Running::start_in_environment(
+    // The watchdog is meant for one process, whose number is known only once it runs.
+    let mut command = in_shell(
         dir.path(),
-        &["--db", "users.db", "--dev"],
-        &[
-            ("NOTIFY_SOCKET", path.to_str().unwrap()),
-            ("WATCHDOG_USEC", "1000000"),
-        ],
+        r#"WATCHDOG_PID=$$ WATCHDOG_USEC=1000000 exec "$@""#,
     );
+    command.env("NOTIFY_SOCKET", &path);
+    let server = Running::spawn(command);
     // Waits for a message with this line in it, past signs of life in between.
     let expect = |wanted: &str| {
         loop {
@@ -51,20 +51,28 @@ fn systemd_is_told_how_the_server_is() {
     assert_eq!(server.wait().code, Some(0));
 }
 
-/// The program with a socket as its file number 3, as systemd starts it.
-fn activated(dir: &std::path::Path, listener: TcpListener) -> Command {
-    let plain = program(dir, &["--db", "users.db", "--dev"]);
+/// The program as a line of shell starts it, which finds it in `$@`.
+fn in_shell(dir: &Path, line: &str) -> Command {
+    let plain = program(
+        dir,
+        &["--db", "users.db", "--dev", "--listen", "127.0.0.1:0"],
+    );
     let mut command = Command::new("sh");
     command
         .current_dir(dir)
-        .args([
-            "-c",
-            r#"exec 3<&0 0</dev/null; LISTEN_PID=$$ LISTEN_FDS=1 exec "$@""#,
-            "sh",
-        ])
+        .args(["-c", line, "sh"])
         .arg(plain.get_program())
-        .args(plain.get_args())
-        .stdin(Stdio::from(OwnedFd::from(listener)));
+        .args(plain.get_args());
+    command
+}
+
+/// The program with a socket as its file number 3, as systemd starts it.
+fn activated(dir: &Path, listener: TcpListener) -> Command {
+    let mut command = in_shell(
+        dir,
+        r#"exec 3<&0 0</dev/null; LISTEN_PID=$$ LISTEN_FDS=1 exec "$@""#,
+    );
+    command.stdin(Stdio::from(OwnedFd::from(listener)));
     command
 }
 
