@@ -1,4 +1,4 @@
--- The whole current schema of an accounts-server database (schema version 7).
+-- The whole current schema of an accounts-server database (schema version 8).
 --
 -- Applied to a new file as it stands; an older file reaches the same shape through the numbered migrations in
 -- src/store/sqlite/migrations.rs. Every `*_at` is a count of Unix milliseconds (UTC) bound by the program: no
@@ -311,4 +311,10 @@ CREATE TABLE failure_counts (
     failures   INTEGER NOT NULL,
     listed     INTEGER NOT NULL,
     PRIMARY KEY (hour, is_account)
+) STRICT, WITHOUT ROWID;
+
+-- What is to be known about the file itself, such as that it was served for development, and since when.
+CREATE TABLE marks (
+    name     TEXT    PRIMARY KEY,
+    noted_at INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;

@@ -1,5 +1,6 @@
 //! What all operations share: the store, the mailer, the keys, the clock. The only shared state of the program.
 
+use std::collections::HashMap;
 use std::fmt;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -12,7 +13,7 @@ use tokio::sync::Semaphore;
 use crate::accounts::{self, AccountError, Codes};
 use crate::clock::SharedClock;
 use crate::config::{Config, MailTransportKind, RateLimitsConfig, SHORTEST_KEY_SECRET};
-use crate::domain::Timestamp;
+use crate::domain::{EmailAddress, OtpCode, Timestamp};
 use crate::keyring::{KeyRing, KeySealing};
 use crate::limits::{Allowance, NetworkLimits};
 use crate::mail::{
@@ -201,7 +202,7 @@ async fn open_codes(config: &Config, store: &SharedStore) -> Result<Codes, Start
     };
     let key = find_secret(config, store, Codes::SECRET).await?;
     let life = Duration::from_secs(60 * u64::from(config.otp.minutes));
-    Ok(Codes::new(key, life, limits))
+    Ok(Codes::new(key, life, limits).with_fixed(fixed_otps(config)?))
 }
 
 fn start_passwords(config: &Config) -> Result<Passwords, StartError> {
@@ -257,6 +258,21 @@ pub async fn detached<T: Send + 'static>(
         .map_err(|e| AccountError::Internal(format!("a task failed: {e}")))
 }
 
+/// The codes that are the same every time, by address.
+fn fixed_otps(config: &Config) -> Result<HashMap<String, OtpCode>, StartError> {
+    let fixed = &config.development.fixed_otp;
+    fixed
+        .iter()
+        .map(|(address, otp)| {
+            let address = EmailAddress::parse(address)
+                .map_err(|_| StartError(format!("[dev] fixed_otp: {address} is no address")))?;
+            let otp = OtpCode::parse(otp)
+                .ok_or_else(|| StartError("[dev] fixed_otp: a code has six digits".into()))?;
+            Ok((address.key().to_owned(), otp))
+        })
+        .collect()
+}
+
 /// Opens the store that the settings name. Another engine is chosen here.
 fn open_store(config: &Config) -> Result<SharedStore, StartError> {
     let options = SqliteOptions {
@@ -264,6 +280,7 @@ fn open_store(config: &Config) -> Result<SharedStore, StartError> {
         busy_timeout: Duration::from_millis(config.database.busy_timeout_ms.into()),
         read_connections: u32::try_from(config.read_connections()).unwrap_or(u32::MAX),
         writes_per_commit: config.database.writes_per_commit as usize,
+        durable: !config.development.ephemeral,
     };
     SqliteStore::open(&options)
         .map(SharedStore::from)

@@ -10,6 +10,14 @@ use crate::domain::Timestamp;
 pub trait Clock: Send + Sync {
     /// The present moment, UTC.
     fn now(&self) -> Timestamp;
+
+    /// Moves the clock forward. False where that cannot be done, as with the clock of the machine.
+    fn advance(&self, _by: Duration) -> bool {
+        false
+    }
+
+    /// Takes back all moves.
+    fn reset(&self) {}
 }
 
 /// A clock as the program passes it around.
@@ -32,6 +40,44 @@ impl Clock for SystemClock {
     }
 }
 
+/// The clock of the machine, that somebody may move forward: lets end-to-end tests see codes and tokens expire without
+/// waiting.
+#[derive(Debug, Default)]
+pub struct MovableClock {
+    /// Milliseconds ahead of the machine.
+    ahead: AtomicI64,
+}
+
+impl Clock for MovableClock {
+    fn now(&self) -> Timestamp {
+        let ahead = self.ahead.load(Ordering::SeqCst);
+        Timestamp::from_unix_millis(SystemClock.now().unix_millis().saturating_add(ahead))
+    }
+
+    fn advance(&self, by: Duration) -> bool {
+        add(&self.ahead, by);
+        true
+    }
+
+    fn reset(&self) {
+        self.ahead.store(0, Ordering::SeqCst);
+    }
+}
+
+fn add(millis: &AtomicI64, by: Duration) {
+    let by = i64::try_from(by.as_millis()).unwrap_or(i64::MAX);
+    millis.fetch_add(by, Ordering::SeqCst);
+}
+
+/// The clock to serve by: that of the machine, or one that can be moved.
+pub fn clock_for(development: bool) -> SharedClock {
+    if development {
+        Arc::new(MovableClock::default())
+    } else {
+        Arc::new(SystemClock)
+    }
+}
+
 /// A clock that stands still until it is moved: lets tests see codes and tokens expire without waiting.
 #[derive(Debug)]
 pub struct ManualClock(AtomicI64);
@@ -50,12 +96,16 @@ impl ManualClock {
 
     /// Moves the clock forward.
     pub fn advance(&self, by: Duration) {
-        let millis = i64::try_from(by.as_millis()).unwrap_or(i64::MAX);
-        self.0.fetch_add(millis, Ordering::SeqCst);
+        add(&self.0, by);
     }
 }
 
 impl Clock for ManualClock {
+    fn advance(&self, by: Duration) -> bool {
+        Self::advance(self, by);
+        true
+    }
+
     fn now(&self) -> Timestamp {
         Timestamp::from_unix_millis(self.0.load(Ordering::SeqCst))
     }

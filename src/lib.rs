@@ -28,6 +28,7 @@ pub mod backup;
 pub mod cli;
 pub mod clock;
 pub mod config;
+pub mod development;
 pub mod domain;
 #[doc(hidden)]
 pub mod fuzzing;
@@ -42,9 +43,12 @@ pub mod passwords;
 pub mod photos;
 mod random;
 mod request_id;
+mod rows;
 mod sealing;
 pub mod server;
 pub mod store;
+#[cfg(feature = "testing")]
+pub mod testing;
 pub mod tokens;
 
 pub use app::{App, StartError};

@@ -154,6 +154,15 @@ impl NetworkLimits {
         }
     }
 
+    /// Forgets everything.
+    pub fn clear(&self) {
+        for what in Limited::ALL {
+            if let Some((_, mut counts)) = self.lock(what) {
+                counts.clear();
+            }
+        }
+    }
+
     /// How many are allowed, and the counts.
     fn lock(&self, what: Limited) -> Option<(usize, MutexGuard<'_, Times>)> {
         let (allowance, counts) = self.counts.as_ref()?;

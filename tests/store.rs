@@ -50,6 +50,7 @@ fn otp(code: &str, now: Timestamp) -> NewOtp {
         code_hash: code.as_bytes().to_vec(),
         expires_at,
         mail: mail(code, expires_at),
+        replaces_equal: false,
     }
 }
 
@@ -237,6 +238,7 @@ fn on_file() -> (TempDir, SharedStore) {
 
 fn open(dir: &TempDir, busy_timeout: Duration) -> SharedStore {
     let options = SqliteOptions {
+        durable: true,
         path: path(dir),
         busy_timeout,
         read_connections: 2,
@@ -251,6 +253,7 @@ fn path(dir: &TempDir) -> String {
 
 fn in_memory() -> SharedStore {
     let options = SqliteOptions {
+        durable: true,
         path: ":memory:".into(),
         busy_timeout: Duration::from_secs(5),
         read_connections: 2,

@@ -254,6 +254,7 @@ fn a_new_file_has_the_schema_that_is_written_down() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("users.db").to_str().unwrap().to_owned();
     let options = SqliteOptions {
+        durable: true,
         path: path.clone(),
         busy_timeout: std::time::Duration::from_secs(5),
         read_connections: 1,

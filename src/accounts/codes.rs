@@ -1,5 +1,6 @@
 //! Making one-time passwords and the hashes under which they rest.
 
+use std::collections::HashMap;
 use std::time::Duration;
 
 use hmac::{Hmac, Mac};
@@ -18,6 +19,8 @@ pub struct Codes {
     key: Vec<u8>,
     life: Duration,
     limits: MailLimits,
+    /// The codes of some addresses (in lower case), for development.
+    fixed: HashMap<String, OtpCode>,
 }
 
 impl Codes {
@@ -26,7 +29,18 @@ impl Codes {
 
     /// `key` is the secret of the server; codes live for `life`.
     pub fn new(key: Vec<u8>, life: Duration, limits: MailLimits) -> Self {
-        Self { key, life, limits }
+        Self {
+            key,
+            life,
+            limits,
+            fixed: HashMap::new(),
+        }
+    }
+
+    /// Has some addresses (in lower case) always get the same code.
+    #[must_use]
+    pub fn with_fixed(self, fixed: HashMap<String, OtpCode>) -> Self {
+        Self { fixed, ..self }
     }
 
     /// How long a code lives, in whole minutes.
@@ -79,6 +93,8 @@ impl Codes {
         code: &OtpCode,
         now: Timestamp,
     ) -> NewOtp {
+        let fixed = self.fixed.get(email_key);
+        let code = fixed.unwrap_or(code);
         let expires_at = now.plus(self.life);
         let content = MailContent::Otp {
             purpose,
@@ -89,6 +105,7 @@ impl Codes {
             code_hash: self.hash(purpose, email_key, code),
             expires_at,
             mail: outbox.new_mail(&content, expires_at),
+            replaces_equal: fixed.is_some(),
         }
     }
 

@@ -79,6 +79,19 @@ pub fn confirm_reset() -> Form {
     form(password_reset::read)
 }
 
+/// Moving the clock, in development.
+pub fn advance_clock() -> Form {
+    form(read_advance)
+}
+
+/// Most seconds that the clock can be moved at once, a hundred years.
+const MOST_SECONDS: u64 = 3_155_760_000;
+
+/// Reads how many seconds the clock is to be moved.
+pub fn read_advance(reader: &mut FieldReader<'_>) -> Option<u64> {
+    reader.required_whole("advance_seconds", MOST_SECONDS)
+}
+
 /// Choosing a password with the present one.
 pub fn change_password() -> Form {
     form(password_change::read)

@@ -17,6 +17,7 @@ use crate::backup::schedule::Schedule;
 use crate::backup::{Source, folder_of};
 use crate::clock::{Clock, SystemClock};
 use crate::config::{Config, MailTransportKind};
+use crate::development::development_warning;
 use crate::domain::Timestamp;
 use crate::server::check_certificate;
 use crate::store::sqlite::{Examination, NEWEST_SCHEMA, ServerLock, examine_database, free_bytes};
@@ -344,6 +345,13 @@ fn database(source: &Source, report: &mut Report) -> Option<Examination> {
             examination.bytes.div_ceil(MIB)
         ),
     );
+    if let Some(since) = examination.development_since {
+        report.add(
+            Level::Unwise,
+            "database",
+            format!("{shown}: {}", development_warning(since)),
+        );
+    }
     Some(examination)
 }
 

@@ -11,7 +11,6 @@ mod healthcheck;
 mod import;
 mod keys;
 mod mail;
-mod rows;
 mod serve;
 mod systemd;
 mod user;
@@ -228,7 +227,7 @@ fn operator() -> String {
 
 /// The rows of a file of accounts that can be read, up to the first thing that ends the reading.
 pub(crate) fn read_rows(file: &[u8]) -> Vec<crate::domain::Fields> {
-    let Ok(mut rows) = rows::Rows::open(file, None) else {
+    let Ok(mut rows) = crate::rows::Rows::open(file, None) else {
         return Vec::new();
     };
     let mut read = Vec::new();

@@ -1,20 +1,29 @@
 //! `serve`: runs the server until it is told to stop.
 
 use std::io::Write;
-use std::sync::Arc;
 use std::time::Duration;
 
 use rustix::process::{Resource, getrlimit, setrlimit};
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::{CommandResult, load_config, systemd};
-use crate::clock::SystemClock;
+use crate::clock::clock_for;
 use crate::config::{Config, Sources};
 use crate::logging;
 use crate::server::{Reloaded, Server};
 
 /// How long work that was begun on other threads may take to end once everything else has.
 const LAST_WORK: Duration = Duration::from_secs(5);
+
+/// How often to look whether the parent is there.
+const PARENT_PAUSE: Duration = Duration::from_millis(100);
+
+/// Ends when the process that started this one has: then this one has another parent.
+async fn end_of(parent: u32) {
+    while std::os::unix::process::parent_id() == parent {
+        tokio::time::sleep(PARENT_PAUSE).await;
+    }
+}
 
 /// Allows this process as many open files as it may allow itself: each connection is one. The usual limit of 1024 is for
 /// programs that use `select`.
@@ -27,6 +36,7 @@ fn raise_file_limit() {
 }
 
 pub(super) fn serve(config: Config, sources: &Sources) -> CommandResult {
+    let parent = std::os::unix::process::parent_id();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
@@ -35,6 +45,7 @@ pub(super) fn serve(config: Config, sources: &Sources) -> CommandResult {
     for warning in config.serve_warnings() {
         log::warn!("{warning}");
     }
+    let ends_with_parent = config.development.exit_with_parent;
     let outcome = runtime.block_on(async {
         let listen = |kind| {
             signal(kind).map_err(|e: std::io::Error| format!("cannot listen for signals: {e}"))
@@ -42,7 +53,7 @@ pub(super) fn serve(config: Config, sources: &Sources) -> CommandResult {
         let mut terminate = listen(SignalKind::terminate())?;
         let mut interrupt = listen(SignalKind::interrupt())?;
         let mut hangup = listen(SignalKind::hangup())?;
-        let clock = Arc::new(SystemClock);
+        let clock = clock_for(config.dev);
         let server = Server::start_on(config, clock, systemd::inherited()?)
             .await
             .map_err(|e| e.to_string())?;
@@ -59,6 +70,7 @@ pub(super) fn serve(config: Config, sources: &Sources) -> CommandResult {
             _ = interrupt.recv() => {}
             () = watchdog => {}
             () = reloads => {}
+            () = end_of(parent), if ends_with_parent => log::info!("the process that started the server has ended"),
         }
         systemd::stopping();
         log::info!("stopping; a second signal stops at once");

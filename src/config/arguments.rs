@@ -33,7 +33,7 @@ fn setting_arg(setting: &'static SettingInfo) -> Arg {
             .default_missing_value("true")
             .value_parser(PossibleValuesParser::new(["true", "false"]))
             .hide_possible_values(true),
-        Shape::List => arg.action(ArgAction::Append),
+        Shape::List | Shape::Map => arg.action(ArgAction::Append),
         Shape::Number | Shape::Text => arg,
     }
 }

@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use toml::Spanned;
@@ -185,7 +186,33 @@ fn conflicts(config: &Config) -> Vec<Problem> {
                 .to_owned(),
         );
     }
+    sentences.extend(development_conflicts(config));
     sentences.into_iter().map(Problem::Conflict).collect()
+}
+
+/// What is for development has no place where the world comes in.
+fn development_conflicts(config: &Config) -> Option<String> {
+    if config.dev {
+        let is_loopback = |address: &SocketAddr| address.ip().to_canonical().is_loopback();
+        let listen = &config.server.listen;
+        return (!listen.socket_addrs().iter().all(is_loopback)).then(|| {
+            format!(
+                "--dev shows mails and lets anybody reset the database, so it listens on this machine only: {listen} is \
+                 refused; choose a loopback address such as 127.0.0.1:8000, or leave --dev out"
+            )
+        });
+    }
+    let usual = Config::defaults(false);
+    let set: Vec<String> = in_section("dev")
+        .filter(|setting| (setting.write)(config) != (setting.write)(&usual))
+        .map(|setting| format!("--{} ([dev] {})", setting.flag, setting.key))
+        .collect();
+    (!set.is_empty()).then(|| {
+        format!(
+            "{} is for development and tests: it needs --dev, and must not stand where real users sign in",
+            set.join(", ")
+        )
+    })
 }
 
 /// Warnings for variables that have our prefix and name no setting. They are no errors, because other programs may have
@@ -445,8 +472,9 @@ mod tests {
             "mail.transport" => "file",
             "mail.smtp_url" => "smtp://localhost",
             "mail.from" | "mail.reply_to" => "a@b.example",
-            "mail.new_sign_in_notice" => "true",
             "rate_limits.enabled" => "false",
+            "dev.fixed_otp" => "a@b.example=123456,c@d.example=000000",
+            "dev.ephemeral" | "dev.exit_with_parent" | "mail.new_sign_in_notice" => "true",
             "media.max_side_pixels" => "640",
             "tokens.key_encryption_secret" => "0123456789abcdef0123456789abcdef",
             "backup.every" => "12h",
@@ -456,14 +484,16 @@ mod tests {
         };
         for setting in settings() {
             let value = other(setting);
-            let mut expected = Config::defaults(false);
+            let is_dev = setting.section == "dev";
+            let mut expected = Config::defaults(is_dev);
             let raw = Raw::from_text(setting.shape, value).unwrap();
             let toml = format!("[{}]\n{} = {}", setting.section, setting.key, raw.to_toml());
             (setting.read)(&mut expected, raw).unwrap();
-            assert_ne!(expected, Config::defaults(false), "{}", setting.name);
+            assert_ne!(expected, Config::defaults(is_dev), "{}", setting.name);
             let by_flag = Given::nothing().flag(setting.name, value);
             let by_environment = Given::nothing().env(&setting.env, value);
             for mut given in [by_flag, by_environment, Given::file(&toml)] {
+                given.sources.dev = is_dev;
                 // A certificate and its key are set together.
                 if setting.section == "tls" {
                     given = given.flag("tls.cert", value).flag("tls.key", value);
@@ -538,13 +568,13 @@ mod tests {
             (
                 "[token]\naccess_minutes = 5",
                 "config.toml:1: unknown section [token]; did you mean [tokens]? Sections: [server], [tls], [metrics], [log], [database], \
-                 [mail], [tokens], [passwords], [otp], [rate_limits], [audit], [media], [backup]",
+                 [mail], [tokens], [passwords], [otp], [rate_limits], [audit], [media], [backup], [dev]",
             ),
             (
                 "[[zebra]]\n[zebra2]",
                 "config.toml:1: key \"zebra\" outside any section\n\
                  config.toml:2: unknown section [zebra2]. Sections: [server], [tls], [metrics], [log], [database], [mail], [tokens], \
-                 [passwords], [otp], [rate_limits], [audit], [media], [backup]",
+                 [passwords], [otp], [rate_limits], [audit], [media], [backup], [dev]",
             ),
             (
                 "path = \"x\"",
@@ -732,5 +762,38 @@ mod tests {
         given
             .env("ACCOUNTS_MAIL_SMTP_URL", "smtp://localhost")
             .config();
+    }
+
+    #[test]
+    fn what_is_for_development_needs_dev() {
+        let given = Given::file("[dev]\nephemeral = true").flag("dev.seed", "users.jsonl");
+        assert_eq!(
+            given.error(),
+            "--seed ([dev] seed), --ephemeral ([dev] ephemeral) is for development and tests: it needs --dev, and must not \
+             stand where real users sign in"
+        );
+        let config = given.dev().config().development;
+        assert!(config.ephemeral && config.seed == "users.jsonl");
+        let error = Given::file("[dev]\nfixed_otp = { \"a@b.example\" = \"12345\" }").error();
+        assert_eq!(
+            error,
+            "config.toml:2: [dev] fixed_otp: expected addresses with six digits each, such as { \"alice@example.com\" = \
+             \"123456\" }, got \"12345\" for \"a@b.example\""
+        );
+    }
+
+    #[test]
+    fn dev_listens_on_this_machine_only() {
+        for listen in ["0.0.0.0:8000", "192.0.2.1:8000", "[::]:8000"] {
+            let given = Given::nothing().flag("server.listen", listen).dev();
+            let error = given.error();
+            assert!(error.contains(listen) && error.contains("--dev"), "{error}");
+        }
+        for listen in ["127.0.0.2:0", "[::1]:8000", "localhost:8000"] {
+            Given::nothing()
+                .flag("server.listen", listen)
+                .dev()
+                .config();
+        }
     }
 }

@@ -29,9 +29,9 @@ pub use example::example;
 pub use load::{Sources, load, process_environment};
 pub use rules::{SHORTEST_KEY_SECRET, Shape};
 pub use settings::{
-    BackupConfig, Config, DatabaseConfig, LogConfig, MailConfig, MediaConfig, MetricsConfig,
-    OtpConfig, PasswordsConfig, RateLimitsConfig, ServerConfig, SettingInfo, TlsConfig,
-    TokensConfig, setting, settings,
+    BackupConfig, Config, DatabaseConfig, DevelopmentConfig, LogConfig, MailConfig, MediaConfig,
+    MetricsConfig, OtpConfig, PasswordsConfig, RateLimitsConfig, ServerConfig, SettingInfo,
+    TlsConfig, TokensConfig, setting, settings,
 };
 pub use values::{
     Interval, InvalidValue, ListenAddr, LogFormat, MailTransportKind, Origin, ProxyNetwork,

@@ -4,6 +4,7 @@
 //! the file as a TOML value that has to have that shape already. A [`Rule`] turns it into the typed value and back.
 //! Deliberately does not know the settings themselves, nor which layer is being read.
 
+use std::collections::BTreeMap;
 use std::marker::PhantomData;
 
 use toml::de::DeValue;
@@ -21,6 +22,8 @@ pub enum Shape {
     Text,
     /// An array of strings; separated by commas in flags and environment variables.
     List,
+    /// A table of strings; `name=value` separated by commas in flags and environment variables.
+    Map,
 }
 
 /// A value of a known shape and yet unknown meaning.
@@ -30,6 +33,7 @@ pub(super) enum Raw {
     Switch(bool),
     Text(String),
     List(Vec<String>),
+    Map(BTreeMap<String, String>),
 }
 
 /// What was found instead of a right value, to follow the word "got".
@@ -66,6 +70,16 @@ impl Raw {
                 let items = items.filter(|item| !item.is_empty());
                 Ok(Self::List(items.map(str::to_owned).collect()))
             }
+            Shape::Map => text
+                .split(',')
+                .map(str::trim)
+                .filter(|item| !item.is_empty())
+                .map(|item| {
+                    let (name, value) = item.split_once('=').ok_or_else(mismatch)?;
+                    Ok((name.trim().to_owned(), value.trim().to_owned()))
+                })
+                .collect::<Result<_, _>>()
+                .map(Self::Map),
         }
     }
 
@@ -87,6 +101,18 @@ impl Raw {
                 })
                 .collect::<Result<_, _>>()
                 .map(Self::List),
+            (Shape::Map, DeValue::Table(entries)) => entries
+                .iter()
+                .map(|(name, value)| match value.get_ref() {
+                    DeValue::String(text) => Ok((name.get_ref().to_string(), text.to_string())),
+                    other => Err(Mismatch(format!(
+                        "{} for {:?}",
+                        describe(other),
+                        name.get_ref()
+                    ))),
+                })
+                .collect::<Result<_, _>>()
+                .map(Self::Map),
             (Shape::Number | Shape::Switch, DeValue::String(text))
                 if Self::from_text(shape, text).is_ok() =>
             {
@@ -107,6 +133,13 @@ impl Raw {
             Self::Switch(on) => on.to_string(),
             Self::Text(text) => toml::Value::from(text.as_str()).to_string(),
             Self::List(items) => toml::Value::from(items.clone()).to_string(),
+            Self::Map(entries) => {
+                let entries: toml::Table = entries
+                    .iter()
+                    .map(|(name, value)| (name.clone(), value.as_str().into()))
+                    .collect();
+                toml::Value::from(entries).to_string()
+            }
         }
     }
 
@@ -117,6 +150,12 @@ impl Raw {
             Self::Switch(on) => on.to_string(),
             Self::Text(text) => text.clone(),
             Self::List(items) => items.join(","),
+            Self::Map(entries) => {
+                let entries = entries
+                    .iter()
+                    .map(|(name, value)| format!("{name}={value}"));
+                entries.collect::<Vec<_>>().join(",")
+            }
         }
     }
 }
@@ -251,6 +290,46 @@ impl Rule for Checked {
 
     fn write(&self, value: &String) -> Raw {
         Raw::Text(value.clone())
+    }
+}
+
+/// Texts by name, each pair of which has to pass a check.
+pub(super) struct Map {
+    expected: &'static str,
+    is_right: fn(&str, &str) -> bool,
+}
+
+pub(super) const fn map(expected: &'static str, is_right: fn(&str, &str) -> bool) -> Map {
+    Map { expected, is_right }
+}
+
+impl Rule for Map {
+    type Value = BTreeMap<String, String>;
+    const SHAPE: Shape = Shape::Map;
+
+    fn expected(&self) -> String {
+        self.expected.to_owned()
+    }
+
+    fn read(&self, raw: Raw) -> Result<Self::Value, Mismatch> {
+        let Raw::Map(entries) = raw else {
+            return Err(wrong_shape(&raw));
+        };
+        match entries
+            .iter()
+            .find(|(name, value)| !(self.is_right)(name, value))
+        {
+            Some((name, value)) => Err(Mismatch(format!(
+                "{} for {}",
+                Mismatch::text(value).0,
+                Mismatch::text(name).0
+            ))),
+            None => Ok(entries),
+        }
+    }
+
+    fn write(&self, value: &Self::Value) -> Raw {
+        Raw::Map(value.clone())
     }
 }
 

@@ -13,16 +13,17 @@
 //!
 //! Deliberately does not know where values come from; `load` does.
 
+use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::LazyLock;
 
 use super::rules::{
-    KeySecret, Mismatch, Raw, Rule, SecretText, Shape, SmtpUrl, Switch, checked, listed, maybe,
-    parsed, whole,
+    KeySecret, Mismatch, Raw, Rule, SecretText, Shape, SmtpUrl, Switch, checked, listed, map,
+    maybe, parsed, whole,
 };
 use super::values::{
     Interval, ListenAddr, LogFormat, MailTransportKind, Origin, ProxyNetwork, PublicUrl, Secret,
-    is_log_filter, is_mailbox, is_one_line, is_path,
+    is_fixed_otp, is_log_filter, is_mailbox, is_one_line, is_path,
 };
 
 /// What there is to know about one setting.
@@ -130,9 +131,9 @@ macro_rules! settings {
             let dev = Config::defaults(true);
             vec![ $( $(
                 Entry {
-                    section: stringify!($section),
+                    section: section_name!($section),
                     key: stringify!($key),
-                    name: concat!(stringify!($section), ".", stringify!($key)),
+                    name: concat!(section_name!($section), ".", stringify!($key)),
                     heading: $heading,
                     help: concat!($($help),+),
                     value_name: $value_name,
@@ -156,6 +157,16 @@ macro_rules! or_under_dev {
     };
     ($is_dev:ident, $default:expr, $dev:expr) => {
         if $is_dev { $dev } else { $default }
+    };
+}
+
+/// The name of a section in the file: that of its field, but for `[dev]`, as `Config` has a `dev` already.
+macro_rules! section_name {
+    (development) => {
+        "dev"
+    };
+    ($section:ident) => {
+        stringify!($section)
     };
 }
 
@@ -447,6 +458,24 @@ settings! {
         every: Interval = Interval::days(1), rule parsed::<Interval>(), common "INTERVAL";
         /// How many backups to keep; older ones of this server are removed. 0 keeps all.
         keep: u32 = 7, rule whole(0, 10_000), common "COUNT";
+    }
+
+    /// Development and end-to-end tests: all of it goes with `--dev` only.
+    development: DevelopmentConfig, "Development (with --dev only)" {
+        /// One-time passwords for chosen addresses, as `{ "alice@example.com" = "123456" }`, or `alice@example.com=123456`
+        /// in a flag. Everybody else gets random ones.
+        fixed_otp: BTreeMap<String, String> = BTreeMap::new(),
+            rule map("addresses with six digits each, such as { \"alice@example.com\" = \"123456\" }", is_fixed_otp),
+            common "ADDR=OTP", flag "fixed-otp";
+        /// File of accounts to begin with, in the format of `import`; here a password may also be plain text. It is read when
+        /// the database has no accounts yet. `POST /dev/reset/` goes back to the state after it.
+        seed: String = String::new(), rule checked("the path of a file, or nothing", |text| !text.contains('\0')),
+            common "FILE", flag "seed";
+        /// Whether to keep the database and the photos in a temporary folder that goes when the server ends, instead of at
+        /// `[database] path`.
+        ephemeral: bool = false, rule Switch, common "true|false", flag "ephemeral";
+        /// Whether to end when the process that started the server does.
+        exit_with_parent: bool = false, rule Switch, common "true|false", flag "exit-with-parent";
     }
 }
 

@@ -351,6 +351,14 @@ pub(super) fn is_smtp_url(text: &str) -> bool {
         && split_port(host_and_port).is_some_and(|(host, _)| !host.is_empty())
 }
 
+/// Whether a name could be an address and a value a one-time password.
+pub(super) fn is_fixed_otp(address: &str, otp: &str) -> bool {
+    is_one_line(address)
+        && address.contains('@')
+        && otp.len() == 6
+        && otp.bytes().all(|b| b.is_ascii_digit())
+}
+
 /// Whether the text is free of line ends and other control characters, and so can go into a header or a token.
 pub(super) fn is_one_line(text: &str) -> bool {
     !text.chars().any(char::is_control)

@@ -44,6 +44,19 @@ pub mod messages {
     pub const NOT_AN_IMAGE: &str =
         "Upload a valid image. The file you uploaded was either not an image or a corrupted image.";
 
+    /// Something else where a whole number is needed.
+    pub const NOT_AN_INTEGER: &str = "A valid integer is required.";
+
+    /// A number below `min`.
+    pub fn too_small(min: u64) -> String {
+        format!("Ensure this value is greater than or equal to {min}.")
+    }
+
+    /// A number above `max`.
+    pub fn too_large(max: u64) -> String {
+        format!("Ensure this value is less than or equal to {max}.")
+    }
+
     /// A text of more than `max` characters.
     pub fn too_long(max: usize) -> String {
         format!("Ensure this field has no more than {max} characters.")
@@ -131,6 +144,8 @@ pub enum FieldKind {
     Birthday,
     /// A boolean.
     Bool,
+    /// A whole number from 0.
+    Whole,
     /// A file of a multipart form; `null` removes it.
     File,
     /// Something that is read without a [`FieldReader`].
@@ -345,6 +360,28 @@ impl<'a> FieldReader<'a> {
                 None
             }
         }
+    }
+
+    /// A whole number from 0 to `max` that has to be there.
+    pub fn required_whole(&mut self, field: &'static str, max: u64) -> Option<u64> {
+        self.require(field, FieldKind::Whole, None)?;
+        let text = match self.fields.get(field)? {
+            Input::Number(text) | Input::Text(text) => trim(text),
+            Input::Null => {
+                self.reject(field, messages::NULL);
+                return None;
+            }
+            Input::Bool(_) | Input::Structure(_) | Input::File(_) => "",
+        };
+        match text.parse::<i128>() {
+            Err(_) => self.reject(field, messages::NOT_AN_INTEGER),
+            Ok(number) if number < 0 => self.reject(field, messages::too_small(0)),
+            Ok(number) if number > i128::from(max) => {
+                self.reject(field, messages::too_large(max));
+            }
+            Ok(number) => return u64::try_from(number).ok(),
+        }
+        None
     }
 
     fn require(&mut self, field: &'static str, kind: FieldKind, max: Option<usize>) -> Option<()> {

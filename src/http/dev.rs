@@ -1,20 +1,28 @@
-//! The inbox of `--dev`: the mails of late, for the end-to-end tests of other projects and for a person at a browser.
+//! The paths of `--dev`, for the end-to-end tests of other projects and for a person at a browser: the mails of late, the
+//! clock, and the way back to the start.
 //!
-//! It shows codes, so it is there only in `--dev`, only for a peer on this machine, and only under a loopback `Host`
-//! (a page from elsewhere that is open in a browser here could otherwise reach it by DNS rebinding).
+//! They show codes and lose accounts, so they are there only in `--dev`, only for a peer on this machine, only under a
+//! loopback `Host` (a page from elsewhere that is open in a browser here could otherwise reach them by DNS rebinding), and not
+//! for a page of another origin than this machine's (which may send a plain `POST` anywhere).
 
 use std::net::IpAddr;
+use std::time::Duration;
 
 use http::StatusCode;
-use http::header::{ACCEPT, CONTENT_SECURITY_POLICY, HOST, HeaderValue};
+use http::header::{ACCEPT, CONTENT_SECURITY_POLICY, HOST, HeaderValue, ORIGIN};
+
+use schemars::JsonSchema;
+use serde::Serialize;
 
 use super::client::is_forwarded;
 use super::error::ApiError;
-use super::operation::{Operation, Outcome, Parameter, Tag};
+use super::operation::{Body, Operation, Outcome, Parameter, Refusal, Tag};
 use super::request::Request;
-use super::{HandlerResult, html, reply};
-use crate::app::App;
-use crate::app::SharedApp;
+use super::{HandlerResult, body, html, reply};
+use crate::accounts::forms;
+use crate::app::{App, SharedApp};
+use crate::development;
+use crate::domain::{FieldReader, Timestamp};
 use crate::mail::InboxEntry;
 
 /// Whether this is the path of something for development.
@@ -35,6 +43,15 @@ pub(super) fn is_visible(app: &App, request: &Request) -> bool {
             .get(HOST)
             .and_then(|host| host.to_str().ok())
             .is_some_and(is_loopback_host)
+        && request.headers.get(ORIGIN).is_none_or(is_loopback_origin)
+}
+
+fn is_loopback_origin(origin: &HeaderValue) -> bool {
+    origin
+        .to_str()
+        .ok()
+        .and_then(|origin| origin.split_once("://"))
+        .is_some_and(|(_, host)| is_loopback_host(host))
 }
 
 fn is_loopback_host(host: &str) -> bool {
@@ -102,6 +119,89 @@ pub(super) async fn inbox(app: &SharedApp, request: &mut Request) -> HandlerResu
         HeaderValue::from_static("default-src 'none'; style-src 'unsafe-inline'"),
     );
     Ok(response)
+}
+
+/// What the clock shows.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "Clock")]
+struct ClockResponse {
+    now: Timestamp,
+}
+
+const NOW: &str = r#"{"now": "2024-12-03T12:00:00Z"}"#;
+
+/// `GET /dev/clock/`
+pub(super) const READ_CLOCK: Operation = Operation {
+    id: "retrieveClock",
+    tag: Tag::Development,
+    summary: "Read the clock",
+    description: "What time it is for the server.",
+    answers: &[Outcome::json::<ClockResponse>(200, "the time", NOW)],
+    ..Operation::NEW
+};
+
+/// `GET /dev/clock/`
+pub(super) async fn clock(app: &SharedApp, _: &mut Request) -> HandlerResult {
+    let now = app.clock.now();
+    Ok(reply::json(StatusCode::OK, &ClockResponse { now }))
+}
+
+/// `POST /dev/clock/`
+pub(super) const ADVANCE_CLOCK: Operation = Operation {
+    id: "advanceClock",
+    tag: Tag::Development,
+    summary: "Move the clock forward",
+    description: "OTPs, tokens, links and limits expire without waiting. `POST /dev/reset/` sets the clock right again.",
+    body: Some(Body {
+        form: forms::advance_clock,
+        example: r#"{"advance_seconds": 600}"#,
+    }),
+    answers: &[Outcome::json::<ClockResponse>(200, "the new time", NOW)],
+    ..Operation::NEW
+};
+
+/// `POST /dev/clock/`
+pub(super) async fn advance_clock(app: &SharedApp, request: &mut Request) -> HandlerResult {
+    let fields = body::fields(app, request).await?;
+    let mut reader = FieldReader::new(&fields);
+    let seconds = forms::read_advance(&mut reader);
+    reader.finish().map_err(ApiError::Fields)?;
+    let by = Duration::from_secs(seconds.unwrap_or_default());
+    let now = development::advance_clock(app, by)
+        .await
+        .ok_or_else(|| ApiError::internal("this clock cannot be moved"))?;
+    Ok(reply::json(StatusCode::OK, &ClockResponse { now }))
+}
+
+/// `POST /dev/reset/`
+pub(super) const RESET: Operation = Operation {
+    id: "reset",
+    tag: Tag::Development,
+    summary: "Go back to the start",
+    description: "Everything is as it was when the server had started and read its `--seed`: accounts, the numbers that new ones \
+                  get, and the clock. Mails, sessions, limits and new photos are gone.",
+    answers: &[Outcome::nothing(204, "all is as it was")],
+    refusals: &[Refusal {
+        when: "the database had more than 10,000 accounts at the start",
+        error: too_large,
+    }],
+    ..Operation::NEW
+};
+
+fn too_large() -> ApiError {
+    ApiError::BadRequest(format!(
+        "The database had more than {} accounts at the start, too many to be remembered. Start with --ephemeral and --seed.",
+        development::MOST_KEPT
+    ))
+}
+
+/// `POST /dev/reset/`
+pub(super) async fn reset(app: &SharedApp, _: &mut Request) -> HandlerResult {
+    if development::reset(app).await? {
+        Ok(reply::no_content())
+    } else {
+        Err(too_large())
+    }
 }
 
 /// The inbox for a browser. The HTML parts are not shown: the page runs nothing that came by mail.

@@ -9,6 +9,7 @@ mod body;
 mod client;
 mod cors;
 mod dev;
+mod docs;
 mod email_undo;
 mod error;
 mod events;
@@ -235,6 +236,12 @@ static RESOURCES: &[Resource] = &[
         methods: &[(Method::GET, handler!(schema::retrieve), &schema::RETRIEVE)],
     },
     Resource {
+        path: &["api", "docs"],
+        name: "Docs",
+        access: Access::Open,
+        methods: &[(Method::GET, handler!(docs::retrieve), &docs::RETRIEVE)],
+    },
+    Resource {
         path: &["healthz"],
         name: "Health",
         access: Access::Open,
@@ -257,6 +264,25 @@ static RESOURCES: &[Resource] = &[
         name: "Development Inbox",
         access: Access::Open,
         methods: &[(Method::GET, handler!(dev::inbox), &dev::INBOX)],
+    },
+    Resource {
+        path: &["dev", "clock"],
+        name: "Development Clock",
+        access: Access::Open,
+        methods: &[
+            (Method::GET, handler!(dev::clock), &dev::READ_CLOCK),
+            (
+                Method::POST,
+                handler!(dev::advance_clock),
+                &dev::ADVANCE_CLOCK,
+            ),
+        ],
+    },
+    Resource {
+        path: &["dev", "reset"],
+        name: "Development Reset",
+        access: Access::Open,
+        methods: &[(Method::POST, handler!(dev::reset), &dev::RESET)],
     },
 ];
 

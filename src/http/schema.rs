@@ -231,7 +231,12 @@ impl Writer {
             written["parameters"] = operation.query.iter().map(query_parameter).collect();
         }
         if let (Some(form), Some(body)) = (&form, &operation.body) {
-            let schema = form_schema(form, false);
+            // Staff needs no body to delete an account, so there what is required is required of some only.
+            let is_for_all = *method != Method::DELETE;
+            let mut schema = form_schema(form, false);
+            if !is_for_all && let Some(schema) = schema.as_object_mut() {
+                schema.remove("required");
+            }
             let name = format!("{}Request", upper_first(operation.id));
             self.schemas.insert(name.clone(), schema);
             let mut content = json!({
@@ -242,9 +247,7 @@ impl Writer {
                 self.schemas.insert(name.clone(), form_schema(form, true));
                 content["multipart/form-data"] = json!({ "schema": reference(&name) });
             }
-            // Staff needs no body to delete an account, so there a required field is required of some only.
-            let is_required =
-                *method != Method::DELETE && form.rules.iter().any(|rule| rule.required);
+            let is_required = is_for_all && form.rules.iter().any(|rule| rule.required);
             written["requestBody"] = json!({ "required": is_required, "content": content });
         }
         written["responses"] = self.responses(resource, operation, token, form.as_ref());
@@ -568,6 +571,7 @@ fn field_schema(rule: &FieldRule, with_files: bool) -> Value {
         }
         FieldKind::Birthday => json!({ "type": ["string", "null"], "format": "date" }),
         FieldKind::Bool => json!({ "type": "boolean" }),
+        FieldKind::Whole => json!({ "type": "integer", "minimum": 0 }),
         FieldKind::File if with_files => json!({ "type": "string", "format": "binary" }),
         FieldKind::File => json!({ "type": "null" }),
         FieldKind::Other => json!({}),

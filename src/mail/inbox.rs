@@ -106,6 +106,15 @@ impl Inbox {
             .collect()
     }
 
+    /// Throws all mails away and counts from 1 again. One that was there is not added once more, when its delivery comes to
+    /// an end only now.
+    pub fn clear(&self) {
+        let mut ring = self.lock();
+        let entries = std::mem::take(&mut ring.entries);
+        ring.known = entries.into_iter().map(|kept| kept.message_id).collect();
+        ring.last_id = 0;
+    }
+
     /// No operation leaves the ring half changed, so that a panic elsewhere is no reason to lose it.
     fn lock(&self) -> MutexGuard<'_, Ring> {
         self.ring.lock().unwrap_or_else(PoisonError::into_inner)

@@ -27,6 +27,7 @@ use std::time::Duration;
 use hyper::server::conn::{http1, http2};
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use rustix::process::{Resource, getrlimit};
+use tempfile::TempDir;
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
@@ -35,8 +36,9 @@ use tokio::time::interval;
 use crate::accounts::{self, remove_photos_left_behind, remove_unused_photos};
 use crate::app::{App, CurrentApp, SharedApp, StartError};
 use crate::backup::schedule::{self, Schedule};
-use crate::clock::{SharedClock, SystemClock};
+use crate::clock::{SharedClock, clock_for};
 use crate::config::{Config, TlsConfig};
+use crate::development;
 use crate::domain::Timestamp;
 use crate::http::routes_of;
 use crate::store::sqlite::ServerLock;
@@ -102,6 +104,8 @@ pub struct Server {
     backups: Option<JoinHandle<()>>,
     // Held as long as the server runs.
     _lock: Option<ServerLock>,
+    // The last to go: it takes the files with it.
+    _ephemeral: Option<TempDir>,
 }
 
 impl Server {
@@ -110,7 +114,8 @@ impl Server {
     /// # Errors
     /// When the database or the address cannot be had; the text says why and what to do.
     pub async fn start(config: Config) -> Result<Self, StartError> {
-        Self::start_with_clock(config, Arc::new(SystemClock)).await
+        let clock = clock_for(config.dev);
+        Self::start_with_clock(config, clock).await
     }
 
     /// As [`Server::start`], on another clock.
@@ -126,10 +131,11 @@ impl Server {
     /// # Errors
     /// As [`Server::start`].
     pub async fn start_on(
-        config: Config,
+        mut config: Config,
         clock: SharedClock,
         inherited: Inherited,
     ) -> Result<Self, StartError> {
+        let ephemeral = development::make_ephemeral(&mut config)?;
         let lock = if config.is_in_memory() {
             None
         } else {
@@ -153,6 +159,7 @@ impl Server {
         if lock.is_some() {
             remove_photos_left_behind(&app).await;
         }
+        development::begin(&app).await?;
         app.outbox.start();
         let backups = Schedule::of(&app.config)
             .map(|schedule| schedule::run(schedule, app.clock.clone(), app.metrics.clone()))
@@ -177,6 +184,7 @@ impl Server {
             task: Some(task),
             backups,
             _lock: lock,
+            _ephemeral: ephemeral,
         })
     }
 

@@ -40,6 +40,7 @@ impl Server {
         let is_fixed = |setting: &SettingInfo| {
             FIXED.contains(&setting.name)
                 || setting.section == "backup"
+                || (setting.section == "dev" && setting.key != "fixed_otp")
                 || (is_tls_fixed && setting.section == "tls")
         };
         let mut reloaded = Reloaded::default();

@@ -10,6 +10,7 @@
 //! ever suspending. To add another engine, write a folder beside `sqlite` and name it where [`crate::app`] opens the
 //! store: nothing in this module names a driver type.
 
+mod development;
 mod events;
 mod health;
 mod keys;
@@ -25,6 +26,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+pub use development::DevelopmentStore;
 pub use events::{Event, EventPage, EventQuery, EventStore, NewEvent, Origin};
 pub use health::HealthStore;
 pub use keys::{KeyMaterial, KeyStore, RemoveKey, RotateKeys, StoredKey, StoredSecret};
@@ -54,6 +56,7 @@ pub trait Store:
     + KeyStore
     + EventStore
     + HealthStore
+    + DevelopmentStore
     + Send
     + Sync
 {
@@ -69,6 +72,7 @@ impl<T> Store for T where
         + KeyStore
         + EventStore
         + HealthStore
+        + DevelopmentStore
         + Send
         + Sync
 {

@@ -14,6 +14,9 @@ pub struct NewOtp {
     pub expires_at: Timestamp,
     /// The mail that carries it.
     pub mail: NewMail,
+    /// Whether one with the same digits that is out for the address gives way. Otherwise the new one is refused
+    /// ([`super::StoreError::Collision`]), and other digits can be drawn.
+    pub replaces_equal: bool,
 }
 
 /// A try at a code.

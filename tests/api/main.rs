@@ -17,6 +17,8 @@ mod connections;
 mod cors;
 mod deletion;
 mod delivery;
+mod development;
+mod docs;
 mod email_undo;
 mod enumeration;
 mod events;

@@ -13,6 +13,7 @@ mod client;
 mod configuration;
 mod database;
 mod delivery;
+mod development;
 mod durability;
 mod faults;
 mod import;

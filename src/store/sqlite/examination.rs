@@ -3,8 +3,9 @@
 use std::path::Path;
 use std::time::Duration;
 
-use rusqlite::{Connection, OpenFlags};
+use rusqlite::{Connection, OpenFlags, named_params};
 
+use super::development::DEVELOPMENT_MARK;
 use super::file::{self, APPLICATION_ID, OpenError};
 use crate::domain::Timestamp;
 
@@ -27,6 +28,8 @@ pub struct Examination {
     pub signing_keys: u64,
     /// When something last happened to an account, as far as the rows tell.
     pub newest_at: Option<Timestamp>,
+    /// Since when it counts as one that was served for development.
+    pub development_since: Option<Timestamp>,
 }
 
 /// Looks through a database, which is neither made nor migrated.
@@ -70,6 +73,7 @@ pub fn examine_database(path: &Path, busy_timeout: Duration) -> Result<Examinati
                 unused_photos: Vec::new(),
                 signing_keys: 0,
                 newest_at: None,
+                development_since: None,
             }),
             false => Err(failed(e)),
         }
@@ -102,6 +106,15 @@ fn examine(
         1 => Vec::new(),
         _ => names("SELECT name FROM unused_photos")?,
     };
+    // The marks came with the eighth version.
+    let development_since: Option<i64> = match schema_version {
+        ..8 => None,
+        _ => connection.query_row(
+            "SELECT max(noted_at) FROM marks WHERE name = :name",
+            named_params! { ":name": DEVELOPMENT_MARK },
+            |row| row.get(0),
+        )?,
+    };
     Ok(Examination {
         schema_version,
         fault: Some(fault).filter(|fault| fault != "ok"),
@@ -111,5 +124,6 @@ fn examine(
         unused_photos,
         signing_keys: count("SELECT count(*) FROM signing_keys WHERE retired_at IS NULL")?,
         newest_at: newest.map(Timestamp::from_unix_millis),
+        development_since: development_since.map(Timestamp::from_unix_millis),
     })
 }

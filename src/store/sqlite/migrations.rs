@@ -7,7 +7,7 @@
 pub(super) const SCHEMA: &str = include_str!("../../../schema.sql");
 
 /// The number in `PRAGMA user_version` of a file in the current shape.
-pub(super) const SCHEMA_VERSION: i32 = 7;
+pub(super) const SCHEMA_VERSION: i32 = 8;
 
 /// `(version, statements)`: what takes a file from the version before to this one.
 pub(super) const MIGRATIONS: &[(i32, &str)] = &[
@@ -120,6 +120,13 @@ pub(super) const MIGRATIONS: &[(i32, &str)] = &[
         "ALTER TABLE signing_keys ADD COLUMN is_sealed INTEGER NOT NULL DEFAULT 0 CHECK (is_sealed IN (0, 1));
      ALTER TABLE secrets ADD COLUMN is_sealed INTEGER NOT NULL DEFAULT 0 CHECK (is_sealed IN (0, 1));",
     ),
+    (
+        8,
+        "CREATE TABLE marks (
+         name     TEXT    PRIMARY KEY,
+         noted_at INTEGER NOT NULL
+     ) STRICT, WITHOUT ROWID;",
+    ),
 ];
 
 #[cfg(test)]
@@ -136,6 +143,7 @@ mod tests {
         (4, include_str!("../../../tests/schemas/4.sql")),
         (5, include_str!("../../../tests/schemas/5.sql")),
         (6, include_str!("../../../tests/schemas/6.sql")),
+        (7, include_str!("../../../tests/schemas/7.sql")),
     ];
 
     fn shape(connection: &Connection) -> Vec<(String, String, String)> {

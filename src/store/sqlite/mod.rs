@@ -5,6 +5,7 @@
 //! one single connection for everything.
 
 mod copy;
+mod development;
 mod email_change;
 mod events;
 mod examination;
@@ -72,6 +73,8 @@ pub struct SqliteOptions {
     pub read_connections: u32,
     /// Most operations that one transaction takes, at least one.
     pub writes_per_commit: usize,
+    /// Whether a commit waits for the disk. Without it a power cut may lose everything: for files that are to be thrown away.
+    pub durable: bool,
 }
 
 /// The store on a SQLite file.
@@ -84,6 +87,8 @@ pub struct SqliteStore {
     path: Option<PathBuf>,
     // Fewer than there are connections: long reads must leave one for those that run where they are called.
     long_reads: Semaphore,
+    // What `--dev` goes back to.
+    snapshot: development::KeptSnapshot,
 }
 
 impl SqliteStore {
@@ -112,6 +117,7 @@ impl SqliteStore {
             .connection_customizer(Box::new(Session {
                 busy_timeout: options.busy_timeout,
                 query_only: false,
+                durable: options.durable,
             }))
             .build(SqliteConnectionManager::memory())
             .map_err(|e| OpenError(format!("cannot open a database in memory: {e}")))?;
@@ -131,6 +137,7 @@ impl SqliteStore {
             writer,
             path: None,
             long_reads: Semaphore::new(1),
+            snapshot: development::KeptSnapshot::default(),
         })
     }
 
@@ -159,6 +166,7 @@ impl SqliteStore {
         let session = Session {
             busy_timeout: options.busy_timeout,
             query_only: false,
+            durable: options.durable,
         };
         session.prepare(&connection).map_err(failed)?;
         connection
@@ -183,12 +191,14 @@ impl SqliteStore {
             .connection_customizer(Box::new(Session {
                 busy_timeout: options.busy_timeout,
                 query_only: true,
+                durable: options.durable,
             }))
             .build(SqliteConnectionManager::file(path).with_flags(flags))
             .map_err(|e| OpenError(format!("cannot open {shown}: {e}")))?;
         let session = Session {
             busy_timeout: options.busy_timeout,
             query_only: true,
+            durable: options.durable,
         };
         let connections = options.read_connections.saturating_sub(1) as usize;
         let live_users = LiveUsers::open(path, flags, &session, connections).map_err(failed)?;
@@ -202,6 +212,7 @@ impl SqliteStore {
             writer,
             path: Some(path.to_path_buf()),
             long_reads: Semaphore::new(options.read_connections.saturating_sub(1).max(1) as usize),
+            snapshot: development::KeptSnapshot::default(),
         })
     }
 
@@ -309,6 +320,7 @@ impl ConnectionSource {
 struct Session {
     busy_timeout: Duration,
     query_only: bool,
+    durable: bool,
 }
 
 impl Session {
@@ -321,6 +333,9 @@ impl Session {
             "PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON; PRAGMA secure_delete = ON; \
              PRAGMA temp_store = MEMORY; PRAGMA trusted_schema = OFF;",
         )?;
+        if !self.durable {
+            connection.pragma_update(None, "synchronous", "OFF")?;
+        }
         if self.query_only {
             connection.pragma_update(None, "query_only", true)?;
         }

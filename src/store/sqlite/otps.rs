@@ -43,6 +43,15 @@ pub(super) fn insert_otp(
         .execute(named_params! {
             ":purpose": purpose.as_str(), ":email_key": email_key, ":now": now.unix_millis(),
         })?;
+    if otp.replaces_equal {
+        connection
+            .prepare_cached(
+                "DELETE FROM otps WHERE purpose = :purpose AND email_key = :email_key AND code_hash = :code_hash",
+            )?
+            .execute(named_params! {
+                ":purpose": purpose.as_str(), ":email_key": email_key, ":code_hash": otp.code_hash,
+            })?;
+    }
     connection
         .prepare_cached(
             "INSERT INTO otps (purpose, user_id, sign_up_id, email_key, code_hash, created_at, expires_at) \

@@ -30,7 +30,7 @@ const DELIMITERS: &[u8] = b",;\t";
 
 /// How a file is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Format {
+pub(crate) enum Format {
     /// One JSON object a line.
     JsonLines,
     /// CSV (RFC 4180) with a header.
@@ -39,15 +39,15 @@ pub(super) enum Format {
 
 /// One row.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Row {
+pub(crate) struct Row {
     /// The line on which it begins, counted from 1.
-    pub(super) line: u64,
+    pub(crate) line: u64,
     /// Its fields under the names that the import knows, or why it has none.
-    pub(super) fields: Result<Fields, String>,
+    pub(crate) fields: Result<Fields, String>,
 }
 
 /// The rows of a file, read one by one.
-pub(super) struct Rows<R> {
+pub(crate) struct Rows<R> {
     lines: Lines<R>,
     kind: Kind,
     unknown: BTreeSet<String>,
@@ -71,7 +71,7 @@ impl<R: BufRead> Rows<R> {
     ///
     /// # Errors
     /// When the file cannot be read, or has no rows that could be understood. The text is for the person at the terminal.
-    pub(super) fn open(reader: R, format: Option<Format>) -> Result<Self, String> {
+    pub(crate) fn open(reader: R, format: Option<Format>) -> Result<Self, String> {
         let mut lines = Lines::new(reader).map_err(cannot_read)?;
         let rows = |lines| Self {
             lines,
@@ -103,7 +103,7 @@ impl<R: BufRead> Rows<R> {
     ///
     /// # Errors
     /// When the rest of the file cannot be read. The text is for the person at the terminal.
-    pub(super) fn next(&mut self) -> Result<Option<Row>, String> {
+    pub(crate) fn next(&mut self) -> Result<Option<Row>, String> {
         match &mut self.kind {
             Kind::JsonLines => self.next_line(),
             Kind::Csv { ready, .. } => match ready.pop_front() {
@@ -114,7 +114,7 @@ impl<R: BufRead> Rows<R> {
     }
 
     /// The names that were passed over so far, up to some number of them.
-    pub(super) fn unknown(&self) -> &BTreeSet<String> {
+    pub(crate) fn unknown(&self) -> &BTreeSet<String> {
         &self.unknown
     }
 

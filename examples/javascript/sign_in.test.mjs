@@ -1,0 +1,41 @@
+// What a test of another project looks like. Run with `node --test`.
+import assert from "node:assert/strict";
+import { after, before, beforeEach, test } from "node:test";
+import { startAccounts } from "./accounts.mjs";
+
+const password = "securepassword123";
+let accounts;
+before(async () => {
+  const seed = new URL("../seed.jsonl", import.meta.url).pathname;
+  accounts = await startAccounts({ seed, args: ["--fixed-otp", "carol@example.com=123456"] });
+});
+after(() => accounts.stop());
+beforeEach(() => accounts.reset());
+
+test("Alice is there from the seed", async () => {
+  const access = await accounts.signIn("alice@example.com");
+  const { body } = await accounts.request("GET", "users/me/", { access });
+  assert.equal(body.first_name, "Alice");
+});
+
+test("a sign-up is confirmed with the code from the mail", async () => {
+  const email = "bob@example.com";
+  const signedUp = await accounts.request("POST", "users/", { body: { email, password, confirm_password: password } });
+  assert.equal(signedUp.status, 201);
+  const verified = await accounts.request("POST", "otp/verify/", { body: { email, otp: await accounts.otp(email) } });
+  assert.equal(verified.status, 200);
+});
+
+test("Carol's code is known beforehand", async () => {
+  const email = "carol@example.com";
+  await accounts.request("POST", "users/", { body: { email, password, confirm_password: password } });
+  const verified = await accounts.request("POST", "otp/verify/", { body: { email, otp: "123456" } });
+  assert.equal(verified.status, 200);
+});
+
+test("an access token expires", async () => {
+  const access = await accounts.signIn("alice@example.com");
+  await accounts.advance(300);
+  const { status } = await accounts.request("GET", "users/me/", { access });
+  assert.equal(status, 401);
+});

@@ -1,0 +1,272 @@
+//! What `--dev` does besides choosing other defaults: a database that goes with the process, accounts to begin with, and the
+//! way back to them. For the prototypes and end-to-end tests of other projects.
+//!
+//! The settings see to it that none of this is there without `--dev`, nor `--dev` on an address that others can reach. A
+//! database that was ever served like this is marked, and says so when it is served otherwise.
+
+use std::collections::HashMap;
+use std::fs::{self, File};
+use std::io::BufReader;
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, UNIX_EPOCH};
+
+use tempfile::TempDir;
+
+use crate::accounts::{self, AccountError, read_imported_user};
+use crate::app::{App, StartError};
+use crate::clock::{Clock, SystemClock};
+use crate::config::Config;
+use crate::domain::{FieldErrors, Fields, Input, Timestamp, UserId};
+use crate::passwords::is_known;
+use crate::random;
+use crate::rows::Rows;
+use crate::store::{ImportRefusal, ImportSource, ImportedUser};
+
+/// Most accounts of a database that can be brought back to how it was at the start: its rows are kept in memory.
+pub const MOST_KEPT: u32 = 10_000;
+
+/// What the names of temporary folders begin with.
+const PREFIX: &str = "accounts-server-";
+
+/// The database in a temporary folder.
+const DATABASE: &str = "users.db";
+
+/// How old a folder has to be before it can be taken for one that a killed server has left.
+const LEFT_AFTER: Duration = Duration::from_mins(1);
+
+/// Turns the settings to a temporary folder, where they ask for one. It goes when what is given back is dropped.
+///
+/// # Errors
+/// When the folder cannot be made.
+pub fn make_ephemeral(config: &mut Config) -> Result<Option<TempDir>, StartError> {
+    if !config.development.ephemeral {
+        return Ok(None);
+    }
+    remove_left_over(&std::env::temp_dir());
+    let folder = tempfile::Builder::new()
+        .prefix(PREFIX)
+        .tempdir()
+        .map_err(|e| StartError(format!("cannot make a temporary folder: {e}")))?;
+    let path = |name: &str| {
+        let path = folder.path().join(name).into_os_string().into_string();
+        path.map_err(|path| StartError(format!("{} is not UTF-8", path.display())))
+    };
+    config.database.path = path(DATABASE)?;
+    config.media.dir = path("media")?;
+    Ok(Some(folder))
+}
+
+/// Removes the folders of servers that were killed: those whose lock nobody holds.
+fn remove_left_over(parent: &Path) {
+    let Ok(entries) = fs::read_dir(parent) else {
+        return;
+    };
+    for folder in entries.flatten() {
+        let is_ours = folder.file_name().to_string_lossy().starts_with(PREFIX);
+        if is_ours && is_left_over(&folder.path()) {
+            // Another server may be doing the same at this moment.
+            let _ = fs::remove_dir_all(folder.path());
+        }
+    }
+}
+
+fn is_left_over(folder: &Path) -> bool {
+    let Ok(lock) = File::open(folder.join(format!("{DATABASE}.lock"))) else {
+        return false;
+    };
+    let modified = lock.metadata().and_then(|data| data.modified()).ok();
+    let age = modified.and_then(|modified| {
+        let modified = modified.duration_since(UNIX_EPOCH).ok()?;
+        let modified = Timestamp::from_unix_millis(i64::try_from(modified.as_millis()).ok()?);
+        Some(SystemClock.now().since(modified))
+    });
+    age.is_some_and(|age| age > LEFT_AFTER) && lock.try_lock().is_ok()
+}
+
+/// What is to be done between opening the database and serving it: with `--dev` marking, filling and remembering it, without
+/// it a warning where it was marked.
+///
+/// # Errors
+/// When the file of accounts to begin with is unusable; the text says where and why.
+pub async fn begin(app: &Arc<App>) -> Result<(), StartError> {
+    let failed = |e: &dyn std::fmt::Display| StartError(format!("cannot prepare --dev: {e}"));
+    if !app.config.dev {
+        if let Some(at) = app
+            .store
+            .find_development_mark()
+            .await
+            .map_err(|e| failed(&e))?
+        {
+            log::warn!("{}: {}", app.config.database.path, development_warning(at));
+        }
+        return Ok(());
+    }
+    app.store
+        .mark_development(app.clock.now())
+        .await
+        .map_err(|e| failed(&e))?;
+    if !app.config.development.seed.is_empty() {
+        seed(app, Path::new(&app.config.development.seed)).await?;
+    }
+    app.store
+        .take_snapshot(MOST_KEPT)
+        .await
+        .map_err(|e| failed(&e))?;
+    Ok(())
+}
+
+/// What there is to say of a database that was served with `--dev` at some time.
+pub fn development_warning(since: Timestamp) -> String {
+    format!(
+        "this database was served with --dev ({since}): it may hold accounts of tests, passwords with cheap hashes, and codes \
+         that others have seen; do not go on with it where real users sign in"
+    )
+}
+
+/// Brings everything back to how it was when the server had started: accounts and their numbers, the clock, mails, limits,
+/// photos. Gives false when the database was too large to be remembered.
+///
+/// # Errors
+/// Only by a fault of the store.
+pub async fn reset(app: &App) -> Result<bool, AccountError> {
+    let Some(photos) = app.store.restore_snapshot().await? else {
+        return Ok(false);
+    };
+    app.clock.reset();
+    app.limits.clear();
+    if let Some(inbox) = &app.inbox {
+        inbox.clear();
+    }
+    for photo in photos {
+        app.photos.remove(&photo);
+    }
+    log::info!("back to the start");
+    Ok(true)
+}
+
+/// Moves the clock forward and gives its new time; `None` when this clock cannot be moved.
+pub async fn advance_clock(app: &App, by: Duration) -> Option<Timestamp> {
+    app.clock.advance(by).then_some(())?;
+    // What has fallen due is done now and not at the next look at the clock.
+    app.outbox.wake().await;
+    Some(app.clock.now())
+}
+
+/// Takes over the accounts of a file, all or none, unless there are accounts already.
+async fn seed(app: &Arc<App>, file: &Path) -> Result<(), StartError> {
+    let failed = |e: &dyn std::fmt::Display| StartError(format!("--seed {}: {e}", file.display()));
+    let known = app
+        .store
+        .list_users_after(0, 1)
+        .await
+        .map_err(|e| failed(&e))?;
+    if !known.is_empty() {
+        log::info!("the database has accounts already: --seed is passed over");
+        return Ok(());
+    }
+    let reader = BufReader::new(File::open(file).map_err(|e| failed(&e))?);
+    let mut rows = Rows::open(reader, None).map_err(|e| failed(&e))?;
+    let mut hashes = HashMap::new();
+    let mut users = Vec::new();
+    let mut lines = Vec::new();
+    let mut wrong = Vec::new();
+    while let Some(row) = rows.next().map_err(|e| failed(&e))? {
+        let read = match row.fields {
+            Ok(fields) => read_seed(app, fields, &mut hashes)
+                .await
+                .map_err(|e| failed(&e))?,
+            Err(reason) => {
+                wrong.push(format!("line {}: {reason}", row.line));
+                continue;
+            }
+        };
+        match read {
+            Ok(user) => {
+                users.push(user);
+                lines.push(row.line);
+            }
+            Err(errors) => wrong.extend(told(row.line, &errors)),
+        }
+    }
+    let outcomes = Arc::default();
+    if wrong.is_empty() {
+        let source = Seeds {
+            users: users.into_iter(),
+            outcomes: Arc::clone(&outcomes),
+        };
+        accounts::import_users(app, Box::new(source), 1)
+            .await
+            .map_err(|e| failed(&e))?;
+    }
+    let outcomes = std::mem::take(&mut *lock(&outcomes));
+    for (line, outcome) in lines.into_iter().zip(outcomes) {
+        if let Err(refusal) = outcome {
+            wrong.extend(told(line, &accounts::refused(refusal)));
+        }
+    }
+    if wrong.is_empty() {
+        Ok(())
+    } else {
+        Err(failed(&wrong.join("\n")))
+    }
+}
+
+/// Reads an account whose password may be plain text. The same text is hashed once.
+async fn read_seed(
+    app: &App,
+    mut fields: Fields,
+    hashes: &mut HashMap<String, String>,
+) -> Result<Result<ImportedUser, FieldErrors>, AccountError> {
+    if let Some(Input::Text(password)) = fields.get("password")
+        && !password.is_empty()
+        && !is_known(password)
+    {
+        let password = password.clone();
+        let hash = if let Some(hash) = hashes.get(&password) {
+            hash.clone()
+        } else {
+            let hash = app
+                .passwords
+                .hash(password.clone(), random::bytes())
+                .await?;
+            hashes.insert(password, hash.clone());
+            hash
+        };
+        fields.insert("password".to_owned(), Input::Text(hash));
+    }
+    Ok(read_imported_user(&fields, app.clock.now()))
+}
+
+fn told(line: u64, errors: &FieldErrors) -> Vec<String> {
+    errors
+        .iter()
+        .map(|(field, messages)| format!("line {line}: {field}: {}", messages.join(" ")))
+        .collect()
+}
+
+type Outcomes = Arc<Mutex<Vec<Result<UserId, ImportRefusal>>>>;
+
+/// Accounts on their way into the store, all or none.
+struct Seeds {
+    users: std::vec::IntoIter<ImportedUser>,
+    outcomes: Outcomes,
+}
+
+impl ImportSource for Seeds {
+    fn next_user(&mut self) -> Option<ImportedUser> {
+        self.users.next()
+    }
+
+    fn imported(&mut self, outcome: Result<UserId, ImportRefusal>) {
+        lock(&self.outcomes).push(outcome);
+    }
+
+    fn keep(&mut self) -> bool {
+        lock(&self.outcomes).iter().all(Result::is_ok)
+    }
+}
+
+fn lock(outcomes: &Outcomes) -> std::sync::MutexGuard<'_, Vec<Result<UserId, ImportRefusal>>> {
+    outcomes.lock().unwrap_or_else(PoisonError::into_inner)
+}

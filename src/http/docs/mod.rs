@@ -1,0 +1,68 @@
+//! `GET /api/docs/`: the schema as a page for people, on which operations can be tried out.
+//!
+//! Page, style and script are one answer from the binary. Its Content-Security-Policy lets exactly these two run, by their
+//! hashes, and lets them talk to this server alone. The script makes texts of what it gets and never markup.
+
+use std::sync::LazyLock;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
+use http::StatusCode;
+use http::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, HeaderValue, REFERRER_POLICY};
+use sha2::{Digest, Sha256};
+
+use super::operation::{Operation, Outcome, Tag};
+use super::request::Request;
+use super::{HandlerResult, reply};
+use crate::app::SharedApp;
+
+const FRAME: &str = include_str!("page.html");
+const STYLE: &str = include_str!("page.css");
+const SCRIPT: &str = include_str!("page.js");
+
+struct Page {
+    body: Bytes,
+    policy: HeaderValue,
+}
+
+static PAGE: LazyLock<Page> = LazyLock::new(|| {
+    let hash = |text: &str| format!("'sha256-{}'", STANDARD.encode(Sha256::digest(text)));
+    let policy = format!(
+        "default-src 'none'; style-src {}; script-src {}; connect-src 'self'; img-src 'self' data:; base-uri 'none'; \
+         form-action 'none'; frame-ancestors 'none'",
+        hash(STYLE),
+        hash(SCRIPT),
+    );
+    Page {
+        body: FRAME
+            .replace("{style}", STYLE)
+            .replace("{script}", SCRIPT)
+            .into(),
+        policy: HeaderValue::from_str(&policy).expect("a policy is made of ASCII"),
+    }
+});
+
+/// `GET /api/docs/`
+pub(super) const RETRIEVE: Operation = Operation {
+    id: "retrieveDocs",
+    tag: Tag::Service,
+    summary: "The page about this API",
+    description: "The schema as a page, on which one can sign in and try operations out. It asks no other host for anything.",
+    answers: &[Outcome::text(200, "the page", "text/html")],
+    ..Operation::NEW
+};
+
+/// `GET /api/docs/`
+pub(super) async fn retrieve(_: &SharedApp, _: &mut Request) -> HandlerResult {
+    let mut response = reply::with_type(
+        StatusCode::OK,
+        "text/html; charset=utf-8",
+        PAGE.body.clone(),
+    );
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_SECURITY_POLICY, PAGE.policy.clone());
+    headers.insert(REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+    Ok(response)
+}
