@@ -99,8 +99,6 @@ pub struct TryLimits {
     pub per_otp: u32,
     /// Wrong tries at all codes of one account, or of one address, within 24 hours.
     pub per_account_a_day: u32,
-    /// The share of those that one network can use up: no single network keeps an owner from codes for a day.
-    pub per_account_and_network_a_day: u32,
 }
 
 impl TryLimits {
@@ -109,7 +107,6 @@ impl TryLimits {
         per_network: 5,
         per_otp: 25,
         per_account_a_day: 100,
-        per_account_and_network_a_day: 25,
     };
 }
 

@@ -778,25 +778,6 @@ fn fields_of_the_wrong_form_are_told() {
     }
 }
 
-#[test]
-fn one_network_cannot_use_up_the_tries_of_a_day() {
-    let server = TestServer::start_behind_proxy();
-    server.sign_up(EMAIL);
-    // A network has 25 of an account's 100 wrong codes a day, five at each.
-    for _ in 0..20 {
-        fail(&server, "198.51.100.1", EMAIL, 5);
-        assert_eq!(resend(&server, EMAIL), 1);
-    }
-    assert_eq!(server.db_number("SELECT count(*) FROM otp_failures"), 25);
-    let otp = server.otp(EMAIL);
-    verify_from(&server, "198.51.100.1", EMAIL, &otp).assert(400, INVALID);
-    assert_eq!(
-        verify_from(&server, "203.0.113.7", EMAIL, &otp).status,
-        200,
-        "the owner has tries left"
-    );
-}
-
 /// The bound that docs/SECURITY.md states: whatever a guesser does within a day, 100 wrong codes are compared with those of
 /// an address, over resends, restarts and accounts that are removed and made anew.
 #[test]

@@ -40,8 +40,8 @@ INSERT INTO secrets (name, value)
     VALUES ('mail_key', X'75ad0603342e22da2392afcfc0d87ca10c080a37c0940815e979713d8b3a9225');
 INSERT INTO secrets (name, value)
     VALUES ('otp_key', X'8ee7adabdd6e4fce8ee46ff0225de49ecb09b298f02269f5b8064dbd56553171');
-INSERT INTO otp_failures (id, user_id, address_hash, network, failed_at)
-    VALUES (1, 3, X'', '', 1795636954551);
+INSERT INTO otp_failures (id, user_id, address_hash, failed_at)
+    VALUES (1, 3, X'', 1795636954551);
 INSERT INTO password_failures (id, account_hash, source, failed_at)
     VALUES (1, X'000102', '127.0.0.1', 1795636954551);
 INSERT INTO known_networks (user_id, network, first_seen_at, last_seen_at)

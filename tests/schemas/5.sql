@@ -93,7 +93,6 @@ CREATE TABLE otp_failures (
     id           INTEGER PRIMARY KEY,
     user_id      INTEGER NOT NULL,
     address_hash BLOB    NOT NULL,
-    network      TEXT    NOT NULL,
     failed_at    INTEGER NOT NULL
 ) STRICT;
 CREATE INDEX otp_failures_by_user ON otp_failures (user_id, failed_at);

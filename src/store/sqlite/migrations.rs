@@ -59,14 +59,13 @@ pub(super) const MIGRATIONS: &[(i32, &str)] = &[
          id           INTEGER PRIMARY KEY,
          user_id      INTEGER NOT NULL,
          address_hash BLOB    NOT NULL,
-         network      TEXT    NOT NULL,
          failed_at    INTEGER NOT NULL
      ) STRICT;
      CREATE INDEX otp_failures_by_user ON otp_failures (user_id, failed_at);
      CREATE INDEX otp_failures_by_address ON otp_failures (address_hash, failed_at);
      CREATE INDEX otp_failures_by_time ON otp_failures (failed_at);
-     INSERT INTO otp_failures (id, user_id, address_hash, network, failed_at)
-         SELECT id, user_id, x'', '', failed_at FROM former_otp_failures;
+     INSERT INTO otp_failures (id, user_id, address_hash, failed_at)
+         SELECT id, user_id, x'', failed_at FROM former_otp_failures;
      DROP TABLE former_otp_failures;
      CREATE TABLE password_failures (
          id           INTEGER PRIMARY KEY AUTOINCREMENT,

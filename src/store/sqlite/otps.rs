@@ -201,8 +201,6 @@ const LIVE: &str = "otps.purpose = :purpose AND otps.email_key = :email_key AND 
      AND coalesce((SELECT sum(wrong_tries) FROM otp_network_tries WHERE otp_id = otps.id), 0) < :per_otp \
      AND (SELECT count(*) FROM otp_failures WHERE otp_failures.user_id = otps.user_id AND failed_at > :day_ago \
          AND failed_at < :soon) < :per_account \
-     AND (SELECT count(*) FROM otp_failures WHERE otp_failures.user_id = otps.user_id AND failed_at > :day_ago \
-         AND failed_at < :soon AND otp_failures.network = :network) < :share \
      AND (SELECT count(*) FROM otp_failures WHERE address_hash = :address_hash AND failed_at > :day_ago \
          AND failed_at < :soon) < :per_account";
 
@@ -244,7 +242,6 @@ pub(super) fn use_otp(
                 ":per_network": limits.per_network,
                 ":per_otp": limits.per_otp,
                 ":per_account": limits.per_account_a_day,
-                ":share": limits.per_account_and_network_a_day,
                 ":day_ago": day_ago,
                 ":soon": soon,
             },
@@ -273,7 +270,6 @@ pub(super) fn use_otp(
                 ":per_network": limits.per_network,
                 ":per_otp": limits.per_otp,
                 ":per_account": limits.per_account_a_day.saturating_add(one_more),
-                ":share": limits.per_account_and_network_a_day.saturating_add(one_more),
                 ":day_ago": day_ago,
                 ":soon": soon,
             })
@@ -281,8 +277,8 @@ pub(super) fn use_otp(
     // The account is counted first: the counts per code are part of what makes a code live.
     let counted = count(
         &format!(
-            "INSERT INTO otp_failures (user_id, address_hash, network, failed_at) \
-             SELECT DISTINCT otps.user_id, :address_hash, :network, :now FROM otps WHERE {LIVE}"
+            "INSERT INTO otp_failures (user_id, address_hash, failed_at) \
+             SELECT DISTINCT otps.user_id, :address_hash, :now FROM otps WHERE {LIVE}"
         ),
         0,
     )?;

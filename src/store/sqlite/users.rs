@@ -278,10 +278,6 @@ fn delete_user(connection: &Connection, wish: &DeleteUser) -> rusqlite::Result<D
     connection
         .prepare_cached("DELETE FROM users WHERE id = :id")?
         .execute(named_params! { ":id": user.id })?;
-    // Wrong codes go on counting, so that an account made anew gains no tries; where they came from is nobody's business.
-    connection
-        .prepare_cached("UPDATE otp_failures SET network = '' WHERE user_id = :id")?
-        .execute(named_params! { ":id": user.id })?;
     connection
         .prepare_cached("DELETE FROM password_failures WHERE account_hash = :address_hash")?
         .execute(named_params! { ":address_hash": wish.address_hash })?;
