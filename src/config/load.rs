@@ -582,7 +582,7 @@ mod tests {
             ),
             (
                 "dev = true",
-                "config.toml:1: key \"dev\" outside any section",
+                "config.toml:1: dev: expected the section [dev], got a value",
             ),
             (
                 "server = 1",
