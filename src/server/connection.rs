@@ -76,11 +76,6 @@ pub(super) async fn run<S, B>(
         };
     }
     loop {
-        tokio::select! {
-            biased;
-            outcome = stream.readable() => if outcome.is_err() { return },
-            order = connection.ordered_to_end() => return end(connection, stream, order).await,
-        }
         connection.warm_up();
         let requests = Requests::new(service.clone(), Arc::clone(connection), origin);
         let lent = Lent::new(stream, Arc::clone(connection), true);
@@ -102,6 +97,12 @@ pub(super) async fn run<S, B>(
             Outcome::Ended if !connection.is_ending() => connection.enter(Phase::Resting),
             Outcome::Ended => return end(connection, stream, Order::Close).await,
             Outcome::Ordered(order) => return end(connection, stream, order).await,
+        }
+        // Only hyper knows what the decryption has read ahead, so there is a wait only after hyper has found nothing more.
+        tokio::select! {
+            biased;
+            outcome = stream.readable() => if outcome.is_err() { return },
+            order = connection.ordered_to_end() => return end(connection, stream, order).await,
         }
     }
 }

@@ -223,12 +223,13 @@ impl Connection {
     /// Whether a connection that has nothing to read should be let go of for now: it is quiet and was told to end, or to
     /// rest, or too many others are quiet and keep their buffers.
     pub(super) fn should_pause(&self) -> bool {
-        if !matches!(self.phase(), Phase::Fresh | Phase::Idle)
-            || self.blocked.load(Ordering::Relaxed) != 0
+        let phase = self.phase();
+        if !matches!(phase, Phase::Fresh | Phase::Idle) || self.blocked.load(Ordering::Relaxed) != 0
         {
             return false;
         }
-        self.order() != Order::None || self.table.warm.load(Ordering::Relaxed) > MOST_WARM
+        let is_crowded = self.table.warm.load(Ordering::Relaxed) > MOST_WARM;
+        self.order() != Order::None || (phase == Phase::Idle && is_crowded)
     }
 
     /// Begins to use buffers.

@@ -117,6 +117,33 @@ fn requests_come_encrypted() {
 }
 
 #[test]
+fn a_request_that_comes_along_with_the_end_of_the_handshake_is_answered() {
+    let (server, _dir, cert) = start(|_| {});
+    let mut socket = TcpStream::connect(server.address()).unwrap();
+    let mut tls = ClientConnection::new(trust(&cert, &[]), localhost()).unwrap();
+    while tls.is_handshaking() {
+        while tls.wants_write() && tls.is_handshaking() {
+            tls.write_tls(&mut socket).unwrap();
+        }
+        tls.read_tls(&mut socket).unwrap();
+        tls.process_new_packets().unwrap();
+    }
+    // The client's last words in the handshake are still to be sent: its request goes with them, in one piece.
+    assert!(tls.wants_write());
+    tls.writer().write_all(REQUEST.as_bytes()).unwrap();
+    let mut together = Vec::new();
+    while tls.wants_write() {
+        tls.write_tls(&mut together).unwrap();
+    }
+    socket.write_all(&together).unwrap();
+    let mut answer = String::new();
+    StreamOwned::new(tls, socket)
+        .read_to_string(&mut answer)
+        .unwrap();
+    assert!(answer.ends_with(WELL), "{answer}");
+}
+
+#[test]
 fn links_begin_with_https() {
     let (server, _dir, cert) = start(|config| config.server.public_url = None);
     let mut stream = connect(&server, trust(&cert, &[])).unwrap();
