@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
-use rusqlite::types::Value;
+use rusqlite::types::{ToSql, ToSqlOutput, ValueRef};
 use rusqlite::{Connection, OptionalExtension, named_params, params_from_iter};
 
 use super::SqliteStore;
@@ -34,7 +34,40 @@ struct Table {
     /// Whether a change of it changes other tables too.
     has_trigger: bool,
     columns: usize,
-    rows: Vec<Vec<Value>>,
+    rows: Vec<Vec<Cell>>,
+}
+
+/// One value of a row. A text is kept as bytes: those of packed texts are not always UTF-8.
+enum Cell {
+    Null,
+    Integer(i64),
+    Real(f64),
+    Text(Vec<u8>),
+    Blob(Vec<u8>),
+}
+
+impl From<ValueRef<'_>> for Cell {
+    fn from(value: ValueRef<'_>) -> Self {
+        match value {
+            ValueRef::Null => Self::Null,
+            ValueRef::Integer(number) => Self::Integer(number),
+            ValueRef::Real(number) => Self::Real(number),
+            ValueRef::Text(bytes) => Self::Text(bytes.to_vec()),
+            ValueRef::Blob(bytes) => Self::Blob(bytes.to_vec()),
+        }
+    }
+}
+
+impl ToSql for Cell {
+    fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
+        Ok(ToSqlOutput::Borrowed(match self {
+            Self::Null => ValueRef::Null,
+            Self::Integer(number) => ValueRef::Integer(*number),
+            Self::Real(number) => ValueRef::Real(*number),
+            Self::Text(bytes) => ValueRef::Text(bytes),
+            Self::Blob(bytes) => ValueRef::Blob(bytes),
+        }))
+    }
 }
 
 impl Table {
@@ -48,7 +81,9 @@ impl Table {
         let columns = statement.column_count();
         let rows = statement
             .query_map([], |row| {
-                (0..columns).map(|column| row.get(column)).collect()
+                (0..columns)
+                    .map(|column| row.get_ref(column).map(Cell::from))
+                    .collect()
             })?
             .collect::<rusqlite::Result<_>>()?;
         Ok(Self {
