@@ -26,8 +26,8 @@ use crate::store::{ImportRefusal, ImportSource, ImportedUser};
 /// Most accounts of a database that can be brought back to how it was at the start: its rows are kept in memory.
 pub const MOST_KEPT: u32 = 10_000;
 
-/// What the names of temporary folders begin with.
-const PREFIX: &str = "accounts-server-";
+/// What the names of temporary folders begin with, and no folder that a person has made: what is left over is removed.
+const PREFIX: &str = "accounts-server-ephemeral-";
 
 /// The database in a temporary folder.
 const DATABASE: &str = "users.db";

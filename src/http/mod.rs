@@ -32,7 +32,6 @@ mod users;
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::panic::AssertUnwindSafe;
-use std::ptr;
 use std::sync::Arc;
 use std::sync::LazyLock;
 
@@ -363,7 +362,7 @@ async fn answer_under_id(app: SharedApp, mut request: Request) -> Response {
         headers.insert(HeaderName::from_static("x-request-id"), id);
     }
     guard::protect(headers, app.public_url.starts_with("https://"));
-    if let Some(allow) = resource.and_then(allow) {
+    if let Some(allow) = allow(route) {
         headers.insert(ALLOW, allow);
     }
     cors::allow(
@@ -464,8 +463,8 @@ fn find(request: &mut Request) -> Option<(usize, &'static Resource)> {
     Some((route, resource))
 }
 
-/// The header that names the methods of a resource, written once for each.
-fn allow(resource: &'static Resource) -> Option<HeaderValue> {
+/// The header that names the methods of the resource with this number, written once for each.
+fn allow(route: usize) -> Option<HeaderValue> {
     static ALLOW: LazyLock<Vec<HeaderValue>> = LazyLock::new(|| {
         let written = RESOURCES
             .iter()
@@ -474,10 +473,7 @@ fn allow(resource: &'static Resource) -> Option<HeaderValue> {
             .map(|value| value.expect("names of methods are plain ASCII"))
             .collect()
     });
-    let index = RESOURCES
-        .iter()
-        .position(|known| ptr::eq(known, resource))?;
-    ALLOW.get(index).cloned()
+    ALLOW.get(route).cloned()
 }
 
 /// The methods of a resource in the order in which Django REST framework lists them.
