@@ -53,7 +53,8 @@ pub(super) async fn run<S, B>(
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
     let connection = &place.0;
-    let prepared = prepare(connection, stream, protocols.tls.as_deref()).await;
+    // What lasts for a moment, or is for few connections, is boxed: a connection that rests does not keep the room for it.
+    let prepared = Box::pin(prepare(connection, stream, protocols.tls.as_deref())).await;
     let Some((mut stream, is_http2)) = prepared else {
         return;
     };
@@ -65,12 +66,13 @@ pub(super) async fn run<S, B>(
         let http = protocols
             .http2
             .serve_connection(TokioIo::new(lent), requests);
-        serve_http2(connection, http, http2::Connection::graceful_shutdown).await;
+        let end = http2::Connection::graceful_shutdown;
+        Box::pin(serve_http2(connection, http, end)).await;
         connection.cool_down();
         // The last thing that was said is why the connection ends.
         return match connection.take() {
             Some((stream, _)) if connection.order() != Order::Abort => {
-                linger(connection, stream).await;
+                Box::pin(linger(connection, stream)).await;
             }
             _ => {}
         };
@@ -79,7 +81,6 @@ pub(super) async fn run<S, B>(
         connection.warm_up();
         let requests = Requests::new(service.clone(), Arc::clone(connection), origin);
         let lent = Lent::new(stream, Arc::clone(connection), true);
-        // Boxed, so that a resting connection does not keep the room for it.
         let http = Box::pin(
             protocols
                 .http1
@@ -93,16 +94,18 @@ pub(super) async fn run<S, B>(
         };
         stream = rest;
         match outcome {
-            Outcome::Ended if !is_pause => return linger(connection, stream).await,
+            Outcome::Ended if !is_pause => return Box::pin(linger(connection, stream)).await,
             Outcome::Ended if !connection.is_ending() => connection.enter(Phase::Resting),
-            Outcome::Ended => return end(connection, stream, Order::Close).await,
-            Outcome::Ordered(order) => return end(connection, stream, order).await,
+            Outcome::Ended => return Box::pin(end(connection, stream, Order::Close)).await,
+            Outcome::Ordered(order) => return Box::pin(end(connection, stream, order)).await,
         }
         // Only hyper knows what the decryption has read ahead, so there is a wait only after hyper has found nothing more.
         tokio::select! {
             biased;
             outcome = stream.readable() => if outcome.is_err() { return },
-            order = connection.ordered_to_end() => return end(connection, stream, order).await,
+            order = connection.ordered_to_end() => {
+                return Box::pin(end(connection, stream, order)).await;
+            }
         }
     }
 }
@@ -185,7 +188,12 @@ where
         if order == Order::Abort || (order == Order::TimeOut && connection.phase() == Phase::Head) {
             return Poll::Ready(Outcome::Ordered(order));
         }
-        http.as_mut().poll(context).map(|outcome| {
+        let mut outcome = http.as_mut().poll(context);
+        if outcome.is_pending() && connection.should_pause() {
+            // hyper knew that there was nothing to read and did not ask, so it has not been told of the pause.
+            outcome = http.as_mut().poll(context);
+        }
+        outcome.map(|outcome| {
             if let Err(e) = outcome {
                 log::debug!("a connection broke off: {e}");
             }

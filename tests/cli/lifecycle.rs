@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::Duration;
 
+use rustix::process::{Resource, getrlimit, setrlimit};
 use serde_json::json;
 
 use crate::support::{PASSWORD, Running, claims, create_user, folder};
@@ -122,6 +123,43 @@ fn quiet_connections_hold_nobody_up_at_the_end() {
     server.signal("TERM");
     assert_eq!(server.wait().code, Some(0));
     assert_eq!(used.read(&mut [0]).unwrap(), 0, "it ends without a word");
+}
+
+#[test]
+fn quiet_connections_cost_little() {
+    // Each is a file of this process, too.
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    setrlimit(Resource::Nofile, limit).unwrap();
+    let dir = folder();
+    let server = Running::start(dir.path());
+    let memory = || {
+        let mut reader = connect(server.address).unwrap();
+        let request = b"GET /metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
+        reader.get_mut().write_all(request).unwrap();
+        let mut answer = String::new();
+        reader.read_to_string(&mut answer).unwrap();
+        let mut lines = answer.lines();
+        let bytes = lines.find_map(|line| line.strip_prefix("process_resident_memory_bytes "));
+        bytes.unwrap().parse::<i64>().unwrap()
+    };
+    let before = memory();
+    let mut quiet: Vec<_> = (0..3000)
+        .map(|_| {
+            let mut stream = TcpStream::connect(server.address).unwrap();
+            stream.write_all(REQUEST).unwrap();
+            assert!(stream.read(&mut [0; 4096]).unwrap() > 0);
+            stream
+        })
+        .collect();
+    // With hyper's buffers it would be some 60 MB.
+    let each = (memory() - before) / 3000;
+    assert!(each < 8_000, "{each} bytes for each");
+    for stream in &mut quiet {
+        stream.write_all(REQUEST).unwrap();
+        assert!(stream.read(&mut [0; 4096]).unwrap() > 0);
+    }
+    assert_eq!(server.terminate().code, Some(0));
 }
 
 #[test]
