@@ -95,9 +95,12 @@ impl App {
         let public_url = config.public_url(port);
         // Before the database: with settings that are wrong none is made, and none is migrated.
         let mail_way = open_mail_way(&config, &public_url)?;
+        let sealing = open_sealing(&config)?;
         let store = open_store(&config)?;
-        let codes = open_codes(&config, &store).await?;
-        let keys = open_keys(&config, &store, config.issuer(port), clock.now()).await?;
+        let codes = open_codes(&config, &store, &sealing).await?;
+        let mail_key = find_mail_key(&store, &sealing).await?;
+        let issuer = config.issuer(port);
+        let keys = open_keys(&config, &store, sealing, issuer, clock.now()).await?;
         let passwords = start_passwords(&config)?;
         let metrics = Arc::new(Metrics::new(clock.now().unix_seconds()));
         let inbox = config.dev.then(Inbox::default);
@@ -106,7 +109,7 @@ impl App {
             clock: clock.clone(),
             inbox: inbox.clone(),
             metrics: metrics.clone(),
-            key: find_mail_key(&config, &store).await?,
+            key: mail_key,
         };
         let outbox = Outbox::new(parts, mail_way);
         let (media_dir, temporary) = if let Some(dir) = config.media_dir() {
@@ -151,9 +154,10 @@ impl App {
         let public_url = config.public_url(port);
         let way = open_mail_way(&config, &public_url)?;
         let mut app = self.clone();
-        app.codes = Arc::new(open_codes(&config, &self.store).await?);
+        let sealing = open_sealing(&config)?;
+        app.codes = Arc::new(open_codes(&config, &self.store, &sealing).await?);
         let issuer = config.issuer(port);
-        let keys = open_keys(&config, &self.store, issuer, self.clock.now()).await?;
+        let keys = open_keys(&config, &self.store, sealing, issuer, self.clock.now()).await?;
         app.keys = Arc::new(keys);
         // Threads and counts are not thrown away for nothing.
         if config.passwords != self.config.passwords {
@@ -195,12 +199,16 @@ impl CurrentApp {
     }
 }
 
-async fn open_codes(config: &Config, store: &SharedStore) -> Result<Codes, StartError> {
+async fn open_codes(
+    config: &Config,
+    store: &SharedStore,
+    sealing: &KeySealing,
+) -> Result<Codes, StartError> {
     let limits = MailLimits {
         pause: Duration::from_secs(config.otp.resend_seconds.into()),
         per_hour: config.otp.mails_per_hour,
     };
-    let key = find_secret(config, store, Codes::SECRET).await?;
+    let key = find_secret(store, sealing, Codes::SECRET).await?;
     let life = Duration::from_secs(60 * u64::from(config.otp.minutes));
     Ok(Codes::new(key, life, limits).with_fixed(fixed_otps(config)?))
 }
@@ -294,24 +302,30 @@ fn open_sealing(config: &Config) -> Result<KeySealing, StartError> {
     if path.is_empty() {
         return Ok(KeySealing::new(tokens.key_encryption_secret.expose()));
     }
-    let failed = start_error("[tokens] key_encryption_secret_file");
-    let text = fs::read_to_string(path).map_err(|e| failed(&format!("{path}: {e}")))?;
-    let secret = text.trim_end_matches(['\r', '\n']);
+    let setting = "[tokens] key_encryption_secret_file";
+    let secret = read_secret(setting, path)?;
     if secret.chars().count() < SHORTEST_KEY_SECRET {
-        return Err(failed(&format!(
+        return Err(start_error(setting)(&format!(
             "{path} holds no secret of at least {SHORTEST_KEY_SECRET} characters"
         )));
     }
-    Ok(KeySealing::new(secret))
+    Ok(KeySealing::new(&secret))
+}
+
+/// A secret from the file that a setting names.
+fn read_secret(setting: &str, path: &str) -> Result<String, StartError> {
+    let text =
+        fs::read_to_string(path).map_err(|e| start_error(setting)(&format!("{path}: {e}")))?;
+    // An editor ends the file with a line break, which is no part of the secret.
+    Ok(text.trim_end_matches(['\r', '\n']).to_owned())
 }
 
 /// A secret of the database, made if there is none yet.
 async fn find_secret(
-    config: &Config,
     store: &SharedStore,
+    sealing: &KeySealing,
     name: &str,
 ) -> Result<Vec<u8>, StartError> {
-    let sealing = open_sealing(config)?;
     let fresh = sealing.seal_secret(name, random::bytes::<KEY_BYTES>().to_vec());
     let secret = store
         .find_or_create_secret(name, fresh)
@@ -326,11 +340,11 @@ async fn find_secret(
 async fn open_keys(
     config: &Config,
     store: &SharedStore,
+    sealing: KeySealing,
     issuer: String,
     now: Timestamp,
 ) -> Result<KeyRing, StartError> {
     let failed = start_error("cannot prepare the signing keys");
-    let sealing = open_sealing(config)?;
     let mut keys = store.list_signing_keys().await.map_err(|e| failed(&e))?;
     if keys.is_empty() {
         let key = generate_key(random::bytes(), now).map_err(|e| failed(&e))?;
@@ -427,20 +441,16 @@ fn smtp_login(config: &Config) -> Result<Option<(String, String)>, StartError> {
     let password = if mail.smtp_password_file.is_empty() {
         mail.smtp_password.expose().clone()
     } else {
-        let path = &mail.smtp_password_file;
-        let text = fs::read_to_string(path)
-            .map_err(|e| start_error("[mail] smtp_password_file")(&format!("{path}: {e}")))?;
-        // An editor ends the file with a line break, which is no part of the password.
-        text.trim_end_matches(['\r', '\n']).to_owned()
+        read_secret("[mail] smtp_password_file", &mail.smtp_password_file)?
     };
     Ok(Some((mail.smtp_user.clone(), password)))
 }
 
 async fn find_mail_key(
-    config: &Config,
     store: &SharedStore,
+    sealing: &KeySealing,
 ) -> Result<[u8; KEY_BYTES], StartError> {
-    find_secret(config, store, Outbox::SECRET)
+    find_secret(store, sealing, Outbox::SECRET)
         .await?
         .try_into()
         .map_err(|_| StartError("the database holds a key for mails of the wrong length".into()))
