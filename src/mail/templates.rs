@@ -444,3 +444,27 @@ fn wrapped(text: &str) -> String {
     }
     out
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_built_in_languages_have_the_same_sentences() {
+        let templates = Templates::load(None, COMPLETE).unwrap();
+        let keys = |language: &Language| -> Vec<(String, String)> {
+            let sections = language.sections.iter();
+            sections
+                .flat_map(|(section, sentences)| {
+                    sentences.keys().map(|key| (section.clone(), key.clone()))
+                })
+                .collect()
+        };
+        let complete = keys(&templates.languages[templates.default]);
+        assert!(complete.len() > 30, "{complete:?}");
+        assert!(templates.languages.len() >= 5);
+        for language in &templates.languages {
+            assert_eq!(keys(language), complete, "{}", language.tag);
+        }
+    }
+}

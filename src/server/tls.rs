@@ -31,7 +31,8 @@ type Stamp = Option<(SystemTime, u64)>;
 /// The certificate that is shown to those who connect.
 pub(super) struct Tls {
     current: RwLock<Pair>,
-    /// What the files were like when they were last looked at.
+    /// What the files were like when they were last looked at. Whoever may change the pair holds it from before it looks
+    /// until after the change: or else a look that began before other settings came would bring the old files back.
     seen: Mutex<[Stamp; 2]>,
 }
 
@@ -80,8 +81,10 @@ impl Tls {
     /// When they cannot be used; then the present ones stay.
     pub(super) fn reload(&self, config: &TlsConfig, now: Timestamp) -> Result<(), String> {
         let (cert, key) = (PathBuf::from(&config.cert), PathBuf::from(&config.key));
-        *self.seen.lock().unwrap_or_else(PoisonError::into_inner) = [stamp(&cert), stamp(&key)];
+        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        let stamps = [stamp(&cert), stamp(&key)];
         let pair = Pair::read(cert, key, now)?;
+        *seen = stamps;
         pair.warn_if_ending(now);
         *self.current.write().unwrap_or_else(PoisonError::into_inner) = pair;
         Ok(())
@@ -89,15 +92,13 @@ impl Tls {
 
     /// Takes over what is new in the files, and says so in the log.
     pub(super) fn look(&self, now: Timestamp) {
+        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         let Pair { cert, key, .. } = self.current();
         let stamps = [stamp(&cert), stamp(&key)];
-        {
-            let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
-            if *seen == stamps {
-                return;
-            }
-            *seen = stamps;
+        if *seen == stamps {
+            return;
         }
+        *seen = stamps;
         match Pair::read(cert, key, now) {
             Ok(pair) => {
                 log::info!("a new certificate is in use, until {}", pair.expires_at);
