@@ -180,6 +180,12 @@ fn room(
     now: Timestamp,
 ) -> Result<(), Duration> {
     let within = what.window();
+    // Counted while the clock was ahead: as if it had been now, so that nobody waits for longer than the window.
+    if times.back().is_some_and(|last| *last > now) {
+        for at in times.iter_mut() {
+            *at = (*at).min(now);
+        }
+    }
     while times.front().is_some_and(|first| first.plus(within) <= now) {
         times.pop_front();
     }
@@ -229,6 +235,19 @@ mod tests {
         assert_eq!(limits.count(Limited::Reset, network(1), at(30)), Ok(()));
         assert_eq!(limits.count(Limited::SignUp, network(1), at(3600)), Ok(()));
         assert!(limits.count(Limited::SignUp, network(1), at(3600)).is_err());
+    }
+
+    #[test]
+    fn a_clock_that_is_set_back_locks_nobody_out_for_longer() {
+        let limits = limits(true);
+        for second in 0..20 {
+            let ahead = at(86_400 + second);
+            assert_eq!(limits.count(Limited::SignUp, network(1), ahead), Ok(()));
+        }
+        let wait = limits.check(Limited::SignUp, network(1), at(10));
+        assert_eq!(wait, Err(Duration::from_hours(1)));
+        assert!(limits.count(Limited::SignUp, network(1), at(3609)).is_err());
+        assert_eq!(limits.count(Limited::SignUp, network(1), at(3610)), Ok(()));
     }
 
     #[test]

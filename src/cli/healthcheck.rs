@@ -18,7 +18,7 @@ use tokio_rustls::rustls::{
 };
 
 use super::CommandResult;
-use crate::config::Config;
+use crate::config::{Config, ListenAddr};
 
 /// How long each step may take.
 const PATIENCE: Duration = Duration::from_secs(4);
@@ -27,15 +27,26 @@ const PATIENCE: Duration = Duration::from_secs(4);
 const LONGEST_LINE: u64 = 1024;
 
 pub(super) fn run(config: &Config) -> CommandResult {
-    let addresses = config.server.listen.socket_addrs();
-    if addresses.iter().any(|address| address.port() == 0) {
+    // An address for figures answers for the whole server, without encryption.
+    let figures = config
+        .metrics
+        .listen
+        .iter()
+        .flat_map(ListenAddr::socket_addrs);
+    let main = config.server.listen.socket_addrs().into_iter();
+    let addresses: Vec<(SocketAddr, bool)> = figures
+        .map(|address| (address, false))
+        .chain(main.map(|address| (address, config.tls.is_on())))
+        .filter(|(address, _)| address.port() != 0)
+        .collect();
+    if addresses.is_empty() {
         return Err("[server] listen has port 0, so nobody knows where the server listens".into());
     }
-    let scheme = config.tls.scheme();
     let mut last = String::new();
-    for address in addresses {
+    for (address, is_encrypted) in addresses {
         let address = reachable(address);
-        match ask(address, config.tls.is_on()) {
+        let scheme = if is_encrypted { "https" } else { "http" };
+        match ask(address, is_encrypted) {
             Ok(status) if status == "200" => return Ok(()),
             Ok(status) => last = format!("{scheme}://{address}/readyz answers {status}"),
             Err(e) => last = format!("{scheme}://{address}/readyz does not answer: {e}"),

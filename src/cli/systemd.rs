@@ -63,6 +63,14 @@ pub(super) async fn watch(server: &Server) {
     }
     // Twice in the time allowed, as `sd_watchdog_enabled(3)` recommends.
     let pause = Duration::from_micros(micros) / 2;
+    let busy = server.app().config.database.busy_timeout_ms;
+    if Duration::from_millis(busy.into()) >= pause {
+        log::warn!(
+            "WatchdogSec= is too short for [database] busy_timeout_ms = {busy}: a database that another process holds for \
+             that long would look like a server that hangs. Make it more than {} s",
+            2 * busy.div_ceil(1000)
+        );
+    }
     loop {
         if tokio::time::timeout(pause, server.respond()).await.is_ok() {
             notify(&[NotifyState::Watchdog]);

@@ -3,9 +3,7 @@
 //! Which files there are is `photos`' to know. A name is random and never used for another content, so an answer may be
 //! kept for as long as anybody likes, and the name itself tells versions apart.
 
-use std::fs::File;
-use std::io::{self, ErrorKind, Read, Seek, SeekFrom};
-use std::path::Path;
+use std::io::{self, Read, Seek, SeekFrom};
 use std::time::SystemTime;
 
 use bytes::Bytes;
@@ -26,6 +24,7 @@ use super::reply::Detail;
 use super::request::Request;
 use super::{HandlerResult, reply};
 use crate::app::SharedApp;
+use crate::photos::Photos;
 
 /// Headers of every answer with a photo in it. The pictures are our own encodings; should a browser ever take one for a
 /// document, that document may do nothing.
@@ -83,21 +82,21 @@ pub(super) const PHOTO: Operation = Operation {
 /// `GET /media/photos/<name>`
 pub(super) async fn photo(app: &SharedApp, request: &mut Request) -> HandlerResult {
     let name = request.last_segment().to_owned();
-    let path = app.photos.path_of(&name).ok_or(ApiError::NotFound)?;
     let method = request.method.clone();
     let headers = request.headers.clone();
-    tokio::task::spawn_blocking(move || serve(&path, &name, &method, &headers))
+    let app = app.clone();
+    tokio::task::spawn_blocking(move || serve(&app.photos, &name, &method, &headers))
         .await
         .map_err(|e| ApiError::Internal(format!("a task failed: {e}")))?
 }
 
-/// Reads as much of the file as the request wants.
-fn serve(path: &Path, name: &str, method: &Method, headers: &HeaderMap) -> HandlerResult {
-    let failed = |e: io::Error| match e.kind() {
-        ErrorKind::NotFound => ApiError::NotFound,
-        _ => ApiError::Internal(format!("cannot read the photo {name}: {e}")),
-    };
-    let mut file = File::open(path).map_err(failed)?;
+/// Reads as much of the file as the request wants. A fault of the folder is over at some time, so the client may try again.
+fn serve(photos: &Photos, name: &str, method: &Method, headers: &HeaderMap) -> HandlerResult {
+    let failed = |e: io::Error| ApiError::Overloaded(format!("cannot read the photo {name}: {e}"));
+    let mut file = photos
+        .open_file(name)
+        .map_err(|e| ApiError::Overloaded(e.to_string()))?
+        .ok_or(ApiError::NotFound)?;
     let metadata = file.metadata().map_err(failed)?;
     if !metadata.is_file() {
         return Err(ApiError::NotFound);
@@ -301,6 +300,7 @@ mod tests {
     use std::time::{Duration, UNIX_EPOCH};
 
     use super::*;
+    use crate::photos::PhotoOptions;
 
     const TAG: &str = "\"0123456789abcdef0123456789abcdef.jpg\"";
     const MODIFIED: &str = "Tue, 03 Dec 2024 12:00:00 GMT";
@@ -465,6 +465,13 @@ mod tests {
         let name = "0123456789abcdef0123456789abcdef.png";
         let path = temp.path().join(name);
         std::fs::write(&path, "0123456789").unwrap();
+        let photos = Photos::open(PhotoOptions {
+            dir: temp.path().to_owned(),
+            max_bytes: 1,
+            max_pixels: 1,
+            max_side: 1,
+        })
+        .unwrap();
         let headers = |range: &str| {
             let mut headers = HeaderMap::new();
             if !range.is_empty() {
@@ -478,7 +485,7 @@ mod tests {
                 .get(name)
                 .map(|value| value.to_str().unwrap().to_owned())
         };
-        let whole = serve(&path, name, &Method::GET, &headers("")).unwrap();
+        let whole = serve(&photos, name, &Method::GET, &headers("")).unwrap();
         assert_eq!(whole.status(), StatusCode::OK);
         for (name, value) in [
             ("content-type", "image/png"),
@@ -493,7 +500,7 @@ mod tests {
         }
         assert!(header(&whole, "last-modified").is_some_and(|date| date.ends_with(" GMT")));
 
-        let part = serve(&path, name, &Method::GET, &headers("bytes=2-4")).unwrap();
+        let part = serve(&photos, name, &Method::GET, &headers("bytes=2-4")).unwrap();
         assert_eq!(part.status(), StatusCode::PARTIAL_CONTENT);
         assert_eq!(
             header(&part, "content-range").as_deref(),
@@ -501,21 +508,21 @@ mod tests {
         );
         assert_eq!(header(&part, "content-length").as_deref(), Some("3"));
 
-        let beyond = serve(&path, name, &Method::GET, &headers("bytes=10-")).unwrap();
+        let beyond = serve(&photos, name, &Method::GET, &headers("bytes=10-")).unwrap();
         assert_eq!(beyond.status(), StatusCode::RANGE_NOT_SATISFIABLE);
         assert_eq!(
             header(&beyond, "content-range").as_deref(),
             Some("bytes */10")
         );
 
-        let head = serve(&path, name, &Method::HEAD, &headers("")).unwrap();
+        let head = serve(&photos, name, &Method::HEAD, &headers("")).unwrap();
         assert_eq!(header(&head, "content-length").as_deref(), Some("10"));
 
         std::fs::remove_file(&path).unwrap();
-        let gone = serve(&path, name, &Method::GET, &headers(""));
+        let gone = serve(&photos, name, &Method::GET, &headers(""));
         assert!(matches!(gone, Err(ApiError::NotFound)), "{gone:?}");
         std::fs::create_dir(&path).unwrap();
-        let folder = serve(&path, name, &Method::GET, &headers(""));
+        let folder = serve(&photos, name, &Method::GET, &headers(""));
         assert!(matches!(folder, Err(ApiError::NotFound)), "{folder:?}");
     }
 }

@@ -11,7 +11,9 @@ mod picture;
 
 use std::fmt;
 use std::fs::File;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 pub use picture::PreparedPhoto;
 
@@ -69,9 +71,11 @@ impl fmt::Display for PhotoError {
 impl std::error::Error for PhotoError {}
 
 /// Prepares, keeps and removes photos. All of it is synchronous.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Photos {
     options: PhotoOptions,
+    /// Whether there was a folder: a server without photos has none, but one that has gone is a fault.
+    was_there: AtomicBool,
 }
 
 impl Photos {
@@ -88,7 +92,8 @@ impl Photos {
                 options.dir.display()
             )));
         }
-        Ok(Self { options })
+        let was_there = AtomicBool::new(options.dir.is_dir());
+        Ok(Self { options, was_there })
     }
 
     /// Makes of an upload what can be stored. The format is recognised by the content alone.
@@ -126,7 +131,9 @@ impl Photos {
                 "cannot keep a photo in {}: {e}",
                 self.options.dir.display()
             ))
-        })
+        })?;
+        self.was_there.store(true, Ordering::Relaxed);
+        Ok(())
     }
 
     /// Removes the photo of that name, finished or not, and says whether it is gone. While a backup reads the photos it is
@@ -141,11 +148,34 @@ impl Photos {
             .unwrap_or(false)
     }
 
-    /// Where the photo of that name is, if it exists. `None` for everything that is not exactly of the form of our names,
-    /// so no name leads out of the folder.
-    #[must_use]
-    pub fn path_of(&self, name: &str) -> Option<PathBuf> {
-        folder::is_name(name).then(|| self.options.dir.join(name))
+    /// Opens the photo of that name. `None` when there is none, and for everything that is not exactly of the form of our
+    /// names, so no name leads out of the folder.
+    ///
+    /// # Errors
+    /// [`PhotoError::Io`] when it cannot be told whether there is one: the folder is gone that was there before, something
+    /// else is in its place, or the system refuses.
+    pub fn open_file(&self, name: &str) -> Result<Option<File>, PhotoError> {
+        if !folder::is_name(name) {
+            return Ok(None);
+        }
+        let dir = &self.options.dir;
+        match File::open(dir.join(name)) {
+            Ok(file) => {
+                self.was_there.store(true, Ordering::Relaxed);
+                Ok(Some(file))
+            }
+            Err(e) if e.kind() == ErrorKind::NotFound => match dir.is_dir() {
+                false if self.was_there.load(Ordering::Relaxed) => Err(PhotoError::Io(format!(
+                    "the folder of photos {} is gone",
+                    dir.display()
+                ))),
+                _ => Ok(None),
+            },
+            Err(e) => Err(PhotoError::Io(format!(
+                "cannot read the photo {name} in {}: {e}",
+                dir.display()
+            ))),
+        }
     }
 }
 
@@ -224,14 +254,28 @@ mod tests {
     }
 
     #[test]
-    fn only_names_of_our_form_have_a_path() {
-        let photos = photos(1);
+    fn only_names_of_our_form_are_opened() {
+        let temp = tempfile::tempdir().unwrap();
+        let dir = temp.path().join("photos");
+        std::fs::create_dir(&dir).unwrap();
+        std::fs::write(temp.path().join("users.db"), "secret").unwrap();
         let name = "0123456789abcdef0123456789abcdef.jpg";
-        assert_eq!(
-            photos.path_of(name),
-            Some(PathBuf::from("/nowhere/photos").join(name))
-        );
-        assert_eq!(photos.path_of("../users.db"), None);
+        std::fs::write(dir.join(name), "picture").unwrap();
+        let photos = Photos::open(PhotoOptions {
+            dir: dir.clone(),
+            max_bytes: 1,
+            max_pixels: 1,
+            max_side: 1,
+        })
+        .unwrap();
+        assert!(photos.open_file(name).unwrap().is_some());
+        for other in ["../users.db", &format!("../photos/{name}"), "", "."] {
+            assert!(photos.open_file(other).unwrap().is_none(), "{other}");
+        }
+        assert!(photos.open_file(&name.replace('0', "1")).unwrap().is_none());
+        // Nothing is known of photos whose folder is gone.
+        std::fs::remove_dir_all(&dir).unwrap();
+        assert!(matches!(photos.open_file(name), Err(PhotoError::Io(_))));
     }
 
     #[test]

@@ -8,6 +8,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
+use rusqlite::Connection;
 use serde_json::json;
 
 use crate::support::{Running, folder, program};
@@ -49,6 +50,58 @@ fn systemd_is_told_how_the_server_is() {
     server.signal("TERM");
     expect("STOPPING=1");
     assert_eq!(server.wait().code, Some(0));
+}
+
+#[test]
+fn a_server_whose_writer_hangs_says_nothing_any_more() {
+    let dir = folder();
+    let path = dir.path().join("notify");
+    let socket = UnixDatagram::bind(&path).unwrap();
+    // The writer waits in SQLite for an hour, and would as well in a disk that does not answer.
+    let line =
+        r#"WATCHDOG_PID=$$ WATCHDOG_USEC=1000000 exec "$@" --database-busy-timeout-ms "$BUSY""#;
+    let start = |busy: &str| {
+        let mut command = in_shell(dir.path(), line);
+        command.env("NOTIFY_SOCKET", &path).env("BUSY", busy);
+        Running::spawn(command)
+    };
+    let wait_for_sign = |patience: u64| {
+        let patience = Duration::from_secs(patience);
+        socket.set_read_timeout(Some(patience)).unwrap();
+        let mut message = [0; 1024];
+        let length = socket.recv(&mut message).ok()?;
+        Some(String::from_utf8_lossy(message[..length].trim_ascii_end()).into_owned())
+    };
+    let hold = || {
+        let other = Connection::open(dir.path().join("users.db")).unwrap();
+        other.execute_batch("BEGIN IMMEDIATE").unwrap();
+        other
+    };
+
+    let server = start("600000");
+    let other = hold();
+    server.wait_for_log("WatchdogSec= is too short");
+    server.wait_for_log("the server does not answer itself");
+    // What was said before that is read first.
+    while wait_for_sign(3).is_some() {}
+    other.execute_batch("ROLLBACK").unwrap();
+    while wait_for_sign(60).unwrap() != "WATCHDOG=1" {}
+    server.kill();
+    let forget = || {
+        socket.set_nonblocking(true).unwrap();
+        while socket.recv(&mut [0; 1024]).is_ok() {}
+        socket.set_nonblocking(false).unwrap();
+    };
+
+    // One that another process keeps from writing tries in vain, and lives: a new start would not help.
+    let server = start("50");
+    let _other = hold();
+    server.wait_for_log("the database cannot be written");
+    forget();
+    for _ in 0..3 {
+        assert_eq!(wait_for_sign(60).as_deref(), Some("WATCHDOG=1"));
+    }
+    server.kill();
 }
 
 /// The program as a line of shell starts it, which finds it in `$@`.
