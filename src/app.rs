@@ -25,6 +25,7 @@ use crate::outbox::{MailWay, Outbox, OutboxParts};
 use crate::passwords::{BreachedList, PasswordOptions, Passwords};
 use crate::photos::{PhotoOptions, Photos};
 use crate::random;
+use crate::readiness::Readiness;
 use crate::request_id;
 use crate::sealing::KEY_BYTES;
 use crate::store::sqlite::{SqliteOptions, SqliteStore};
@@ -78,6 +79,8 @@ pub struct App {
     pub inbox: Option<Inbox>,
     /// The way out for mails.
     pub outbox: Arc<Outbox>,
+    /// Attempts to write to the database.
+    pub readiness: Arc<Readiness>,
     /// Who works with the accounts beside the API, for the audit log: the user of the machine who gave the command.
     pub operator: String,
     // The folder of photos whose database is in memory: it goes when the program ends.
@@ -136,6 +139,7 @@ impl App {
             public_url,
             inbox,
             outbox: Arc::new(outbox),
+            readiness: Arc::default(),
             operator: "program".into(),
         })
     }

@@ -42,6 +42,7 @@ pub mod outbox;
 pub mod passwords;
 pub mod photos;
 mod random;
+pub mod readiness;
 mod request_id;
 mod rows;
 mod sealing;

@@ -132,6 +132,7 @@ fn dependencies_point_one_way() {
             &["clock", "config", "domain", "metrics", "photos", "store"],
         ),
         ("src/request_id.rs", &[]),
+        ("src/readiness.rs", &["clock", "domain", "store"]),
         (
             "src/keyring.rs",
             &["domain", "random", "sealing", "store", "tokens"],
@@ -144,7 +145,7 @@ fn dependencies_point_one_way() {
         ),
         ("src/mail/", &["domain"]),
         ("src/config/", &[]),
-        ("src/store/", &["domain", "store"]),
+        ("src/store/", &["clock", "domain", "metrics", "store"]),
         (
             "src/accounts/",
             &[

@@ -11,8 +11,11 @@ pub mod schedule;
 use std::ffi::OsString;
 use std::fmt;
 use std::fs::{self, DirBuilder, File};
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use archive::{ArchiveWriter, Member};
@@ -66,6 +69,53 @@ pub enum Progress {
     },
 }
 
+/// Breaks off a backup, or the way back, that is under way on another thread: it ends with an error soon after, and leaves
+/// nothing behind.
+#[derive(Clone, Debug, Default)]
+pub struct Cancel(Arc<AtomicBool>);
+
+impl Cancel {
+    /// From now on, nothing is begun or gone on with.
+    pub fn set(&self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+
+    fn check(&self) -> io::Result<()> {
+        match self.0.load(Ordering::Relaxed) {
+            true => Err(io::Error::other("it was broken off")),
+            false => Ok(()),
+        }
+    }
+
+    fn flow(&self) -> ControlFlow<()> {
+        match self.check() {
+            Ok(()) => ControlFlow::Continue(()),
+            Err(_) => ControlFlow::Break(()),
+        }
+    }
+}
+
+/// A reader or writer that fails once it is to be broken off.
+struct Cancellable<T>(T, Cancel);
+
+impl<T: Read> Read for Cancellable<T> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.1.check()?;
+        self.0.read(buffer)
+    }
+}
+
+impl<T: Write> Write for Cancellable<T> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.1.check()?;
+        self.0.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.0.flush()
+    }
+}
+
 /// What is backed up.
 #[derive(Clone, Debug)]
 pub struct Source {
@@ -75,6 +125,8 @@ pub struct Source {
     pub photos: PathBuf,
     /// How long to wait for another process that keeps even readers off the database.
     pub busy_timeout: Duration,
+    /// Breaks off what is under way.
+    pub cancel: Cancel,
 }
 
 /// What is in a backup.
@@ -100,6 +152,7 @@ impl Source {
             database: PathBuf::from(&config.database.path),
             photos: config.media_dir()?.join(PHOTOS),
             busy_timeout: Duration::from_millis(config.database.busy_timeout_ms.into()),
+            cancel: Cancel::default(),
         })
     }
 
@@ -180,6 +233,7 @@ impl Source {
         let copy = scratch.join("copy.db");
         let (held, inspection) = self.copy(&copy, progress)?;
         let cannot_write = || because("cannot write the backup");
+        let out = Cancellable(out, self.cancel.clone());
         let mut archive = ArchiveWriter::new(out, owner_of(&self.database), now);
         let file = File::open(&copy).map_err(cannot_write())?;
         archive
@@ -213,7 +267,7 @@ impl Source {
         }
         archive
             .finish()
-            .and_then(std::io::Write::flush)
+            .and_then(|mut out| out.flush())
             .map_err(cannot_write())?;
         Ok(contents)
     }
@@ -236,6 +290,7 @@ impl Source {
                 self.busy_timeout,
                 &mut |done, total| {
                     progress(Progress::Database { done, total });
+                    self.cancel.flow()
                 },
             )
             .map_err(plainly)?;

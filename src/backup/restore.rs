@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 
 use super::archive::{self, Member};
 use super::{
-    BackupError, Contents, Progress, Source, because, create_folder, create_private, folder_of,
-    plainly, scratch_folder, sync_folder,
+    BackupError, Cancellable, Contents, Progress, Source, because, create_folder, create_private,
+    folder_of, plainly, scratch_folder, sync_folder,
 };
 use crate::domain::Timestamp;
 use crate::store::sqlite::{
@@ -69,6 +69,8 @@ impl Restore {
         if self.end_sessions {
             end_sessions_in(&new.database).map_err(plainly)?;
         }
+        // The last moment: what is put into its place is put there as a whole.
+        self.target.cancel.check().map_err(plainly)?;
         let photos = if with_photos {
             &new.photos
         } else {
@@ -95,7 +97,8 @@ impl Restore {
     fn unpack(&self, new: &New, progress: &mut dyn FnMut(Progress)) -> Result<bool, BackupError> {
         let Some(path) = &self.from else {
             let failed = because("standard input is no whole backup");
-            unpack_archive(io::stdin().lock(), new, progress).map_err(failed)?;
+            let source = Cancellable(io::stdin().lock(), self.target.cancel.clone());
+            unpack_archive(source, new, progress).map_err(failed)?;
             return Ok(true);
         };
         let cannot_read = || because(format!("cannot read {}", path.display()));
@@ -106,6 +109,7 @@ impl Restore {
                 self.target.busy_timeout,
                 &mut |done, total| {
                     progress(Progress::Database { done, total });
+                    self.target.cancel.flow()
                 },
             )
             .map_err(plainly)?;
@@ -113,7 +117,8 @@ impl Restore {
         }
         let file = File::open(path).map_err(cannot_read())?;
         let failed = because(format!("{} is no whole backup", path.display()));
-        unpack_archive(io::BufReader::new(file), new, progress).map_err(failed)?;
+        let source = Cancellable(file, self.target.cancel.clone());
+        unpack_archive(io::BufReader::new(source), new, progress).map_err(failed)?;
         Ok(true)
     }
 

@@ -9,6 +9,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::Semaphore;
+use tokio::task::JoinHandle;
+use tokio::time::timeout;
+
 use super::{BackupError, Contents, SUFFIX, Source, because};
 use crate::clock::SharedClock;
 use crate::config::Config;
@@ -20,6 +24,9 @@ const RETRY: Duration = Duration::from_mins(15);
 
 /// Longest time between two looks at the clock, which may be moved meanwhile.
 const LOOK: Duration = Duration::from_mins(1);
+
+/// How long the end of the server waits for a backup that is broken off.
+const BREAKING_OFF: Duration = Duration::from_secs(3);
 
 /// When backups are made, and how many are kept.
 #[derive(Clone, Debug)]
@@ -140,8 +147,57 @@ impl Schedule {
     }
 }
 
-/// Makes backups for as long as the server runs.
-pub async fn run(schedule: Schedule, clock: SharedClock, metrics: Arc<Metrics>) {
+/// The backups of a running server. They end when this is dropped.
+#[derive(Debug)]
+pub struct Backups {
+    schedule: Schedule,
+    /// Taken while a backup is being made.
+    turn: Arc<Semaphore>,
+    task: JoinHandle<()>,
+}
+
+impl Backups {
+    /// Makes backups from now on.
+    pub fn start(schedule: Schedule, clock: SharedClock, metrics: Arc<Metrics>) -> Self {
+        if let Ok(Some(newest)) = schedule.newest(clock.now()) {
+            metrics.set_last_backup(newest);
+        }
+        let turn = Arc::new(Semaphore::new(1));
+        let task = tokio::spawn(run(schedule.clone(), Arc::clone(&turn), clock, metrics));
+        Self {
+            schedule,
+            turn,
+            task,
+        }
+    }
+
+    /// Makes no more backups, and breaks off the one that is under way. [`Backups::ended`] is to follow.
+    pub fn break_off(&self) {
+        if self.turn.available_permits() == 0 {
+            log::warn!("the backup that is under way is broken off");
+        }
+        self.schedule.source.cancel.set();
+        self.task.abort();
+    }
+
+    /// Returns when nothing is under way any more, and nothing unfinished is left.
+    pub async fn ended(&self) {
+        if timeout(BREAKING_OFF, self.turn.acquire()).await.is_err() {
+            // It is looking through its copy, which nothing can hurry; without the files it comes to nothing.
+            let _ = fs::remove_dir_all(self.schedule.scratch());
+        }
+    }
+}
+
+impl Drop for Backups {
+    fn drop(&mut self) {
+        self.schedule.source.cancel.set();
+        self.task.abort();
+    }
+}
+
+/// Makes backups until it is aborted.
+async fn run(schedule: Schedule, turn: Arc<Semaphore>, clock: SharedClock, metrics: Arc<Metrics>) {
     let mut retry_at = None;
     loop {
         let now = clock.now();
@@ -155,21 +211,27 @@ pub async fn run(schedule: Schedule, clock: SharedClock, metrics: Arc<Metrics>) 
             tokio::time::sleep(due.min(LOOK)).await;
             continue;
         }
+        let Ok(turn) = Arc::clone(&turn).acquire_owned().await else {
+            return;
+        };
         let worker = schedule.clone();
-        let made = tokio::task::spawn_blocking(move || worker.back_up(now)).await;
-        let outcome = match made {
+        let made = tokio::task::spawn_blocking(move || {
+            let _turn = turn;
+            worker.back_up(now)
+        });
+        let outcome = match made.await {
             Ok(outcome) => outcome.map_err(|e| e.to_string()),
             Err(e) => Err(e.to_string()),
         };
         match outcome {
             Ok((path, contents)) => {
-                metrics.count_backup(Some(now));
+                metrics.set_last_backup(now);
                 retry_at = None;
                 report(&path, &contents);
             }
             Err(e) => {
+                metrics.count_failed_backup();
                 log::error!("the backup failed: {e}");
-                metrics.count_backup(None);
                 retry_at = Some(clock.now().plus(RETRY.min(schedule.every())));
             }
         }

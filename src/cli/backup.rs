@@ -6,9 +6,11 @@ use std::time::Duration;
 
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
+use tokio::runtime::Runtime;
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::{CommandResult, cannot_write, existing, is_standard};
-use crate::backup::{Contents, Progress, Restore, Source};
+use crate::backup::{Cancel, Contents, Progress, Restore, Source};
 use crate::clock::{Clock, SystemClock};
 use crate::config::Config;
 
@@ -65,6 +67,7 @@ pub(super) fn backup(arguments: BackupArguments, config: Config) -> CommandResul
     let source = Source::of(&config)
         .ok_or("a database in memory ends with its server; there is nothing to back up")?;
     let now = SystemClock.now();
+    let _signals = break_off_on_signal(source.cancel.clone())?;
     let progress = Display::new();
     if is_standard(&arguments.target) {
         let mut out = io::stdout().lock();
@@ -102,6 +105,7 @@ pub(super) fn restore(arguments: RestoreArguments, config: &Config) -> CommandRe
         .ok_or("a database in memory cannot be restored; name a file with --db")?;
     let from = Some(arguments.source).filter(|file| !is_standard(file));
     let database = target.database.clone();
+    let _signals = break_off_on_signal(target.cancel.clone())?;
     let restore = Restore {
         target,
         from,
@@ -117,6 +121,40 @@ pub(super) fn restore(arguments: RestoreArguments, config: &Config) -> CommandRe
         eprintln!("what was there is kept as {}", path.display());
     }
     report("restored", &restored.contents, "to", &database)
+}
+
+/// Has a signal break the work off, so that nothing unfinished is left of it; a second one ends the program at once. It
+/// holds for as long as what it gives.
+fn break_off_on_signal(cancel: Cancel) -> Result<Runtime, String> {
+    let failed = |e: io::Error| format!("cannot listen for signals: {e}");
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_io()
+        .build()
+        .map_err(failed)?;
+    let listen = || -> io::Result<[Signal; 3]> {
+        let _context = runtime.enter();
+        Ok([
+            signal(SignalKind::interrupt())?,
+            signal(SignalKind::terminate())?,
+            signal(SignalKind::hangup())?,
+        ])
+    };
+    let [mut interrupt, mut terminate, mut hangup] = listen().map_err(failed)?;
+    runtime.spawn(async move {
+        for is_first in [true, false] {
+            tokio::select! {
+                _ = interrupt.recv() => {}
+                _ = terminate.recv() => {}
+                _ = hangup.recv() => {}
+            }
+            match is_first {
+                true => cancel.set(),
+                false => std::process::exit(1),
+            }
+        }
+    });
+    Ok(runtime)
 }
 
 fn report(done: &str, contents: &Contents, to: &str, path: &Path) -> CommandResult {

@@ -100,6 +100,12 @@ impl FieldErrors {
         self.0.is_empty()
     }
 
+    /// Whether this message is among them, about whichever field.
+    pub fn says(&self, message: &str) -> bool {
+        let mut messages = self.0.iter().flat_map(|(_, messages)| messages);
+        messages.any(|known| known == message)
+    }
+
     /// Whether something is wrong with this field.
     pub fn has(&self, field: &str) -> bool {
         self.0.iter().any(|(known, _)| *known == field)

@@ -11,6 +11,7 @@ use warp::reply::Response;
 use super::reply;
 use crate::accounts::AccountError;
 use crate::domain::{FieldErrors, messages};
+use crate::metrics::Ending;
 
 /// Seconds after which an overloaded server may be asked again.
 const OVERLOAD_PAUSE: u64 = 5;
@@ -77,6 +78,23 @@ impl ApiError {
             Self::Internal(cause) => log::error!("{cause}"),
             Self::Overloaded(cause) => log::warn!("{cause}"),
             _ => {}
+        }
+    }
+
+    /// How an action ended that came to this, for figures.
+    pub(super) fn ending(&self) -> Ending {
+        match self {
+            Self::Fields(errors) if errors.says(messages::INVALID_OTP) => Ending::WrongCode,
+            Self::Fields(errors) if errors.says(messages::INVALID_PASSWORD) => {
+                Ending::WrongPassword
+            }
+            Self::NoActiveAccount => Ending::WrongPassword,
+            Self::EmailNotVerified => Ending::NotVerified,
+            Self::NotAuthenticated | Self::BadToken | Self::InvalidToken => Ending::BadToken,
+            Self::Throttled(_) => Ending::Throttled,
+            Self::Overloaded(_) => Ending::Unavailable,
+            Self::Internal(_) => Ending::Failed,
+            _ => Ending::Invalid,
         }
     }
 

@@ -14,7 +14,7 @@ use super::request::Request;
 use super::{HandlerResult, reply};
 use crate::accounts::{self, AccountError};
 use crate::app::SharedApp;
-use crate::metrics::Figures;
+use crate::metrics::{Figures, MailFigures};
 use crate::tokens::KeySet;
 
 /// That all is well.
@@ -109,8 +109,8 @@ pub(super) async fn health(_: &SharedApp, _: &mut Request) -> HandlerResult {
 /// `?strict`: mails that wait, or a queue that is full for the moment, are no reason for a load balancer to take the server
 /// out, which would make it worse for everybody; they are a reason to tell somebody.
 pub(super) async fn ready(app: &SharedApp, request: &mut Request) -> HandlerResult {
-    app.store
-        .check_writable()
+    app.readiness
+        .check(app.store.as_ref(), app.clock.as_ref())
         .await
         .map_err(AccountError::from)?;
     let mut warnings = Vec::new();
@@ -173,16 +173,20 @@ pub(super) fn are_metrics_visible(app: &SharedApp, request: &Request) -> bool {
 
 /// `GET /metrics`
 pub(super) async fn metrics(app: &SharedApp, _: &mut Request) -> HandlerResult {
-    let queue = app
-        .store
-        .find_mail_queue()
-        .await
-        .map_err(AccountError::from)?;
+    // When the database does not answer, all other figures are wanted all the more.
+    let queue = app.store.find_mail_queue().await;
     let now = app.clock.now();
+    let mails = queue
+        .inspect_err(|e| log::warn!("the figures are without those of mails: {e}"))
+        .map(|queue| MailFigures {
+            queued: queue.waiting,
+            oldest: queue.oldest_at.map(|at| now.since(at)).unwrap_or_default(),
+        });
     let figures = Figures {
-        queued_mails: queue.waiting,
-        oldest_mail: queue.oldest_at.map(|at| now.since(at)).unwrap_or_default(),
+        mails: mails.ok(),
         queued_hashes: app.passwords.queue_length(),
+        hash_queue_capacity: app.passwords.queue_capacity(),
+        store: app.store.figures().await,
     };
     let text = app.metrics.text(&super::route_names(), &figures);
     Ok(reply::with_type(

@@ -45,7 +45,7 @@ use warp::reply::Response;
 
 use crate::app::{CurrentApp, SharedApp};
 use crate::clock::Stopwatch;
-use crate::metrics::MOST_ROUTES;
+use crate::metrics::{Action, Ending, MOST_ROUTES};
 use crate::request_id;
 pub(crate) use body::read_fields;
 use error::ApiError;
@@ -348,6 +348,12 @@ async fn answer_under_id(app: SharedApp, mut request: Request) -> Response {
         .catch_unwind()
         .await
         .unwrap_or_else(|_| Err(ApiError::internal("a handler panicked")));
+    if let Some(action) = resource.and_then(|resource| action_of(resource, &request.method)) {
+        let ending = outcome
+            .as_ref()
+            .map_or_else(ApiError::ending, |_| Ending::Done);
+        app.metrics.count_action(action, ending);
+    }
     let mut response = match outcome {
         Ok(response) => response,
         Err(error) => {
@@ -385,6 +391,13 @@ async fn answer_under_id(app: SharedApp, mut request: Request) -> Response {
         response.status().as_u16()
     );
     response
+}
+
+/// What figures count a request as.
+fn action_of(resource: &Resource, method: &Method) -> Option<Action> {
+    let mut methods = resource.methods.iter();
+    let (_, _, operation) = methods.find(|(known, _, _)| known == method)?;
+    operation.action
 }
 
 /// The names of all routes by their numbers, for figures; the last is of requests that no route is for.

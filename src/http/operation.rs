@@ -8,6 +8,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator};
 
 use super::error::ApiError;
 use crate::accounts::forms::Form;
+use crate::metrics::Action;
 
 /// One method of one resource, as the schema tells of it.
 pub(super) struct Operation {
@@ -28,6 +29,8 @@ pub(super) struct Operation {
     pub(super) answers: &'static [Outcome],
     /// What else it answers, apart from what holds for all operations of its kind.
     pub(super) refusals: &'static [Refusal],
+    /// What figures count it as.
+    pub(super) action: Option<Action>,
 }
 
 impl Operation {
@@ -42,6 +45,7 @@ impl Operation {
         body: None,
         answers: &[],
         refusals: &[],
+        action: None,
     };
 }
 

@@ -13,6 +13,7 @@ use super::{HandlerResult, body, reply};
 use crate::accounts::{self, Confirmed, forms};
 use crate::app::SharedApp;
 use crate::domain::{FieldErrors, messages};
+use crate::metrics::Action;
 use crate::tokens::TokenPair;
 
 const VERIFIED: &str = "Email verified successfully!";
@@ -58,6 +59,7 @@ pub(super) const VERIFY: Operation = Operation {
         ),
     ],
     refusals: &[INVALID_OTP, THROTTLED],
+    action: Some(Action::Confirmation),
     ..Operation::NEW
 };
 

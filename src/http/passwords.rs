@@ -10,6 +10,7 @@ use super::{HandlerResult, body, reply};
 use crate::accounts::{self, forms};
 use crate::app::SharedApp;
 use crate::domain::{FieldErrors, messages};
+use crate::metrics::Action;
 
 /// `POST password/reset/`
 pub(super) const RESET: Operation = Operation {
@@ -27,6 +28,7 @@ pub(super) const RESET: Operation = Operation {
         r#"{"msg": "Email sent successfully!"}"#,
     )],
     refusals: &[THROTTLED],
+    action: Some(Action::ResetRequest),
     ..Operation::NEW
 };
 
@@ -64,6 +66,7 @@ pub(super) const CONFIRM_RESET: Operation = Operation {
         r#"{"msg": "Password reset successfully!"}"#,
     )],
     refusals: &[INVALID_OTP, DIFFERENT, THROTTLED],
+    action: Some(Action::PasswordReset),
     ..Operation::NEW
 };
 
@@ -102,6 +105,7 @@ pub(super) const CHANGE: Operation = Operation {
         DIFFERENT,
         THROTTLED,
     ],
+    action: Some(Action::PasswordChange),
     ..Operation::NEW
 };
 

@@ -10,6 +10,7 @@ use super::schema::THROTTLED;
 use super::{HandlerResult, body, reply};
 use crate::accounts::{self, forms};
 use crate::app::SharedApp;
+use crate::metrics::Action;
 use crate::tokens::TokenPair;
 
 /// What a pair of tokens looks like.
@@ -42,6 +43,7 @@ pub(super) const OBTAIN: Operation = Operation {
         },
         THROTTLED,
     ],
+    action: Some(Action::SignIn),
     ..Operation::NEW
 };
 
@@ -70,6 +72,7 @@ pub(super) const RENEW: Operation = Operation {
     }),
     answers: &[Outcome::json::<TokenPair>(200, "the next pair", PAIR)],
     refusals: &[INVALID_TOKEN],
+    action: Some(Action::Refresh),
     ..Operation::NEW
 };
 
@@ -119,6 +122,7 @@ pub(super) const END: Operation = Operation {
     }),
     answers: &[Outcome::json::<Nothing>(200, "the session has ended", "{}")],
     refusals: &[INVALID_TOKEN],
+    action: Some(Action::SignOut),
     ..Operation::NEW
 };
 

@@ -13,6 +13,7 @@ use super::{HandlerResult, body, reply};
 use crate::accounts::{self, AccountError, forms};
 use crate::app::SharedApp;
 use crate::domain::{BirthDate, FieldErrors, Timestamp, User, UserId, messages};
+use crate::metrics::Action;
 
 /// The nine keys that sign-up and update answer, in their order.
 #[derive(Serialize, JsonSchema)]
@@ -90,6 +91,7 @@ pub(super) const CREATE: Operation = Operation {
         },
         THROTTLED,
     ],
+    action: Some(Action::SignUp),
     ..Operation::NEW
 };
 
@@ -162,6 +164,7 @@ pub(super) const DESTROY: Operation = Operation {
         LAST_STAFF_MEMBER,
         THROTTLED,
     ],
+    action: Some(Action::Deletion),
     ..Operation::NEW
 };
 

@@ -5,9 +5,11 @@
 //! because they do not know the values of labels; here all of them are known. Names and text come in only when somebody
 //! asks for the page.
 
+mod actions;
 mod histogram;
 mod page;
 mod process;
+mod store;
 
 use std::array;
 use std::sync::OnceLock;
@@ -15,8 +17,11 @@ use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::Duration;
 
 use crate::domain::Timestamp;
+use actions::ActionCounts;
+pub use actions::{Action, Ending};
 pub use histogram::Histogram;
 use page::{Page, escaped};
+pub use store::{StoreFigures, WriteCounts};
 
 /// Most routes that are told apart.
 pub const MOST_ROUTES: usize = 64;
@@ -112,9 +117,10 @@ struct Answers {
 pub struct Metrics {
     // Those that never happen take no room.
     answers: [[OnceLock<Box<Answers>>; METHODS.len()]; MOST_ROUTES],
+    actions: ActionCounts,
     mails: [AtomicU64; MailFate::ALL.len()],
     failed_backups: AtomicU64,
-    /// Unix seconds; 0 when there was none since the start.
+    /// Unix seconds; 0 when there is none.
     last_backup: AtomicU64,
     connections: AtomicU64,
     open_connections: AtomicU64,
@@ -132,6 +138,7 @@ impl Metrics {
             certificate_end: AtomicI64::new(0),
             started_at,
             answers: array::from_fn(|_| array::from_fn(|_| OnceLock::new())),
+            actions: ActionCounts::default(),
             mails: array::from_fn(|_| AtomicU64::new(0)),
             failed_backups: AtomicU64::new(0),
             last_backup: AtomicU64::new(0),
@@ -148,14 +155,25 @@ impl Metrics {
 }
 
 /// What others know at the moment in which the page is asked for.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Figures {
-    /// Mails that wait to be delivered.
-    pub queued_mails: u64,
-    /// How long the oldest of them has waited; zero when there is none.
-    pub oldest_mail: Duration,
+    /// The mails that wait; `None` when the store cannot tell.
+    pub mails: Option<MailFigures>,
     /// Passwords that wait to be hashed.
     pub queued_hashes: usize,
+    /// Most passwords that may wait.
+    pub hash_queue_capacity: usize,
+    /// What the store tells of itself.
+    pub store: StoreFigures,
+}
+
+/// The mails that wait to be delivered.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct MailFigures {
+    /// How many there are.
+    pub queued: u64,
+    /// How long the oldest of them has waited; zero when there is none.
+    pub oldest: Duration,
 }
 
 impl Metrics {
@@ -177,22 +195,25 @@ impl Metrics {
         answers.took.count(took);
     }
 
+    /// Counts something that somebody did with an account.
+    pub fn count_action(&self, action: Action, ending: Ending) {
+        self.actions.count(action, ending);
+    }
+
     /// Counts what became of a mail.
     pub fn count_mail(&self, fate: MailFate) {
         self.mails[fate as usize].fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Counts a scheduled backup: when it was made, or that it failed.
-    pub fn count_backup(&self, made_at: Option<Timestamp>) {
-        match made_at {
-            Some(at) => {
-                let seconds = at.unix_seconds().max(0).unsigned_abs();
-                self.last_backup.store(seconds, Ordering::Relaxed);
-            }
-            None => {
-                self.failed_backups.fetch_add(1, Ordering::Relaxed);
-            }
-        }
+    /// Notes when the newest scheduled backup was made.
+    pub fn set_last_backup(&self, made_at: Timestamp) {
+        let seconds = made_at.unix_seconds().max(0).unsigned_abs();
+        self.last_backup.store(seconds, Ordering::Relaxed);
+    }
+
+    /// Counts a scheduled backup that failed.
+    pub fn count_failed_backup(&self) {
+        self.failed_backups.fetch_add(1, Ordering::Relaxed);
     }
 
     /// Counts a connection that was taken in.
@@ -235,13 +256,21 @@ impl Metrics {
         }
         self.write_answers(&mut page, routes);
         self.write_connections(&mut page);
+        self.actions.write(&mut page);
         page.single(
             "accounts_hash_queue_length",
             "gauge",
             "Passwords that wait to be hashed.",
             figures.queued_hashes,
         );
-        self.write_mails(&mut page, figures);
+        page.single(
+            "accounts_hash_queue_capacity",
+            "gauge",
+            "Most passwords that may wait to be hashed.",
+            figures.hash_queue_capacity,
+        );
+        store::write(&mut page, &figures.store);
+        self.write_mails(&mut page, figures.mails);
         page.single(
             "accounts_backup_failures_total",
             "counter",
@@ -251,7 +280,7 @@ impl Metrics {
         page.single(
             "accounts_backup_last_success_timestamp_seconds",
             "gauge",
-            "When the last scheduled backup since the start was made, in Unix seconds; 0 for none.",
+            "When the newest scheduled backup was made, in Unix seconds; 0 for none.",
             self.last_backup.load(Ordering::Relaxed),
         );
         page.into_text()
@@ -322,19 +351,21 @@ impl Metrics {
         }
     }
 
-    fn write_mails(&self, page: &mut Page, figures: &Figures) {
-        page.single(
-            "accounts_mail_queue_length",
-            "gauge",
-            "Mails that wait to be delivered.",
-            figures.queued_mails,
-        );
-        page.single(
-            "accounts_mail_oldest_seconds",
-            "gauge",
-            "How long the oldest of them has waited.",
-            figures.oldest_mail.as_secs(),
-        );
+    fn write_mails(&self, page: &mut Page, waiting: Option<MailFigures>) {
+        if let Some(waiting) = waiting {
+            page.single(
+                "accounts_mail_queue_length",
+                "gauge",
+                "Mails that wait to be delivered.",
+                waiting.queued,
+            );
+            page.single(
+                "accounts_mail_oldest_seconds",
+                "gauge",
+                "How long the oldest of them has waited.",
+                waiting.oldest.as_secs(),
+            );
+        }
         let name = "accounts_mails_total";
         page.family(name, "counter", "What became of mails.");
         for fate in MailFate::ALL {
@@ -357,13 +388,16 @@ mod tests {
         // One that is out of the range is not counted, and harms nobody.
         metrics.count_answer(MOST_ROUTES, "GET", 200, Duration::ZERO);
         metrics.count_mail(MailFate::GivenUp);
-        metrics.count_backup(Some(Timestamp::from_unix_millis(1_733_227_200_999)));
-        metrics.count_backup(None);
+        metrics.set_last_backup(Timestamp::from_unix_millis(1_733_227_200_999));
+        metrics.count_failed_backup();
         let routes = ["/healthz".to_owned(), "none".to_owned()];
         let figures = Figures {
-            queued_mails: 3,
-            oldest_mail: Duration::from_millis(90_900),
+            mails: Some(MailFigures {
+                queued: 3,
+                oldest: Duration::from_millis(90_900),
+            }),
             queued_hashes: 2,
+            ..Figures::default()
         };
         let text = metrics.text(&routes, &figures);
         for line in [

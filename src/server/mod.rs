@@ -35,7 +35,7 @@ use tokio::time::interval;
 
 use crate::accounts::{self, remove_photos_left_behind, remove_unused_photos};
 use crate::app::{App, CurrentApp, SharedApp, StartError};
-use crate::backup::schedule::{self, Schedule};
+use crate::backup::schedule::{Backups, Schedule};
 use crate::clock::{SharedClock, clock_for};
 use crate::config::{Config, TlsConfig};
 use crate::development;
@@ -101,7 +101,7 @@ pub struct Server {
     stop: watch::Sender<bool>,
     calls: mpsc::Sender<Call>,
     task: Option<JoinHandle<()>>,
-    backups: Option<JoinHandle<()>>,
+    backups: Option<Backups>,
     // Held as long as the server runs.
     _lock: Option<ServerLock>,
     // The last to go: it takes the files with it.
@@ -162,8 +162,7 @@ impl Server {
         development::begin(&app).await?;
         app.outbox.start();
         let backups = Schedule::of(&app.config)
-            .map(|schedule| schedule::run(schedule, app.clock.clone(), app.metrics.clone()))
-            .map(tokio::spawn);
+            .map(|schedule| Backups::start(schedule, app.clock.clone(), app.metrics.clone()));
         let current = Arc::new(CurrentApp::new(app));
         let (stop, stopped) = watch::channel(false);
         let (calls, called) = mpsc::channel(1);
@@ -220,9 +219,13 @@ impl Server {
         }
     }
 
-    /// Stops accepting, finishes what runs and delivers what is queued, each for as long as the settings allow.
+    /// Stops accepting, finishes what runs and delivers what is queued, each for as long as the settings allow. A backup is
+    /// broken off: the next start makes it.
     pub async fn shutdown(mut self) {
         let _ = self.stop.send(true);
+        if let Some(backups) = &self.backups {
+            backups.break_off();
+        }
         if let Some(task) = self.task.take()
             && let Err(e) = task.await
         {
@@ -230,15 +233,15 @@ impl Server {
         }
         let app = self.app();
         app.outbox.stop(patience_of(&app.config)).await;
+        if let Some(backups) = &self.backups {
+            backups.ended().await;
+        }
     }
 }
 
 impl Drop for Server {
     fn drop(&mut self) {
-        for task in [self.task.take(), self.backups.take()]
-            .into_iter()
-            .flatten()
-        {
+        if let Some(task) = self.task.take() {
             task.abort();
         }
     }

@@ -22,6 +22,7 @@ mod docs;
 mod email_undo;
 mod enumeration;
 mod events;
+mod figures;
 mod hardening;
 mod health;
 mod mail_content;

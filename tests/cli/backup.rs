@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::thread;
 
@@ -11,7 +11,7 @@ use serde_json::json;
 use tempfile::TempDir;
 
 use crate::client::{Client, picture};
-use crate::support::{Outcome, PASSWORD, Running, create_user, folder, names_in, run};
+use crate::support::{Outcome, PASSWORD, Running, create_user, folder, names_in, program, run};
 
 const DB: &[&str] = &["--db", "users.db"];
 
@@ -606,7 +606,12 @@ fn the_server_makes_backups_and_keeps_the_newest() {
     // The next one is not due yet, whatever happened to the server.
     fs::create_dir(backups.join(".users.db-unfinished-scheduled")).unwrap();
     let server = with_schedule(dir.path(), &[]);
-    assert_eq!(server.request("GET", "/readyz", None, &json!({})).0, 200);
+    let (_, metrics) = server.request("GET", "/metrics", None, &json!({}));
+    let metrics = metrics.as_str().unwrap();
+    assert!(
+        !metrics.contains("\naccounts_backup_last_success_timestamp_seconds 0\n"),
+        "it is known when the newest was made: {metrics}"
+    );
     let outcome = server.terminate();
     assert!(!outcome.stderr.contains("backed up"), "{outcome:?}");
 
@@ -654,5 +659,94 @@ fn a_backup_that_fails_is_told_and_stops_nothing() {
             .unwrap()
             .contains("\naccounts_backup_failures_total 1\n"),
         "{metrics}"
+    );
+}
+
+/// A database whose backup takes a while.
+fn make_large(dir: &Path) {
+    create_user(dir, "ada@example.com", &[]);
+    Connection::open(dir.join("users.db"))
+        .unwrap()
+        .execute_batch(
+            "CREATE TABLE filler (bytes); INSERT INTO filler VALUES (zeroblob(150000000));",
+        )
+        .unwrap();
+}
+
+/// Waits until a backup is being made in a folder.
+fn wait_for_unfinished(dir: &Path) {
+    let is_unfinished = |name: &String| name.contains("unfinished");
+    while !dir.is_dir() || !names_in(dir).iter().any(is_unfinished) {
+        thread::yield_now();
+    }
+}
+
+#[test]
+fn the_end_of_the_server_breaks_a_backup_off() {
+    let dir = folder();
+    make_large(dir.path());
+    let backups = dir.path().join("backups");
+    let server = with_schedule(dir.path(), &[]);
+    wait_for_unfinished(&backups);
+    let outcome = server.terminate();
+    assert_eq!(outcome.code, Some(0), "{outcome:?}");
+    assert!(outcome.stderr.contains("broken off"), "{outcome:?}");
+    assert!(names_in(&backups).is_empty(), "nothing is left of it");
+
+    // It is made at the next start. Whoever looks through its photos for long keeps it waiting, and not the end.
+    let photos = dir.path().join("users.db.media/photos");
+    fs::create_dir_all(&photos).unwrap();
+    let held = fs::File::open(&photos).unwrap();
+    held.lock().unwrap();
+    let server = with_schedule(dir.path(), &[]);
+    wait_for_unfinished(&backups);
+    assert_eq!(server.terminate().code, Some(0));
+    assert!(names_in(&backups).is_empty(), "nothing is left of it");
+    held.unlock().unwrap();
+    let server = with_schedule(dir.path(), &[]);
+    server.wait_for_log("backed up 1 accounts");
+    assert_eq!(names_in(&backups).len(), 1);
+}
+
+#[test]
+fn a_signal_breaks_a_command_off_and_nothing_is_left_of_it() {
+    let dir = folder();
+    make_large(dir.path());
+    let names = names_in(dir.path());
+    let break_off = |arguments: &[&str], signal: &str| {
+        let child = program(dir.path(), &[DB, arguments].concat())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        wait_for_unfinished(dir.path());
+        let status = Command::new("kill")
+            .args([&format!("-{signal}"), &child.id().to_string()])
+            .status()
+            .unwrap();
+        assert!(status.success());
+        let output = child.wait_with_output().unwrap();
+        let stderr = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(1), "{stderr}");
+        assert!(stderr.contains("broken off"), "{stderr}");
+    };
+    break_off(&["backup", "backup.tar"], "TERM");
+    break_off(&["backup", "backup.tar"], "INT");
+    assert_eq!(names_in(dir.path()), names);
+    done(
+        &run(dir.path(), &[DB, &["backup", "backup.tar"]].concat()),
+        "backed up",
+    );
+    let database = fs::metadata(dir.path().join("users.db")).unwrap().len();
+    break_off(&["restore", "backup.tar", "--force"], "HUP");
+    let mut with_backup = names;
+    with_backup.push("backup.tar".into());
+    with_backup.push("users.db.lock".into());
+    with_backup.sort();
+    with_backup.dedup();
+    assert_eq!(names_in(dir.path()), with_backup);
+    assert_eq!(
+        fs::metadata(dir.path().join("users.db")).unwrap().len(),
+        database
     );
 }

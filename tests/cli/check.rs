@@ -215,7 +215,10 @@ fn what_is_wrong_is_told_and_is_a_failure() {
 #[test]
 fn the_health_of_a_server_can_be_asked_for() {
     let dir = folder();
-    let server = Running::start(dir.path());
+    let server = Running::start_with(
+        dir.path(),
+        &["--db", "users.db", "--database-busy-timeout-ms", "1"],
+    );
     let address = server.address.to_string();
     let port = server.address.port();
     for listen in [
@@ -228,11 +231,36 @@ fn the_health_of_a_server_can_be_asked_for() {
     // A server that cannot write is not well.
     let other = Connection::open(dir.path().join("users.db")).unwrap();
     other.execute_batch("BEGIN IMMEDIATE").unwrap();
-    drop(server);
+    // That the last attempt to write was successful counts for a second.
+    let ask = || run(dir.path(), &["--listen", &address, "healthcheck"]);
+    let refused = loop {
+        let outcome = ask();
+        if outcome.code != Some(0) {
+            break outcome;
+        }
+    };
+    refused.assert_refused(1, &["/readyz answers 503"]);
     other.execute_batch("ROLLBACK").unwrap();
+    ask().assert_done("");
+    drop(server);
     run(dir.path(), &["--listen", &address, "healthcheck"])
         .assert_refused(1, &["/readyz does not answer"]);
     run(dir.path(), &["--listen", "127.0.0.1:0", "healthcheck"]).assert_refused(1, &["port 0"]);
+}
+
+#[test]
+fn the_address_for_figures_tells_the_health_of_the_server_too() {
+    let dir = folder();
+    let free = TcpListener::bind("127.0.0.1:0").unwrap();
+    let figures = free.local_addr().unwrap().to_string();
+    drop(free);
+    let metrics = ["--metrics-listen", &figures];
+    let server = Running::start_with(dir.path(), &[&["--db", "users.db"][..], &metrics].concat());
+    // The main socket may be one that systemd hands over, whatever the settings say.
+    let healthcheck = [&["--listen", "127.0.0.1:0", "healthcheck"][..], &metrics].concat();
+    run(dir.path(), &healthcheck).assert_done("");
+    drop(server);
+    run(dir.path(), &healthcheck).assert_refused(1, &[&figures, "does not answer"]);
 }
 
 #[test]

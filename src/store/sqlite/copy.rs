@@ -1,6 +1,7 @@
 //! Copies of a database: made while others write to it, looked into before anybody relies on them, and put in its place.
 
 use std::fs::File;
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -28,7 +29,7 @@ pub struct Inspection {
 }
 
 /// Copies the database at `source` as it is at one moment to the new file `target`, and calls `progress` with the bytes
-/// copied and those that there are. The copy is on disk when this returns.
+/// copied and those that there are, which may break it off. The copy is on disk when this returns.
 ///
 /// Others go on reading and writing meanwhile: the copy comes from one read transaction, which in WAL mode keeps nobody off
 /// but lets the log grow until it ends. The file is neither migrated nor changed in any other way.
@@ -39,7 +40,7 @@ pub fn copy_database(
     source: &Path,
     target: &Path,
     busy_timeout: Duration,
-    progress: &mut dyn FnMut(u64, u64),
+    progress: &mut dyn FnMut(u64, u64) -> ControlFlow<()>,
 ) -> Result<(), OpenError> {
     let failed = |e: rusqlite::Error| {
         OpenError(format!(
@@ -79,7 +80,9 @@ pub fn copy_database(
             let step = backup.step(STEP_PAGES).map_err(failed)?;
             let at = backup.progress();
             let bytes = |pages: i32| u64::from(pages.unsigned_abs()) * page_size;
-            progress(bytes(at.pagecount - at.remaining), bytes(at.pagecount));
+            if progress(bytes(at.pagecount - at.remaining), bytes(at.pagecount)).is_break() {
+                return Err(OpenError("it was broken off".into()));
+            }
             match step {
                 StepResult::Done => break,
                 StepResult::More => {}
@@ -131,7 +134,9 @@ pub(super) fn keep_before_migration(
         .tempdir_in(folder)
         .map_err(failed)?;
     let copy = scratch.path().join("copy.db");
-    copy_database(path, &copy, busy_timeout, &mut |_, _| {})?;
+    copy_database(path, &copy, busy_timeout, &mut |_, _| {
+        ControlFlow::Continue(())
+    })?;
     inspect_database(&copy).map_err(|e| {
         OpenError(format!(
             "{shown} is not migrated, because a copy of it is not sound ({e}); it was left as it is. Look at it with \

@@ -1,10 +1,13 @@
-//! Whether the SQLite file can be written.
+//! Whether the SQLite file can be written, how large it is, and how the writer gets on.
+
+use std::sync::Arc;
 
 use async_trait::async_trait;
 
-use super::SqliteStore;
 use super::otps::write_decoy;
+use super::{SqliteStore, wal_of};
 use crate::domain::Timestamp;
+use crate::metrics::StoreFigures;
 use crate::store::{HealthStore, StoreResult};
 
 #[async_trait]
@@ -16,5 +19,17 @@ impl HealthStore for SqliteStore {
                 write_decoy(connection, Timestamp::default())
             })
             .await
+    }
+
+    async fn figures(&self) -> StoreFigures {
+        let path = self.path.as_deref();
+        let size = path.and_then(|path| Some(path.metadata().ok()?.len()));
+        // Without a log everything is in the file.
+        let log = path.map(|path| wal_of(path).metadata().map_or(0, |data| data.len()));
+        StoreFigures {
+            size_bytes: size,
+            log_bytes: log,
+            writes: Arc::clone(self.writer.counts()),
+        }
     }
 }

@@ -5,6 +5,7 @@
 //! answers them all after the commit. An answer therefore means that the operation is on disk.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::thread::{self, JoinHandle};
 
@@ -12,6 +13,8 @@ use rusqlite::Connection;
 use tokio::sync::oneshot;
 
 use super::{ConnectionSource, driver_error};
+use crate::clock::Stopwatch;
+use crate::metrics::WriteCounts;
 use crate::store::{StoreError, StoreResult};
 
 /// Most operations that wait for the writer; beyond it the database is called busy.
@@ -66,6 +69,7 @@ pub(super) struct Writer {
     // `None` only while dropping: closing the queue is what ends the thread.
     queue: Option<SyncSender<Box<dyn Job>>>,
     thread: Option<JoinHandle<()>>,
+    counts: Arc<WriteCounts>,
 }
 
 impl Writer {
@@ -73,14 +77,22 @@ impl Writer {
     /// long for its answer.
     pub(super) fn start(source: ConnectionSource, batch: usize) -> Self {
         let (queue, jobs) = sync_channel(QUEUE);
+        let counts = Arc::new(WriteCounts::default());
+        let counted = Arc::clone(&counts);
         let thread = thread::Builder::new()
             .name("db-writer".into())
-            .spawn(move || run(&source, &jobs, batch.max(1)))
+            .spawn(move || run(&source, &jobs, batch.max(1), &counted))
             .expect("the system can start a thread");
         Self {
             queue: Some(queue),
             thread: Some(thread),
+            counts,
         }
+    }
+
+    /// What has been written so far, and what waits.
+    pub(super) fn counts(&self) -> &Arc<WriteCounts> {
+        &self.counts
     }
 
     /// Runs `work` in a transaction and answers after its commit.
@@ -98,11 +110,16 @@ impl Writer {
             answer,
         });
         let queue = self.queue.as_ref().expect("the queue is open until drop");
-        queue.try_send(job).map_err(|e| match e {
-            TrySendError::Full(_) => {
-                StoreError::Busy(format!("{QUEUE} operations are waiting to be written"))
+        // Before the thread can take it out of the count again.
+        self.counts.enqueued();
+        queue.try_send(job).map_err(|e| {
+            self.counts.dequeued(1);
+            match e {
+                TrySendError::Full(_) => {
+                    StoreError::Busy(format!("{QUEUE} operations are waiting to be written"))
+                }
+                TrySendError::Disconnected(_) => StoreError::Failed("the writer has ended".into()),
             }
-            TrySendError::Disconnected(_) => StoreError::Failed("the writer has ended".into()),
         })?;
         receive
             .await
@@ -120,11 +137,23 @@ impl Drop for Writer {
     }
 }
 
-fn run(source: &ConnectionSource, jobs: &Receiver<Box<dyn Job>>, most: usize) {
+fn run(
+    source: &ConnectionSource,
+    jobs: &Receiver<Box<dyn Job>>,
+    most: usize,
+    counts: &WriteCounts,
+) {
     while let Ok(first) = jobs.recv() {
         let mut batch = vec![first];
         batch.extend(jobs.try_iter().take(most - 1));
+        let size = batch.len() as u64;
+        counts.dequeued(size);
+        let stopwatch = Stopwatch::start();
         let committed = source.with_writer(|connection| write_batch(connection, &mut batch));
+        match committed {
+            Ok(()) => counts.committed(size, stopwatch.elapsed()),
+            Err(_) => counts.failed(),
+        }
         for job in batch {
             job.settle(committed.clone());
         }

@@ -1,0 +1,161 @@
+//! What people do with their accounts, and how it ends.
+
+use std::array;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use super::page::Page;
+
+/// Something that people do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// Signing up.
+    SignUp,
+    /// Confirming an address by its code.
+    Confirmation,
+    /// Signing in with a password.
+    SignIn,
+    /// Getting the next pair of tokens.
+    Refresh,
+    /// Signing out.
+    SignOut,
+    /// Asking for a code to choose another password.
+    ResetRequest,
+    /// Choosing another password with a code.
+    PasswordReset,
+    /// Changing the password, knowing the old one.
+    PasswordChange,
+    /// Deleting an account.
+    Deletion,
+}
+
+impl Action {
+    const ALL: [Self; 9] = [
+        Self::SignUp,
+        Self::Confirmation,
+        Self::SignIn,
+        Self::Refresh,
+        Self::SignOut,
+        Self::ResetRequest,
+        Self::PasswordReset,
+        Self::PasswordChange,
+        Self::Deletion,
+    ];
+
+    const fn name(self) -> &'static str {
+        match self {
+            Self::SignUp => "sign_up",
+            Self::Confirmation => "confirmation",
+            Self::SignIn => "sign_in",
+            Self::Refresh => "refresh",
+            Self::SignOut => "sign_out",
+            Self::ResetRequest => "reset_request",
+            Self::PasswordReset => "password_reset",
+            Self::PasswordChange => "password_change",
+            Self::Deletion => "deletion",
+        }
+    }
+}
+
+/// How it ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ending {
+    /// It was done.
+    Done,
+    /// The request was not one that could be done.
+    Invalid,
+    /// A code did not count.
+    WrongCode,
+    /// No active account has this address and password, or the password shown once more was wrong.
+    WrongPassword,
+    /// The password was right, but the address was never confirmed.
+    NotVerified,
+    /// A token did not count.
+    BadToken,
+    /// Too much of it came from there.
+    Throttled,
+    /// The server could not do it for now.
+    Unavailable,
+    /// A fault of the server.
+    Failed,
+}
+
+impl Ending {
+    const ALL: [Self; 9] = [
+        Self::Done,
+        Self::Invalid,
+        Self::WrongCode,
+        Self::WrongPassword,
+        Self::NotVerified,
+        Self::BadToken,
+        Self::Throttled,
+        Self::Unavailable,
+        Self::Failed,
+    ];
+
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Done => "done",
+            Self::Invalid => "invalid",
+            Self::WrongCode => "wrong_code",
+            Self::WrongPassword => "wrong_password",
+            Self::NotVerified => "not_verified",
+            Self::BadToken => "bad_token",
+            Self::Throttled => "throttled",
+            Self::Unavailable => "unavailable",
+            Self::Failed => "failed",
+        }
+    }
+
+    /// Whether an action can end like this at all; the others need no series.
+    const fn is_possible(self, action: Action) -> bool {
+        match self {
+            Self::WrongCode => matches!(action, Action::Confirmation | Action::PasswordReset),
+            Self::WrongPassword => matches!(
+                action,
+                Action::SignIn | Action::PasswordChange | Action::Deletion
+            ),
+            Self::NotVerified => matches!(action, Action::SignIn),
+            Self::BadToken => !matches!(
+                action,
+                Action::SignUp | Action::SignIn | Action::ResetRequest | Action::PasswordReset
+            ),
+            _ => true,
+        }
+    }
+}
+
+/// Counts by action and ending.
+#[derive(Debug)]
+pub(super) struct ActionCounts([[AtomicU64; Ending::ALL.len()]; Action::ALL.len()]);
+
+impl Default for ActionCounts {
+    fn default() -> Self {
+        Self(array::from_fn(|_| array::from_fn(|_| AtomicU64::new(0))))
+    }
+}
+
+impl ActionCounts {
+    pub(super) fn count(&self, action: Action, ending: Ending) {
+        self.0[action as usize][ending as usize].fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// All that can happen is there from the beginning: a series that begins with its first failure has no rate.
+    pub(super) fn write(&self, page: &mut Page) {
+        let name = "accounts_actions_total";
+        page.family(
+            name,
+            "counter",
+            "What people did with their accounts, and how it ended.",
+        );
+        for action in Action::ALL {
+            for ending in Ending::ALL {
+                let count = self.0[action as usize][ending as usize].load(Ordering::Relaxed);
+                if count > 0 || ending.is_possible(action) {
+                    let labels =
+                        format!("action=\"{}\",outcome=\"{}\"", action.name(), ending.name());
+                    page.sample(name, &labels, count);
+                }
+            }
+        }
+    }
+}
