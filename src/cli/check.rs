@@ -469,8 +469,9 @@ fn names_in(dir: &Path) -> Vec<String> {
 fn room(source: &Source, report: &mut Report) {
     let size = source.database.metadata().map_or(0, |data| data.len());
     let wanted = ROOM.max(2 * size);
-    let mut folders = vec![folder_of(&source.database)];
-    if source.photos.exists() {
+    let database = folder_of(&source.database);
+    let mut folders = vec![database];
+    if source.photos.exists() && disk_of(&source.photos) != disk_of(database) {
         folders.push(&source.photos);
     }
     for folder in folders {
@@ -483,14 +484,19 @@ fn room(source: &Source, report: &mut Report) {
             _ => continue,
         };
         let text = format!(
-            "{} MiB are left for {}; {} would be enough for a copy and some time",
+            "{} MiB are left on the disk of {}; {} MiB would be enough for a copy of the database and some time",
             free / MIB,
-            folder.display(),
+            folder.canonicalize().unwrap_or_default().display(),
             wanted.div_ceil(MIB)
         );
         report.add(level, "disk", text);
     }
     report.add_ok_unless_worse("disk", "there is room");
+}
+
+/// The disk that a folder is on, where it exists.
+fn disk_of(folder: &Path) -> Option<u64> {
+    Some(std::os::unix::fs::MetadataExt::dev(&folder.metadata().ok()?))
 }
 
 fn backups(config: &Config, now: Timestamp, report: &mut Report) {

@@ -22,6 +22,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 
+use clap::error::ErrorKind;
 use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::accounts::AccountError;
@@ -110,9 +111,18 @@ enum Command {
 
 /// Runs the program with these arguments, the first of which is its name.
 pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
-    let matches = match command_line().try_get_matches_from(arguments) {
+    let arguments: Vec<OsString> = arguments.into_iter().collect();
+    let matches = match command_line().try_get_matches_from(&arguments) {
         Ok(matches) => matches,
         Err(error) => {
+            let error = match error.kind() {
+                ErrorKind::DisplayHelp
+                | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => help_line()
+                    .try_get_matches_from(&arguments)
+                    .err()
+                    .unwrap_or(error),
+                _ => error,
+            };
             // Help and version go to standard output and are no failure.
             let _ = error.print();
             return if error.use_stderr() {
@@ -154,7 +164,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Some(Command::Completions(arguments)) => {
             completions::completions(&arguments, command_line())
         }
-        Some(Command::Man(arguments)) => completions::man(arguments, command_line()),
+        Some(Command::Man(arguments)) => completions::man(arguments, help_line()),
         Some(Command::Export(arguments)) => export::run(arguments, config),
         Some(Command::Import(arguments)) => import::run(arguments, config),
     };
@@ -170,6 +180,40 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
 /// All arguments, those of the settings included.
 fn command_line() -> clap::Command {
     Arguments::command().args(config::setting_args())
+}
+
+/// The arguments as help and manual show them: the settings, which every command takes, are explained where one serves, and
+/// elsewhere only those that say which database it is about. Making it takes longer than starting does.
+fn help_line() -> clap::Command {
+    let mut command = command_line();
+    // Only then each command has its share of the settings.
+    command.build();
+    for below in command.get_subcommands_mut() {
+        if below.get_name() != "serve" {
+            hide_settings(below);
+        }
+    }
+    command
+}
+
+fn hide_settings(command: &mut clap::Command) {
+    let is_hidden = |id: &str| id != "database.path" && config::setting(id).is_some();
+    let mut shown = std::mem::take(command).mut_args(|arg| {
+        match is_hidden(arg.get_id().as_str()) {
+            true => arg.hide(true),
+            false => arg,
+        }
+    });
+    let note = "Every setting of the server is an option here, too: `accounts-server --help` explains them.";
+    let text = match shown.get_after_help() {
+        Some(text) => format!("{text}\n\n{note}"),
+        None => note.to_owned(),
+    };
+    shown = shown.after_help(text);
+    for below in shown.get_subcommands_mut() {
+        hide_settings(below);
+    }
+    *command = shown;
 }
 
 fn complain(error: &str) {

@@ -322,13 +322,24 @@ fn help_and_version() {
     }
     let users = run(dir.path(), &["user", "create", "--help"]);
     assert_eq!(users.code, Some(0));
-    for text in ["--staff", "--password-stdin", "EMAIL"] {
+    for text in ["--staff", "--password-stdin", "EMAIL", "--db", "--config"] {
         assert!(
             users.stdout.contains(text),
             "{text} is missing in {}",
             users.stdout
         );
     }
+    // What serving is about is told where one serves, and no command loses its own words in it.
+    let backup = run(dir.path(), &["backup", "--help"]).stdout;
+    let missing = run(dir.path(), &["user"]).stderr;
+    for text in [&users.stdout, &backup, &missing] {
+        assert!(!text.contains("--tokens-access-minutes"), "{text}");
+        assert!(text.contains("`accounts-server --help` explains"), "{text}");
+        assert!(text.lines().count() < 60, "{text}");
+    }
+    assert!(backup.contains("Examples:"), "{backup}");
+    let serve = run(dir.path(), &["serve", "--help"]).stdout;
+    assert!(serve.contains("--tokens-access-minutes"), "{serve}");
     let version = format!("accounts-server {}\n", env!("CARGO_PKG_VERSION"));
     run(dir.path(), &["--version"]).assert_done(&version);
     assert_eq!(
