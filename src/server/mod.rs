@@ -156,6 +156,11 @@ impl Server {
         };
         let (metrics, metrics_address) = metrics.unzip();
         let app: SharedApp = Arc::new(App::open(config, clock, address.port()).await?);
+        if let Some(tls) = &tls {
+            // Known before anybody can ask.
+            app.metrics
+                .set_certificate_end(tls.expires_at().unix_seconds());
+        }
         if lock.is_some() {
             remove_photos_left_behind(&app).await;
         }
