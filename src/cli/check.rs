@@ -5,6 +5,7 @@
 use std::collections::BTreeSet;
 use std::fs::{self, OpenOptions};
 use std::io::Write;
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::time::Duration;
 
@@ -496,7 +497,7 @@ fn room(source: &Source, report: &mut Report) {
 
 /// The disk that a folder is on, where it exists.
 fn disk_of(folder: &Path) -> Option<u64> {
-    Some(std::os::unix::fs::MetadataExt::dev(&folder.metadata().ok()?))
+    folder.metadata().ok().map(|data| data.dev())
 }
 
 fn backups(config: &Config, now: Timestamp, report: &mut Report) {

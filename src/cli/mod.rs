@@ -116,11 +116,10 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Ok(matches) => matches,
         Err(error) => {
             let error = match error.kind() {
-                ErrorKind::DisplayHelp
-                | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => help_line()
-                    .try_get_matches_from(&arguments)
-                    .err()
-                    .unwrap_or(error),
+                ErrorKind::DisplayHelp | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
+                    let again = help_line().try_get_matches_from(&arguments);
+                    again.err().unwrap_or(error)
+                }
                 _ => error,
             };
             // Help and version go to standard output and are no failure.
@@ -197,12 +196,10 @@ fn help_line() -> clap::Command {
 }
 
 fn hide_settings(command: &mut clap::Command) {
-    let is_hidden = |id: &str| id != "database.path" && config::setting(id).is_some();
     let mut shown = std::mem::take(command).mut_args(|arg| {
-        match is_hidden(arg.get_id().as_str()) {
-            true => arg.hide(true),
-            false => arg,
-        }
+        let id = arg.get_id().as_str();
+        let hide = id != "database.path" && config::setting(id).is_some();
+        if hide { arg.hide(true) } else { arg }
     });
     let note = "Every setting of the server is an option here, too: `accounts-server --help` explains them.";
     let text = match shown.get_after_help() {
