@@ -1,16 +1,26 @@
 //! What strangers send, read as the program reads it: one function for each kind of reading. For the targets in `fuzz/` and
 //! for the replay of their seeds in the tests; no part of what this crate promises.
 //!
-//! None of these may panic, whatever the bytes, and each checks what must hold for anything that it takes.
+//! None of these may panic, whatever the bytes, and each checks what must hold for anything that it takes: that what is
+//! stored is read back as the same, that what was written is read as it was, that nothing counts which nobody has signed.
 
+use std::path::PathBuf;
+use std::sync::LazyLock;
 use std::time::Duration;
 
 use bytes::Bytes;
+use serde_json::Value;
 
-use crate::accounts::read_imported_user;
-use crate::cli::read_rows;
-use crate::domain::{EmailAddress, PhoneNumber, Timestamp, parse_json_object};
-use crate::http::read_fields;
+use crate::accounts::{IMPORTED_FIELDS, read_imported_user};
+use crate::cli::{export_line, read_rows};
+use crate::domain::{
+    EmailAddress, FieldErrors, Fields, Input, PhoneNumber, Profile, Timestamp, UploadedFile, User,
+    UserId, parse_json_object,
+};
+use crate::http::{forwarded_for, read_fields};
+use crate::mail::{Composer, ComposerOptions, MailContent};
+use crate::photos::{PhotoOptions, Photos};
+use crate::store::{ImportedUser, StoredUser};
 use crate::tokens::{TokenOptions, Tokens, generate_key};
 
 /// Reads something.
@@ -20,8 +30,11 @@ pub type Reading = fn(&[u8]);
 pub const KINDS: &[(&str, Reading)] = &[
     ("body", body),
     ("email", email),
+    ("form", form),
+    ("headers", headers),
     ("import", import),
     ("phone", phone),
+    ("photo", photo),
     ("token", token),
 ];
 
@@ -34,19 +47,167 @@ pub fn body(data: &[u8]) {
     let (media_type, body) = data.split_at(end.unwrap_or(data.len()));
     let media_type = String::from_utf8_lossy(media_type);
     let body = Bytes::copy_from_slice(body.get(1..).unwrap_or_default());
-    let _ = read_fields(media_type.trim(), body);
+    let fields = read_fields(media_type.trim(), body.clone());
+    if let Some(fields) = &fields {
+        assert!(!fields.is_form() || fields.names().count() <= 1000);
+        check_reading(&read_imported_user(fields, NOW));
+    }
+    if media_type.trim() == "application/json" && !body.is_empty() {
+        check_json(&body, fields.as_ref());
+    }
+}
+
+/// A body in JSON means what it means to every other reader of JSON, and nothing is nested deeper than a stack can bear.
+fn check_json(body: &[u8], fields: Option<&Fields>) {
+    let members = match serde_json::from_slice(body) {
+        Ok(Value::Object(members)) => members,
+        Ok(_) => return assert!(fields.is_none(), "no object has no fields"),
+        Err(error) => {
+            // Numbers beyond all bounds are infinite here as in Python, and values nest one deeper than the whole.
+            let error = error.to_string();
+            let is_stricter = error.contains("out of range") || error.contains("recursion limit");
+            return assert!(fields.is_none() || is_stricter, "taken in spite of {error}");
+        }
+    };
+    let fields = fields.expect("an object has fields");
+    assert!(fields.names().all(|name| members.contains_key(name)));
+    for (name, value) in &members {
+        match (fields.get(name).expect("a member is a field"), value) {
+            (Input::Null, Value::Null) => {}
+            (Input::Bool(read), Value::Bool(is)) => assert_eq!(read, is),
+            (Input::Text(read), Value::String(is)) => assert_eq!(read, is),
+            (Input::Number(read), Value::Number(is)) => {
+                // Here a number keeps all its digits; the other reader may be wrong in the last one.
+                let (read, is): (f64, f64) = (
+                    read.parse().expect("a number is read"),
+                    is.as_f64().expect("every number is near one of these"),
+                );
+                assert!((read - is).abs() <= is.abs() * 1e-14, "{read} is {is}");
+            }
+            (Input::Structure(read), Value::Array(_) | Value::Object(_)) => {
+                assert!(!read.contains(char::is_control));
+            }
+            (input, value) => panic!("{value} became {input:?}"),
+        }
+    }
+}
+
+/// A form that is sent in both of its encodings: parts that end with a byte 0xff, each of them a name up to the first `=`
+/// and a value. A value that begins with 0xfe is a file.
+pub fn form(data: &[u8]) {
+    let mut boundary = String::from("fuzz");
+    while data
+        .windows(boundary.len())
+        .any(|window| window == boundary.as_bytes())
+    {
+        boundary.push('z');
+    }
+    let (mut sent, mut multipart) = (Fields::form(), Vec::new());
+    for part in data.split(|byte| *byte == 0xff).take(20) {
+        let at = part.iter().position(|byte| *byte == b'=');
+        let (name, value) = part.split_at(at.unwrap_or(part.len()));
+        let name = String::from_utf8_lossy(name);
+        // What would have to be escaped within quotation marks, which every client does in its own way.
+        let name = name.replace(|c: char| c.is_control() || "\"\\%".contains(c), "_");
+        let value = value.get(1..).unwrap_or_default();
+        let file = value.strip_prefix(b"\xfe");
+        multipart.extend_from_slice(
+            format!("--{boundary}\r\nContent-Disposition: form-data; name=\"{name}\"").as_bytes(),
+        );
+        let (input, content) = if let Some(bytes) = file {
+            multipart.extend_from_slice(b"; filename=\"a.png\"\r\nContent-Type: image/png");
+            let file = UploadedFile {
+                file_name: "a.png".into(),
+                content_type: Some("image/png".into()),
+                bytes: Bytes::copy_from_slice(bytes),
+            };
+            (Input::File(file), bytes)
+        } else {
+            let text = String::from_utf8_lossy(value).into_owned();
+            (Input::Text(text), value)
+        };
+        multipart.extend_from_slice(b"\r\n\r\n");
+        multipart.extend_from_slice(content);
+        multipart.extend_from_slice(b"\r\n");
+        sent.insert(name, input);
+    }
+    multipart.extend_from_slice(format!("--{boundary}--\r\n").as_bytes());
+    let media_type = format!("multipart/form-data; boundary={boundary}");
+    let read = read_fields(&media_type, Bytes::from(multipart)).expect("a well-made form is read");
+    assert!(read == sent, "{read:?} was sent as {sent:?}");
+
+    let mut encoded = form_urlencoded::Serializer::new(String::new());
+    let mut texts = Fields::form();
+    for name in sent.names() {
+        if let Some(Input::Text(text)) = sent.get(name) {
+            encoded.append_pair(name, text);
+            texts.insert(name.into(), Input::Text(text.clone()));
+        }
+    }
+    let encoded = Bytes::from(encoded.finish());
+    let read = read_fields("application/x-www-form-urlencoded", encoded).expect("it is read, too");
+    assert!(read == texts, "{read:?} was sent as {texts:?}");
 }
 
 /// An address of mail.
 pub fn email(data: &[u8]) {
     let text = String::from_utf8_lossy(data);
     if let Ok(email) = EmailAddress::parse(&text) {
-        // What is stored is read again and is the same mailbox.
+        // What is stored is read again and is the same mailbox, in whatever case and in both spellings of its domain.
         let again = EmailAddress::parse(email.as_str()).expect("a stored address is one");
+        assert_eq!(again.as_str(), email.as_str());
         assert_eq!(again.key(), email.key());
         assert_eq!(email.key(), email.key().to_lowercase());
-        assert!(!email.as_str().contains(['\r', '\n', '\0']));
+        for spelling in [email.ascii(), email.as_str().to_ascii_uppercase()] {
+            let other = EmailAddress::parse(&spelling).expect("another spelling is an address");
+            assert_eq!(other.key(), email.key());
+        }
+        for shown in [email.as_str(), email.key(), &email.masked()] {
+            assert!(!shown.contains(char::is_control), "{shown:?}");
+        }
+        assert!(email.ascii().is_ascii());
+        check_mail(&email);
     }
+}
+
+static COMPOSER: LazyLock<Composer> = LazyLock::new(|| {
+    Composer::new(&ComposerOptions {
+        from: "Accounts <accounts@example.com>",
+        reply_to: None,
+        public_url: "http://localhost:8000",
+        default_language: "en",
+        templates_dir: None,
+    })
+    .expect("the built-in templates are sound")
+});
+
+/// The names of a message's headers.
+fn header_names(message: &[u8]) -> Vec<String> {
+    let text = String::from_utf8_lossy(message);
+    let head = text.split("\r\n\r\n").next().unwrap_or_default();
+    head.lines()
+        .filter(|line| !line.starts_with([' ', '\t']))
+        .map(|line| line.split(':').next().unwrap_or_default().to_owned())
+        .collect()
+}
+
+/// No address adds a header to a mail, nor a line that some server might take for the end of one.
+fn check_mail(to: &EmailAddress) {
+    static USUAL: LazyLock<Vec<String>> = LazyLock::new(|| {
+        let usual = EmailAddress::parse("user@example.com").expect("it is an address");
+        let mail = COMPOSER
+            .compose(&MailContent::Test, &usual, "", NOW, [7; 16])
+            .expect("a usual address gets mail");
+        header_names(&mail.raw())
+    });
+    let Ok(mail) = COMPOSER.compose(&MailContent::Test, to, "", NOW, [7; 16]) else {
+        return;
+    };
+    let message = mail.raw();
+    assert_eq!(header_names(&message), *USUAL);
+    let breaks = message.windows(2).filter(|pair| *pair == b"\r\n").count();
+    let count = |byte| memchr::memchr_iter(byte, &message).count();
+    assert_eq!((count(b'\r'), count(b'\n')), (breaks, breaks));
 }
 
 /// A telephone number.
@@ -55,37 +216,196 @@ pub fn phone(data: &[u8]) {
     if let Ok(phone) = PhoneNumber::parse(&text) {
         let stored = phone.as_str();
         assert!(stored.starts_with('+') && stored[1..].bytes().all(|b| b.is_ascii_digit()));
+        assert!((3..=16).contains(&stored.len()) && !stored.starts_with("+0"));
+        // However it is grouped, it is the same number.
+        let grouped: String = stored.chars().flat_map(|c| [' ', c, '-']).collect();
+        for spelling in [stored, &grouped] {
+            assert_eq!(PhoneNumber::parse(spelling).as_ref(), Ok(&phone));
+        }
+    }
+}
+
+/// A token: as it is, and as a list of changes to genuine ones, each a place and a byte to put there.
+pub fn token(data: &[u8]) {
+    static TOKENS: LazyLock<(Tokens, [String; 2])> = LazyLock::new(|| {
+        let options = TokenOptions {
+            issuer: "http://localhost:8000".into(),
+            audience: None,
+            access_life: Duration::from_mins(5),
+            refresh_life: Duration::from_hours(1),
+        };
+        let key = generate_key([7; 32], NOW).expect("32 bytes make a key");
+        let tokens = Tokens::new(options, &[key]).expect("a key signs");
+        let pair = tokens
+            .issue(
+                &account(7, "user@example.com"),
+                "session",
+                "access",
+                "refresh",
+                NOW,
+            )
+            .expect("it is signed");
+        (tokens, [pair.access, pair.refresh])
+    });
+    let (tokens, genuine) = &*TOKENS;
+    let text = String::from_utf8_lossy(data);
+    let is_known = |text: &str| genuine.iter().any(|token| token == text);
+    assert_eq!(tokens.verify(&text, NOW).is_ok(), is_known(&text));
+    for token in genuine {
+        let mut changed = token.clone().into_bytes();
+        for change in data.chunks_exact(3) {
+            let place = usize::from(u16::from_be_bytes([change[0], change[1]])) % changed.len();
+            changed[place] = change[2];
+        }
+        let changed = String::from_utf8_lossy(&changed);
         assert_eq!(
-            PhoneNumber::parse(stored)
-                .expect("a stored number is one")
-                .as_str(),
-            stored
+            tokens.verify(&changed, NOW).is_ok(),
+            is_known(&changed),
+            "{changed}"
         );
     }
 }
 
-/// A token.
-pub fn token(data: &[u8]) {
-    let text = String::from_utf8_lossy(data);
-    let options = TokenOptions {
-        issuer: "http://localhost:8000".into(),
-        audience: None,
-        access_life: Duration::from_mins(5),
-        refresh_life: Duration::from_hours(1),
-    };
-    let key = generate_key([7; 32], NOW).expect("32 bytes make a key");
-    let tokens = Tokens::new(options, &[key]).expect("a key signs");
-    assert!(tokens.verify(&text, NOW).is_err(), "nobody has the key");
+/// An account of which nothing is known but its address.
+fn account(id: UserId, email: &str) -> User {
+    User {
+        id,
+        email: email.to_owned(),
+        new_email: None,
+        profile: Profile::default(),
+        photo: None,
+        is_active: true,
+        is_staff: false,
+        verified_at: None,
+        last_login_at: None,
+        created_at: NOW,
+        updated_at: NOW,
+    }
 }
 
 /// A file of accounts.
 pub fn import(data: &[u8]) {
-    for fields in read_rows(data) {
-        if let Ok(user) = read_imported_user(&fields, NOW) {
-            assert!(user.id.is_none_or(|id| id > 0));
-        }
+    let rows = read_rows(data);
+    check_records(data, &rows);
+    for fields in rows {
+        check_reading(&read_imported_user(&fields, NOW));
     }
-    if let Ok(fields) = parse_json_object(data) {
-        let _ = read_imported_user(&fields, NOW);
+}
+
+/// The records of a CSV file are those that a reader of the file as a whole finds: where a record ends is no question that
+/// the content of a field answers.
+fn check_records(data: &[u8], rows: &[Fields]) {
+    let text = data.strip_prefix(b"\xef\xbb\xbf").unwrap_or(data);
+    if !text.starts_with(b"email,first_name\n") || std::str::from_utf8(text).is_err() {
+        return;
+    }
+    let whole: Vec<String> = csv::ReaderBuilder::new()
+        .has_headers(false)
+        .flexible(true)
+        .from_reader(text)
+        .into_records()
+        .skip(1)
+        .map_while(Result::ok)
+        .filter(|record| record.len() == 2)
+        .map(|record| record[0].to_owned())
+        .collect();
+    let email = |row: &Fields| match row.get("email") {
+        Some(Input::Text(email)) => email.clone(),
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(rows.iter().map(email).collect::<Vec<_>>(), whole);
+}
+
+/// A refusal says what is wrong with which field; an account that was taken is exported, and imported again as it was.
+fn check_reading(reading: &Result<ImportedUser, FieldErrors>) {
+    let user = match reading {
+        Ok(user) => user,
+        Err(errors) => {
+            assert!(!errors.is_empty());
+            for (field, messages) in errors.iter() {
+                assert!(IMPORTED_FIELDS.contains(&field), "{field}");
+                assert!(!messages.is_empty() && messages.iter().all(|text| !text.is_empty()));
+            }
+            return;
+        }
+    };
+    let line = export_line(&StoredUser {
+        user: User {
+            profile: user.profile.clone(),
+            is_active: user.is_active,
+            is_staff: user.is_staff,
+            verified_at: user.verified_at,
+            last_login_at: user.last_login_at,
+            created_at: user.created_at,
+            updated_at: user.updated_at,
+            ..account(user.id.unwrap_or(1), user.email.as_str())
+        },
+        password_hash: user.password_hash.clone(),
+        language: user.language.clone(),
+    });
+    let fields = parse_json_object(&line).expect("an exported line is JSON");
+    let again = read_imported_user(&fields, NOW).unwrap_or_else(|errors| {
+        panic!("{} is refused: {errors:?}", String::from_utf8_lossy(&line))
+    });
+    let seconds = |moment: Option<Timestamp>| moment.map(Timestamp::unix_seconds);
+    assert_eq!(again.id, Some(user.id.unwrap_or(1)));
+    assert_eq!(again.email, user.email);
+    assert_eq!(again.profile, user.profile);
+    assert_eq!(again.language, user.language);
+    assert_eq!(
+        (again.is_active, again.is_staff),
+        (user.is_active, user.is_staff)
+    );
+    // An account without a password gets another one that nothing fits.
+    assert_eq!(
+        again.password_hash.starts_with('!'),
+        user.password_hash.starts_with('!')
+    );
+    assert!(user.password_hash.starts_with('!') || again.password_hash == user.password_hash);
+    for (before, after) in [
+        (user.verified_at, again.verified_at),
+        (user.last_login_at, again.last_login_at),
+        (Some(user.created_at), Some(again.created_at)),
+        (Some(user.updated_at), Some(again.updated_at)),
+    ] {
+        assert_eq!(seconds(before), seconds(after));
+    }
+}
+
+/// A photo. What becomes of one is small, whole, and taken as a photo again.
+pub fn photo(data: &[u8]) {
+    static PHOTOS: LazyLock<Photos> = LazyLock::new(|| {
+        Photos::open(PhotoOptions {
+            dir: PathBuf::from("no-photo-is-ever-stored"),
+            max_bytes: 64 * 1024,
+            max_pixels: 256 * 256,
+            max_side: 64,
+        })
+        .expect("nothing is opened yet")
+    });
+    if let Ok(photo) = PHOTOS.prepare(data) {
+        let (width, height) = photo.dimensions();
+        assert!((1..=64).contains(&width) && (1..=64).contains(&height));
+        let again = PHOTOS.prepare(photo.bytes()).expect("a photo is one");
+        assert_eq!(again.dimensions(), photo.dimensions());
+        assert_eq!(again.extension(), photo.extension());
+    }
+}
+
+/// Headers about where a request comes from and what language its sender reads.
+pub fn headers(data: &[u8]) {
+    let text = String::from_utf8_lossy(data);
+    let language = COMPOSER.negotiate(&text);
+    assert!(language.is_empty() || COMPOSER.languages().any(|known| known == language));
+    // What a client writes stands left of what the proxy has seen, and changes nothing about it.
+    for (header, seen) in [
+        ("x-forwarded-for", "203.0.113.7"),
+        ("forwarded", "for=203.0.113.7"),
+    ] {
+        for line in text.split('\n') {
+            if let Some(ip) = forwarded_for(header, &format!("{line}, {seen}")) {
+                assert_eq!(ip.to_string(), "203.0.113.7", "{line}");
+            }
+        }
     }
 }

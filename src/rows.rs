@@ -157,7 +157,8 @@ impl<R: BufRead> Rows<R> {
 
     fn read_header(&mut self) -> Result<(), String> {
         let mut text = Vec::new();
-        if !matches!(self.read_chunk(&mut text)?, Some(ChunkRead::Whole { .. })) {
+        let chunk = self.read_chunk(&mut text, DELIMITERS)?;
+        if !matches!(chunk, Some(ChunkRead::Whole { .. })) {
             return Err("the file has no header that names its columns".into());
         }
         let header = |delimiter: u8| -> Vec<String> {
@@ -197,8 +198,11 @@ impl<R: BufRead> Rows<R> {
     }
 
     fn next_record(&mut self) -> Result<Option<Row>, String> {
+        let Kind::Csv { delimiter, .. } = self.kind else {
+            return Ok(None);
+        };
         let mut text = Vec::new();
-        let start = match self.read_chunk(&mut text)? {
+        let start = match self.read_chunk(&mut text, &[delimiter])? {
             None => return Ok(None),
             Some(ChunkRead::TooLong { start }) => {
                 let fields = Err(too_long());
@@ -210,16 +214,18 @@ impl<R: BufRead> Rows<R> {
             Some(ChunkRead::Whole { start }) => start,
         };
         let Kind::Csv {
-            delimiter,
             width,
             columns,
             ready,
+            ..
         } = &mut self.kind
         else {
             return Ok(None);
         };
-        for record in records(&text, *delimiter) {
-            let offset = record.position().map_or(0, |position| position.line() - 1);
+        for record in records(&text, delimiter) {
+            // The first one begins, as far as the reader is concerned, with the empty line before it.
+            let line = record.position().map_or(0, csv::Position::line);
+            let offset = line.saturating_sub(2);
             ready.push_back(Row {
                 line: start + offset,
                 fields: fields_of(&record, *width, columns),
@@ -230,9 +236,13 @@ impl<R: BufRead> Rows<R> {
 
     /// Reads whole records: lines up to the one after which no quotation mark is open. Blank lines before them are
     /// skipped.
-    fn read_chunk(&mut self, text: &mut Vec<u8>) -> Result<Option<ChunkRead>, String> {
+    fn read_chunk(
+        &mut self,
+        text: &mut Vec<u8>,
+        delimiters: &[u8],
+    ) -> Result<Option<ChunkRead>, String> {
         let mut start = None;
-        let mut is_open = false;
+        let mut place = Place::FieldStart;
         loop {
             let before = text.len();
             let read = self.lines.read(text).map_err(cannot_read)?;
@@ -245,11 +255,10 @@ impl<R: BufRead> Rows<R> {
                 (LineRead::Line, None) if text.trim_ascii().is_empty() => text.clear(),
                 (LineRead::Line, _) if text.len() <= LONGEST_LINE => {
                     let start = *start.get_or_insert(line);
-                    // A mark within a quoted field is doubled, so their number is even wherever a record may end.
                     for byte in &text[before..] {
-                        is_open ^= *byte == b'"';
+                        place = place.after(*byte, delimiters);
                     }
-                    if !is_open {
+                    if place != Place::Quoted {
                         return Ok(Some(ChunkRead::Whole { start }));
                     }
                 }
@@ -267,19 +276,44 @@ impl<R: BufRead> Rows<R> {
     }
 }
 
+/// Where in a record a byte stands, as the parser of whole records sees it: what of it ends a record must not be read in
+/// two ways, or the inside of somebody's field is an account.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Place {
+    FieldStart,
+    /// In a field that does not begin with a quotation mark, or behind the one that closes it: marks mean nothing here.
+    Plain,
+    Quoted,
+    /// Behind a mark in a quoted field, which closes it unless another one follows.
+    Closing,
+}
+
+impl Place {
+    fn after(self, byte: u8, delimiters: &[u8]) -> Self {
+        match (self, byte) {
+            (Self::Quoted, b'"') => Self::Closing,
+            (Self::Quoted, _) | (Self::Closing | Self::FieldStart, b'"') => Self::Quoted,
+            (_, b'\n' | b'\r') => Self::FieldStart,
+            (_, byte) if delimiters.contains(&byte) => Self::FieldStart,
+            _ => Self::Plain,
+        }
+    }
+}
+
 enum ChunkRead {
     Whole { start: u64 },
     TooLong { start: u64 },
 }
 
-/// The records in a piece of CSV that holds whole ones.
+/// The records in a piece of CSV that holds whole ones, from line 2 on: behind an empty line, so that the reader does not
+/// take what only looks like the mark at the beginning of a file off the first field.
 fn records(text: &[u8], delimiter: u8) -> impl Iterator<Item = csv::ByteRecord> {
     csv::ReaderBuilder::new()
         .has_headers(false)
         .flexible(true)
         .delimiter(delimiter)
-        .buffer_capacity(text.len().max(1))
-        .from_reader(text)
+        .buffer_capacity(text.len() + 1)
+        .from_reader(b"\n".chain(text))
         .into_byte_records()
         // Reading from memory does not fail, and records of any width are taken.
         .map_while(Result::ok)
@@ -489,6 +523,29 @@ mod tests {
                 row(9, "f@example.com"),
             ]
         );
+    }
+
+    #[test]
+    fn a_mark_in_a_field_without_marks_opens_nothing() {
+        let text = "id,address,email\n1,5\" pipe,a@example.com\n2,\"One\n9,Street,evil@example.com\n\",b@example.com\n";
+        assert_eq!(
+            rows(text),
+            [row(2, "a@example.com"), row(3, "b@example.com")]
+        );
+    }
+
+    #[test]
+    fn a_mark_of_order_amid_the_file_does_not_end_it() {
+        let text =
+            "email,id\na@example.com,1\n\u{feff}\nb@example.com,2\n\u{feff}c@example.com,3\n";
+        let (b, c) = ("b@example.com", "\u{feff}c@example.com");
+        let expected = [
+            row(2, "a@example.com"),
+            row(3, "1 columns instead of the 2 of the header"),
+            row(4, b),
+            row(5, c),
+        ];
+        assert_eq!(rows(text), expected);
     }
 
     #[test]

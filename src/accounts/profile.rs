@@ -11,6 +11,7 @@ use crate::domain::{
     EmailAddress, FieldErrors, FieldReader, Fields, OtpCode, OtpPurpose, Timestamp, User,
     UserChanges, UserId, messages,
 };
+use crate::limits::Limited;
 use crate::mail::MailContent;
 use crate::random;
 use crate::store::{EmailChange, NewEmailUndo, Origin, UpdateOutcome, UserUpdate};
@@ -93,8 +94,7 @@ pub async fn update<E: From<AccountError>>(
     // A body may be sent as slowly as its time limit allows, and the caller may have lost its session or rights meanwhile.
     let caller = recheck(app, caller).await?;
     check_right(&caller, id)?;
-    let origin = client.origin(Some(&caller));
-    Ok(apply(app, &caller, id, &fields, origin).await?)
+    Ok(apply(app, &caller, id, &fields, client).await?)
 }
 
 async fn apply(
@@ -102,7 +102,7 @@ async fn apply(
     caller: &Caller,
     id: UserId,
     fields: &Fields,
-    origin: Origin,
+    client: &Client,
 ) -> Result<Updated, AccountError> {
     let now = app.clock.now();
     let photo = prepare_photo(app, fields).await?;
@@ -111,15 +111,25 @@ async fn apply(
     if caller.user.is_staff {
         read_staff_changes(&mut reader, &mut changes);
     }
-    if let Some(email) = &changes.email
-        && app.store.is_email_taken(email.key(), Some(id)).await?
-    {
-        reader.reject("email", messages::EMAIL_TAKEN);
+    if let Some(email) = &changes.email {
+        // As at a sign-up: being told that an address is taken is bounded. Staff sees all addresses anyway.
+        let own = [caller.user.email.as_str(), caller.user.shown_email()];
+        let is_asking = !caller.user.is_staff && !own.contains(&email.as_str());
+        if is_asking {
+            client.may(app, Limited::SignUp)?;
+        }
+        if app.store.is_email_taken(email.key(), Some(id)).await? {
+            if is_asking {
+                client.count(app, Limited::SignUp)?;
+            }
+            reader.reject("email", messages::EMAIL_TAKEN);
+        }
     }
     reader.finish()?;
     let (set_address, set_birthday) = (changes.address.is_some(), changes.birthday.is_some());
     let (set_is_active, set_is_staff) = (changes.is_active.is_some(), changes.is_staff.is_some());
     let set_photo = !matches!(photo, PhotoWish::Absent);
+    let origin = client.origin(Some(caller));
     // From here on a client that hangs up changes nothing: what is stored is mailed, and no file is left over.
     let user = detached(store_all(
         Arc::clone(app),

@@ -37,6 +37,8 @@ pub async fn register(
     client: &Client,
 ) -> Result<Registered, AccountError> {
     let now = app.clock.now();
+    // Before anything is looked up, in the database or in a list on disk: who had its share gets no more for nothing.
+    client.may(app, Limited::SignUp)?;
     let mut reader = FieldReader::new(fields);
     let SignUp {
         email,
@@ -46,6 +48,8 @@ pub async fn register(
     if let Some(email) = &email
         && app.store.is_email_taken(email.key(), None).await?
     {
+        // The one refusal that tells who has an account. It counts, so that nobody goes through a list of addresses.
+        client.count(app, Limited::SignUp)?;
         reader.reject("email", messages::EMAIL_TAKEN);
     }
     let person = PersonalData {

@@ -22,9 +22,10 @@ use archive::{ArchiveWriter, Member};
 pub use restore::{Restore, Restored};
 
 use crate::config::Config;
-use crate::domain::Timestamp;
+use crate::domain::{EventKind, Timestamp};
 use crate::photos::HeldPhotos;
-use crate::store::sqlite::{Inspection, copy_database, inspect_database};
+use crate::store::sqlite::{Inspection, copy_database, inspect_database, note_in};
+use crate::store::{NewEvent, Origin};
 
 /// The folder of the photos below that of the media.
 const PHOTOS: &str = "photos";
@@ -221,6 +222,21 @@ impl Source {
         let scratch = scratch_folder(folder, &self.prefix())
             .map_err(because(format!("cannot write into {}", folder.display())))?;
         self.write(out, scratch.path(), now, progress)
+    }
+
+    /// Writes into the audit log that somebody begins a backup.
+    ///
+    /// # Errors
+    /// When the database cannot be written to.
+    pub fn note(&self, origin: Origin, detail: String, now: Timestamp) -> Result<(), BackupError> {
+        let event = NewEvent {
+            kind: EventKind::BackupBegun,
+            user_id: None,
+            origin,
+            detail,
+            now,
+        };
+        note_in(&self.database, &event, false, self.busy_timeout).map_err(plainly)
     }
 
     fn write(

@@ -10,10 +10,11 @@ use super::{
     BackupError, Cancellable, Contents, Progress, Source, because, create_folder, create_private,
     folder_of, plainly, scratch_folder, sync_folder,
 };
-use crate::domain::Timestamp;
+use crate::domain::{EventKind, Timestamp};
 use crate::store::sqlite::{
-    ServerLock, copy_database, end_sessions_in, inspect_database, is_sqlite, set_aside,
+    ServerLock, copy_database, inspect_database, is_sqlite, note_in, set_aside,
 };
+use crate::store::{NewEvent, Origin};
 
 /// What is restored, and how.
 #[derive(Clone, Debug)]
@@ -26,6 +27,8 @@ pub struct Restore {
     pub force: bool,
     /// Whether everybody has to sign in anew.
     pub end_sessions: bool,
+    /// Who restores it, for the audit log.
+    pub origin: Origin,
 }
 
 /// What came of it.
@@ -66,9 +69,19 @@ impl Restore {
         };
         let with_photos = self.unpack(&new, progress)?;
         let inspection = inspect_database(&new.database).map_err(plainly)?;
-        if self.end_sessions {
-            end_sessions_in(&new.database).map_err(plainly)?;
-        }
+        let event = NewEvent {
+            kind: EventKind::DatabaseRestored,
+            user_id: None,
+            origin: self.origin.clone(),
+            detail: if self.end_sessions {
+                "all sessions ended".into()
+            } else {
+                String::new()
+            },
+            now,
+        };
+        let patience = self.target.busy_timeout;
+        note_in(&new.database, &event, self.end_sessions, patience).map_err(plainly)?;
         // The last moment: what is put into its place is put there as a whole.
         self.target.cancel.check().map_err(plainly)?;
         let photos = if with_photos {

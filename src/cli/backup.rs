@@ -9,10 +9,14 @@ use indicatif::{ProgressBar, ProgressStyle};
 use tokio::runtime::Runtime;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use super::{CommandResult, cannot_write, existing, is_standard};
+use super::{CommandResult, cannot_write, command_origin, existing, is_standard};
 use crate::backup::{Cancel, Contents, Progress, Restore, Source};
 use crate::clock::{Clock, SystemClock};
 use crate::config::Config;
+use crate::domain::Timestamp;
+
+/// Characters of a path that the audit log keeps.
+const LONGEST_TARGET: usize = 250;
 
 const BACKUP_HELP: &str = "\
 The backup is one tar file with the database and the photos as they were at one moment; the server goes on working \
@@ -68,7 +72,6 @@ pub(super) fn backup(arguments: BackupArguments, config: Config) -> CommandResul
         .ok_or("a database in memory ends with its server; there is nothing to back up")?;
     let now = SystemClock.now();
     let _signals = break_off_on_signal(source.cancel.clone())?;
-    let progress = Display::new();
     if is_standard(&arguments.target) {
         let mut out = io::stdout().lock();
         if out.is_terminal() {
@@ -76,6 +79,8 @@ pub(super) fn backup(arguments: BackupArguments, config: Config) -> CommandResul
                 "standard output is a terminal; name a file, or pipe it to a program".into(),
             );
         }
+        note(&source, "standard output", now);
+        let progress = Display::new();
         let contents = source
             .stream(&mut out, now, &mut |step| progress.show(step))
             .map_err(|e| e.to_string())?;
@@ -93,11 +98,22 @@ pub(super) fn backup(arguments: BackupArguments, config: Config) -> CommandResul
             target.display()
         ));
     }
+    note(&source, &target.to_string_lossy(), now);
+    let progress = Display::new();
     let contents = source
         .write_file(&target, now, &mut |step| progress.show(step))
         .map_err(|e| e.to_string())?;
     progress.finish();
     report("backed up", &contents, "in", &target)
+}
+
+/// Writes down that a backup begins: whoever interrupts it may have seen something already. A database that cannot be
+/// written to is backed up all the same.
+fn note(source: &Source, target: &str, now: Timestamp) {
+    let detail = target.chars().take(LONGEST_TARGET).collect();
+    if let Err(e) = source.note(command_origin(), detail, now) {
+        log::warn!("the audit log will not tell of this backup: {e}");
+    }
 }
 
 pub(super) fn restore(arguments: RestoreArguments, config: &Config) -> CommandResult {
@@ -111,6 +127,7 @@ pub(super) fn restore(arguments: RestoreArguments, config: &Config) -> CommandRe
         from,
         force: arguments.force,
         end_sessions: arguments.end_sessions,
+        origin: command_origin(),
     };
     let progress = Display::new();
     let restored = restore

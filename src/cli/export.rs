@@ -14,6 +14,7 @@ use crate::accounts;
 use crate::app::App;
 use crate::config::Config;
 use crate::domain::{BirthDate, EventKind, Timestamp, User, UserId};
+use crate::store::StoredUser;
 
 #[derive(Args)]
 pub(super) struct ExportArguments {
@@ -78,6 +79,15 @@ impl<'a> UserRecord<'a> {
         }
     }
 
+    /// As an export has it.
+    fn exported(stored: &'a StoredUser, with_hashes: bool) -> Self {
+        Self {
+            language: &stored.language,
+            password: with_hashes.then_some(&stored.password_hash),
+            ..Self::new(&stored.user)
+        }
+    }
+
     /// As `user list` and `user show` give it.
     pub(super) fn shown(user: &'a User) -> Self {
         Self {
@@ -112,6 +122,15 @@ pub(super) fn run(arguments: ExportArguments, config: Config) -> CommandResult {
             Ok(())
         }
     })
+}
+
+/// The line of an account in an export with password hashes.
+pub(crate) fn export_line(stored: &StoredUser) -> Vec<u8> {
+    let mut line = Vec::new();
+    UserRecord::exported(stored, true)
+        .write_line(&mut line)
+        .expect("writing to memory does not fail");
+    line
 }
 
 /// Where an export goes if not to standard output.
@@ -167,12 +186,9 @@ async fn write_all(app: &App, out: impl Write, with_hashes: bool) -> CommandResu
         let Some(last) = users.last() else { break };
         after = last.user.id;
         for stored in &users {
-            let record = UserRecord {
-                language: &stored.language,
-                password: with_hashes.then_some(&stored.password_hash),
-                ..UserRecord::new(&stored.user)
-            };
-            record.write_line(&mut out).map_err(cannot_write)?;
+            UserRecord::exported(stored, with_hashes)
+                .write_line(&mut out)
+                .map_err(cannot_write)?;
         }
     }
     out.flush().map_err(cannot_write)

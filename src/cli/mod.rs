@@ -30,6 +30,8 @@ use crate::app::App;
 use crate::clock::SystemClock;
 use crate::config::{self, Config, Sources};
 use crate::logging;
+use crate::store::Origin;
+pub(crate) use export::export_line;
 
 /// Outcome of a command: nothing to say, or a line that says what went wrong.
 type CommandResult = Result<(), String>;
@@ -264,6 +266,14 @@ fn operator() -> String {
         .filter_map(|name| std::env::var(name).ok())
         .find(|name| !name.is_empty())
         .map_or_else(|| "unknown".into(), |name| name.chars().take(64).collect())
+}
+
+/// Where what a command does comes from, for the audit log.
+fn command_origin() -> Origin {
+    Origin {
+        operator: operator(),
+        ..Origin::default()
+    }
 }
 
 /// The rows of a file of accounts that can be read, up to the first thing that ends the reading.

@@ -20,6 +20,10 @@ pub struct InvalidEmail;
 /// Django's own bound on the length, in characters: 64 for the local part, 255 for the domain, and the `@`.
 const LONGEST: usize = 320;
 
+/// Longest address that SMTP can carry, in octets (RFC 5321, section 4.5.3.1.3, without the angle brackets). What is typed
+/// with an international domain may be a multiple of its length by then.
+const LONGEST_IN_ASCII: usize = 254;
+
 impl EmailAddress {
     /// Reads an address, already trimmed.
     ///
@@ -39,7 +43,11 @@ impl EmailAddress {
             text,
             key: String::new(),
         };
-        address.key = address.ascii().to_lowercase();
+        let ascii = address.ascii();
+        if !address.text.is_ascii() && ascii.len() > LONGEST_IN_ASCII {
+            return Err(InvalidEmail);
+        }
+        address.key = ascii.to_lowercase();
         Ok(address)
     }
 
@@ -219,6 +227,17 @@ mod tests {
         ] {
             assert!(EmailAddress::parse(wrong).is_err(), "{wrong:?}");
         }
+    }
+
+    #[test]
+    fn a_domain_that_grows_too_long_is_none() {
+        // Each of these letters takes several octets in a name that DNS knows.
+        let typed = |labels: usize| format!("a@{}example", "b\u{fc}cher.".repeat(labels));
+        assert!(EmailAddress::parse(&typed(17)).is_ok());
+        assert_eq!(EmailAddress::parse(&typed(18)), Err(InvalidEmail));
+        // An address of ASCII letters is bounded where its field is read.
+        let long = format!("a@{}example", "b.".repeat(130));
+        assert!(EmailAddress::parse(&long).is_ok());
     }
 
     #[test]

@@ -82,6 +82,10 @@ events! {
     UsersImported = "users_imported",
     /// All accounts were exported; the detail says whether with password hashes.
     UsersExported = "users_exported",
+    /// A command began a backup, which holds everything; the detail is where it goes.
+    BackupBegun = "backup_begun",
+    /// A backup took the place of the database; the detail says whether sessions ended. What came after the backup is gone.
+    DatabaseRestored = "database_restored",
     /// A new key signs tokens from now on; the detail is its id.
     KeysRotated = "keys_rotated",
     /// A key was removed: what it has signed counts no more; the detail is its id.

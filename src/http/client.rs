@@ -41,6 +41,15 @@ pub(super) fn of(peer: Option<SocketAddr>, headers: &HeaderMap, server: &ServerC
     }
 }
 
+/// The address that a header with this value names, which comes from a proxy that is the only trusted one. `None` when it
+/// cannot be a header's.
+pub(crate) fn forwarded_for(header: &'static str, value: &str) -> Option<IpAddr> {
+    let mut headers = HeaderMap::new();
+    headers.append(header, value.parse().ok()?);
+    let proxy = IpAddr::V4(Ipv4Addr::LOCALHOST);
+    Some(last_untrusted(proxy, &headers, |ip| *ip == proxy))
+}
+
 /// Whether anybody on the way says that it passed the request on.
 pub(super) fn is_forwarded(headers: &HeaderMap) -> bool {
     [

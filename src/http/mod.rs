@@ -48,6 +48,7 @@ use crate::clock::Stopwatch;
 use crate::metrics::{Action, Ending, MOST_ROUTES};
 use crate::request_id;
 pub(crate) use body::read_fields;
+pub(crate) use client::forwarded_for;
 use error::ApiError;
 use operation::Operation;
 use request::Request;

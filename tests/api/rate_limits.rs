@@ -93,6 +93,81 @@ fn a_refused_sign_up_costs_nothing() {
 }
 
 #[test]
+fn asking_who_has_an_account_is_limited() {
+    let server = server();
+    server.user("taken@example.com");
+    let asker = server.user("asker@example.com");
+    // A wrong password is no way around: it is told together with the address.
+    let mut body = sign_up_body("taken@example.com");
+    body["password"] = json!("short");
+    for number in 0..19 {
+        let answer = from(&server, "192.0.2.1", "users/", &body);
+        assert_eq!(answer.status, 400, "{number}: {}", answer.body);
+        assert!(answer.body.contains("already exists"), "{}", answer.body);
+    }
+    // Neither is an account of one's own.
+    let change = |email: &str| {
+        let token = format!("Bearer {}", asker.access);
+        let headers = [
+            ("content-type", "application/json"),
+            ("x-forwarded-for", "192.0.2.1"),
+            ("authorization", &token),
+        ];
+        let body = json!({ "email": email }).to_string();
+        server.request("PATCH", "/api/v1/accounts/users/me/", &headers, body)
+    };
+    change("taken@example.com")
+        .assert(400, r#"{"email":["user with this email already exists."]}"#);
+    for email in ["taken@example.com", "free@example.com"] {
+        let body = sign_up_body(email);
+        assert_throttled(&from(&server, "192.0.2.1", "users/", &body), 3600);
+        assert_throttled(&change(email), 3600);
+    }
+    assert_eq!(
+        from(
+            &server,
+            "192.0.2.2",
+            "users/",
+            &sign_up_body("free@example.com")
+        )
+        .status,
+        201
+    );
+    server.advance_seconds(3600);
+    assert_eq!(
+        change("new@example.com").status,
+        401,
+        "the token has expired"
+    );
+    let body = sign_up_body("other@example.com");
+    assert_eq!(from(&server, "192.0.2.1", "users/", &body).status, 201);
+}
+
+#[test]
+fn a_full_share_of_sign_ups_is_told_before_anything_is_looked_up() {
+    let dir = tempfile::tempdir().unwrap();
+    let list = dir.path().join("pwned.txt");
+    std::fs::write(&list, "0000000000000000000000000000000000000001:7\n").unwrap();
+    let server = TestServer::start_with(|config| {
+        config.rate_limits.enabled = true;
+        config.rate_limits.sign_ups = 1;
+        config.passwords.breached_list = list.display().to_string();
+    });
+    let sign_up = |email: &str| server.post("users/", &sign_up_body(email));
+    assert_eq!(sign_up("one@example.com").status, 201);
+    // A list that cannot be read any more is an error of the server, and who is refused does not get as far as that.
+    std::fs::File::options()
+        .write(true)
+        .open(&list)
+        .unwrap()
+        .set_len(3)
+        .unwrap();
+    assert_eq!(sign_up("two@example.com").status, 429);
+    server.advance_seconds(3600);
+    assert_eq!(sign_up("two@example.com").status, 500);
+}
+
+#[test]
 fn a_guesser_waits_longer_and_longer_and_nobody_else_does() {
     let server = server();
     server.user("user@example.com");

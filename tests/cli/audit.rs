@@ -81,6 +81,52 @@ fn commands_and_requests_are_in_one_log() {
 }
 
 #[test]
+fn what_takes_the_data_out_or_back_is_in_it() {
+    let dir = folder();
+    create_user(dir.path(), "user@example.com", &[]);
+    let audit = || records(&run(dir.path(), &["--db", "users.db", "audit", "--json"]));
+    let server = Running::start(dir.path());
+    for target in ["one.tar", "-"] {
+        // A tar file on standard output is no text.
+        let status = crate::support::program(dir.path(), &["--db", "users.db", "backup", target])
+            .stdout(std::process::Stdio::null())
+            .stderr(std::process::Stdio::null())
+            .status()
+            .unwrap();
+        assert!(status.success());
+    }
+    let all = audit();
+    assert_eq!(
+        names(&all),
+        ["user_created", "backup_begun", "backup_begun"]
+    );
+    assert_eq!(
+        (&all[1]["detail"], &all[2]["detail"]),
+        (&json!("one.tar"), &json!("standard output"))
+    );
+    assert_ne!(all[1]["operator"], "");
+    assert_eq!(server.terminate().code, Some(0));
+
+    // Of what came after the backup nothing is left but that it was made.
+    let restore = [
+        "--db",
+        "users.db",
+        "restore",
+        "one.tar",
+        "--force",
+        "--end-sessions",
+    ];
+    assert_eq!(run(dir.path(), &restore).code, Some(0));
+    let all = audit();
+    assert_eq!(
+        names(&all),
+        ["user_created", "backup_begun", "database_restored"]
+    );
+    assert_eq!(all[2]["detail"], "all sessions ended");
+    assert_ne!(all[2]["operator"], "");
+}
+
+#[test]
 fn filters_narrow_it_down() {
     let dir = folder();
     create_user(dir.path(), "one@example.com", &[]);

@@ -255,6 +255,35 @@ fn other_settings_are_taken_over() {
 }
 
 #[test]
+fn the_id_of_an_answer_leads_to_its_lines_in_the_log() {
+    for format in ["text", "json"] {
+        let dir = folder();
+        create_user(dir.path(), "user@example.com", &[]);
+        // Another cost than that of the account's hash, so that the sign-in leaves work to a task of its own.
+        let cost = ["--passwords-bcrypt-cost", "5", "--log-format", format];
+        let server = Running::start_with(dir.path(), &[&["--db", "users.db"], &cost[..]].concat());
+        let answer = ureq::post(format!("http://{}/api/v1/accounts/token/", server.address))
+            .header("x-request-id", "mine")
+            .send_json(json!({"email": "user@example.com", "password": PASSWORD}))
+            .unwrap();
+        let id = answer.headers()["x-request-id"].to_str().unwrap();
+        assert_ne!(id, "mine");
+        for text in ["user 1: signed in", "user 1: password hash renewed"] {
+            let line = server.wait_for_log(text);
+            if format == "text" {
+                assert!(line.ends_with(&format!(" {id}: {text}")), "{line}");
+            } else {
+                let line: serde_json::Value = serde_json::from_str(&line).unwrap();
+                assert_eq!(
+                    (&line["request_id"], &line["message"]),
+                    (&json!(id), &json!(text))
+                );
+            }
+        }
+    }
+}
+
+#[test]
 fn every_line_of_the_log_is_an_object_when_it_is_for_programs() {
     let dir = folder();
     let server = Running::start_with(

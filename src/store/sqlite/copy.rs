@@ -6,10 +6,12 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use rusqlite::backup::{Backup, StepResult};
-use rusqlite::{Connection, ErrorCode, OpenFlags};
+use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior};
 
+use super::events::{Doer, insert_event};
 use super::file::{self, APPLICATION_ID, OpenError};
 use super::{beside, open_to_look};
+use crate::store::NewEvent;
 
 /// Pages copied between two words about progress: a mebibyte.
 const STEP_PAGES: i32 = 256;
@@ -211,25 +213,44 @@ pub fn inspect_database(path: &Path) -> Result<Inspection, OpenError> {
     })
 }
 
-/// Ends all sessions in a database that nobody has open.
+/// Writes an entry into the audit log of a database that is neither migrated nor changed in any other way; with
+/// `end_sessions` all sessions end in the same transaction. A database from before there was such a log gets no entry.
 ///
 /// # Errors
 /// When it cannot be written.
-pub fn end_sessions_in(path: &Path) -> Result<usize, OpenError> {
+pub fn note_in(
+    path: &Path,
+    event: &NewEvent,
+    end_sessions: bool,
+    busy_timeout: Duration,
+) -> Result<(), OpenError> {
+    file::inspect(path)?;
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let delete = || {
-        let connection = Connection::open_with_flags(path, flags)?;
+    let write = || {
+        let mut connection = Connection::open_with_flags(path, flags)?;
+        connection.busy_timeout(busy_timeout)?;
         connection.execute_batch("PRAGMA foreign_keys = ON; PRAGMA secure_delete = ON;")?;
-        let sessions = connection.execute("DELETE FROM sessions", [])?;
+        let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        if end_sessions {
+            transaction.execute("DELETE FROM sessions", [])?;
+        }
+        if transaction.table_exists(None, "events")? {
+            insert_event(
+                &transaction,
+                event.kind,
+                event.user_id,
+                Doer::AsTold,
+                &event.origin,
+                &event.detail,
+                event.now,
+            )?;
+        }
+        transaction.commit()?;
         // Closing the last connection empties and removes the log.
-        connection.close().map_err(|(_, e)| e)?;
-        Ok(sessions)
+        connection.close().map_err(|(_, e)| e)
     };
-    delete().map_err(|e: rusqlite::Error| {
-        OpenError(format!(
-            "cannot end the sessions in {}: {e}",
-            path.display()
-        ))
+    write().map_err(|e: rusqlite::Error| {
+        OpenError(format!("cannot write into {}: {e}", path.display()))
     })
 }
 

@@ -38,7 +38,7 @@ use rusqlite::{Connection, ErrorCode, OpenFlags};
 use tokio::sync::Semaphore;
 
 use super::{StoreError, StoreResult};
-pub use copy::{Inspection, copy_database, end_sessions_in, inspect_database, set_aside};
+pub use copy::{Inspection, copy_database, inspect_database, note_in, set_aside};
 pub use examination::{Examination, examine_database};
 use file::{APPLICATION_ID, Kind};
 pub use file::{OpenError, ServerLock, free_bytes, is_sqlite};
