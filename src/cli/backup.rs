@@ -26,7 +26,7 @@ safe as the database.
 
 Examples:
   accounts-server --db users.db backup /var/backups/accounts.tar
-  accounts-server --db users.db backup /var/backups/            one file a call, named after database and time
+  accounts-server --db users.db backup /var/backups/            a file named by the time
   accounts-server --db users.db backup - | gzip | ssh backup@example.com 'cat > accounts.tar.gz'";
 
 const RESTORE_HELP: &str = "\

@@ -2,6 +2,7 @@
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
+use std::time::Duration;
 
 use serde_json::json;
 
@@ -35,6 +36,29 @@ fn a_database_that_is_held_by_somebody_else_is_not_ready() {
     server
         .request("GET", "/readyz", &[], "")
         .assert(200, r#"{"status":"ok"}"#);
+}
+
+#[test]
+fn the_database_is_written_to_at_most_once_a_second_however_many_ask() {
+    let server = TestServer::start();
+    let ask = || {
+        let answer = server.request("GET", "/readyz", &[], "");
+        answer.assert(200, r#"{"status":"ok"}"#);
+    };
+    let written = || server.metric("accounts_database_writes_total ");
+    ask();
+    let before = written();
+    for _ in 0..50 {
+        ask();
+    }
+    // A worker of the server itself may have written, too.
+    let after = written();
+    assert!(after < before + 10, "{before} and {after}");
+    for _ in 0..20 {
+        server.clock.advance(Duration::from_secs(1));
+        ask();
+    }
+    assert!(written() >= after + 20);
 }
 
 #[test]
