@@ -11,6 +11,7 @@ use serde_json::json;
 
 use crate::clock::{Clock as _, SystemClock};
 use crate::config::{LogConfig, LogFormat};
+use crate::domain::printable;
 use crate::request_id;
 
 /// What is logged where nothing is said about it.
@@ -71,11 +72,16 @@ fn text(out: &mut Formatter, record: &Record<'_>) -> std::io::Result<()> {
     let level = record.level();
     let style = out.default_level_style(level);
     write!(out, "{now} {style}{level:5}{style:#} ")?;
-    let message = record.args();
+    let message = one_line(&record.args().to_string());
     request_id::with(|id| match id {
         Some(id) => writeln!(out, "{id}: {message}"),
         None => writeln!(out, "{message}"),
     })
+}
+
+/// A message in one line that does nothing but say something: a part of it may come from elsewhere.
+fn one_line(message: &str) -> String {
+    printable(&message.replace('\n', " ")).into_owned()
 }
 
 fn json(out: &mut Formatter, record: &Record<'_>) -> std::io::Result<()> {
@@ -91,4 +97,23 @@ fn json(out: &mut Formatter, record: &Record<'_>) -> std::io::Result<()> {
         }
     });
     writeln!(out, "{line}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_message_is_one_line_without_power_over_the_terminal() {
+        for (message, line) in [
+            ("panicked at x.rs:1:\nno", "panicked at x.rs:1: no"),
+            (
+                "550 no\r\n2024-12-03T12:00:00Z INFO  user 1: signed in",
+                "550 no\u{fffd} 2024-12-03T12:00:00Z INFO  user 1: signed in",
+            ),
+            ("\u{1b}]0;title\u{7}", "\u{fffd}]0;title\u{fffd}"),
+        ] {
+            assert_eq!(one_line(message), line);
+        }
+    }
 }

@@ -15,7 +15,6 @@ mod serve;
 mod systemd;
 mod user;
 
-use std::borrow::Cow;
 use std::ffi::{OsStr, OsString};
 use std::io::{self, IsTerminal, Write};
 use std::path::{Path, PathBuf};
@@ -29,6 +28,7 @@ use crate::accounts::AccountError;
 use crate::app::App;
 use crate::clock::SystemClock;
 use crate::config::{self, Config, Sources};
+use crate::domain::printable;
 use crate::logging;
 use crate::store::Origin;
 pub(crate) use export::export_line;
@@ -318,20 +318,6 @@ fn explain(error: AccountError) -> String {
     }
 }
 
-/// Takes the power over a terminal from a text that somebody else wrote: control characters, and marks that turn the
-/// direction of what follows.
-fn printable(text: &str) -> Cow<'_, str> {
-    let is_harmful = |c: char| {
-        c.is_control()
-            || matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
-    };
-    if text.contains(is_harmful) {
-        Cow::Owned(text.replace(is_harmful, "\u{fffd}"))
-    } else {
-        Cow::Borrowed(text)
-    }
-}
-
 /// Reads a secret from the first line of standard input, or asks for it at the terminal without showing it.
 fn read_secret(prompt: &str) -> Result<String, String> {
     if io::stdin().is_terminal() {
@@ -373,22 +359,4 @@ fn read_password(from_stdin: bool) -> Result<String, String> {
         return Err("the two passwords are not the same; nothing was done".into());
     }
     Ok(password)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_others_wrote_has_no_power_over_the_terminal() {
-        for (text, shown) in [
-            ("Ada", "Ada"),
-            ("Zo\u{eb} \u{738b}", "Zo\u{eb} \u{738b}"),
-            ("\u{1b}[2Jgone\r\n", "\u{fffd}[2Jgone\u{fffd}\u{fffd}"),
-            ("\u{9b}31m", "\u{fffd}31m"),
-            ("a\u{202e}b\u{7f}", "a\u{fffd}b\u{fffd}"),
-        ] {
-            assert_eq!(printable(text), shown, "{text:?}");
-        }
-    }
 }

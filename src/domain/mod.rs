@@ -25,6 +25,6 @@ pub use input::{BodyError, Fields, Input, UploadedFile, parse_json_object};
 pub use network::ClientNetwork;
 pub use otp::{OtpCode, OtpPurpose};
 pub use phone::{InvalidPhone, PhoneNumber};
-pub use text::trim;
+pub use text::{printable, trim};
 pub use timestamp::Timestamp;
 pub use user::{Profile, User, UserChanges, UserId};

@@ -1,10 +1,26 @@
-//! What counts as blank in a text, as Python sees it. Knows nothing of fields.
+//! What counts as blank in a text, as Python sees it, and what in it must not reach a terminal. Knows nothing of fields.
+
+use std::borrow::Cow;
 
 /// Takes blanks from both ends, as Python's `str.strip()` does.
 ///
 /// Python's idea of a blank is Unicode's, and the four separators U+001C to U+001F too.
 pub fn trim(text: &str) -> &str {
     text.trim_matches(|c: char| c.is_whitespace() || matches!(c, '\u{1c}'..='\u{1f}'))
+}
+
+/// Takes the power over a terminal from a text that somebody else wrote: control characters, and marks that turn the
+/// direction of what follows.
+pub fn printable(text: &str) -> Cow<'_, str> {
+    let is_harmful = |c: char| {
+        c.is_control()
+            || matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+    };
+    if text.contains(is_harmful) {
+        Cow::Owned(text.replace(is_harmful, "\u{fffd}"))
+    } else {
+        Cow::Borrowed(text)
+    }
 }
 
 #[cfg(test)]
@@ -20,5 +36,18 @@ mod tests {
         // Neither the zero-width space nor the byte order mark is one.
         assert_eq!(trim("\u{200b}"), "\u{200b}");
         assert_eq!(trim("\u{feff}"), "\u{feff}");
+    }
+
+    #[test]
+    fn what_others_wrote_has_no_power_over_the_terminal() {
+        for (text, shown) in [
+            ("Ada", "Ada"),
+            ("Zo\u{eb} \u{738b}", "Zo\u{eb} \u{738b}"),
+            ("\u{1b}[2Jgone\r\n", "\u{fffd}[2Jgone\u{fffd}\u{fffd}"),
+            ("\u{9b}31m", "\u{fffd}31m"),
+            ("a\u{202e}b\u{7f}", "a\u{fffd}b\u{fffd}"),
+        ] {
+            assert_eq!(printable(text), shown, "{text:?}");
+        }
     }
 }

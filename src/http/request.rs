@@ -143,11 +143,16 @@ impl Request {
     }
 
     /// The token of the `Authorization` header. Another scheme than `Bearer` is no token at all (as in simplejwt); a
-    /// `Bearer` without exactly one token behind it is a bad one.
+    /// `Bearer` without exactly one token behind it is a bad one, and so are several headers: which of them counts, a proxy
+    /// in front may see otherwise.
     fn bearer(&self) -> Result<Option<&str>, ApiError> {
-        let Some(header) = self.headers.get(AUTHORIZATION) else {
+        let mut headers = self.headers.get_all(AUTHORIZATION).iter();
+        let Some(header) = headers.next() else {
             return Ok(None);
         };
+        if headers.next().is_some() {
+            return Err(ApiError::BadToken);
+        }
         let header = header.to_str().map_err(|_| ApiError::BadToken)?;
         let mut words = header.split_ascii_whitespace();
         match words.next() {

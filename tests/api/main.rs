@@ -11,6 +11,7 @@
 )]
 
 mod address_change;
+mod ambiguity;
 mod bodies;
 mod clock;
 mod connections;
