@@ -1,4 +1,4 @@
--- The whole current schema of an accounts-server database (schema version 8).
+-- The whole current schema of an accounts-server database (schema version 9).
 --
 -- Applied to a new file as it stands; an older file reaches the same shape through the numbered migrations in
 -- src/store/sqlite/migrations.rs. Every `*_at` is a count of Unix milliseconds (UTC) bound by the program: no
@@ -200,14 +200,15 @@ CREATE TABLE decoys (
     written_at INTEGER NOT NULL
 ) STRICT;
 
--- Mails with a code sent within the last hour, for the limits per address and purpose.
+-- Mails with a code sent within the last hour, for the limits per address and purpose. They stay when an account is
+-- removed, under the keyed hash of the address: whoever makes and removes accounts gains no mails.
 CREATE TABLE otp_mails (
-    id        INTEGER PRIMARY KEY,
-    email_key TEXT    NOT NULL,
-    purpose   TEXT    NOT NULL,
-    sent_at   INTEGER NOT NULL
+    id           INTEGER PRIMARY KEY,
+    address_hash BLOB    NOT NULL,
+    purpose      TEXT    NOT NULL,
+    sent_at      INTEGER NOT NULL
 ) STRICT;
-CREATE INDEX otp_mails_by_address ON otp_mails (email_key, purpose, sent_at);
+CREATE INDEX otp_mails_by_address ON otp_mails (address_hash, purpose, sent_at);
 CREATE INDEX otp_mails_by_time ON otp_mails (sent_at);
 
 -- The links that undo an address change, as they were mailed to the address before it: a hash of the link's token, and the

@@ -44,10 +44,11 @@ fn address(text: &str) -> EmailAddress {
 }
 
 /// A code of which only its hash matters here; it is good for ten minutes.
-fn otp(code: &str, now: Timestamp) -> NewOtp {
+fn otp(email: &str, code: &str, now: Timestamp) -> NewOtp {
     let expires_at = now.plus(Duration::from_mins(10));
     NewOtp {
         code_hash: code.as_bytes().to_vec(),
+        address_hash: email.to_lowercase().into_bytes(),
         expires_at,
         mail: mail(code, expires_at),
         replaces_equal: false,
@@ -74,7 +75,7 @@ fn sign_up(email: &str, password_hash: &str, code: &str, now: Timestamp) -> NewS
             ..Profile::default()
         },
         language: "de".into(),
-        otp: otp(code, now),
+        otp: otp(email, code, now),
         now,
         limits: LIMITLESS,
         origin: Origin::default(),
@@ -163,9 +164,9 @@ fn rotation(session: &str, from: &str, to: &str, now: Timestamp) -> RotateRefres
 }
 
 fn update(user_id: UserId, changes: UserChanges, code: &str, now: Timestamp) -> UserUpdate {
-    let email_change = changes.email.as_ref().map(|_| EmailChange {
-        change_otp: otp(code, now),
-        sign_up_otp: otp(code, now),
+    let email_change = changes.email.as_ref().map(|email| EmailChange {
+        change_otp: otp(email.key(), code, now),
+        sign_up_otp: otp(email.key(), code, now),
         undo: NewEmailUndo {
             token_hash: format!("undo {user_id} {code}").into_bytes(),
             expires_at: now.plus(Duration::from_hours(168)),
@@ -674,8 +675,8 @@ async fn wrong_codes(store: &dyn Store) {
     let wish = |code: &str| ReissueOtp {
         email_key: "wrong@example.com".into(),
         codes: OtpCandidates {
-            sign_up: otp(code, now),
-            email_change: otp("change", now),
+            sign_up: otp("wrong@example.com", code, now),
+            email_change: otp("wrong@example.com", "change", now),
         },
         now,
         limits: LIMITLESS,
@@ -790,7 +791,7 @@ async fn limits_on_mails(store: &dyn Store) {
     };
     let pause = async |now| {
         store
-            .find_mail_pause("often@example.com", OtpPurpose::SignUp, now, STRICT)
+            .find_mail_pause(b"often@example.com", OtpPurpose::SignUp, now, STRICT)
             .await
             .unwrap()
     };
@@ -941,8 +942,8 @@ async fn mails_that_nobody_needs_any_more(store: &dyn Store) {
     let wish = |code: &str| ReissueOtp {
         email_key: "q4@example.com".into(),
         codes: OtpCandidates {
-            sign_up: otp(code, over),
-            email_change: otp(code, over),
+            sign_up: otp("q4@example.com", code, over),
+            email_change: otp("q4@example.com", code, over),
         },
         now: over,
         limits: LIMITLESS,
@@ -1178,7 +1179,7 @@ async fn what_fails_leaves_nothing_and_disturbs_nobody() {
             ("first", at(0))
         );
         let pause = store
-            .find_mail_pause("ann@example.com", OtpPurpose::SignUp, at(1), STRICT)
+            .find_mail_pause(b"ann@example.com", OtpPurpose::SignUp, at(1), STRICT)
             .await
             .unwrap();
         assert_eq!(pause, Some(at(60)), "counted from the first one");

@@ -65,7 +65,7 @@ impl Codes {
         self.mac(&["link", token])
     }
 
-    /// The keyed hash under which tries are counted that concern an address (in lower case), whether anybody has it or not.
+    /// The keyed hash under which tries and mails are counted that concern an address (in lower case), whether anybody has it or not.
     pub fn hash_address(&self, email_key: &str) -> Vec<u8> {
         let mut hash = self.mac(&["address", email_key]);
         // Names a counter and guards nothing: half of it is as good.
@@ -103,6 +103,7 @@ impl Codes {
         };
         NewOtp {
             code_hash: self.hash(purpose, email_key, code),
+            address_hash: self.hash_address(email_key),
             expires_at,
             mail: outbox.new_mail(&content, expires_at),
             replaces_equal: fixed.is_some(),

@@ -65,7 +65,12 @@ pub async fn register(
     let limits = app.codes.limits();
     let pause = app
         .store
-        .find_mail_pause(email.key(), OtpPurpose::SignUp, now, limits)
+        .find_mail_pause(
+            &app.codes.hash_address(email.key()),
+            OtpPurpose::SignUp,
+            now,
+            limits,
+        )
         .await?;
     if let Some(until) = pause {
         return Err(AccountError::Throttled(until.since(now)));

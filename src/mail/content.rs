@@ -1,5 +1,7 @@
 //! What a mail is to say, before it has words, a language or a recipient.
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 
 use crate::domain::OtpPurpose;
@@ -71,6 +73,16 @@ impl MailContent {
             ("new_sign_in", Self::NewSignIn { ip: ip() }),
             ("test", Self::Test),
         ]
+    }
+
+    /// The same when so much is left of its life: a code that comes late promises no more than it keeps, in whole minutes.
+    #[must_use]
+    pub fn with_time_left(mut self, left: Duration) -> Self {
+        if let Self::Otp { minutes, .. } = &mut self {
+            let left = (left.as_secs() + 30) / 60;
+            *minutes = left.clamp(1, (*minutes).max(1));
+        }
+        self
     }
 
     /// The section of a language file that has its sentences.

@@ -186,7 +186,8 @@ impl Shared {
     }
 
     fn compose(&self, queued: &QueuedMail) -> Result<Mail, MailError> {
-        let content = self.unseal(queued)?;
+        let left = queued.expires_at.since(self.parts.clock.now());
+        let content = self.unseal(queued)?.with_time_left(left);
         let to = EmailAddress::parse(&queued.email).map_err(|_| MailError::Address {
             message: "the stored address is none".to_owned(),
             source: None,

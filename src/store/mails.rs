@@ -36,6 +36,8 @@ pub struct QueuedMail {
     pub content: Vec<u8>,
     /// When it was caused.
     pub created_at: Timestamp,
+    /// Until when it is of use.
+    pub expires_at: Timestamp,
     /// How often it was claimed for delivery, this time included.
     pub tries: u32,
 }

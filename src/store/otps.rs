@@ -10,6 +10,8 @@ use crate::domain::{EmailAddress, OtpPurpose, Timestamp, User, UserId};
 pub struct NewOtp {
     /// Keyed hash of the code, bound to its purpose and address.
     pub code_hash: Vec<u8>,
+    /// Keyed hash of the address, under which its mails are counted also when accounts that had it are removed.
+    pub address_hash: Vec<u8>,
     /// Until when it counts.
     pub expires_at: Timestamp,
     /// The mail that carries it.
@@ -109,12 +111,12 @@ pub trait OtpStore {
         events_before: Option<Timestamp>,
     ) -> StoreResult<usize>;
 
-    /// When the next mail with a code for `purpose` may go to the address; `None` when it may go now.
+    /// When the next mail with a code for `purpose` may go to the address with this keyed hash; `None` when it may go now.
     ///
     /// For an early answer only: the operations decide the question again themselves.
     async fn find_mail_pause(
         &self,
-        email_key: &str,
+        address_hash: &[u8],
         purpose: OtpPurpose,
         now: Timestamp,
         limits: MailLimits,

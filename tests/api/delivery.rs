@@ -118,6 +118,22 @@ fn greylisting_puts_off_one_mail_and_no_other() {
 }
 
 #[test]
+fn a_code_that_comes_late_says_how_long_it_still_counts() {
+    let sink = SmtpSink::start();
+    sink.fail("slow@example.com", 1, Fault::Say("RCPT", "451 later"));
+    let server = TestServer::start_with_smtp(&sink.url());
+    sign_up(&server, "fast@example.com");
+    let mail = sink.wait_for_mail_to("fast@example.com");
+    assert!(mail.message.contains("10 minutes"), "{}", mail.message);
+    sign_up(&server, "slow@example.com");
+    server.wait_for_metric(POSTPONED, 1);
+    server.advance_seconds(4 * 60);
+    let mail = sink.wait_for_mail_to("slow@example.com");
+    assert!(mail.message.contains("6 minutes"), "{}", mail.message);
+    assert!(!mail.message.contains("10 minutes"), "{}", mail.message);
+}
+
+#[test]
 fn a_recipient_that_stalls_holds_up_no_other() {
     let sink = SmtpSink::start();
     for number in 0..2 {

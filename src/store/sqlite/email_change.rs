@@ -4,7 +4,7 @@ use rusqlite::{Connection, OptionalExtension, named_params};
 
 use super::events::{Doer, insert_event};
 use super::mails::insert_mail;
-use super::otps::{find_pause, insert_otp, note_mail, parse_email};
+use super::otps::{find_pause, insert_otp, parse_email};
 use super::rows::{USER_COLUMNS, user};
 use super::sessions::delete_sessions;
 use super::users::is_taken;
@@ -66,12 +66,12 @@ pub(super) fn update_email(
     if is_taken(connection, email_key, Some(before.id))? {
         return Ok(EmailStep::Stop(UpdateOutcome::EmailTaken));
     }
-    let purpose = if before.is_verified() {
-        OtpPurpose::EmailChange
+    let (purpose, otp) = if before.is_verified() {
+        (OtpPurpose::EmailChange, &change.change_otp)
     } else {
-        OtpPurpose::SignUp
+        (OtpPurpose::SignUp, &change.sign_up_otp)
     };
-    if let Some(until) = find_pause(connection, email_key, purpose, now, change.limits)? {
+    if let Some(until) = find_pause(connection, &otp.address_hash, purpose, now, change.limits)? {
         return Ok(EmailStep::Stop(UpdateOutcome::Throttled { until }));
     }
     take_from_unconfirmed(connection, email_key, before.id, now)?;
@@ -93,14 +93,13 @@ pub(super) fn update_email(
             before.id,
             None,
             (email_key, email.as_str()),
-            &change.change_otp,
+            otp,
             now,
         )?;
         insert_undo(connection, before, change, now)?;
     } else {
-        move_sign_up(connection, before.id, email, &change.sign_up_otp, now)?;
+        move_sign_up(connection, before.id, email, otp, now)?;
     }
-    note_mail(connection, email_key, purpose, now)?;
     Ok(EmailStep::Done(Some(purpose)))
 }
 

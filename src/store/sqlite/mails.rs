@@ -15,7 +15,8 @@ use crate::store::{
 /// No mail is put off for so long: one that seems to be was put into the queue while the clock was wrong, and is due.
 const LONGEST_WAIT: Duration = Duration::from_hours(24);
 
-const COLUMNS: &str = "id, message_id, user_id, email, language, content, created_at, tries";
+const COLUMNS: &str =
+    "id, message_id, user_id, email, language, content, created_at, expires_at, tries";
 
 fn queued_mail(row: &Row<'_>) -> rusqlite::Result<QueuedMail> {
     Ok(QueuedMail {
@@ -26,7 +27,8 @@ fn queued_mail(row: &Row<'_>) -> rusqlite::Result<QueuedMail> {
         language: row.get(4)?,
         content: row.get(5)?,
         created_at: timestamp(row, 6)?,
-        tries: row.get(7)?,
+        expires_at: timestamp(row, 7)?,
+        tries: row.get(8)?,
     })
 }
 

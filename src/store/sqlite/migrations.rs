@@ -7,7 +7,7 @@
 pub(super) const SCHEMA: &str = include_str!("../../../schema.sql");
 
 /// The number in `PRAGMA user_version` of a file in the current shape.
-pub(super) const SCHEMA_VERSION: i32 = 8;
+pub(super) const SCHEMA_VERSION: i32 = 9;
 
 /// `(version, statements)`: what takes a file from the version before to this one.
 pub(super) const MIGRATIONS: &[(i32, &str)] = &[
@@ -126,6 +126,19 @@ pub(super) const MIGRATIONS: &[(i32, &str)] = &[
          noted_at INTEGER NOT NULL
      ) STRICT, WITHOUT ROWID;",
     ),
+    // The hashes need a key that SQL does not have, so the counts of the last hour begin anew.
+    (
+        9,
+        "DROP TABLE otp_mails;
+     CREATE TABLE otp_mails (
+         id           INTEGER PRIMARY KEY,
+         address_hash BLOB    NOT NULL,
+         purpose      TEXT    NOT NULL,
+         sent_at      INTEGER NOT NULL
+     ) STRICT;
+     CREATE INDEX otp_mails_by_address ON otp_mails (address_hash, purpose, sent_at);
+     CREATE INDEX otp_mails_by_time ON otp_mails (sent_at);",
+    ),
 ];
 
 #[cfg(test)]
@@ -143,6 +156,7 @@ mod tests {
         (5, include_str!("../../../tests/schemas/5.sql")),
         (6, include_str!("../../../tests/schemas/6.sql")),
         (7, include_str!("../../../tests/schemas/7.sql")),
+        (8, include_str!("../../../tests/schemas/8.sql")),
     ];
 
     fn shape(connection: &Connection) -> Vec<(String, String, String)> {

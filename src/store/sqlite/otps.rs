@@ -25,7 +25,8 @@ const DAY: Duration = Duration::from_hours(24);
 /// How far ahead of the clock a row may be and still count: further ahead are rows of a time when the clock was wrong.
 pub(super) const CLOCK_SLACK: Duration = Duration::from_mins(1);
 
-/// Stores a code and puts its mail into the queue. The address comes in lower case and as it was typed.
+/// Stores a code, puts its mail into the queue and counts that for [`find_pause`]. The address comes in lower case and as it
+/// was typed.
 pub(super) fn insert_otp(
     connection: &Connection,
     purpose: OtpPurpose,
@@ -67,18 +68,19 @@ pub(super) fn insert_otp(
             ":expires_at": otp.expires_at.unix_millis(),
         })?;
     let otp_id = connection.last_insert_rowid();
-    insert_mail(connection, user_id, Some(otp_id), email, &otp.mail, now)
+    insert_mail(connection, user_id, Some(otp_id), email, &otp.mail, now)?;
+    note_mail(connection, &otp.address_hash, purpose.as_str(), now)
 }
 
-/// Until when the address has to wait for its next mail, if it has to.
+/// Until when the address with this hash has to wait for its next mail, if it has to.
 pub(super) fn find_pause(
     connection: &Connection,
-    email_key: &str,
+    address_hash: &[u8],
     purpose: OtpPurpose,
     now: Timestamp,
     limits: MailLimits,
 ) -> rusqlite::Result<Option<Timestamp>> {
-    find_pause_for(connection, email_key, purpose.as_str(), now, limits)
+    find_pause_for(connection, address_hash, purpose.as_str(), now, limits)
 }
 
 /// Most addresses that nobody has which are remembered for the time their answers take.
@@ -91,14 +93,14 @@ const NO_PURPOSE: &str = "none";
 /// sent. So the time that it takes tells nobody whether the address is known, and no limit on mails is touched.
 pub(super) fn note_no_mail(
     connection: &Connection,
-    email_key: &str,
+    address_hash: &[u8],
     now: Timestamp,
     limits: MailLimits,
 ) -> rusqlite::Result<()> {
-    if find_pause_for(connection, email_key, NO_PURPOSE, now, limits)?.is_some() {
+    if find_pause_for(connection, address_hash, NO_PURPOSE, now, limits)?.is_some() {
         return Ok(());
     }
-    note_mail_for(connection, email_key, NO_PURPOSE, now)?;
+    note_mail(connection, address_hash, NO_PURPOSE, now)?;
     // However many addresses are made up, so many are remembered. Numbers go up by one, so each is looked at once.
     let oldest = connection.last_insert_rowid() - MOST_UNKNOWN;
     connection
@@ -122,19 +124,19 @@ pub(super) fn write_decoy(connection: &Connection, now: Timestamp) -> rusqlite::
 
 fn find_pause_for(
     connection: &Connection,
-    email_key: &str,
+    address_hash: &[u8],
     purpose: &str,
     now: Timestamp,
     limits: MailLimits,
 ) -> rusqlite::Result<Option<Timestamp>> {
     let mut sent = connection.prepare_cached(
-        "SELECT sent_at FROM otp_mails WHERE email_key = :email_key AND purpose = :purpose AND sent_at > :hour_ago \
-         AND sent_at < :soon ORDER BY sent_at DESC",
+        "SELECT sent_at FROM otp_mails WHERE address_hash = :address_hash AND purpose = :purpose \
+         AND sent_at > :hour_ago AND sent_at < :soon ORDER BY sent_at DESC",
     )?;
     let sent: Vec<Timestamp> = sent
         .query_map(
             named_params! {
-                ":email_key": email_key,
+                ":address_hash": address_hash,
                 ":purpose": purpose,
                 ":hour_ago": now.minus(HOUR).unix_millis(),
                 ":soon": now.plus(CLOCK_SLACK).unix_millis(),
@@ -151,28 +153,18 @@ fn find_pause_for(
     Ok(after_pause.max(after_window).filter(|until| *until > now))
 }
 
-/// Remembers that a mail goes out, for [`find_pause`].
-pub(super) fn note_mail(
+fn note_mail(
     connection: &Connection,
-    email_key: &str,
-    purpose: OtpPurpose,
-    now: Timestamp,
-) -> rusqlite::Result<()> {
-    note_mail_for(connection, email_key, purpose.as_str(), now)
-}
-
-fn note_mail_for(
-    connection: &Connection,
-    email_key: &str,
+    address_hash: &[u8],
     purpose: &str,
     now: Timestamp,
 ) -> rusqlite::Result<()> {
     connection
         .prepare_cached(
-            "INSERT INTO otp_mails (email_key, purpose, sent_at) VALUES (:email_key, :purpose, :now)",
+            "INSERT INTO otp_mails (address_hash, purpose, sent_at) VALUES (:address_hash, :purpose, :now)",
         )?
         .execute(named_params! {
-            ":email_key": email_key, ":purpose": purpose, ":now": now.unix_millis(),
+            ":address_hash": address_hash, ":purpose": purpose, ":now": now.unix_millis(),
         })
         .map(drop)
 }
@@ -451,11 +443,12 @@ fn find_pending(
 }
 
 fn reissue(connection: &Connection, wish: &ReissueOtp) -> rusqlite::Result<Option<Reissued>> {
+    let address_hash = &wish.codes.sign_up.address_hash;
     let Some((purpose, pending)) = find_pending(connection, &wish.email_key)? else {
-        note_no_mail(connection, &wish.email_key, wish.now, wish.limits)?;
+        note_no_mail(connection, address_hash, wish.now, wish.limits)?;
         return Ok(None);
     };
-    if find_pause(connection, &wish.email_key, purpose, wish.now, wish.limits)?.is_some() {
+    if find_pause(connection, address_hash, purpose, wish.now, wish.limits)?.is_some() {
         return Ok(None);
     }
     connection
@@ -480,7 +473,6 @@ fn reissue(connection: &Connection, wish: &ReissueOtp) -> rusqlite::Result<Optio
         otp,
         wish.now,
     )?;
-    note_mail(connection, &wish.email_key, purpose, wish.now)?;
     Ok(Some(Reissued {
         user_id: pending.user_id,
         purpose,
@@ -561,11 +553,11 @@ impl OtpStore for SqliteStore {
 
     async fn find_mail_pause(
         &self,
-        email_key: &str,
+        address_hash: &[u8],
         purpose: OtpPurpose,
         now: Timestamp,
         limits: MailLimits,
     ) -> StoreResult<Option<Timestamp>> {
-        self.read(|connection| find_pause(connection, email_key, purpose, now, limits))
+        self.read(|connection| find_pause(connection, address_hash, purpose, now, limits))
     }
 }

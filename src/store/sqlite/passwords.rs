@@ -6,7 +6,7 @@ use rusqlite::{Connection, OptionalExtension, named_params};
 use super::SqliteStore;
 use super::events::{Doer, insert_event};
 use super::mails::insert_mail;
-use super::otps::{Use, find_pause, insert_otp, note_mail, note_no_mail, parse_email, use_otp};
+use super::otps::{Use, find_pause, insert_otp, note_no_mail, parse_email, use_otp};
 use super::password_tries::note_network;
 use super::sessions::delete_sessions;
 use super::sign_ups::delete_sign_ups;
@@ -70,6 +70,7 @@ fn delete_reset_otps(connection: &Connection, user_id: UserId) -> rusqlite::Resu
 
 fn create_reset(connection: &Connection, wish: &ResetWish) -> rusqlite::Result<Option<Reissued>> {
     let purpose = OtpPurpose::PasswordReset;
+    let address_hash = &wish.otp.address_hash;
     let found: Option<(UserId, String)> = connection
         .prepare_cached("SELECT id, email FROM users WHERE email_key = :email_key AND is_active")?
         .query_row(named_params! { ":email_key": wish.email_key }, |row| {
@@ -77,10 +78,10 @@ fn create_reset(connection: &Connection, wish: &ResetWish) -> rusqlite::Result<O
         })
         .optional()?;
     let Some((user_id, email)) = found else {
-        note_no_mail(connection, &wish.email_key, wish.now, wish.limits)?;
+        note_no_mail(connection, address_hash, wish.now, wish.limits)?;
         return Ok(None);
     };
-    if find_pause(connection, &wish.email_key, purpose, wish.now, wish.limits)?.is_some() {
+    if find_pause(connection, address_hash, purpose, wish.now, wish.limits)?.is_some() {
         return Ok(None);
     }
     delete_reset_otps(connection, user_id)?;
@@ -93,7 +94,6 @@ fn create_reset(connection: &Connection, wish: &ResetWish) -> rusqlite::Result<O
         &wish.otp,
         wish.now,
     )?;
-    note_mail(connection, &wish.email_key, purpose, wish.now)?;
     insert_event(
         connection,
         EventKind::PasswordResetRequested,

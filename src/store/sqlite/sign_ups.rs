@@ -4,7 +4,7 @@ use rusqlite::{Connection, named_params};
 
 use super::email_change::drop_unconfirmed_claims;
 use super::events::{Doer, insert_event};
-use super::otps::{find_pause, insert_otp, note_mail};
+use super::otps::{find_pause, insert_otp};
 use super::users::is_taken;
 use crate::domain::{EventKind, OtpPurpose, UserId};
 use crate::store::{NewSignUp, SignUpOutcome};
@@ -21,7 +21,7 @@ pub(super) fn create_sign_up(
     }
     if let Some(until) = find_pause(
         connection,
-        email_key,
+        &new.otp.address_hash,
         OtpPurpose::SignUp,
         new.now,
         new.limits,
@@ -77,7 +77,6 @@ pub(super) fn create_sign_up(
         &new.otp,
         new.now,
     )?;
-    note_mail(connection, email_key, OtpPurpose::SignUp, new.now)?;
     insert_event(
         connection,
         EventKind::SignUp,

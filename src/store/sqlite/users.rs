@@ -266,15 +266,6 @@ fn delete_user(connection: &Connection, wish: &DeleteUser) -> rusqlite::Result<D
     if wish.keep_a_staff_member && is_last_staff_member(connection, &user)? {
         return Ok(DeleteOutcome::LastStaffMember);
     }
-    // Mails are counted by address and not by account, so nothing else takes them along. Only a domain can have other
-    // letters than those of ASCII, and it is in lower case already.
-    connection
-        .prepare_cached(
-            "DELETE FROM otp_mails WHERE email_key IN \
-             (SELECT email_key FROM users WHERE id = :id UNION ALL SELECT new_email_key FROM users WHERE id = :id \
-             UNION ALL SELECT lower(email) FROM email_undos WHERE user_id = :id)",
-        )?
-        .execute(named_params! { ":id": user.id })?;
     connection
         .prepare_cached("DELETE FROM users WHERE id = :id")?
         .execute(named_params! { ":id": user.id })?;
