@@ -26,6 +26,7 @@ echo "== Node: a service that checks tokens by JWKS"
 echo "== Django: its users move, and its service checks tokens by JWKS"
 work=$(mktemp -d)
 export DJANGO_DATABASE="$work/django.db"
+: >"$work/said"
 "$VENV/bin/python" examples/django/move.py >"$work/users.jsonl"
 "$SERVER_PROGRAM" --db "$work/users.db" import "$work/users.jsonl"
 "$SERVER_PROGRAM" --db "$work/users.db" --listen 127.0.0.1:0 --mail-transport file --mail-dir "$work/mail" \
@@ -35,6 +36,10 @@ until SERVER=$(sed -n 's/^accounts-server listening on //p' "$work/said") && [ -
     kill -0 "$SERVER_PID" || { cat "$work/log" >&2; exit 1; }
     sleep 0.1
 done
-ACCOUNTS_URL="$SERVER" "$VENV/bin/python" examples/django/check.py
+export ACCOUNTS_URL="$SERVER"
+"$VENV/bin/python" examples/django/check.py
+
+echo "== FastAPI: a service that checks tokens by JWKS"
+"$VENV/bin/python" examples/fastapi/check.py
 stop_server
 rm -rf "$work"
