@@ -15,7 +15,8 @@ use accounts_server::domain::{EmailAddress, Profile, User, UserChanges, UserId};
 use accounts_server::http::routes;
 use accounts_server::passwords::{PasswordOptions, Passwords};
 use accounts_server::store::{
-    Beginning, NewSession, NewUser, Origin, PasswordTry, SignIn, TrySource, UserUpdate,
+    Beginning, NamedSession, NewSession, NewUser, Origin, PasswordTry, SignIn, TrySource,
+    UserUpdate,
 };
 use criterion::{Criterion, criterion_group, criterion_main};
 use http::Request;
@@ -154,9 +155,10 @@ fn parts(criterion: &mut Criterion) {
             criterion::BatchSize::SmallInput,
         );
     });
+    let session = NamedSession::new(one.session_id.clone(), one.user.id);
     criterion.bench_function("store: the account behind a session", |bencher| {
         bencher.iter(|| {
-            let found = app.store.find_session_user(&one.session_id, one.user.id);
+            let found = app.store.find_session_user(&session);
             runtime.block_on(found).unwrap().unwrap()
         });
     });
