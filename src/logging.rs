@@ -73,10 +73,10 @@ fn text(out: &mut Formatter, record: &Record<'_>) -> std::io::Result<()> {
     let style = out.default_level_style(level);
     write!(out, "{now} {style}{level:5}{style:#} ")?;
     let message = one_line(&record.args().to_string());
-    request_id::with(|id| match id {
-        Some(id) => writeln!(out, "{id}: {message}"),
+    match request_id::current() {
+        Some(id) => writeln!(out, "{}: {message}", id.as_str()),
         None => writeln!(out, "{message}"),
-    })
+    }
 }
 
 /// A message in one line that does nothing but say something: a part of it may come from elsewhere.
@@ -91,11 +91,9 @@ fn json(out: &mut Formatter, record: &Record<'_>) -> std::io::Result<()> {
         "target": record.target(),
         "message": record.args().to_string(),
     });
-    request_id::with(|id| {
-        if let Some(id) = id {
-            line["request_id"] = json!(id);
-        }
-    });
+    if let Some(id) = request_id::current() {
+        line["request_id"] = json!(id.as_str());
+    }
     writeln!(out, "{line}")
 }
 

@@ -18,11 +18,6 @@ pub(crate) fn id() -> String {
     format!("{:032x}", u128::from_le_bytes(bytes()))
 }
 
-/// A name for one request: 64 random bits in 16 hexadecimal digits.
-pub(crate) fn request_id() -> String {
-    format!("{:016x}", u64::from_le_bytes(bytes()))
-}
-
 /// A new one-time password; every code is as likely as any other.
 #[expect(clippy::disallowed_methods, reason = "the one source of randomness")]
 pub(crate) fn otp() -> OtpCode {

@@ -5,8 +5,10 @@
 //! are the smallest; and in pure Rust it signs ten times and checks five times as fast. The algorithm is a property of
 //! the key: what a token's header claims is compared with it, never obeyed.
 
+mod eddsa;
+
+use std::collections::{HashMap, VecDeque};
 use std::fmt;
-use std::num::NonZeroUsize;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -15,13 +17,12 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use ed25519_dalek::SigningKey;
 use ed25519_dalek::pkcs8::EncodePrivateKey;
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
-use lru::LruCache;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::domain::{Timestamp, User, UserId};
-use crate::store::StoredKey;
+use crate::store::{NamedSession, StoredKey};
 
 /// JOSE name of the one algorithm in use.
 const EDDSA: &str = "EdDSA";
@@ -80,16 +81,16 @@ pub struct TokenOptions {
 }
 
 /// What an accepted token says.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Debug, PartialEq, Eq)]
 pub struct Verified {
     /// What it is for.
     pub token_type: TokenType,
-    /// The account.
-    pub user_id: UserId,
-    /// The session.
-    pub session_id: String,
+    /// The session and its account.
+    pub session: NamedSession,
     /// The token's own id.
     pub id: String,
+    /// Unix seconds from which on it does not count any more.
+    pub expires: i64,
 }
 
 /// An access and a refresh token, as a sign-in answers them.
@@ -179,56 +180,55 @@ fn thumbprint(public_key: &[u8]) -> String {
 /// SHA-256 of a whole token.
 type TokenDigest = [u8; 32];
 
-/// Most tokens that are remembered as verified, some 200 bytes each; the one that was quiet for longest is forgotten first.
+/// Most tokens that are remembered as verified, a kilobyte each with the account behind it.
 const VERIFIED_TOKENS: usize = 16_384;
 
 /// Parts that the memory of verified tokens is divided into, so that threads seldom wait for each other.
 const PARTS: usize = 16;
 
 /// Tokens in each part.
-const TOKENS_IN_PART: NonZeroUsize =
-    NonZeroUsize::new(VERIFIED_TOKENS / PARTS).expect("there are more tokens than parts");
+const TOKENS_IN_PART: usize = VERIFIED_TOKENS / PARTS;
 
 /// Tokens whose signature was found to be good, because to check one costs more than all the rest of a read. They are known
 /// by a hash, so that nobody who reads the memory finds a token in it, and belong to the keys of their [`Tokens`]: whoever
 /// takes other keys begins with an empty memory.
-struct VerifiedTokens([Mutex<LruCache<TokenDigest, VerifiedToken>>; PARTS]);
+#[derive(Default)]
+struct VerifiedTokens([Mutex<VerifiedPart>; PARTS]);
 
-#[derive(Clone)]
-struct VerifiedToken {
-    verified: Arc<Verified>,
-    /// Unix seconds.
-    expires: i64,
-}
-
-impl Default for VerifiedTokens {
-    fn default() -> Self {
-        // Unbounded at first, and bounded by hand below: a bounded one would take all its memory at once.
-        Self(std::array::from_fn(|_| Mutex::new(LruCache::unbounded())))
-    }
+/// The one that was checked longest ago is forgotten first: it is the one that expires first. To keep them in the order of
+/// their use would touch several more places in memory with every use.
+#[derive(Default)]
+struct VerifiedPart {
+    tokens: HashMap<TokenDigest, Arc<Verified>>,
+    order: VecDeque<TokenDigest>,
 }
 
 impl VerifiedTokens {
-    fn part(&self, digest: &TokenDigest) -> MutexGuard<'_, LruCache<TokenDigest, VerifiedToken>> {
+    fn part(&self, digest: &TokenDigest) -> MutexGuard<'_, VerifiedPart> {
         self.0[usize::from(digest[0]) % PARTS]
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn find(&self, digest: &TokenDigest) -> Option<VerifiedToken> {
-        self.part(digest).get(digest).cloned()
+    fn find(&self, digest: &TokenDigest) -> Option<Arc<Verified>> {
+        self.part(digest).tokens.get(digest).cloned()
     }
 
-    fn remember(&self, digest: TokenDigest, token: VerifiedToken) {
+    /// Remembers a token, and gives the one that stands for it from now on: another one when two have checked it at once.
+    fn remember(&self, digest: TokenDigest, token: Verified) -> Arc<Verified> {
         let mut part = self.part(&digest);
-        part.put(digest, token);
-        if part.len() > TOKENS_IN_PART.get() {
-            part.pop_lru();
+        if let Some(known) = part.tokens.get(&digest) {
+            return Arc::clone(known);
         }
-    }
-
-    fn forget(&self, digest: &TokenDigest) {
-        self.part(digest).pop(digest);
+        if part.tokens.len() >= TOKENS_IN_PART
+            && let Some(oldest) = part.order.pop_front()
+        {
+            part.tokens.remove(&oldest);
+        }
+        let token = Arc::new(token);
+        part.tokens.insert(digest, Arc::clone(&token));
+        part.order.push_back(digest);
+        token
     }
 }
 
@@ -264,6 +264,7 @@ impl Tokens {
             .iter()
             .find(|key| key.retired_at.is_none())
             .ok_or_else(|| TokenError::Failed("there is no key to sign with".into()))?;
+        eddsa::install();
         let mut validation = Validation::new(Algorithm::EdDSA);
         // The time is compared below, with our own clock and no leeway; audience and issuer matter to other services.
         validation.required_spec_claims.clear();
@@ -357,29 +358,22 @@ impl Tokens {
     /// [`TokenError::Invalid`] whatever is wrong with it.
     pub fn verify(&self, token: &str, now: Timestamp) -> Result<Arc<Verified>, TokenError> {
         let digest = Sha256::digest(token.as_bytes()).into();
+        let counts = |verified: &Verified| now.unix_seconds() < verified.expires;
         if let Some(known) = self.verified.find(&digest) {
-            return if now.unix_seconds() < known.expires {
-                Ok(known.verified)
-            } else {
-                self.verified.forget(&digest);
-                Err(TokenError::Invalid)
-            };
+            return Some(known)
+                .filter(|known| counts(known))
+                .ok_or(TokenError::Invalid);
         }
-        let (verified, expires) = self.check_signature(token)?;
-        if now.unix_seconds() >= expires {
-            return Err(TokenError::Invalid);
+        let verified = self.check_signature(token)?;
+        if counts(&verified) {
+            Ok(self.verified.remember(digest, verified))
+        } else {
+            Err(TokenError::Invalid)
         }
-        let verified = Arc::new(verified);
-        let known = VerifiedToken {
-            verified: Arc::clone(&verified),
-            expires,
-        };
-        self.verified.remember(digest, known);
-        Ok(verified)
     }
 
-    /// Checks signature and kind of a token. The second from which on it does not count any more comes with what it says.
-    fn check_signature(&self, token: &str) -> Result<(Verified, i64), TokenError> {
+    /// Checks signature and kind of a token.
+    fn check_signature(&self, token: &str) -> Result<Verified, TokenError> {
         let header = jsonwebtoken::decode_header(token).map_err(|_| TokenError::Invalid)?;
         let key = self
             .verifying_keys
@@ -392,13 +386,12 @@ impl Tokens {
         if header.typ.as_deref() != Some(claims.token_type.header_typ()) {
             return Err(TokenError::Invalid);
         }
-        let verified = Verified {
+        Ok(Verified {
             token_type: claims.token_type,
-            user_id: claims.user_id,
-            session_id: claims.sid,
+            session: NamedSession::new(claims.sid, claims.user_id),
             id: claims.jti,
-        };
-        Ok((verified, claims.exp))
+            expires: claims.exp,
+        })
     }
 }
 
@@ -487,9 +480,9 @@ mod tests {
             *verified,
             Verified {
                 token_type: TokenType::Access,
-                user_id: 7,
-                session_id: "session".into(),
-                id: "a".into()
+                session: NamedSession::new("session".into(), 7),
+                id: "a".into(),
+                expires: now.unix_seconds() + 300,
             }
         );
         assert_eq!(
@@ -519,22 +512,21 @@ mod tests {
     #[test]
     fn the_memory_of_verified_tokens_is_bounded() {
         let memory = VerifiedTokens::default();
-        let verified = Arc::new(Verified {
-            token_type: TokenType::Access,
-            user_id: 1,
-            session_id: String::new(),
-            id: String::new(),
-        });
         let digest = |number: u32| Sha256::digest(number.to_be_bytes()).into();
         for number in 0..2 * 16_384 {
-            let token = VerifiedToken {
-                verified: Arc::clone(&verified),
+            let token = Verified {
+                token_type: TokenType::Access,
+                session: NamedSession::new(String::new(), 1),
+                id: String::new(),
                 expires: 0,
             };
             memory.remember(digest(number), token);
         }
-        let remembered: usize = memory.0.iter().map(|part| part.lock().unwrap().len()).sum();
-        assert_eq!(remembered, VERIFIED_TOKENS);
+        for part in &memory.0 {
+            let part = part.lock().unwrap();
+            assert_eq!(part.tokens.len(), TOKENS_IN_PART);
+            assert_eq!(part.order.len(), TOKENS_IN_PART);
+        }
         assert!(memory.find(&digest(0)).is_none());
         assert!(memory.find(&digest(2 * 16_384 - 1)).is_some());
     }

@@ -10,15 +10,15 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use accounts_server::domain::{
-    EmailAddress, OtpPurpose, Profile, Timestamp, User, UserChanges, UserId,
+    EmailAddress, OtpPurpose, Profile, Timestamp, User, UserChanges, UserId, UserSnapshot,
 };
 use accounts_server::store::sqlite::{SqliteOptions, SqliteStore};
 use accounts_server::store::{
     AccountOtp, Beginning, ClaimedMails, DeleteUser, EmailChange, MailClaim, MailLimits, MailQueue,
-    NewEmailUndo, NewMail, NewOtp, NewSession, NewSignUp, NewUser, Origin, OtpAttempt,
-    OtpCandidates, PasswordTry, PasswordTryLimits, ReissueOtp, ReplacePassword, RotateRefreshToken,
-    Rotation, SharedStore, SignIn, SignUpOutcome, Store, StoreError, StoredKey, StoredSecret,
-    TryLimits, TrySource, UpdateOutcome, UserUpdate,
+    NamedSession, NewEmailUndo, NewMail, NewOtp, NewSession, NewSignUp, NewUser, Origin,
+    OtpAttempt, OtpCandidates, PasswordTry, PasswordTryLimits, ReissueOtp, ReplacePassword,
+    RotateRefreshToken, Rotation, SharedStore, SignIn, SignUpOutcome, Store, StoreError, StoredKey,
+    StoredSecret, TryLimits, TrySource, UpdateOutcome, UserUpdate,
 };
 use futures_util::future::join_all;
 use rusqlite::Connection;
@@ -33,6 +33,11 @@ const STRICT: MailLimits = MailLimits {
     per_hour: 10,
 };
 const GRACE: Duration = Duration::from_secs(10);
+
+/// A session as a token names it that nobody has shown yet.
+fn named(id: &str, user_id: UserId) -> NamedSession {
+    NamedSession::new(id.to_owned(), user_id)
+}
 
 /// A moment of the story, in seconds since its beginning.
 fn at(seconds: i64) -> Timestamp {
@@ -414,8 +419,8 @@ async fn sign_ups_side_by_side(store: &dyn Store) -> UserId {
         .unwrap();
     assert_eq!(outcome, SignUpOutcome::EmailTaken);
     assert_eq!(
-        store.find_session_user("ann", id).await.unwrap(),
-        Some(Arc::new(user))
+        store.find_session_user(&named("ann", id)).await.unwrap(),
+        Some(Arc::new(UserSnapshot::new(user)))
     );
     id
 }
@@ -437,16 +442,11 @@ async fn sessions_and_rotation(store: &dyn Store, id: UserId) {
     );
     let user = begin(store, sign_in(id, "first", "s", at(1000))).await;
     assert_eq!(user.last_login_at, Some(at(1000)));
-    assert_eq!(
-        store.find_session_user("s", id).await.unwrap(),
-        Some(Arc::new(user.clone()))
-    );
-    assert_eq!(
-        store.find_session_user("s", id + 1).await.unwrap(),
-        None,
-        "another account"
-    );
-    assert_eq!(store.find_session_user("unknown", id).await.unwrap(), None);
+    let found = async |session| store.find_session_user(&session).await.unwrap();
+    let snapshot = Arc::new(UserSnapshot::new(user.clone()));
+    assert_eq!(found(named("s", id)).await, Some(snapshot));
+    assert_eq!(found(named("s", id + 1)).await, None, "another account");
+    assert_eq!(found(named("unknown", id)).await, None);
 
     let live = async |token: &str, now| {
         store
@@ -479,7 +479,7 @@ async fn sessions_and_rotation(store: &dyn Store, id: UserId) {
         .unwrap();
     assert_eq!(outcome, Rotation::Reused);
     assert_eq!(
-        store.find_session_user("s", id).await.unwrap(),
+        store.find_session_user(&named("s", id)).await.unwrap(),
         None,
         "the whole session has ended"
     );
@@ -489,8 +489,8 @@ async fn sessions_and_rotation(store: &dyn Store, id: UserId) {
         .unwrap();
     assert_eq!(outcome, Rotation::Dead);
     assert_eq!(
-        store.find_session_user("other", id).await.unwrap(),
-        Some(Arc::new(other))
+        store.find_session_user(&named("other", id)).await.unwrap(),
+        Some(Arc::new(UserSnapshot::new(other)))
     );
 
     let outcome = store
@@ -515,7 +515,10 @@ async fn sessions_and_rotation(store: &dyn Store, id: UserId) {
             .await
             .unwrap()
     );
-    assert_eq!(store.find_session_user("last", id).await.unwrap(), None);
+    assert_eq!(
+        store.find_session_user(&named("last", id)).await.unwrap(),
+        None
+    );
 }
 
 async fn updates(store: &dyn Store, id: UserId) {
@@ -575,7 +578,10 @@ async fn updates(store: &dyn Store, id: UserId) {
             .update_user(update(id, changes, "", at(2002)))
             .await
             .unwrap();
-        assert_eq!(store.find_session_user("active", id).await.unwrap(), None);
+        assert_eq!(
+            store.find_session_user(&named("active", id)).await.unwrap(),
+            None
+        );
     }
 }
 
@@ -1065,7 +1071,7 @@ async fn what_has_expired_goes(store: &dyn Store) {
     store.delete_expired(at(7000), None).await.unwrap();
     assert!(
         store
-            .find_session_user("late@example.com", id)
+            .find_session_user(&named("late@example.com", id))
             .await
             .unwrap()
             .is_some()
@@ -1073,7 +1079,7 @@ async fn what_has_expired_goes(store: &dyn Store) {
     assert!(store.delete_expired(at(7000 + day), None).await.unwrap() > 0);
     assert!(
         store
-            .find_session_user("late@example.com", id)
+            .find_session_user(&named("late@example.com", id))
             .await
             .unwrap()
             .is_none()
@@ -1261,8 +1267,9 @@ async fn what_is_remembered_of_a_session_ends_with_any_write_of_anybody() {
     let (dir, server) = on_file();
     let other = open(&dir, Duration::from_secs(5));
     let id = verified(&*server, "ann@example.com", at(0)).await;
+    let kept = named("s", id);
     let name = async || {
-        let user = server.find_session_user("s", id).await.unwrap();
+        let user = server.find_session_user(&kept).await.unwrap();
         user.map(|user| user.profile.first_name.clone())
     };
     for (round, store) in [&server, &other, &server, &other].into_iter().enumerate() {

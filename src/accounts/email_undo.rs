@@ -28,7 +28,7 @@ pub async fn undo(
 ) -> Result<(), AccountError> {
     let undo = UndoEmailChange {
         token_hash: app.codes.hash_link(token),
-        keep_session: caller.map(|caller| caller.session_id.clone()),
+        keep_session: caller.map(|caller| caller.session_id().to_owned()),
         now: app.clock.now(),
         origin: client.origin(caller),
     };

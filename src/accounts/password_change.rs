@@ -49,7 +49,7 @@ pub async fn change_password(
         user_id: caller.user.id,
         old_hash: Some(old_hash),
         new_hash: hashing.hash(password, random::bytes()).await?,
-        keep_session: Some(caller.session_id.clone()),
+        keep_session: Some(caller.session_id().to_owned()),
         now: app.clock.now(),
         notice: password_changed(app, Some(client)),
         origin: client.origin(Some(caller)),

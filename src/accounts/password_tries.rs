@@ -59,7 +59,7 @@ impl<'a> PasswordTries<'a> {
             origin: client.origin(Some(caller)),
             email_key: key_of(&caller.user.email),
             user_id: Some(caller.user.id),
-            source: TrySource::Session(caller.session_id.clone()),
+            source: TrySource::Session(caller.session_id().to_owned()),
         }
     }
 

@@ -9,7 +9,7 @@ use super::{AccountError, Caller, Client};
 use crate::app::{App, detached};
 use crate::domain::{
     EmailAddress, FieldErrors, FieldReader, Fields, OtpCode, OtpPurpose, Timestamp, User,
-    UserChanges, UserId, messages,
+    UserChanges, UserId, UserSnapshot, messages,
 };
 use crate::limits::Limited;
 use crate::mail::MailContent;
@@ -46,7 +46,11 @@ pub struct Updated {
 ///
 /// # Errors
 /// [`AccountError::Forbidden`] for somebody else's number, existing or not; [`AccountError::UserNotFound`] for staff.
-pub async fn retrieve(app: &App, caller: Caller, id: UserId) -> Result<Arc<User>, AccountError> {
+pub async fn retrieve(
+    app: &App,
+    caller: Caller,
+    id: UserId,
+) -> Result<Arc<UserSnapshot>, AccountError> {
     check_right(&caller, id)?;
     if caller.user.id == id {
         // Whoever calls was read with its session a moment ago.
@@ -55,7 +59,7 @@ pub async fn retrieve(app: &App, caller: Caller, id: UserId) -> Result<Arc<User>
     app.store
         .find_user(id)
         .await?
-        .map(Arc::new)
+        .map(|user| Arc::new(UserSnapshot::new(user)))
         .ok_or(AccountError::UserNotFound)
 }
 

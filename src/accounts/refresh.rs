@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::{AccountError, Client, keys, unread};
 use crate::app::App;
-use crate::domain::{FieldReader, Fields, User};
+use crate::domain::{FieldReader, Fields, UserSnapshot};
 use crate::random;
 use crate::store::{RotateRefreshToken, Rotation};
 use crate::tokens::{TokenPair, TokenType, Verified};
@@ -19,9 +19,16 @@ pub(super) const TOKEN: &str = "token";
 #[derive(Clone, Debug)]
 pub struct Caller {
     /// The account as it is now.
-    pub user: Arc<User>,
+    pub user: Arc<UserSnapshot>,
+    /// The token.
+    pub token: Arc<Verified>,
+}
+
+impl Caller {
     /// The session of the token.
-    pub session_id: String,
+    pub fn session_id(&self) -> &str {
+        &self.token.session.id
+    }
 }
 
 /// Whose access token this is.
@@ -35,13 +42,10 @@ pub async fn authenticate(app: &App, token: &str) -> Result<Caller, AccountError
     }
     let user = app
         .store
-        .find_session_user(&token.session_id, token.user_id)
+        .find_session_user(&token.session)
         .await?
         .ok_or(AccountError::InvalidToken)?;
-    Ok(Caller {
-        user,
-        session_id: token.session_id.clone(),
-    })
+    Ok(Caller { user, token })
 }
 
 /// The caller once more, after something that took its time: a session that has ended in between is over.
@@ -51,12 +55,12 @@ pub async fn authenticate(app: &App, token: &str) -> Result<Caller, AccountError
 pub(super) async fn recheck(app: &App, caller: &Caller) -> Result<Caller, AccountError> {
     let user = app
         .store
-        .find_session_user(&caller.session_id, caller.user.id)
+        .find_session_user(&caller.token.session)
         .await?
         .ok_or(AccountError::SessionEnded)?;
     Ok(Caller {
         user,
-        session_id: caller.session_id.clone(),
+        token: Arc::clone(&caller.token),
     })
 }
 
@@ -73,7 +77,7 @@ pub async fn refresh(
     let token = read_refresh_token(app, fields).await?;
     let new_refresh_id = random::id();
     let rotation = RotateRefreshToken {
-        session_id: token.session_id.clone(),
+        session_id: token.session.id.clone(),
         refresh_id: token.id.clone(),
         new_refresh_id: new_refresh_id.clone(),
         new_expires_at: now.plus(app.keys.refresh_life()),
@@ -85,7 +89,7 @@ pub async fn refresh(
     match app.store.rotate_refresh_token(rotation).await? {
         Rotation::Rotated(user) => Ok(keys::signing(app).await?.issue(
             &user,
-            &token.session_id,
+            &token.session.id,
             &random::id(),
             &new_refresh_id,
             now,
@@ -93,7 +97,7 @@ pub async fn refresh(
         Rotation::Reused => {
             log::warn!(
                 "user {}: a used refresh token was shown again; its session has ended",
-                token.user_id
+                token.session.user_id
             );
             Err(AccountError::InvalidToken)
         }
@@ -110,12 +114,12 @@ pub async fn blacklist(app: &App, fields: &Fields, client: &Client) -> Result<()
     let (origin, now) = (client.origin(None), app.clock.now());
     let ended = app
         .store
-        .delete_session(&token.session_id, origin, now)
+        .delete_session(&token.session.id, origin, now)
         .await?;
     if !ended {
         return Err(AccountError::InvalidToken);
     }
-    log::info!("user {}: signed out", token.user_id);
+    log::info!("user {}: signed out", token.session.user_id);
     Ok(())
 }
 
@@ -128,14 +132,10 @@ pub async fn check_token(app: &App, fields: &Fields) -> Result<(), AccountError>
     let now = app.clock.now();
     let token = keys::verify(app, &text).await?;
     let alive = match token.token_type {
-        TokenType::Access => app
-            .store
-            .find_session_user(&token.session_id, token.user_id)
-            .await?
-            .is_some(),
+        TokenType::Access => app.store.find_session_user(&token.session).await?.is_some(),
         TokenType::Refresh => {
             app.store
-                .is_refresh_token_live(&token.session_id, &token.id, now, app.reuse_grace)
+                .is_refresh_token_live(&token.session.id, &token.id, now, app.reuse_grace)
                 .await?
         }
     };

@@ -49,7 +49,7 @@ pub async fn end_other_sessions(
     let (origin, now) = (client.origin(Some(caller)), app.clock.now());
     let ended = app
         .store
-        .delete_other_sessions(caller.user.id, &caller.session_id, origin, now)
+        .delete_other_sessions(caller.user.id, caller.session_id(), origin, now)
         .await?;
     log::info!("user {}: {ended} other sessions ended", caller.user.id);
     Ok(())

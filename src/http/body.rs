@@ -53,6 +53,7 @@ pub(super) async fn fields_with_photo(
 
 fn content_type(request: &Request) -> String {
     request
+        .head
         .headers
         .get(CONTENT_TYPE)
         .map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned())

@@ -34,16 +34,22 @@ pub(super) fn is_development(path: &[&str]) -> bool {
 pub(super) fn is_visible(app: &App, request: &Request) -> bool {
     app.inbox.is_some()
         && request
+            .head
             .peer
             .is_some_and(|peer| peer.0.ip().to_canonical().is_loopback())
-        && !is_forwarded(&request.headers)
-        && request.headers.get_all(HOST).iter().count() == 1
+        && !is_forwarded(&request.head.headers)
+        && request.head.headers.get_all(HOST).iter().count() == 1
         && request
+            .head
             .headers
             .get(HOST)
             .and_then(|host| host.to_str().ok())
             .is_some_and(is_loopback_host)
-        && request.headers.get(ORIGIN).is_none_or(is_loopback_origin)
+        && request
+            .head
+            .headers
+            .get(ORIGIN)
+            .is_none_or(is_loopback_origin)
 }
 
 fn is_loopback_origin(origin: &HeaderValue) -> bool {
@@ -95,13 +101,14 @@ pub(super) const INBOX: Operation = Operation {
 /// `GET /dev/mail/?to=ADDR`
 pub(super) async fn inbox(app: &SharedApp, request: &mut Request) -> HandlerResult {
     let inbox = app.inbox.as_ref().ok_or(ApiError::NotFound)?;
-    let to = form_urlencoded::parse(request.query.as_bytes())
+    let to = form_urlencoded::parse(request.head.query.as_bytes())
         .filter(|(name, _)| name == "to")
         .last()
         .map(|(_, value)| value.into_owned())
         .filter(|to| !to.is_empty());
     let mails = inbox.list(to.as_deref());
     let wants_page = request
+        .head
         .headers
         .get(ACCEPT)
         .and_then(|accept| accept.to_str().ok())

@@ -87,7 +87,7 @@ pub(super) async fn act(app: &SharedApp, request: &mut Request) -> HandlerResult
     let caller = request.authenticate_if_possible(app).await?;
     let client = request.client(app);
     let outcome = accounts::undo(app, request.last_segment(), caller.as_ref(), &client).await;
-    if !is_from_a_page(&request.headers) {
+    if !is_from_a_page(&request.head.headers) {
         outcome?;
         return Ok(reply::message("Email change undone."));
     }

@@ -72,6 +72,11 @@ impl ApiError {
         }
     }
 
+    /// Whether it says that there are too many requests, of this client or of all.
+    pub(super) fn is_refusal(&self) -> bool {
+        matches!(self, Self::Throttled(_) | Self::Overloaded(_))
+    }
+
     /// Writes down what only the log may know.
     pub(super) fn log(&self) {
         match self {

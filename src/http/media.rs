@@ -82,8 +82,8 @@ pub(super) const PHOTO: Operation = Operation {
 /// `GET /media/photos/<name>`
 pub(super) async fn photo(app: &SharedApp, request: &mut Request) -> HandlerResult {
     let name = request.last_segment().to_owned();
-    let method = request.method.clone();
-    let headers = request.headers.clone();
+    let method = request.head.method.clone();
+    let headers = request.head.headers.clone();
     let app = app.clone();
     tokio::task::spawn_blocking(move || serve(&app.photos, &name, &method, &headers))
         .await

@@ -137,7 +137,7 @@ pub(super) async fn ready(app: &SharedApp, request: &mut Request) -> HandlerResu
         return Ok(reply::json(StatusCode::OK, &OK));
     }
     let is_strict =
-        form_urlencoded::parse(request.query.as_bytes()).any(|(key, _)| key == "strict");
+        form_urlencoded::parse(request.head.query.as_bytes()).any(|(key, _)| key == "strict");
     if is_strict {
         return Err(ApiError::Overloaded(warnings.join("; ")));
     }
@@ -166,9 +166,10 @@ pub(super) fn are_metrics_visible(app: &SharedApp, request: &Request) -> bool {
         return false;
     }
     request
+        .head
         .peer
         .is_some_and(|peer| peer.0.ip().to_canonical().is_loopback())
-        && !is_forwarded(&request.headers)
+        && !is_forwarded(&request.head.headers)
 }
 
 /// `GET /metrics`

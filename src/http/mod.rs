@@ -34,6 +34,7 @@ use std::net::SocketAddr;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::sync::LazyLock;
+use std::time::Duration;
 
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
@@ -51,15 +52,12 @@ pub(crate) use body::read_fields;
 pub(crate) use client::forwarded_for;
 use error::ApiError;
 use operation::Operation;
+pub(crate) use request::Head;
 use request::Request;
 
-/// The peer of a connection, put into the extensions of every request by [`crate::server`].
+/// The peer of a connection, to be put into the extensions of every request by whoever mounts [`routes`].
 #[derive(Clone, Copy, Debug)]
 pub struct Peer(pub SocketAddr);
-
-/// Marks, in the extensions of a request, that it came by way of `[metrics] listen`.
-#[derive(Clone, Copy, Debug)]
-pub struct MetricsDoor;
 
 /// What a handler gives back.
 type HandlerResult = Result<Response, ApiError>;
@@ -286,6 +284,10 @@ static RESOURCES: &[Resource] = &[
     },
 ];
 
+/// How long whoever asks too much waits for being told so. At once for a person; but a client that asks again without pause
+/// would otherwise be served as often as the others are, and take their time.
+const REFUSAL_PAUSE: Duration = Duration::from_millis(50);
+
 /// The number of requests that no route is for.
 const NO_ROUTE: usize = RESOURCES.len();
 const _: () = assert!(NO_ROUTE < MOST_ROUTES, "figures have room for every route");
@@ -303,28 +305,28 @@ pub fn routes(
 pub fn routes_of(
     current: Arc<CurrentApp>,
 ) -> impl Filter<Extract = (Response,), Error = Infallible> + Clone + Send + Sync + 'static {
-    let parts = warp::any()
+    let taken_apart = warp::any()
         .and(warp::method())
         .and(warp::path::full())
         .and(warp::query::raw().or(warp::any().map(String::new)).unify())
         .and(warp::header::headers_cloned())
         .and(warp::ext::optional::<Peer>())
-        .and(warp::ext::optional::<MetricsDoor>())
-        .and(warp::body::stream());
-    parts
-        .then(
-            move |method,
-                  path: warp::path::FullPath,
-                  query,
-                  headers,
-                  peer: Option<Peer>,
-                  door: Option<MetricsDoor>,
-                  body| {
-                let mut request = Request::new(method, path.as_str(), query, headers, peer, body);
-                request.is_for_metrics = door.is_some();
-                answer(current.get(), request)
+        .map(
+            |method, path: warp::path::FullPath, query: String, headers, peer| {
+                Arc::new(Head::new(
+                    method,
+                    path.as_str(),
+                    &query,
+                    headers,
+                    peer,
+                    false,
+                ))
             },
-        )
+        );
+    // Our own server brings it along in one piece: seven filters and a copy of the headers cost as much as an answer.
+    let head = warp::ext::get::<Arc<Head>>().or(taken_apart).unify();
+    head.and(warp::body::stream())
+        .then(move |head, body| answer(current.get(), Request::new(head, body)))
         .or_else(|rejection| async move {
             // None of the filters above can refuse a request; should one learn to, it is a fault of ours.
             log::error!("a request was rejected: {rejection:?}");
@@ -334,8 +336,7 @@ pub fn routes_of(
 
 /// Takes one request to its answer; every line of the log on the way names it.
 async fn answer(app: SharedApp, request: Request) -> Response {
-    let id = request.id.clone();
-    request_id::scope(&id, answer_under_id(app, request)).await
+    request_id::scope(request.id, answer_under_id(app, request)).await
 }
 
 async fn answer_under_id(app: SharedApp, mut request: Request) -> Response {
@@ -349,7 +350,7 @@ async fn answer_under_id(app: SharedApp, mut request: Request) -> Response {
         .catch_unwind()
         .await
         .unwrap_or_else(|_| Err(ApiError::internal("a handler panicked")));
-    if let Some(action) = resource.and_then(|resource| action_of(resource, &request.method)) {
+    if let Some(action) = resource.and_then(|resource| action_of(resource, &request.head.method)) {
         let ending = outcome
             .as_ref()
             .map_or_else(ApiError::ending, |_| Ending::Done);
@@ -359,13 +360,16 @@ async fn answer_under_id(app: SharedApp, mut request: Request) -> Response {
         Ok(response) => response,
         Err(error) => {
             error.log();
-            error.into_response(&request.id)
+            if error.is_refusal() {
+                tokio::time::sleep(REFUSAL_PAUSE).await;
+            }
+            error.into_response(request.id.as_str())
         }
     };
     // Who is still sending would see a broken connection instead of the answer.
     request.drain(&app.config.server).await;
     let headers = response.headers_mut();
-    if let Ok(id) = HeaderValue::from_str(&request.id) {
+    if let Ok(id) = HeaderValue::from_str(request.id.as_str()) {
         headers.insert(HeaderName::from_static("x-request-id"), id);
     }
     guard::protect(headers, app.public_url.starts_with("https://"));
@@ -374,20 +378,20 @@ async fn answer_under_id(app: SharedApp, mut request: Request) -> Response {
     }
     cors::allow(
         &app.config.server.cors_origins,
-        &request.method,
-        &request.headers,
+        &request.head.method,
+        &request.head.headers,
         headers,
     );
     app.metrics.count_answer(
         route,
-        request.method.as_str(),
+        request.head.method.as_str(),
         response.status().as_u16(),
         stopwatch.elapsed(),
     );
     // The name and not the path: a path may hold the secret of a link, or whatever a stranger wants to see in a log.
     log::debug!(
         "{} {} -> {}",
-        request.method,
+        request.head.method,
         resource.map_or("no such path", |resource| resource.name),
         response.status().as_u16()
     );
@@ -410,7 +414,7 @@ fn route_names() -> Vec<String> {
 
 /// Whether this client may know of the resource.
 fn is_visible(app: &SharedApp, request: &Request, resource: &Resource) -> bool {
-    if request.is_for_metrics {
+    if request.head.is_for_metrics {
         return meta::is_about_the_server(resource.path);
     }
     if dev::is_development(resource.path) {
@@ -428,29 +432,29 @@ async fn dispatch(
     request: &mut Request,
 ) -> HandlerResult {
     let resource = resource.ok_or(ApiError::NotFound)?;
-    if request.method == Method::OPTIONS {
+    if request.head.method == Method::OPTIONS {
         return Ok(describe(resource));
     }
     if resource.access == Access::Token {
         request.caller = Some(request.authenticate(app).await?);
     }
-    let method = if request.method == Method::HEAD {
+    let method = if request.head.method == Method::HEAD {
         &Method::GET
     } else {
-        &request.method
+        &request.head.method
     };
     let handler = resource
         .methods
         .iter()
         .find_map(|(known, handler, _)| (known == method).then_some(handler))
-        .ok_or_else(|| ApiError::MethodNotAllowed(request.method.to_string()))?;
+        .ok_or_else(|| ApiError::MethodNotAllowed(request.head.method.to_string()))?;
     handler(app, request).await
 }
 
 /// Finds the resource of a path, with or without its trailing slash, and notes the number in it. Gives its place in the
 /// table, too.
 fn find(request: &mut Request) -> Option<(usize, &'static Resource)> {
-    let path = request.path.strip_prefix('/')?;
+    let path = request.head.path.strip_prefix('/')?;
     let path = path.strip_suffix('/').unwrap_or(path);
     let count = path.bytes().filter(|byte| *byte == b'/').count() + 1;
     let (route, resource, pk) = RESOURCES.iter().enumerate().find_map(|(route, resource)| {

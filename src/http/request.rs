@@ -1,6 +1,7 @@
 //! A request on its way through the API: its parts, who sends it, and its body, which is read only when it is wanted.
 
 use std::pin::Pin;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Buf, Bytes, BytesMut};
@@ -16,6 +17,7 @@ use crate::accounts::{Caller, Client, authenticate};
 use crate::app::App;
 use crate::config::ServerConfig;
 use crate::domain::UserId;
+use crate::request_id::RequestId;
 
 /// Most bytes that are read and thrown away so that a client which is still sending gets its answer.
 const MOST_DRAINED: usize = 16 * 1024 * 1024;
@@ -25,6 +27,9 @@ const LONGEST_DRAIN: Duration = Duration::from_secs(5);
 
 /// A body may take as long as its timeout and, on top of it, as long as it takes at this speed.
 const SLOWEST_BYTES_PER_MILLI: usize = 16;
+
+/// The scheme of tokens (RFC 6750) with the space behind it.
+const BEARER: &[u8] = b"bearer ";
 
 type BodyStream = Pin<Box<dyn Stream<Item = Result<Bytes, warp::Error>> + Send + Sync>>;
 
@@ -50,10 +55,8 @@ impl Pk {
     }
 }
 
-/// One request.
-pub(super) struct Request {
-    /// Random name of the request, in its answer and in the log.
-    pub(super) id: String,
+/// What comes before the body of a request.
+pub(crate) struct Head {
     pub(super) method: Method,
     /// Path with its percent-escapes resolved.
     pub(super) path: String,
@@ -62,8 +65,38 @@ pub(super) struct Request {
     pub(super) headers: HeaderMap,
     /// The other end of the connection.
     pub(super) peer: Option<Peer>,
-    /// Whether it came by way of the address for figures.
+    /// Whether it came by way of `[metrics] listen`.
     pub(super) is_for_metrics: bool,
+}
+
+impl Head {
+    /// Takes the parts of a request as they came.
+    pub(crate) fn new(
+        method: Method,
+        path: &str,
+        query: &str,
+        headers: HeaderMap,
+        peer: Option<Peer>,
+        is_for_metrics: bool,
+    ) -> Self {
+        Self {
+            method,
+            path: percent_encoding::percent_decode_str(path)
+                .decode_utf8_lossy()
+                .into_owned(),
+            query: query.to_owned(),
+            headers,
+            peer,
+            is_for_metrics,
+        }
+    }
+}
+
+/// One request.
+pub(super) struct Request {
+    /// Random name of the request, in its answer and in the log.
+    pub(super) id: RequestId,
+    pub(super) head: Arc<Head>,
     /// The account that the path names.
     pub(super) pk: Option<Pk>,
     /// Who calls, on a path that needs a token.
@@ -74,31 +107,20 @@ pub(super) struct Request {
 
 impl Request {
     pub(super) fn new(
-        method: Method,
-        path: &str,
-        query: String,
-        headers: HeaderMap,
-        peer: Option<Peer>,
+        head: Arc<Head>,
         body: impl Stream<Item = Result<impl Buf, warp::Error>> + Send + Sync + 'static,
     ) -> Self {
         // Most requests are of these methods, have no body and say so by announcing none (RFC 9112, section 6.3).
-        let has_body = !matches!(method, Method::GET | Method::HEAD | Method::OPTIONS)
-            || headers.contains_key(CONTENT_LENGTH)
-            || headers.contains_key(TRANSFER_ENCODING);
+        let has_body = !matches!(head.method, Method::GET | Method::HEAD | Method::OPTIONS)
+            || head.headers.contains_key(CONTENT_LENGTH)
+            || head.headers.contains_key(TRANSFER_ENCODING);
         let body = has_body.then(|| {
             let parts = body.map(|part| part.map(|mut data| data.copy_to_bytes(data.remaining())));
             Box::pin(parts) as BodyStream
         });
         Self {
-            id: crate::random::request_id(),
-            method,
-            path: percent_encoding::percent_decode_str(path)
-                .decode_utf8_lossy()
-                .into_owned(),
-            query,
-            headers,
-            peer,
-            is_for_metrics: false,
+            id: RequestId::new(),
+            head,
             pk: None,
             caller: None,
             body,
@@ -108,8 +130,8 @@ impl Request {
     /// The client behind the connection and any trusted proxy.
     pub(super) fn client(&self, app: &App) -> Client {
         client::of(
-            self.peer.map(|peer| peer.0),
-            &self.headers,
+            self.head.peer.map(|peer| peer.0),
+            &self.head.headers,
             &app.config.server,
         )
     }
@@ -146,12 +168,22 @@ impl Request {
     /// `Bearer` without exactly one token behind it is a bad one, and so are several headers: which of them counts, a proxy
     /// in front may see otherwise.
     fn bearer(&self) -> Result<Option<&str>, ApiError> {
-        let mut headers = self.headers.get_all(AUTHORIZATION).iter();
+        let mut headers = self.head.headers.get_all(AUTHORIZATION).iter();
         let Some(header) = headers.next() else {
             return Ok(None);
         };
         if headers.next().is_some() {
             return Err(ApiError::BadToken);
+        }
+        // Nearly every one comes in this form, and a token is long.
+        if let Some((scheme, token)) = header.as_bytes().split_at_checked(BEARER.len())
+            && scheme.eq_ignore_ascii_case(BEARER)
+            && memchr::memchr2(b' ', b'\t', token).is_none()
+            && token.is_ascii()
+            && let Ok(token) = std::str::from_utf8(token)
+            && !token.is_empty()
+        {
+            return Ok(Some(token));
         }
         let header = header.to_str().map_err(|_| ApiError::BadToken)?;
         let mut words = header.split_ascii_whitespace();
@@ -180,7 +212,7 @@ impl Request {
 
     /// The last segment of the path, which names what `{id}` stands for.
     pub(super) fn last_segment(&self) -> &str {
-        let path = self.path.strip_suffix('/').unwrap_or(&self.path);
+        let path = self.head.path.strip_suffix('/').unwrap_or(&self.head.path);
         path.rsplit('/').next().unwrap_or_default()
     }
 
@@ -234,7 +266,8 @@ impl Request {
     }
 
     fn content_length(&self) -> Option<usize> {
-        self.headers
+        self.head
+            .headers
             .get(CONTENT_LENGTH)?
             .to_str()
             .ok()?
@@ -248,7 +281,7 @@ impl Request {
             return;
         };
         // A client that waits to be told to go on (RFC 9110, section 10.1.1) sends nothing more.
-        if self.headers.contains_key(EXPECT) {
+        if self.head.headers.contains_key(EXPECT) {
             return;
         }
         let pause = Duration::from_secs(server.body_timeout_seconds.into()).min(LONGEST_DRAIN);

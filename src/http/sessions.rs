@@ -81,7 +81,7 @@ pub(super) async fn list(app: &SharedApp, request: &mut Request) -> HandlerResul
             last_used_at: session.last_used_at,
             ip: &session.ip,
             user_agent: &session.user_agent,
-            current: session.id == caller.session_id,
+            current: session.id == caller.session_id(),
         })
         .collect();
     Ok(reply::json(StatusCode::OK, &sessions))

@@ -255,7 +255,10 @@ pub(super) fn user_response<'a>(app: &SharedApp, user: &'a User) -> UserResponse
 pub(super) async fn retrieve(app: &SharedApp, request: &mut Request) -> HandlerResult {
     let id = request.user_id()?;
     let user = accounts::retrieve(app, request.take_caller()?, id).await?;
-    Ok(reply::json(StatusCode::OK, &user_response(app, &user)))
+    let body = user.written(&app.public_url, |user| {
+        reply::write(&user_response(app, user))
+    });
+    Ok(reply::with_type(StatusCode::OK, reply::JSON, body))
 }
 
 /// `DELETE users/<pk>/`

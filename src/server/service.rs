@@ -13,7 +13,7 @@ use hyper::body::Incoming;
 use pin_project_lite::pin_project;
 
 use super::connections::Connection;
-use crate::http::{MetricsDoor, Peer};
+use crate::http::{Head, Peer};
 
 /// Where the requests of a connection come from.
 #[derive(Clone, Copy)]
@@ -54,10 +54,6 @@ where
         if request.uri().path_and_query().is_none() {
             *request.uri_mut() = Uri::from_static("/");
         }
-        request.extensions_mut().insert(self.origin.peer);
-        if self.origin.is_for_metrics {
-            request.extensions_mut().insert(MetricsDoor);
-        }
         // HTTP/2 has another place for it (RFC 9113, section 8.3.1); handlers know one.
         if let Some(authority) = request.uri().authority()
             && !request.headers().contains_key(HOST)
@@ -66,6 +62,16 @@ where
             request.headers_mut().insert(HOST, host);
         }
         let is_http_1 = request.version() < Version::HTTP_2;
+        let headers = std::mem::take(request.headers_mut());
+        let head = Head::new(
+            request.method().clone(),
+            request.uri().path(),
+            request.uri().query().unwrap_or_default(),
+            headers,
+            Some(self.origin.peer),
+            self.origin.is_for_metrics,
+        );
+        request.extensions_mut().insert(Arc::new(head));
         let request = request.map(|body| Watched {
             body,
             connection: Arc::clone(&self.connection),

@@ -15,6 +15,7 @@ mod events;
 mod health;
 mod keys;
 mod mails;
+mod named_session;
 mod otps;
 mod password_tries;
 mod passwords;
@@ -31,6 +32,7 @@ pub use events::{Event, EventPage, EventQuery, EventStore, NewEvent, Origin};
 pub use health::HealthStore;
 pub use keys::{KeyMaterial, KeyStore, RemoveKey, RotateKeys, StoredKey, StoredSecret};
 pub use mails::{ClaimedMails, MailClaim, MailQueue, MailStore, NewMail, QueuedMail};
+pub use named_session::NamedSession;
 pub use otps::{
     AccountOtp, Confirmation, NewOtp, OtpAttempt, OtpCandidates, OtpStore, ReissueOtp, Reissued,
 };

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
-use super::{NewMail, Origin, PasswordTry, StoreResult};
-use crate::domain::{Timestamp, User, UserId};
+use super::{NamedSession, NewMail, Origin, PasswordTry, StoreResult};
+use crate::domain::{Timestamp, User, UserId, UserSnapshot};
 
 /// A session about to begin, with its first refresh token.
 #[derive(Clone)]
@@ -110,9 +110,8 @@ pub trait SessionStore {
     /// The account behind a living session, if it may sign in: as it is at this moment, whoever has written last.
     async fn find_session_user(
         &self,
-        session_id: &str,
-        user_id: UserId,
-    ) -> StoreResult<Option<Arc<User>>>;
+        session: &NamedSession,
+    ) -> StoreResult<Option<Arc<UserSnapshot>>>;
 
     /// Uses up a refresh token and puts the next one in its place.
     async fn rotate_refresh_token(&self, rotation: RotateRefreshToken) -> StoreResult<Rotation>;

@@ -231,6 +231,14 @@ fn its_link_begins_with_the_public_url() {
         .strip_prefix("https://accounts.example.com/people/media/photos/")
         .unwrap_or_else(|| panic!("{url}"));
     assert_eq!(get(&server, name).status, 200);
+    // Also where it has just been shown under another one.
+    assert_eq!(shown(&server, &user), json!(url));
+    server
+        .reload(|config| config.server.public_url = PublicUrl::parse("https://people.example.com"))
+        .unwrap();
+    let moved = format!("https://people.example.com/media/photos/{name}");
+    assert_eq!(shown(&server, &user), json!(moved));
+    assert_eq!(shown(&server, &user), json!(moved));
 }
 
 #[test]

@@ -226,6 +226,43 @@ fn a_session_ends_at_once() {
 }
 
 #[test]
+fn among_many_readers_each_write_is_seen_by_the_next_request() {
+    let server = TestServer::start();
+    let readers: Vec<User> = (0..4)
+        .map(|number| server.user(&format!("reader{number}@example.com")))
+        .collect();
+    let user = server.user("user@example.com");
+    let is_over = std::sync::atomic::AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        for reader in &readers {
+            scope.spawn(|| {
+                while !is_over.load(std::sync::atomic::Ordering::Relaxed) {
+                    assert_eq!(server.get("users/me/", Some(&reader.access)).status, 200);
+                }
+            });
+        }
+        for round in 0..100 {
+            // By another connection, as a command or another program would write.
+            server.db_execute(&format!(
+                "UPDATE users SET first_name = 'Round {round}' WHERE id = {}",
+                user.id
+            ));
+            let shown = server.get("users/me/", Some(&user.access));
+            assert_eq!(shown.json()["first_name"], format!("Round {round}"));
+            let name = json!({"last_name": format!("Turn {round}")});
+            assert_eq!(server.patch("users/me/", &user, &name).status, 200);
+            let shown = server.get("users/me/", Some(&user.access));
+            assert_eq!(shown.json()["last_name"], format!("Turn {round}"));
+        }
+        server.db_execute(&format!("DELETE FROM sessions WHERE user_id = {}", user.id));
+        server
+            .get("users/me/", Some(&user.access))
+            .assert(401, BAD_TOKEN);
+        is_over.store(true, std::sync::atomic::Ordering::Relaxed);
+    });
+}
+
+#[test]
 fn nobody_ends_the_session_of_somebody_else() {
     let server = TestServer::start();
     let user = server.user("user@example.com");

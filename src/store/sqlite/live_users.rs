@@ -1,49 +1,37 @@
-//! The accounts behind living sessions, which almost every request asks for, remembered for as long as nobody writes.
+//! The accounts behind living sessions, which almost every request asks for, remembered for as long as nobody writes: each
+//! beside the name of its session, which lies with the verified token.
 //!
 //! Whether anybody has written, in this process or in another one, is asked before every answer: `PRAGMA data_version`
-//! costs a third of reading the two rows anew, and nothing is answered that the database does not say at that moment. The
-//! figures that this rests on are in docs/PERFORMANCE.md.
+//! costs a third of reading the two rows anew, and nothing is answered that the database does not say at that moment.
+//! Requests that have come in together ask once: each of them takes a number, lets the others that are ready take theirs,
+//! and an answer holds good for all numbers that were taken before the question was put. The figures that this rests on are
+//! in docs/PERFORMANCE.md.
 
-use std::num::NonZeroUsize;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 
-use lru::LruCache;
 use rusqlite::{Connection, OpenFlags};
 
 use super::Session;
 use super::sessions::find_live_user;
-use crate::domain::User;
-
-/// Most sessions that are remembered, a few hundred bytes each; the one that was quiet for longest is forgotten first.
-const SESSIONS: usize = 16_384;
-
-/// Parts that the memory is divided into, so that threads seldom wait for each other.
-const PARTS: usize = 16;
-
-/// Sessions in each part.
-const SESSIONS_IN_PART: NonZeroUsize =
-    NonZeroUsize::new(SESSIONS / PARTS).expect("there are more sessions than parts");
+use crate::domain::UserSnapshot;
+use crate::store::NamedSession;
 
 /// The accounts behind living sessions.
 pub(super) struct LiveUsers {
     watchers: Vec<Mutex<Watcher>>,
+    // How many have asked whether anybody has written, and how many of them have their answer.
+    asked: AtomicU64,
+    answered: AtomicU64,
     // Counted up whenever a watcher sees that somebody has written.
     generation: AtomicU64,
-    parts: [Mutex<LruCache<Box<str>, Known>>; PARTS],
 }
 
 /// A connection that can tell whether another one has written since it was asked last.
 struct Watcher {
     connection: Connection,
     data_version: i64,
-}
-
-/// What was read, and the generation that it holds good for.
-struct Known {
-    user: Arc<User>,
-    generation: u64,
 }
 
 impl LiveUsers {
@@ -66,59 +54,57 @@ impl LiveUsers {
             .collect::<rusqlite::Result<_>>()?;
         Ok(Self {
             watchers,
+            asked: AtomicU64::new(0),
+            answered: AtomicU64::new(0),
             generation: AtomicU64::new(0),
-            // Unbounded at first, and bounded by hand below: a bounded one would take all its memory at once.
-            parts: std::array::from_fn(|_| Mutex::new(LruCache::unbounded())),
         })
     }
 
     /// The account behind a living session, if it may sign in.
-    pub(super) fn find(&self, session_id: &str) -> rusqlite::Result<Option<Arc<User>>> {
-        let mut watcher = self.watcher();
-        let generation = self.generation(&mut watcher)?;
-        let part = self.part(session_id);
-        {
-            let mut known = lock(part);
-            if let Some(known) = known.get(session_id)
-                && known.generation == generation
-            {
-                return Ok(Some(Arc::clone(&known.user)));
-            }
+    pub(super) async fn find(
+        &self,
+        session: &NamedSession,
+    ) -> rusqlite::Result<Option<Arc<UserSnapshot>>> {
+        let generation = self.generation().await?;
+        if let Some(user) = session.recall(generation) {
+            return Ok(Some(user));
         }
         // What is read now is at least as new as the generation that it is remembered under.
-        let user = find_live_user(&watcher.connection, session_id)?.map(Arc::new);
-        drop(watcher);
-        let mut known = lock(part);
-        match &user {
-            Some(user) => {
-                let user = Arc::clone(user);
-                known.put(session_id.into(), Known { user, generation });
-                if known.len() > SESSIONS_IN_PART.get() {
-                    known.pop_lru();
-                }
-            }
-            None => {
-                known.pop(session_id);
-            }
-        }
+        let user = find_live_user(&self.watcher().connection, &session.id)?
+            .map(|user| Arc::new(UserSnapshot::new(user)));
+        session.keep(generation, user.as_ref());
         Ok(user)
     }
 
-    /// The present generation: another one than before when anybody has written since this watcher was asked last.
+    /// The present generation: another one than before when anybody has written since it was asked for last.
+    async fn generation(&self) -> rusqlite::Result<u64> {
+        let number = self.asked.fetch_add(1, Ordering::SeqCst);
+        tokio::task::yield_now().await;
+        if self.answered.load(Ordering::SeqCst) <= number {
+            let mut watcher = self.watcher();
+            // Whoever asks from here on may have come after a write that the look does not see.
+            let asked = self.asked.load(Ordering::SeqCst);
+            self.look(&mut watcher)?;
+            self.answered.fetch_max(asked, Ordering::SeqCst);
+        }
+        Ok(self.generation.load(Ordering::SeqCst))
+    }
+
+    /// Begins a new generation when anybody has written since this watcher looked last.
     ///
-    /// A watcher that was asked after a write has counted up for it, and what it or another one remembers from then on
+    /// A watcher that has looked after a write has counted up for it, and what it or another one remembers from then on
     /// is newer than the write; so what is remembered under the present generation was read after the last write that
     /// this watcher can see.
-    fn generation(&self, watcher: &mut Watcher) -> rusqlite::Result<u64> {
+    fn look(&self, watcher: &mut Watcher) -> rusqlite::Result<()> {
         let data_version = watcher
             .connection
             .prepare_cached("PRAGMA data_version")?
             .query_row([], |row| row.get(0))?;
         if watcher.data_version != data_version {
             watcher.data_version = data_version;
-            return Ok(self.generation.fetch_add(1, Ordering::SeqCst) + 1);
+            self.generation.fetch_add(1, Ordering::SeqCst);
         }
-        Ok(self.generation.load(Ordering::SeqCst))
+        Ok(())
     }
 
     /// A connection that nobody uses at the moment, most likely the one that this thread used last.
@@ -137,14 +123,6 @@ impl LiveUsers {
             }
         }
         lock(&self.watchers[first])
-    }
-
-    fn part(&self, session_id: &str) -> &Mutex<LruCache<Box<str>, Known>> {
-        // Any even division will do; identifiers of sessions are random digits.
-        let sum = session_id.bytes().fold(0_usize, |sum, byte| {
-            sum.wrapping_mul(31).wrapping_add(usize::from(byte))
-        });
-        &self.parts[sum / 7 % PARTS]
     }
 }
 

@@ -12,10 +12,10 @@ use super::password_tries::{find_pause, forget_failures, note_network};
 use super::rows::{USER_COLUMNS, timestamp, user};
 use super::users::find_by_id;
 use super::{SqliteStore, driver_error};
-use crate::domain::{EventKind, Timestamp, User, UserId};
+use crate::domain::{EventKind, Timestamp, User, UserId, UserSnapshot};
 use crate::store::{
-    Beginning, NewSession, Origin, RotateRefreshToken, Rotation, Session, SessionStore, SignIn,
-    StoreResult,
+    Beginning, NamedSession, NewSession, Origin, RotateRefreshToken, Rotation, Session,
+    SessionStore, SignIn, StoreResult,
 };
 
 /// How long a used refresh token is remembered by a row of its own.
@@ -282,16 +282,15 @@ impl SessionStore for SqliteStore {
 
     async fn find_session_user(
         &self,
-        session_id: &str,
-        user_id: UserId,
-    ) -> StoreResult<Option<Arc<User>>> {
+        session: &NamedSession,
+    ) -> StoreResult<Option<Arc<UserSnapshot>>> {
         let user = match &self.live_users {
-            Some(live_users) => live_users.find(session_id).map_err(driver_error)?,
+            Some(live_users) => live_users.find(session).await.map_err(driver_error)?,
             None => self
-                .read(|connection| find_live_user(connection, session_id))?
-                .map(Arc::new),
+                .read(|connection| find_live_user(connection, &session.id))?
+                .map(|user| Arc::new(UserSnapshot::new(user))),
         };
-        Ok(user.filter(|user| user.id == user_id))
+        Ok(user.filter(|user| user.id == session.user_id))
     }
 
     async fn rotate_refresh_token(&self, rotation: RotateRefreshToken) -> StoreResult<Rotation> {
