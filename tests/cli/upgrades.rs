@@ -25,6 +25,9 @@ const SECRET: &str = "the secret of the fixtures, 32 characters";
 const WITH_EVENTS: i32 = 5;
 const WITH_SECRET: i32 = 7;
 
+/// Counts of mails within the last hour, which begin anew with version 9: they are kept under hashes since.
+const COUNTED_ANEW: &str = "otp_mails";
+
 /// The photo of an account.
 const PHOTO: &str = "21b3bf912f2887bd6406e0499ef8a44e.jpg";
 
@@ -127,7 +130,10 @@ fn version_of(database: &Path) -> i32 {
 #[test]
 fn every_former_version_is_migrated_with_all_its_data() {
     let versions = former_versions();
-    assert!(versions.starts_with(&[1, 2, 3, 4, 5, 6, 7]), "{versions:?}");
+    assert!(
+        versions.starts_with(&[1, 2, 3, 4, 5, 6, 7, 8]),
+        "{versions:?}"
+    );
     for version in versions {
         let dir = folder();
         make(dir.path(), version);
@@ -144,7 +150,9 @@ fn every_former_version_is_migrated_with_all_its_data() {
         let outcome = finish(list, "");
         assert_eq!(outcome.code, Some(0), "from version {version}: {outcome:?}");
         assert_eq!(outcome.stdout.lines().count(), 3, "{outcome:?}");
-        for (table, after) in rows(&database, &tables) {
+        let mut lasting = tables.clone();
+        lasting.remove(COUNTED_ANEW);
+        for (table, after) in rows(&database, &lasting) {
             let before = &before[&table];
             // Secrets that a version has more of are made when it first opens the file.
             let is_all = before.iter().all(|row| after.contains(row));
