@@ -127,12 +127,13 @@ impl Drop for ServerProcess {
 }
 
 fn command(program: &str, core: Option<usize>) -> Command {
-    match core {
-        Some(core) => {
-            let mut command = Command::new("taskset");
-            command.args(["--cpu-list", &core.to_string(), program]);
-            command
-        }
-        None => Command::new(program),
-    }
+    let cores = match core {
+        Some(core) => core.to_string(),
+        // A child is pinned like its parent unless it is told otherwise; cores that are not there do no harm.
+        None if is_pinned() => "0-1023".to_owned(),
+        None => return Command::new(program),
+    };
+    let mut command = Command::new("taskset");
+    command.args(["--cpu-list", &cores, program]);
+    command
 }

@@ -139,6 +139,7 @@ pub(crate) fn plot(title: &str, x_label: &str, y_label: &str, curves: &[Curve]) 
         line(LEFT, at, right, at);
     }
     let mut text = |x: f64, y: f64, anchor: &str, colour: &str, text: &str| {
+        let text = text.replace('&', "&amp;").replace('<', "&lt;");
         let _ = writeln!(
             svg,
             "<text x=\"{x:.1}\" y=\"{y:.1}\" text-anchor=\"{anchor}\" fill=\"{colour}\">{text}</text>"
