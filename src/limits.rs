@@ -23,6 +23,8 @@ pub enum Limited {
     FailedSignIn,
     /// A sign-up: 20 in an hour.
     SignUp,
+    /// An answer that an address is taken: as many in an hour as sign-ups.
+    TakenAddress,
     /// A try at a one-time password: 30 in 10 minutes.
     OtpTry,
     /// A forgotten password: 20 in 10 minutes.
@@ -32,9 +34,10 @@ pub enum Limited {
 }
 
 impl Limited {
-    const ALL: [Self; 5] = [
+    const ALL: [Self; 6] = [
         Self::FailedSignIn,
         Self::SignUp,
+        Self::TakenAddress,
         Self::OtpTry,
         Self::Reset,
         Self::Resend,
@@ -44,7 +47,7 @@ impl Limited {
     const fn window(self) -> Duration {
         match self {
             Self::FailedSignIn => Duration::from_mins(5),
-            Self::SignUp => Duration::from_hours(1),
+            Self::SignUp | Self::TakenAddress => Duration::from_hours(1),
             Self::OtpTry | Self::Reset | Self::Resend => Duration::from_mins(10),
         }
     }
@@ -53,7 +56,7 @@ impl Limited {
     fn most(self, allowance: &Allowance) -> usize {
         let most = match self {
             Self::FailedSignIn => allowance.failed_sign_ins,
-            Self::SignUp => allowance.sign_ups,
+            Self::SignUp | Self::TakenAddress => allowance.sign_ups,
             Self::OtpTry => allowance.otp_tries,
             Self::Reset => allowance.resets,
             Self::Resend => allowance.resends,
@@ -83,7 +86,7 @@ type Times = LruCache<ClientNetwork, VecDeque<Timestamp>>;
 /// Counts by network.
 pub struct NetworkLimits {
     // `None` when the limits are switched off. One lock for each kind, in the order of `Limited::ALL`.
-    counts: Option<(Allowance, [Mutex<Times>; 5])>,
+    counts: Option<(Allowance, [Mutex<Times>; 6])>,
 }
 
 impl NetworkLimits {

@@ -120,11 +120,11 @@ async fn apply(
         let own = [caller.user.email.as_str(), caller.user.shown_email()];
         let is_asking = !caller.user.is_staff && !own.contains(&email.as_str());
         if is_asking {
-            client.may(app, Limited::SignUp)?;
+            client.may(app, Limited::TakenAddress)?;
         }
         if app.store.is_email_taken(email.key(), Some(id)).await? {
             if is_asking {
-                client.count(app, Limited::SignUp)?;
+                client.count(app, Limited::TakenAddress)?;
             }
             reader.reject("email", messages::EMAIL_TAKEN);
         }

@@ -39,6 +39,7 @@ pub async fn register(
     let now = app.clock.now();
     // Before anything is looked up, in the database or in a list on disk: who had its share gets no more for nothing.
     client.may(app, Limited::SignUp)?;
+    client.may(app, Limited::TakenAddress)?;
     let mut reader = FieldReader::new(fields);
     let SignUp {
         email,
@@ -49,7 +50,7 @@ pub async fn register(
         && app.store.is_email_taken(email.key(), None).await?
     {
         // The one refusal that tells who has an account. It counts, so that nobody goes through a list of addresses.
-        client.count(app, Limited::SignUp)?;
+        client.count(app, Limited::TakenAddress)?;
         reader.reject("email", messages::EMAIL_TAKEN);
     }
     let person = PersonalData {

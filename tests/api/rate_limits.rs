@@ -105,6 +105,13 @@ fn asking_who_has_an_account_is_limited() {
         assert_eq!(answer.status, 400, "{number}: {}", answer.body);
         assert!(answer.body.contains("already exists"), "{}", answer.body);
     }
+    // Sign-ups have a count of their own, and a full one keeps nobody from another address.
+    for number in 0..20 {
+        let body = sign_up_body(&format!("new{number}@example.com"));
+        assert_eq!(from(&server, "192.0.2.1", "users/", &body).status, 201);
+    }
+    let body = sign_up_body("one-more@example.com");
+    assert_throttled(&from(&server, "192.0.2.1", "users/", &body), 3600);
     // Neither is an account of one's own.
     let change = |email: &str| {
         let token = format!("Bearer {}", asker.access);
@@ -116,6 +123,7 @@ fn asking_who_has_an_account_is_limited() {
         let body = json!({ "email": email }).to_string();
         server.request("PATCH", "/api/v1/accounts/users/me/", &headers, body)
     };
+    assert_eq!(change("moved@example.com").status, 200);
     change("taken@example.com")
         .assert(400, r#"{"email":["user with this email already exists."]}"#);
     for email in ["taken@example.com", "free@example.com"] {
