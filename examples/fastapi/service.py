@@ -24,6 +24,8 @@ def user(bearer=Depends(HTTPBearer())):
             issuer=ACCOUNTS,
             options={"require": ["exp", "sub"], "verify_aud": False},
         )
+    except jwt.PyJWKClientConnectionError as error:
+        raise HTTPException(503, "Please try again later.") from error
     except jwt.PyJWTError as error:
         raise HTTPException(401, "Please sign in.", {"WWW-Authenticate": "Bearer"}) from error
 

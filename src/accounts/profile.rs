@@ -118,7 +118,10 @@ async fn apply(
     if let Some(email) = &changes.email {
         // As at a sign-up: being told that an address is taken is bounded. Staff sees all addresses anyway.
         let own = [caller.user.email.as_str(), caller.user.shown_email()];
-        let is_asking = !caller.user.is_staff && !own.contains(&email.as_str());
+        let is_own = own
+            .iter()
+            .any(|own| own.eq_ignore_ascii_case(email.as_str()));
+        let is_asking = !caller.user.is_staff && !is_own;
         if is_asking {
             client.may(app, Limited::TakenAddress)?;
         }

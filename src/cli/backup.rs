@@ -149,21 +149,29 @@ fn break_off_on_signal(cancel: Cancel) -> Result<Runtime, String> {
         .enable_io()
         .build()
         .map_err(failed)?;
-    let listen = || -> io::Result<[Signal; 3]> {
+    let listen = || -> io::Result<(Signal, Signal, Option<Signal>)> {
         let _context = runtime.enter();
-        Ok([
+        // Under `nohup` the work is to go on when the terminal goes.
+        let hangup = (!ignores_hangup()).then(|| signal(SignalKind::hangup()));
+        Ok((
             signal(SignalKind::interrupt())?,
             signal(SignalKind::terminate())?,
-            signal(SignalKind::hangup())?,
-        ])
+            hangup.transpose()?,
+        ))
     };
-    let [mut interrupt, mut terminate, mut hangup] = listen().map_err(failed)?;
+    let (mut interrupt, mut terminate, mut hangup) = listen().map_err(failed)?;
     runtime.spawn(async move {
         for is_first in [true, false] {
+            let hung_up = async {
+                match &mut hangup {
+                    Some(hangup) => hangup.recv().await,
+                    None => std::future::pending().await,
+                }
+            };
             tokio::select! {
                 _ = interrupt.recv() => {}
                 _ = terminate.recv() => {}
-                _ = hangup.recv() => {}
+                _ = hung_up => {}
             }
             match is_first {
                 true => cancel.set(),
@@ -172,6 +180,19 @@ fn break_off_on_signal(cancel: Cancel) -> Result<Runtime, String> {
         }
     });
     Ok(runtime)
+}
+
+/// Whether this process was started with SIGHUP (number 1) ignored, which only Linux tells without `unsafe`.
+fn ignores_hangup() -> bool {
+    std::fs::read_to_string("/proc/self/status")
+        .ok()
+        .and_then(|status| {
+            let ignored = status
+                .lines()
+                .find_map(|line| line.strip_prefix("SigIgn:"))?;
+            u64::from_str_radix(ignored.trim(), 16).ok()
+        })
+        .is_some_and(|signals| signals & 1 == 1)
 }
 
 fn report(done: &str, contents: &Contents, to: &str, path: &Path) -> CommandResult {

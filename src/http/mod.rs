@@ -41,6 +41,7 @@ use futures_util::future::BoxFuture;
 use http::header::{ALLOW, HeaderName, HeaderValue};
 use http::{Method, StatusCode};
 use serde_json::json;
+use tokio::sync::Semaphore;
 use warp::Filter;
 use warp::reply::Response;
 
@@ -288,6 +289,9 @@ static RESOURCES: &[Resource] = &[
 /// would otherwise be served as often as the others are, and take their time.
 const REFUSAL_PAUSE: Duration = Duration::from_millis(50);
 
+/// Places for refusals that pause; beyond them they are told at once.
+static PAUSES: Semaphore = Semaphore::const_new(256);
+
 /// The number of requests that no route is for.
 const NO_ROUTE: usize = RESOURCES.len();
 const _: () = assert!(NO_ROUTE < MOST_ROUTES, "figures have room for every route");
@@ -360,7 +364,10 @@ async fn answer_under_id(app: SharedApp, mut request: Request) -> Response {
         Ok(response) => response,
         Err(error) => {
             error.log();
-            if error.is_refusal() {
+            // Whoever pauses keeps a connection, so not everybody may.
+            if error.is_refusal()
+                && let Ok(_pausing) = PAUSES.try_acquire()
+            {
                 tokio::time::sleep(REFUSAL_PAUSE).await;
             }
             error.into_response(request.id.as_str())

@@ -75,7 +75,8 @@ impl MailContent {
         ]
     }
 
-    /// The same when so much is left of its life: a code that comes late promises no more than it keeps, in whole minutes.
+    /// The same when so much is left of its life: a code that comes late says how long it still counts, to the nearest minute,
+    /// and one of less than a minute says one. So a mail that is sent twice within seconds is the same mail.
     #[must_use]
     pub fn with_time_left(mut self, left: Duration) -> Self {
         if let Self::Otp { minutes, .. } = &mut self {

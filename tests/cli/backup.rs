@@ -757,6 +757,37 @@ fn is_broken_off(dir: &Path, arguments: &[&str], signal: &str) -> bool {
 }
 
 #[test]
+fn under_nohup_a_backup_goes_on_when_the_terminal_goes() {
+    let dir = folder();
+    make_large(dir.path());
+    let plain = program(dir.path(), &[DB, &["backup", "backup.tar"]].concat());
+    let mut child = Command::new("nohup")
+        .arg(plain.get_program())
+        .args(plain.get_args())
+        .current_dir(dir.path())
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let mut hang_ups = 0;
+    while child.try_wait().unwrap().is_none() {
+        if names_in(dir.path())
+            .iter()
+            .any(|name| name.contains("unfinished"))
+        {
+            let id = child.id().to_string();
+            hang_ups += 1;
+            // It may have ended by itself in this moment.
+            let _ = Command::new("kill").args(["-HUP", &id]).status();
+        }
+    }
+    assert!(hang_ups > 0);
+    assert!(child.wait().unwrap().success());
+    assert!(names_in(dir.path()).contains(&"backup.tar".to_owned()));
+}
+
+#[test]
 fn a_signal_breaks_a_command_off_and_nothing_is_left_of_it() {
     let dir = folder();
     make_large(dir.path());
