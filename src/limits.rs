@@ -86,7 +86,7 @@ type Times = LruCache<ClientNetwork, VecDeque<Timestamp>>;
 /// Counts by network.
 pub struct NetworkLimits {
     // `None` when the limits are switched off. One lock for each kind, in the order of `Limited::ALL`.
-    counts: Option<(Allowance, [Mutex<Times>; 6])>,
+    counts: Option<(Allowance, [Mutex<Times>; Limited::ALL.len()])>,
 }
 
 impl NetworkLimits {

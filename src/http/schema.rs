@@ -18,13 +18,12 @@ use serde_json::{Map, Value, json};
 
 use super::error::ApiError;
 use super::operation::{Content, Operation, Outcome, Parameter, Refusal, Tag, Token};
+use super::reply::JSON;
 use super::request::Request;
 use super::{Access, HandlerResult, RESOURCES, Resource, dev, reply};
 use crate::accounts::forms::Form;
 use crate::app::SharedApp;
 use crate::domain::{BirthDate, FieldKind, FieldRule, Gender, Timestamp};
-
-const JSON: &str = "application/json";
 
 const DESCRIPTION: &str = "\
 User accounts: sign-up with confirmation by mail, sign-in, profiles, administration.
