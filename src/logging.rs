@@ -1,43 +1,110 @@
 //! The log: lines on standard error, for people or for programs, and how much of them. Both can change while it runs.
 //!
-//! Every line that is written on the way of a request has its id, whoever writes it.
+//! Every line that is written on the way of a request has its id, whoever writes it. Warnings and errors that repeat are
+//! written a bounded number of times a minute and then counted; where `debug` is logged, all are written.
+
+mod repeats;
 
 use std::io::Write as _;
-use std::sync::{PoisonError, RwLock};
+use std::sync::{Mutex, PoisonError, RwLock};
+use std::time::Duration;
 
 use env_logger::fmt::Formatter;
-use log::{Log, Metadata, Record};
+use log::{Level, Log, Metadata, Record};
 use serde_json::json;
+use tokio::time::{MissedTickBehavior, interval};
 
 use crate::clock::{Clock as _, SystemClock};
 use crate::config::{LogConfig, LogFormat};
 use crate::domain::printable;
 use crate::request_id;
+use repeats::Repeats;
+
+/// How often it is told what was left out.
+const PERIOD: Duration = Duration::from_mins(1);
 
 /// What is logged where nothing is said about it.
 const USUAL_LEVEL: &str = "info";
 
-/// The logger of the program: env_logger, behind a lock so that it can be replaced.
-struct Logger(RwLock<Option<env_logger::Logger>>);
+/// The logger of the program.
+struct Logger {
+    /// It is behind a lock so that it can be replaced.
+    writer: RwLock<Option<env_logger::Logger>>,
+    repeats: Mutex<Repeats>,
+}
 
-static LOGGER: Logger = Logger(RwLock::new(None));
+static LOGGER: Logger = Logger {
+    writer: RwLock::new(None),
+    repeats: Mutex::new(Repeats::NONE),
+};
 
 impl Log for Logger {
     fn enabled(&self, metadata: &Metadata<'_>) -> bool {
-        let logger = self.0.read().unwrap_or_else(PoisonError::into_inner);
-        logger
+        let writer = self.writer.read().unwrap_or_else(PoisonError::into_inner);
+        writer
             .as_ref()
-            .is_some_and(|logger| logger.enabled(metadata))
+            .is_some_and(|writer| writer.enabled(metadata))
     }
 
     fn log(&self, record: &Record<'_>) {
-        let logger = self.0.read().unwrap_or_else(PoisonError::into_inner);
-        if let Some(logger) = &*logger {
-            logger.log(record);
+        let writer = self.writer.read().unwrap_or_else(PoisonError::into_inner);
+        if let Some(writer) = &*writer
+            && writer.matches(record)
+            && (is_for_all(writer, record) || self.admits(record))
+        {
+            writer.log(record);
         }
     }
 
-    fn flush(&self) {}
+    /// Tells what was left out since the last time.
+    fn flush(&self) {
+        let left_out = self
+            .repeats
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .end_period();
+        let writer = self.writer.read().unwrap_or_else(PoisonError::into_inner);
+        let Some(writer) = &*writer else { return };
+        for lines in left_out {
+            writer.log(
+                &Record::builder()
+                    .level(lines.level)
+                    .target(lines.module)
+                    .args(format_args!(
+                        "{} more lines like this were left out: {}",
+                        lines.count, lines.text
+                    ))
+                    .build(),
+            );
+        }
+    }
+}
+
+/// Whether a line is written however often it comes: what is no fault, and faults where everything is asked for.
+fn is_for_all(writer: &env_logger::Logger, record: &Record<'_>) -> bool {
+    let debugging = Metadata::builder()
+        .level(Level::Debug)
+        .target(record.target())
+        .build();
+    record.level() > Level::Warn || writer.enabled(&debugging)
+}
+
+impl Logger {
+    fn admits(&self, record: &Record<'_>) -> bool {
+        let text = record.args().to_string();
+        let mut repeats = self.repeats.lock().unwrap_or_else(PoisonError::into_inner);
+        repeats.admit(record, &text)
+    }
+}
+
+/// Tells once a minute what was left out, for as long as it is waited for.
+pub async fn tell_left_out() {
+    let mut periods = interval(PERIOD);
+    periods.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        periods.tick().await;
+        log::logger().flush();
+    }
 }
 
 /// Begins to log, before there is a configuration.
@@ -64,7 +131,10 @@ fn set(level: &str, format: LogFormat) {
         })
         .build();
     log::set_max_level(logger.filter());
-    *LOGGER.0.write().unwrap_or_else(PoisonError::into_inner) = Some(logger);
+    *LOGGER
+        .writer
+        .write()
+        .unwrap_or_else(PoisonError::into_inner) = Some(logger);
 }
 
 fn text(out: &mut Formatter, record: &Record<'_>) -> std::io::Result<()> {

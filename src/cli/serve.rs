@@ -70,6 +70,7 @@ pub(super) fn serve(config: Config, sources: &Sources) -> CommandResult {
             _ = interrupt.recv() => {}
             () = watchdog => {}
             () = reloads => {}
+            () = logging::tell_left_out() => {}
             () = end_of(parent), if ends_with_parent => log::info!("the process that started the server has ended"),
         }
         systemd::stopping();

@@ -126,6 +126,71 @@ fn a_process_that_holds_the_database() {
     assert_whole(&dir.path().join("users.db"));
 }
 
+/// What a line of the log in JSON says, when it is about requests that found the database locked: a request of its own, or the
+/// number of those that it stands for.
+fn locked(line: &str) -> Option<Result<String, u32>> {
+    const TEXT: &str = "the database is busy: database is locked";
+    let line: Value = serde_json::from_str(line).ok()?;
+    let message = line["message"].as_str()?;
+    if message == TEXT {
+        return Some(Ok(line["request_id"].as_str()?.to_owned()));
+    }
+    let (count, text) = message.split_once(" more lines like this were left out: ")?;
+    (text == TEXT).then(|| Err(count.parse().unwrap()))
+}
+
+#[test]
+fn a_flood_of_faults_does_not_fill_the_log_and_all_are_counted() {
+    const FLOOD: u32 = 200;
+    let dir = folder();
+    create_user(dir.path(), "ada@example.com", &[]);
+    for level in ["info", "debug"] {
+        let arguments = [
+            CHEAP,
+            &["--database-busy-timeout-ms", "1"],
+            &["--log-format", "json", "--log-level", level],
+        ];
+        let server = Running::start_with(dir.path(), &arguments.concat());
+        let client = Client::new(server.address);
+        let access = server.sign_in("ada@example.com");
+        let other = Connection::open(dir.path().join("users.db")).unwrap();
+        other.execute_batch("BEGIN IMMEDIATE").unwrap();
+        std::thread::scope(|scope| {
+            for _ in 0..8 {
+                scope.spawn(|| {
+                    for _ in 0..FLOOD / 8 {
+                        assert_unavailable(rename(&client, &access, "Held"));
+                    }
+                });
+            }
+        });
+        other.execute_batch("ROLLBACK").unwrap();
+        let outcome = server.terminate();
+        assert_eq!(outcome.code, Some(0));
+        let (mut written, mut left_out) = (Vec::new(), 0);
+        for line in outcome.stderr.lines().filter_map(locked) {
+            match line {
+                Ok(request) => written.push(request),
+                Err(count) => left_out += count,
+            }
+        }
+        let total = u32::try_from(written.len()).unwrap() + left_out;
+        assert_eq!(total, FLOOD, "{}", outcome.stderr);
+        match level {
+            // 20 a minute, and however slow the machine is, these requests do not take ten minutes.
+            "info" => assert!(left_out > 0, "{}", outcome.stderr),
+            _ => assert_eq!(left_out, 0, "whoever wants to see everything does"),
+        }
+        written.sort();
+        written.dedup();
+        assert_eq!(
+            u32::try_from(written.len()).unwrap() + left_out,
+            FLOOD,
+            "each line names its own request"
+        );
+    }
+}
+
 #[test]
 fn a_write_waits_for_a_process_that_lets_go_in_time() {
     let dir = folder();
