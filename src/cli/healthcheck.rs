@@ -1,5 +1,5 @@
-//! `healthcheck`: whether the server that these settings are for answers, for containers and monitors that can run a program
-//! but have no HTTP client.
+//! `healthcheck`: whether the server that these settings are for answers, at the address of the API and at that of figures, for
+//! containers and monitors that can run a program but have no HTTP client.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
@@ -18,7 +18,7 @@ use tokio_rustls::rustls::{
 };
 
 use super::CommandResult;
-use crate::config::{Config, ListenAddr};
+use crate::config::Config;
 
 /// How long each step may take.
 const PATIENCE: Duration = Duration::from_secs(4);
@@ -27,32 +27,51 @@ const PATIENCE: Duration = Duration::from_secs(4);
 const LONGEST_LINE: u64 = 1024;
 
 pub(super) fn run(config: &Config) -> CommandResult {
-    // An address for figures answers for the whole server, without encryption.
-    let figures = config
-        .metrics
-        .listen
-        .iter()
-        .flat_map(ListenAddr::socket_addrs);
-    let main = config.server.listen.socket_addrs().into_iter();
-    let addresses: Vec<(SocketAddr, bool)> = figures
-        .map(|address| (address, false))
-        .chain(main.map(|address| (address, config.tls.is_on())))
-        .filter(|(address, _)| address.port() != 0)
+    let main = Listener {
+        addresses: config.server.listen.socket_addrs(),
+        is_encrypted: config.tls.is_on(),
+    };
+    // An address for figures is never encrypted.
+    let figures = config.metrics.listen.as_ref().map(|listen| Listener {
+        addresses: listen.socket_addrs(),
+        is_encrypted: false,
+    });
+    // With port 0 nobody knows where the server listens: a socket that systemd hands over is only found by its address.
+    let known: Vec<Listener> = [Some(main), figures]
+        .into_iter()
+        .flatten()
+        .filter(|listener| listener.addresses.iter().all(|address| address.port() != 0))
         .collect();
-    if addresses.is_empty() {
-        return Err("[server] listen has port 0, so nobody knows where the server listens".into());
+    if known.is_empty() {
+        return Err(
+            "[server] listen has port 0, so nobody knows where the server listens; name its address with --listen"
+                .into(),
+        );
     }
-    let mut last = String::new();
-    for (address, is_encrypted) in addresses {
-        let address = reachable(address);
-        let scheme = if is_encrypted { "https" } else { "http" };
-        match ask(address, is_encrypted) {
-            Ok(status) if status == "200" => return Ok(()),
-            Ok(status) => last = format!("{scheme}://{address}/readyz answers {status}"),
-            Err(e) => last = format!("{scheme}://{address}/readyz does not answer: {e}"),
+    known.iter().try_for_each(Listener::check)
+}
+
+/// A way in that the server has to answer on.
+struct Listener {
+    /// What its name stands for: one of them is in use.
+    addresses: Vec<SocketAddr>,
+    is_encrypted: bool,
+}
+
+impl Listener {
+    fn check(&self) -> CommandResult {
+        let scheme = if self.is_encrypted { "https" } else { "http" };
+        let mut last = String::new();
+        for &address in &self.addresses {
+            let address = reachable(address);
+            match ask(address, self.is_encrypted) {
+                Ok(status) if status == "200" => return Ok(()),
+                Ok(status) => last = format!("{scheme}://{address}/readyz answers {status}"),
+                Err(e) => last = format!("{scheme}://{address}/readyz does not answer: {e}"),
+            }
         }
+        Err(last)
     }
-    Err(last)
 }
 
 /// Where a server that listens everywhere is found from here.

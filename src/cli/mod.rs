@@ -99,7 +99,7 @@ enum Command {
     Restore(backup::RestoreArguments),
     /// Look at everything that the server needs: what is wrong, and what is merely unwise
     Check(check::CheckArguments),
-    /// Ask the server that these settings are for whether it is well: exit status 0 or 1
+    /// Ask the server that these settings are for whether it is well, at each of its addresses: exit status 0 or 1
     Healthcheck,
     /// Print what makes a shell complete arguments
     Completions(completions::CompletionsArguments),

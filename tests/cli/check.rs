@@ -248,19 +248,36 @@ fn the_health_of_a_server_can_be_asked_for() {
     run(dir.path(), &["--listen", "127.0.0.1:0", "healthcheck"]).assert_refused(1, &["port 0"]);
 }
 
+/// An address where connections are taken in and nothing is answered.
+fn silent_address() -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    // It ends with the tests.
+    std::thread::spawn(move || listener.incoming().for_each(drop));
+    address.to_string()
+}
+
 #[test]
-fn the_address_for_figures_tells_the_health_of_the_server_too() {
+fn a_server_is_well_when_it_answers_at_all_its_addresses() {
     let dir = folder();
     let free = TcpListener::bind("127.0.0.1:0").unwrap();
     let figures = free.local_addr().unwrap().to_string();
     drop(free);
     let metrics = ["--metrics-listen", &figures];
     let server = Running::start_with(dir.path(), &[&["--db", "users.db"][..], &metrics].concat());
+    let main = server.address.to_string();
+    let ask = |listen: &str, metrics: &str| {
+        let addresses = ["--listen", listen, "--metrics-listen", metrics];
+        run(dir.path(), &[&addresses[..], &["healthcheck"]].concat())
+    };
+    ask(&main, &figures).assert_done("");
+    let silent = silent_address();
+    ask(&silent, &figures).assert_refused(1, &[&silent, "does not answer"]);
+    ask(&main, &silent).assert_refused(1, &[&silent, "does not answer"]);
     // The main socket may be one that systemd hands over, whatever the settings say.
-    let healthcheck = [&["--listen", "127.0.0.1:0", "healthcheck"][..], &metrics].concat();
-    run(dir.path(), &healthcheck).assert_done("");
+    ask("127.0.0.1:0", &figures).assert_done("");
     drop(server);
-    run(dir.path(), &healthcheck).assert_refused(1, &[&figures, "does not answer"]);
+    ask("127.0.0.1:0", &figures).assert_refused(1, &[&figures, "does not answer"]);
 }
 
 #[test]
