@@ -7,6 +7,7 @@
 mod archive;
 mod restore;
 pub mod schedule;
+mod standard;
 
 use std::ffi::OsString;
 use std::fmt;
@@ -20,6 +21,7 @@ use std::time::Duration;
 
 use archive::{ArchiveWriter, Member};
 pub use restore::{Restore, Restored};
+pub use standard::Standard;
 
 use crate::config::Config;
 use crate::domain::{EventKind, Timestamp};

@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 
 use super::archive::{self, Member};
 use super::{
-    BackupError, Cancellable, Contents, Progress, Source, because, create_folder, create_private,
-    folder_of, plainly, scratch_folder, sync_folder,
+    BackupError, Cancellable, Contents, Progress, Source, Standard, because, create_folder,
+    create_private, folder_of, plainly, scratch_folder, sync_folder,
 };
 use crate::domain::{EventKind, Timestamp};
 use crate::store::sqlite::{
@@ -110,8 +110,9 @@ impl Restore {
     fn unpack(&self, new: &New, progress: &mut dyn FnMut(Progress)) -> Result<bool, BackupError> {
         let Some(path) = &self.from else {
             let failed = because("standard input is no whole backup");
-            let source = Cancellable(io::stdin().lock(), self.target.cancel.clone());
-            unpack_archive(source, new, progress).map_err(failed)?;
+            Standard::input(self.target.cancel.clone())
+                .and_then(|source| unpack_archive(source, new, progress))
+                .map_err(failed)?;
             return Ok(true);
         };
         let cannot_read = || because(format!("cannot read {}", path.display()));

@@ -10,7 +10,7 @@ use tokio::runtime::Runtime;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::{CommandResult, cannot_write, command_origin, existing, is_standard};
-use crate::backup::{Cancel, Contents, Progress, Restore, Source};
+use crate::backup::{Cancel, Contents, Progress, Restore, Source, Standard};
 use crate::clock::{Clock, SystemClock};
 use crate::config::Config;
 use crate::domain::Timestamp;
@@ -73,14 +73,15 @@ pub(super) fn backup(arguments: BackupArguments, config: Config) -> CommandResul
     let now = SystemClock.now();
     let _signals = break_off_on_signal(source.cancel.clone())?;
     if is_standard(&arguments.target) {
-        let mut out = io::stdout().lock();
-        if out.is_terminal() {
+        if io::stdout().is_terminal() {
             return Err(
                 "standard output is a terminal; name a file, or pipe it to a program".into(),
             );
         }
         note(&source, "standard output", now);
         let progress = Display::new();
+        let mut out = Standard::output(source.cancel.clone())
+            .map_err(|e| format!("cannot write to standard output: {e}"))?;
         let contents = source
             .stream(&mut out, now, &mut |step| progress.show(step))
             .map_err(|e| e.to_string())?;

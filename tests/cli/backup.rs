@@ -1,6 +1,7 @@
 //! `backup` and `restore`, while the server runs and after it; backups on a schedule; another process that replicates.
 
 use std::fs;
+use std::io::{Read, Write};
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
@@ -804,4 +805,58 @@ fn a_signal_breaks_a_command_off_and_nothing_is_left_of_it() {
         run(dir.path(), &[DB, &["user", "list"]].concat()).code,
         Some(0)
     );
+}
+
+#[test]
+fn a_signal_breaks_off_what_waits_for_the_other_end_of_a_pipe() {
+    let dir = folder();
+    create_user(dir.path(), "ada@example.com", &[]);
+    // More than a pipe takes while nobody reads.
+    Connection::open(dir.path().join("users.db"))
+        .unwrap()
+        .execute_batch(
+            "CREATE TABLE filler (bytes); INSERT INTO filler VALUES (zeroblob(2000000));",
+        )
+        .unwrap();
+    done(
+        &run(dir.path(), &[DB, &["backup", "backup.tar"]].concat()),
+        "backed up",
+    );
+    let backup = fs::read(dir.path().join("backup.tar")).unwrap();
+    // The lock of a server is there from now on.
+    fs::write(dir.path().join("users.db.lock"), "").unwrap();
+    let before = names_in(dir.path());
+    for (arguments, signal) in [
+        (&["restore", "-", "--force"][..], "TERM"),
+        (&["restore", "-", "--force"], "INT"),
+        (&["backup", "-"], "TERM"),
+        (&["backup", "-"], "INT"),
+    ] {
+        let mut child = program(dir.path(), &[DB, arguments].concat())
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        // Both stay open, and nothing more comes or is taken.
+        let (mut stdin, mut stdout) = (child.stdin.take().unwrap(), child.stdout.take().unwrap());
+        if arguments[0] == "restore" {
+            stdin.write_all(&backup[..5000]).unwrap();
+            while names_in(dir.path()) == before {}
+        } else {
+            stdout.read_exact(&mut [0]).unwrap();
+        }
+        let id = child.id().to_string();
+        let status = Command::new("kill")
+            .args([&format!("-{signal}"), &id])
+            .status()
+            .unwrap();
+        assert!(status.success());
+        let mut stderr = String::new();
+        let mut complaint = child.stderr.take().unwrap();
+        complaint.read_to_string(&mut stderr).unwrap();
+        assert_eq!(child.wait().unwrap().code(), Some(1), "{stderr}");
+        assert!(stderr.contains("broken off"), "{stderr}");
+        assert_eq!(names_in(dir.path()), before, "nothing is left of it");
+    }
 }

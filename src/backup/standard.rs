@@ -1,0 +1,79 @@
+//! Standard input and output, for backups that come or go that way: what is at their other end may stand still for as long as
+//! it likes, and the work is to be broken off nevertheless.
+
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::os::fd::AsFd;
+use std::time::Duration;
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
+
+use super::Cancel;
+
+/// How soon it is noticed that the work is to be broken off.
+const LOOK: Duration = Duration::from_millis(100);
+
+/// Most bytes that are written at a time: as many as a pipe that can be written to takes without waiting (`PIPE_BUF`).
+const MOST: usize = 4096;
+
+/// A standard stream that is waited for only until the work is broken off.
+pub struct Standard {
+    // Without the buffer of `std::io`, behind which nobody sees whether there is something to read.
+    file: File,
+    cancel: Cancel,
+}
+
+impl Standard {
+    /// Standard input.
+    ///
+    /// # Errors
+    /// When it is closed.
+    pub fn input(cancel: Cancel) -> io::Result<Self> {
+        Self::of(io::stdin(), cancel)
+    }
+
+    /// Standard output.
+    ///
+    /// # Errors
+    /// When it is closed.
+    pub fn output(cancel: Cancel) -> io::Result<Self> {
+        Self::of(io::stdout(), cancel)
+    }
+
+    fn of(stream: impl AsFd, cancel: Cancel) -> io::Result<Self> {
+        let file = File::from(stream.as_fd().try_clone_to_owned()?);
+        Ok(Self { file, cancel })
+    }
+
+    /// Returns when the stream can be read or written, its end and a failure included.
+    fn wait(&self, until: PollFlags) -> io::Result<()> {
+        let pause = Timespec::try_from(LOOK).map_err(io::Error::other)?;
+        loop {
+            self.cancel.check()?;
+            match poll(&mut [PollFd::new(&self.file, until)], Some(&pause)) {
+                Ok(0) | Err(Errno::INTR) => {}
+                Ok(_) => return Ok(()),
+                Err(e) => return Err(e.into()),
+            }
+        }
+    }
+}
+
+impl Read for Standard {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.wait(PollFlags::IN)?;
+        self.file.read(buffer)
+    }
+}
+
+impl Write for Standard {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.wait(PollFlags::OUT)?;
+        self.file.write(&bytes[..bytes.len().min(MOST)])
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
