@@ -8,8 +8,8 @@ use super::refresh::recheck;
 use super::{AccountError, Caller, Client};
 use crate::app::{App, detached};
 use crate::domain::{
-    EmailAddress, FieldErrors, FieldReader, Fields, OtpCode, OtpPurpose, Timestamp, User,
-    UserChanges, UserId, UserSnapshot, messages,
+    EmailAddress, FieldReader, Fields, OtpCode, OtpPurpose, Timestamp, User, UserChanges, UserId,
+    UserSnapshot, messages,
 };
 use crate::limits::Limited;
 use crate::mail::MailContent;
@@ -75,7 +75,8 @@ pub(super) fn check_right(caller: &Caller, id: UserId) -> Result<(), AccountErro
 /// The right is checked before `fields` is called for, and so before the body is read.
 ///
 /// # Errors
-/// As [`retrieve`], and [`AccountError::Fields`] with every wrong field at once.
+/// As [`retrieve`]; [`AccountError::Fields`] with every wrong field at once, and [`AccountError::EmailTaken`] when somebody
+/// has confirmed the new address in the meantime.
 pub async fn update<E: From<AccountError>>(
     app: &Arc<App>,
     caller: &Caller,
@@ -115,13 +116,13 @@ async fn apply(
     if caller.user.is_staff {
         read_staff_changes(&mut reader, &mut changes);
     }
+    let own = [caller.user.email.as_str(), caller.user.shown_email()];
+    // As at a sign-up: being told that an address is taken is bounded. Staff sees all addresses anyway.
+    let is_asking = changes.email.as_ref().is_some_and(|email| {
+        let is_own = |own: &&str| own.eq_ignore_ascii_case(email.as_str());
+        !caller.user.is_staff && !own.iter().any(is_own)
+    });
     if let Some(email) = &changes.email {
-        // As at a sign-up: being told that an address is taken is bounded. Staff sees all addresses anyway.
-        let own = [caller.user.email.as_str(), caller.user.shown_email()];
-        let is_own = own
-            .iter()
-            .any(|own| own.eq_ignore_ascii_case(email.as_str()));
-        let is_asking = !caller.user.is_staff && !is_own;
         if is_asking {
             client.may(app, Limited::TakenAddress)?;
         }
@@ -138,14 +139,19 @@ async fn apply(
     let set_photo = !matches!(photo, PhotoWish::Absent);
     let origin = client.origin(Some(caller));
     // From here on a client that hangs up changes nothing: what is stored is mailed, and no file is left over.
-    let user = detached(store_all(
+    let outcome = detached(store_all(
         Arc::clone(app),
         id,
         changes,
         photo,
         (origin, now),
     ))
-    .await??;
+    .await?;
+    if is_asking && matches!(outcome, Err(AccountError::EmailTaken)) {
+        // Somebody was faster, and this tells as much.
+        client.count(app, Limited::TakenAddress)?;
+    }
+    let user = outcome?;
     log::info!("user {id}: profile changed");
     Ok(Updated {
         user,
@@ -265,7 +271,7 @@ async fn store_and_mail(
         }
         UpdateOutcome::Missing => Err(AccountError::UserNotFound),
         UpdateOutcome::LastStaffMember => Err(AccountError::LastStaffMember),
-        UpdateOutcome::EmailTaken => Err(FieldErrors::one("email", messages::EMAIL_TAKEN).into()),
+        UpdateOutcome::EmailTaken => Err(AccountError::EmailTaken),
         UpdateOutcome::Throttled { until } => Err(AccountError::Throttled(until.since(now))),
     }
 }

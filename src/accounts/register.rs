@@ -30,7 +30,8 @@ pub struct Registered {
 ///
 /// # Errors
 /// [`AccountError::Fields`] names every wrong field at once; [`AccountError::Throttled`] when the address had its share
-/// of mails, or the client's network its share of sign-ups.
+/// of mails, or the client's network its share of sign-ups; [`AccountError::EmailTaken`] when somebody has confirmed the
+/// address in the meantime.
 pub async fn register(
     app: &Arc<App>,
     fields: &Fields,
@@ -103,6 +104,10 @@ pub async fn register(
     if outcome.is_err() {
         app.limits.take_back(Limited::SignUp, client.network());
     }
+    if matches!(outcome, Err(AccountError::EmailTaken)) {
+        // Somebody was faster, and this tells as much.
+        client.count(app, Limited::TakenAddress)?;
+    }
     outcome
 }
 
@@ -139,9 +144,7 @@ async fn store_and_mail(
             log::info!("user {id}: signed up");
             Ok(Registered { id, ..registered })
         }
-        SignUpOutcome::EmailTaken => {
-            Err(crate::domain::FieldErrors::one("email", messages::EMAIL_TAKEN).into())
-        }
+        SignUpOutcome::EmailTaken => Err(AccountError::EmailTaken),
         SignUpOutcome::Throttled { until } => Err(AccountError::Throttled(until.since(now))),
     }
 }

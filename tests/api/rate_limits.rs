@@ -152,6 +152,53 @@ fn asking_who_has_an_account_is_limited() {
 }
 
 #[test]
+fn an_address_that_is_taken_at_the_last_moment_counts_as_well() {
+    const RACERS: usize = 8;
+    let server = TestServer::start_with(|config| {
+        config.rate_limits.enabled = true;
+        config.rate_limits.sign_ups = 8;
+        config.database.busy_timeout_ms = 60_000;
+        // So that each operation but one waits in the queue, where it is seen.
+        config.database.writes_per_commit = 1;
+    });
+    let asker = server.user("asker@example.com");
+    let rival = server.user("rival@example.com");
+    let change = |email: &str| server.patch("users/me/", &asker, &json!({ "email": email }));
+    // Whoever has asked whether the address is free waits behind a writer that takes it.
+    let other = rusqlite::Connection::open(server.dir().join("users.db")).unwrap();
+    other.execute_batch("BEGIN IMMEDIATE").unwrap();
+    std::thread::scope(|scope| {
+        let (change, server) = (&change, &server);
+        let racers: Vec<_> = (0..RACERS)
+            .map(|number| {
+                scope.spawn(move || match number % 2 {
+                    0 => server.sign_up("coveted@example.com"),
+                    _ => change("coveted@example.com"),
+                })
+            })
+            .collect();
+        // The server's own work may be among those that wait.
+        while server.metric("accounts_database_queue_length ") < 6 {}
+        let taken = other
+            .execute(
+                "UPDATE users SET email = 'coveted@example.com', email_key = 'coveted@example.com' WHERE id = ?",
+                [rival.id],
+            )
+            .unwrap();
+        assert_eq!(taken, 1);
+        other.execute_batch("COMMIT").unwrap();
+        for racer in racers {
+            racer
+                .join()
+                .unwrap()
+                .assert(400, r#"{"email":["user with this email already exists."]}"#);
+        }
+    });
+    assert_throttled(&change("free@example.com"), 3600);
+    assert_throttled(&server.sign_up("free@example.com"), 3600);
+}
+
+#[test]
 fn a_full_share_of_sign_ups_is_told_before_anything_is_looked_up() {
     let dir = tempfile::tempdir().unwrap();
     let list = dir.path().join("pwned.txt");
