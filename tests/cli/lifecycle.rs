@@ -299,6 +299,26 @@ fn the_id_of_an_answer_leads_to_its_lines_in_the_log() {
 }
 
 #[test]
+fn a_message_of_the_log_is_one_line_without_power_over_the_terminal() {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    let dir = folder();
+    create_user(dir.path(), "user@example.com", &[]);
+    // A name that somebody else has chosen, with another line in it and what changes the colours.
+    let name = "users\n2024-12-03T12:00:00Z INFO  user 1: signed in\u{1b}[31m.db";
+    let path = dir.path().join(name);
+    fs::rename(dir.path().join("users.db"), &path).unwrap();
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).unwrap();
+    let server = Running::start_with(dir.path(), &["--db", name]);
+    let line = server.wait_for_log("users");
+    let message = "users 2024-12-03T12:00:00Z INFO  user 1: signed in\u{fffd}[31m.db can be read by other users";
+    assert!(
+        line.contains(&format!(" WARN  {message}")),
+        "{line:?} lacks {message:?}"
+    );
+}
+
+#[test]
 fn every_line_of_the_log_is_an_object_when_it_is_for_programs() {
     let dir = folder();
     let server = Running::start_with(
