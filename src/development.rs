@@ -109,10 +109,16 @@ pub async fn begin(app: &Arc<App>) -> Result<(), StartError> {
     if !app.config.development.seed.is_empty() {
         seed(app, Path::new(&app.config.development.seed)).await?;
     }
-    app.store
+    let is_kept = app
+        .store
         .take_snapshot(MOST_KEPT)
         .await
         .map_err(|e| failed(&e))?;
+    if !is_kept {
+        log::info!(
+            "the database has more than {MOST_KEPT} accounts: it is served, but POST /dev/reset/ cannot bring it back"
+        );
+    }
     Ok(())
 }
 

@@ -197,7 +197,8 @@ pub(super) const RESET: Operation = Operation {
 
 fn too_large() -> ApiError {
     ApiError::BadRequest(format!(
-        "The database had more than {} accounts at the start, too many to be remembered. Start with --ephemeral and --seed.",
+        "The database had more than {0} accounts at the start, too many to be remembered. Start with --ephemeral and a --seed of \
+         {0} accounts at most.",
         development::MOST_KEPT
     ))
 }

@@ -112,6 +112,38 @@ fn a_reset_goes_back_to_the_start() {
 }
 
 #[test]
+fn a_database_with_very_many_accounts_is_served_and_not_brought_back() {
+    let mut server = TestServer::start();
+    let insert = |range: &str| {
+        format!(
+            "WITH RECURSIVE numbers (n) AS ({range}) INSERT INTO users \
+             (email, email_key, password_hash, created_at, updated_at, verified_at) \
+             SELECT 'user' || n || '@example.com', 'user' || n || '@example.com', '!', 0, 0, 0 FROM numbers"
+        )
+    };
+    server.db_execute(&insert(
+        "SELECT 1 UNION ALL SELECT n + 1 FROM numbers WHERE n < 10000",
+    ));
+    server.restart();
+    let alice = server.user("alice@example.com");
+    server
+        .request("POST", "/dev/reset/", &[], "")
+        .assert(204, "");
+    assert_eq!(server.get("users/me/", Some(&alice.access)).status, 401);
+    assert_eq!(server.db_number("SELECT count(*) FROM users"), 10_000);
+
+    server.db_execute(&insert("SELECT 10001"));
+    server.restart();
+    let detail = "The database had more than 10000 accounts at the start, too many to be remembered. Start with --ephemeral \
+                  and a --seed of 10000 accounts at most.";
+    server
+        .request("POST", "/dev/reset/", &[], "")
+        .assert_json(400, &json!({ "detail": detail }));
+    let alice = server.user("alice@example.com");
+    assert_eq!(server.get("users/me/", Some(&alice.access)).status, 200);
+}
+
+#[test]
 fn pages_of_other_origins_reach_none_of_it() {
     let server = TestServer::start();
     for (origin, status) in [
