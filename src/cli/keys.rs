@@ -29,6 +29,8 @@ pub(super) enum KeysCommand {
     /// sign in again.
     Remove {
         /// Id of the key, as `keys list` shows it
+        // One in 64 begins with a hyphen.
+        #[arg(allow_hyphen_values = true)]
         kid: String,
     },
     /// Encrypt all secrets of the database with another secret than [tokens] key_encryption_secret

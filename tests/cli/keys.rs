@@ -59,6 +59,16 @@ fn me(server: &Running, token: &str) -> u16 {
 }
 
 #[test]
+fn an_id_that_begins_with_a_hyphen_is_no_option() {
+    let dir = folder();
+    create_user(dir.path(), EMAIL, &[]);
+    for kid in ["-CjG3rpWHy9tkHnQhhTfAkJ", "--jG3rpWHy9tkHnQhhTfAkJ"] {
+        run(dir.path(), &["keys", "remove", kid, "--db", "users.db"])
+            .assert_refused(1, &[&format!("no key {kid} that signs no more")]);
+    }
+}
+
+#[test]
 fn a_running_server_signs_with_the_new_key_at_once_and_knows_the_old_one() {
     let dir = folder();
     create_user(dir.path(), EMAIL, &[]);
