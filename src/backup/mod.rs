@@ -5,23 +5,25 @@
 //! SQLite file through [`crate::store::sqlite`] alone. What makes backups on a schedule is [`schedule`].
 
 mod archive;
+mod pipe;
 mod restore;
 pub mod schedule;
-mod standard;
 
 use std::ffi::OsString;
 use std::fmt;
-use std::fs::{self, DirBuilder, File};
-use std::io::{self, Read, Write};
+use std::fs::{self, DirBuilder, File, TryLockError};
+use std::io::{self, Write};
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
 use std::time::Duration;
 
 use archive::{ArchiveWriter, Member};
+pub use pipe::Pipe;
 pub use restore::{Restore, Restored};
-pub use standard::Standard;
+use tempfile::TempDir;
 
 use crate::config::Config;
 use crate::domain::{EventKind, Timestamp};
@@ -31,6 +33,9 @@ use crate::store::{NewEvent, Origin};
 
 /// The folder of the photos below that of the media.
 const PHOTOS: &str = "photos";
+
+/// How often to look whether others still hold the photos.
+const HOLD_PAUSE: Duration = Duration::from_millis(100);
 
 /// Why a backup could not be made or restored. The text is for the person at the terminal, and for the log.
 #[derive(Clone, Debug)]
@@ -98,15 +103,8 @@ impl Cancel {
     }
 }
 
-/// A reader or writer that fails once it is to be broken off.
+/// A writer that fails once it is to be broken off.
 struct Cancellable<T>(T, Cancel);
-
-impl<T: Read> Read for Cancellable<T> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        self.1.check()?;
-        self.0.read(buffer)
-    }
-}
 
 impl<T: Write> Write for Cancellable<T> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
@@ -299,7 +297,7 @@ impl Source {
         loop {
             // A server without photos has no folder for them, and a backup is no reason to make one.
             let held = match self.photos.is_dir() {
-                true => Some(HeldPhotos::hold(&self.photos).map_err(plainly)?),
+                true => Some(self.hold_photos()?),
                 false => None,
             };
             copy_database(
@@ -319,6 +317,17 @@ impl Source {
                 continue;
             }
             return Ok((held, inspection));
+        }
+    }
+
+    /// Waits for others that hold the photos.
+    fn hold_photos(&self) -> Result<HeldPhotos<'_>, BackupError> {
+        loop {
+            self.cancel.check().map_err(plainly)?;
+            if let Some(held) = HeldPhotos::hold(&self.photos).map_err(plainly)? {
+                return Ok(held);
+            }
+            thread::sleep(HOLD_PAUSE);
         }
     }
 }
@@ -343,11 +352,69 @@ fn scratch_prefix(prefix: &OsString) -> OsString {
     name
 }
 
+/// What the name of the folder of a schedule ends with, which looks after it itself.
+const SCHEDULED: &str = "scheduled";
+
 /// A folder for unfinished work, which goes with what is in it.
-fn scratch_folder(parent: &Path, prefix: &OsString) -> io::Result<tempfile::TempDir> {
-    tempfile::Builder::new()
-        .prefix(&scratch_prefix(prefix))
-        .tempdir_in(parent)
+struct Scratch {
+    folder: TempDir,
+    // The last to go.
+    _occupied: File,
+}
+
+impl Scratch {
+    fn path(&self) -> &Path {
+        self.folder.path()
+    }
+}
+
+/// Makes a folder for unfinished work, and removes those that a command has left that was killed.
+fn scratch_folder(parent: &Path, prefix: &OsString) -> io::Result<Scratch> {
+    let prefix = scratch_prefix(prefix);
+    remove_left_over(parent, &prefix);
+    loop {
+        let folder = tempfile::Builder::new()
+            .prefix(&prefix)
+            .tempdir_in(parent)?;
+        if let Some(occupied) = occupy(folder.path())? {
+            return Ok(Scratch {
+                folder,
+                _occupied: occupied,
+            });
+        }
+        // Somebody took it for left over before it was occupied, and removes it.
+    }
+}
+
+/// Keeps a folder from being taken for left over until what it gives is dropped. `None` when somebody else has it, or has
+/// removed it.
+fn occupy(folder: &Path) -> io::Result<Option<File>> {
+    let file = match File::open(folder) {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
+        other => other?,
+    };
+    match file.try_lock() {
+        Ok(()) => Ok(folder.exists().then_some(file)),
+        Err(TryLockError::WouldBlock) => Ok(None),
+        Err(TryLockError::Error(e)) => Err(e),
+    }
+}
+
+/// Removes the folders of commands that were killed: those that nobody occupies.
+fn remove_left_over(parent: &Path, prefix: &OsString) {
+    let Ok(entries) = fs::read_dir(parent) else {
+        return;
+    };
+    for entry in entries.flatten() {
+        let name = entry.file_name();
+        let end = name
+            .as_encoded_bytes()
+            .strip_prefix(prefix.as_encoded_bytes());
+        let is_of_command = end.is_some_and(|end| end != SCHEDULED.as_bytes());
+        if is_of_command && let Ok(Some(_occupied)) = occupy(&entry.path()) {
+            let _ = fs::remove_dir_all(entry.path());
+        }
+    }
 }
 
 /// Makes a folder for nobody but us, and its parents.

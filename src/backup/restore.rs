@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 
 use super::archive::{self, Member};
 use super::{
-    BackupError, Cancellable, Contents, Progress, Source, Standard, because, create_folder,
-    create_private, folder_of, plainly, scratch_folder, sync_folder,
+    BackupError, Contents, Pipe, Progress, Source, because, create_folder, create_private,
+    folder_of, plainly, scratch_folder, sync_folder,
 };
 use crate::domain::{EventKind, Timestamp};
 use crate::store::sqlite::{
@@ -108,15 +108,15 @@ impl Restore {
 
     /// Gives whether photos were part of it.
     fn unpack(&self, new: &New, progress: &mut dyn FnMut(Progress)) -> Result<bool, BackupError> {
-        let Some(path) = &self.from else {
-            let failed = because("standard input is no whole backup");
-            Standard::input(self.target.cancel.clone())
-                .and_then(|source| unpack_archive(source, new, progress))
-                .map_err(failed)?;
-            return Ok(true);
+        let name = match &self.from {
+            Some(path) => path.display().to_string(),
+            None => "standard input".to_owned(),
         };
-        let cannot_read = || because(format!("cannot read {}", path.display()));
-        if is_sqlite(path).map_err(cannot_read())? {
+        let cannot_read = || because(format!("cannot read {name}"));
+        // What is no file, such as the other end of a pipe, can be read once only.
+        if let Some(path) = self.from.as_ref().filter(|path| path.is_file())
+            && is_sqlite(path).map_err(cannot_read())?
+        {
             copy_database(
                 path,
                 &new.database,
@@ -129,10 +129,14 @@ impl Restore {
             .map_err(plainly)?;
             return Ok(false);
         }
-        let file = File::open(path).map_err(cannot_read())?;
-        let failed = because(format!("{} is no whole backup", path.display()));
-        let source = Cancellable(file, self.target.cancel.clone());
-        unpack_archive(io::BufReader::new(source), new, progress).map_err(failed)?;
+        let cancel = self.target.cancel.clone();
+        let source = match &self.from {
+            Some(path) => Pipe::open(path, cancel),
+            None => Pipe::input(cancel),
+        };
+        let source = io::BufReader::new(source.map_err(cannot_read())?);
+        unpack_archive(source, new, progress)
+            .map_err(because(format!("{name} is no whole backup")))?;
         Ok(true)
     }
 

@@ -103,7 +103,7 @@ impl Schedule {
 
     fn scratch(&self) -> PathBuf {
         let mut name = super::scratch_prefix(&self.source.prefix());
-        name.push("scheduled");
+        name.push(super::SCHEDULED);
         self.dir.join(name)
     }
 

@@ -10,7 +10,7 @@ use tokio::runtime::Runtime;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::{CommandResult, cannot_write, command_origin, existing, is_standard};
-use crate::backup::{Cancel, Contents, Progress, Restore, Source, Standard};
+use crate::backup::{Cancel, Contents, Pipe, Progress, Restore, Source};
 use crate::clock::{Clock, SystemClock};
 use crate::config::Config;
 use crate::domain::Timestamp;
@@ -80,7 +80,7 @@ pub(super) fn backup(arguments: BackupArguments, config: Config) -> CommandResul
         }
         note(&source, "standard output", now);
         let progress = Display::new();
-        let mut out = Standard::output(source.cancel.clone())
+        let mut out = Pipe::output(source.cancel.clone())
             .map_err(|e| format!("cannot write to standard output: {e}"))?;
         let contents = source
             .stream(&mut out, now, &mut |step| progress.show(step))

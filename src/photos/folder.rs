@@ -110,15 +110,18 @@ fn sync_folder(dir: &Path) -> io::Result<()> {
 }
 
 /// Keeps every file in the folder, in all processes, until what it gives is dropped: [`remove`] puts them out of sight only.
-/// Waits for others that do the same.
+/// `None` while others do the same.
 ///
 /// # Errors
 /// When the folder cannot be made or locked.
-pub(super) fn hold(dir: &Path) -> io::Result<File> {
+pub(super) fn hold(dir: &Path) -> io::Result<Option<File>> {
     create(dir)?;
     let folder = File::open(dir)?;
-    folder.lock()?;
-    Ok(folder)
+    match folder.try_lock() {
+        Ok(()) => Ok(Some(folder)),
+        Err(TryLockError::WouldBlock) => Ok(None),
+        Err(TryLockError::Error(e)) => Err(e),
+    }
 }
 
 /// Opens a file for whoever holds the folder, one that was put out of sight, too.
@@ -225,6 +228,7 @@ mod tests {
         let dir = temp.path().join("photos");
         let name = name([1; 16], "jpg");
         let held = hold(&dir).unwrap();
+        assert!(held.is_some() && hold(&dir).unwrap().is_none());
         write(&dir, &name, b"content").unwrap();
         for _ in 0..2 {
             assert!(!remove(&dir, &name).unwrap());

@@ -195,15 +195,17 @@ pub struct HeldPhotos<'a> {
 }
 
 impl<'a> HeldPhotos<'a> {
-    /// Holds the photos in a folder, which is created when it is missing. Waits for others that hold them.
+    /// Holds the photos in a folder, which is created when it is missing. `None` while others hold them.
     ///
     /// # Errors
     /// [`PhotoError::Io`] when the folder cannot be created or locked.
-    pub fn hold(dir: &'a Path) -> Result<Self, PhotoError> {
+    pub fn hold(dir: &'a Path) -> Result<Option<Self>, PhotoError> {
         folder::hold(dir)
-            .map(|folder| Self {
-                dir,
-                _folder: folder,
+            .map(|folder| {
+                folder.map(|folder| Self {
+                    dir,
+                    _folder: folder,
+                })
             })
             .map_err(|e| {
                 PhotoError::Io(format!("cannot hold the photos in {}: {e}", dir.display()))

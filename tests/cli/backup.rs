@@ -3,7 +3,7 @@
 use std::fs;
 use std::io::{Read, Write};
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::thread;
 
@@ -12,7 +12,9 @@ use serde_json::json;
 use tempfile::TempDir;
 
 use crate::client::{Client, picture};
-use crate::support::{Outcome, PASSWORD, Running, create_user, folder, names_in, program, run};
+use crate::support::{
+    Outcome, PASSWORD, Running, create_user, finish, folder, names_in, program, run,
+};
 
 const DB: &[&str] = &["--db", "users.db"];
 
@@ -807,56 +809,136 @@ fn a_signal_breaks_a_command_off_and_nothing_is_left_of_it() {
     );
 }
 
-#[test]
-fn a_signal_breaks_off_what_waits_for_the_other_end_of_a_pipe() {
-    let dir = folder();
-    create_user(dir.path(), "ada@example.com", &[]);
-    // More than a pipe takes while nobody reads.
-    Connection::open(dir.path().join("users.db"))
-        .unwrap()
-        .execute_batch(
-            "CREATE TABLE filler (bytes); INSERT INTO filler VALUES (zeroblob(2000000));",
-        )
-        .unwrap();
-    done(
-        &run(dir.path(), &[DB, &["backup", "backup.tar"]].concat()),
-        "backed up",
-    );
-    let backup = fs::read(dir.path().join("backup.tar")).unwrap();
-    // The lock of a server is there from now on.
-    fs::write(dir.path().join("users.db.lock"), "").unwrap();
-    let before = names_in(dir.path());
-    for (arguments, signal) in [
-        (&["restore", "-", "--force"][..], "TERM"),
-        (&["restore", "-", "--force"], "INT"),
-        (&["backup", "-"], "TERM"),
-        (&["backup", "-"], "INT"),
-    ] {
-        let mut child = program(dir.path(), &[DB, arguments].concat())
+/// A command that reads or writes a pipe at whose other end nothing happens any more.
+struct Waiting {
+    child: Child,
+    // Both stay open.
+    _stdin: ChildStdin,
+    _stdout: ChildStdout,
+}
+
+impl Waiting {
+    /// Starts it, and returns when its folder for unfinished work is there.
+    fn start(dir: &Path, arguments: &[&str]) -> Self {
+        let before = names_in(dir);
+        let mut child = program(dir, &[DB, arguments].concat())
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()
             .unwrap();
-        // Both stay open, and nothing more comes or is taken.
         let (mut stdin, mut stdout) = (child.stdin.take().unwrap(), child.stdout.take().unwrap());
         if arguments[0] == "restore" {
+            let backup = fs::read(dir.join("backup.tar")).unwrap();
             stdin.write_all(&backup[..5000]).unwrap();
-            while names_in(dir.path()) == before {}
+            while names_in(dir) == before {}
         } else {
             stdout.read_exact(&mut [0]).unwrap();
         }
-        let id = child.id().to_string();
+        Self {
+            child,
+            _stdin: stdin,
+            _stdout: stdout,
+        }
+    }
+
+    /// Sends a signal; gives the exit code and what it said.
+    fn end(mut self, signal: &str) -> (Option<i32>, String) {
+        let id = self.child.id().to_string();
         let status = Command::new("kill")
             .args([&format!("-{signal}"), &id])
             .status()
             .unwrap();
         assert!(status.success());
         let mut stderr = String::new();
-        let mut complaint = child.stderr.take().unwrap();
+        let mut complaint = self.child.stderr.take().unwrap();
         complaint.read_to_string(&mut stderr).unwrap();
-        assert_eq!(child.wait().unwrap().code(), Some(1), "{stderr}");
+        (self.child.wait().unwrap().code(), stderr)
+    }
+}
+
+/// A database and a backup of it that are more than a pipe takes while nobody reads, and the lock of a server.
+fn with_backup(dir: &Path) {
+    create_user(dir, "ada@example.com", &[]);
+    Connection::open(dir.join("users.db"))
+        .unwrap()
+        .execute_batch(
+            "CREATE TABLE filler (bytes); INSERT INTO filler VALUES (zeroblob(2000000));",
+        )
+        .unwrap();
+    done(
+        &run(dir, &[DB, &["backup", "backup.tar"]].concat()),
+        "backed up",
+    );
+    fs::write(dir.join("users.db.lock"), "").unwrap();
+}
+
+const RESTORE: &[&str] = &["restore", "-", "--force"];
+const BACKUP: &[&str] = &["backup", "-"];
+
+#[test]
+fn a_signal_breaks_off_what_waits_for_the_other_end_of_a_pipe() {
+    let dir = folder();
+    with_backup(dir.path());
+    let before = names_in(dir.path());
+    for (arguments, signal) in [
+        (RESTORE, "TERM"),
+        (RESTORE, "INT"),
+        (BACKUP, "TERM"),
+        (BACKUP, "INT"),
+    ] {
+        let (code, stderr) = Waiting::start(dir.path(), arguments).end(signal);
+        assert_eq!(code, Some(1), "{stderr}");
         assert!(stderr.contains("broken off"), "{stderr}");
         assert_eq!(names_in(dir.path()), before, "nothing is left of it");
     }
+}
+
+#[test]
+fn what_a_killed_command_leaves_is_removed_by_the_next_one() {
+    let dir = folder();
+    with_backup(dir.path());
+    let before = names_in(dir.path());
+    let at_work = Waiting::start(dir.path(), BACKUP);
+    let with_its_folder = names_in(dir.path());
+    for arguments in [BACKUP, RESTORE] {
+        Waiting::start(dir.path(), arguments).end("KILL");
+        assert!(names_in(dir.path()).len() > with_its_folder.len());
+        let backup = [DB, &["backup", "backup.tar", "--force"]].concat();
+        done(&run(dir.path(), &backup), "backed up");
+        assert_eq!(names_in(dir.path()), with_its_folder);
+    }
+    at_work.end("TERM");
+    assert_eq!(names_in(dir.path()), before);
+}
+
+#[test]
+fn a_signal_breaks_off_a_backup_that_waits_for_another_one() {
+    let dir = folder();
+    with_backup(dir.path());
+    let photos = dir.path().join("users.db.media/photos");
+    fs::create_dir_all(&photos).unwrap();
+    let before = names_in(dir.path());
+    let held = fs::File::open(&photos).unwrap();
+    held.lock().unwrap();
+    let backup = ["backup", "another.tar"];
+    assert!(is_broken_off(dir.path(), &backup, "TERM"));
+    held.unlock().unwrap();
+    done(&run(dir.path(), &[DB, &backup].concat()), "backed up");
+    assert_eq!(names_in(dir.path()).len(), before.len() + 1);
+}
+
+#[test]
+fn a_backup_that_can_be_read_only_once_is_restored() {
+    let dir = folder();
+    with_backup(dir.path());
+    let mut command = Command::new("bash");
+    command
+        .args([
+            "-c",
+            "exec \"$0\" --db users.db restore <(cat backup.tar) --force",
+        ])
+        .arg(env!("CARGO_BIN_EXE_accounts-server"))
+        .current_dir(dir.path());
+    done(&finish(command, ""), "restored 1 accounts");
 }

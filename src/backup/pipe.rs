@@ -1,9 +1,10 @@
-//! Standard input and output, for backups that come or go that way: what is at their other end may stand still for as long as
-//! it likes, and the work is to be broken off nevertheless.
+//! The way of a backup that comes or goes through a pipe: what is at the other end may stand still for as long as it likes, and
+//! the work is to be broken off nevertheless.
 
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::os::fd::AsFd;
+use std::path::Path;
 use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -17,14 +18,14 @@ const LOOK: Duration = Duration::from_millis(100);
 /// Most bytes that are written at a time: as many as a pipe that can be written to takes without waiting (`PIPE_BUF`).
 const MOST: usize = 4096;
 
-/// A standard stream that is waited for only until the work is broken off.
-pub struct Standard {
-    // Without the buffer of `std::io`, behind which nobody sees whether there is something to read.
+/// A pipe, or a file, that is waited for only until the work is broken off.
+pub struct Pipe {
+    // Without a buffer, behind which nobody sees whether there is something to read.
     file: File,
     cancel: Cancel,
 }
 
-impl Standard {
+impl Pipe {
     /// Standard input.
     ///
     /// # Errors
@@ -39,6 +40,15 @@ impl Standard {
     /// When it is closed.
     pub fn output(cancel: Cancel) -> io::Result<Self> {
         Self::of(io::stdout(), cancel)
+    }
+
+    /// The file or pipe of that name, to be read.
+    ///
+    /// # Errors
+    /// When it cannot be opened.
+    pub fn open(path: &Path, cancel: Cancel) -> io::Result<Self> {
+        let file = File::open(path)?;
+        Ok(Self { file, cancel })
     }
 
     fn of(stream: impl AsFd, cancel: Cancel) -> io::Result<Self> {
@@ -60,14 +70,14 @@ impl Standard {
     }
 }
 
-impl Read for Standard {
+impl Read for Pipe {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         self.wait(PollFlags::IN)?;
         self.file.read(buffer)
     }
 }
 
-impl Write for Standard {
+impl Write for Pipe {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.wait(PollFlags::OUT)?;
         self.file.write(&bytes[..bytes.len().min(MOST)])
