@@ -1,7 +1,7 @@
 //! The log: lines on standard error, for people or for programs, and how much of them. Both can change while it runs.
 //!
-//! Every line that is written on the way of a request has its id, whoever writes it. Warnings and errors that repeat are
-//! written a bounded number of times a minute and then counted; where `debug` is logged, all are written.
+//! Every line that is written on the way of a request has its id, whoever writes it. Lines that repeat are written a bounded
+//! number of times a minute and then counted; where `debug` is logged, all are written.
 
 mod repeats;
 
@@ -50,7 +50,7 @@ impl Log for Logger {
         let writer = self.writer.read().unwrap_or_else(PoisonError::into_inner);
         if let Some(writer) = &*writer
             && writer.matches(record)
-            && (is_for_all(writer, record) || self.admits(record))
+            && (is_complete(writer, record.target()) || self.admits(record))
         {
             writer.log(record);
         }
@@ -80,13 +80,14 @@ impl Log for Logger {
     }
 }
 
-/// Whether a line is written however often it comes: what is no fault, and faults where everything is asked for.
-fn is_for_all(writer: &env_logger::Logger, record: &Record<'_>) -> bool {
-    let debugging = Metadata::builder()
-        .level(Level::Debug)
-        .target(record.target())
-        .build();
-    record.level() > Level::Warn || writer.enabled(&debugging)
+/// Whether lines are written however often they come: where everything is asked for.
+fn is_complete(writer: &env_logger::Logger, target: &str) -> bool {
+    writer.enabled(
+        &Metadata::builder()
+            .level(Level::Debug)
+            .target(target)
+            .build(),
+    )
 }
 
 impl Logger {

@@ -1,6 +1,6 @@
-//! Warnings and errors that repeat. Anybody can bring some of them about with each request, and the log must not fill the disk
-//! then: of those with the same words, and of those from one place in the program, so many are written in a period, and the
-//! others are counted.
+//! Lines that repeat. Anybody can bring some of them about with each request, and the log must not fill the disk then: of those
+//! with the same words so many are written in a period, and the others are counted. Of warnings and errors the same goes for
+//! those from one place in the program, whatever their words: some name a file, or say what a decoder ran into.
 //!
 //! Knows nothing of the time: a period ends when somebody asks what was left out in it.
 
@@ -11,13 +11,11 @@ use log::{Level, Record};
 /// How many lines of the same words are written in a period.
 const SAME_WORDS: u32 = 20;
 
-/// How many lines of one place in the program are written in a period, whatever their words: some name a file, or say what a
-/// decoder ran into.
+/// How many warnings and errors of one place in the program are written in a period.
 const SAME_PLACE: u32 = 200;
 
-/// Most kinds of lines that are told apart by their words. Further ones are bounded by their places, which the program has a
-/// fixed number of.
-const MOST_KINDS: usize = 1000;
+/// Most kinds of lines that are told apart by their words, so that memory is bounded.
+const MOST_KINDS: usize = 10_000;
 
 /// Characters of a text that count.
 const LONGEST_TEXT: usize = 300;
@@ -80,7 +78,8 @@ impl Repeats {
             count.text.clone_from(&text);
             false
         };
-        (!is_told_apart || has_room(same_words, SAME_WORDS)) && has_room(kind(None), SAME_PLACE)
+        (!is_told_apart || has_room(same_words, SAME_WORDS))
+            && (record.level() > Level::Warn || has_room(kind(None), SAME_PLACE))
     }
 
     /// Ends the period and gives what was left out in it.
@@ -103,8 +102,12 @@ mod tests {
     use super::*;
 
     fn is_written(repeats: &mut Repeats, line: u32, text: &str) -> bool {
+        is_written_as(Level::Warn, repeats, line, text)
+    }
+
+    fn is_written_as(level: Level, repeats: &mut Repeats, line: u32, text: &str) -> bool {
         let record = Record::builder()
-            .level(Level::Warn)
+            .level(level)
             .module_path_static(Some("store"))
             .line(Some(line))
             .build();
@@ -141,11 +144,24 @@ mod tests {
     #[test]
     fn one_place_is_bounded_whatever_the_words_and_so_is_memory() {
         let mut repeats = Repeats::NONE;
-        let written = (0..5000).filter(|number| is_written(&mut repeats, 1, &number.to_string()));
+        let written = (0..50_000).filter(|number| is_written(&mut repeats, 1, &number.to_string()));
         assert_eq!(written.count(), SAME_PLACE as usize);
         assert!(repeats.0.len() <= MOST_KINDS + 1, "{}", repeats.0.len());
-        assert!(is_written(&mut repeats, 2, "4999"), "another place");
-        assert_eq!(repeats.end_period(), [left_out(5000 - SAME_PLACE, "4999")]);
+        assert!(is_written(&mut repeats, 2, "49999"), "another place");
+        assert_eq!(
+            repeats.end_period(),
+            [left_out(50_000 - SAME_PLACE, "49999")]
+        );
+        // What is no fault has its own words and is written.
+        let mut is_told = |number: u32| {
+            let text = format!("user {number}: signed in");
+            is_written_as(Level::Info, &mut repeats, 1, &text)
+        };
+        assert!((0..1000).all(&mut is_told));
+        assert_eq!(
+            (0..1000).filter(|_| is_told(7)).count(),
+            SAME_WORDS as usize - 1
+        );
         let long = "ä".repeat(10 * LONGEST_TEXT);
         assert!(is_written(&mut repeats, 1, &long));
         let kept = repeats.0.keys().filter_map(|kind| kind.words.as_ref());
