@@ -25,6 +25,8 @@ pub enum Limited {
     SignUp,
     /// An answer that an address is taken: as many in an hour as sign-ups.
     TakenAddress,
+    /// A change to another address, which mails a code to it: as many in an hour as sign-ups.
+    AddressChange,
     /// A try at a one-time password: 30 in 10 minutes.
     OtpTry,
     /// A forgotten password: 20 in 10 minutes.
@@ -34,10 +36,11 @@ pub enum Limited {
 }
 
 impl Limited {
-    const ALL: [Self; 6] = [
+    const ALL: [Self; 7] = [
         Self::FailedSignIn,
         Self::SignUp,
         Self::TakenAddress,
+        Self::AddressChange,
         Self::OtpTry,
         Self::Reset,
         Self::Resend,
@@ -47,7 +50,7 @@ impl Limited {
     const fn window(self) -> Duration {
         match self {
             Self::FailedSignIn => Duration::from_mins(5),
-            Self::SignUp | Self::TakenAddress => Duration::from_hours(1),
+            Self::SignUp | Self::TakenAddress | Self::AddressChange => Duration::from_hours(1),
             Self::OtpTry | Self::Reset | Self::Resend => Duration::from_mins(10),
         }
     }
@@ -56,7 +59,7 @@ impl Limited {
     fn most(self, allowance: &Allowance) -> usize {
         let most = match self {
             Self::FailedSignIn => allowance.failed_sign_ins,
-            Self::SignUp | Self::TakenAddress => allowance.sign_ups,
+            Self::SignUp | Self::TakenAddress | Self::AddressChange => allowance.sign_ups,
             Self::OtpTry => allowance.otp_tries,
             Self::Reset => allowance.resets,
             Self::Resend => allowance.resends,

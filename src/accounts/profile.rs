@@ -75,8 +75,9 @@ pub(super) fn check_right(caller: &Caller, id: UserId) -> Result<(), AccountErro
 /// The right is checked before `fields` is called for, and so before the body is read.
 ///
 /// # Errors
-/// As [`retrieve`]; [`AccountError::Fields`] with every wrong field at once, and [`AccountError::EmailTaken`] when somebody
-/// has confirmed the new address in the meantime.
+/// As [`retrieve`]; [`AccountError::Fields`] with every wrong field at once, [`AccountError::EmailTaken`] when somebody has
+/// confirmed the new address in the meantime, and [`AccountError::Throttled`] when that address had its share of mails, or the
+/// client's network its share of such changes.
 pub async fn update<E: From<AccountError>>(
     app: &Arc<App>,
     caller: &Caller,
@@ -117,13 +118,15 @@ async fn apply(
         read_staff_changes(&mut reader, &mut changes);
     }
     let own = [caller.user.email.as_str(), caller.user.shown_email()];
-    // As at a sign-up: being told that an address is taken is bounded. Staff sees all addresses anyway.
+    // As at a sign-up: being told that an address is taken is bounded, and so are mails to addresses of others. Staff sees
+    // all addresses anyway.
     let is_asking = changes.email.as_ref().is_some_and(|email| {
         let is_own = |own: &&str| own.eq_ignore_ascii_case(email.as_str());
         !caller.user.is_staff && !own.iter().any(is_own)
     });
     if let Some(email) = &changes.email {
         if is_asking {
+            client.may(app, Limited::AddressChange)?;
             client.may(app, Limited::TakenAddress)?;
         }
         if app.store.is_email_taken(email.key(), Some(id)).await? {
@@ -138,6 +141,9 @@ async fn apply(
     let (set_is_active, set_is_staff) = (changes.is_active.is_some(), changes.is_staff.is_some());
     let set_photo = !matches!(photo, PhotoWish::Absent);
     let origin = client.origin(Some(caller));
+    if is_asking {
+        client.count(app, Limited::AddressChange)?;
+    }
     // From here on a client that hangs up changes nothing: what is stored is mailed, and no file is left over.
     let outcome = detached(store_all(
         Arc::clone(app),
@@ -147,9 +153,13 @@ async fn apply(
         (origin, now),
     ))
     .await?;
-    if is_asking && matches!(outcome, Err(AccountError::EmailTaken)) {
-        // Somebody was faster, and this tells as much.
-        client.count(app, Limited::TakenAddress)?;
+    if is_asking && outcome.is_err() {
+        app.limits
+            .take_back(Limited::AddressChange, client.network());
+        if matches!(outcome, Err(AccountError::EmailTaken)) {
+            // Somebody was faster, and this tells as much.
+            client.count(app, Limited::TakenAddress)?;
+        }
     }
     let user = outcome?;
     log::info!("user {id}: profile changed");

@@ -412,7 +412,7 @@ settings! {
         enabled: bool = true, dev false, rule Switch, common "true|false";
         /// Failed sign-ins that one network may have in 5 minutes.
         failed_sign_ins: u32 = 20, rule whole(1, MOST_COUNTED), rare "COUNT";
-        /// Sign-ups that one network may make in an hour.
+        /// Sign-ups that one network may make in an hour, and as many changes to another address.
         sign_ups: u32 = 20, rule whole(1, MOST_COUNTED), rare "COUNT";
         /// One-time passwords that one network may try in 10 minutes.
         otp_tries: u32 = 30, rule whole(1, MOST_COUNTED), rare "COUNT";

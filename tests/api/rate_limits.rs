@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use crate::support::{Answer, PASSWORD, TestServer, sign_up_body};
+use crate::support::{Answer, PASSWORD, TestServer, User, sign_up_body};
 
 fn server() -> TestServer {
     TestServer::start_with(|config| {
@@ -149,6 +149,53 @@ fn asking_who_has_an_account_is_limited() {
     );
     let body = sign_up_body("other@example.com");
     assert_eq!(from(&server, "192.0.2.1", "users/", &body).status, 201);
+}
+
+#[test]
+fn changes_of_the_address_are_limited() {
+    let server = server();
+    let user = server.user("user@example.com");
+    let other = server.user("other@example.com");
+    let change = |user: &User, address: &str, body: serde_json::Value| {
+        let token = format!("Bearer {}", user.access);
+        let headers = [
+            ("content-type", "application/json"),
+            ("x-forwarded-for", address),
+            ("authorization", &token),
+        ];
+        let path = "/api/v1/accounts/users/me/";
+        server.request("PATCH", path, &headers, body.to_string())
+    };
+    for number in 0..20 {
+        // What is refused mails nobody, and is not counted.
+        let wrong = json!({"email": "stranger@example.com", "gender": "X"});
+        assert_eq!(change(&user, "192.0.2.1", wrong).status, 400);
+        let email = format!("stranger{number}@example.com");
+        let answer = change(&user, "192.0.2.1", json!({ "email": email }));
+        assert_eq!(answer.status, 200, "{}", answer.body);
+    }
+    // Another account is no way around.
+    for user in [&user, &other] {
+        let body = json!({"email": "stranger@example.com"});
+        assert_throttled(&change(user, "192.0.2.1", body), 3600);
+    }
+    assert!(server.mails("stranger@example.com").is_empty());
+    // Whoever mails nobody is free: back to the confirmed address, other fields.
+    for body in [
+        json!({"email": "user@example.com", "first_name": "Ada"}),
+        json!({"last_name": "King"}),
+    ] {
+        assert_eq!(change(&user, "192.0.2.1", body).status, 200);
+    }
+    let body = json!({"email": "stranger@example.com"});
+    assert_eq!(change(&other, "192.0.2.2", body).status, 200);
+    // Staff sets addresses for others.
+    let staff = server.staff("root@example.com");
+    for number in 0..30 {
+        let email = format!("root{number}@example.com");
+        let answer = change(&staff, "192.0.2.3", json!({ "email": email }));
+        assert_eq!(answer.status, 200, "{}", answer.body);
+    }
 }
 
 #[test]
