@@ -311,6 +311,43 @@ fn failures_cannot_fill_the_disk_nor_hide_guesses_at_an_account() {
 }
 
 #[test]
+fn changes_of_a_profile_cannot_fill_the_disk_and_all_that_changed_is_told() {
+    let server = TestServer::start();
+    let mut user = server.user("user@example.com");
+    let staff = server.staff("root@example.com");
+    let rename = |user: &User, name: &str| {
+        let answer = server.patch("users/me/", user, &json!({ "first_name": name }));
+        assert_eq!(answer.status, 200, "{}", answer.body);
+    };
+    let entries = "SELECT count(*) FROM events WHERE user_id = 1";
+    for number in 0..150 {
+        rename(&user, &format!("Ada {number}"));
+    }
+    assert_eq!(server.db_number(entries), 100);
+    let phone = json!({"phone": "+4915112345678", "last_name": "King"});
+    assert_eq!(server.patch("users/me/", &user, &phone).status, 200);
+    // What somebody else does stands for itself.
+    let country = json!({"country": "DE"});
+    assert_eq!(server.patch("users/1/", &staff, &country).status, 200);
+    rename(&user, "Ada");
+    assert_eq!(server.db_number(entries), 101);
+    let last = events(&server, &user, "users/me/events/?page_size=2");
+    let told = |event: &Value| (event["actor"].clone(), event["detail"].clone());
+    assert_eq!(told(&last[0]), (json!("staff"), json!("country")));
+    assert_eq!(
+        told(&last[1]),
+        (json!("user"), json!("first_name, last_name, phone"))
+    );
+    // Other things that happen are told one by one, and so are changes of the next hour.
+    server.advance_seconds(3600);
+    user = sign_in_again(&server, &user, PASSWORD);
+    for name in ["Countess", "Ada"] {
+        rename(&user, name);
+    }
+    assert_eq!(server.db_number(entries), 104);
+}
+
+#[test]
 fn entries_are_kept_for_as_long_as_the_settings_say() {
     for (days, left) in [(1, 1), (0, 4)] {
         let mut server = TestServer::start_with(|config| config.audit.retention_days = days);

@@ -1,7 +1,7 @@
 //! The audit log in SQLite.
 
 use async_trait::async_trait;
-use rusqlite::{Connection, Row, named_params};
+use rusqlite::{Connection, OptionalExtension, Row, named_params};
 
 use super::SqliteStore;
 use super::rows::timestamp;
@@ -18,6 +18,10 @@ const LISTED_AT_ACCOUNTS: i64 = 1000;
 /// The same for addresses that nobody has. They have a bound of their own, so that guesses at made-up addresses cannot
 /// keep guesses at an account out of the log.
 const LISTED_AT_NOBODY: i64 = 100;
+
+/// Entries about one account within an hour after which changes of its profile share one: whoever has signed up can make
+/// thousands of them a second.
+const LISTED_OF_ACCOUNT: i64 = 100;
 
 const MILLIS_PER_HOUR: i64 = 60 * 60 * 1000;
 
@@ -94,6 +98,78 @@ fn most_listed(is_account: bool) -> i64 {
     } else {
         LISTED_AT_NOBODY
     }
+}
+
+/// Writes down that fields of a profile were changed. Where the last hour has had very many entries about the account, they
+/// are added to the last one about a change by the same person.
+pub(super) fn note_profile_change(
+    connection: &Connection,
+    user_id: UserId,
+    origin: &Origin,
+    fields: &[&str],
+    now: Timestamp,
+) -> rusqlite::Result<()> {
+    if let Some((id, listed)) = find_shared_entry(connection, user_id, origin, now)? {
+        let listed: Vec<&str> = listed.split(FIELD_SEPARATOR).collect();
+        let added = fields.iter().filter(|field| !listed.contains(field));
+        let detail: Vec<&str> = listed.iter().chain(added).copied().collect();
+        if detail.len() > listed.len() {
+            connection
+                .prepare_cached("UPDATE events SET detail = :detail WHERE id = :id")?
+                .execute(named_params! { ":id": id, ":detail": detail.join(FIELD_SEPARATOR) })?;
+        }
+        return Ok(());
+    }
+    insert_event(
+        connection,
+        EventKind::ProfileChanged,
+        Some(user_id),
+        Doer::AsTold,
+        origin,
+        &fields.join(FIELD_SEPARATOR),
+        now,
+    )
+}
+
+/// What stands between the fields of a profile that were changed.
+const FIELD_SEPARATOR: &str = ", ";
+
+/// The entry that changes of a profile are added to, where there is to be no other one, and its fields.
+fn find_shared_entry(
+    connection: &Connection,
+    user_id: UserId,
+    origin: &Origin,
+    now: Timestamp,
+) -> rusqlite::Result<Option<(i64, String)>> {
+    let hour_ago = now.unix_millis() - MILLIS_PER_HOUR;
+    let earliest: Option<i64> = connection
+        .prepare_cached(
+            "SELECT happened_at FROM events WHERE user_id = :user_id ORDER BY id DESC LIMIT 1 OFFSET :others",
+        )?
+        .query_row(
+            named_params! { ":user_id": user_id, ":others": LISTED_OF_ACCOUNT - 1 },
+            |row| row.get(0),
+        )
+        .optional()?;
+    if earliest.is_none_or(|earliest| earliest <= hour_ago) {
+        return Ok(None);
+    }
+    connection
+        .prepare_cached(
+            "SELECT id, detail FROM events WHERE user_id = :user_id AND event = :event AND actor_id IS :actor_id \
+             AND operator = :operator AND happened_at > :hour_ago ORDER BY id DESC LIMIT 1",
+        )?
+        .query_row(
+            named_params! {
+                ":user_id": user_id,
+                ":event": EventKind::ProfileChanged.as_str(),
+                ":actor_id": origin.actor_id,
+                ":operator": origin.operator,
+                ":hour_ago": hour_ago,
+            },
+            |row| Ok((row.get(0)?, row.get(1)?)),
+        )
+        .optional()
 }
 
 /// Takes everything about a person off the entries of an account that goes: the numbers stay.

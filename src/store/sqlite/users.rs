@@ -4,7 +4,7 @@ use async_trait::async_trait;
 use rusqlite::{Connection, OptionalExtension, named_params};
 
 use super::email_change::{EmailStep, drop_unconfirmed_claims, undo_email_change, update_email};
-use super::events::{Doer, forget_person, insert_event};
+use super::events::{Doer, forget_person, insert_event, note_profile_change};
 use super::rows::{USER_COLUMNS, user};
 use super::search::Helper;
 use super::sessions::delete_sessions;
@@ -206,7 +206,7 @@ fn note_changes(
     .filter_map(|(name, is_other)| is_other.then_some(*name))
     .collect();
     if !changed.is_empty() {
-        note(EventKind::ProfileChanged, &changed.join(", "))?;
+        note_profile_change(connection, after.id, &update.origin, &changed, update.now)?;
     }
     if after.new_email.is_some() && before.new_email != after.new_email {
         note(EventKind::EmailChangeRequested, "")?;
