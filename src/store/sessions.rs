@@ -104,7 +104,8 @@ pub enum Rotation {
 /// Operations on sessions.
 #[async_trait]
 pub trait SessionStore {
-    /// Begins a session for an account whose password was just found to be right. Failed tries from there are forgotten.
+    /// Begins a session for an account whose password was just found to be right. Failed tries from there are forgotten. An
+    /// account has at most 10,000 sessions: beyond that those end that were not used for longest, a thousand at a time.
     async fn create_session(&self, sign_in: SignIn) -> StoreResult<Beginning>;
 
     /// The account behind a living session, if it may sign in: as it is at this moment, whoever has written last.

@@ -361,3 +361,44 @@ fn who_and_how() {
     );
     assert_alive(&server, &user);
 }
+
+#[test]
+fn an_account_has_so_many_sessions_at_most() {
+    let server = TestServer::start();
+    let user = server.user("user@example.com");
+    let other = server.user("other@example.com");
+    let insert = |range: &str| {
+        server.db_execute(&format!(
+            "WITH RECURSIVE numbers (n) AS ({range}) INSERT INTO sessions \
+             SELECT 'session' || n, 1, n, n, 4000000000000, '', '' FROM numbers"
+        ))
+    };
+    let of_user = "SELECT count(*) FROM sessions WHERE user_id = 1";
+    insert("SELECT 1 UNION ALL SELECT n + 1 FROM numbers WHERE n < 9998");
+    let last = sign_in_on(
+        &server,
+        &user,
+        "127.0.0.1",
+        "the last that there is room for",
+    );
+    assert_eq!(server.db_number(of_user), 10_000);
+    assert_eq!(list(&server, &last).len(), 10_000);
+    // One more, and a thousand go: those that were not used for longest, which are not those that began first.
+    server.db_execute("UPDATE sessions SET last_used_at = 5000 WHERE id = 'session1'");
+    let one_more = sign_in_on(&server, &user, "127.0.0.1", "one more");
+    assert_eq!(server.db_number(of_user), 9000);
+    let left =
+        "SELECT count(*) FROM sessions WHERE id IN ('session1', 'session1003') AND user_id = 1";
+    assert_eq!(server.db_number(left), 2);
+    let gone = "SELECT count(*) FROM sessions WHERE id IN ('session2', 'session1002')";
+    assert_eq!(server.db_number(gone), 0);
+    for user in [&user, &last, &one_more, &other] {
+        assert_eq!(server.get("users/me/", Some(&user.access)).status, 200);
+    }
+    let told = server.get("users/me/events/?page_size=1", Some(&one_more.access));
+    let told = &told.json()["results"][0];
+    assert_eq!(
+        (&told["event"], &told["detail"]),
+        (&json!("sessions_ended"), &json!("1001"))
+    );
+}

@@ -21,6 +21,12 @@ use crate::store::{
 /// How long a used refresh token is remembered by a row of its own.
 const REMEMBER_USED: Duration = Duration::from_hours(1);
 
+/// Most sessions of one account.
+const MOST_SESSIONS: i64 = 10_000;
+
+/// How many of them go at once when there are more, so that looking for them is seldom.
+const SURPLUS: i64 = 1000;
+
 /// Stores a session and its first refresh token. The account is known in that network from now on.
 pub(super) fn insert_session(
     connection: &Connection,
@@ -65,6 +71,31 @@ fn insert_refresh_token(
         .map(drop)
 }
 
+/// Ends those sessions of an account that were not used for longest, when there are too many. Gives how many.
+fn end_surplus(connection: &Connection, user_id: UserId, keep: &str) -> rusqlite::Result<usize> {
+    let has_too_many: bool = connection
+        .prepare_cached(
+            "SELECT EXISTS (SELECT 1 FROM sessions WHERE user_id = :user_id LIMIT 1 OFFSET :most)",
+        )?
+        .query_row(
+            named_params! { ":user_id": user_id, ":most": MOST_SESSIONS },
+            |row| row.get(0),
+        )?;
+    if !has_too_many {
+        return Ok(0);
+    }
+    connection
+        .prepare_cached(
+            "DELETE FROM sessions WHERE id IN (SELECT id FROM sessions WHERE user_id = :user_id AND id <> :keep \
+             ORDER BY last_used_at DESC, id LIMIT -1 OFFSET :others)",
+        )?
+        .execute(named_params! {
+            ":user_id": user_id,
+            ":keep": keep,
+            ":others": MOST_SESSIONS - SURPLUS - 1,
+        })
+}
+
 fn create_session(connection: &Connection, sign_in: &SignIn) -> rusqlite::Result<Beginning> {
     // Asked again in the order of the commits: of guesses made side by side, none beyond the limits is told to be right.
     if let Some(until) = find_pause(connection, &sign_in.tried)? {
@@ -93,6 +124,14 @@ fn create_session(connection: &Connection, sign_in: &SignIn) -> rusqlite::Result
         Doer::Owner,
         &sign_in.tried.origin,
         "",
+        sign_in.session.now,
+    )?;
+    let ended = end_surplus(connection, sign_in.user_id, &sign_in.session.id)?;
+    note_ended(
+        connection,
+        sign_in.user_id,
+        ended,
+        &sign_in.tried.origin,
         sign_in.session.now,
     )?;
     let Some(user) = find_by_id(connection, sign_in.user_id)? else {
@@ -250,7 +289,7 @@ fn delete_session(connection: &Connection, session_id: &str) -> rusqlite::Result
         .optional()
 }
 
-/// Writes down that sessions were ended by somebody who is signed in.
+/// Writes down that sessions were ended by somebody who is signed in, or signs in once too often.
 fn note_ended(
     connection: &Connection,
     user_id: UserId,
@@ -341,7 +380,7 @@ impl SessionStore for SqliteStore {
     }
 
     async fn list_sessions(&self, user_id: UserId, now: Timestamp) -> StoreResult<Vec<Session>> {
-        self.read(|connection| {
+        self.read_apart(move |connection| {
             connection
                 .prepare_cached(
                     "SELECT id, created_at, last_used_at, ip, user_agent FROM sessions \
@@ -361,6 +400,7 @@ impl SessionStore for SqliteStore {
                 )?
                 .collect()
         })
+        .await
     }
 
     async fn delete_user_session(
