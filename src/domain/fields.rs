@@ -57,6 +57,11 @@ pub mod messages {
         format!("Ensure this value is less than or equal to {max}.")
     }
 
+    /// Half of a surrogate pair in a text.
+    pub fn lone_surrogate(code: u16) -> String {
+        format!("Surrogate characters are not allowed: U+{code:X}.")
+    }
+
     /// A text of more than `max` characters.
     pub fn too_long(max: usize) -> String {
         format!("Ensure this field has no more than {max} characters.")
@@ -174,7 +179,7 @@ pub struct FieldRule {
 /// Reads fields one after the other and collects every complaint. A method that answers `None` for a field that was there
 /// has complained about it.
 ///
-/// Complaints about one field come in the order of Django REST framework: the length, then NUL, then the form. Fields come in
+/// Complaints about one field come in the order of Django REST framework: the length, NUL, surrogates, then the form. Fields come in
 /// the order in which they were read, even when a complaint about an early one is found last.
 ///
 /// It also notes what it was asked to read: reading an empty body tells the fields of an operation and their rules.
@@ -356,7 +361,7 @@ impl<'a> FieldReader<'a> {
                 "0.0" | "-0.0" => "0",
                 other => other,
             },
-            Input::Structure(_) | Input::File(_) => "",
+            Input::Structure(_) | Input::LoneSurrogate { .. } | Input::File(_) => "",
         };
         match text.to_ascii_lowercase().as_str() {
             "t" | "y" | "yes" | "true" | "on" | "1" => Some(true),
@@ -377,7 +382,9 @@ impl<'a> FieldReader<'a> {
                 self.reject(field, messages::NULL);
                 return None;
             }
-            Input::Bool(_) | Input::Structure(_) | Input::File(_) => "",
+            Input::Bool(_) | Input::Structure(_) | Input::LoneSurrogate { .. } | Input::File(_) => {
+                ""
+            }
         };
         match text.parse::<i128>() {
             Err(_) => self.reject(field, messages::NOT_AN_INTEGER),
@@ -405,7 +412,10 @@ impl<'a> FieldReader<'a> {
     /// The text of a field as it came; `otherwise` is the complaint about what is no text.
     fn text(&mut self, field: &'static str, otherwise: &str) -> Option<String> {
         match self.fields.get(field)? {
-            Input::Text(text) | Input::Number(text) => Some(text.clone()),
+            // What is wrong with the last of them is said beside everything else, by `check_text`.
+            Input::Text(text) | Input::Number(text) | Input::LoneSurrogate { text, .. } => {
+                Some(text.clone())
+            }
             Input::Null => {
                 self.reject(field, messages::NULL);
                 None
@@ -440,7 +450,14 @@ impl<'a> FieldReader<'a> {
         if has_nul {
             self.reject(field, messages::NUL);
         }
-        too_long.is_none() && !has_nul
+        let surrogate = match self.fields.get(field) {
+            Some(Input::LoneSurrogate { first, .. }) => Some(*first),
+            _ => None,
+        };
+        if let Some(code) = surrogate {
+            self.reject(field, messages::lone_surrogate(code));
+        }
+        too_long.is_none() && !has_nul && surrogate.is_none()
     }
 
     fn choice<T>(
@@ -456,7 +473,10 @@ impl<'a> FieldReader<'a> {
             }
             Input::Bool(true) => "True",
             Input::Bool(false) => "False",
-            Input::Text(text) | Input::Number(text) | Input::Structure(text) => trim(text),
+            Input::Text(text)
+            | Input::Number(text)
+            | Input::Structure(text)
+            | Input::LoneSurrogate { text, .. } => trim(text),
             Input::File(file) => file.file_name.as_str(),
         };
         if text.is_empty() {

@@ -589,27 +589,88 @@ fn invalid_utf_8_is_no_json_and_never_stored() {
             answer.body
         );
     }
-    for escape in [
-        r"\ud800",
-        r"\udc00",
-        r"a\ud800b",
-        r"\ud800\ud800",
-        r"\ude00\ud83d",
-    ] {
-        let answer = patch(
-            &server,
-            &user,
-            JSON,
-            format!(r#"{{"first_name":"{escape}"}}"#),
-        );
-        assert_eq!(answer.status, 400, "{escape}: {}", answer.body);
-    }
     assert_eq!(
         server
             .get("users/me/", Some(&user.access))
             .text("first_name"),
         ""
     );
+}
+
+#[test]
+fn half_a_surrogate_pair_is_told_by_field() {
+    let server = TestServer::start();
+    let user = server.user("user@example.com");
+    let told = |code: &str| format!("Surrogate characters are not allowed: U+{code}.");
+    for (escape, code) in [
+        (r"\ud800", "D800"),
+        (r"\uDC00x", "DC00"),
+        (r"a\ud83db", "D83D"),
+        (r"\ude00\ud83d", "DE00"),
+        (r"\ud83d\ude00\udfff", "DFFF"),
+    ] {
+        let answer = patch(
+            &server,
+            &user,
+            JSON,
+            format!(
+                r#"{{"first_name":"{escape}","address":"{escape}","birthday":"{escape}","unknown":"{escape}","{escape}":1}}"#
+            ),
+        );
+        answer.assert(
+            400,
+            &json!({
+                "first_name": [told(code)],
+                "address": [told(code)],
+                "birthday": ["Date has wrong format. Use one of these formats instead: YYYY-MM-DD."],
+            })
+            .to_string(),
+        );
+    }
+    let answer = post(
+        &server,
+        "token/",
+        JSON,
+        r#"{"email":"\ud800","password":"\udc00"}"#,
+    );
+    answer.assert(
+        400,
+        &json!({"email": [told("D800")], "password": [told("DC00")]}).to_string(),
+    );
+    // All complaints about one field stand in the order of its checks, and a length counts characters.
+    let answer = patch(
+        &server,
+        &user,
+        JSON,
+        format!(
+            r#"{{"email":"\ud800","phone":"{}\u0000\ud800","first_name":"{}\ud800","gender":"\ud800"}}"#,
+            "1".repeat(33),
+            "a".repeat(149),
+        ),
+    );
+    answer.assert(
+        400,
+        &json!({
+            "email": [told("D800"), "Enter a valid email address."],
+            "first_name": [told("D800")],
+            "phone": [
+                "Ensure this field has no more than 32 characters.",
+                "Null characters are not allowed.",
+                told("D800"),
+                "Enter a valid phone number.",
+            ],
+            "gender": ["\"\u{fffd}\" is not a valid choice."],
+        })
+        .to_string(),
+    );
+    // Where nobody reads it, it is as good as anything; and a whole pair is one character.
+    let answer = patch(
+        &server,
+        &user,
+        JSON,
+        r#"{"first_name":"\ud83d\ude00","unknown":"\ud800","\udc00":null}"#,
+    );
+    assert_eq!(answer.text("first_name"), "\u{1f600}");
 }
 
 #[test]
