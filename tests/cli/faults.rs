@@ -319,6 +319,46 @@ fn as_somebody(dir: &Path, arguments: &[&str]) -> Command {
 }
 
 #[test]
+fn a_database_that_is_removed_or_replaced() {
+    let dir = folder();
+    create_user(dir.path(), "ada@example.com", &[]);
+    let server = Running::start_with(dir.path(), CHEAP);
+    let client = Client::new(server.address);
+    let access = server.sign_in("ada@example.com");
+    let [database, log, aside] =
+        ["users.db", "users.db-wal", "aside"].map(|name| dir.path().join(name));
+    let ready = || client.send("GET", "/readyz", None, "", b"").unwrap().0;
+    for file in [&database, &log] {
+        assert_eq!(rename(&client, &access, "Before").0, 200);
+        fs::rename(file, &aside).unwrap();
+        // Nothing is answered for that nobody would find again; and what was answered for can still be read.
+        assert_unavailable(rename(&client, &access, "Lost"));
+        assert_unavailable(client.sign_up("bob@example.com").unwrap());
+        let name = file.file_name().unwrap().to_str().unwrap();
+        let line = server.wait_for_log(&format!("{name} cannot be found any more"));
+        assert!(line.contains("WARN"), "{line}");
+        // One that has just worked counts for a second.
+        while ready() == 200 {}
+        let (status, profile) = server.api("GET", "users/me/", Some(&access), &json!({}));
+        assert_eq!((status, &profile["first_name"]), (200, &json!("Before")));
+        // A copy in its place is not what the server has open.
+        fs::copy(&aside, file).unwrap();
+        assert_unavailable(rename(&client, &access, "Lost"));
+        server.wait_for_log(&format!("{name} is another file"));
+        fs::rename(&aside, file).unwrap();
+        assert_eq!(rename(&client, &access, "After").0, 200);
+        assert_eq!(ready(), 200);
+    }
+    server.kill();
+    assert_whole(&database);
+    let name: String = Connection::open(&database)
+        .unwrap()
+        .query_row("SELECT first_name FROM users", [], |row| row.get(0))
+        .unwrap();
+    assert_eq!(name, "After");
+}
+
+#[test]
 fn a_file_that_may_only_be_read() {
     use std::os::unix::fs::PermissionsExt;
     let dir = folder();

@@ -124,6 +124,59 @@ pub(super) fn create_private(path: &Path) -> Result<(), OpenError> {
     }
 }
 
+/// The database and its log as they were opened. SQLite goes on writing into files that somebody has removed or replaced, and
+/// nobody would find again what it puts there.
+#[derive(Clone, Debug)]
+pub(super) struct OpenedFiles {
+    files: Vec<(PathBuf, FileNumber)>,
+}
+
+/// What tells a file from any other: device and number.
+type FileNumber = (u64, u64);
+
+impl OpenedFiles {
+    /// Notes what these paths name now.
+    pub(super) fn note(paths: impl IntoIterator<Item = PathBuf>) -> io::Result<Self> {
+        let note = |path: PathBuf| number_of(&path).map(|number| (path, number));
+        let files = paths.into_iter().map(note).collect::<io::Result<_>>()?;
+        Ok(Self { files })
+    }
+
+    /// Whether the paths still name the same files.
+    ///
+    /// # Errors
+    /// What has become of the first that is another, for the log.
+    pub(super) fn check(&self) -> Result<(), String> {
+        for (path, opened) in &self.files {
+            let what = match number_of(path) {
+                Ok(number) if number == *opened => continue,
+                Ok(_) => "is another file than the one that was opened".to_owned(),
+                Err(e) => format!("cannot be found any more ({e})"),
+            };
+            return Err(format!(
+                "{} {what}: nothing is written until it is back in its place, or the server is started again",
+                path.display()
+            ));
+        }
+        Ok(())
+    }
+}
+
+fn number_of(path: &Path) -> io::Result<FileNumber> {
+    let data = path.metadata()?;
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::MetadataExt;
+        Ok((data.dev(), data.ino()))
+    }
+    // Elsewhere the system keeps anybody from removing what is open.
+    #[cfg(not(unix))]
+    {
+        let _ = data;
+        Ok((0, 0))
+    }
+}
+
 /// The sign that a server holds a database file; given up when it is dropped or the process ends, however it ends.
 #[derive(Debug)]
 pub struct ServerLock {

@@ -40,7 +40,7 @@ use tokio::sync::Semaphore;
 use super::{StoreError, StoreResult};
 pub use copy::{Inspection, copy_database, inspect_database, note_in, set_aside};
 pub use examination::{Examination, examine_database};
-use file::{APPLICATION_ID, Kind};
+use file::{APPLICATION_ID, Kind, OpenedFiles};
 pub use file::{OpenError, ServerLock, free_bytes, is_sqlite};
 use live_users::LiveUsers;
 use migrations::{MIGRATIONS, SCHEMA, SCHEMA_VERSION};
@@ -85,6 +85,7 @@ pub struct SqliteStore {
     writer: Writer,
     // `None` for a database in memory.
     path: Option<PathBuf>,
+    files: Option<OpenedFiles>,
     // Fewer than there are connections: long reads must leave one for those that run where they are called.
     long_reads: Semaphore,
     // What `--dev` goes back to.
@@ -118,6 +119,7 @@ impl SqliteStore {
                 busy_timeout: options.busy_timeout,
                 query_only: false,
                 durable: options.durable,
+                files: None,
             }))
             .build(SqliteConnectionManager::memory())
             .map_err(|e| OpenError(format!("cannot open a database in memory: {e}")))?;
@@ -136,6 +138,7 @@ impl SqliteStore {
             live_users: None,
             writer,
             path: None,
+            files: None,
             long_reads: Semaphore::new(1),
             snapshot: development::KeptSnapshot::default(),
         })
@@ -167,6 +170,7 @@ impl SqliteStore {
             busy_timeout: options.busy_timeout,
             query_only: false,
             durable: options.durable,
+            files: None,
         };
         session.prepare(&connection).map_err(failed)?;
         connection
@@ -182,28 +186,27 @@ impl SqliteStore {
         }
         bring_up_to_date(&mut connection).map_err(failed)?;
         warn_if_others_can_read(path);
+        let files = OpenedFiles::note([path.to_path_buf(), wal_of(path)])
+            .map_err(|e| OpenError(format!("cannot open {shown}: {e}")))?;
 
+        let session = Session {
+            busy_timeout: options.busy_timeout,
+            query_only: true,
+            durable: options.durable,
+            files: Some(files.clone()),
+        };
         let readers = Pool::builder()
             .max_size(options.read_connections.max(1))
             .min_idle(Some(1))
             .test_on_check_out(false)
             .connection_timeout(LONGEST_CHECKOUT)
-            .connection_customizer(Box::new(Session {
-                busy_timeout: options.busy_timeout,
-                query_only: true,
-                durable: options.durable,
-            }))
+            .connection_customizer(Box::new(session.clone()))
             .build(SqliteConnectionManager::file(path).with_flags(flags))
             .map_err(|e| OpenError(format!("cannot open {shown}: {e}")))?;
-        let session = Session {
-            busy_timeout: options.busy_timeout,
-            query_only: true,
-            durable: options.durable,
-        };
         let connections = options.read_connections.saturating_sub(1) as usize;
         let live_users = LiveUsers::open(path, flags, &session, connections).map_err(failed)?;
         let writer = Writer::start(
-            ConnectionSource::Own(Box::new(connection)),
+            ConnectionSource::Own(Box::new(connection), files.clone()),
             options.writes_per_commit,
         );
         Ok(Self {
@@ -211,6 +214,7 @@ impl SqliteStore {
             live_users: Some(live_users),
             writer,
             path: Some(path.to_path_buf()),
+            files: Some(files),
             long_reads: Semaphore::new(options.read_connections.saturating_sub(1).max(1) as usize),
             snapshot: development::KeptSnapshot::default(),
         })
@@ -265,9 +269,13 @@ impl SqliteStore {
     /// A reader that is in the way of it only puts it off until the next time: SQLite keeps all writers off while it waits
     /// for readers, and a backup or a replication reads for as long as it likes.
     async fn empty_log(&self) {
-        let Some(path) = self.path.clone() else {
+        let (Some(path), Some(files)) = (self.path.clone(), &self.files) else {
             return;
         };
+        // The log of one file must not get into another.
+        if let Err(e) = files.check() {
+            return log::warn!("the write-ahead log was not emptied: {e}");
+        }
         let emptied = tokio::task::spawn_blocking(move || {
             let connection = Connection::open_with_flags(
                 path,
@@ -298,7 +306,7 @@ impl SqliteStore {
 /// Where the writer finds its connection.
 enum ConnectionSource {
     /// A connection of its own, to a file.
-    Own(Box<Connection>),
+    Own(Box<Connection>, OpenedFiles),
     /// The one connection of a database in memory, shared with the readers.
     Shared(Pool<SqliteConnectionManager>),
 }
@@ -306,25 +314,41 @@ enum ConnectionSource {
 impl ConnectionSource {
     fn with_writer(&self, work: impl FnOnce(&Connection) -> StoreResult<()>) -> StoreResult<()> {
         match self {
-            Self::Own(connection) => work(connection),
+            Self::Own(connection, _) => work(connection),
             Self::Shared(pool) => {
                 let connection = pool.get().map_err(|e| StoreError::Busy(e.to_string()))?;
                 work(&connection)
             }
         }
     }
+
+    /// The files that the connection writes to.
+    fn files(&self) -> Option<&OpenedFiles> {
+        match self {
+            Self::Own(_, files) => Some(files),
+            Self::Shared(_) => None,
+        }
+    }
 }
 
 /// What every connection is told when it is opened.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Session {
     busy_timeout: Duration,
     query_only: bool,
     durable: bool,
+    // The files that it has to be to, where others are open already.
+    files: Option<OpenedFiles>,
 }
 
 impl Session {
     fn prepare(&self, connection: &Connection) -> rusqlite::Result<()> {
+        if let Some(files) = &self.files {
+            files.check().map_err(|changed| {
+                let moved = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_READONLY_DBMOVED);
+                rusqlite::Error::SqliteFailure(moved, Some(changed))
+            })?;
+        }
         connection.busy_timeout(self.busy_timeout)?;
         connection.set_prepared_statement_cache_capacity(STATEMENT_CACHE);
         // FULL: a commit that was answered survives a power cut, not only a crash of the process.

@@ -12,6 +12,7 @@ use std::thread::{self, JoinHandle};
 use rusqlite::Connection;
 use tokio::sync::oneshot;
 
+use super::file::OpenedFiles;
 use super::{ConnectionSource, driver_error};
 use crate::clock::Stopwatch;
 use crate::metrics::WriteCounts;
@@ -149,7 +150,8 @@ fn run(
         let size = batch.len() as u64;
         counts.dequeued(size);
         let stopwatch = Stopwatch::start();
-        let committed = source.with_writer(|connection| write_batch(connection, &mut batch));
+        let committed =
+            source.with_writer(|connection| write_batch(connection, source.files(), &mut batch));
         match committed {
             Ok(()) => counts.committed(size, stopwatch.elapsed()),
             Err(_) => counts.failed(),
@@ -160,15 +162,25 @@ fn run(
     }
 }
 
-fn write_batch(connection: &Connection, batch: &mut [Box<dyn Job>]) -> StoreResult<()> {
+fn write_batch(
+    connection: &Connection,
+    files: Option<&OpenedFiles>,
+    batch: &mut [Box<dyn Job>],
+) -> StoreResult<()> {
     connection
         .execute_batch("BEGIN IMMEDIATE")
         .map_err(driver_error)?;
     let written = batch
         .iter_mut()
         .try_for_each(|job| run_job(connection, job.as_mut()))
-        .and_then(|()| connection.execute_batch("COMMIT"))
-        .map_err(driver_error);
+        .map_err(driver_error)
+        // What is written into a file that was removed is answered for and lost.
+        .and_then(|()| {
+            files
+                .map_or(Ok(()), OpenedFiles::check)
+                .map_err(StoreError::Busy)
+        })
+        .and_then(|()| connection.execute_batch("COMMIT").map_err(driver_error));
     if written.is_err() && !connection.is_autocommit() {
         // A commit that found the disk full leaves the transaction open; the next batch needs a clean start.
         if let Err(e) = connection.execute_batch("ROLLBACK") {
