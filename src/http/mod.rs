@@ -292,6 +292,9 @@ const REFUSAL_PAUSE: Duration = Duration::from_millis(50);
 /// Places for refusals that pause; beyond them they are told at once.
 static PAUSES: Semaphore = Semaphore::const_new(256);
 
+/// What is said to a request that is not for one host (RFC 9112, section 3.2, asks for this 400).
+const ONE_HOST: &str = "A request has to have one Host header.";
+
 /// The number of requests that no route is for.
 const NO_ROUTE: usize = RESOURCES.len();
 const _: () = assert!(NO_ROUTE < MOST_ROUTES, "figures have room for every route");
@@ -438,6 +441,9 @@ async fn dispatch(
     resource: Option<&'static Resource>,
     request: &mut Request,
 ) -> HandlerResult {
+    if request.head.is_host_unclear {
+        return Err(ApiError::BadRequest(ONE_HOST.to_owned()));
+    }
     let resource = resource.ok_or(ApiError::NotFound)?;
     if request.head.method == Method::OPTIONS {
         return Ok(describe(resource));

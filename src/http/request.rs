@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bytes::{Buf, Bytes, BytesMut};
 use futures_util::{Stream, StreamExt};
-use http::header::{AUTHORIZATION, CONTENT_LENGTH, EXPECT, TRANSFER_ENCODING};
+use http::header::{AUTHORIZATION, CONTENT_LENGTH, EXPECT, HOST, TRANSFER_ENCODING};
 use http::{HeaderMap, Method};
 use tokio::time::timeout;
 
@@ -67,6 +67,8 @@ pub(crate) struct Head {
     pub(super) peer: Option<Peer>,
     /// Whether it came by way of `[metrics] listen`.
     pub(super) is_for_metrics: bool,
+    /// Whether it does not say for which host it is, or says so twice: which one counts, a proxy in front may see otherwise.
+    pub(crate) is_host_unclear: bool,
 }
 
 impl Head {
@@ -85,6 +87,7 @@ impl Head {
                 .decode_utf8_lossy()
                 .into_owned(),
             query: query.to_owned(),
+            is_host_unclear: headers.get_all(HOST).iter().nth(1).is_some(),
             headers,
             peer,
             is_for_metrics,

@@ -62,8 +62,11 @@ where
             request.headers_mut().insert(HOST, host);
         }
         let is_http_1 = request.version() < Version::HTTP_2;
+        // Only HTTP/1.0 does without (RFC 9112, section 3.2).
+        let lacks_host =
+            request.version() == Version::HTTP_11 && !request.headers().contains_key(HOST);
         let headers = std::mem::take(request.headers_mut());
-        let head = Head::new(
+        let mut head = Head::new(
             request.method().clone(),
             request.uri().path(),
             request.uri().query().unwrap_or_default(),
@@ -71,6 +74,7 @@ where
             Some(self.origin.peer),
             self.origin.is_for_metrics,
         );
+        head.is_host_unclear |= lacks_host;
         request.extensions_mut().insert(Arc::new(head));
         let request = request.map(|body| Watched {
             body,

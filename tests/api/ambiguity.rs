@@ -65,6 +65,30 @@ fn a_body_of_two_lengths_brings_no_second_request() {
 }
 
 #[test]
+fn a_request_is_for_one_host() {
+    let server = TestServer::start();
+    for (version, hosts, status) in [
+        ("1.1", "Host: localhost\r\n", "200"),
+        ("1.0", "", "200"),
+        ("1.0", "Host: localhost\r\n", "200"),
+        ("1.1", "", "400"),
+        ("1.1", "Host: localhost\r\nHost: example.com\r\n", "400"),
+        ("1.1", "Host: localhost\r\nhost: localhost\r\n", "400"),
+        ("1.0", "Host: localhost\r\nHost: example.com\r\n", "400"),
+    ] {
+        let raw = server.raw(format!(
+            "GET /healthz HTTP/{version}\r\n{hosts}Connection: close\r\n\r\n"
+        ));
+        let line = format!("HTTP/{version} {status} ");
+        assert!(raw.starts_with(&line), "{version} {hosts:?}: {raw}");
+        if status == "400" {
+            let told = r#"{"detail":"A request has to have one Host header."}"#;
+            assert!(raw.ends_with(told), "{version} {hosts:?}: {raw}");
+        }
+    }
+}
+
+#[test]
 fn of_two_tokens_none_counts() {
     let server = TestServer::start();
     let (one, other) = (

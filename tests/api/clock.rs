@@ -25,6 +25,17 @@ fn mails_asked_for_in_the_future_block_none_in_the_present() {
 }
 
 #[test]
+fn without_a_pause_no_mail_waits_for_a_later_one() {
+    let server = TestServer::start();
+    for _ in 0..3 {
+        // As when two ask at one time, and the later of them is served first.
+        assert_eq!(server.sign_up("user@example.com").status, 201);
+        server.turn_back(Duration::from_secs(1));
+    }
+    assert_eq!(server.mails("user@example.com").len(), 3);
+}
+
+#[test]
 fn wrong_tries_of_the_future_count_no_more() {
     let server = TestServer::start();
     let id = server.sign_up("user@example.com").json()["data"]["id"].clone();

@@ -144,7 +144,10 @@ fn find_pause_for(
             |row| row.get(0).map(Timestamp::from_unix_millis),
         )?
         .collect::<rusqlite::Result<_>>()?;
-    let after_pause = sent.first().map(|last| last.plus(limits.pause));
+    // Without a pause no mail waits for another, also where the later of two was stored first.
+    let after_pause = (!limits.pause.is_zero())
+        .then(|| sent.first().map(|last| last.plus(limits.pause)))
+        .flatten();
     // The window has room again when the oldest of the last `per_hour` mails has left it.
     let after_window = (limits.per_hour > 0)
         .then(|| sent.get(limits.per_hour as usize - 1))
