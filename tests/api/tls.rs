@@ -188,15 +188,17 @@ fn a_handshake_has_an_end() {
 fn a_new_certificate_is_taken_over_and_open_connections_stay() {
     let (server, dir, old) = start(|_| {});
     let mut open = connect(&server, trust(&old, &[])).unwrap();
-    // A certificate whose key is still to come changes nothing.
-    let (_, key) = (put(dir.path()), "no key");
-    let new = std::fs::read_to_string(dir.path().join("cert.pem")).unwrap();
-    let right = std::fs::read_to_string(dir.path().join("key.pem")).unwrap();
-    std::fs::write(dir.path().join("key.pem"), key).unwrap();
+    // A certificate whose key is still to come changes nothing, whenever the server looks.
+    let other = tempfile::tempdir().unwrap();
+    let new = put(other.path());
+    let [cert, key] =
+        ["cert.pem", "key.pem"].map(|name| (other.path().join(name), dir.path().join(name)));
+    std::fs::write(&key.1, "no key").unwrap();
+    std::fs::copy(&cert.0, &cert.1).unwrap();
     let refused = server.reload(|_| {}).unwrap_err().to_string();
     assert!(refused.contains("[tls] key"), "{refused}");
     assert!(connect(&server, trust(&old, &[])).is_ok());
-    std::fs::write(dir.path().join("key.pem"), right).unwrap();
+    std::fs::copy(&key.0, &key.1).unwrap();
     // The server finds it by itself.
     let found = (0..600).any(|_| {
         std::thread::sleep(Duration::from_millis(100));
