@@ -359,6 +359,25 @@ fn a_database_that_is_removed_or_replaced() {
 }
 
 #[test]
+fn a_link_to_the_database_is_as_good_and_may_not_change_either() {
+    let dir = folder();
+    for name in ["one.db", "two.db"] {
+        create_user(dir.path(), "ada@example.com", &["--db", name]);
+    }
+    let link = dir.path().join("users.db");
+    std::os::unix::fs::symlink("one.db", &link).unwrap();
+    let server = Running::start_with(dir.path(), CHEAP);
+    let client = Client::new(server.address);
+    let access = server.sign_in("ada@example.com");
+    assert_eq!(rename(&client, &access, "Ada").0, 200);
+    fs::remove_file(&link).unwrap();
+    std::os::unix::fs::symlink("two.db", &link).unwrap();
+    assert_unavailable(rename(&client, &access, "Lost"));
+    server.wait_for_log("users.db is another file");
+    assert_eq!(server.terminate().code, Some(0));
+}
+
+#[test]
 fn a_file_that_may_only_be_read() {
     use std::os::unix::fs::PermissionsExt;
     let dir = folder();

@@ -186,7 +186,10 @@ impl SqliteStore {
         }
         bring_up_to_date(&mut connection).map_err(failed)?;
         warn_if_others_can_read(path);
-        let files = OpenedFiles::note([path.to_path_buf(), wal_of(path)])
+        // The log stands beside the file itself, also where the path is a link to it.
+        let files = path
+            .canonicalize()
+            .and_then(|file| OpenedFiles::note([path.to_path_buf(), wal_of(&file)]))
             .map_err(|e| OpenError(format!("cannot open {shown}: {e}")))?;
 
         let session = Session {
