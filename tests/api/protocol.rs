@@ -691,6 +691,25 @@ fn the_inbox_shows_mails_newest_first() {
 }
 
 #[test]
+fn the_inbox_takes_a_plus_sign_for_itself() {
+    let server = TestServer::start();
+    server.sign_up("user+tag@example.com");
+    server.sign_up("user@example.com");
+    for to in [
+        "user+tag@example.com",
+        "user%2Btag@example.com",
+        "USER%2btag%40example.com",
+        "%20user+tag@example.com%20",
+    ] {
+        let answer = server.request("GET", &format!("/dev/mail/?to={to}"), &[], "");
+        let mails = answer.json();
+        let mails = mails.as_array().unwrap();
+        assert_eq!(mails.len(), 1, "{to}: {}", answer.body);
+        assert_eq!(mails[0]["to"], "user+tag@example.com", "{to}");
+    }
+}
+
+#[test]
 fn there_is_no_inbox_outside_development() {
     let server = TestServer::start_with(|config| config.dev = false);
     server.sign_up("user@example.com");
