@@ -416,6 +416,34 @@ fn after_the_grace_a_used_refresh_token_ends_its_session_and_no_other() {
 }
 
 #[test]
+fn a_session_keeps_so_many_refresh_tokens_at_most() {
+    let server = TestServer::start();
+    let user = server.user("user@example.com");
+    let rows = |which: &str| {
+        server.db_number(&format!(
+            "SELECT count(*) FROM refresh_tokens WHERE {which}"
+        ))
+    };
+    // A token that is shown again and again within its grace, and then a client that refreshes without pause.
+    let mut newest = user.clone();
+    for _ in 0..150 {
+        newest = with_pair(&user, &refresh(&server, &user.refresh));
+    }
+    assert_eq!((rows("true"), rows("used_at IS NULL")), (100, 99));
+    let mut before = newest.clone();
+    for _ in 0..150 {
+        before = newest.clone();
+        newest = with_pair(&user, &refresh(&server, &newest.refresh));
+    }
+    assert_eq!(rows("true"), 100);
+    assert_alive(&server, &newest);
+    // What was used long ago counts as used, with a row or without.
+    server.advance_seconds(60);
+    refresh(&server, &before.refresh).assert(401, INVALID);
+    assert_ended(&server, &newest);
+}
+
+#[test]
 fn theft_is_noticed_however_much_later() {
     for days in [1, 29] {
         let server = TestServer::start();

@@ -27,6 +27,10 @@ const MOST_SESSIONS: i64 = 10_000;
 /// How many of them go at once when there are more, so that looking for them is seldom.
 const SURPLUS: i64 = 1000;
 
+/// Most refresh tokens of one session that have a row: far more than there are tabs, and few enough to look through at each
+/// refresh.
+const MOST_REFRESH_TOKENS: i64 = 100;
+
 /// Stores a session and its first refresh token. The account is known in that network from now on.
 pub(super) fn insert_session(
     connection: &Connection,
@@ -255,12 +259,18 @@ fn rotate(connection: &Connection, rotation: &RotateRefreshToken) -> rusqlite::R
             ":ip": rotation.ip,
             ":user_agent": rotation.user_agent,
         })?;
+    // Of very many those go that count for least: the ones that were used, then the oldest.
     connection
         .prepare_cached(
-            "DELETE FROM refresh_tokens WHERE session_id = :session_id AND (used_at < :used_before OR expires_at <= :now)",
+            "DELETE FROM refresh_tokens WHERE session_id = :session_id AND (used_at < :used_before OR expires_at <= :now \
+             OR id IN (SELECT id FROM refresh_tokens WHERE session_id = :session_id AND id NOT IN (:id, :new_id) \
+             ORDER BY used_at IS NOT NULL, used_at DESC, expires_at DESC LIMIT -1 OFFSET :others))",
         )?
         .execute(named_params! {
             ":session_id": rotation.session_id,
+            ":id": rotation.refresh_id,
+            ":new_id": rotation.new_refresh_id,
+            ":others": MOST_REFRESH_TOKENS - 2,
             ":used_before": rotation
                 .now
                 .minus(REMEMBER_USED.max(rotation.grace))
