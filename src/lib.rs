@@ -39,6 +39,7 @@ pub mod logging;
 pub mod mail;
 pub mod metrics;
 pub mod outbox;
+mod output;
 pub mod passwords;
 pub mod photos;
 mod random;

@@ -5,10 +5,12 @@
 
 mod repeats;
 
-use std::io::Write as _;
+use std::io::{self, IsTerminal as _, Write};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
+use env_logger::Target;
 use env_logger::fmt::Formatter;
 use log::{Level, Log, Metadata, Record};
 use serde_json::json;
@@ -17,11 +19,18 @@ use tokio::time::{MissedTickBehavior, interval};
 use crate::clock::{Clock as _, SystemClock};
 use crate::config::{LogConfig, LogFormat};
 use crate::domain::printable;
+use crate::output::{Patient, has_room};
 use crate::request_id;
 use repeats::Repeats;
 
 /// How often it is told what was left out.
 const PERIOD: Duration = Duration::from_mins(1);
+
+/// How long a line waits for whoever reads standard error, before it is lost.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// How many lines nobody took.
+static LOST: AtomicU64 = AtomicU64::new(0);
 
 /// What is logged where nothing is said about it.
 const USUAL_LEVEL: &str = "info";
@@ -52,6 +61,7 @@ impl Log for Logger {
             && writer.matches(record)
             && (is_complete(writer, record.target()) || self.admits(record))
         {
+            tell_lost(writer);
             writer.log(record);
         }
     }
@@ -90,6 +100,52 @@ fn is_complete(writer: &env_logger::Logger, target: &str) -> bool {
     )
 }
 
+/// Standard error, which may be a pipe that nobody reads.
+struct StandardError;
+
+impl Write for StandardError {
+    /// Takes a whole line.
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        // Where one was lost the next ones do not wait: whoever logs has other things to do.
+        let patience = match LOST.load(Ordering::Relaxed) {
+            0 => PATIENCE,
+            _ => Duration::ZERO,
+        };
+        Patient::new(io::stderr(), patience)
+            .write_all(line)
+            .inspect_err(|_| {
+                LOST.fetch_add(1, Ordering::Relaxed);
+            })?;
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Says how many lines were lost, once there is room for it.
+fn tell_lost(writer: &env_logger::Logger) {
+    if LOST.load(Ordering::Relaxed) == 0 || !has_room(io::stderr(), Duration::ZERO).unwrap_or(false)
+    {
+        return;
+    }
+    let lost = LOST.swap(0, Ordering::Relaxed);
+    if lost == 0 {
+        // Another thread has just said so.
+        return;
+    }
+    writer.log(
+        &Record::builder()
+            .level(Level::Warn)
+            .target(module_path!())
+            .args(format_args!(
+                "{lost} lines before this one are lost: nobody was reading standard error"
+            ))
+            .build(),
+    );
+}
+
 impl Logger {
     fn admits(&self, record: &Record<'_>) -> bool {
         let text = record.args().to_string();
@@ -125,7 +181,13 @@ pub fn configure(config: &LogConfig) {
 
 fn set(level: &str, format: LogFormat) {
     let filter = env_logger::Env::default().default_filter_or(level);
+    // A terminal is looked at by somebody, and shows colours.
+    let target = match io::stderr().is_terminal() {
+        true => Target::Stderr,
+        false => Target::Pipe(Box::new(StandardError)),
+    };
     let logger = env_logger::Builder::from_env(filter)
+        .target(target)
         .format(match format {
             LogFormat::Text => text,
             LogFormat::Json => json,

@@ -27,5 +27,6 @@ mod serve;
 mod smtp;
 mod support;
 mod systemd;
+mod unread;
 mod upgrades;
 mod users;
