@@ -144,7 +144,8 @@ fn dependencies_point_one_way() {
                 "clock", "domain", "mail", "metrics", "random", "sealing", "store",
             ],
         ),
-        ("src/mail/", &["domain"]),
+        ("src/output.rs", &[]),
+        ("src/mail/", &["domain", "output"]),
         ("src/config/", &[]),
         ("src/store/", &["clock", "domain", "metrics", "store"]),
         (
