@@ -388,7 +388,8 @@ settings! {
         /// looked up where it lies, however large it is. Empty means the built-in 20,000 most common passwords alone.
         breached_list: String = String::new(),
             rule checked("the path of a file, or nothing", |text| !text.contains('\0')), common "FILE";
-        /// Threads that hash passwords. 0 means one for each core.
+        /// Threads that hash passwords; as many more, of lower priority, are for networks that send very many. 0 means one for
+        /// each core.
         hash_threads: u32 = 0, rule whole(0, 1024), rare "COUNT";
         /// Passwords that may wait to be hashed; beyond that the answer is 503. 0 means as many as are done within about
         /// ten seconds.

@@ -24,7 +24,7 @@ use tokio::sync::oneshot;
 pub use breached::{BreachedList, ListError};
 pub use foreign::is_known;
 pub use queue::Asker;
-use queue::{FairQueue, Job};
+use queue::{FairQueue, Job, Pace};
 pub use rules::{PasswordRules, PersonalData};
 
 /// How an own hash begins.
@@ -33,10 +33,18 @@ const PREFIX: &str = "bcrypt_sha256$";
 /// Milliseconds that one hash of cost 12 takes on an ordinary core; only sizes the default queue.
 const MILLIS_AT_COST_12: u64 = 224;
 
-/// How far hashing stands back where it shares a core with serving: nine parts to eleven. One step more, and a flood of
-/// reads would take more from those who sign in than a flood of sign-ins takes from those who read.
+/// How far hashing stands back where it shares a core with serving: nine parts to eleven, so that a flood of reads leaves
+/// enough to those who sign in; and for floods one part to three, so that they leave enough to those who read.
 #[cfg(target_os = "linux")]
-const NICENESS: i32 = 1;
+const fn niceness(pace: Pace) -> i32 {
+    match pace {
+        Pace::Ordinary => 1,
+        Pace::Background => 5,
+    }
+}
+
+/// Most passwords of one network that wait before they are a flood; fewer where that is more than half of the queue.
+const LONGEST_ORDINARY_LANE: usize = 32;
 
 /// Longest wait in the default queue, in milliseconds.
 const LONGEST_WAIT_MILLIS: u64 = 10_000;
@@ -65,7 +73,7 @@ impl std::error::Error for PasswordError {}
 pub struct PasswordOptions {
     /// bcrypt's cost: the hash takes 2^cost rounds.
     pub cost: u32,
-    /// Threads that hash.
+    /// Threads that hash, and as many again for floods.
     pub threads: usize,
     /// Most passwords that wait; zero chooses as many as are done within about ten seconds.
     pub queue: usize,
@@ -93,13 +101,16 @@ impl Passwords {
         } else {
             options.queue
         };
-        let queue = Arc::new(FairQueue::new(queue));
+        let longest_ordinary = LONGEST_ORDINARY_LANE.min(queue / 2);
+        let queue = Arc::new(FairQueue::new(queue, longest_ordinary));
         for number in 0..threads {
-            let queue = Arc::clone(&queue);
-            thread::Builder::new()
-                .name(format!("hash-{number}"))
-                .spawn(move || work(&queue))
-                .expect("the system can start a thread");
+            for (pace, name) in [(Pace::Ordinary, "hash"), (Pace::Background, "hash-flood")] {
+                let queue = Arc::clone(&queue);
+                thread::Builder::new()
+                    .name(format!("{name}-{number}"))
+                    .spawn(move || work(&queue, pace))
+                    .expect("the system can start a thread");
+            }
         }
         Self {
             cost: options.cost,
@@ -270,13 +281,13 @@ impl<T: Send, F: FnOnce() -> T + Send> Job for Task<T, F> {
     }
 }
 
-fn work(queue: &FairQueue) {
+fn work(queue: &FairQueue, pace: Pace) {
     // Elsewhere it would be about the whole process. Where it is refused, hashing shares evenly.
     #[cfg(target_os = "linux")]
-    if let Err(e) = rustix::process::nice(NICENESS) {
+    if let Err(e) = rustix::process::nice(niceness(pace)) {
         log::debug!("hashing has the same priority as everything else: {e}");
     }
-    while let Some(job) = queue.pop() {
+    while let Some(job) = queue.pop(pace) {
         if catch_unwind(AssertUnwindSafe(|| job.run())).is_err() {
             log::error!("hashing a password panicked; its request is answered with an error");
         }

@@ -4,6 +4,9 @@
 //! address. When the queue is full, room is made at the expense of the longest lane: the flood is turned away and not
 //! whoever comes beside it. Networks that the owner of the account has used before are a class of their own, which every
 //! second turn belongs to while it has any, so that a flood from very many addresses does not keep them out either.
+//!
+//! A lane that has grown long is a flood until it is empty again, and is served by threads of its own that stand further
+//! back: neither those who read nor those who sign in beside it share the processor evenly with it.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
@@ -33,6 +36,15 @@ impl Asker {
     }
 }
 
+/// Which lanes a thread serves.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Pace {
+    /// Those of ordinary length.
+    Ordinary,
+    /// Floods.
+    Background,
+}
+
 /// Work that waits.
 pub(super) trait Job: Send {
     /// Whether nobody waits for the outcome any more.
@@ -49,26 +61,38 @@ pub(super) trait Job: Send {
 pub(super) struct FairQueue {
     state: Mutex<State>,
     filled: Condvar,
+    flooded: Condvar,
     capacity: usize,
+    longest_ordinary: usize,
 }
 
 #[derive(Default)]
 struct State {
-    lanes: HashMap<Asker, VecDeque<Box<dyn Job>>>,
-    // The lanes that are not empty, in the order of their turns, by class.
+    lanes: HashMap<Asker, Lane>,
+    // The lanes that are not empty, in the order of their turns: the ordinary ones by class, and the floods.
     turns: [VecDeque<Asker>; 2],
+    floods: VecDeque<Asker>,
     waiting: usize,
     last_class: usize,
     is_closed: bool,
 }
 
+/// What one of those who ask waits for.
+#[derive(Default)]
+struct Lane {
+    jobs: VecDeque<Box<dyn Job>>,
+    is_flood: bool,
+}
+
 impl FairQueue {
-    /// A queue in which so many may wait.
-    pub(super) fn new(capacity: usize) -> Self {
+    /// A queue in which so many may wait, and so many of one network before they are a flood.
+    pub(super) fn new(capacity: usize, longest_ordinary: usize) -> Self {
         Self {
             state: Mutex::default(),
             filled: Condvar::new(),
+            flooded: Condvar::new(),
             capacity,
+            longest_ordinary,
         }
     }
 
@@ -79,27 +103,31 @@ impl FairQueue {
             state.drop_abandoned();
         }
         let victim = if state.waiting < self.capacity {
-            state.append(asker, job);
+            state.append(asker, job, self.longest_ordinary);
             None
         } else if let Some(longest) = state.lane_to_shorten(asker) {
             let victim = state.take_newest(longest);
-            state.append(asker, job);
+            state.append(asker, job, self.longest_ordinary);
             victim
         } else {
             Some(job)
         };
+        let has_floods = !state.floods.is_empty();
         drop(state);
         self.filled.notify_one();
+        if has_floods {
+            self.flooded.notify_one();
+        }
         if let Some(victim) = victim {
             victim.turn_away();
         }
     }
 
-    /// The next work, once there is any; `None` when the queue is closed and empty.
-    pub(super) fn pop(&self) -> Option<Box<dyn Job>> {
+    /// The next work for a thread of that pace, once there is any; `None` when the queue is closed and has no more.
+    pub(super) fn pop(&self, pace: Pace) -> Option<Box<dyn Job>> {
         let mut state = self.lock();
         loop {
-            while let Some(job) = state.take_next() {
+            while let Some(job) = state.take_next(pace) {
                 if !job.is_abandoned() {
                     return Some(job);
                 }
@@ -107,10 +135,11 @@ impl FairQueue {
             if state.is_closed {
                 return None;
             }
-            state = self
-                .filled
-                .wait(state)
-                .unwrap_or_else(PoisonError::into_inner);
+            let signal = match pace {
+                Pace::Ordinary => &self.filled,
+                Pace::Background => &self.flooded,
+            };
+            state = signal.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
     }
 
@@ -118,6 +147,7 @@ impl FairQueue {
     pub(super) fn close(&self) {
         self.lock().is_closed = true;
         self.filled.notify_all();
+        self.flooded.notify_all();
     }
 
     /// How many jobs may wait.
@@ -136,31 +166,39 @@ impl FairQueue {
 }
 
 impl State {
-    fn append(&mut self, asker: Asker, job: Box<dyn Job>) {
+    fn append(&mut self, asker: Asker, job: Box<dyn Job>, longest_ordinary: usize) {
         let lane = self.lanes.entry(asker).or_default();
-        if lane.is_empty() {
+        if lane.jobs.is_empty() {
             self.turns[asker.class()].push_back(asker);
         }
-        lane.push_back(job);
+        lane.jobs.push_back(job);
         self.waiting += 1;
+        if lane.jobs.len() > longest_ordinary && !lane.is_flood && asker != Asker::Server {
+            lane.is_flood = true;
+            self.turns[asker.class()].retain(|other| *other != asker);
+            self.floods.push_back(asker);
+        }
     }
 
     /// The oldest work of the lane whose turn it is; the classes take turns as long as both have any.
-    fn take_next(&mut self) -> Option<Box<dyn Job>> {
-        let class = 1 - self.last_class;
-        let class = if self.turns[class].is_empty() {
-            self.last_class
-        } else {
-            class
+    fn take_next(&mut self, pace: Pace) -> Option<Box<dyn Job>> {
+        let turns = match pace {
+            Pace::Background => &mut self.floods,
+            Pace::Ordinary => {
+                let class = 1 - self.last_class;
+                if !self.turns[class].is_empty() {
+                    self.last_class = class;
+                }
+                &mut self.turns[self.last_class]
+            }
         };
-        let asker = self.turns[class].pop_front()?;
-        self.last_class = class;
+        let asker = turns.pop_front()?;
         let lane = self.lanes.get_mut(&asker)?;
-        let job = lane.pop_front();
-        if lane.is_empty() {
+        let job = lane.jobs.pop_front();
+        if lane.jobs.is_empty() {
             self.lanes.remove(&asker);
         } else {
-            self.turns[class].push_back(asker);
+            turns.push_back(asker);
         }
         self.waiting -= usize::from(job.is_some());
         job
@@ -169,22 +207,21 @@ impl State {
     /// The lane that gives room to one who comes: one that is longer than the comer's own will be, or any lane of those whom
     /// the owner does not know when the comer is known.
     fn lane_to_shorten(&self, comer: Asker) -> Option<Asker> {
-        let own = self.lanes.get(&comer).map_or(0, VecDeque::len) + 1;
+        let own = self.lanes.get(&comer).map_or(0, |lane| lane.jobs.len()) + 1;
         self.lanes
             .iter()
-            .filter(|(asker, lane)| {
-                lane.len() > own || (comer.class() > asker.class() && !lane.is_empty())
-            })
-            .max_by_key(|(asker, lane)| (comer.class() > asker.class(), lane.len()))
-            .map(|(asker, _)| *asker)
+            .map(|(asker, lane)| (*asker, lane.jobs.len(), comer.class() > asker.class()))
+            .filter(|(_, length, gives_way)| *length > own || (*gives_way && *length > 0))
+            .max_by_key(|(_, length, gives_way)| (*gives_way, *length))
+            .map(|(asker, _, _)| asker)
     }
 
     fn take_newest(&mut self, asker: Asker) -> Option<Box<dyn Job>> {
         let lane = self.lanes.get_mut(&asker)?;
-        let job = lane.pop_back();
-        if lane.is_empty() {
+        let job = lane.jobs.pop_back();
+        if lane.jobs.is_empty() {
             self.lanes.remove(&asker);
-            self.turns[asker.class()].retain(|other| *other != asker);
+            self.forget_turns();
         }
         self.waiting -= usize::from(job.is_some());
         job
@@ -192,14 +229,19 @@ impl State {
 
     fn drop_abandoned(&mut self) {
         for lane in self.lanes.values_mut() {
-            lane.retain(|job| !job.is_abandoned());
+            lane.jobs.retain(|job| !job.is_abandoned());
         }
-        self.lanes.retain(|_, lane| !lane.is_empty());
+        self.lanes.retain(|_, lane| !lane.jobs.is_empty());
+        self.forget_turns();
+        self.waiting = self.lanes.values().map(|lane| lane.jobs.len()).sum();
+    }
+
+    /// Takes the turns away from lanes that are no more.
+    fn forget_turns(&mut self) {
         let lanes = &self.lanes;
-        for turns in &mut self.turns {
+        for turns in self.turns.iter_mut().chain([&mut self.floods]) {
             turns.retain(|asker| lanes.contains_key(asker));
         }
-        self.waiting = self.lanes.values().map(VecDeque::len).sum();
     }
 }
 
@@ -247,8 +289,12 @@ mod tests {
 
     impl Queue {
         fn of(capacity: usize) -> Self {
+            Self::with_floods(capacity, capacity)
+        }
+
+        fn with_floods(capacity: usize, longest_ordinary: usize) -> Self {
             Self {
-                queue: FairQueue::new(capacity),
+                queue: FairQueue::new(capacity, longest_ordinary),
                 log: Log::default(),
             }
         }
@@ -266,12 +312,18 @@ mod tests {
             self.queue.push(asker, Box::new(job));
         }
 
+        fn run_all(&self, pace: Pace) {
+            let mut state = self.queue.lock();
+            while let Some(job) = state.take_next(pace) {
+                job.run();
+            }
+        }
+
         /// What became of everything, in order.
         fn outcome(self) -> String {
             self.queue.close();
-            while let Some(job) = self.queue.pop() {
-                job.run();
-            }
+            self.run_all(Pace::Ordinary);
+            assert!(self.queue.pop(Pace::Background).is_none());
             assert_eq!(self.queue.lock().waiting, 0);
             assert!(self.queue.lock().lanes.is_empty());
             self.log.lock().unwrap().join(" ")
@@ -317,6 +369,38 @@ mod tests {
         assert!(served.starts_with(" known1 x"), "{outcome}");
         assert_eq!(served.matches("known").count(), 2, "{outcome}");
         assert_eq!(served.matches('x').count(), 2, "{outcome}");
+    }
+
+    #[test]
+    fn a_flood_is_served_apart_until_it_is_over() {
+        let queue = Queue::with_floods(10, 2);
+        queue.push(network(1, false), "a1");
+        queue.push(network(1, false), "a2");
+        queue.push(network(2, true), "b1");
+        queue.push(network(1, false), "a3");
+        queue.push(Asker::Server, "s1");
+        queue.push(Asker::Server, "s2");
+        queue.push(Asker::Server, "s3");
+        queue.run_all(Pace::Ordinary);
+        queue.push(network(2, true), "b2");
+        queue.run_all(Pace::Background);
+        // The lane was empty, and is an ordinary one again.
+        queue.push(network(1, false), "a4");
+        assert_eq!(queue.outcome(), "b1 s1 s2 s3 a1 a2 a3 a4 b2");
+    }
+
+    #[test]
+    fn a_flood_that_loses_its_places_keeps_nobody_from_his_turn() {
+        let queue = Queue::with_floods(3, 1);
+        for name in ["a1", "a2", "a3"] {
+            queue.push(network(1, false), name);
+        }
+        for name in ["b1", "b2", "b3"] {
+            queue.push(network(9, true), name);
+        }
+        queue.run_all(Pace::Ordinary);
+        queue.run_all(Pace::Background);
+        assert_eq!(queue.outcome(), "not a3 not a2 not a1 b1 b2 b3");
     }
 
     #[test]
