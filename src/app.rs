@@ -292,6 +292,7 @@ fn open_store(config: &Config) -> Result<SharedStore, StartError> {
         busy_timeout: Duration::from_millis(config.database.busy_timeout_ms.into()),
         read_connections: u32::try_from(config.read_connections()).unwrap_or(u32::MAX),
         writes_per_commit: config.database.writes_per_commit as usize,
+        cache_mib: config.database.cache_mib,
         durable: !config.development.ephemeral,
     };
     SqliteStore::open(&options)

@@ -249,6 +249,7 @@ fn open(dir: &TempDir, busy_timeout: Duration) -> SharedStore {
         busy_timeout,
         read_connections: 2,
         writes_per_commit: 128,
+        cache_mib: 2,
     };
     SqliteStore::open(&options).unwrap().into()
 }
@@ -264,6 +265,7 @@ fn in_memory() -> SharedStore {
         busy_timeout: Duration::from_secs(5),
         read_connections: 2,
         writes_per_commit: 128,
+        cache_mib: 2,
     };
     SqliteStore::open(&options).unwrap().into()
 }

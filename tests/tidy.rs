@@ -262,6 +262,7 @@ fn a_new_file_has_the_schema_that_is_written_down() {
         busy_timeout: std::time::Duration::from_secs(5),
         read_connections: 1,
         writes_per_commit: 128,
+        cache_mib: 2,
     };
     drop(SqliteStore::open(&options).unwrap());
     let written = Connection::open_in_memory().unwrap();

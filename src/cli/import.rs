@@ -94,7 +94,12 @@ enum Mode {
     DryRun,
 }
 
-pub(super) fn run(arguments: ImportArguments, config: Config) -> CommandResult {
+/// Least memory for pages of the database, in MiB: accounts come in any order of their addresses, so that a small cache
+/// writes and reads the same pages again and again.
+const CACHE_MIB: u32 = 64;
+
+pub(super) fn run(arguments: ImportArguments, mut config: Config) -> CommandResult {
+    config.database.cache_mib = config.database.cache_mib.max(CACHE_MIB);
     let file = arguments.file.as_deref().filter(|file| !is_standard(file));
     let (input, size) = open(file)?;
     let progress = progress(size);

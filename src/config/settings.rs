@@ -312,6 +312,10 @@ settings! {
         read_connections: u32 = 0, rule whole(0, 1024), rare "COUNT";
         /// Most changes that are committed together when many come at once. 1 commits each alone.
         writes_per_commit: u32 = 128, rule whole(1, 4096), rare "COUNT";
+        /// Most memory in which a connection keeps pages of the file, in MiB. There is one connection that writes and two for
+        /// each that reads. What is not kept here comes from the system's own cache, which takes a little longer. An import
+        /// takes 64 at least.
+        cache_mib: u32 = 2, rule whole(1, 65_536), rare "MIB";
     }
 
     /// Outgoing mail.

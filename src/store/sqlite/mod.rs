@@ -73,6 +73,8 @@ pub struct SqliteOptions {
     pub read_connections: u32,
     /// Most operations that one transaction takes, at least one.
     pub writes_per_commit: usize,
+    /// Most memory for pages of the file, in MiB, of each connection.
+    pub cache_mib: u32,
     /// Whether a commit waits for the disk. Without it a power cut may lose everything: for files that are to be thrown away.
     pub durable: bool,
 }
@@ -120,6 +122,7 @@ impl SqliteStore {
                 query_only: false,
                 durable: options.durable,
                 files: None,
+                cache_mib: options.cache_mib,
             }))
             .build(SqliteConnectionManager::memory())
             .map_err(|e| OpenError(format!("cannot open a database in memory: {e}")))?;
@@ -171,6 +174,7 @@ impl SqliteStore {
             query_only: false,
             durable: options.durable,
             files: None,
+            cache_mib: options.cache_mib,
         };
         session.prepare(&connection).map_err(failed)?;
         connection
@@ -196,6 +200,7 @@ impl SqliteStore {
             busy_timeout: options.busy_timeout,
             query_only: true,
             durable: options.durable,
+            cache_mib: options.cache_mib,
             files: Some(files.clone()),
         };
         let readers = Pool::builder()
@@ -342,6 +347,7 @@ struct Session {
     durable: bool,
     // The files that it has to be to, where others are open already.
     files: Option<OpenedFiles>,
+    cache_mib: u32,
 }
 
 impl Session {
@@ -360,6 +366,8 @@ impl Session {
             "PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON; PRAGMA secure_delete = ON; \
              PRAGMA temp_store = MEMORY; PRAGMA trusted_schema = OFF;",
         )?;
+        // In KiB where it is negative; otherwise it would be a number of pages.
+        connection.pragma_update(None, "cache_size", -1024 * i64::from(self.cache_mib))?;
         if !self.durable {
             connection.pragma_update(None, "synchronous", "OFF")?;
         }

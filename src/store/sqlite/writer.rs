@@ -1,8 +1,8 @@
 //! The one writer: a thread that owns the writing connection and commits what is queued together.
 //!
 //! SQLite takes one writer at a time, and a durable commit costs a disk flush. So every writing operation goes through
-//! one queue; the thread runs what has piled up inside one transaction, each operation under a savepoint of its own, and
-//! answers them all after the commit. An answer therefore means that the operation is on disk.
+//! one queue; the thread runs what has piled up inside one transaction, each of several operations under a savepoint of its
+//! own, and answers them all after the commit. An answer therefore means that the operation is on disk.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -23,7 +23,7 @@ const QUEUE: usize = 4096;
 
 /// An operation on its way through the queue.
 trait Job: Send {
-    /// Does the work under a savepoint; false when it is to be undone.
+    /// Does the work; false when it is to be undone.
     fn run(&mut self, connection: &Connection) -> bool;
 
     /// Answers the caller, once it is known whether the transaction was committed.
@@ -167,20 +167,29 @@ fn write_batch(
     files: Option<&OpenedFiles>,
     batch: &mut [Box<dyn Job>],
 ) -> StoreResult<()> {
-    connection
-        .execute_batch("BEGIN IMMEDIATE")
-        .map_err(driver_error)?;
-    let written = batch
-        .iter_mut()
-        .try_for_each(|job| run_job(connection, job.as_mut()))
-        .map_err(driver_error)
+    execute(connection, "BEGIN IMMEDIATE").map_err(driver_error)?;
+    let commit = || {
         // What is written into a file that was removed is answered for and lost.
-        .and_then(|()| {
-            files
-                .map_or(Ok(()), OpenedFiles::check)
-                .map_err(StoreError::Busy)
-        })
-        .and_then(|()| connection.execute_batch("COMMIT").map_err(driver_error));
+        files
+            .map_or(Ok(()), OpenedFiles::check)
+            .map_err(StoreError::Busy)?;
+        execute(connection, "COMMIT").map_err(driver_error)
+    };
+    let written = match batch {
+        // The transaction is savepoint enough.
+        [job] => {
+            if job.run(connection) {
+                commit()
+            } else {
+                execute(connection, "ROLLBACK").map_err(driver_error)
+            }
+        }
+        jobs => jobs
+            .iter_mut()
+            .try_for_each(|job| run_under_savepoint(connection, job.as_mut()))
+            .map_err(driver_error)
+            .and_then(|()| commit()),
+    };
     if written.is_err() && !connection.is_autocommit() {
         // A commit that found the disk full leaves the transaction open; the next batch needs a clean start.
         if let Err(e) = connection.execute_batch("ROLLBACK") {
@@ -190,17 +199,14 @@ fn write_batch(
     written
 }
 
-fn run_job(connection: &Connection, job: &mut dyn Job) -> rusqlite::Result<()> {
-    connection
-        .prepare_cached("SAVEPOINT operation")?
-        .execute([])?;
+fn run_under_savepoint(connection: &Connection, job: &mut dyn Job) -> rusqlite::Result<()> {
+    execute(connection, "SAVEPOINT operation")?;
     if !job.run(connection) {
-        connection
-            .prepare_cached("ROLLBACK TO operation")?
-            .execute([])?;
+        execute(connection, "ROLLBACK TO operation")?;
     }
-    connection
-        .prepare_cached("RELEASE operation")?
-        .execute([])
-        .map(drop)
+    execute(connection, "RELEASE operation")
+}
+
+fn execute(connection: &Connection, statement: &str) -> rusqlite::Result<()> {
+    connection.prepare_cached(statement)?.execute([]).map(drop)
 }
