@@ -103,6 +103,10 @@ impl Templates {
                 .map_err(Into::into),
             _ => escape_formatter(out, state, value),
         });
+        environment.set_loader(|name| {
+            let built_in = BUILT_IN.iter().find(|(known, _)| *known == name);
+            Ok(built_in.map(|(_, text)| text.replace("\r\n", "\n")))
+        });
         let mut templates = Self {
             environment,
             files: BTreeMap::new(),
@@ -149,6 +153,10 @@ impl Templates {
             .and_then(|name| name.strip_prefix('/')?.strip_suffix(".toml"));
         let Some(tag) = tag else {
             self.files.insert(name.to_owned(), file.to_owned());
+            if !is_foreign {
+                // It is read when it is needed.
+                return Ok(());
+            }
             return self
                 .environment
                 .add_template_owned(name.to_owned(), text)

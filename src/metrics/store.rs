@@ -28,9 +28,9 @@ pub struct WriteCounts {
 }
 
 impl WriteCounts {
-    /// One more operation waits to be written.
-    pub fn enqueued(&self) {
-        self.waiting.fetch_add(1, Ordering::Relaxed);
+    /// One more operation waits to be written. Gives how many waited before it.
+    pub fn enqueued(&self) -> u64 {
+        self.waiting.fetch_add(1, Ordering::Relaxed)
     }
 
     /// So many operations wait no longer.

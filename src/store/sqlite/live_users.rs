@@ -7,7 +7,8 @@
 //! and an answer holds good for all numbers that were taken before the question was put. The figures that this rests on are
 //! in docs/PERFORMANCE.md.
 
-use std::path::Path;
+use std::ops::{Deref, DerefMut};
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 
@@ -20,7 +21,9 @@ use crate::store::NamedSession;
 
 /// The accounts behind living sessions.
 pub(super) struct LiveUsers {
-    watchers: Vec<Mutex<Watcher>>,
+    // The first is open from the start, the others from the moment when they are needed.
+    watchers: Vec<Mutex<Option<Watcher>>>,
+    how_to_open: HowToOpen,
     // How many have asked whether anybody has written, and how many of them have their answer.
     asked: AtomicU64,
     answered: AtomicU64,
@@ -34,26 +37,59 @@ struct Watcher {
     data_version: i64,
 }
 
+/// A watcher that is asked by nobody else.
+struct Asked<'a>(MutexGuard<'a, Option<Watcher>>);
+
+impl Deref for Asked<'_> {
+    type Target = Watcher;
+
+    fn deref(&self) -> &Watcher {
+        self.0.as_ref().expect("it is open")
+    }
+}
+
+impl DerefMut for Asked<'_> {
+    fn deref_mut(&mut self) -> &mut Watcher {
+        self.0.as_mut().expect("it is open")
+    }
+}
+
+/// What a connection is opened with.
+struct HowToOpen {
+    path: PathBuf,
+    flags: OpenFlags,
+    session: Session,
+}
+
+impl HowToOpen {
+    fn open(&self) -> rusqlite::Result<Watcher> {
+        let connection = Connection::open_with_flags(&self.path, self.flags)?;
+        self.session.prepare(&connection)?;
+        Ok(Watcher {
+            connection,
+            data_version: 0,
+        })
+    }
+}
+
 impl LiveUsers {
     /// Opens as many connections to the database as threads may ask at one time.
     pub(super) fn open(
         path: &Path,
         flags: OpenFlags,
-        session: &Session,
+        session: Session,
         connections: usize,
     ) -> rusqlite::Result<Self> {
-        let watchers = (0..connections.max(1))
-            .map(|_| {
-                let connection = Connection::open_with_flags(path, flags)?;
-                session.prepare(&connection)?;
-                Ok(Mutex::new(Watcher {
-                    connection,
-                    data_version: 0,
-                }))
-            })
-            .collect::<rusqlite::Result<_>>()?;
+        let how_to_open = HowToOpen {
+            path: path.to_path_buf(),
+            flags,
+            session,
+        };
+        let mut watchers = vec![Mutex::new(Some(how_to_open.open()?))];
+        watchers.resize_with(connections.max(1), Mutex::default);
         Ok(Self {
             watchers,
+            how_to_open,
             asked: AtomicU64::new(0),
             answered: AtomicU64::new(0),
             generation: AtomicU64::new(0),
@@ -108,7 +144,7 @@ impl LiveUsers {
     }
 
     /// A connection that nobody uses at the moment, most likely the one that this thread used last.
-    fn watcher(&self) -> MutexGuard<'_, Watcher> {
+    fn watcher(&self) -> Asked<'_> {
         static THREADS: AtomicUsize = AtomicUsize::new(0);
         thread_local! {
             static THREAD: usize = THREADS.fetch_add(1, Ordering::Relaxed);
@@ -116,13 +152,23 @@ impl LiveUsers {
         let first = THREAD.with(|number| *number) % self.watchers.len();
         let (before, from) = self.watchers.split_at(first);
         for watcher in from.iter().chain(before) {
-            match watcher.try_lock() {
-                Ok(watcher) => return watcher,
-                Err(TryLockError::Poisoned(poisoned)) => return poisoned.into_inner(),
-                Err(TryLockError::WouldBlock) => {}
+            let mut watcher = match watcher.try_lock() {
+                Ok(watcher) => watcher,
+                Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
+                Err(TryLockError::WouldBlock) => continue,
+            };
+            if watcher.is_none() {
+                match self.how_to_open.open() {
+                    Ok(opened) => *watcher = Some(opened),
+                    Err(e) => {
+                        log::warn!("one more connection to the database cannot be opened: {e}");
+                        continue;
+                    }
+                }
             }
+            return Asked(watcher);
         }
-        lock(&self.watchers[first])
+        Asked(lock(&self.watchers[0]))
     }
 }
 

@@ -189,6 +189,10 @@ impl SqliteStore {
             );
         }
         bring_up_to_date(&mut connection).map_err(failed)?;
+        // The pages of a new schema are not needed at once.
+        connection
+            .execute_batch("PRAGMA shrink_memory")
+            .map_err(failed)?;
         warn_if_others_can_read(path);
         // The log stands beside the file itself, also where the path is a link to it.
         let files = path
@@ -212,7 +216,7 @@ impl SqliteStore {
             .build(SqliteConnectionManager::file(path).with_flags(flags))
             .map_err(|e| OpenError(format!("cannot open {shown}: {e}")))?;
         let connections = options.read_connections.saturating_sub(1) as usize;
-        let live_users = LiveUsers::open(path, flags, &session, connections).map_err(failed)?;
+        let live_users = LiveUsers::open(path, flags, session, connections).map_err(failed)?;
         let writer = Writer::start(
             ConnectionSource::Own(Box::new(connection), files.clone()),
             options.writes_per_commit,

@@ -6,7 +6,7 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::{self, JoinHandle};
 
 use rusqlite::Connection;
@@ -19,7 +19,7 @@ use crate::metrics::WriteCounts;
 use crate::store::{StoreError, StoreResult};
 
 /// Most operations that wait for the writer; beyond it the database is called busy.
-const QUEUE: usize = 4096;
+const QUEUE: u64 = 4096;
 
 /// An operation on its way through the queue.
 trait Job: Send {
@@ -68,7 +68,7 @@ where
 /// Handle to the writer thread.
 pub(super) struct Writer {
     // `None` only while dropping: closing the queue is what ends the thread.
-    queue: Option<SyncSender<Box<dyn Job>>>,
+    queue: Option<Sender<Box<dyn Job>>>,
     thread: Option<JoinHandle<()>>,
     counts: Arc<WriteCounts>,
 }
@@ -77,7 +77,7 @@ impl Writer {
     /// Starts the thread. It puts at most `batch` operations into one transaction, so that the first of them does not wait
     /// long for its answer.
     pub(super) fn start(source: ConnectionSource, batch: usize) -> Self {
-        let (queue, jobs) = sync_channel(QUEUE);
+        let (queue, jobs) = channel();
         let counts = Arc::new(WriteCounts::default());
         let counted = Arc::clone(&counts);
         let thread = thread::Builder::new()
@@ -111,17 +111,20 @@ impl Writer {
             answer,
         });
         let queue = self.queue.as_ref().expect("the queue is open until drop");
-        // Before the thread can take it out of the count again.
-        self.counts.enqueued();
-        queue.try_send(job).map_err(|e| {
+        // The count is the bound: a channel that has one itself keeps room for all of them. It is before the thread can take
+        // the operation out of the count again.
+        let queued = if self.counts.enqueued() < QUEUE {
+            let sent = queue.send(job);
+            sent.map_err(|_| StoreError::Failed("the writer has ended".into()))
+        } else {
+            Err(StoreError::Busy(format!(
+                "{QUEUE} operations are waiting to be written"
+            )))
+        };
+        if queued.is_err() {
             self.counts.dequeued(1);
-            match e {
-                TrySendError::Full(_) => {
-                    StoreError::Busy(format!("{QUEUE} operations are waiting to be written"))
-                }
-                TrySendError::Disconnected(_) => StoreError::Failed("the writer has ended".into()),
-            }
-        })?;
+        }
+        queued?;
         receive
             .await
             .unwrap_or_else(|_| Err(StoreError::Failed("the writer has ended".into())))
