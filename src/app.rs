@@ -70,7 +70,7 @@ pub struct App {
     /// How long after its first use a refresh token may be shown again.
     pub reuse_grace: Duration,
     /// The address under which clients reach the server, without a trailing slash.
-    pub public_url: String,
+    pub public_url: Arc<str>,
     /// The files of photos.
     pub photos: Arc<Photos>,
     /// Keeps the memory and time that photos take within bounds: one of these is needed to decode one.
@@ -136,7 +136,7 @@ impl App {
             passwords: Arc::new(passwords),
             keys: Arc::new(keys),
             codes: Arc::new(codes),
-            public_url,
+            public_url: public_url.into(),
             inbox,
             outbox: Arc::new(outbox),
             readiness: Arc::default(),
@@ -177,7 +177,9 @@ impl App {
             }
         }
         app.reuse_grace = Duration::from_secs(config.tokens.reuse_grace_seconds.into());
-        app.public_url = public_url;
+        if *app.public_url != *public_url {
+            app.public_url = public_url.into();
+        }
         app.config = config;
         Ok((app, way))
     }

@@ -88,7 +88,7 @@ impl TestServer {
 
     /// The address to point a program at, such as `http://127.0.0.1:40000`.
     pub fn url(&self) -> String {
-        self.app().public_url.clone()
+        self.app().public_url.to_string()
     }
 
     /// Makes a verified account with [`PASSWORD`] and signs in.

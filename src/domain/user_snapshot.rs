@@ -1,7 +1,7 @@
 //! An account as it was read at one moment.
 
 use std::ops::Deref;
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 
@@ -19,8 +19,8 @@ pub struct UserSnapshot {
 #[derive(Debug)]
 struct Written {
     /// What else it depends on.
-    context: Box<str>,
-    text: Bytes,
+    context: Arc<str>,
+    text: Box<[u8]>,
 }
 
 impl UserSnapshot {
@@ -33,13 +33,15 @@ impl UserSnapshot {
     }
 
     /// What `write` makes of the account in this context, made once for the first context that asks.
-    pub fn written(&self, context: &str, write: impl Fn(&User) -> Bytes) -> Bytes {
+    pub fn written(&self, context: &Arc<str>, write: impl Fn(&User) -> Bytes) -> Bytes {
         let written = self.written.get_or_init(|| Written {
-            context: context.into(),
-            text: write(&self.user),
+            context: Arc::clone(context),
+            text: write(&self.user).as_ref().into(),
         });
-        if *written.context == *context {
-            written.text.clone()
+        // Each place in memory that no cache holds takes longer than a copy of the text: the context is looked at only where it
+        // is another one, and nobody counts who has the text.
+        if Arc::ptr_eq(&written.context, context) || written.context == *context {
+            Bytes::copy_from_slice(&written.text)
         } else {
             write(&self.user)
         }

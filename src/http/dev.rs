@@ -101,7 +101,7 @@ pub(super) const INBOX: Operation = Operation {
 /// `GET /dev/mail/?to=ADDR`
 pub(super) async fn inbox(app: &SharedApp, request: &mut Request) -> HandlerResult {
     let inbox = app.inbox.as_ref().ok_or(ApiError::NotFound)?;
-    let to = form_urlencoded::parse(request.head.query.as_bytes())
+    let to = form_urlencoded::parse(request.head.query().as_bytes())
         .filter(|(name, _)| name == "to")
         .last()
         // No address has a blank in it; but many a test writes a plus sign as it is, which stands for one in a query.

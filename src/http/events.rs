@@ -81,10 +81,10 @@ pub(super) const LIST: Operation = Operation {
 pub(super) async fn list(app: &SharedApp, request: &mut Request) -> HandlerResult {
     let id = request.user_id()?;
     let caller = request.take_caller()?;
-    let parameters = parameters(&request.head.query);
+    let parameters = parameters(request.head.query());
     let size = read_page_size(&parameters);
     let page = accounts::list_user_events(app, &caller, id, read_page(&parameters), size).await?;
-    let url = format!("{}{}", app.public_url, request.head.path);
+    let url = format!("{}{}", app.public_url, request.head.path());
     let response = ListResponse {
         count: page.count,
         next: (page.number < page.pages).then(|| link(&url, &parameters, page.number + 1)),

@@ -137,7 +137,7 @@ pub(super) async fn ready(app: &SharedApp, request: &mut Request) -> HandlerResu
         return Ok(reply::json(StatusCode::OK, &OK));
     }
     let is_strict =
-        form_urlencoded::parse(request.head.query.as_bytes()).any(|(key, _)| key == "strict");
+        form_urlencoded::parse(request.head.query().as_bytes()).any(|(key, _)| key == "strict");
     if is_strict {
         return Err(ApiError::Overloaded(warnings.join("; ")));
     }

@@ -39,9 +39,10 @@ use std::time::Duration;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use http::header::{ALLOW, HeaderName, HeaderValue};
-use http::{Method, StatusCode};
+use http::{Method, StatusCode, Uri};
 use serde_json::json;
 use tokio::sync::Semaphore;
+use tokio::task::futures::TaskLocalFuture;
 use warp::Filter;
 use warp::reply::Response;
 
@@ -295,6 +296,18 @@ static PAUSES: Semaphore = Semaphore::const_new(256);
 /// What is said to a request that is not for one host (RFC 9112, section 3.2, asks for this 400).
 const ONE_HOST: &str = "A request has to have one Host header.";
 
+/// An answer to a request whose head was handed over.
+pub(crate) type HandingOver<F> = TaskLocalFuture<Arc<Head>, F>;
+
+tokio::task_local! {
+    static HANDED_OVER: Arc<Head>;
+}
+
+/// Has [`routes`] answer a request of this head, whatever the request itself says.
+pub(crate) fn handing_over<F: Future>(head: Head, answer: F) -> HandingOver<F> {
+    HANDED_OVER.scope(Arc::new(head), answer)
+}
+
 /// The number of requests that no route is for.
 const NO_ROUTE: usize = RESOURCES.len();
 const _: () = assert!(NO_ROUTE < MOST_ROUTES, "figures have room for every route");
@@ -320,18 +333,20 @@ pub fn routes_of(
         .and(warp::ext::optional::<Peer>())
         .map(
             |method, path: warp::path::FullPath, query: String, headers, peer| {
-                Arc::new(Head::new(
-                    method,
-                    path.as_str(),
-                    &query,
-                    headers,
-                    peer,
-                    false,
-                ))
+                let uri = format!("{}?{query}", path.as_str());
+                // Both are parts of one that was parsed already.
+                let uri = Uri::try_from(uri).unwrap_or_default();
+                Arc::new(Head::new(method, uri, headers, peer, false))
             },
         );
-    // Our own server brings it along in one piece: seven filters and a copy of the headers cost as much as an answer.
-    let head = warp::ext::get::<Arc<Head>>().or(taken_apart).unify();
+    // Our own server brings it along in one piece: seven filters and a copy of the headers cost as much as an answer, and
+    // extensions a third of that.
+    let handed_over = warp::any().and_then(async || {
+        HANDED_OVER
+            .try_with(Arc::clone)
+            .map_err(|_| warp::reject::not_found())
+    });
+    let head = handed_over.or(taken_apart).unify();
     head.and(warp::body::stream())
         .then(move |head, body| answer(current.get(), Request::new(head, body)))
         .or_else(|rejection| async move {
@@ -467,7 +482,7 @@ async fn dispatch(
 /// Finds the resource of a path, with or without its trailing slash, and notes the number in it. Gives its place in the
 /// table, too.
 fn find(request: &mut Request) -> Option<(usize, &'static Resource)> {
-    let path = request.head.path.strip_prefix('/')?;
+    let path = request.head.path().strip_prefix('/')?;
     let path = path.strip_suffix('/').unwrap_or(path);
     let count = path.bytes().filter(|byte| *byte == b'/').count() + 1;
     let (route, resource, pk) = RESOURCES.iter().enumerate().find_map(|(route, resource)| {

@@ -1,5 +1,6 @@
 //! A request on its way through the API: its parts, who sends it, and its body, which is read only when it is wanted.
 
+use std::borrow::Cow;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,7 +8,8 @@ use std::time::Duration;
 use bytes::{Buf, Bytes, BytesMut};
 use futures_util::{Stream, StreamExt};
 use http::header::{AUTHORIZATION, CONTENT_LENGTH, EXPECT, HOST, TRANSFER_ENCODING};
-use http::{HeaderMap, Method};
+use http::{HeaderMap, Method, Uri};
+use percent_encoding::percent_decode_str;
 use tokio::time::timeout;
 
 use super::Peer;
@@ -58,10 +60,9 @@ impl Pk {
 /// What comes before the body of a request.
 pub(crate) struct Head {
     pub(super) method: Method,
-    /// Path with its percent-escapes resolved.
-    pub(super) path: String,
-    /// Query string as it came.
-    pub(super) query: String,
+    uri: Uri,
+    // Only where there were any percent-escapes in it.
+    decoded_path: Option<String>,
     pub(super) headers: HeaderMap,
     /// The other end of the connection.
     pub(super) peer: Option<Peer>,
@@ -75,23 +76,34 @@ impl Head {
     /// Takes the parts of a request as they came.
     pub(crate) fn new(
         method: Method,
-        path: &str,
-        query: &str,
+        uri: Uri,
         headers: HeaderMap,
         peer: Option<Peer>,
         is_for_metrics: bool,
     ) -> Self {
+        let decoded_path = match percent_decode_str(uri.path()).decode_utf8_lossy() {
+            Cow::Borrowed(_) => None,
+            Cow::Owned(path) => Some(path),
+        };
         Self {
             method,
-            path: percent_encoding::percent_decode_str(path)
-                .decode_utf8_lossy()
-                .into_owned(),
-            query: query.to_owned(),
+            uri,
+            decoded_path,
             is_host_unclear: headers.get_all(HOST).iter().nth(1).is_some(),
             headers,
             peer,
             is_for_metrics,
         }
+    }
+
+    /// Path with its percent-escapes resolved.
+    pub(super) fn path(&self) -> &str {
+        self.decoded_path.as_deref().unwrap_or(self.uri.path())
+    }
+
+    /// Query string as it came.
+    pub(super) fn query(&self) -> &str {
+        self.uri.query().unwrap_or_default()
     }
 }
 
@@ -215,7 +227,8 @@ impl Request {
 
     /// The last segment of the path, which names what `{id}` stands for.
     pub(super) fn last_segment(&self) -> &str {
-        let path = self.head.path.strip_suffix('/').unwrap_or(&self.head.path);
+        let path = self.head.path();
+        let path = path.strip_suffix('/').unwrap_or(path);
         path.rsplit('/').next().unwrap_or_default()
     }
 

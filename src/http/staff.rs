@@ -112,11 +112,11 @@ pub(super) async fn list(app: &SharedApp, request: &mut Request) -> HandlerResul
     if !caller.user.is_staff {
         return Err(ApiError::Forbidden);
     }
-    let parameters = parameters(&request.head.query);
+    let parameters = parameters(request.head.query());
     let query = read_query(&parameters)?;
     let page = read_page(&parameters).ok_or(ApiError::InvalidPage)?;
     let page = accounts::list_users(app, &caller, UserQuery { page, ..query }).await?;
-    let url = format!("{}{}", app.public_url, request.head.path);
+    let url = format!("{}{}", app.public_url, request.head.path());
     let response = ListResponse {
         count: page.count,
         next: (page.number < page.pages).then(|| link(&url, &parameters, page.number + 1)),

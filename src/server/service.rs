@@ -13,7 +13,7 @@ use hyper::body::Incoming;
 use pin_project_lite::pin_project;
 
 use super::connections::Connection;
-use crate::http::{Head, Peer};
+use crate::http::{HandingOver, Head, Peer, handing_over};
 
 /// Where the requests of a connection come from.
 #[derive(Clone, Copy)]
@@ -46,7 +46,7 @@ where
 {
     type Response = Response<Answer<B>>;
     type Error = S::Error;
-    type Future = Answering<S::Future>;
+    type Future = Answering<HandingOver<S::Future>>;
 
     fn call(&self, mut request: Request<Incoming>) -> Self::Future {
         let under_way = UnderWay::begin(&self.connection);
@@ -65,17 +65,14 @@ where
         // Only HTTP/1.0 does without (RFC 9112, section 3.2).
         let lacks_host =
             request.version() == Version::HTTP_11 && !request.headers().contains_key(HOST);
-        let headers = std::mem::take(request.headers_mut());
         let mut head = Head::new(
             request.method().clone(),
-            request.uri().path(),
-            request.uri().query().unwrap_or_default(),
-            headers,
+            std::mem::take(request.uri_mut()),
+            std::mem::take(request.headers_mut()),
             Some(self.origin.peer),
             self.origin.is_for_metrics,
         );
         head.is_host_unclear |= lacks_host;
-        request.extensions_mut().insert(Arc::new(head));
         let request = request.map(|body| Watched {
             body,
             connection: Arc::clone(&self.connection),
@@ -83,7 +80,7 @@ where
         });
         // warp's services are always ready.
         Answering {
-            answer: self.service.clone().call(request),
+            answer: handing_over(head, self.service.clone().call(request)),
             under_way: Some(under_way),
             is_http_1,
         }

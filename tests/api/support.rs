@@ -204,7 +204,7 @@ impl TestServer {
 
     /// How the links in its answers begin.
     pub fn public_url(&self) -> String {
-        self.server().app().public_url.clone()
+        self.server().app().public_url.to_string()
     }
 
     /// The temporary folder of the database.
