@@ -180,7 +180,7 @@ async fn sign_in(
 }
 
 fn mix(number: u64, salt: i64) -> u128 {
-    let mut dice = Dice(number ^ salt.unsigned_abs());
+    let mut dice = Dice(Dice(salt.unsigned_abs()).roll().wrapping_add(number));
     (u128::from(dice.roll()) << 64) | u128::from(dice.roll())
 }
 

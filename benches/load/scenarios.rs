@@ -9,7 +9,7 @@ use accounts_server::passwords::{PasswordOptions, Passwords};
 use accounts_server::store::{Origin, UserUpdate};
 
 use crate::client::{Load, Outcome, Requests, body_of, drive, drive_all, get, hold_open, send};
-use crate::population::{Dice, PASSWORD, Population, open};
+use crate::population::{Dice, PASSWORD, Population, SignedIn, open};
 use crate::process::{self, ServerProcess};
 use crate::report::{Curve, Table, median, millis, plot, ratio, thousands};
 use crate::stopwatch::Stopwatch;
@@ -565,6 +565,13 @@ impl Bench {
         figures.push((
             format!("PATCH, {} connections, a request each", self.connections),
             1000.0 / self.run(&server, &many)?.outcome.per_second(),
+        ));
+        let sign_in = |person: &SignedIn| sign_in_request(&person.email, PASSWORD);
+        let sign_ins = Requests::new(population.people.iter().map(sign_in));
+        let sign_ins = Load::new(server.address, sign_ins, 1);
+        figures.push((
+            "a sign-in, the whole of it".to_owned(),
+            self.run(&server, &sign_ins)?.outcome.quantile(0.5),
         ));
         // One question at a time, and the load sleeps while it is answered: here the server has all cores, as it has in use.
         drop(server);
