@@ -18,7 +18,7 @@ use tempfile::TempDir;
 pub(crate) const PASSWORD: &str = "correct horse battery";
 
 /// Memory for pages while a database is made: the indexes of ten million people, who come in no order.
-const CACHE_MIB: u32 = 2048;
+const CACHE_MIB: u32 = 8192;
 
 /// A database, and tokens for its first people.
 pub(crate) struct Population {
