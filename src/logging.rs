@@ -6,6 +6,7 @@
 mod repeats;
 
 use std::io::{self, IsTerminal as _, Write};
+use std::os::fd::AsFd;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError, RwLock};
 use std::time::Duration;
@@ -100,10 +101,34 @@ fn is_complete(writer: &env_logger::Logger, target: &str) -> bool {
     )
 }
 
-/// Standard error, which may be a pipe that nobody reads.
-struct StandardError;
+/// Lines for a stream, which may be a pipe that nobody reads.
+struct Lines<S> {
+    stream: S,
+    /// Whether the last thing that was written was the beginning of a line and no more.
+    is_torn: bool,
+}
 
-impl Write for StandardError {
+impl<S: AsFd> Lines<S> {
+    /// Writes a line, or as much of it as there is room for.
+    fn write_line(&mut self, line: &[u8], patience: Duration) -> io::Result<()> {
+        let mut stream = Patient::new(&self.stream, patience);
+        if self.is_torn {
+            // The next line does not begin in the middle of the last one.
+            stream.write_all(b"\n")?;
+            self.is_torn = false;
+        }
+        let mut rest = line;
+        while !rest.is_empty() {
+            let written = stream.write(rest).inspect_err(|_| {
+                self.is_torn = rest.len() < line.len();
+            })?;
+            rest = &rest[written..];
+        }
+        Ok(())
+    }
+}
+
+impl<S: AsFd> Write for Lines<S> {
     /// Takes a whole line.
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
         // Where one was lost the next ones do not wait: whoever logs has other things to do.
@@ -111,11 +136,9 @@ impl Write for StandardError {
             0 => PATIENCE,
             _ => Duration::ZERO,
         };
-        Patient::new(io::stderr(), patience)
-            .write_all(line)
-            .inspect_err(|_| {
-                LOST.fetch_add(1, Ordering::Relaxed);
-            })?;
+        self.write_line(line, patience).inspect_err(|_| {
+            LOST.fetch_add(1, Ordering::Relaxed);
+        })?;
         Ok(line.len())
     }
 
@@ -184,7 +207,10 @@ fn set(level: &str, format: LogFormat) {
     // A terminal is looked at by somebody, and shows colours.
     let target = match io::stderr().is_terminal() {
         true => Target::Stderr,
-        false => Target::Pipe(Box::new(StandardError)),
+        false => Target::Pipe(Box::new(Lines {
+            stream: io::stderr(),
+            is_torn: false,
+        })),
     };
     let logger = env_logger::Builder::from_env(filter)
         .target(target)
@@ -232,7 +258,27 @@ fn json(out: &mut Formatter, record: &Record<'_>) -> std::io::Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use std::io::Read as _;
+
     use super::*;
+
+    #[test]
+    fn a_line_that_is_cut_short_ends_before_the_next_one() {
+        let (mut reader, writer) = io::pipe().unwrap();
+        let mut lines = Lines {
+            stream: &writer,
+            is_torn: false,
+        };
+        let long = format!("{}\n", "x".repeat(200_000));
+        assert!(lines.write_line(long.as_bytes(), Duration::ZERO).is_err());
+        // Room for the end of the line, and for the next one.
+        reader.read_exact(&mut vec![0; 16_384]).unwrap();
+        lines.write_line(b"next\n", Duration::ZERO).unwrap();
+        drop(writer);
+        let mut rest = String::new();
+        reader.read_to_string(&mut rest).unwrap();
+        assert!(rest.ends_with("x\nnext\n"));
+    }
 
     #[test]
     fn a_message_is_one_line_without_power_over_the_terminal() {

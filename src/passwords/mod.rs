@@ -101,7 +101,7 @@ impl Passwords {
         } else {
             options.queue
         };
-        let longest_ordinary = LONGEST_ORDINARY_LANE.min(queue / 2);
+        let longest_ordinary = LONGEST_ORDINARY_LANE.min(queue / 2).max(1);
         let queue = Arc::new(FairQueue::new(queue, longest_ordinary));
         for number in 0..threads {
             for (pace, name) in [(Pace::Ordinary, "hash"), (Pace::Background, "hash-flood")] {

@@ -116,7 +116,8 @@ impl FairQueue {
         drop(state);
         self.filled.notify_one();
         if has_floods {
-            self.flooded.notify_one();
+            // A lane that has just become one brings work for all of them.
+            self.flooded.notify_all();
         }
         if let Some(victim) = victim {
             victim.turn_away();

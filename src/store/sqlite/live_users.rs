@@ -73,7 +73,7 @@ impl HowToOpen {
 }
 
 impl LiveUsers {
-    /// Opens as many connections to the database as threads may ask at one time.
+    /// Opens a connection to the database; there will be as many as threads ask at one time, up to this number.
     pub(super) fn open(
         path: &Path,
         flags: OpenFlags,

@@ -96,7 +96,7 @@ fn end_surplus(connection: &Connection, user_id: UserId, keep: &str) -> rusqlite
         .execute(named_params! {
             ":user_id": user_id,
             ":keep": keep,
-            ":others": MOST_SESSIONS - SURPLUS - 1,
+            ":others": MOST_SESSIONS - SURPLUS,
         })
 }
 
@@ -135,7 +135,7 @@ fn create_session(connection: &Connection, sign_in: &SignIn) -> rusqlite::Result
         connection,
         sign_in.user_id,
         ended,
-        &sign_in.tried.origin,
+        (Doer::Owner, &sign_in.tried.origin),
         sign_in.session.now,
     )?;
     let Some(user) = find_by_id(connection, sign_in.user_id)? else {
@@ -259,18 +259,19 @@ fn rotate(connection: &Connection, rotation: &RotateRefreshToken) -> rusqlite::R
             ":ip": rotation.ip,
             ":user_agent": rotation.user_agent,
         })?;
-    // Of very many those go that count for least: the ones that were used, then the oldest.
+    // Of very many those go that count for least: the ones whose use is no more to be pardoned, then the oldest.
     connection
         .prepare_cached(
             "DELETE FROM refresh_tokens WHERE session_id = :session_id AND (used_at < :used_before OR expires_at <= :now \
              OR id IN (SELECT id FROM refresh_tokens WHERE session_id = :session_id AND id NOT IN (:id, :new_id) \
-             ORDER BY used_at IS NOT NULL, used_at DESC, expires_at DESC LIMIT -1 OFFSET :others))",
+             ORDER BY coalesce(used_at <= :grace_ends, 0), used_at DESC, expires_at DESC LIMIT -1 OFFSET :others))",
         )?
         .execute(named_params! {
             ":session_id": rotation.session_id,
             ":id": rotation.refresh_id,
             ":new_id": rotation.new_refresh_id,
             ":others": MOST_REFRESH_TOKENS - 2,
+            ":grace_ends": rotation.now.minus(rotation.grace).unix_millis(),
             ":used_before": rotation
                 .now
                 .minus(REMEMBER_USED.max(rotation.grace))
@@ -304,7 +305,7 @@ fn note_ended(
     connection: &Connection,
     user_id: UserId,
     ended: usize,
-    origin: &Origin,
+    (doer, origin): (Doer, &Origin),
     now: Timestamp,
 ) -> rusqlite::Result<()> {
     if ended == 0 {
@@ -314,7 +315,7 @@ fn note_ended(
         connection,
         EventKind::SessionsEnded,
         Some(user_id),
-        Doer::AsTold,
+        doer,
         origin,
         &ended.to_string(),
         now,
@@ -426,7 +427,7 @@ impl SessionStore for SqliteStore {
                 let ended = connection
                     .prepare_cached("DELETE FROM sessions WHERE id = :id AND user_id = :user_id")?
                     .execute(named_params! { ":id": session_id, ":user_id": user_id })?;
-                note_ended(connection, user_id, ended, &origin, now)?;
+                note_ended(connection, user_id, ended, (Doer::AsTold, &origin), now)?;
                 Ok(ended > 0)
             })
             .await
@@ -443,7 +444,7 @@ impl SessionStore for SqliteStore {
         self.writer
             .run(move |connection| {
                 let ended = delete_sessions(connection, user_id, Some(&keep))?;
-                note_ended(connection, user_id, ended, &origin, now)?;
+                note_ended(connection, user_id, ended, (Doer::AsTold, &origin), now)?;
                 Ok(ended)
             })
             .await
