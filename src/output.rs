@@ -12,7 +12,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 
 /// Most bytes that are written at a time: as many as a pipe that can be written to takes without waiting (`PIPE_BUF`).
-const MOST: usize = 4096;
+pub(crate) const MOST: usize = 4096;
 
 /// Held from the question whether there is room until it is used: both streams may be the same pipe.
 static TURN: Mutex<()> = Mutex::new(());
@@ -54,9 +54,14 @@ impl<S: AsFd> Write for Patient<S> {
 
 /// Whether a write finds room, or a failure, within this time.
 pub(crate) fn has_room(stream: impl AsFd, within: Duration) -> io::Result<bool> {
+    is_ready(stream, PollFlags::OUT, within)
+}
+
+/// Whether the stream can be read or written within this time; its end and a failure count as well.
+pub(crate) fn is_ready(stream: impl AsFd, to: PollFlags, within: Duration) -> io::Result<bool> {
     let within = Timespec::try_from(within).map_err(io::Error::other)?;
     loop {
-        match poll(&mut [PollFd::new(&stream, PollFlags::OUT)], Some(&within)) {
+        match poll(&mut [PollFd::new(&stream, to)], Some(&within)) {
             Ok(ready) => return Ok(ready > 0),
             Err(Errno::INTR) => {}
             Err(e) => return Err(e.into()),

@@ -130,7 +130,9 @@ fn dependencies_point_one_way() {
         ("src/metrics/", &["domain"]),
         (
             "src/backup/",
-            &["clock", "config", "domain", "metrics", "photos", "store"],
+            &[
+                "clock", "config", "domain", "metrics", "output", "photos", "store",
+            ],
         ),
         ("src/request_id.rs", &["random"]),
         ("src/readiness.rs", &["clock", "domain", "store"]),

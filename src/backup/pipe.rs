@@ -7,16 +7,13 @@ use std::os::fd::AsFd;
 use std::path::Path;
 use std::time::Duration;
 
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::io::Errno;
+use rustix::event::PollFlags;
 
 use super::Cancel;
+use crate::output::{MOST, is_ready};
 
 /// How soon it is noticed that the work is to be broken off.
 const LOOK: Duration = Duration::from_millis(100);
-
-/// Most bytes that are written at a time: as many as a pipe that can be written to takes without waiting (`PIPE_BUF`).
-const MOST: usize = 4096;
 
 /// A pipe, or a file, that is waited for only until the work is broken off.
 pub struct Pipe {
@@ -58,13 +55,10 @@ impl Pipe {
 
     /// Returns when the stream can be read or written, its end and a failure included.
     fn wait(&self, until: PollFlags) -> io::Result<()> {
-        let pause = Timespec::try_from(LOOK).map_err(io::Error::other)?;
         loop {
             self.cancel.check()?;
-            match poll(&mut [PollFd::new(&self.file, until)], Some(&pause)) {
-                Ok(0) | Err(Errno::INTR) => {}
-                Ok(_) => return Ok(()),
-                Err(e) => return Err(e.into()),
+            if is_ready(&self.file, until, LOOK)? {
+                return Ok(());
             }
         }
     }
