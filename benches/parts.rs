@@ -15,7 +15,7 @@ use accounts_server::domain::{EmailAddress, Profile, User, UserChanges, UserId};
 use accounts_server::http::routes;
 use accounts_server::passwords::{PasswordOptions, Passwords};
 use accounts_server::store::{
-    Beginning, NamedSession, NewSession, NewUser, Origin, PasswordTry, SignIn, TrySource,
+    NamedSession, NewSession, NewUser, Origin, PasswordTry, SignIn, SignInOutcome, TrySource,
     UserUpdate,
 };
 use criterion::{Criterion, criterion_group, criterion_main};
@@ -75,7 +75,7 @@ impl One {
                 notice: None,
             };
             match app.store.create_session(sign_in).await.unwrap() {
-                Beginning::Begun(user) => *user,
+                SignInOutcome::Begun(user) => *user,
                 other => panic!("{other:?}"),
             }
         });

@@ -13,24 +13,24 @@ use tokio::sync::Semaphore;
 use crate::accounts::{self, AccountError, Codes};
 use crate::clock::SharedClock;
 use crate::config::{Config, MailTransportKind, RateLimitsConfig, SHORTEST_KEY_SECRET};
+use crate::crypto::keyring::{KeyRing, KeySealing};
+use crate::crypto::random;
+use crate::crypto::sealing::KEY_BYTES;
+use crate::crypto::tokens::{TokenError, TokenOptions, generate_key};
+use crate::delivery::{MailWay, Outbox, OutboxParts};
 use crate::domain::{EmailAddress, OtpCode, Timestamp};
-use crate::keyring::{KeyRing, KeySealing};
 use crate::limits::{Allowance, NetworkLimits};
 use crate::mail::{
     Composer, ComposerOptions, FileMailTransport, Inbox, SendmailMailTransport, SmtpMailTransport,
     SmtpOptions, StdoutMailTransport, Transport,
 };
-use crate::metrics::Metrics;
-use crate::outbox::{MailWay, Outbox, OutboxParts};
+use crate::observability::metrics::Metrics;
+use crate::observability::readiness::Readiness;
+use crate::observability::request_id;
 use crate::passwords::{BreachedList, PasswordOptions, Passwords};
 use crate::photos::{PhotoOptions, Photos};
-use crate::random;
-use crate::readiness::Readiness;
-use crate::request_id;
-use crate::sealing::KEY_BYTES;
 use crate::store::sqlite::{SqliteOptions, SqliteStore};
 use crate::store::{MailLimits, Origin, SharedStore};
-use crate::tokens::{TokenError, TokenOptions, generate_key};
 
 /// Why the program could not be put together. The text is for the person at the terminal.
 #[derive(Debug)]

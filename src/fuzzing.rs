@@ -13,6 +13,7 @@ use serde_json::Value;
 
 use crate::accounts::{IMPORTED_FIELDS, read_imported_user};
 use crate::cli::{export_line, read_rows};
+use crate::crypto::tokens::{TokenOptions, Tokens, generate_key};
 use crate::domain::{
     EmailAddress, FieldErrors, Fields, Input, PhoneNumber, Profile, Timestamp, UploadedFile, User,
     UserId, parse_json_object,
@@ -21,7 +22,6 @@ use crate::http::{forwarded_for, read_fields};
 use crate::mail::{Composer, ComposerOptions, MailContent};
 use crate::photos::{PhotoOptions, Photos};
 use crate::store::{ImportedUser, StoredUser};
-use crate::tokens::{TokenOptions, Tokens, generate_key};
 
 /// Reads something.
 pub type Reading = fn(&[u8]);

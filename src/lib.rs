@@ -28,30 +28,24 @@ pub mod backup;
 pub mod cli;
 pub mod clock;
 pub mod config;
-pub mod development;
+pub mod crypto;
+pub mod delivery;
+pub mod dev;
 pub mod domain;
+#[cfg(feature = "fuzzing")]
 #[doc(hidden)]
 pub mod fuzzing;
 pub mod http;
-pub mod keyring;
 pub mod limits;
-pub mod logging;
 pub mod mail;
-pub mod metrics;
-pub mod outbox;
+pub mod observability;
 mod output;
 pub mod passwords;
 pub mod photos;
-mod random;
-pub mod readiness;
-mod request_id;
-mod rows;
-mod sealing;
 pub mod server;
 pub mod store;
 #[cfg(feature = "testing")]
 pub mod testing;
-pub mod tokens;
 
 pub use app::{App, StartError};
 pub use config::Config;

@@ -26,7 +26,7 @@ use tokio::runtime::Runtime;
 use crate::accounts::{self, Client};
 use crate::app::SharedApp;
 use crate::config::Config;
-use crate::development;
+use crate::dev;
 use crate::domain::{Fields, Input, UserId};
 use crate::mail::InboxEntry;
 use crate::server::Server;
@@ -117,14 +117,14 @@ impl TestServer {
     /// Moves the server's clock forward: one-time passwords, tokens and limits expire without waiting.
     pub fn advance(&self, by: Duration) {
         let app = self.app();
-        let moved = self.run(async move { development::advance_clock(&app, by).await });
+        let moved = self.run(async move { dev::advance_clock(&app, by).await });
         assert!(moved.is_some(), "this clock cannot be moved");
     }
 
     /// Goes back to the state in which the server had started: no accounts, or those of `[dev] seed`.
     pub fn reset(&self) {
         let app = self.app();
-        let outcome = self.run(async move { development::reset(&app).await });
+        let outcome = self.run(async move { dev::reset(&app).await });
         assert!(outcome.expect("the database works"), "nothing was kept");
     }
 
@@ -140,7 +140,7 @@ impl TestServer {
         };
         let made = self.run(async move {
             let id = accounts::create_user(&app, &fields, is_staff).await?;
-            let pair = accounts::login(&app, &fields, &client).await?;
+            let pair = accounts::sign_in(&app, &fields, &client).await?;
             Ok::<_, accounts::AccountError>((id, pair))
         });
         let (id, pair) = made.unwrap_or_else(|e| panic!("{email} was not made: {e}"));

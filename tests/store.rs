@@ -14,11 +14,11 @@ use accounts_server::domain::{
 };
 use accounts_server::store::sqlite::{SqliteOptions, SqliteStore};
 use accounts_server::store::{
-    AccountOtp, Beginning, ClaimedMails, DeleteUser, EmailChange, MailClaim, MailLimits, MailQueue,
+    AccountOtp, ClaimedMails, DeleteUser, EmailChange, MailClaim, MailLimits, MailQueue,
     NamedSession, NewEmailUndo, NewMail, NewOtp, NewSession, NewSignUp, NewUser, Origin,
     OtpAttempt, OtpCandidates, PasswordTry, PasswordTryLimits, ReissueOtp, ReplacePassword,
-    RotateRefreshToken, Rotation, SharedStore, SignIn, SignUpOutcome, Store, StoreError, StoredKey,
-    StoredSecret, TryLimits, TrySource, UpdateOutcome, UserUpdate,
+    RotateRefreshToken, Rotation, SharedStore, SignIn, SignInOutcome, SignUpOutcome, Store,
+    StoreError, StoredKey, StoredSecret, TryLimits, TrySource, UpdateOutcome, UserUpdate,
 };
 use futures_util::future::join_all;
 use rusqlite::Connection;
@@ -128,9 +128,9 @@ fn sign_in(user_id: UserId, password_hash: &str, session_id: &str, now: Timestam
 }
 
 #[track_caller]
-fn begun(beginning: Beginning) -> User {
+fn begun(beginning: SignInOutcome) -> User {
     match beginning {
-        Beginning::Begun(user) => *user,
+        SignInOutcome::Begun(user) => *user,
         other => panic!("{other:?}"),
     }
 }
@@ -369,7 +369,7 @@ async fn sign_ups_side_by_side(store: &dyn Store) -> UserId {
             .create_session(sign_in(id, "second", "early", now))
             .await
             .unwrap()
-            == Beginning::Changed
+            == SignInOutcome::Changed
     );
 
     for (code, when) in [("3", at(2)), ("1", at(600))] {
@@ -433,14 +433,14 @@ async fn sessions_and_rotation(store: &dyn Store, id: UserId) {
             .create_session(sign_in(id, "another", "wrong", at(0)))
             .await
             .unwrap()
-            == Beginning::Changed
+            == SignInOutcome::Changed
     );
     assert!(
         store
             .create_session(sign_in(id + 100, "first", "nobody", at(0)))
             .await
             .unwrap()
-            == Beginning::Changed
+            == SignInOutcome::Changed
     );
     let user = begin(store, sign_in(id, "first", "s", at(1000))).await;
     assert_eq!(user.last_login_at, Some(at(1000)));
@@ -783,7 +783,7 @@ async fn wrong_passwords(store: &dyn Store) {
     };
     assert!(matches!(
         store.create_session(late).await.unwrap(),
-        Beginning::TooEarly { .. }
+        SignInOutcome::TooEarly { .. }
     ));
     let owner = SignIn {
         tried: known,

@@ -100,7 +100,7 @@ fn drivers_and_frameworks_stay_where_they_belong() {
             has_word(line, word)
         });
     }
-    only_in(&["src/tokens.rs", "src/tokens/"], "jsonwebtoken", |line| {
+    only_in(&["src/crypto/tokens/"], "jsonwebtoken", |line| {
         has_word(line, "jsonwebtoken")
     });
     only_in(&["src/passwords/"], "bcrypt", |line| {
@@ -120,52 +120,60 @@ fn dependencies_point_one_way() {
     for (folder, known) in [
         ("src/domain/", &["domain"][..]),
         ("src/clock.rs", &["domain"]),
-        ("src/random.rs", &["domain"]),
-        ("src/tokens.rs", &["domain", "store", "random"]),
-        ("src/tokens/", &[]),
+        ("src/crypto/random.rs", &["domain"]),
+        ("src/crypto/tokens/", &["crypto", "domain", "store"]),
         ("src/passwords/", &["domain"]),
-        ("src/limits.rs", &["domain"]),
+        ("src/limits/", &["domain"]),
         ("src/photos/", &[]),
-        ("src/sealing.rs", &[]),
-        ("src/metrics/", &["domain"]),
+        ("src/crypto/sealing.rs", &[]),
+        ("src/observability/metrics/", &["domain"]),
         (
             "src/backup/",
             &[
-                "clock", "config", "domain", "metrics", "output", "photos", "store",
+                "clock",
+                "config",
+                "domain",
+                "observability",
+                "output",
+                "photos",
+                "store",
             ],
         ),
-        ("src/request_id.rs", &["random"]),
-        ("src/readiness.rs", &["clock", "domain", "store"]),
+        ("src/observability/request_id.rs", &["crypto"]),
         (
-            "src/keyring.rs",
-            &["domain", "random", "sealing", "store", "tokens"],
+            "src/observability/readiness.rs",
+            &["clock", "domain", "store"],
         ),
+        ("src/crypto/keyring.rs", &["crypto", "domain", "store"]),
         (
-            "src/outbox/",
+            "src/delivery/",
             &[
-                "clock", "domain", "mail", "metrics", "random", "sealing", "store",
+                "clock",
+                "crypto",
+                "domain",
+                "mail",
+                "observability",
+                "store",
             ],
         ),
         ("src/output.rs", &[]),
         ("src/mail/", &["domain", "output"]),
         ("src/config/", &[]),
-        ("src/store/", &["clock", "domain", "metrics", "store"]),
+        ("src/store/", &["clock", "domain", "observability", "store"]),
         (
             "src/accounts/",
             &[
                 "accounts",
                 "app",
+                "crypto",
+                "delivery",
                 "domain",
-                "keyring",
                 "limits",
                 "mail",
-                "outbox",
+                "observability",
                 "passwords",
-                "random",
-                "request_id",
-                "store",
-                "tokens",
                 "photos",
+                "store",
             ],
         ),
     ] {
@@ -238,7 +246,7 @@ fn statements_read_no_clock_and_make_no_randomness() {
     only_in(&["src/clock.rs"], "the time", |line| {
         line.contains("SystemTime::now") || line.contains("Instant::now")
     });
-    only_in(&["src/random.rs"], "randomness", |line| {
+    only_in(&["src/crypto/random.rs"], "randomness", |line| {
         has_word(line, "rand") && line.contains("rand::")
     });
 }

@@ -9,8 +9,8 @@ use accounts_server::clock::{Clock, SystemClock};
 use accounts_server::config::{Config, MailTransportKind};
 use accounts_server::domain::{BirthDate, EmailAddress, Profile, Timestamp, UserId};
 use accounts_server::store::{
-    Beginning, ImportRefusal, ImportSource, ImportedUser, NewSession, Origin, PasswordTry, SignIn,
-    TrySource,
+    ImportRefusal, ImportSource, ImportedUser, NewSession, Origin, PasswordTry, SignIn,
+    SignInOutcome, TrySource,
 };
 use tempfile::TempDir;
 
@@ -162,7 +162,7 @@ async fn sign_in(
                 notice: None,
                 session,
             };
-            let Beginning::Begun(user) = app.store.create_session(sign_in).await? else {
+            let SignInOutcome::Begun(user) = app.store.create_session(sign_in).await? else {
                 return Err("a person could not be signed in".into());
             };
             let pair = app.keys.tokens().issue(&user, &session_id, "a", "r", now)?;

@@ -6,9 +6,9 @@ use std::time::Duration;
 use hmac::{Hmac, Mac};
 use sha2::Sha256;
 
+use crate::delivery::Outbox;
 use crate::domain::{OtpCode, OtpPurpose, Timestamp};
 use crate::mail::MailContent;
-use crate::outbox::Outbox;
 use crate::store::{MailLimits, NewOtp, StoreError, StoreResult};
 
 /// How often fresh digits are drawn when the same ones are out for the address already.
@@ -120,7 +120,7 @@ impl Codes {
     {
         let mut result = Err(StoreError::Collision);
         for _ in 0..DRAWS {
-            result = operation(crate::random::otp()).await;
+            result = operation(crate::crypto::random::otp()).await;
             if !matches!(result, Err(StoreError::Collision)) {
                 break;
             }

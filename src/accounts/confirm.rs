@@ -4,13 +4,13 @@ use std::sync::Arc;
 
 use super::{AccountError, Caller, Client, keys, unread};
 use crate::app::{App, detached};
+use crate::crypto::random;
+use crate::crypto::tokens::TokenPair;
 use crate::domain::{
     EmailAddress, FieldErrors, FieldReader, Fields, OtpCode, OtpPurpose, messages,
 };
 use crate::limits::Limited;
-use crate::random;
 use crate::store::{AccountOtp, OtpAttempt, OtpCandidates, ReissueOtp, TryLimits};
-use crate::tokens::TokenPair;
 
 /// What a right code brought about.
 pub enum Confirmed {

@@ -1,12 +1,12 @@
 //! Creating an account without a confirmation, as an administrator does.
 
 use super::new_password::{check_password, read_password};
-use super::register::read_profile;
+use super::sign_up::read_profile;
 use super::{AccountError, operator, unread};
 use crate::app::App;
+use crate::crypto::random;
 use crate::domain::{EmailAddress, FieldErrors, FieldReader, Fields, UserId, messages};
 use crate::passwords::PersonalData;
-use crate::random;
 use crate::store::NewUser;
 
 /// Creates a verified account from `email`, `password` and the optional fields of a sign-up.

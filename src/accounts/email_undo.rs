@@ -18,7 +18,7 @@ pub async fn find_undo(app: &App, token: &str) -> Result<Option<String>, Account
 /// Brings back the address before a change. All sessions end but that of the caller, if it is the account's own.
 ///
 /// # Errors
-/// [`AccountError::DeadLink`] when the link is unknown, used or expired, [`AccountError::EmailTaken`] when somebody else
+/// [`AccountError::InvalidLink`] when the link is unknown, used or expired, [`AccountError::EmailTaken`] when somebody else
 /// has confirmed the former address by now.
 pub async fn undo(
     app: &App,
@@ -37,7 +37,7 @@ pub async fn undo(
             log::info!("user {}: address change undone, sessions ended", user.id);
             Ok(())
         }
-        UndoOutcome::Dead => Err(AccountError::DeadLink),
+        UndoOutcome::Dead => Err(AccountError::InvalidLink),
         UndoOutcome::EmailTaken => Err(AccountError::EmailTaken),
     }
 }

@@ -3,11 +3,11 @@
 use std::fmt;
 use std::time::Duration;
 
+use crate::crypto::tokens::TokenError;
 use crate::domain::FieldErrors;
 use crate::mail::MailError;
 use crate::passwords::PasswordError;
 use crate::store::StoreError;
-use crate::tokens::TokenError;
 
 /// Why an operation was refused. The variants say what the caller can do about it.
 #[derive(Debug)]
@@ -33,7 +33,7 @@ pub enum AccountError {
     /// It would leave no active staff account.
     LastStaffMember,
     /// The link is unknown, used or expired.
-    DeadLink,
+    InvalidLink,
     /// Another account has confirmed the address.
     EmailTaken,
     /// The photo has more bytes than allowed.
@@ -62,7 +62,7 @@ impl fmt::Display for AccountError {
             Self::NotFound => f.write_str("not found"),
             Self::InvalidPage => f.write_str("there is no such page"),
             Self::LastStaffMember => f.write_str("it would leave no active staff member"),
-            Self::DeadLink => f.write_str("the link is unknown, used or expired"),
+            Self::InvalidLink => f.write_str("the link is unknown, used or expired"),
             Self::EmailTaken => f.write_str("another account has the address"),
             Self::PhotoTooLarge => f.write_str("the photo is too large"),
             Self::Throttled(wait) => write!(f, "throttled for {} s", wait.as_secs()),

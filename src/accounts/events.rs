@@ -4,7 +4,7 @@ use super::profile::check_right;
 use super::{AccountError, Caller, operator};
 use crate::app::App;
 use crate::domain::{EventKind, UserId};
-use crate::store::{Event, EventPage, EventQuery, NewEvent, PageWish};
+use crate::store::{Event, EventPage, EventQuery, NewEvent, PageRequest};
 
 /// A page of what happened to the account `id`: a user sees its own, staff everybody's. Of what staff or an administrator did,
 /// the user learns that, but not from where.
@@ -16,7 +16,7 @@ pub async fn list_user_events(
     app: &App,
     caller: &Caller,
     id: UserId,
-    page: Option<PageWish>,
+    page: Option<PageRequest>,
     page_size: u32,
 ) -> Result<EventPage, AccountError> {
     check_right(caller, id)?;

@@ -2,10 +2,8 @@
 //!
 //! Nothing is declared twice: a form is what the operation's own reading notes when it is given nothing to read.
 
-use super::photo::PhotoWish;
-use super::{
-    confirm, deletion, login, password_change, password_reset, profile, refresh, register,
-};
+use super::photo::PhotoChange;
+use super::{confirm, deletion, password_change, password_reset, profile, refresh};
 use crate::domain::{FieldErrors, FieldReader, FieldRule, Fields, Timestamp};
 
 /// The fields of an operation.
@@ -33,13 +31,13 @@ const ANY_DAY: Timestamp = Timestamp::from_unix_millis(0);
 
 /// Signing up.
 pub fn sign_up() -> Form {
-    form(|reader| register::read(reader, ANY_DAY))
+    form(|reader| super::sign_up::read(reader, ANY_DAY))
 }
 
 /// Changing an account.
 pub fn update() -> Form {
     form(|reader| {
-        let mut changes = profile::read_changes(reader, &PhotoWish::Absent, ANY_DAY);
+        let mut changes = profile::read_changes(reader, &PhotoChange::Absent, ANY_DAY);
         profile::read_staff_changes(reader, &mut changes);
     })
 }
@@ -61,7 +59,7 @@ pub fn address() -> Form {
 
 /// Signing in.
 pub fn sign_in() -> Form {
-    form(login::read)
+    form(super::sign_in::read)
 }
 
 /// Showing a refresh token.

@@ -5,11 +5,11 @@ use std::time::Duration;
 
 use super::{AccountError, operator};
 use crate::app::App;
+use crate::crypto::keyring::{KeySealing, SealError};
+use crate::crypto::random;
+use crate::crypto::tokens::{KeySet, TokenError, Tokens, Verified, generate_key};
 use crate::domain::Timestamp;
-use crate::keyring::{KeySealing, SealError};
-use crate::random;
 use crate::store::{KeyMaterial, Origin, RemoveKey, RotateKeys, Store, StoredKey};
-use crate::tokens::{KeySet, TokenError, Tokens, Verified, generate_key};
 
 /// How long beyond its last token a retired key is kept, for clocks that do not agree.
 const KEEP_LONGER: Duration = Duration::from_hours(1);

@@ -13,9 +13,8 @@ mod error;
 mod events;
 mod expiry;
 pub mod forms;
-mod import;
+pub(crate) mod import;
 mod keys;
-mod login;
 mod new_password;
 mod password_change;
 mod password_reset;
@@ -23,8 +22,9 @@ mod password_tries;
 mod photo;
 mod profile;
 mod refresh;
-mod register;
 mod sessions;
+mod sign_in;
+mod sign_up;
 mod staff;
 
 use std::net::IpAddr;
@@ -47,21 +47,21 @@ pub(crate) use keys::reseal;
 pub use keys::{
     KeyInfo, list_keys, published_keys, remove_key, remove_old_keys, reseal_keys, rotate_keys,
 };
-pub use login::login;
 pub use password_change::{change_password, set_password};
 pub use password_reset::{confirm_reset, request_reset};
 pub use photo::{remove_photos_left_behind, remove_unused_photos};
 pub use profile::{Updated, retrieve, update};
 pub use refresh::{Caller, authenticate, blacklist, check_token, refresh};
-pub use register::{Registered, register};
 pub use sessions::{end_other_sessions, end_session, list_sessions};
+pub use sign_in::sign_in;
+pub use sign_up::{SignUpResult, sign_up};
 pub use staff::list_users;
 
 use crate::app::App;
+use crate::crypto::random;
 use crate::domain::{ClientNetwork, Timestamp};
 use crate::limits::Limited;
-use crate::passwords::Asker;
-use crate::random;
+use crate::passwords::Requester;
 use crate::store::{NewSession, Origin};
 
 /// A required field that was neither read nor refused: a fault of ours.
@@ -124,8 +124,8 @@ impl Client {
 
     /// In whose turn this client's passwords are hashed. `is_known` says whether the owner of the account in question has
     /// signed in from this network before.
-    fn asker(&self, is_known: bool) -> Asker {
-        Asker::Network {
+    fn asker(&self, is_known: bool) -> Requester {
+        Requester::Network {
             network: self.network(),
             is_known,
         }

@@ -7,8 +7,8 @@ use super::password_tries::PasswordTries;
 use super::refresh::recheck;
 use super::{AccountError, Caller, Client, operator, unread};
 use crate::app::App;
+use crate::crypto::random;
 use crate::domain::{FieldErrors, FieldReader, Fields, Input, User, messages};
-use crate::random;
 use crate::store::ReplacePassword;
 
 /// Changes the caller's password. Every other session ends.

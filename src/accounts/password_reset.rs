@@ -6,13 +6,13 @@ use super::confirm::{self, read_address};
 use super::new_password::{NewPassword, check_password, password_changed, person_of};
 use super::{AccountError, Client, unread};
 use crate::app::{App, detached};
+use crate::crypto::random;
 use crate::domain::{
     EmailAddress, FieldErrors, FieldReader, Fields, OtpCode, OtpPurpose, messages,
 };
 use crate::limits::Limited;
 use crate::passwords::PersonalData;
-use crate::random;
-use crate::store::{OtpAttempt, ResetWish, TryLimits};
+use crate::store::{OtpAttempt, ResetRequest, TryLimits};
 
 /// Mails a code to the last confirmed address of an account, if there is one. What came of it is told to nobody.
 ///
@@ -36,7 +36,7 @@ pub async fn request_reset(
         let reissued = app
             .codes
             .draw(async |code| {
-                let wish = ResetWish {
+                let wish = ResetRequest {
                     email_key: email.key().to_owned(),
                     otp: app
                         .codes

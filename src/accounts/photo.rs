@@ -9,15 +9,15 @@ use std::time::Duration;
 
 use super::AccountError;
 use crate::app::App;
+use crate::crypto::random;
 use crate::domain::{Fields, Input, Timestamp, messages};
 use crate::photos::{PhotoError, PreparedPhoto};
-use crate::random;
 
 /// How long a noted file is left alone: far longer than any request that writes one takes.
 const LEFT_ALONE: Duration = Duration::from_hours(1);
 
 /// What a request wants done with the photo.
-pub(super) enum PhotoWish {
+pub(super) enum PhotoChange {
     /// Nothing.
     Absent,
     /// To take it away.
@@ -32,19 +32,19 @@ pub(super) enum PhotoWish {
 pub(super) async fn prepare_photo(
     app: &Arc<App>,
     fields: &Fields,
-) -> Result<PhotoWish, AccountError> {
+) -> Result<PhotoChange, AccountError> {
     let file = match fields.get("photo") {
-        None => return Ok(PhotoWish::Absent),
-        Some(Input::Null) => return Ok(PhotoWish::Remove),
+        None => return Ok(PhotoChange::Absent),
+        Some(Input::Null) => return Ok(PhotoChange::Remove),
         // A box for a file that was left empty in a form.
         Some(Input::Text(text)) if text.is_empty() && fields.is_form() => {
-            return Ok(PhotoWish::Remove);
+            return Ok(PhotoChange::Remove);
         }
         Some(Input::File(file)) => file,
-        Some(_) => return Ok(PhotoWish::Wrong(messages::NOT_A_FILE)),
+        Some(_) => return Ok(PhotoChange::Wrong(messages::NOT_A_FILE)),
     };
     if file.bytes.is_empty() {
-        return Ok(PhotoWish::Wrong(messages::EMPTY_FILE));
+        return Ok(PhotoChange::Wrong(messages::EMPTY_FILE));
     }
     let bytes = file.bytes.clone();
     let turn = Arc::clone(&app.photo_turns)
@@ -60,12 +60,12 @@ pub(super) async fn prepare_photo(
     .await
     .map_err(|e| AccountError::Internal(format!("a photo could not be prepared: {e}")))?;
     match prepared {
-        Ok(photo) => Ok(PhotoWish::Set(photo)),
+        Ok(photo) => Ok(PhotoChange::Set(photo)),
         Err(PhotoError::TooLarge) => Err(AccountError::PhotoTooLarge),
         Err(PhotoError::Io(cause)) => Err(AccountError::Internal(cause)),
         Err(refused) => {
             log::info!("a photo was refused: {refused}");
-            Ok(PhotoWish::Wrong(messages::NOT_AN_IMAGE))
+            Ok(PhotoChange::Wrong(messages::NOT_AN_IMAGE))
         }
     }
 }

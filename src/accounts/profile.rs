@@ -3,17 +3,17 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::photo::{PhotoWish, prepare_photo, remove_photo, write_photo};
+use super::photo::{PhotoChange, prepare_photo, remove_photo, write_photo};
 use super::refresh::recheck;
 use super::{AccountError, Caller, Client};
 use crate::app::{App, detached};
+use crate::crypto::random;
 use crate::domain::{
     EmailAddress, FieldReader, Fields, OtpCode, OtpPurpose, Timestamp, User, UserChanges, UserId,
     UserSnapshot, messages,
 };
 use crate::limits::Limited;
 use crate::mail::MailContent;
-use crate::random;
 use crate::store::{EmailChange, NewEmailUndo, Origin, UpdateOutcome, UserUpdate};
 
 /// Longest first or last name, in characters.
@@ -139,7 +139,7 @@ async fn apply(
     reader.finish()?;
     let (set_address, set_birthday) = (changes.address.is_some(), changes.birthday.is_some());
     let (set_is_active, set_is_staff) = (changes.is_active.is_some(), changes.is_staff.is_some());
-    let set_photo = !matches!(photo, PhotoWish::Absent);
+    let set_photo = !matches!(photo, PhotoChange::Absent);
     let origin = client.origin(Some(caller));
     if is_asking {
         client.count(app, Limited::AddressChange)?;
@@ -154,8 +154,7 @@ async fn apply(
     ))
     .await?;
     if is_asking && outcome.is_err() {
-        app.limits
-            .take_back(Limited::AddressChange, client.network());
+        app.limits.refund(Limited::AddressChange, client.network());
         if matches!(outcome, Err(AccountError::EmailTaken)) {
             // Somebody was faster, and this tells as much.
             client.count(app, Limited::TakenAddress)?;
@@ -181,7 +180,7 @@ pub(super) fn read_staff_changes(reader: &mut FieldReader<'_>, changes: &mut Use
 
 pub(super) fn read_changes(
     reader: &mut FieldReader<'_>,
-    photo: &PhotoWish,
+    photo: &PhotoChange,
     now: Timestamp,
 ) -> UserChanges {
     UserChanges {
@@ -205,16 +204,16 @@ pub(super) fn read_changes(
     }
 }
 
-fn read_photo(reader: &mut FieldReader<'_>, photo: &PhotoWish) -> Option<Option<String>> {
+fn read_photo(reader: &mut FieldReader<'_>, photo: &PhotoChange) -> Option<Option<String>> {
     reader.pass_file("photo");
     match photo {
-        PhotoWish::Wrong(message) => {
+        PhotoChange::Wrong(message) => {
             reader.reject("photo", *message);
             None
         }
-        PhotoWish::Remove => Some(None),
+        PhotoChange::Remove => Some(None),
         // Its name is known once its file is written.
-        PhotoWish::Set(_) | PhotoWish::Absent => None,
+        PhotoChange::Set(_) | PhotoChange::Absent => None,
     }
 }
 
@@ -223,11 +222,11 @@ async fn store_all(
     app: Arc<App>,
     user_id: UserId,
     mut changes: UserChanges,
-    photo: PhotoWish,
+    photo: PhotoChange,
     (origin, now): (Origin, Timestamp),
 ) -> Result<User, AccountError> {
     let mut written = None;
-    if let PhotoWish::Set(photo) = photo {
+    if let PhotoChange::Set(photo) = photo {
         let name = write_photo(&app, photo, now).await?;
         changes.photo = Some(Some(name.clone()));
         written = Some(name);

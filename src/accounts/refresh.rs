@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use super::{AccountError, Client, keys, unread};
 use crate::app::App;
+use crate::crypto::random;
+use crate::crypto::tokens::{TokenPair, TokenType, Verified};
 use crate::domain::{FieldReader, Fields, UserSnapshot};
-use crate::random;
 use crate::store::{RotateRefreshToken, Rotation};
-use crate::tokens::{TokenPair, TokenType, Verified};
 
 /// The field of a refresh token.
 pub(super) const REFRESH: &str = "refresh";

@@ -17,7 +17,7 @@ use super::{BackupError, Contents, SUFFIX, Source, because};
 use crate::clock::SharedClock;
 use crate::config::Config;
 use crate::domain::Timestamp;
-use crate::metrics::Metrics;
+use crate::observability::metrics::Metrics;
 
 /// How long to wait after a backup that failed, if the next is not due before.
 const RETRY: Duration = Duration::from_mins(15);

@@ -18,7 +18,7 @@ use crate::backup::schedule::Schedule;
 use crate::backup::{Source, folder_of};
 use crate::clock::{Clock, SystemClock};
 use crate::config::{Config, MailTransportKind};
-use crate::development::development_warning;
+use crate::dev::development_warning;
 use crate::domain::Timestamp;
 use crate::server::check_certificate;
 use crate::store::sqlite::{Examination, NEWEST_SCHEMA, ServerLock, examine_database, free_bytes};

@@ -15,11 +15,11 @@ use clap::{Args, ValueEnum};
 use indicatif::{ProgressBar, ProgressStyle};
 
 use super::{CommandResult, cannot_write, explain, is_standard, printable, with_app};
+use crate::accounts::import::rows::{Format, Rows};
 use crate::accounts::{self, read_imported_user, refused};
 use crate::app::App;
 use crate::config::Config;
 use crate::domain::{FieldErrors, Timestamp, UserId};
-use crate::rows::{Format, Rows};
 use crate::store::{ImportRefusal, ImportSource, ImportedUser};
 
 /// Longest complaint that is told whole, in characters.

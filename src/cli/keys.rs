@@ -9,7 +9,7 @@ use super::user::{plain_table, set_padding};
 use super::{CommandResult, cannot_write, existing, explain, read_secret, with_app};
 use crate::accounts::{self, AccountError, KeyInfo};
 use crate::config::{Config, SHORTEST_KEY_SECRET};
-use crate::keyring::KeySealing;
+use crate::crypto::keyring::KeySealing;
 
 #[derive(Subcommand)]
 pub(super) enum KeysCommand {

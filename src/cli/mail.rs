@@ -10,9 +10,9 @@ use super::{CommandResult, cannot_write};
 use crate::app::{open_composer, open_transport};
 use crate::clock::{Clock, SystemClock};
 use crate::config::{Config, MailTransportKind};
+use crate::crypto::random;
 use crate::domain::{EmailAddress, Timestamp};
 use crate::mail::{BUILT_IN_TEMPLATES, Composer, MailContent};
-use crate::random;
 
 /// What there is to do about mail.
 #[derive(Subcommand)]

@@ -29,7 +29,7 @@ use crate::app::App;
 use crate::clock::SystemClock;
 use crate::config::{self, Config, Sources};
 use crate::domain::printable;
-use crate::logging;
+use crate::observability::logging;
 use crate::store::Origin;
 pub(crate) use export::export_line;
 
@@ -279,7 +279,7 @@ fn command_origin() -> Origin {
 
 /// The rows of a file of accounts that can be read, up to the first thing that ends the reading.
 pub(crate) fn read_rows(file: &[u8]) -> Vec<crate::domain::Fields> {
-    let Ok(mut rows) = crate::rows::Rows::open(file, None) else {
+    let Ok(mut rows) = crate::accounts::import::rows::Rows::open(file, None) else {
         return Vec::new();
     };
     let mut read = Vec::new();

@@ -9,7 +9,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use super::{CommandResult, load_config, systemd};
 use crate::clock::clock_for;
 use crate::config::{Config, Sources};
-use crate::logging;
+use crate::observability::logging;
 use crate::server::{Reloaded, Server};
 
 /// How long work that was begun on other threads may take to end once everything else has.

@@ -293,8 +293,8 @@ settings! {
     /// The log on standard error.
     log: LogConfig, "Log" {
         /// What is logged: `error`, `warn`, `info`, `debug` or `trace`, also by module as in
-        /// `warn,accounts_server::outbox=debug`. The variable RUST_LOG overrides it.
-        level: String = "info".to_owned(), rule checked("a level such as info or a list such as warn,accounts_server::outbox=debug", is_log_filter),
+        /// `warn,accounts_server::delivery=debug`. The variable RUST_LOG overrides it.
+        level: String = "info".to_owned(), rule checked("a level such as info or a list such as warn,accounts_server::delivery=debug", is_log_filter),
             common "LEVEL";
         /// `text` for people, or `json` for programs: one object a line with `time`, `level`, `target`, `message` and, where
         /// there is one, `request_id`.

@@ -21,7 +21,7 @@ use super::request::Request;
 use super::{HandlerResult, body, html, reply};
 use crate::accounts::forms;
 use crate::app::{App, SharedApp};
-use crate::development;
+use crate::dev;
 use crate::domain::{FieldReader, Timestamp};
 use crate::mail::InboxEntry;
 
@@ -175,7 +175,7 @@ pub(super) async fn advance_clock(app: &SharedApp, request: &mut Request) -> Han
     let seconds = forms::read_advance(&mut reader);
     reader.finish().map_err(ApiError::Fields)?;
     let by = Duration::from_secs(seconds.unwrap_or_default());
-    let now = development::advance_clock(app, by)
+    let now = dev::advance_clock(app, by)
         .await
         .ok_or_else(|| ApiError::internal("this clock cannot be moved"))?;
     Ok(reply::json(StatusCode::OK, &ClockResponse { now }))
@@ -200,13 +200,13 @@ fn too_large() -> ApiError {
     ApiError::BadRequest(format!(
         "The database had more than {0} accounts at the start, too many to be remembered. Start with --ephemeral and a --seed of \
          {0} accounts at most.",
-        development::MOST_KEPT
+        dev::MOST_KEPT
     ))
 }
 
 /// `POST /dev/reset/`
 pub(super) async fn reset(app: &SharedApp, _: &mut Request) -> HandlerResult {
-    if development::reset(app).await? {
+    if dev::reset(app).await? {
         Ok(reply::no_content())
     } else {
         Err(too_large())

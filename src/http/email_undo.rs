@@ -55,7 +55,7 @@ pub(super) const ACT: Operation = Operation {
     refusals: &[
         Refusal {
             when: "the link is unknown, used or expired",
-            error: || AccountError::DeadLink.into(),
+            error: || AccountError::InvalidLink.into(),
         },
         Refusal {
             when: "another account has confirmed the former address by now",
@@ -99,7 +99,7 @@ pub(super) async fn act(app: &SharedApp, request: &mut Request) -> HandlerResult
              change, somebody may know your password: choose a new one now.",
             false,
         )),
-        Err(AccountError::DeadLink) => Ok(page(StatusCode::BAD_REQUEST, DEAD, DEAD_TEXT, false)),
+        Err(AccountError::InvalidLink) => Ok(page(StatusCode::BAD_REQUEST, DEAD, DEAD_TEXT, false)),
         Err(AccountError::EmailTaken) => {
             Ok(page(StatusCode::BAD_REQUEST, TAKEN, TAKEN_TEXT, false))
         }

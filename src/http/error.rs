@@ -11,7 +11,7 @@ use warp::reply::Response;
 use super::reply;
 use crate::accounts::AccountError;
 use crate::domain::{FieldErrors, messages};
-use crate::metrics::Ending;
+use crate::observability::metrics::Ending;
 
 /// Seconds after which an overloaded server may be asked again.
 const OVERLOAD_PAUSE: u64 = 5;
@@ -233,7 +233,7 @@ impl From<AccountError> for ApiError {
             AccountError::LastStaffMember => Self::BadRequest(
                 "The last active staff member cannot be demoted, deactivated or deleted.".into(),
             ),
-            AccountError::DeadLink => Self::BadRequest("Invalid or expired link.".into()),
+            AccountError::InvalidLink => Self::BadRequest("Invalid or expired link.".into()),
             AccountError::EmailTaken => {
                 Self::Fields(FieldErrors::one("email", messages::EMAIL_TAKEN))
             }

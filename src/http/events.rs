@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::error::ApiError;
 use super::operation::{Operation, Outcome, Parameter, Refusal, Tag};
-use super::pages::{link, parameters, read_page, read_page_size};
+use super::pagination::{link, parameters, read_page, read_page_size};
 use super::request::Request;
 use super::{HandlerResult, reply};
 use crate::accounts;

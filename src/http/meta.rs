@@ -14,8 +14,8 @@ use super::request::Request;
 use super::{HandlerResult, reply};
 use crate::accounts::{self, AccountError};
 use crate::app::SharedApp;
-use crate::metrics::{Figures, MailFigures};
-use crate::tokens::KeySet;
+use crate::crypto::tokens::KeySet;
+use crate::observability::metrics::{Figures, MailMetrics};
 
 /// That all is well.
 #[derive(Serialize, JsonSchema)]
@@ -179,7 +179,7 @@ pub(super) async fn metrics(app: &SharedApp, _: &mut Request) -> HandlerResult {
     let now = app.clock.now();
     let mails = queue
         .inspect_err(|e| log::warn!("the figures are without those of mails: {e}"))
-        .map(|queue| MailFigures {
+        .map(|queue| MailMetrics {
             queued: queue.waiting,
             oldest: queue.oldest_at.map(|at| now.since(at)).unwrap_or_default(),
         });

@@ -8,7 +8,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator};
 
 use super::error::ApiError;
 use crate::accounts::forms::Form;
-use crate::metrics::Action;
+use crate::observability::metrics::Action;
 
 /// One method of one resource, as the schema tells of it.
 pub(super) struct Operation {

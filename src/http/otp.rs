@@ -12,9 +12,9 @@ use super::schema::THROTTLED;
 use super::{HandlerResult, body, reply};
 use crate::accounts::{self, Confirmed, forms};
 use crate::app::SharedApp;
+use crate::crypto::tokens::TokenPair;
 use crate::domain::{FieldErrors, messages};
-use crate::metrics::Action;
-use crate::tokens::TokenPair;
+use crate::observability::metrics::Action;
 
 const VERIFIED: &str = "Email verified successfully!";
 

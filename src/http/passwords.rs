@@ -10,7 +10,7 @@ use super::{HandlerResult, body, reply};
 use crate::accounts::{self, forms};
 use crate::app::SharedApp;
 use crate::domain::{FieldErrors, messages};
-use crate::metrics::Action;
+use crate::observability::metrics::Action;
 
 /// `POST password/reset/`
 pub(super) const RESET: Operation = Operation {

@@ -19,7 +19,7 @@ use crate::accounts::{Caller, Client, authenticate};
 use crate::app::App;
 use crate::config::ServerConfig;
 use crate::domain::UserId;
-use crate::request_id::RequestId;
+use crate::observability::request_id::RequestId;
 
 /// Most bytes that are read and thrown away so that a client which is still sending gets its answer.
 const MOST_DRAINED: usize = 16 * 1024 * 1024;

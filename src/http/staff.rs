@@ -6,14 +6,14 @@ use serde::Serialize;
 
 use super::error::ApiError;
 use super::operation::{Operation, Outcome, Parameter, Refusal, Tag, Token};
-use super::pages::{Parameters, link, parameters, read_page, read_page_size, value};
+use super::pagination::{Parameters, link, parameters, read_page, read_page_size, value};
 use super::request::Request;
 use super::users::{UserResponse, user_response};
 use super::{HandlerResult, reply};
 use crate::accounts;
 use crate::app::SharedApp;
 use crate::domain::{Timestamp, User, messages};
-use crate::store::{PageWish, UserOrder, UserPage, UserQuery};
+use crate::store::{PageRequest, UserOrder, UserPage, UserQuery};
 
 /// Most words that a search looks for; who types more gets what the first ones find.
 const MOST_WORDS: usize = 16;
@@ -158,7 +158,7 @@ fn read_query(parameters: &Parameters) -> Result<UserQuery, ApiError> {
             .split(',')
             .filter_map(|field| read_order(field.trim()))
             .collect(),
-        page: PageWish::Number(1),
+        page: PageRequest::Number(1),
         page_size: read_page_size(parameters),
     })
 }

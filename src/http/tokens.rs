@@ -10,8 +10,8 @@ use super::schema::THROTTLED;
 use super::{HandlerResult, body, reply};
 use crate::accounts::{self, forms};
 use crate::app::SharedApp;
-use crate::metrics::Action;
-use crate::tokens::TokenPair;
+use crate::crypto::tokens::TokenPair;
+use crate::observability::metrics::Action;
 
 /// What a pair of tokens looks like.
 const PAIR: &str =
@@ -50,7 +50,7 @@ pub(super) const OBTAIN: Operation = Operation {
 /// `POST token/`
 pub(super) async fn obtain(app: &SharedApp, request: &mut Request) -> HandlerResult {
     let fields = body::fields(app, request).await?;
-    let pair = accounts::login(app, &fields, &request.client(app)).await?;
+    let pair = accounts::sign_in(app, &fields, &request.client(app)).await?;
     Ok(reply::json(StatusCode::OK, &pair))
 }
 

@@ -13,7 +13,7 @@ use super::{HandlerResult, body, reply};
 use crate::accounts::{self, AccountError, forms};
 use crate::app::SharedApp;
 use crate::domain::{BirthDate, FieldErrors, Timestamp, User, UserId, messages};
-use crate::metrics::Action;
+use crate::observability::metrics::Action;
 
 /// The nine keys that sign-up and update answer, in their order.
 #[derive(Serialize, JsonSchema)]
@@ -211,7 +211,7 @@ fn photo_url(app: &SharedApp, user: &User) -> Option<String> {
 /// `POST users/`
 pub(super) async fn create(app: &SharedApp, request: &mut Request) -> HandlerResult {
     let fields = body::fields(app, request).await?;
-    let registered = accounts::register(app, &fields, &request.client(app)).await?;
+    let registered = accounts::sign_up(app, &fields, &request.client(app)).await?;
     let profile = &registered.profile;
     let data = AccountData {
         id: registered.id,

@@ -23,7 +23,7 @@ use tokio::sync::oneshot;
 
 pub use breached::{BreachedList, ListError};
 pub use foreign::is_known;
-pub use queue::Asker;
+pub use queue::Requester;
 use queue::{FairQueue, Job, Pace};
 pub use rules::{PasswordRules, PersonalData};
 
@@ -168,7 +168,7 @@ impl Passwords {
     }
 
     /// Hashing on behalf of somebody: whose turn it is depends on who asks.
-    pub fn asked_by(&self, asker: Asker) -> Hashing<'_> {
+    pub fn asked_by(&self, asker: Requester) -> Hashing<'_> {
         Hashing {
             passwords: self,
             asker,
@@ -180,7 +180,7 @@ impl Passwords {
     /// # Errors
     /// [`PasswordError::Overloaded`] when too many wait already.
     pub async fn hash(&self, password: String, salt: [u8; 16]) -> Result<String, PasswordError> {
-        self.asked_by(Asker::Server).hash(password, salt).await
+        self.asked_by(Requester::Server).hash(password, salt).await
     }
 
     /// Whether the password fits the hash, asked on behalf of the server; see [`Hashing::verify`].
@@ -192,7 +192,9 @@ impl Passwords {
         password: String,
         hash: Option<&str>,
     ) -> Result<bool, PasswordError> {
-        self.asked_by(Asker::Server).verify(password, hash).await
+        self.asked_by(Requester::Server)
+            .verify(password, hash)
+            .await
     }
 
     /// Whether a hash that was just found to fit ought to be made anew: it is of another form, or cheaper than new ones are.
@@ -217,7 +219,7 @@ impl Drop for Passwords {
 #[derive(Clone, Copy)]
 pub struct Hashing<'a> {
     passwords: &'a Passwords,
-    asker: Asker,
+    asker: Requester,
 }
 
 impl Hashing<'_> {
@@ -424,7 +426,7 @@ mod tests {
         });
         let (release, hold) = std::sync::mpsc::channel::<()>();
         let (started, wait) = std::sync::mpsc::channel::<()>();
-        let passwords = passwords.asked_by(Asker::Server);
+        let passwords = passwords.asked_by(Requester::Server);
         let running = passwords.run(move || {
             started.send(()).unwrap();
             hold.recv().unwrap();
@@ -458,7 +460,7 @@ mod tests {
             queue: 8,
             min_length: 8,
         });
-        let passwords = passwords.asked_by(Asker::Server);
+        let passwords = passwords.asked_by(Requester::Server);
         let (release, hold) = std::sync::mpsc::channel::<()>();
         let mut running = Box::pin(passwords.run(move || hold.recv()));
         let (tell, told) = std::sync::mpsc::channel();

@@ -15,7 +15,7 @@ use crate::domain::ClientNetwork;
 
 /// Who wants a password hashed.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub enum Asker {
+pub enum Requester {
     /// A client on a network.
     Network {
         /// The network.
@@ -27,7 +27,7 @@ pub enum Asker {
     Server,
 }
 
-impl Asker {
+impl Requester {
     const fn class(self) -> usize {
         match self {
             Self::Network { is_known, .. } => is_known as usize,
@@ -68,10 +68,10 @@ pub(super) struct FairQueue {
 
 #[derive(Default)]
 struct State {
-    lanes: HashMap<Asker, Lane>,
+    lanes: HashMap<Requester, Lane>,
     // The lanes that are not empty, in the order of their turns: the ordinary ones by class, and the floods.
-    turns: [VecDeque<Asker>; 2],
-    floods: VecDeque<Asker>,
+    turns: [VecDeque<Requester>; 2],
+    floods: VecDeque<Requester>,
     waiting: usize,
     last_class: usize,
     is_closed: bool,
@@ -97,7 +97,7 @@ impl FairQueue {
     }
 
     /// Puts work into the lane of who asks, or turns somebody away at once.
-    pub(super) fn push(&self, asker: Asker, job: Box<dyn Job>) {
+    pub(super) fn push(&self, asker: Requester, job: Box<dyn Job>) {
         let mut state = self.lock();
         if state.waiting >= self.capacity {
             state.drop_abandoned();
@@ -167,14 +167,14 @@ impl FairQueue {
 }
 
 impl State {
-    fn append(&mut self, asker: Asker, job: Box<dyn Job>, longest_ordinary: usize) {
+    fn append(&mut self, asker: Requester, job: Box<dyn Job>, longest_ordinary: usize) {
         let lane = self.lanes.entry(asker).or_default();
         if lane.jobs.is_empty() {
             self.turns[asker.class()].push_back(asker);
         }
         lane.jobs.push_back(job);
         self.waiting += 1;
-        if lane.jobs.len() > longest_ordinary && !lane.is_flood && asker != Asker::Server {
+        if lane.jobs.len() > longest_ordinary && !lane.is_flood && asker != Requester::Server {
             lane.is_flood = true;
             self.turns[asker.class()].retain(|other| *other != asker);
             self.floods.push_back(asker);
@@ -207,7 +207,7 @@ impl State {
 
     /// The lane that gives room to one who comes: one that is longer than the comer's own will be, or any lane of those whom
     /// the owner does not know when the comer is known.
-    fn lane_to_shorten(&self, comer: Asker) -> Option<Asker> {
+    fn lane_to_shorten(&self, comer: Requester) -> Option<Requester> {
         let own = self.lanes.get(&comer).map_or(0, |lane| lane.jobs.len()) + 1;
         self.lanes
             .iter()
@@ -217,7 +217,7 @@ impl State {
             .map(|(asker, _, _)| asker)
     }
 
-    fn take_newest(&mut self, asker: Asker) -> Option<Box<dyn Job>> {
+    fn take_newest(&mut self, asker: Requester) -> Option<Box<dyn Job>> {
         let lane = self.lanes.get_mut(&asker)?;
         let job = lane.jobs.pop_back();
         if lane.jobs.is_empty() {
@@ -276,8 +276,8 @@ mod tests {
         }
     }
 
-    fn network(number: u32, is_known: bool) -> Asker {
-        Asker::Network {
+    fn network(number: u32, is_known: bool) -> Requester {
+        Requester::Network {
             network: IpAddr::V4(Ipv4Addr::from_bits(number)).into(),
             is_known,
         }
@@ -300,11 +300,11 @@ mod tests {
             }
         }
 
-        fn push(&self, asker: Asker, name: &str) {
+        fn push(&self, asker: Requester, name: &str) {
             self.push_one(asker, name, false);
         }
 
-        fn push_one(&self, asker: Asker, name: &str, is_abandoned: bool) {
+        fn push_one(&self, asker: Requester, name: &str, is_abandoned: bool) {
             let job = Named {
                 name: name.into(),
                 log: Arc::clone(&self.log),
@@ -379,9 +379,9 @@ mod tests {
         queue.push(network(1, false), "a2");
         queue.push(network(2, true), "b1");
         queue.push(network(1, false), "a3");
-        queue.push(Asker::Server, "s1");
-        queue.push(Asker::Server, "s2");
-        queue.push(Asker::Server, "s3");
+        queue.push(Requester::Server, "s1");
+        queue.push(Requester::Server, "s2");
+        queue.push(Requester::Server, "s3");
         queue.run_all(Pace::Ordinary);
         queue.push(network(2, true), "b2");
         queue.run_all(Pace::Background);

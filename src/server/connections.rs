@@ -20,7 +20,7 @@ use tokio::time::sleep;
 
 use super::stream::Stream;
 use crate::domain::ClientNetwork;
-use crate::metrics::{ConnectionEnd, Metrics};
+use crate::observability::metrics::{ConnectionEnd, Metrics};
 
 /// Time between two passes over the table, and the unit in which it counts time.
 const TICK: Duration = Duration::from_millis(250);

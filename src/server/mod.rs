@@ -38,7 +38,7 @@ use crate::app::{App, CurrentApp, SharedApp, StartError};
 use crate::backup::schedule::{Backups, Schedule};
 use crate::clock::{SharedClock, clock_for};
 use crate::config::{Config, TlsConfig};
-use crate::development;
+use crate::dev;
 use crate::domain::Timestamp;
 use crate::http::routes_of;
 use crate::store::sqlite::ServerLock;
@@ -135,7 +135,7 @@ impl Server {
         clock: SharedClock,
         inherited: Inherited,
     ) -> Result<Self, StartError> {
-        let ephemeral = development::make_ephemeral(&mut config)?;
+        let ephemeral = dev::make_ephemeral(&mut config)?;
         let lock = if config.is_in_memory() {
             None
         } else {
@@ -164,7 +164,7 @@ impl Server {
         if lock.is_some() {
             remove_photos_left_behind(&app).await;
         }
-        development::begin(&app).await?;
+        dev::begin(&app).await?;
         app.outbox.start();
         let backups = Schedule::of(&app.config)
             .map(|schedule| Backups::start(schedule, app.clock.clone(), app.metrics.clone()));

@@ -5,7 +5,7 @@
 
 use async_trait::async_trait;
 
-use super::{PageWish, StoreResult};
+use super::{PageRequest, StoreResult};
 use crate::domain::{EventKind, Timestamp, UserId};
 
 /// Who causes something, and from where.
@@ -92,7 +92,7 @@ pub trait EventStore {
     async fn list_user_events(
         &self,
         user_id: UserId,
-        page: PageWish,
+        page: PageRequest,
         page_size: u32,
     ) -> StoreResult<Option<EventPage>>;
 

@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 
 use super::StoreResult;
-use crate::metrics::StoreFigures;
+use crate::observability::metrics::StoreMetrics;
 
 /// Questions about the store itself.
 #[async_trait]
@@ -13,5 +13,5 @@ pub trait HealthStore {
 
     /// How large the store is and what it has done since it was opened. It asks nothing of the database, so that there are
     /// figures when the database does not work, too.
-    async fn figures(&self) -> StoreFigures;
+    async fn figures(&self) -> StoreMetrics;
 }

@@ -37,13 +37,13 @@ pub use otps::{
     AccountOtp, Confirmation, NewOtp, OtpAttempt, OtpCandidates, OtpStore, ReissueOtp, Reissued,
 };
 pub use password_tries::{PasswordTry, PasswordTryLimits, PasswordTryStore, TrySource};
-pub use passwords::{PasswordStore, ReplacePassword, ResetWish};
+pub use passwords::{PasswordStore, ReplacePassword, ResetRequest};
 pub use sessions::{
-    Beginning, NewSession, RotateRefreshToken, Rotation, Session, SessionStore, SignIn,
+    NewSession, RotateRefreshToken, Rotation, Session, SessionStore, SignIn, SignInOutcome,
 };
 pub use users::{
     Credentials, DeleteOutcome, DeleteUser, EmailChange, ImportRefusal, ImportSource, ImportedUser,
-    NewEmailUndo, NewSignUp, NewUser, PageWish, SignUpOutcome, StoredUser, UndoEmailChange,
+    NewEmailUndo, NewSignUp, NewUser, PageRequest, SignUpOutcome, StoredUser, UndoEmailChange,
     UndoOutcome, UpdateOutcome, UserOrder, UserPage, UserQuery, UserStore, UserUpdate,
 };
 

@@ -24,7 +24,7 @@ pub struct ReplacePassword {
 }
 
 /// The wish to choose a new password without knowing the old one.
-pub struct ResetWish {
+pub struct ResetRequest {
     /// The address, in lower case.
     pub email_key: String,
     /// The code to be mailed.
@@ -61,7 +61,7 @@ pub trait PasswordStore {
     ///
     /// # Errors
     /// [`super::StoreError::Collision`] when the code is already out for this address: try with another.
-    async fn create_password_reset(&self, wish: ResetWish) -> StoreResult<Option<Reissued>>;
+    async fn create_password_reset(&self, wish: ResetRequest) -> StoreResult<Option<Reissued>>;
 
     /// Whose code this is, without using it up; a wrong one is counted.
     async fn check_password_reset(&self, attempt: OtpAttempt) -> StoreResult<Option<User>>;

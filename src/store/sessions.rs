@@ -43,7 +43,7 @@ pub struct SignIn {
 
 /// What became of a sign-in.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Beginning {
+pub enum SignInOutcome {
     /// The session has begun.
     Begun(Box<User>),
     /// The account is no longer as it was when the password was checked: gone, deactivated, or with another password.
@@ -106,7 +106,7 @@ pub enum Rotation {
 pub trait SessionStore {
     /// Begins a session for an account whose password was just found to be right. Failed tries from there are forgotten. An
     /// account has at most 10,000 sessions: beyond that those end that were not used for longest, a thousand at a time.
-    async fn create_session(&self, sign_in: SignIn) -> StoreResult<Beginning>;
+    async fn create_session(&self, sign_in: SignIn) -> StoreResult<SignInOutcome>;
 
     /// The account behind a living session, if it may sign in: as it is at this moment, whoever has written last.
     async fn find_session_user(

@@ -207,7 +207,7 @@ pub enum UserOrder {
 
 /// The page that is wanted of a list, counted from 1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum PageWish {
+pub enum PageRequest {
     /// This one.
     Number(u64),
     /// The last one.
@@ -226,7 +226,7 @@ pub struct UserQuery {
     /// Columns to sort by, and whether downwards; the number decides in the end.
     pub order: Vec<(UserOrder, bool)>,
     /// The page.
-    pub page: PageWish,
+    pub page: PageRequest,
     /// Accounts on a page, at least one.
     pub page_size: u32,
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use rusqlite::backup::{Backup, StepResult};
 use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior};
 
-use super::events::{Doer, insert_event};
+use super::events::{Actor, insert_event};
 use super::file::{self, APPLICATION_ID, OpenError};
 use super::{beside, open_to_look};
 use crate::store::NewEvent;
@@ -239,7 +239,7 @@ pub fn note_in(
                 &transaction,
                 event.kind,
                 event.user_id,
-                Doer::AsTold,
+                Actor::AsTold,
                 &event.origin,
                 &event.detail,
                 event.now,

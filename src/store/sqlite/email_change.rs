@@ -2,7 +2,7 @@
 
 use rusqlite::{Connection, OptionalExtension, named_params};
 
-use super::events::{Doer, insert_event};
+use super::events::{Actor, insert_event};
 use super::mails::insert_mail;
 use super::otps::{find_pause, insert_otp, parse_email};
 use super::rows::{USER_COLUMNS, user};
@@ -268,7 +268,7 @@ pub(super) fn undo_email_change(
         connection,
         EventKind::EmailChangeUndone,
         Some(user_id),
-        Doer::AsTold,
+        Actor::AsTold,
         &undo.origin,
         "",
         undo.now,

@@ -7,7 +7,7 @@ use super::SqliteStore;
 use super::rows::timestamp;
 use crate::domain::{EventKind, Timestamp, UserId};
 use crate::store::{
-    Event, EventPage, EventQuery, EventStore, NewEvent, Origin, PageWish, StoreResult,
+    Event, EventPage, EventQuery, EventStore, NewEvent, Origin, PageRequest, StoreResult,
 };
 
 const COLUMNS: &str = "id, happened_at, event, user_id, actor_id, operator, ip, user_agent, detail";
@@ -27,7 +27,7 @@ const MILLIS_PER_HOUR: i64 = 60 * 60 * 1000;
 
 /// Whom an entry names as the one who acts.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Doer {
+pub(super) enum Actor {
     /// The account itself: it has just proven to be the owner's.
     Owner,
     /// Whoever the origin says.
@@ -39,7 +39,7 @@ pub(super) fn insert_event(
     connection: &Connection,
     kind: EventKind,
     user_id: Option<UserId>,
-    doer: Doer,
+    doer: Actor,
     origin: &Origin,
     detail: &str,
     now: Timestamp,
@@ -48,8 +48,8 @@ pub(super) fn insert_event(
         return Ok(());
     }
     let actor_id = match doer {
-        Doer::Owner => user_id,
-        Doer::AsTold => origin.actor_id,
+        Actor::Owner => user_id,
+        Actor::AsTold => origin.actor_id,
     };
     connection
         .prepare_cached(
@@ -124,7 +124,7 @@ pub(super) fn note_profile_change(
         connection,
         EventKind::ProfileChanged,
         Some(user_id),
-        Doer::AsTold,
+        Actor::AsTold,
         origin,
         &fields.join(FIELD_SEPARATOR),
         now,
@@ -222,7 +222,7 @@ fn event(row: &Row<'_>) -> rusqlite::Result<Option<Event>> {
 fn list_of_user(
     connection: &Connection,
     user_id: UserId,
-    page: PageWish,
+    page: PageRequest,
     page_size: u32,
 ) -> rusqlite::Result<Option<EventPage>> {
     let count: u64 = connection
@@ -233,8 +233,8 @@ fn list_of_user(
     let size = u64::from(page_size.max(1));
     let pages = count.div_ceil(size).max(1);
     let number = match page {
-        PageWish::Number(number) => number,
-        PageWish::Last => pages,
+        PageRequest::Number(number) => number,
+        PageRequest::Last => pages,
     };
     if number == 0 || number > pages {
         return Ok(None);
@@ -304,7 +304,7 @@ impl EventStore for SqliteStore {
                     connection,
                     event.kind,
                     event.user_id,
-                    Doer::AsTold,
+                    Actor::AsTold,
                     &event.origin,
                     &event.detail,
                     event.now,
@@ -316,7 +316,7 @@ impl EventStore for SqliteStore {
     async fn list_user_events(
         &self,
         user_id: UserId,
-        page: PageWish,
+        page: PageRequest,
         page_size: u32,
     ) -> StoreResult<Option<EventPage>> {
         self.read_apart(move |connection| list_of_user(connection, user_id, page, page_size))

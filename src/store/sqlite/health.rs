@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use super::otps::write_decoy;
 use super::{SqliteStore, wal_of};
 use crate::domain::Timestamp;
-use crate::metrics::StoreFigures;
+use crate::observability::metrics::StoreMetrics;
 use crate::store::{HealthStore, StoreResult};
 
 #[async_trait]
@@ -21,12 +21,12 @@ impl HealthStore for SqliteStore {
             .await
     }
 
-    async fn figures(&self) -> StoreFigures {
+    async fn figures(&self) -> StoreMetrics {
         let path = self.path.as_deref();
         let size = path.and_then(|path| Some(path.metadata().ok()?.len()));
         // Without a log everything is in the file.
         let log = path.map(|path| wal_of(path).metadata().map_or(0, |data| data.len()));
-        StoreFigures {
+        StoreMetrics {
             size_bytes: size,
             log_bytes: log,
             writes: Arc::clone(self.writer.counts()),

@@ -3,7 +3,7 @@
 use rusqlite::{Connection, OptionalExtension, named_params};
 
 use super::email_change::take_from_unconfirmed;
-use super::events::{Doer, insert_event};
+use super::events::{Actor, insert_event};
 use super::sign_ups::insert_sign_up;
 use super::users::find_by_id;
 use crate::domain::{EventKind, Timestamp, UserId};
@@ -32,7 +32,7 @@ pub(super) fn import_users(
             connection,
             EventKind::UsersImported,
             None,
-            Doer::AsTold,
+            Actor::AsTold,
             origin,
             &imported.to_string(),
             now,

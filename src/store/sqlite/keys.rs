@@ -4,7 +4,7 @@ use async_trait::async_trait;
 use rusqlite::{Connection, named_params};
 
 use super::SqliteStore;
-use super::events::{Doer, insert_event};
+use super::events::{Actor, insert_event};
 use super::rows::timestamp;
 use crate::domain::{EventKind, Timestamp};
 use crate::store::{
@@ -56,7 +56,7 @@ fn rotate(connection: &Connection, rotation: &RotateKeys) -> rusqlite::Result<()
         connection,
         EventKind::KeysRotated,
         None,
-        Doer::AsTold,
+        Actor::AsTold,
         &rotation.origin,
         &key.kid,
         rotation.now,
@@ -72,7 +72,7 @@ fn remove(connection: &Connection, removal: &RemoveKey) -> rusqlite::Result<bool
             connection,
             EventKind::KeyRemoved,
             None,
-            Doer::AsTold,
+            Actor::AsTold,
             &removal.origin,
             &removal.kid,
             removal.now,
@@ -108,7 +108,7 @@ fn replace_material(connection: &Connection, material: &KeyMaterial) -> rusqlite
         connection,
         EventKind::KeysSealed,
         None,
-        Doer::AsTold,
+        Actor::AsTold,
         &material.origin,
         &material.detail,
         material.now,

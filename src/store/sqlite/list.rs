@@ -11,7 +11,7 @@ use super::rows::{USER_COLUMNS, user};
 use super::search::{Helper, find_matching};
 use super::users::find_by_id;
 use crate::domain::{User, UserId};
-use crate::store::{PageWish, StoredUser, UserOrder, UserPage, UserQuery};
+use crate::store::{PageRequest, StoredUser, UserOrder, UserPage, UserQuery};
 
 /// Numbers of accounts that `user_counts` counts together.
 const COUNTED_TOGETHER: i64 = 1024;
@@ -47,8 +47,8 @@ pub(super) fn list_users(
         .div_ceil(page_size.unsigned_abs())
         .max(1);
     let number = match query.page {
-        PageWish::Number(number) => number,
-        PageWish::Last => pages,
+        PageRequest::Number(number) => number,
+        PageRequest::Last => pages,
     };
     if number == 0 || number > pages {
         return Ok(None);
@@ -647,11 +647,11 @@ mod tests {
                 .map(|_| (dice.pick(COLUMNS), dice.below(2) == 0))
                 .collect(),
             page: dice.pick(&[
-                PageWish::Last,
-                PageWish::Number(1),
-                PageWish::Number(2),
-                PageWish::Number(7),
-                PageWish::Number(60),
+                PageRequest::Last,
+                PageRequest::Number(1),
+                PageRequest::Number(2),
+                PageRequest::Number(7),
+                PageRequest::Number(60),
             ]),
             page_size: u32::try_from(1 + dice.below(40)).unwrap(),
         }
@@ -680,8 +680,8 @@ mod tests {
             .unwrap();
         let pages = count.div_ceil(query.page_size).max(1);
         let page = match query.page {
-            PageWish::Last => pages,
-            PageWish::Number(number) => u32::try_from(number).unwrap(),
+            PageRequest::Last => pages,
+            PageRequest::Number(number) => u32::try_from(number).unwrap(),
         };
         if page > pages {
             return None;

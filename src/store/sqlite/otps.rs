@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use rusqlite::{Connection, OptionalExtension, named_params};
 
 use super::SqliteStore;
-use super::events::{Doer, delete_before, insert_event};
+use super::events::{Actor, delete_before, insert_event};
 use super::mails::insert_mail;
 use super::password_tries::{REMEMBER_FAILURES, REMEMBER_NETWORKS};
 use super::rows::{USER_COLUMNS, user};
@@ -290,7 +290,7 @@ pub(super) fn use_otp(
         connection,
         EventKind::OtpFailed,
         tried,
-        Doer::AsTold,
+        Actor::AsTold,
         &attempt.origin,
         purpose.as_str(),
         attempt.now,
@@ -342,7 +342,7 @@ fn confirm_sign_up(
         connection,
         EventKind::SignUpConfirmed,
         Some(used.user_id),
-        Doer::Owner,
+        Actor::Owner,
         &attempt.origin,
         "",
         attempt.now,
@@ -369,7 +369,7 @@ fn confirm_email_change(
         connection,
         EventKind::EmailChanged,
         Some(otp.user_id),
-        Doer::AsTold,
+        Actor::AsTold,
         &attempt.origin,
         "",
         attempt.now,

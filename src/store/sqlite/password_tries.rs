@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use rusqlite::{Connection, OptionalExtension, named_params};
 
 use super::SqliteStore;
-use super::events::{Doer, insert_event};
+use super::events::{Actor, insert_event};
 use super::otps::CLOCK_SLACK;
 use super::rows::optional_timestamp;
 use crate::domain::{EventKind, Timestamp, UserId};
@@ -130,7 +130,7 @@ fn count_failure(
         connection,
         kind,
         tried.user_id,
-        Doer::AsTold,
+        Actor::AsTold,
         &tried.origin,
         "",
         tried.now,

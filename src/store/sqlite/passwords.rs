@@ -4,7 +4,7 @@ use async_trait::async_trait;
 use rusqlite::{Connection, OptionalExtension, named_params};
 
 use super::SqliteStore;
-use super::events::{Doer, insert_event};
+use super::events::{Actor, insert_event};
 use super::mails::insert_mail;
 use super::otps::{Use, find_pause, insert_otp, note_no_mail, parse_email, use_otp};
 use super::password_tries::note_network;
@@ -13,7 +13,7 @@ use super::sign_ups::delete_sign_ups;
 use super::users::find_by_id;
 use crate::domain::{EventKind, OtpPurpose, Timestamp, User, UserId};
 use crate::store::{
-    NewMail, OtpAttempt, PasswordStore, Reissued, ReplacePassword, ResetWish, StoreResult,
+    NewMail, OtpAttempt, PasswordStore, Reissued, ReplacePassword, ResetRequest, StoreResult,
 };
 
 fn replace(connection: &Connection, wish: &ReplacePassword) -> rusqlite::Result<bool> {
@@ -35,7 +35,7 @@ fn replace(connection: &Connection, wish: &ReplacePassword) -> rusqlite::Result<
         connection,
         EventKind::PasswordChanged,
         Some(wish.user_id),
-        Doer::AsTold,
+        Actor::AsTold,
         &wish.origin,
         "",
         wish.now,
@@ -68,7 +68,10 @@ fn delete_reset_otps(connection: &Connection, user_id: UserId) -> rusqlite::Resu
         .map(drop)
 }
 
-fn create_reset(connection: &Connection, wish: &ResetWish) -> rusqlite::Result<Option<Reissued>> {
+fn create_reset(
+    connection: &Connection,
+    wish: &ResetRequest,
+) -> rusqlite::Result<Option<Reissued>> {
     let purpose = OtpPurpose::PasswordReset;
     let address_hash = &wish.otp.address_hash;
     let found: Option<(UserId, String)> = connection
@@ -98,7 +101,7 @@ fn create_reset(connection: &Connection, wish: &ResetWish) -> rusqlite::Result<O
         connection,
         EventKind::PasswordResetRequested,
         Some(user_id),
-        Doer::AsTold,
+        Actor::AsTold,
         &wish.origin,
         "",
         wish.now,
@@ -149,7 +152,7 @@ fn confirm_reset(
         connection,
         EventKind::PasswordReset,
         Some(used.user_id),
-        Doer::Owner,
+        Actor::Owner,
         &attempt.origin,
         "",
         attempt.now,
@@ -195,7 +198,7 @@ impl PasswordStore for SqliteStore {
             .await
     }
 
-    async fn create_password_reset(&self, wish: ResetWish) -> StoreResult<Option<Reissued>> {
+    async fn create_password_reset(&self, wish: ResetRequest) -> StoreResult<Option<Reissued>> {
         self.writer
             .run(move |connection| create_reset(connection, &wish))
             .await

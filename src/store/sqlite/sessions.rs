@@ -6,7 +6,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use rusqlite::{Connection, OptionalExtension, named_params};
 
-use super::events::{Doer, insert_event};
+use super::events::{Actor, insert_event};
 use super::mails::insert_mail;
 use super::password_tries::{find_pause, forget_failures, note_network};
 use super::rows::{USER_COLUMNS, timestamp, user};
@@ -14,8 +14,8 @@ use super::users::find_by_id;
 use super::{SqliteStore, driver_error};
 use crate::domain::{EventKind, Timestamp, User, UserId, UserSnapshot};
 use crate::store::{
-    Beginning, NamedSession, NewSession, Origin, RotateRefreshToken, Rotation, Session,
-    SessionStore, SignIn, StoreResult,
+    NamedSession, NewSession, Origin, RotateRefreshToken, Rotation, Session, SessionStore, SignIn,
+    SignInOutcome, StoreResult,
 };
 
 /// How long a used refresh token is remembered by a row of its own.
@@ -76,7 +76,7 @@ fn insert_refresh_token(
 }
 
 /// Ends those sessions of an account that were not used for longest, when there are too many. Gives how many.
-fn end_surplus(connection: &Connection, user_id: UserId, keep: &str) -> rusqlite::Result<usize> {
+fn evict_oldest(connection: &Connection, user_id: UserId, keep: &str) -> rusqlite::Result<usize> {
     let has_too_many: bool = connection
         .prepare_cached(
             "SELECT EXISTS (SELECT 1 FROM sessions WHERE user_id = :user_id LIMIT 1 OFFSET :most)",
@@ -100,10 +100,10 @@ fn end_surplus(connection: &Connection, user_id: UserId, keep: &str) -> rusqlite
         })
 }
 
-fn create_session(connection: &Connection, sign_in: &SignIn) -> rusqlite::Result<Beginning> {
+fn create_session(connection: &Connection, sign_in: &SignIn) -> rusqlite::Result<SignInOutcome> {
     // Asked again in the order of the commits: of guesses made side by side, none beyond the limits is told to be right.
     if let Some(until) = find_pause(connection, &sign_in.tried)? {
-        return Ok(Beginning::TooEarly { until });
+        return Ok(SignInOutcome::TooEarly { until });
     }
     let is_new_place = is_new_place(connection, sign_in.user_id, &sign_in.session.network)?;
     let changed = connection
@@ -117,7 +117,7 @@ fn create_session(connection: &Connection, sign_in: &SignIn) -> rusqlite::Result
             ":now": sign_in.session.now.unix_millis(),
         })?;
     if changed == 0 {
-        return Ok(Beginning::Changed);
+        return Ok(SignInOutcome::Changed);
     }
     forget_failures(connection, &sign_in.tried)?;
     insert_session(connection, sign_in.user_id, &sign_in.session)?;
@@ -125,27 +125,27 @@ fn create_session(connection: &Connection, sign_in: &SignIn) -> rusqlite::Result
         connection,
         EventKind::SignIn,
         Some(sign_in.user_id),
-        Doer::Owner,
+        Actor::Owner,
         &sign_in.tried.origin,
         "",
         sign_in.session.now,
     )?;
-    let ended = end_surplus(connection, sign_in.user_id, &sign_in.session.id)?;
+    let ended = evict_oldest(connection, sign_in.user_id, &sign_in.session.id)?;
     note_ended(
         connection,
         sign_in.user_id,
         ended,
-        (Doer::Owner, &sign_in.tried.origin),
+        (Actor::Owner, &sign_in.tried.origin),
         sign_in.session.now,
     )?;
     let Some(user) = find_by_id(connection, sign_in.user_id)? else {
-        return Ok(Beginning::Changed);
+        return Ok(SignInOutcome::Changed);
     };
     if let Some(notice) = sign_in.notice.as_ref().filter(|_| is_new_place) {
         let now = sign_in.session.now;
         insert_mail(connection, user.id, None, user.email.as_str(), notice, now)?;
     }
-    Ok(Beginning::Begun(Box::new(user)))
+    Ok(SignInOutcome::Begun(Box::new(user)))
 }
 
 /// Whether an account has been signed in to before, but not from this network. With the first sign-in there is nothing yet that
@@ -234,7 +234,7 @@ fn rotate(connection: &Connection, rotation: &RotateRefreshToken) -> rusqlite::R
             connection,
             EventKind::TokenReused,
             Some(user.id),
-            Doer::AsTold,
+            Actor::AsTold,
             &origin,
             "",
             rotation.now,
@@ -305,7 +305,7 @@ fn note_ended(
     connection: &Connection,
     user_id: UserId,
     ended: usize,
-    (doer, origin): (Doer, &Origin),
+    (doer, origin): (Actor, &Origin),
     now: Timestamp,
 ) -> rusqlite::Result<()> {
     if ended == 0 {
@@ -324,7 +324,7 @@ fn note_ended(
 
 #[async_trait]
 impl SessionStore for SqliteStore {
-    async fn create_session(&self, sign_in: SignIn) -> StoreResult<Beginning> {
+    async fn create_session(&self, sign_in: SignIn) -> StoreResult<SignInOutcome> {
         self.writer
             .run(move |connection| create_session(connection, &sign_in))
             .await
@@ -383,7 +383,7 @@ impl SessionStore for SqliteStore {
                 let user_id = delete_session(connection, &session_id)?;
                 if user_id.is_some() {
                     let kind = EventKind::SignOut;
-                    insert_event(connection, kind, user_id, Doer::Owner, &origin, "", now)?;
+                    insert_event(connection, kind, user_id, Actor::Owner, &origin, "", now)?;
                 }
                 Ok(user_id.is_some())
             })
@@ -427,7 +427,7 @@ impl SessionStore for SqliteStore {
                 let ended = connection
                     .prepare_cached("DELETE FROM sessions WHERE id = :id AND user_id = :user_id")?
                     .execute(named_params! { ":id": session_id, ":user_id": user_id })?;
-                note_ended(connection, user_id, ended, (Doer::AsTold, &origin), now)?;
+                note_ended(connection, user_id, ended, (Actor::AsTold, &origin), now)?;
                 Ok(ended > 0)
             })
             .await
@@ -444,7 +444,7 @@ impl SessionStore for SqliteStore {
         self.writer
             .run(move |connection| {
                 let ended = delete_sessions(connection, user_id, Some(&keep))?;
-                note_ended(connection, user_id, ended, (Doer::AsTold, &origin), now)?;
+                note_ended(connection, user_id, ended, (Actor::AsTold, &origin), now)?;
                 Ok(ended)
             })
             .await

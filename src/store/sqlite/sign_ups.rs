@@ -3,7 +3,7 @@
 use rusqlite::{Connection, named_params};
 
 use super::email_change::drop_unconfirmed_claims;
-use super::events::{Doer, insert_event};
+use super::events::{Actor, insert_event};
 use super::otps::{find_pause, insert_otp};
 use super::users::is_taken;
 use crate::domain::{EventKind, OtpPurpose, UserId};
@@ -81,7 +81,7 @@ pub(super) fn create_sign_up(
         connection,
         EventKind::SignUp,
         Some(user_id),
-        Doer::AsTold,
+        Actor::AsTold,
         &new.origin,
         "",
         new.now,

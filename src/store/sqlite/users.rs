@@ -4,7 +4,7 @@ use async_trait::async_trait;
 use rusqlite::{Connection, OptionalExtension, named_params};
 
 use super::email_change::{EmailStep, drop_unconfirmed_claims, undo_email_change, update_email};
-use super::events::{Doer, forget_person, insert_event, note_profile_change};
+use super::events::{Actor, forget_person, insert_event, note_profile_change};
 use super::rows::{USER_COLUMNS, user};
 use super::search::Helper;
 use super::sessions::delete_sessions;
@@ -87,7 +87,7 @@ fn create_verified_user(
         connection,
         EventKind::UserCreated,
         Some(user_id),
-        Doer::AsTold,
+        Actor::AsTold,
         &new.origin,
         if new.is_staff { "staff" } else { "" },
         new.now,
@@ -180,7 +180,7 @@ fn note_changes(
             connection,
             kind,
             id,
-            Doer::AsTold,
+            Actor::AsTold,
             origin,
             detail,
             update.now,
@@ -286,7 +286,7 @@ fn delete_user(connection: &Connection, wish: &DeleteUser) -> rusqlite::Result<D
         connection,
         EventKind::UserDeleted,
         Some(user.id),
-        Doer::AsTold,
+        Actor::AsTold,
         &origin,
         "",
         wish.now,

@@ -15,7 +15,7 @@ use tokio::sync::oneshot;
 use super::file::OpenedFiles;
 use super::{ConnectionSource, driver_error};
 use crate::clock::Stopwatch;
-use crate::metrics::WriteCounts;
+use crate::observability::metrics::WriteCounts;
 use crate::store::{StoreError, StoreResult};
 
 /// Most operations that wait for the writer; beyond it the database is called busy.

@@ -11,11 +11,11 @@ use std::time::Duration;
 use hmac::{Hmac, Mac};
 use sha2::Sha256;
 
+use crate::crypto::random;
+use crate::crypto::sealing::{self, KEY_BYTES};
+use crate::crypto::tokens::{TokenError, TokenOptions, Tokens};
 use crate::domain::Timestamp;
-use crate::random;
-use crate::sealing::{self, KEY_BYTES};
 use crate::store::{StoredKey, StoredSecret};
-use crate::tokens::{TokenError, TokenOptions, Tokens};
 
 /// How old what is known of the keys may be when a token is checked.
 const STALENESS: Duration = Duration::from_secs(5);
@@ -247,7 +247,7 @@ fn make(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::tokens::generate_key;
+    use crate::crypto::tokens::generate_key;
 
     #[test]
     fn what_is_sealed_opens_in_its_own_place_alone() {

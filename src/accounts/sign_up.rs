@@ -5,17 +5,17 @@ use std::sync::Arc;
 use super::new_password::NewPassword;
 use super::{AccountError, Client, unread};
 use crate::app::{App, detached};
+use crate::crypto::random;
 use crate::domain::{
     EmailAddress, FieldReader, Fields, OtpPurpose, Profile, Timestamp, UserId, messages,
 };
 use crate::limits::Limited;
 use crate::passwords::PersonalData;
-use crate::random;
 use crate::store::{NewSignUp, Origin, SignUpOutcome};
 
 /// A sign-up that waits for its code.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Registered {
+pub struct SignUpResult {
     /// The number of the account that the code will activate.
     pub id: UserId,
     /// The address as it was typed.
@@ -32,11 +32,11 @@ pub struct Registered {
 /// [`AccountError::Fields`] names every wrong field at once; [`AccountError::Throttled`] when the address had its share
 /// of mails, or the client's network its share of sign-ups; [`AccountError::EmailTaken`] when somebody has confirmed the
 /// address in the meantime.
-pub async fn register(
+pub async fn sign_up(
     app: &Arc<App>,
     fields: &Fields,
     client: &Client,
-) -> Result<Registered, AccountError> {
+) -> Result<SignUpResult, AccountError> {
     let now = app.clock.now();
     // Before anything is looked up, in the database or in a list on disk: who had its share gets no more for nothing.
     client.may(app, Limited::SignUp)?;
@@ -83,8 +83,8 @@ pub async fn register(
         .asked_by(client.asker(false))
         .hash(password, random::bytes())
         .await
-        .inspect_err(|_| app.limits.take_back(Limited::SignUp, client.network()))?;
-    let registered = Registered {
+        .inspect_err(|_| app.limits.refund(Limited::SignUp, client.network()))?;
+    let registered = SignUpResult {
         id: 0,
         email,
         profile,
@@ -102,7 +102,7 @@ pub async fn register(
     );
     let outcome = detached(task).await?;
     if outcome.is_err() {
-        app.limits.take_back(Limited::SignUp, client.network());
+        app.limits.refund(Limited::SignUp, client.network());
     }
     if matches!(outcome, Err(AccountError::EmailTaken)) {
         // Somebody was faster, and this tells as much.
@@ -113,11 +113,11 @@ pub async fn register(
 
 async fn store_and_mail(
     app: Arc<App>,
-    registered: Registered,
+    registered: SignUpResult,
     password_hash: String,
     language: String,
     origin: Origin,
-) -> Result<Registered, AccountError> {
+) -> Result<SignUpResult, AccountError> {
     let now = registered.created_at;
     let email = &registered.email;
     let outcome = app
@@ -142,7 +142,7 @@ async fn store_and_mail(
         SignUpOutcome::Created(id) => {
             app.outbox.wake().await;
             log::info!("user {id}: signed up");
-            Ok(Registered { id, ..registered })
+            Ok(SignUpResult { id, ..registered })
         }
         SignUpOutcome::EmailTaken => Err(AccountError::EmailTaken),
         SignUpOutcome::Throttled { until } => Err(AccountError::Throttled(until.since(now))),

@@ -20,8 +20,8 @@ use tokio::time::{MissedTickBehavior, interval};
 use crate::clock::{Clock as _, SystemClock};
 use crate::config::{LogConfig, LogFormat};
 use crate::domain::printable;
+use crate::observability::request_id;
 use crate::output::{Patient, has_room};
-use crate::request_id;
 use repeats::Repeats;
 
 /// How often it is told what was left out.

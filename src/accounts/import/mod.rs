@@ -3,12 +3,14 @@
 //! A row is held to the rules of the API, except that it brings a password hash instead of a password, and moments that
 //! nobody may set there. Knows nothing of the files that rows come from.
 
-use super::register::read_profile;
+pub(crate) mod rows;
+
+use super::sign_up::read_profile;
 use super::{AccountError, operator};
 use crate::app::App;
+use crate::crypto::random;
 use crate::domain::{FieldErrors, FieldReader, Fields, Input, Timestamp, UserId, messages, trim};
 use crate::passwords;
-use crate::random;
 use crate::store::{ImportRefusal, ImportSource, ImportedUser};
 
 /// Highest number that an account may bring along, of fifteen digits. New accounts count on from the highest one, and

@@ -6,12 +6,12 @@ use super::new_password::NOTICE_LIFE;
 use super::password_tries::{PasswordTries, key_of};
 use super::{AccountError, Client, keys, unread};
 use crate::app::App;
+use crate::crypto::random;
+use crate::crypto::tokens::TokenPair;
 use crate::domain::{FieldReader, Fields};
 use crate::mail::MailContent;
-use crate::random;
-use crate::request_id;
-use crate::store::{Beginning, Credentials, SignIn};
-use crate::tokens::TokenPair;
+use crate::observability::request_id;
+use crate::store::{Credentials, SignIn, SignInOutcome};
 
 /// How often a password is checked when its hash changes in the meantime.
 const ATTEMPTS: u32 = 3;
@@ -21,7 +21,7 @@ const ATTEMPTS: u32 = 3;
 /// # Errors
 /// [`AccountError::NoActiveAccount`] when nobody signs in like this, after the work of one hash whether the address is known
 /// or not (an imported hash of another form takes its own time until it is renewed); [`AccountError::EmailNotVerified`] when the password is right but the address was never confirmed.
-pub async fn login(
+pub async fn sign_in(
     app: &Arc<App>,
     fields: &Fields,
     client: &Client,
@@ -108,9 +108,9 @@ async fn begin_session(
         }),
     };
     let user = match app.store.create_session(sign_in).await? {
-        Beginning::Begun(user) => user,
-        Beginning::Changed => return Ok(None),
-        Beginning::TooEarly { until } => return Err(AccountError::Throttled(until.since(now))),
+        SignInOutcome::Begun(user) => user,
+        SignInOutcome::Changed => return Ok(None),
+        SignInOutcome::TooEarly { until } => return Err(AccountError::Throttled(until.since(now))),
     };
     log::info!("user {}: signed in", user.id);
     if app.config.mail.new_sign_in_notice {

@@ -4,7 +4,7 @@ use std::str;
 
 use tokio::task_local;
 
-use crate::random;
+use crate::crypto::random;
 
 /// Digits of an id.
 const LENGTH: usize = 16;

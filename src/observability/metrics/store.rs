@@ -9,7 +9,7 @@ use super::page::Page;
 
 /// Figures of a store at one moment.
 #[derive(Clone, Debug, Default)]
-pub struct StoreFigures {
+pub struct StoreMetrics {
     /// Bytes that the database takes on disk; `None` where it takes none.
     pub size_bytes: Option<u64>,
     /// Bytes of what is committed and not yet part of the database itself; `None` where there is no such thing.
@@ -51,7 +51,7 @@ impl WriteCounts {
 }
 
 /// Adds the figures of a store.
-pub(super) fn write(page: &mut Page, store: &StoreFigures) {
+pub(super) fn write(page: &mut Page, store: &StoreMetrics) {
     if let Some(bytes) = store.size_bytes {
         page.single(
             "accounts_database_size_bytes",

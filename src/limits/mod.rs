@@ -148,7 +148,7 @@ impl NetworkLimits {
     }
 
     /// Takes back what [`NetworkLimits::count`] has counted last: it turned out to be harmless.
-    pub fn take_back(&self, what: Limited, network: ClientNetwork) {
+    pub fn refund(&self, what: Limited, network: ClientNetwork) {
         let Some((_, mut counts)) = self.lock(what) else {
             return;
         };
@@ -275,7 +275,7 @@ mod tests {
         for second in 0..100 {
             let counted = limits.count(Limited::FailedSignIn, network(1), at(second));
             assert_eq!(counted, Ok(()));
-            limits.take_back(Limited::FailedSignIn, network(1));
+            limits.refund(Limited::FailedSignIn, network(1));
         }
     }
 

@@ -16,10 +16,10 @@ use tokio::time::{Sleep, sleep, timeout};
 
 use super::Shared;
 use super::backoff::{outage_after, pause_after};
+use crate::crypto::random;
 use crate::domain::Timestamp;
 use crate::mail::{Mail, MailError};
-use crate::metrics::MailFate;
-use crate::random;
+use crate::observability::metrics::MailOutcome;
 use crate::store::{MailClaim, QueuedMail};
 
 /// How long one delivery may take in all; after it the mail is tried again. Longer than a conversation that makes
@@ -182,7 +182,7 @@ impl Worker {
         };
         for user_id in claimed.expired {
             log::warn!("user {user_id}: a mail had expired before it could be delivered");
-            self.shared.parts.metrics.count_mail(MailFate::Expired);
+            self.shared.parts.metrics.count_mail(MailOutcome::Expired);
             self.is_dirty = true;
         }
         for queued in claimed.mails {
@@ -316,7 +316,7 @@ async fn settle(shared: &Shared, queued: &QueuedMail, outcome: Result<(), MailEr
     let (fate, entry) = match outcome {
         Ok(()) => {
             log::info!("user {user_id}: mail {id} handed to {name}");
-            (MailFate::Delivered, Entry::Remove)
+            (MailOutcome::Delivered, Entry::Remove)
         }
         Err(error @ MailError::Unreachable { .. }) => {
             log::warn!("user {user_id}: mail {id} waits: {name}: {error}");
@@ -328,7 +328,7 @@ async fn settle(shared: &Shared, queued: &QueuedMail, outcome: Result<(), MailEr
         }
         Err(error) if error.is_final() => {
             log::error!("user {user_id}: mail {id} given up: {name}: {error}");
-            (MailFate::GivenUp, Entry::Remove)
+            (MailOutcome::GivenUp, Entry::Remove)
         }
         Err(error) => {
             let pause = pause_after(tries, noise());
@@ -340,7 +340,7 @@ async fn settle(shared: &Shared, queued: &QueuedMail, outcome: Result<(), MailEr
                 next_try_at: now.plus(pause),
                 counts: true,
             };
-            (MailFate::Postponed, put_back)
+            (MailOutcome::Postponed, put_back)
         }
     };
     shared.parts.metrics.count_mail(fate);

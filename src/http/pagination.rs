@@ -1,6 +1,6 @@
 //! Lists in the pages of Django REST framework's `PageNumberPagination`.
 
-use crate::store::PageWish;
+use crate::store::PageRequest;
 
 const PAGE_SIZE: u32 = 20;
 const LARGEST_PAGE: u32 = 100;
@@ -24,11 +24,11 @@ pub(super) fn value<'a>(parameters: &'a Parameters, name: &str) -> Option<&'a st
 }
 
 /// The page that is asked for; `None` when it is no page.
-pub(super) fn read_page(parameters: &Parameters) -> Option<PageWish> {
+pub(super) fn read_page(parameters: &Parameters) -> Option<PageRequest> {
     match value(parameters, "page").map(str::trim) {
-        None | Some("") => Some(PageWish::Number(1)),
-        Some("last") => Some(PageWish::Last),
-        Some(number) => number.parse().ok().map(PageWish::Number),
+        None | Some("") => Some(PageRequest::Number(1)),
+        Some("last") => Some(PageRequest::Last),
+        Some(number) => number.parse().ok().map(PageRequest::Number),
     }
 }
 
@@ -90,9 +90,9 @@ mod tests {
     #[test]
     fn what_is_no_page_is_none() {
         for (page, wish) in [
-            ("", Some(PageWish::Number(1))),
-            ("page=last", Some(PageWish::Last)),
-            ("page=2", Some(PageWish::Number(2))),
+            ("", Some(PageRequest::Number(1))),
+            ("page=last", Some(PageRequest::Last)),
+            ("page=2", Some(PageRequest::Number(2))),
             ("page=1.0", None),
             ("page=LAST", None),
         ] {

@@ -21,7 +21,7 @@ use actions::ActionCounts;
 pub use actions::{Action, Ending};
 pub use histogram::Histogram;
 use page::{Page, escaped};
-pub use store::{StoreFigures, WriteCounts};
+pub use store::{StoreMetrics, WriteCounts};
 
 /// Most routes that are told apart.
 pub const MOST_ROUTES: usize = 64;
@@ -37,7 +37,7 @@ const STATUSES: [u16; 23] = [
 
 /// What became of a mail.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum MailFate {
+pub enum MailOutcome {
     /// Somebody else is responsible for it now.
     Delivered,
     /// It is tried again later.
@@ -48,7 +48,7 @@ pub enum MailFate {
     Expired,
 }
 
-impl MailFate {
+impl MailOutcome {
     const ALL: [Self; 4] = [
         Self::Delivered,
         Self::Postponed,
@@ -118,7 +118,7 @@ pub struct Metrics {
     // Those that never happen take no room.
     answers: [[OnceLock<Box<Answers>>; METHODS.len()]; MOST_ROUTES],
     actions: ActionCounts,
-    mails: [AtomicU64; MailFate::ALL.len()],
+    mails: [AtomicU64; MailOutcome::ALL.len()],
     failed_backups: AtomicU64,
     /// Unix seconds; 0 when there is none.
     last_backup: AtomicU64,
@@ -158,18 +158,18 @@ impl Metrics {
 #[derive(Clone, Debug, Default)]
 pub struct Figures {
     /// The mails that wait; `None` when the store cannot tell.
-    pub mails: Option<MailFigures>,
+    pub mails: Option<MailMetrics>,
     /// Passwords that wait to be hashed.
     pub queued_hashes: usize,
     /// Most passwords that may wait.
     pub hash_queue_capacity: usize,
     /// What the store tells of itself.
-    pub store: StoreFigures,
+    pub store: StoreMetrics,
 }
 
 /// The mails that wait to be delivered.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct MailFigures {
+pub struct MailMetrics {
     /// How many there are.
     pub queued: u64,
     /// How long the oldest of them has waited; zero when there is none.
@@ -201,7 +201,7 @@ impl Metrics {
     }
 
     /// Counts what became of a mail.
-    pub fn count_mail(&self, fate: MailFate) {
+    pub fn count_mail(&self, fate: MailOutcome) {
         self.mails[fate as usize].fetch_add(1, Ordering::Relaxed);
     }
 
@@ -351,7 +351,7 @@ impl Metrics {
         }
     }
 
-    fn write_mails(&self, page: &mut Page, waiting: Option<MailFigures>) {
+    fn write_mails(&self, page: &mut Page, waiting: Option<MailMetrics>) {
         if let Some(waiting) = waiting {
             page.single(
                 "accounts_mail_queue_length",
@@ -368,7 +368,7 @@ impl Metrics {
         }
         let name = "accounts_mails_total";
         page.family(name, "counter", "What became of mails.");
-        for fate in MailFate::ALL {
+        for fate in MailOutcome::ALL {
             let count = self.mails[fate as usize].load(Ordering::Relaxed);
             page.sample(name, &format!("fate=\"{}\"", fate.name()), count);
         }
@@ -387,12 +387,12 @@ mod tests {
         metrics.count_answer(1, "BREW", 418, Duration::ZERO);
         // One that is out of the range is not counted, and harms nobody.
         metrics.count_answer(MOST_ROUTES, "GET", 200, Duration::ZERO);
-        metrics.count_mail(MailFate::GivenUp);
+        metrics.count_mail(MailOutcome::GivenUp);
         metrics.set_last_backup(Timestamp::from_unix_millis(1_733_227_200_999));
         metrics.count_failed_backup();
         let routes = ["/healthz".to_owned(), "none".to_owned()];
         let figures = Figures {
-            mails: Some(MailFigures {
+            mails: Some(MailMetrics {
                 queued: 3,
                 oldest: Duration::from_millis(90_900),
             }),

@@ -13,14 +13,14 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use tempfile::TempDir;
 
+use crate::accounts::import::rows::Rows;
 use crate::accounts::{self, AccountError, read_imported_user};
 use crate::app::{App, StartError};
 use crate::clock::{Clock, SystemClock};
 use crate::config::Config;
+use crate::crypto::random;
 use crate::domain::{FieldErrors, Fields, Input, Timestamp, UserId};
 use crate::passwords::is_known;
-use crate::random;
-use crate::rows::Rows;
 use crate::store::{ImportRefusal, ImportSource, ImportedUser};
 
 /// Most accounts of a database that can be brought back to how it was at the start: its rows are kept in memory.

@@ -15,11 +15,11 @@ use tokio::sync::{Notify, watch};
 use tokio::task::JoinHandle;
 
 use crate::clock::SharedClock;
+use crate::crypto::random;
+use crate::crypto::sealing::{self, KEY_BYTES};
 use crate::domain::{EmailAddress, Timestamp};
 use crate::mail::{Composer, Inbox, Mail, MailContent, MailError, Transport};
-use crate::metrics::Metrics;
-use crate::random;
-use crate::sealing::{self, KEY_BYTES};
+use crate::observability::metrics::Metrics;
 use crate::store::{NewMail, QueuedMail, SharedStore};
 
 /// What an outbox is put together from.

@@ -1,0 +1,6 @@
+//! Cryptography: random values, sealing of stored secrets, signing keys, and tokens.
+
+pub mod keyring;
+pub(crate) mod random;
+pub(crate) mod sealing;
+pub mod tokens;
