@@ -1,4 +1,4 @@
--- The whole current schema of an accounts-server database (schema version 9).
+-- The whole current schema of an accounts-server database (schema version 10).
 --
 -- Applied to a new file as it stands; an older file reaches the same shape through the numbered migrations in
 -- src/store/sqlite/migrations.rs. Every `*_at` is a count of Unix milliseconds (UTC) bound by the program: no

@@ -230,7 +230,7 @@ impl Source {
     /// When the database cannot be written to.
     pub fn note(&self, origin: Origin, detail: String, now: Timestamp) -> Result<(), BackupError> {
         let event = NewEvent {
-            kind: EventKind::BackupBegun,
+            kind: EventKind::BackupStarted,
             user_id: None,
             origin,
             detail,

@@ -1,4 +1,4 @@
-//! What is worth remembering: the kinds of entries of the audit log.
+//! The kinds of audit log entries.
 
 use std::fmt;
 
@@ -13,17 +13,17 @@ macro_rules! events {
         }
 
         impl EventKind {
-            /// All of them, in the order in which they are explained.
+            /// All kinds, in the order of the documentation.
             pub const ALL: &[Self] = &[$( Self::$Kind, )+];
 
-            /// The name under which it is stored and shown.
+            /// The name that is stored and shown.
             pub const fn as_str(self) -> &'static str {
                 match self {
                     $( Self::$Kind => $name, )+
                 }
             }
 
-            /// What it means, in one sentence.
+            /// One sentence that explains it.
             pub fn about(self) -> &'static str {
                 match self {
                     $( Self::$Kind => concat!($($about),+).trim_ascii(), )+
@@ -34,9 +34,9 @@ macro_rules! events {
 }
 
 events! {
-    /// Somebody signed up with an address that nobody has confirmed.
+    /// Somebody signed up with an unconfirmed address.
     SignUp = "sign_up",
-    /// The code of a sign-up came back: the account is confirmed and signed in.
+    /// The address of a sign-up was confirmed; the account is signed in.
     SignUpConfirmed = "sign_up_confirmed",
     /// Somebody signed in with the password.
     SignIn = "sign_in",
@@ -44,37 +44,37 @@ events! {
     SignInFailed = "sign_in_failed",
     /// A session ended because its owner signed out.
     SignOut = "sign_out",
-    /// A session was ended in the list of sessions, or all others were.
-    SessionsEnded = "sessions_ended",
-    /// A refresh token was used twice, as a thief does; its session ended.
+    /// Sessions were revoked from the list of sessions, or evicted; the detail is their number.
+    SessionsRevoked = "sessions_revoked",
+    /// Reuse of a refresh token was detected; its session was revoked.
     TokenReused = "token_reused",
-    /// A one-time password was wrong, expired or used.
+    /// A one-time password was wrong, expired or used already.
     OtpFailed = "otp_failed",
-    /// A code for choosing a new password was asked for.
+    /// A password reset was requested.
     PasswordResetRequested = "password_reset_requested",
-    /// A new password was chosen by such a code; all sessions ended.
+    /// The password was reset by a mailed code or link; all sessions were revoked.
     PasswordReset = "password_reset",
-    /// The password was changed; other sessions ended.
+    /// The password was changed; all earlier sessions were revoked.
     PasswordChanged = "password_changed",
-    /// Somebody who is signed in gave a wrong password where it has to be shown once more.
-    PasswordRefused = "password_refused",
+    /// A signed-in client failed to confirm the password.
+    PasswordCheckFailed = "password_check_failed",
     /// Fields of the profile were changed; the detail names them.
     ProfileChanged = "profile_changed",
-    /// Another address was asked for, which waits for its code.
+    /// A new address was requested and is pending confirmation.
     EmailChangeRequested = "email_change_requested",
-    /// The new address was confirmed by its code.
+    /// The new address was confirmed.
     EmailChanged = "email_changed",
-    /// A change of the address was undone by the link that was sent to the former one; sessions ended.
+    /// An address change was undone by the link in its notice; all sessions were revoked.
     EmailChangeUndone = "email_change_undone",
-    /// The account may sign in again.
+    /// The account was activated.
     UserActivated = "user_activated",
-    /// The account may not sign in any more; all sessions ended.
+    /// The account was deactivated; all sessions were revoked.
     UserDeactivated = "user_deactivated",
     /// The account was made staff.
     UserPromoted = "user_promoted",
-    /// The account is staff no longer.
+    /// The account was demoted from staff.
     UserDemoted = "user_demoted",
-    /// The account was made by an administrator.
+    /// An administrator created the account.
     UserCreated = "user_created",
     /// The account was deleted, with everything about it.
     UserDeleted = "user_deleted",
@@ -82,16 +82,16 @@ events! {
     UsersImported = "users_imported",
     /// All accounts were exported; the detail says whether with password hashes.
     UsersExported = "users_exported",
-    /// A command began a backup, which holds everything; the detail is where it goes.
-    BackupBegun = "backup_begun",
-    /// A backup took the place of the database; the detail says whether sessions ended. What came after the backup is gone.
+    /// A command started a backup; the detail is its destination.
+    BackupStarted = "backup_started",
+    /// The database was restored from a backup; the detail says whether sessions were revoked. Entries written after the backup are gone.
     DatabaseRestored = "database_restored",
-    /// A new key signs tokens from now on; the detail is its id.
+    /// The signing keys were rotated; the detail is the id of the new key.
     KeysRotated = "keys_rotated",
-    /// A key was removed: what it has signed counts no more; the detail is its id.
+    /// A signing key was removed, which revokes its tokens; the detail is its id.
     KeyRemoved = "key_removed",
-    /// The secrets in the database were encrypted, encrypted anew or decrypted; the detail says which.
-    KeysSealed = "keys_sealed",
+    /// The secrets in the database were encrypted, re-encrypted or decrypted; the detail says which.
+    KeyEncryptionChanged = "key_encryption_changed",
 }
 
 impl EventKind {
@@ -100,11 +100,11 @@ impl EventKind {
         Self::ALL.iter().copied().find(|kind| kind.as_str() == name)
     }
 
-    /// Whether it is a try that failed. Anybody can cause those, so there is a bound to how many are written down.
+    /// Whether it is a failed attempt. Anybody can cause those, so the log bounds their number.
     pub fn is_failure(self) -> bool {
         matches!(
             self,
-            Self::SignInFailed | Self::OtpFailed | Self::PasswordRefused
+            Self::SignInFailed | Self::OtpFailed | Self::PasswordCheckFailed
         )
     }
 }

@@ -399,6 +399,6 @@ fn an_account_has_so_many_sessions_at_most() {
     let told = &told.json()["results"][0];
     assert_eq!(
         (&told["event"], &told["detail"], &told["actor"]),
-        (&json!("sessions_ended"), &json!("1000"), &json!("user"))
+        (&json!("sessions_revoked"), &json!("1000"), &json!("user"))
     );
 }

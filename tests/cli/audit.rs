@@ -98,7 +98,7 @@ fn what_takes_the_data_out_or_back_is_in_it() {
     let all = audit();
     assert_eq!(
         names(&all),
-        ["user_created", "backup_begun", "backup_begun"]
+        ["user_created", "backup_started", "backup_started"]
     );
     assert_eq!(
         (&all[1]["detail"], &all[2]["detail"]),
@@ -120,7 +120,7 @@ fn what_takes_the_data_out_or_back_is_in_it() {
     let all = audit();
     assert_eq!(
         names(&all),
-        ["user_created", "backup_begun", "database_restored"]
+        ["user_created", "backup_started", "database_restored"]
     );
     assert_eq!(all[2]["detail"], "all sessions ended");
     assert_ne!(all[2]["operator"], "");

@@ -193,7 +193,7 @@ fn with_a_secret_all_secrets_rest_encrypted() {
             "users.db",
             "audit",
             "--event",
-            "keys_sealed",
+            "key_encryption_changed",
             "--json",
         ],
     );

@@ -106,7 +106,7 @@ fn replace_material(connection: &Connection, material: &KeyMaterial) -> rusqlite
     }
     insert_event(
         connection,
-        EventKind::KeysSealed,
+        EventKind::KeyEncryptionChanged,
         None,
         Actor::AsTold,
         &material.origin,

@@ -7,7 +7,7 @@
 pub(super) const SCHEMA: &str = include_str!("../../../schema.sql");
 
 /// The number in `PRAGMA user_version` of a file in the current shape.
-pub(super) const SCHEMA_VERSION: i32 = 9;
+pub(super) const SCHEMA_VERSION: i32 = 10;
 
 /// `(version, statements)`: what takes a file from the version before to this one.
 pub(super) const MIGRATIONS: &[(i32, &str)] = &[
@@ -139,6 +139,7 @@ pub(super) const MIGRATIONS: &[(i32, &str)] = &[
      CREATE INDEX otp_mails_by_address ON otp_mails (address_hash, purpose, sent_at);
      CREATE INDEX otp_mails_by_time ON otp_mails (sent_at);",
     ),
+    (10, include_str!("migrations/10.sql")),
 ];
 
 #[cfg(test)]
@@ -157,6 +158,7 @@ mod tests {
         (6, include_str!("../../../tests/schemas/6.sql")),
         (7, include_str!("../../../tests/schemas/7.sql")),
         (8, include_str!("../../../tests/schemas/8.sql")),
+        (9, include_str!("../../../tests/schemas/9.sql")),
     ];
 
     fn shape(connection: &Connection) -> Vec<(String, String, String)> {

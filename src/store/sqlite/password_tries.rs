@@ -124,7 +124,7 @@ fn count_failure(
     }
     let kind = match tried.source {
         TrySource::Network(_) => EventKind::SignInFailed,
-        TrySource::Session(_) => EventKind::PasswordRefused,
+        TrySource::Session(_) => EventKind::PasswordCheckFailed,
     };
     insert_event(
         connection,

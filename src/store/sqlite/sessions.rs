@@ -313,7 +313,7 @@ fn note_ended(
     }
     insert_event(
         connection,
-        EventKind::SessionsEnded,
+        EventKind::SessionsRevoked,
         Some(user_id),
         doer,
         origin,

@@ -1,0 +1,320 @@
+-- The whole current schema of an accounts-server database (schema version 9).
+--
+-- Applied to a new file as it stands; an older file reaches the same shape through the numbered migrations in
+-- src/store/sqlite/migrations.rs. Every `*_at` is a count of Unix milliseconds (UTC) bound by the program: no
+-- statement reads a clock or makes randomness. `*_key` columns hold an address in lower case, the form in which
+-- addresses are compared.
+
+-- One row is one account. Until `verified_at` is set, the row shows the newest of the sign-ups pending for its
+-- address. `email` is the last confirmed address, `new_email` one that its owner asked for and has not confirmed. `language` is that of mails (BCP 47).
+-- AUTOINCREMENT: an id is never used twice, so that a token of a deleted account can never become somebody else's.
+CREATE TABLE users (
+    id            INTEGER PRIMARY KEY AUTOINCREMENT,
+    email         TEXT    NOT NULL,
+    email_key     TEXT    NOT NULL UNIQUE,
+    new_email     TEXT,
+    new_email_key TEXT    UNIQUE,
+    password_hash TEXT    NOT NULL,
+    first_name    TEXT    NOT NULL DEFAULT '',
+    last_name     TEXT    NOT NULL DEFAULT '',
+    phone         TEXT    NOT NULL DEFAULT '',
+    address       TEXT    NOT NULL DEFAULT '',
+    gender        TEXT    NOT NULL DEFAULT '',
+    country       TEXT    NOT NULL DEFAULT '',
+    birthday      TEXT,
+    photo         TEXT,
+    is_active     INTEGER NOT NULL DEFAULT 1 CHECK (is_active IN (0, 1)),
+    is_staff      INTEGER NOT NULL DEFAULT 0 CHECK (is_staff IN (0, 1)),
+    verified_at   INTEGER,
+    last_login_at INTEGER,
+    created_at    INTEGER NOT NULL,
+    updated_at    INTEGER NOT NULL,
+    language      TEXT    NOT NULL DEFAULT '',
+    CHECK ((new_email IS NULL) = (new_email_key IS NULL))
+) STRICT;
+
+CREATE INDEX users_by_staff ON users (id) WHERE is_staff;
+
+-- The list for staff, by any of its columns: `id` decides between equals, and what can be filtered by stands in each index,
+-- so that a page far behind is reached without a look at the rows before it.
+CREATE INDEX users_by_email ON users (coalesce(new_email_key, email_key), id, is_active, verified_at IS NOT NULL);
+CREATE INDEX users_by_first_name ON users (first_name, id, is_active, verified_at IS NOT NULL);
+CREATE INDEX users_by_last_name ON users (last_name, id, is_active, verified_at IS NOT NULL);
+CREATE INDEX users_by_created_at ON users (created_at, id, is_active, verified_at IS NOT NULL);
+CREATE INDEX users_by_updated_at ON users (updated_at, id, is_active, verified_at IS NOT NULL);
+CREATE INDEX users_by_last_login_at ON users (last_login_at, id, is_active, verified_at IS NOT NULL);
+
+-- How many accounts there are, by state and by blocks of 1,024 numbers, for the length of the list and for its pages by
+-- number. Kept by the triggers below.
+CREATE TABLE user_counts (
+    block       INTEGER NOT NULL,
+    is_active   INTEGER NOT NULL CHECK (is_active IN (0, 1)),
+    is_verified INTEGER NOT NULL CHECK (is_verified IN (0, 1)),
+    users       INTEGER NOT NULL CHECK (users > 0),
+    PRIMARY KEY (block, is_active, is_verified)
+) STRICT, WITHOUT ROWID;
+
+-- What is searched, packed for reading from end to end: the records of 48 accounts one behind the other. A record is 0xFF,
+-- the number, a letter for the state, and each text in lower case behind 0xFE; neither byte occurs in UTF-8. Kept by the
+-- triggers below, in which the two forms of a record have to be the same.
+CREATE TABLE search_blocks (
+    block   INTEGER PRIMARY KEY,
+    records TEXT    NOT NULL
+) STRICT;
+
+CREATE TRIGGER users_listed AFTER INSERT ON users BEGIN
+    INSERT INTO user_counts (block, is_active, is_verified, users)
+    VALUES (new.id / 1024, new.is_active, new.verified_at IS NOT NULL, 1)
+    ON CONFLICT (block, is_active, is_verified) DO UPDATE SET users = users + 1;
+    INSERT INTO search_blocks (block, records)
+    VALUES (new.id / 48, x'ff' || new.id || substr('abcd', 1 + 2 * new.is_active + (new.verified_at IS NOT NULL), 1)
+        || x'fe' || lower(new.email) || x'fe' || coalesce(lower(new.new_email), '') || x'fe' || lower(new.first_name)
+        || x'fe' || lower(new.last_name) || x'fe' || lower(new.phone))
+    ON CONFLICT (block) DO UPDATE SET records = records || excluded.records;
+END;
+CREATE TRIGGER users_counted_anew AFTER UPDATE OF is_active, verified_at ON users
+WHEN old.is_active <> new.is_active OR (old.verified_at IS NULL) <> (new.verified_at IS NULL) BEGIN
+    DELETE FROM user_counts WHERE block = old.id / 1024 AND is_active = old.is_active
+        AND is_verified = (old.verified_at IS NOT NULL) AND users = 1;
+    UPDATE user_counts SET users = users - 1 WHERE block = old.id / 1024 AND is_active = old.is_active
+        AND is_verified = (old.verified_at IS NOT NULL) AND users > 1;
+    INSERT INTO user_counts (block, is_active, is_verified, users)
+    VALUES (new.id / 1024, new.is_active, new.verified_at IS NOT NULL, 1)
+    ON CONFLICT (block, is_active, is_verified) DO UPDATE SET users = users + 1;
+END;
+CREATE TRIGGER users_found_anew
+AFTER UPDATE OF email, new_email, first_name, last_name, phone, is_active, verified_at ON users
+WHEN old.email <> new.email OR old.new_email IS NOT new.new_email OR old.first_name <> new.first_name
+    OR old.last_name <> new.last_name OR old.phone <> new.phone OR old.is_active <> new.is_active
+    OR (old.verified_at IS NULL) <> (new.verified_at IS NULL) BEGIN
+    UPDATE search_blocks SET records = replace(records,
+        x'ff' || old.id || substr('abcd', 1 + 2 * old.is_active + (old.verified_at IS NOT NULL), 1)
+        || x'fe' || lower(old.email) || x'fe' || coalesce(lower(old.new_email), '') || x'fe' || lower(old.first_name)
+        || x'fe' || lower(old.last_name) || x'fe' || lower(old.phone),
+        x'ff' || new.id || substr('abcd', 1 + 2 * new.is_active + (new.verified_at IS NOT NULL), 1)
+        || x'fe' || lower(new.email) || x'fe' || coalesce(lower(new.new_email), '') || x'fe' || lower(new.first_name)
+        || x'fe' || lower(new.last_name) || x'fe' || lower(new.phone))
+    WHERE block = old.id / 48;
+END;
+CREATE TRIGGER users_listed_no_more AFTER DELETE ON users BEGIN
+    DELETE FROM user_counts WHERE block = old.id / 1024 AND is_active = old.is_active
+        AND is_verified = (old.verified_at IS NOT NULL) AND users = 1;
+    UPDATE user_counts SET users = users - 1 WHERE block = old.id / 1024 AND is_active = old.is_active
+        AND is_verified = (old.verified_at IS NOT NULL) AND users > 1;
+    UPDATE search_blocks SET records = replace(records,
+        x'ff' || old.id || substr('abcd', 1 + 2 * old.is_active + (old.verified_at IS NOT NULL), 1)
+        || x'fe' || lower(old.email) || x'fe' || coalesce(lower(old.new_email), '') || x'fe' || lower(old.first_name)
+        || x'fe' || lower(old.last_name) || x'fe' || lower(old.phone), '')
+    WHERE block = old.id / 48;
+    DELETE FROM search_blocks WHERE block = old.id / 48 AND records = '';
+END;
+
+-- Files of photos that no account has: about to be named by one, or named no more. What is still here after a crash is
+-- removed later, so that neither a file is left over nor a row points to nothing.
+CREATE TABLE unused_photos (
+    name     TEXT    PRIMARY KEY,
+    noted_at INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+
+-- Sign-ups that wait side by side for the confirmation of one address. The one whose code comes back gives its
+-- password and fields to the account, and all of them go.
+CREATE TABLE sign_ups (
+    id            INTEGER PRIMARY KEY AUTOINCREMENT,
+    user_id       INTEGER NOT NULL REFERENCES users (id) ON DELETE CASCADE,
+    email         TEXT    NOT NULL,
+    password_hash TEXT    NOT NULL,
+    first_name    TEXT    NOT NULL,
+    last_name     TEXT    NOT NULL,
+    phone         TEXT    NOT NULL,
+    address       TEXT    NOT NULL,
+    gender        TEXT    NOT NULL,
+    country       TEXT    NOT NULL,
+    birthday      TEXT,
+    created_at    INTEGER NOT NULL,
+    language      TEXT    NOT NULL DEFAULT ''
+) STRICT;
+CREATE INDEX sign_ups_by_user ON sign_ups (user_id);
+
+-- One-time passwords that have been mailed and not been used; a used or replaced one is deleted. Only a keyed hash
+-- of the code is kept. UNIQUE: two codes that are out for one address and purpose are never the same.
+CREATE TABLE otps (
+    id         INTEGER PRIMARY KEY AUTOINCREMENT,
+    purpose    TEXT    NOT NULL CHECK (purpose IN ('sign_up', 'email_change', 'password_reset')),
+    user_id    INTEGER NOT NULL REFERENCES users (id) ON DELETE CASCADE,
+    sign_up_id INTEGER REFERENCES sign_ups (id) ON DELETE CASCADE,
+    email_key  TEXT    NOT NULL,
+    code_hash  BLOB    NOT NULL,
+    created_at INTEGER NOT NULL,
+    expires_at INTEGER NOT NULL,
+    UNIQUE (purpose, email_key, code_hash),
+    CHECK ((purpose = 'sign_up') = (sign_up_id IS NOT NULL))
+) STRICT;
+CREATE INDEX otps_by_user ON otps (user_id);
+CREATE INDEX otps_by_sign_up ON otps (sign_up_id);
+CREATE INDEX otps_by_expiry ON otps (expires_at);
+
+-- Wrong tries at one code, counted by client network; their sum is what all networks together have tried.
+CREATE TABLE otp_network_tries (
+    otp_id      INTEGER NOT NULL REFERENCES otps (id) ON DELETE CASCADE,
+    network     TEXT    NOT NULL,
+    wrong_tries INTEGER NOT NULL,
+    PRIMARY KEY (otp_id, network)
+) STRICT, WITHOUT ROWID;
+
+-- Wrong tries at any code of one account, each with its time, for the limits per day. They stay when the account is
+-- removed, under the keyed hash of the address: whoever can have an account removed and made anew gains no tries.
+CREATE TABLE otp_failures (
+    id           INTEGER PRIMARY KEY,
+    user_id      INTEGER NOT NULL,
+    address_hash BLOB    NOT NULL,
+    failed_at    INTEGER NOT NULL
+) STRICT;
+CREATE INDEX otp_failures_by_user ON otp_failures (user_id, failed_at);
+CREATE INDEX otp_failures_by_address ON otp_failures (address_hash, failed_at);
+CREATE INDEX otp_failures_by_time ON otp_failures (failed_at);
+
+-- Failed tries at passwords, for the pauses of who guesses. An account is named by a keyed hash of its address, so that one
+-- which nobody has is treated like any other; `source` is a network, or a session that had to show its password.
+CREATE TABLE password_failures (
+    id           INTEGER PRIMARY KEY AUTOINCREMENT,
+    account_hash BLOB    NOT NULL,
+    source       TEXT    NOT NULL,
+    failed_at    INTEGER NOT NULL
+) STRICT;
+CREATE INDEX password_failures_by_account ON password_failures (account_hash, failed_at, source);
+CREATE INDEX password_failures_by_time ON password_failures (failed_at);
+
+-- Networks in which the owner of an account has shown up with the password or with a code from the mailbox.
+CREATE TABLE known_networks (
+    user_id       INTEGER NOT NULL REFERENCES users (id) ON DELETE CASCADE,
+    network       TEXT    NOT NULL,
+    first_seen_at INTEGER NOT NULL,
+    last_seen_at  INTEGER NOT NULL,
+    PRIMARY KEY (user_id, network)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX known_networks_by_time ON known_networks (last_seen_at);
+
+-- One row that means nothing: it is written where an answer must take as long as one for which something is stored.
+CREATE TABLE decoys (
+    id         INTEGER PRIMARY KEY CHECK (id = 1),
+    written_at INTEGER NOT NULL
+) STRICT;
+
+-- Mails with a code sent within the last hour, for the limits per address and purpose. They stay when an account is
+-- removed, under the keyed hash of the address: whoever makes and removes accounts gains no mails.
+CREATE TABLE otp_mails (
+    id           INTEGER PRIMARY KEY,
+    address_hash BLOB    NOT NULL,
+    purpose      TEXT    NOT NULL,
+    sent_at      INTEGER NOT NULL
+) STRICT;
+CREATE INDEX otp_mails_by_address ON otp_mails (address_hash, purpose, sent_at);
+CREATE INDEX otp_mails_by_time ON otp_mails (sent_at);
+
+-- The links that undo an address change, as they were mailed to the address before it: a hash of the link's token, and the
+-- address that it brings back. Each works once; using one removes the account's later ones too.
+CREATE TABLE email_undos (
+    token_hash BLOB    PRIMARY KEY,
+    user_id    INTEGER NOT NULL REFERENCES users (id) ON DELETE CASCADE,
+    email      TEXT    NOT NULL,
+    expires_at INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE INDEX email_undos_by_user ON email_undos (user_id);
+CREATE INDEX email_undos_by_expiry ON email_undos (expires_at);
+
+-- Mails that wait to be delivered: a row is stored with what caused it and goes when the mail is delivered, given up or
+-- of no use any more. What a mail says is sealed: the file tells nobody a code. `claimed` marks one that is being
+-- delivered; when that takes beyond `next_try_at`, whoever did it is taken for dead.
+CREATE TABLE mails (
+    id          INTEGER PRIMARY KEY AUTOINCREMENT,
+    message_id  BLOB    NOT NULL UNIQUE,
+    user_id     INTEGER NOT NULL REFERENCES users (id) ON DELETE CASCADE,
+    otp_id      INTEGER REFERENCES otps (id) ON DELETE CASCADE,
+    email       TEXT    NOT NULL,
+    language    TEXT    NOT NULL,
+    content     BLOB    NOT NULL,
+    created_at  INTEGER NOT NULL,
+    expires_at  INTEGER NOT NULL,
+    tries       INTEGER NOT NULL DEFAULT 0,
+    next_try_at INTEGER NOT NULL,
+    claimed     INTEGER NOT NULL DEFAULT 0 CHECK (claimed IN (0, 1))
+) STRICT;
+CREATE INDEX mails_by_user ON mails (user_id);
+CREATE INDEX mails_by_otp ON mails (otp_id);
+CREATE INDEX mails_by_next_try ON mails (next_try_at);
+CREATE INDEX mails_by_expiry ON mails (expires_at);
+
+-- One row is one signed-in device. Ending a session deletes its row; every token names its session and is dead then.
+CREATE TABLE sessions (
+    id           TEXT    PRIMARY KEY,
+    user_id      INTEGER NOT NULL REFERENCES users (id) ON DELETE CASCADE,
+    created_at   INTEGER NOT NULL,
+    last_used_at INTEGER NOT NULL,
+    expires_at   INTEGER NOT NULL,
+    ip           TEXT    NOT NULL,
+    user_agent   TEXT    NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE INDEX sessions_by_user ON sessions (user_id);
+CREATE INDEX sessions_by_expiry ON sessions (expires_at);
+
+-- Refresh tokens by their `jti`. A used one stays for a while, because its second use is the sign of a theft; when
+-- even that row is gone, a validly signed token of a living session is treated as used.
+CREATE TABLE refresh_tokens (
+    id         TEXT    PRIMARY KEY,
+    session_id TEXT    NOT NULL REFERENCES sessions (id) ON DELETE CASCADE,
+    expires_at INTEGER NOT NULL,
+    used_at    INTEGER
+) STRICT, WITHOUT ROWID;
+CREATE INDEX refresh_tokens_by_session ON refresh_tokens (session_id);
+
+-- Key pairs that sign tokens: the newest one that is not retired signs, all of them verify. The private key is
+-- PKCS #8, encrypted (XChaCha20-Poly1305) where `is_sealed`.
+CREATE TABLE signing_keys (
+    kid         TEXT    PRIMARY KEY,
+    algorithm   TEXT    NOT NULL,
+    private_key BLOB    NOT NULL,
+    public_key  BLOB    NOT NULL,
+    created_at  INTEGER NOT NULL,
+    retired_at  INTEGER,
+    is_sealed   INTEGER NOT NULL DEFAULT 0 CHECK (is_sealed IN (0, 1))
+) STRICT, WITHOUT ROWID;
+
+-- Random secrets made at first start, such as the key under which codes are hashed.
+CREATE TABLE secrets (
+    name      TEXT    PRIMARY KEY,
+    value     BLOB    NOT NULL,
+    is_sealed INTEGER NOT NULL DEFAULT 0 CHECK (is_sealed IN (0, 1))
+) STRICT, WITHOUT ROWID;
+
+-- The audit log. `user_id` is the account that an entry is about, `actor_id` the one that acted, `operator` the user of the
+-- machine who gave a command. No entry holds a secret or an address of mail. Accounts that are gone keep their numbers here,
+-- and nothing else: addresses of clients and what they call themselves are emptied.
+CREATE TABLE events (
+    id          INTEGER PRIMARY KEY AUTOINCREMENT,
+    happened_at INTEGER NOT NULL,
+    event       TEXT    NOT NULL,
+    user_id     INTEGER,
+    actor_id    INTEGER,
+    operator    TEXT    NOT NULL,
+    ip          TEXT    NOT NULL,
+    user_agent  TEXT    NOT NULL,
+    detail      TEXT    NOT NULL
+) STRICT;
+CREATE INDEX events_by_user ON events (user_id) WHERE user_id IS NOT NULL;
+CREATE INDEX events_by_other_actor ON events (actor_id) WHERE actor_id IS NOT user_id;
+
+-- Failed tries by hour (Unix time / 3600), at accounts that there are and at addresses that nobody has. Only so many
+-- of an hour are listed as events.
+CREATE TABLE failure_counts (
+    hour       INTEGER NOT NULL,
+    is_account INTEGER NOT NULL CHECK (is_account IN (0, 1)),
+    failures   INTEGER NOT NULL,
+    listed     INTEGER NOT NULL,
+    PRIMARY KEY (hour, is_account)
+) STRICT, WITHOUT ROWID;
+
+-- What is to be known about the file itself, such as that it was served for development, and since when.
+CREATE TABLE marks (
+    name     TEXT    PRIMARY KEY,
+    noted_at INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
