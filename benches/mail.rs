@@ -16,7 +16,7 @@ use accounts_server::app::App;
 use accounts_server::clock::SystemClock;
 use accounts_server::config::{Config, MailTransportKind, Secret};
 use accounts_server::domain::{EmailAddress, OtpCode, OtpPurpose, Profile};
-use accounts_server::store::{NewSignUp, Origin};
+use accounts_server::store::{NewSignUp, RequestContext};
 
 #[path = "../tests/support/smtp.rs"]
 #[allow(
@@ -105,7 +105,7 @@ async fn queue(app: &App, number: u32) {
         email,
         now,
         limits: app.codes.limits(),
-        origin: Origin::default(),
+        context: RequestContext::default(),
     };
     app.store.create_sign_up(sign_up).await.expect("a sign-up");
 }

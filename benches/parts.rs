@@ -15,7 +15,7 @@ use accounts_server::domain::{EmailAddress, Profile, User, UserChanges, UserId};
 use accounts_server::http::routes;
 use accounts_server::passwords::{PasswordOptions, Passwords};
 use accounts_server::store::{
-    NamedSession, NewSession, NewUser, Origin, PasswordTry, SignIn, SignInOutcome, TrySource,
+    NewSession, NewUser, PasswordTry, RequestContext, SessionRef, SignIn, SignInOutcome, TrySource,
     UserUpdate,
 };
 use criterion::{Criterion, criterion_group, criterion_main};
@@ -69,13 +69,13 @@ impl One {
                     source: TrySource::Network("127.0.0.1".into()),
                     now,
                     limits: None,
-                    origin: Origin::default(),
+                    context: RequestContext::default(),
                 },
                 session,
                 notice: None,
             };
             match app.store.create_session(sign_in).await.unwrap() {
-                SignInOutcome::Begun(user) => *user,
+                SignInOutcome::Started(user) => *user,
                 other => panic!("{other:?}"),
             }
         });
@@ -106,7 +106,7 @@ fn new_user(password_hash: &str) -> NewUser {
         },
         is_staff: false,
         now: SystemClock.now(),
-        origin: Origin::default(),
+        context: RequestContext::default(),
     }
 }
 
@@ -118,9 +118,9 @@ fn rename(app: &App, user_id: UserId, number: u64) -> UserUpdate {
             ..UserChanges::default()
         },
         email_change: None,
-        keep_a_staff_member: true,
+        keep_last_staff: true,
         now: app.clock.now(),
-        origin: Origin::default(),
+        context: RequestContext::default(),
     }
 }
 
@@ -156,7 +156,7 @@ fn parts(criterion: &mut Criterion) {
             criterion::BatchSize::SmallInput,
         );
     });
-    let session = NamedSession::new(one.session_id.clone(), one.user.id);
+    let session = SessionRef::new(one.session_id.clone(), one.user.id);
     criterion.bench_function("store: the account behind a session", |bencher| {
         bencher.iter(|| {
             let found = app.store.find_session_user(&session);

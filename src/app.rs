@@ -30,7 +30,7 @@ use crate::observability::request_id;
 use crate::passwords::{BreachedList, PasswordOptions, Passwords};
 use crate::photos::{PhotoOptions, Photos};
 use crate::store::sqlite::{SqliteOptions, SqliteStore};
-use crate::store::{MailLimits, Origin, SharedStore};
+use crate::store::{MailLimits, RequestContext, SharedStore};
 
 /// Why the program could not be put together. The text is for the person at the terminal.
 #[derive(Debug)]
@@ -365,11 +365,11 @@ async fn open_keys(
         let are_sealed = keys.iter().all(|key| key.is_sealed)
             && secrets.iter().all(|(_, secret)| secret.is_sealed);
         if !are_sealed {
-            let origin = Origin {
+            let context = RequestContext {
                 operator: "program".into(),
-                ..Origin::default()
+                ..RequestContext::default()
             };
-            accounts::reseal(store.as_ref(), &sealing, &sealing, origin, now)
+            accounts::reseal(store.as_ref(), &sealing, &sealing, context, now)
                 .await
                 .map_err(|e| StartError(e.to_string()))?;
             keys = store.list_signing_keys().await.map_err(|e| failed(&e))?;

@@ -15,10 +15,10 @@ use accounts_server::domain::{
 use accounts_server::store::sqlite::{SqliteOptions, SqliteStore};
 use accounts_server::store::{
     AccountOtp, ClaimedMails, DeleteUser, EmailChange, MailClaim, MailLimits, MailQueue,
-    NamedSession, NewEmailUndo, NewMail, NewOtp, NewSession, NewSignUp, NewUser, Origin,
-    OtpAttempt, OtpCandidates, PasswordTry, PasswordTryLimits, ReissueOtp, ReplacePassword,
-    RotateRefreshToken, Rotation, SharedStore, SignIn, SignInOutcome, SignUpOutcome, Store,
-    StoreError, StoredKey, StoredSecret, TryLimits, TrySource, UpdateOutcome, UserUpdate,
+    NewEmailUndo, NewMail, NewOtp, NewSession, NewSignUp, NewUser, OtpAttempt, OtpCandidates,
+    PasswordTry, PasswordTryLimits, ReissueOtp, ReplacePassword, RequestContext,
+    RotateRefreshToken, Rotation, SessionRef, SharedStore, SignIn, SignInOutcome, SignUpOutcome,
+    Store, StoreError, StoredKey, StoredSecret, TryLimits, TrySource, UpdateOutcome, UserUpdate,
 };
 use futures_util::future::join_all;
 use rusqlite::Connection;
@@ -35,8 +35,8 @@ const STRICT: MailLimits = MailLimits {
 const GRACE: Duration = Duration::from_secs(10);
 
 /// A session as a token names it that nobody has shown yet.
-fn named(id: &str, user_id: UserId) -> NamedSession {
-    NamedSession::new(id.to_owned(), user_id)
+fn named(id: &str, user_id: UserId) -> SessionRef {
+    SessionRef::new(id.to_owned(), user_id)
 }
 
 /// A moment of the story, in seconds since its beginning.
@@ -83,7 +83,7 @@ fn sign_up(email: &str, password_hash: &str, code: &str, now: Timestamp) -> NewS
         otp: otp(email, code, now),
         now,
         limits: LIMITLESS,
-        origin: Origin::default(),
+        context: RequestContext::default(),
     }
 }
 
@@ -109,11 +109,11 @@ fn try_from(network: &str, account: &str, user_id: Option<UserId>, now: Timestam
         limits: Some(PasswordTryLimits {
             free: 5,
             first_pause: Duration::from_secs(1),
-            longest_pause: Duration::from_mins(15),
-            longest_pause_of_known: Duration::from_mins(1),
+            max_pause: Duration::from_mins(15),
+            max_pause_if_known: Duration::from_mins(1),
             an_hour: 100,
         }),
-        origin: Origin::default(),
+        context: RequestContext::default(),
     }
 }
 
@@ -130,7 +130,7 @@ fn sign_in(user_id: UserId, password_hash: &str, session_id: &str, now: Timestam
 #[track_caller]
 fn begun(beginning: SignInOutcome) -> User {
     match beginning {
-        SignInOutcome::Begun(user) => *user,
+        SignInOutcome::Started(user) => *user,
         other => panic!("{other:?}"),
     }
 }
@@ -150,8 +150,8 @@ fn attempt_from(network: &str, email: &str, code: &str, now: Timestamp) -> OtpAt
         code_hash: Some(code.as_bytes().to_vec()),
         network: network.into(),
         now,
-        limits: TryLimits::PROMISED,
-        origin: Origin::default(),
+        limits: TryLimits::DEFAULT,
+        context: RequestContext::default(),
     }
 }
 
@@ -183,9 +183,9 @@ fn update(user_id: UserId, changes: UserChanges, code: &str, now: Timestamp) -> 
         user_id,
         changes,
         email_change,
-        keep_a_staff_member: false,
+        keep_last_staff: false,
         now,
-        origin: Origin::default(),
+        context: RequestContext::default(),
     }
 }
 
@@ -489,7 +489,7 @@ async fn sessions_and_rotation(store: &dyn Store, id: UserId) {
         .rotate_refresh_token(rotation("s", "s-1", "s-4", at(1012)))
         .await
         .unwrap();
-    assert_eq!(outcome, Rotation::Dead);
+    assert_eq!(outcome, Rotation::Invalid);
     assert_eq!(
         store.find_session_user(&named("other", id)).await.unwrap(),
         Some(Arc::new(UserSnapshot::new(other)))
@@ -506,14 +506,14 @@ async fn sessions_and_rotation(store: &dyn Store, id: UserId) {
     );
     assert!(
         !store
-            .delete_session("other", Origin::default(), at(0))
+            .delete_session("other", RequestContext::default(), at(0))
             .await
             .unwrap()
     );
     begin(store, sign_in(id, "first", "last", at(1000))).await;
     assert!(
         store
-            .delete_session("last", Origin::default(), at(0))
+            .delete_session("last", RequestContext::default(), at(0))
             .await
             .unwrap()
     );
@@ -530,7 +530,7 @@ async fn updates(store: &dyn Store, id: UserId) {
         .update_user(update(id + 100, renamed("x"), "", at(2000)))
         .await
         .unwrap();
-    assert_eq!(outcome, UpdateOutcome::Missing);
+    assert_eq!(outcome, UpdateOutcome::NotFound);
 
     let (same, mail) = updated(
         store
@@ -783,7 +783,7 @@ async fn wrong_passwords(store: &dyn Store) {
     };
     assert!(matches!(
         store.create_session(late).await.unwrap(),
-        SignInOutcome::TooEarly { .. }
+        SignInOutcome::Throttled { .. }
     ));
     let owner = SignIn {
         tried: known,
@@ -970,7 +970,7 @@ async fn mails_that_nobody_needs_any_more(store: &dyn Store) {
 
     // The owner is told of a new password, at the confirmed address and in the language of the account.
     let replaced = ReplacePassword {
-        origin: Origin::default(),
+        context: RequestContext::default(),
         user_id: id,
         old_hash: None,
         new_hash: "other".into(),
@@ -1005,10 +1005,10 @@ async fn mails_that_nobody_needs_any_more(store: &dyn Store) {
         .create_sign_up(sign_up("q5@example.com", "hash", "c5", over))
         .await;
     let gone = DeleteUser {
-        origin: Origin::default(),
+        context: RequestContext::default(),
         user_id: created(outcome.unwrap()),
         address_hash: Vec::new(),
-        keep_a_staff_member: false,
+        keep_last_staff: false,
         now: over,
     };
     store.delete_user(gone).await.unwrap();
@@ -1017,7 +1017,7 @@ async fn mails_that_nobody_needs_any_more(store: &dyn Store) {
 
 async fn accounts_without_confirmation(store: &dyn Store) {
     let new = |email: &str| NewUser {
-        origin: Origin::default(),
+        context: RequestContext::default(),
         email: address(email),
         password_hash: "hash".into(),
         profile: Profile::default(),
@@ -1288,14 +1288,14 @@ async fn what_is_remembered_of_a_session_ends_with_any_write_of_anybody() {
         // Somebody else's session changes nothing for this one.
         assert!(
             store
-                .delete_session("t", Origin::default(), at(2))
+                .delete_session("t", RequestContext::default(), at(2))
                 .await
                 .unwrap()
         );
         assert_eq!(name().await, Some(new_name));
         assert!(
             store
-                .delete_session("s", Origin::default(), at(2))
+                .delete_session("s", RequestContext::default(), at(2))
                 .await
                 .unwrap()
         );

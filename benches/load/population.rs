@@ -9,7 +9,7 @@ use accounts_server::clock::{Clock, SystemClock};
 use accounts_server::config::{Config, MailTransportKind};
 use accounts_server::domain::{BirthDate, EmailAddress, Profile, Timestamp, UserId};
 use accounts_server::store::{
-    ImportRefusal, ImportSource, ImportedUser, NewSession, Origin, PasswordTry, SignIn,
+    ImportRefusal, ImportSource, ImportedUser, NewSession, PasswordTry, RequestContext, SignIn,
     SignInOutcome, TrySource,
 };
 use tempfile::TempDir;
@@ -68,7 +68,12 @@ impl Population {
                     password_hash: hash,
                 };
                 app.store
-                    .import_users(Box::new(source), 1, Origin::default(), SystemClock.now())
+                    .import_users(
+                        Box::new(source),
+                        1,
+                        RequestContext::default(),
+                        SystemClock.now(),
+                    )
                     .await?;
             }
             let mut people = sign_in(&app, 1..=UserId::try_from(signed_in)?).await?;
@@ -157,12 +162,12 @@ async fn sign_in(
                     source: TrySource::Network("127.0.0.1".into()),
                     now,
                     limits: None,
-                    origin: Origin::default(),
+                    context: RequestContext::default(),
                 },
                 notice: None,
                 session,
             };
-            let SignInOutcome::Begun(user) = app.store.create_session(sign_in).await? else {
+            let SignInOutcome::Started(user) = app.store.create_session(sign_in).await? else {
                 return Err("a person could not be signed in".into());
             };
             let pair = app.keys.tokens().issue(&user, &session_id, "a", "r", now)?;

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use accounts_server::domain::UserChanges;
 use accounts_server::passwords::{PasswordOptions, Passwords};
-use accounts_server::store::{Origin, UserUpdate};
+use accounts_server::store::{RequestContext, UserUpdate};
 
 use crate::client::{Load, Outcome, Requests, body_of, drive, drive_all, get, hold_open, send};
 use crate::population::{Dice, PASSWORD, Population, SignedIn, open};
@@ -237,9 +237,9 @@ impl Bench {
                     ..UserChanges::default()
                 },
                 email_change: None,
-                keep_a_staff_member: true,
+                keep_last_staff: true,
                 now: app.clock.now(),
-                origin: Origin::default(),
+                context: RequestContext::default(),
             };
             let watch = Stopwatch::start();
             runtime.block_on(app.store.update_user(update))?;

@@ -136,19 +136,19 @@ pub async fn remove_user(app: &Arc<App>, id: UserId) -> Result<bool, AccountErro
 /// Makes a change that needs no mail. The store is asked to spare the last staff account first, because its refusal is the
 /// one sure sign that there is no other.
 async fn change(app: &App, id: UserId, changes: &UserChanges) -> Result<bool, AccountError> {
-    for keep_a_staff_member in [true, false] {
+    for keep_last_staff in [true, false] {
         let update = UserUpdate {
             user_id: id,
             changes: changes.clone(),
             email_change: None,
-            keep_a_staff_member,
+            keep_last_staff,
             now: app.clock.now(),
-            origin: operator(app),
+            context: operator(app),
         };
         match app.store.update_user(update).await? {
-            UpdateOutcome::Updated { .. } => return Ok(!keep_a_staff_member),
-            UpdateOutcome::Missing => return Err(AccountError::UserNotFound),
-            UpdateOutcome::LastStaffMember if keep_a_staff_member => {}
+            UpdateOutcome::Updated { .. } => return Ok(!keep_last_staff),
+            UpdateOutcome::NotFound => return Err(AccountError::UserNotFound),
+            UpdateOutcome::LastStaffMember if keep_last_staff => {}
             outcome => {
                 return Err(AccountError::Internal(format!(
                     "a change without an address ended with {outcome:?}"

@@ -47,8 +47,8 @@ pub async fn confirm(
             .map(|code| app.codes.hash(purpose, email.key(), code)),
         network: client.network().to_string(),
         now,
-        limits: TryLimits::PROMISED,
-        origin: client.origin(caller),
+        limits: TryLimits::DEFAULT,
+        context: client.context(caller),
     };
     // The address tells which of the two it is: that of an unconfirmed change is nobody's sign-up, and the reverse.
     if let Some(caller) = caller

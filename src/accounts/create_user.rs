@@ -41,7 +41,7 @@ pub async fn create_user(
         profile,
         is_staff,
         now,
-        origin: operator(app),
+        context: operator(app),
     };
     let id = app
         .store

@@ -9,7 +9,7 @@ use super::refresh::recheck;
 use super::{AccountError, Caller, Client, unread};
 use crate::app::{App, detached};
 use crate::domain::{FieldErrors, FieldReader, Fields, UserId, messages};
-use crate::store::{DeleteOutcome, DeleteUser, Origin};
+use crate::store::{DeleteOutcome, DeleteUser, RequestContext};
 
 /// Deletes the account `id`: staff any account, everybody else the own one with its password.
 ///
@@ -31,7 +31,7 @@ pub async fn delete<E: From<AccountError>>(
         recheck(app, caller).await?;
         check_password(app, caller, &fields, client).await?;
     }
-    Ok(delete_user(app, id, true, client.origin(Some(caller))).await?)
+    Ok(delete_user(app, id, true, client.context(Some(caller))).await?)
 }
 
 async fn check_password(
@@ -68,24 +68,24 @@ pub(super) fn read(reader: &mut FieldReader<'_>) -> Option<String> {
     reader.required_secret("password", None)
 }
 
-/// Deletes an account and the file of its photo; `keep_a_staff_member` spares the last active staff account.
+/// Deletes an account and the file of its photo; `keep_last_staff` spares the last active staff account.
 ///
 /// # Errors
 /// [`AccountError::UserNotFound`] and [`AccountError::LastStaffMember`].
 pub async fn delete_user(
     app: &Arc<App>,
     id: UserId,
-    keep_a_staff_member: bool,
-    origin: Origin,
+    keep_last_staff: bool,
+    context: RequestContext,
 ) -> Result<(), AccountError> {
     let user = app.store.find_user(id).await?;
     let user = user.ok_or(AccountError::UserNotFound)?;
     let wish = DeleteUser {
         user_id: id,
         address_hash: app.codes.hash_address(&key_of(&user.email)),
-        keep_a_staff_member,
+        keep_last_staff,
         now: app.clock.now(),
-        origin,
+        context,
     };
     let app = Arc::clone(app);
     // A client that hangs up now must not leave the photo behind.
@@ -98,7 +98,7 @@ pub async fn delete_user(
                 log::info!("user {id}: deleted");
                 Ok(())
             }
-            DeleteOutcome::Missing => Err(AccountError::UserNotFound),
+            DeleteOutcome::NotFound => Err(AccountError::UserNotFound),
             DeleteOutcome::LastStaffMember => Err(AccountError::LastStaffMember),
         }
     })

@@ -30,14 +30,14 @@ pub async fn undo(
         token_hash: app.codes.hash_link(token),
         keep_session: caller.map(|caller| caller.session_id().to_owned()),
         now: app.clock.now(),
-        origin: client.origin(caller),
+        context: client.context(caller),
     };
     match app.store.undo_email_change(undo).await? {
         UndoOutcome::Undone(user) => {
             log::info!("user {}: address change undone, sessions ended", user.id);
             Ok(())
         }
-        UndoOutcome::Dead => Err(AccountError::InvalidLink),
+        UndoOutcome::InvalidLink => Err(AccountError::InvalidLink),
         UndoOutcome::EmailTaken => Err(AccountError::EmailTaken),
     }
 }

@@ -31,10 +31,10 @@ pub async fn list_user_events(
         .ok_or(AccountError::InvalidPage)?;
     if !caller.user.is_staff {
         for event in &mut page.events {
-            let origin = &mut event.origin;
-            if origin.actor_id.is_some_and(|actor| actor != id) {
-                origin.ip.clear();
-                origin.user_agent.clear();
+            let context = &mut event.context;
+            if context.actor_id.is_some_and(|actor| actor != id) {
+                context.ip.clear();
+                context.user_agent.clear();
             }
         }
     }
@@ -58,7 +58,7 @@ pub async fn record_command(app: &App, kind: EventKind, detail: &str) -> Result<
     let event = NewEvent {
         kind,
         user_id: None,
-        origin: operator(app),
+        context: operator(app),
         detail: detail.to_owned(),
         now: app.clock.now(),
     };

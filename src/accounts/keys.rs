@@ -9,7 +9,7 @@ use crate::crypto::keyring::{KeySealing, SealError};
 use crate::crypto::random;
 use crate::crypto::tokens::{KeySet, TokenError, Tokens, Verified, generate_key};
 use crate::domain::Timestamp;
-use crate::store::{KeyMaterial, Origin, RemoveKey, RotateKeys, Store, StoredKey};
+use crate::store::{KeyMaterial, RemoveKey, RequestContext, RotateKeys, Store, StoredKey};
 
 /// How long beyond its last token a retired key is kept, for clocks that do not agree.
 const KEEP_LONGER: Duration = Duration::from_hours(1);
@@ -102,7 +102,7 @@ pub async fn rotate_keys(app: &App) -> Result<String, AccountError> {
     let kid = key.kid.clone();
     let rotation = RotateKeys {
         key: app.keys.sealing().seal_key(key),
-        origin: operator(app),
+        context: operator(app),
         now,
     };
     app.store.rotate_keys(rotation).await?;
@@ -118,7 +118,7 @@ pub async fn rotate_keys(app: &App) -> Result<String, AccountError> {
 pub async fn remove_key(app: &App, kid: &str) -> Result<(), AccountError> {
     let removal = RemoveKey {
         kid: kid.to_owned(),
-        origin: operator(app),
+        context: operator(app),
         now: app.clock.now(),
     };
     if !app.store.remove_key(removal).await? {
@@ -161,7 +161,7 @@ pub(crate) async fn reseal(
     store: &dyn Store,
     from: &KeySealing,
     to: &KeySealing,
-    origin: Origin,
+    context: RequestContext,
     now: Timestamp,
 ) -> Result<(), AccountError> {
     let failed = |e: SealError| AccountError::Internal(e.to_string());
@@ -182,7 +182,7 @@ pub(crate) async fn reseal(
         keys,
         secrets,
         detail: detail.to_owned(),
-        origin,
+        context,
         now,
     };
     store.replace_key_material(material).await?;

@@ -62,7 +62,7 @@ use crate::crypto::random;
 use crate::domain::{ClientNetwork, Timestamp};
 use crate::limits::Limited;
 use crate::passwords::Requester;
-use crate::store::{NewSession, Origin};
+use crate::store::{NewSession, RequestContext};
 
 /// A required field that was neither read nor refused: a fault of ours.
 fn unread() -> AccountError {
@@ -70,10 +70,10 @@ fn unread() -> AccountError {
 }
 
 /// Who gives a command on this machine, for the audit log.
-fn operator(app: &App) -> Origin {
-    Origin {
+fn operator(app: &App) -> RequestContext {
+    RequestContext {
         operator: app.operator.clone(),
-        ..Origin::default()
+        ..RequestContext::default()
     }
 }
 
@@ -99,8 +99,8 @@ impl Client {
     }
 
     /// Who asks and from where, for the audit log.
-    fn origin(&self, caller: Option<&Caller>) -> Origin {
-        Origin {
+    fn context(&self, caller: Option<&Caller>) -> RequestContext {
+        RequestContext {
             actor_id: caller.map(|caller| caller.user.id),
             operator: String::new(),
             ip: self.ip.to_canonical().to_string(),

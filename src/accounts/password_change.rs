@@ -52,7 +52,7 @@ pub async fn change_password(
         keep_session: Some(caller.session_id().to_owned()),
         now: app.clock.now(),
         notice: password_changed(app, Some(client)),
-        origin: client.origin(Some(caller)),
+        context: client.context(Some(caller)),
     };
     if !app.store.replace_password(wish).await? {
         // Somebody else changed it in between, so what was called the current one is so no more.
@@ -93,7 +93,7 @@ pub async fn set_password(app: &App, user: &User, password: &str) -> Result<(), 
         keep_session: None,
         now: app.clock.now(),
         notice: password_changed(app, None),
-        origin: operator(app),
+        context: operator(app),
     };
     if !app.store.replace_password(wish).await? {
         return Err(AccountError::UserNotFound);

@@ -28,7 +28,7 @@ pub async fn request_reset(
     reader.finish()?;
     let email = email.ok_or_else(unread)?;
     client.count(app, Limited::Reset)?;
-    let origin = client.origin(None);
+    let context = client.context(None);
     let app = Arc::clone(app);
     detached(async move {
         let now = app.clock.now();
@@ -43,7 +43,7 @@ pub async fn request_reset(
                         .new_otp(&app.outbox, purpose, email.key(), &code, now),
                     now,
                     limits: app.codes.limits(),
-                    origin: origin.clone(),
+                    context: context.clone(),
                 };
                 app.store.create_password_reset(wish).await
             })
@@ -97,8 +97,8 @@ pub async fn confirm_reset(
             .map(|code| app.codes.hash(OtpPurpose::PasswordReset, email.key(), code)),
         network: client.network().to_string(),
         now: app.clock.now(),
-        limits: TryLimits::PROMISED,
-        origin: client.origin(None),
+        limits: TryLimits::DEFAULT,
+        context: client.context(None),
     };
     let invalid_otp = || FieldErrors::one("otp", messages::INVALID_OTP);
     // Checked before the costly hash, and so that a refused password can be tried again with the same code.

@@ -10,7 +10,7 @@ use super::{AccountError, Caller, Client};
 use crate::app::App;
 use crate::domain::{EmailAddress, UserId};
 use crate::limits::Limited;
-use crate::store::{Credentials, Origin, PasswordTry, PasswordTryLimits, TrySource};
+use crate::store::{Credentials, PasswordTry, PasswordTryLimits, RequestContext, TrySource};
 
 /// The pause after the first failure beyond those that are free.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
@@ -29,7 +29,7 @@ pub(super) fn key_of(email: &str) -> String {
 /// The tries of one client at the password of one account.
 pub(super) struct PasswordTries<'a> {
     client: &'a Client,
-    origin: Origin,
+    context: RequestContext,
     email_key: String,
     user_id: Option<UserId>,
     source: TrySource,
@@ -44,7 +44,7 @@ impl<'a> PasswordTries<'a> {
     ) -> Self {
         Self {
             client,
-            origin: client.origin(None),
+            context: client.context(None),
             // An account has one count, whichever of its addresses is typed.
             email_key: found.map_or(email_key, |found| &found.email_key).to_owned(),
             user_id: found.map(|found| found.user_id),
@@ -56,7 +56,7 @@ impl<'a> PasswordTries<'a> {
     pub(super) fn of_caller(client: &'a Client, caller: &Caller) -> Self {
         Self {
             client,
-            origin: client.origin(Some(caller)),
+            context: client.context(Some(caller)),
             email_key: key_of(&caller.user.email),
             user_id: Some(caller.user.id),
             source: TrySource::Session(caller.session_id().to_owned()),
@@ -74,13 +74,13 @@ impl<'a> PasswordTries<'a> {
             account: app.codes.hash_address(&self.email_key),
             user_id: self.user_id,
             source: self.source.clone(),
-            origin: self.origin.clone(),
+            context: self.context.clone(),
             now: app.clock.now(),
             limits: limits.enabled.then_some(PasswordTryLimits {
                 free: limits.account_failures,
                 first_pause: FIRST_PAUSE,
-                longest_pause: LONGEST_PAUSE,
-                longest_pause_of_known: LONGEST_PAUSE_OF_KNOWN,
+                max_pause: LONGEST_PAUSE,
+                max_pause_if_known: LONGEST_PAUSE_OF_KNOWN,
                 an_hour: limits.account_failures_an_hour,
             }),
         }

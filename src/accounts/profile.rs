@@ -14,7 +14,7 @@ use crate::domain::{
 };
 use crate::limits::Limited;
 use crate::mail::MailContent;
-use crate::store::{EmailChange, NewEmailUndo, Origin, UpdateOutcome, UserUpdate};
+use crate::store::{EmailChange, NewEmailUndo, RequestContext, UpdateOutcome, UserUpdate};
 
 /// Longest first or last name, in characters.
 pub(super) const NAME_LENGTH: usize = 150;
@@ -140,7 +140,7 @@ async fn apply(
     let (set_address, set_birthday) = (changes.address.is_some(), changes.birthday.is_some());
     let (set_is_active, set_is_staff) = (changes.is_active.is_some(), changes.is_staff.is_some());
     let set_photo = !matches!(photo, PhotoChange::Absent);
-    let origin = client.origin(Some(caller));
+    let context = client.context(Some(caller));
     if is_asking {
         client.count(app, Limited::AddressChange)?;
     }
@@ -150,7 +150,7 @@ async fn apply(
         id,
         changes,
         photo,
-        (origin, now),
+        (context, now),
     ))
     .await?;
     if is_asking && outcome.is_err() {
@@ -223,7 +223,7 @@ async fn store_all(
     user_id: UserId,
     mut changes: UserChanges,
     photo: PhotoChange,
-    (origin, now): (Origin, Timestamp),
+    (context, now): (RequestContext, Timestamp),
 ) -> Result<User, AccountError> {
     let mut written = None;
     if let PhotoChange::Set(photo) = photo {
@@ -231,7 +231,7 @@ async fn store_all(
         changes.photo = Some(Some(name.clone()));
         written = Some(name);
     }
-    let outcome = store_and_mail(&app, user_id, changes, (origin, now)).await;
+    let outcome = store_and_mail(&app, user_id, changes, (context, now)).await;
     let unused = match &outcome {
         Ok((_, old_photo)) => old_photo.clone(),
         Err(_) => written,
@@ -247,7 +247,7 @@ async fn store_and_mail(
     app: &App,
     user_id: UserId,
     changes: UserChanges,
-    (origin, now): (Origin, Timestamp),
+    (context, now): (RequestContext, Timestamp),
 ) -> Result<(User, Option<String>), AccountError> {
     let outcome = app
         .codes
@@ -260,9 +260,9 @@ async fn store_and_mail(
                 user_id,
                 changes: changes.clone(),
                 email_change,
-                keep_a_staff_member: true,
+                keep_last_staff: true,
                 now,
-                origin: origin.clone(),
+                context: context.clone(),
             };
             app.store.update_user(update).await
         })
@@ -278,7 +278,7 @@ async fn store_and_mail(
             }
             Ok((*user, old_photo))
         }
-        UpdateOutcome::Missing => Err(AccountError::UserNotFound),
+        UpdateOutcome::NotFound => Err(AccountError::UserNotFound),
         UpdateOutcome::LastStaffMember => Err(AccountError::LastStaffMember),
         UpdateOutcome::EmailTaken => Err(AccountError::EmailTaken),
         UpdateOutcome::Throttled { until } => Err(AccountError::Throttled(until.since(now))),

@@ -101,7 +101,7 @@ pub async fn refresh(
             );
             Err(AccountError::InvalidToken)
         }
-        Rotation::Dead => Err(AccountError::InvalidToken),
+        Rotation::Invalid => Err(AccountError::InvalidToken),
     }
 }
 
@@ -111,10 +111,10 @@ pub async fn refresh(
 /// [`AccountError::InvalidToken`] when it is none of ours or its session is over.
 pub async fn blacklist(app: &App, fields: &Fields, client: &Client) -> Result<(), AccountError> {
     let token = read_refresh_token(app, fields).await?;
-    let (origin, now) = (client.origin(None), app.clock.now());
+    let (context, now) = (client.context(None), app.clock.now());
     let ended = app
         .store
-        .delete_session(&token.session.id, origin, now)
+        .delete_session(&token.session.id, context, now)
         .await?;
     if !ended {
         return Err(AccountError::InvalidToken);

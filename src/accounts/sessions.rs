@@ -25,10 +25,10 @@ pub async fn end_session(
     client: &Client,
     id: &str,
 ) -> Result<(), AccountError> {
-    let (origin, now) = (client.origin(Some(caller)), app.clock.now());
+    let (context, now) = (client.context(Some(caller)), app.clock.now());
     let ended = app
         .store
-        .delete_user_session(caller.user.id, id, origin, now)
+        .delete_user_session(caller.user.id, id, context, now)
         .await?;
     if !ended {
         return Err(AccountError::NotFound);
@@ -46,10 +46,10 @@ pub async fn end_other_sessions(
     caller: &Caller,
     client: &Client,
 ) -> Result<(), AccountError> {
-    let (origin, now) = (client.origin(Some(caller)), app.clock.now());
+    let (context, now) = (client.context(Some(caller)), app.clock.now());
     let ended = app
         .store
-        .delete_other_sessions(caller.user.id, caller.session_id(), origin, now)
+        .delete_other_sessions(caller.user.id, caller.session_id(), context, now)
         .await?;
     log::info!("user {}: {ended} other sessions ended", caller.user.id);
     Ok(())

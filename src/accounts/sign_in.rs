@@ -108,9 +108,11 @@ async fn begin_session(
         }),
     };
     let user = match app.store.create_session(sign_in).await? {
-        SignInOutcome::Begun(user) => user,
+        SignInOutcome::Started(user) => user,
         SignInOutcome::Changed => return Ok(None),
-        SignInOutcome::TooEarly { until } => return Err(AccountError::Throttled(until.since(now))),
+        SignInOutcome::Throttled { until } => {
+            return Err(AccountError::Throttled(until.since(now)));
+        }
     };
     log::info!("user {}: signed in", user.id);
     if app.config.mail.new_sign_in_notice {

@@ -11,7 +11,7 @@ use crate::domain::{
 };
 use crate::limits::Limited;
 use crate::passwords::PersonalData;
-use crate::store::{NewSignUp, Origin, SignUpOutcome};
+use crate::store::{NewSignUp, RequestContext, SignUpOutcome};
 
 /// A sign-up that waits for its code.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -98,7 +98,7 @@ pub async fn sign_up(
         registered,
         password_hash,
         language.to_owned(),
-        client.origin(None),
+        client.context(None),
     );
     let outcome = detached(task).await?;
     if outcome.is_err() {
@@ -116,7 +116,7 @@ async fn store_and_mail(
     registered: SignUpResult,
     password_hash: String,
     language: String,
-    origin: Origin,
+    context: RequestContext,
 ) -> Result<SignUpResult, AccountError> {
     let now = registered.created_at;
     let email = &registered.email;
@@ -133,7 +133,7 @@ async fn store_and_mail(
                     .new_otp(&app.outbox, OtpPurpose::SignUp, email.key(), &code, now),
                 now,
                 limits: app.codes.limits(),
-                origin: origin.clone(),
+                context: context.clone(),
             };
             app.store.create_sign_up(sign_up).await
         })

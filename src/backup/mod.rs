@@ -29,7 +29,7 @@ use crate::config::Config;
 use crate::domain::{EventKind, Timestamp};
 use crate::photos::HeldPhotos;
 use crate::store::sqlite::{Inspection, copy_database, inspect_database, note_in};
-use crate::store::{NewEvent, Origin};
+use crate::store::{NewEvent, RequestContext};
 
 /// The folder of the photos below that of the media.
 const PHOTOS: &str = "photos";
@@ -228,11 +228,16 @@ impl Source {
     ///
     /// # Errors
     /// When the database cannot be written to.
-    pub fn note(&self, origin: Origin, detail: String, now: Timestamp) -> Result<(), BackupError> {
+    pub fn note(
+        &self,
+        context: RequestContext,
+        detail: String,
+        now: Timestamp,
+    ) -> Result<(), BackupError> {
         let event = NewEvent {
             kind: EventKind::BackupStarted,
             user_id: None,
-            origin,
+            context,
             detail,
             now,
         };

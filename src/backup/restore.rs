@@ -14,7 +14,7 @@ use crate::domain::{EventKind, Timestamp};
 use crate::store::sqlite::{
     ServerLock, copy_database, inspect_database, is_sqlite, note_in, set_aside,
 };
-use crate::store::{NewEvent, Origin};
+use crate::store::{NewEvent, RequestContext};
 
 /// What is restored, and how.
 #[derive(Clone, Debug)]
@@ -28,7 +28,7 @@ pub struct Restore {
     /// Whether everybody has to sign in anew.
     pub end_sessions: bool,
     /// Who restores it, for the audit log.
-    pub origin: Origin,
+    pub context: RequestContext,
 }
 
 /// What came of it.
@@ -72,7 +72,7 @@ impl Restore {
         let event = NewEvent {
             kind: EventKind::DatabaseRestored,
             user_id: None,
-            origin: self.origin.clone(),
+            context: self.context.clone(),
             detail: if self.end_sessions {
                 "all sessions ended".into()
             } else {

@@ -139,47 +139,47 @@ fn write(events: &[Event], json: bool) -> io::Result<()> {
 }
 
 fn record(event: &Event) -> EventRecord<'_> {
-    let origin = &event.origin;
+    let context = &event.context;
     EventRecord {
         id: event.id,
         at: event.happened_at,
         event: event.kind,
         user_id: event.user_id,
-        actor_id: origin.actor_id,
-        operator: &origin.operator,
-        ip: &origin.ip,
-        user_agent: &origin.user_agent,
+        actor_id: context.actor_id,
+        operator: &context.operator,
+        ip: &context.ip,
+        user_agent: &context.user_agent,
         detail: &event.detail,
     }
 }
 
 /// One entry for the eye: when, what, about whom, and then what there is to say of by whom and from where.
 fn line(event: &Event) -> String {
-    let origin = &event.origin;
+    let context = &event.context;
     let mut line = format!("{}  {:<24}", event.happened_at, event.kind.as_str());
     if let Some(user) = event.user_id {
         line.push_str(&format!("  user {user}"));
     }
-    if let Some(actor) = origin
+    if let Some(actor) = context
         .actor_id
         .filter(|actor| Some(*actor) != event.user_id)
     {
         line.push_str(&format!("  by user {actor}"));
     }
-    if !origin.operator.is_empty() {
+    if !context.operator.is_empty() {
         line.push_str(&format!(
             "  by {} on this machine",
-            printable(&origin.operator)
+            printable(&context.operator)
         ));
     }
-    if !origin.ip.is_empty() {
-        line.push_str(&format!("  from {}", origin.ip));
+    if !context.ip.is_empty() {
+        line.push_str(&format!("  from {}", context.ip));
     }
     if !event.detail.is_empty() {
         line.push_str(&format!("  ({})", printable(&event.detail)));
     }
-    if !origin.user_agent.is_empty() {
-        line.push_str(&format!("  \"{}\"", printable(&origin.user_agent)));
+    if !context.user_agent.is_empty() {
+        line.push_str(&format!("  \"{}\"", printable(&context.user_agent)));
     }
     line.trim_end().to_owned()
 }

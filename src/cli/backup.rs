@@ -9,7 +9,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use tokio::runtime::Runtime;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use super::{CommandResult, cannot_write, command_origin, existing, is_standard};
+use super::{CommandResult, cannot_write, command_context, existing, is_standard};
 use crate::backup::{Cancel, Contents, Pipe, Progress, Restore, Source};
 use crate::clock::{Clock, SystemClock};
 use crate::config::Config;
@@ -112,7 +112,7 @@ pub(super) fn backup(arguments: BackupArguments, config: Config) -> CommandResul
 /// written to is backed up all the same.
 fn note(source: &Source, target: &str, now: Timestamp) {
     let detail = target.chars().take(LONGEST_TARGET).collect();
-    if let Err(e) = source.note(command_origin(), detail, now) {
+    if let Err(e) = source.note(command_context(), detail, now) {
         log::warn!("the audit log will not tell of this backup: {e}");
     }
 }
@@ -128,7 +128,7 @@ pub(super) fn restore(arguments: RestoreArguments, config: &Config) -> CommandRe
         from,
         force: arguments.force,
         end_sessions: arguments.end_sessions,
-        origin: command_origin(),
+        context: command_context(),
     };
     let progress = Display::new();
     let restored = restore

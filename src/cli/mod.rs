@@ -30,7 +30,7 @@ use crate::clock::SystemClock;
 use crate::config::{self, Config, Sources};
 use crate::domain::printable;
 use crate::observability::logging;
-use crate::store::Origin;
+use crate::store::RequestContext;
 pub(crate) use export::export_line;
 
 /// Outcome of a command: nothing to say, or a line that says what went wrong.
@@ -270,10 +270,10 @@ fn operator() -> String {
 }
 
 /// Where what a command does comes from, for the audit log.
-fn command_origin() -> Origin {
-    Origin {
+fn command_context() -> RequestContext {
+    RequestContext {
         operator: operator(),
-        ..Origin::default()
+        ..RequestContext::default()
     }
 }
 

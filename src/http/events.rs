@@ -95,20 +95,20 @@ pub(super) async fn list(app: &SharedApp, request: &mut Request) -> HandlerResul
 }
 
 fn shown(event: &Event, user_id: UserId) -> EventResponse<'_> {
-    let origin = &event.origin;
+    let context = &event.context;
     EventResponse {
         id: event.id,
         event: event.kind.as_str(),
         created_at: event.happened_at,
-        actor: match origin.actor_id {
-            _ if !origin.operator.is_empty() => "administrator",
+        actor: match context.actor_id {
+            _ if !context.operator.is_empty() => "administrator",
             None => "unknown",
             Some(actor) if actor == user_id => "user",
             Some(_) => "staff",
         },
-        actor_id: origin.actor_id,
-        ip: &origin.ip,
-        user_agent: &origin.user_agent,
+        actor_id: context.actor_id,
+        ip: &context.ip,
+        user_agent: &context.user_agent,
         detail: &event.detail,
     }
 }

@@ -1,6 +1,6 @@
 //! The audit log: who did what to which account, when, and from where.
 //!
-//! An entry is written by the operation that it is about, in the same transaction: [`Origin`] is part of what such an operation
+//! An entry is written by the operation that it is about, in the same transaction: [`RequestContext`] is part of what such an operation
 //! is given. No entry holds a secret or an address of mail. When an account is deleted its entries keep its number alone.
 
 use async_trait::async_trait;
@@ -10,7 +10,7 @@ use crate::domain::{EventKind, Timestamp, UserId};
 
 /// Who causes something, and from where.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Origin {
+pub struct RequestContext {
     /// The account that asks, if the request came with its token. An operation in which somebody proves to be the owner
     /// of an account (a sign-in) notes that account without being told.
     pub actor_id: Option<UserId>,
@@ -30,7 +30,7 @@ pub struct NewEvent {
     /// The account that it is about.
     pub user_id: Option<UserId>,
     /// Who and from where.
-    pub origin: Origin,
+    pub context: RequestContext,
     /// More about it; never a secret.
     pub detail: String,
     /// When.
@@ -49,7 +49,7 @@ pub struct Event {
     /// The account that it is about.
     pub user_id: Option<UserId>,
     /// Who and from where.
-    pub origin: Origin,
+    pub context: RequestContext,
     /// More about it.
     pub detail: String,
 }

@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 
-use super::{Origin, StoreResult};
+use super::{RequestContext, StoreResult};
 use crate::domain::Timestamp;
 
 /// One key pair as it rests in the database.
@@ -38,7 +38,7 @@ pub struct RotateKeys {
     /// The key.
     pub key: StoredKey,
     /// Who and from where.
-    pub origin: Origin,
+    pub context: RequestContext,
     /// When.
     pub now: Timestamp,
 }
@@ -48,7 +48,7 @@ pub struct RemoveKey {
     /// Its id.
     pub kid: String,
     /// Who and from where.
-    pub origin: Origin,
+    pub context: RequestContext,
     /// When.
     pub now: Timestamp,
 }
@@ -62,7 +62,7 @@ pub struct KeyMaterial {
     /// What the audit log says of it.
     pub detail: String,
     /// Who and from where.
-    pub origin: Origin,
+    pub context: RequestContext,
     /// When.
     pub now: Timestamp,
 }

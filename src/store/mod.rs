@@ -28,11 +28,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub use development::DevelopmentStore;
-pub use events::{Event, EventPage, EventQuery, EventStore, NewEvent, Origin};
+pub use events::{Event, EventPage, EventQuery, EventStore, NewEvent, RequestContext};
 pub use health::HealthStore;
 pub use keys::{KeyMaterial, KeyStore, RemoveKey, RotateKeys, StoredKey, StoredSecret};
 pub use mails::{ClaimedMails, MailClaim, MailQueue, MailStore, NewMail, QueuedMail};
-pub use named_session::NamedSession;
+pub use named_session::SessionRef;
 pub use otps::{
     AccountOtp, Confirmation, NewOtp, OtpAttempt, OtpCandidates, OtpStore, ReissueOtp, Reissued,
 };
@@ -100,15 +100,15 @@ pub struct TryLimits {
     /// Wrong tries by everybody at one code.
     pub per_otp: u32,
     /// Wrong tries at all codes of one account, or of one address, within 24 hours.
-    pub per_account_a_day: u32,
+    pub per_account_per_day: u32,
 }
 
 impl TryLimits {
     /// The numbers the API promises to its users.
-    pub const PROMISED: Self = Self {
+    pub const DEFAULT: Self = Self {
         per_network: 5,
         per_otp: 25,
-        per_account_a_day: 100,
+        per_account_per_day: 100,
     };
 }
 

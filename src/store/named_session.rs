@@ -7,7 +7,7 @@ use crate::domain::{UserId, UserSnapshot};
 
 /// A session as a token names it, with room for what a store has read of it: whoever keeps it for the next question spares
 /// the store a look-up. It belongs to the store that was asked first.
-pub struct NamedSession {
+pub struct SessionRef {
     /// Random id of the session, the `sid` of its tokens.
     pub id: String,
     /// The account that it is said to be of.
@@ -21,7 +21,7 @@ struct Memo {
     user: Arc<UserSnapshot>,
 }
 
-impl NamedSession {
+impl SessionRef {
     /// A session of which nothing has been read.
     pub const fn new(id: String, user_id: UserId) -> Self {
         Self {
@@ -51,19 +51,19 @@ impl NamedSession {
     }
 }
 
-impl fmt::Debug for NamedSession {
+impl fmt::Debug for SessionRef {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("NamedSession")
+        f.debug_struct("SessionRef")
             .field("id", &self.id)
             .field("user_id", &self.user_id)
             .finish_non_exhaustive()
     }
 }
 
-impl PartialEq for NamedSession {
+impl PartialEq for SessionRef {
     fn eq(&self, other: &Self) -> bool {
         (&self.id, self.user_id) == (&other.id, other.user_id)
     }
 }
 
-impl Eq for NamedSession {}
+impl Eq for SessionRef {}

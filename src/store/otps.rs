@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 
-use super::{MailLimits, NewMail, NewSession, Origin, StoreResult, TryLimits};
+use super::{MailLimits, NewMail, NewSession, RequestContext, StoreResult, TryLimits};
 use crate::domain::{EmailAddress, OtpPurpose, Timestamp, User, UserId};
 
 /// A code as it is stored.
@@ -36,7 +36,7 @@ pub struct OtpAttempt {
     /// How many wrong tries are taken.
     pub limits: TryLimits,
     /// Who and from where.
-    pub origin: Origin,
+    pub context: RequestContext,
 }
 
 /// What became of a try at a sign-up code.

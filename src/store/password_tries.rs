@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
-use super::{Origin, StoreResult};
+use super::{RequestContext, StoreResult};
 use crate::domain::{Timestamp, UserId};
 
 /// How many failed tries at one account's password are taken.
@@ -18,9 +18,9 @@ pub struct PasswordTryLimits {
     /// The pause after the first failure beyond those; it doubles with each one more.
     pub first_pause: Duration,
     /// The longest pause.
-    pub longest_pause: Duration,
+    pub max_pause: Duration,
     /// The longest pause of a network from which the account has signed in before.
-    pub longest_pause_of_known: Duration,
+    pub max_pause_if_known: Duration,
     /// Failures within an hour, from everywhere, after which only networks are served from which the account has signed in
     /// before.
     pub an_hour: u32,
@@ -50,7 +50,7 @@ pub struct PasswordTry {
     /// How many failures are taken; `None` does not count them.
     pub limits: Option<PasswordTryLimits>,
     /// Who and from where.
-    pub origin: Origin,
+    pub context: RequestContext,
 }
 
 /// Operations on tries at passwords.

@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 
-use super::{MailLimits, NewMail, NewOtp, Origin, OtpAttempt, Reissued, StoreResult};
+use super::{MailLimits, NewMail, NewOtp, OtpAttempt, Reissued, RequestContext, StoreResult};
 use crate::domain::{Timestamp, User, UserId};
 
 /// A new password for an account.
@@ -20,7 +20,7 @@ pub struct ReplacePassword {
     /// Tells the last confirmed address of it.
     pub notice: NewMail,
     /// Who and from where.
-    pub origin: Origin,
+    pub context: RequestContext,
 }
 
 /// The wish to choose a new password without knowing the old one.
@@ -34,7 +34,7 @@ pub struct ResetRequest {
     /// How many mails the address may get.
     pub limits: MailLimits,
     /// Who and from where.
-    pub origin: Origin,
+    pub context: RequestContext,
 }
 
 /// Operations on passwords.

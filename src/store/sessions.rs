@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
-use super::{NamedSession, NewMail, Origin, PasswordTry, StoreResult};
+use super::{NewMail, PasswordTry, RequestContext, SessionRef, StoreResult};
 use crate::domain::{Timestamp, User, UserId, UserSnapshot};
 
 /// A session about to begin, with its first refresh token.
@@ -45,11 +45,11 @@ pub struct SignIn {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SignInOutcome {
     /// The session has begun.
-    Begun(Box<User>),
+    Started(Box<User>),
     /// The account is no longer as it was when the password was checked: gone, deactivated, or with another password.
     Changed,
     /// Too many tries have failed in the meantime; nobody is told that this one was right.
-    TooEarly {
+    Throttled {
         /// When the next try may come.
         until: Timestamp,
     },
@@ -98,7 +98,7 @@ pub enum Rotation {
     /// The token had been used before: somebody else has it too, and the whole session has ended.
     Reused,
     /// The session is over, or its account may not sign in.
-    Dead,
+    Invalid,
 }
 
 /// Operations on sessions.
@@ -111,7 +111,7 @@ pub trait SessionStore {
     /// The account behind a living session, if it may sign in: as it is at this moment, whoever has written last.
     async fn find_session_user(
         &self,
-        session: &NamedSession,
+        session: &SessionRef,
     ) -> StoreResult<Option<Arc<UserSnapshot>>>;
 
     /// Uses up a refresh token and puts the next one in its place.
@@ -130,7 +130,7 @@ pub trait SessionStore {
     async fn delete_session(
         &self,
         session_id: &str,
-        origin: Origin,
+        context: RequestContext,
         now: Timestamp,
     ) -> StoreResult<bool>;
 
@@ -142,7 +142,7 @@ pub trait SessionStore {
         &self,
         user_id: UserId,
         session_id: &str,
-        origin: Origin,
+        context: RequestContext,
         now: Timestamp,
     ) -> StoreResult<bool>;
 
@@ -151,7 +151,7 @@ pub trait SessionStore {
         &self,
         user_id: UserId,
         keep: &str,
-        origin: Origin,
+        context: RequestContext,
         now: Timestamp,
     ) -> StoreResult<usize>;
 }

@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 
-use super::{MailLimits, NewMail, NewOtp, Origin, StoreResult};
+use super::{MailLimits, NewMail, NewOtp, RequestContext, StoreResult};
 use crate::domain::{EmailAddress, OtpPurpose, Profile, Timestamp, User, UserChanges, UserId};
 
 /// What a sign-in attempt is checked against.
@@ -37,7 +37,7 @@ pub struct NewSignUp {
     /// How many mails the address may get.
     pub limits: MailLimits,
     /// Who and from where.
-    pub origin: Origin,
+    pub context: RequestContext,
 }
 
 /// What became of a sign-up.
@@ -67,7 +67,7 @@ pub struct NewUser {
     /// When it is made; it counts as verified from then on.
     pub now: Timestamp,
     /// Who and from where.
-    pub origin: Origin,
+    pub context: RequestContext,
 }
 
 /// A link that undoes an address change.
@@ -102,11 +102,11 @@ pub struct UserUpdate {
     /// Needed when [`UserChanges::email`] is set, not looked at otherwise.
     pub email_change: Option<EmailChange>,
     /// Whether the change is refused when no active staff account would be left.
-    pub keep_a_staff_member: bool,
+    pub keep_last_staff: bool,
     /// When it happens.
     pub now: Timestamp,
     /// Who and from where.
-    pub origin: Origin,
+    pub context: RequestContext,
 }
 
 /// What became of a change.
@@ -123,7 +123,7 @@ pub enum UpdateOutcome {
         old_photo: Option<String>,
     },
     /// No such account.
-    Missing,
+    NotFound,
     /// Another verified account has the address; nothing was changed.
     EmailTaken,
     /// No active staff account would be left; nothing was changed.
@@ -142,11 +142,11 @@ pub struct DeleteUser {
     /// Keyed hash of its address, under which tries at its password are counted.
     pub address_hash: Vec<u8>,
     /// Whether it is refused when no active staff account would be left.
-    pub keep_a_staff_member: bool,
+    pub keep_last_staff: bool,
     /// When it happens.
     pub now: Timestamp,
     /// Who and from where.
-    pub origin: Origin,
+    pub context: RequestContext,
 }
 
 /// What became of it.
@@ -158,7 +158,7 @@ pub enum DeleteOutcome {
         photo: Option<String>,
     },
     /// No such account.
-    Missing,
+    NotFound,
     /// No active staff account would be left; nothing was deleted.
     LastStaffMember,
 }
@@ -172,7 +172,7 @@ pub struct UndoEmailChange {
     /// When.
     pub now: Timestamp,
     /// Who and from where.
-    pub origin: Origin,
+    pub context: RequestContext,
 }
 
 /// What became of it.
@@ -181,7 +181,7 @@ pub enum UndoOutcome {
     /// The account goes by its former address again.
     Undone(Box<User>),
     /// The link is unknown, used or expired.
-    Dead,
+    InvalidLink,
     /// Another account has confirmed the former address by now.
     EmailTaken,
 }
@@ -378,7 +378,7 @@ pub trait UserStore {
         &self,
         source: Box<dyn ImportSource>,
         free_from: UserId,
-        origin: Origin,
+        context: RequestContext,
         now: Timestamp,
     ) -> StoreResult<()>;
 }

@@ -22,7 +22,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::domain::{Timestamp, User, UserId};
-use crate::store::{NamedSession, StoredKey};
+use crate::store::{SessionRef, StoredKey};
 
 /// JOSE name of the one algorithm in use.
 const EDDSA: &str = "EdDSA";
@@ -86,7 +86,7 @@ pub struct Verified {
     /// What it is for.
     pub token_type: TokenType,
     /// The session and its account.
-    pub session: NamedSession,
+    pub session: SessionRef,
     /// The token's own id.
     pub id: String,
     /// Unix seconds from which on it does not count any more.
@@ -388,7 +388,7 @@ impl Tokens {
         }
         Ok(Verified {
             token_type: claims.token_type,
-            session: NamedSession::new(claims.sid, claims.user_id),
+            session: SessionRef::new(claims.sid, claims.user_id),
             id: claims.jti,
             expires: claims.exp,
         })
@@ -480,7 +480,7 @@ mod tests {
             *verified,
             Verified {
                 token_type: TokenType::Access,
-                session: NamedSession::new("session".into(), 7),
+                session: SessionRef::new("session".into(), 7),
                 id: "a".into(),
                 expires: now.unix_seconds() + 300,
             }
@@ -516,7 +516,7 @@ mod tests {
         for number in 0..2 * 16_384 {
             let token = Verified {
                 token_type: TokenType::Access,
-                session: NamedSession::new(String::new(), 1),
+                session: SessionRef::new(String::new(), 1),
                 id: String::new(),
                 expires: 0,
             };

@@ -239,8 +239,8 @@ pub fn note_in(
                 &transaction,
                 event.kind,
                 event.user_id,
-                Actor::AsTold,
-                &event.origin,
+                Actor::FromContext,
+                &event.context,
                 &event.detail,
                 event.now,
             )?;

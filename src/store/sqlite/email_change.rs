@@ -246,7 +246,7 @@ pub(super) fn undo_email_change(
         )
         .optional()?;
     let Some((user_id, email, expires_at)) = found else {
-        return Ok(UndoOutcome::Dead);
+        return Ok(UndoOutcome::InvalidLink);
     };
     let email = parse_email(&email)?;
     if is_taken(connection, email.key(), Some(user_id))? {
@@ -268,8 +268,8 @@ pub(super) fn undo_email_change(
         connection,
         EventKind::EmailChangeUndone,
         Some(user_id),
-        Actor::AsTold,
-        &undo.origin,
+        Actor::FromContext,
+        &undo.context,
         "",
         undo.now,
     )?;

@@ -7,7 +7,7 @@ use super::SqliteStore;
 use super::rows::timestamp;
 use crate::domain::{EventKind, Timestamp, UserId};
 use crate::store::{
-    Event, EventPage, EventQuery, EventStore, NewEvent, Origin, PageRequest, StoreResult,
+    Event, EventPage, EventQuery, EventStore, NewEvent, PageRequest, RequestContext, StoreResult,
 };
 
 const COLUMNS: &str = "id, happened_at, event, user_id, actor_id, operator, ip, user_agent, detail";
@@ -30,8 +30,8 @@ const MILLIS_PER_HOUR: i64 = 60 * 60 * 1000;
 pub(super) enum Actor {
     /// The account itself: it has just proven to be the owner's.
     Owner,
-    /// Whoever the origin says.
-    AsTold,
+    /// Whoever the context says.
+    FromContext,
 }
 
 /// Writes an entry.
@@ -39,17 +39,17 @@ pub(super) fn insert_event(
     connection: &Connection,
     kind: EventKind,
     user_id: Option<UserId>,
-    doer: Actor,
-    origin: &Origin,
+    actor: Actor,
+    context: &RequestContext,
     detail: &str,
     now: Timestamp,
 ) -> rusqlite::Result<()> {
     if kind.is_failure() && !is_listed(connection, user_id, now)? {
         return Ok(());
     }
-    let actor_id = match doer {
+    let actor_id = match actor {
         Actor::Owner => user_id,
-        Actor::AsTold => origin.actor_id,
+        Actor::FromContext => context.actor_id,
     };
     connection
         .prepare_cached(
@@ -61,9 +61,9 @@ pub(super) fn insert_event(
             ":event": kind.as_str(),
             ":user_id": user_id,
             ":actor_id": actor_id,
-            ":operator": origin.operator,
-            ":ip": origin.ip,
-            ":user_agent": origin.user_agent,
+            ":operator": context.operator,
+            ":ip": context.ip,
+            ":user_agent": context.user_agent,
             ":detail": detail,
         })
         .map(drop)
@@ -105,11 +105,11 @@ fn most_listed(is_account: bool) -> i64 {
 pub(super) fn note_profile_change(
     connection: &Connection,
     user_id: UserId,
-    origin: &Origin,
+    context: &RequestContext,
     fields: &[&str],
     now: Timestamp,
 ) -> rusqlite::Result<()> {
-    if let Some((id, listed)) = find_shared_entry(connection, user_id, origin, now)? {
+    if let Some((id, listed)) = find_shared_entry(connection, user_id, context, now)? {
         let listed: Vec<&str> = listed.split(FIELD_SEPARATOR).collect();
         let added = fields.iter().filter(|field| !listed.contains(field));
         let detail: Vec<&str> = listed.iter().chain(added).copied().collect();
@@ -124,8 +124,8 @@ pub(super) fn note_profile_change(
         connection,
         EventKind::ProfileChanged,
         Some(user_id),
-        Actor::AsTold,
-        origin,
+        Actor::FromContext,
+        context,
         &fields.join(FIELD_SEPARATOR),
         now,
     )
@@ -138,7 +138,7 @@ const FIELD_SEPARATOR: &str = ", ";
 fn find_shared_entry(
     connection: &Connection,
     user_id: UserId,
-    origin: &Origin,
+    context: &RequestContext,
     now: Timestamp,
 ) -> rusqlite::Result<Option<(i64, String)>> {
     let hour_ago = now.unix_millis() - MILLIS_PER_HOUR;
@@ -163,8 +163,8 @@ fn find_shared_entry(
             named_params! {
                 ":user_id": user_id,
                 ":event": EventKind::ProfileChanged.as_str(),
-                ":actor_id": origin.actor_id,
-                ":operator": origin.operator,
+                ":actor_id": context.actor_id,
+                ":operator": context.operator,
                 ":hour_ago": hour_ago,
             },
             |row| Ok((row.get(0)?, row.get(1)?)),
@@ -209,7 +209,7 @@ fn event(row: &Row<'_>) -> rusqlite::Result<Option<Event>> {
         happened_at: timestamp(row, 1)?,
         kind,
         user_id: row.get(3)?,
-        origin: Origin {
+        context: RequestContext {
             actor_id: row.get(4)?,
             operator: row.get(5)?,
             ip: row.get(6)?,
@@ -304,8 +304,8 @@ impl EventStore for SqliteStore {
                     connection,
                     event.kind,
                     event.user_id,
-                    Actor::AsTold,
-                    &event.origin,
+                    Actor::FromContext,
+                    &event.context,
                     &event.detail,
                     event.now,
                 )

@@ -7,7 +7,7 @@ use super::events::{Actor, insert_event};
 use super::sign_ups::insert_sign_up;
 use super::users::find_by_id;
 use crate::domain::{EventKind, Timestamp, UserId};
-use crate::store::{ImportRefusal, ImportSource, ImportedUser, Origin};
+use crate::store::{ImportRefusal, ImportSource, ImportedUser, RequestContext};
 
 /// The number of no account.
 const NOBODY: UserId = 0;
@@ -17,7 +17,7 @@ pub(super) fn import_users(
     connection: &Connection,
     source: &mut dyn ImportSource,
     free_from: UserId,
-    origin: &Origin,
+    context: &RequestContext,
     now: Timestamp,
 ) -> rusqlite::Result<()> {
     connection.execute_batch("SAVEPOINT import")?;
@@ -32,8 +32,8 @@ pub(super) fn import_users(
             connection,
             EventKind::UsersImported,
             None,
-            Actor::AsTold,
-            origin,
+            Actor::FromContext,
+            context,
             &imported.to_string(),
             now,
         )?;

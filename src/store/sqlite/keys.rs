@@ -56,8 +56,8 @@ fn rotate(connection: &Connection, rotation: &RotateKeys) -> rusqlite::Result<()
         connection,
         EventKind::KeysRotated,
         None,
-        Actor::AsTold,
-        &rotation.origin,
+        Actor::FromContext,
+        &rotation.context,
         &key.kid,
         rotation.now,
     )
@@ -72,8 +72,8 @@ fn remove(connection: &Connection, removal: &RemoveKey) -> rusqlite::Result<bool
             connection,
             EventKind::KeyRemoved,
             None,
-            Actor::AsTold,
-            &removal.origin,
+            Actor::FromContext,
+            &removal.context,
             &removal.kid,
             removal.now,
         )?;
@@ -108,8 +108,8 @@ fn replace_material(connection: &Connection, material: &KeyMaterial) -> rusqlite
         connection,
         EventKind::KeyEncryptionChanged,
         None,
-        Actor::AsTold,
-        &material.origin,
+        Actor::FromContext,
+        &material.context,
         &material.detail,
         material.now,
     )

@@ -127,9 +127,9 @@ fn claim_some(
 
 #[async_trait]
 impl MailStore for SqliteStore {
-    async fn claim_mails(&self, wish: MailClaim) -> StoreResult<ClaimedMails> {
+    async fn claim_mails(&self, request: MailClaim) -> StoreResult<ClaimedMails> {
         self.writer
-            .run(move |connection| claim(connection, &wish))
+            .run(move |connection| claim(connection, &request))
             .await
     }
 

@@ -14,7 +14,6 @@ mod health;
 mod import;
 mod keys;
 mod list;
-mod live_users;
 mod mails;
 mod migrations;
 mod otps;
@@ -22,6 +21,7 @@ mod password_tries;
 mod passwords;
 mod rows;
 mod search;
+mod session_cache;
 mod sessions;
 mod sign_ups;
 mod users;
@@ -42,8 +42,8 @@ pub use copy::{Inspection, copy_database, inspect_database, note_in, set_aside};
 pub use examination::{Examination, examine_database};
 use file::{APPLICATION_ID, Kind, OpenedFiles};
 pub use file::{OpenError, ServerLock, free_bytes, is_sqlite};
-use live_users::LiveUsers;
 use migrations::{MIGRATIONS, SCHEMA, SCHEMA_VERSION};
+use session_cache::SessionCache;
 use writer::Writer;
 
 /// The newest schema that this program knows.
@@ -83,7 +83,7 @@ pub struct SqliteOptions {
 pub struct SqliteStore {
     readers: Pool<SqliteConnectionManager>,
     // `None` for a database in memory, whose one connection cannot tell that it has written itself.
-    live_users: Option<LiveUsers>,
+    session_cache: Option<SessionCache>,
     writer: Writer,
     // `None` for a database in memory.
     path: Option<PathBuf>,
@@ -117,7 +117,7 @@ impl SqliteStore {
             .test_on_check_out(false)
             .idle_timeout(None)
             .max_lifetime(None)
-            .connection_customizer(Box::new(Session {
+            .connection_customizer(Box::new(ConnectionSettings {
                 busy_timeout: options.busy_timeout,
                 query_only: false,
                 durable: options.durable,
@@ -138,7 +138,7 @@ impl SqliteStore {
         );
         Ok(Self {
             readers,
-            live_users: None,
+            session_cache: None,
             writer,
             path: None,
             files: None,
@@ -169,7 +169,7 @@ impl SqliteStore {
                 "{shown} can only be read. May this user write to it and to its folder?"
             )));
         }
-        let session = Session {
+        let session = ConnectionSettings {
             busy_timeout: options.busy_timeout,
             query_only: false,
             durable: options.durable,
@@ -200,7 +200,7 @@ impl SqliteStore {
             .and_then(|file| OpenedFiles::note([path.to_path_buf(), wal_of(&file)]))
             .map_err(|e| OpenError(format!("cannot open {shown}: {e}")))?;
 
-        let session = Session {
+        let session = ConnectionSettings {
             busy_timeout: options.busy_timeout,
             query_only: true,
             durable: options.durable,
@@ -216,14 +216,15 @@ impl SqliteStore {
             .build(SqliteConnectionManager::file(path).with_flags(flags))
             .map_err(|e| OpenError(format!("cannot open {shown}: {e}")))?;
         let connections = options.read_connections.saturating_sub(1) as usize;
-        let live_users = LiveUsers::open(path, flags, session, connections).map_err(failed)?;
+        let session_cache =
+            SessionCache::open(path, flags, session, connections).map_err(failed)?;
         let writer = Writer::start(
             ConnectionSource::Own(Box::new(connection), files.clone()),
             options.writes_per_commit,
         );
         Ok(Self {
             readers,
-            live_users: Some(live_users),
+            session_cache: Some(session_cache),
             writer,
             path: Some(path.to_path_buf()),
             files: Some(files),
@@ -345,7 +346,7 @@ impl ConnectionSource {
 
 /// What every connection is told when it is opened.
 #[derive(Clone, Debug)]
-struct Session {
+struct ConnectionSettings {
     busy_timeout: Duration,
     query_only: bool,
     durable: bool,
@@ -354,7 +355,7 @@ struct Session {
     cache_mib: u32,
 }
 
-impl Session {
+impl ConnectionSettings {
     fn prepare(&self, connection: &Connection) -> rusqlite::Result<()> {
         if let Some(files) = &self.files {
             files.check().map_err(|changed| {
@@ -382,7 +383,7 @@ impl Session {
     }
 }
 
-impl CustomizeConnection<Connection, rusqlite::Error> for Session {
+impl CustomizeConnection<Connection, rusqlite::Error> for ConnectionSettings {
     fn on_acquire(&self, connection: &mut Connection) -> rusqlite::Result<()> {
         self.prepare(connection)
     }

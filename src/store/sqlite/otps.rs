@@ -236,7 +236,7 @@ pub(super) fn use_otp(
                 ":address_hash": attempt.address_hash,
                 ":per_network": limits.per_network,
                 ":per_otp": limits.per_otp,
-                ":per_account": limits.per_account_a_day,
+                ":per_account": limits.per_account_per_day,
                 ":day_ago": day_ago,
                 ":soon": soon,
             },
@@ -264,7 +264,7 @@ pub(super) fn use_otp(
                 ":address_hash": attempt.address_hash,
                 ":per_network": limits.per_network,
                 ":per_otp": limits.per_otp,
-                ":per_account": limits.per_account_a_day.saturating_add(one_more),
+                ":per_account": limits.per_account_per_day.saturating_add(one_more),
                 ":day_ago": day_ago,
                 ":soon": soon,
             })
@@ -290,8 +290,8 @@ pub(super) fn use_otp(
         connection,
         EventKind::OtpFailed,
         tried,
-        Actor::AsTold,
-        &attempt.origin,
+        Actor::FromContext,
+        &attempt.context,
         purpose.as_str(),
         attempt.now,
     )?;
@@ -343,7 +343,7 @@ fn confirm_sign_up(
         EventKind::SignUpConfirmed,
         Some(used.user_id),
         Actor::Owner,
-        &attempt.origin,
+        &attempt.context,
         "",
         attempt.now,
     )?;
@@ -369,8 +369,8 @@ fn confirm_email_change(
         connection,
         EventKind::EmailChanged,
         Some(otp.user_id),
-        Actor::AsTold,
-        &attempt.origin,
+        Actor::FromContext,
+        &attempt.context,
         "",
         attempt.now,
     )?;
@@ -445,13 +445,21 @@ fn find_pending(
     )))
 }
 
-fn reissue(connection: &Connection, wish: &ReissueOtp) -> rusqlite::Result<Option<Reissued>> {
-    let address_hash = &wish.codes.sign_up.address_hash;
-    let Some((purpose, pending)) = find_pending(connection, &wish.email_key)? else {
-        note_no_mail(connection, address_hash, wish.now, wish.limits)?;
+fn reissue(connection: &Connection, request: &ReissueOtp) -> rusqlite::Result<Option<Reissued>> {
+    let address_hash = &request.codes.sign_up.address_hash;
+    let Some((purpose, pending)) = find_pending(connection, &request.email_key)? else {
+        note_no_mail(connection, address_hash, request.now, request.limits)?;
         return Ok(None);
     };
-    if find_pause(connection, address_hash, purpose, wish.now, wish.limits)?.is_some() {
+    if find_pause(
+        connection,
+        address_hash,
+        purpose,
+        request.now,
+        request.limits,
+    )?
+    .is_some()
+    {
         return Ok(None);
     }
     connection
@@ -464,17 +472,17 @@ fn reissue(connection: &Connection, wish: &ReissueOtp) -> rusqlite::Result<Optio
             ":sign_up_id": pending.sign_up_id,
         })?;
     let otp = match purpose {
-        OtpPurpose::SignUp => &wish.codes.sign_up,
-        OtpPurpose::EmailChange | OtpPurpose::PasswordReset => &wish.codes.email_change,
+        OtpPurpose::SignUp => &request.codes.sign_up,
+        OtpPurpose::EmailChange | OtpPurpose::PasswordReset => &request.codes.email_change,
     };
     insert_otp(
         connection,
         purpose,
         pending.user_id,
         pending.sign_up_id,
-        (&wish.email_key, pending.email.as_str()),
+        (&request.email_key, pending.email.as_str()),
         otp,
-        wish.now,
+        request.now,
     )?;
     Ok(Some(Reissued {
         user_id: pending.user_id,
@@ -538,9 +546,9 @@ impl OtpStore for SqliteStore {
             .await
     }
 
-    async fn reissue_otp(&self, wish: ReissueOtp) -> StoreResult<Option<Reissued>> {
+    async fn reissue_otp(&self, request: ReissueOtp) -> StoreResult<Option<Reissued>> {
         self.writer
-            .run(move |connection| reissue(connection, &wish))
+            .run(move |connection| reissue(connection, &request))
             .await
     }
 

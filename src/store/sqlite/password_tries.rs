@@ -82,9 +82,9 @@ pub(super) fn find_pause(
     let is_session = matches!(tried.source, TrySource::Session(_));
     let is_known = !is_session && is_known_network(connection, tried.user_id, &source)?;
     let longest = if is_known {
-        limits.longest_pause_of_known
+        limits.max_pause_if_known
     } else {
-        limits.longest_pause
+        limits.max_pause
     };
     let after_pause = failures.checked_sub(limits.free).and_then(|beyond| {
         let doubled = limits
@@ -130,8 +130,8 @@ fn count_failure(
         connection,
         kind,
         tried.user_id,
-        Actor::AsTold,
-        &tried.origin,
+        Actor::FromContext,
+        &tried.context,
         "",
         tried.now,
     )?;

@@ -16,29 +16,29 @@ use crate::store::{
     NewMail, OtpAttempt, PasswordStore, Reissued, ReplacePassword, ResetRequest, StoreResult,
 };
 
-fn replace(connection: &Connection, wish: &ReplacePassword) -> rusqlite::Result<bool> {
+fn replace(connection: &Connection, request: &ReplacePassword) -> rusqlite::Result<bool> {
     let replaced = connection
         .prepare_cached(
             "UPDATE users SET password_hash = :new_hash \
              WHERE id = :user_id AND (:old_hash IS NULL OR password_hash = :old_hash)",
         )?
         .execute(named_params! {
-            ":user_id": wish.user_id, ":old_hash": wish.old_hash, ":new_hash": wish.new_hash,
+            ":user_id": request.user_id, ":old_hash": request.old_hash, ":new_hash": request.new_hash,
         })?;
     if replaced == 0 {
         return Ok(false);
     }
-    delete_reset_otps(connection, wish.user_id)?;
-    delete_sessions(connection, wish.user_id, wish.keep_session.as_deref())?;
-    tell_owner(connection, wish.user_id, &wish.notice, wish.now)?;
+    delete_reset_otps(connection, request.user_id)?;
+    delete_sessions(connection, request.user_id, request.keep_session.as_deref())?;
+    tell_owner(connection, request.user_id, &request.notice, request.now)?;
     insert_event(
         connection,
         EventKind::PasswordChanged,
-        Some(wish.user_id),
-        Actor::AsTold,
-        &wish.origin,
+        Some(request.user_id),
+        Actor::FromContext,
+        &request.context,
         "",
-        wish.now,
+        request.now,
     )?;
     Ok(true)
 }
@@ -70,21 +70,29 @@ fn delete_reset_otps(connection: &Connection, user_id: UserId) -> rusqlite::Resu
 
 fn create_reset(
     connection: &Connection,
-    wish: &ResetRequest,
+    request: &ResetRequest,
 ) -> rusqlite::Result<Option<Reissued>> {
     let purpose = OtpPurpose::PasswordReset;
-    let address_hash = &wish.otp.address_hash;
+    let address_hash = &request.otp.address_hash;
     let found: Option<(UserId, String)> = connection
         .prepare_cached("SELECT id, email FROM users WHERE email_key = :email_key AND is_active")?
-        .query_row(named_params! { ":email_key": wish.email_key }, |row| {
+        .query_row(named_params! { ":email_key": request.email_key }, |row| {
             Ok((row.get(0)?, row.get(1)?))
         })
         .optional()?;
     let Some((user_id, email)) = found else {
-        note_no_mail(connection, address_hash, wish.now, wish.limits)?;
+        note_no_mail(connection, address_hash, request.now, request.limits)?;
         return Ok(None);
     };
-    if find_pause(connection, address_hash, purpose, wish.now, wish.limits)?.is_some() {
+    if find_pause(
+        connection,
+        address_hash,
+        purpose,
+        request.now,
+        request.limits,
+    )?
+    .is_some()
+    {
         return Ok(None);
     }
     delete_reset_otps(connection, user_id)?;
@@ -93,18 +101,18 @@ fn create_reset(
         purpose,
         user_id,
         None,
-        (&wish.email_key, &email),
-        &wish.otp,
-        wish.now,
+        (&request.email_key, &email),
+        &request.otp,
+        request.now,
     )?;
     insert_event(
         connection,
         EventKind::PasswordResetRequested,
         Some(user_id),
-        Actor::AsTold,
-        &wish.origin,
+        Actor::FromContext,
+        &request.context,
         "",
-        wish.now,
+        request.now,
     )?;
     Ok(Some(Reissued {
         user_id,
@@ -153,7 +161,7 @@ fn confirm_reset(
         EventKind::PasswordReset,
         Some(used.user_id),
         Actor::Owner,
-        &attempt.origin,
+        &attempt.context,
         "",
         attempt.now,
     )?;
@@ -171,9 +179,9 @@ impl PasswordStore for SqliteStore {
         })
     }
 
-    async fn replace_password(&self, wish: ReplacePassword) -> StoreResult<bool> {
+    async fn replace_password(&self, request: ReplacePassword) -> StoreResult<bool> {
         self.writer
-            .run(move |connection| replace(connection, &wish))
+            .run(move |connection| replace(connection, &request))
             .await
     }
 
@@ -198,9 +206,9 @@ impl PasswordStore for SqliteStore {
             .await
     }
 
-    async fn create_password_reset(&self, wish: ResetRequest) -> StoreResult<Option<Reissued>> {
+    async fn create_password_reset(&self, request: ResetRequest) -> StoreResult<Option<Reissued>> {
         self.writer
-            .run(move |connection| create_reset(connection, &wish))
+            .run(move |connection| create_reset(connection, &request))
             .await
     }
 

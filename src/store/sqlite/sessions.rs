@@ -14,8 +14,8 @@ use super::users::find_by_id;
 use super::{SqliteStore, driver_error};
 use crate::domain::{EventKind, Timestamp, User, UserId, UserSnapshot};
 use crate::store::{
-    NamedSession, NewSession, Origin, RotateRefreshToken, Rotation, Session, SessionStore, SignIn,
-    SignInOutcome, StoreResult,
+    NewSession, RequestContext, RotateRefreshToken, Rotation, Session, SessionRef, SessionStore,
+    SignIn, SignInOutcome, StoreResult,
 };
 
 /// How long a used refresh token is remembered by a row of its own.
@@ -103,7 +103,7 @@ fn evict_oldest(connection: &Connection, user_id: UserId, keep: &str) -> rusqlit
 fn create_session(connection: &Connection, sign_in: &SignIn) -> rusqlite::Result<SignInOutcome> {
     // Asked again in the order of the commits: of guesses made side by side, none beyond the limits is told to be right.
     if let Some(until) = find_pause(connection, &sign_in.tried)? {
-        return Ok(SignInOutcome::TooEarly { until });
+        return Ok(SignInOutcome::Throttled { until });
     }
     let is_new_place = is_new_place(connection, sign_in.user_id, &sign_in.session.network)?;
     let changed = connection
@@ -126,7 +126,7 @@ fn create_session(connection: &Connection, sign_in: &SignIn) -> rusqlite::Result
         EventKind::SignIn,
         Some(sign_in.user_id),
         Actor::Owner,
-        &sign_in.tried.origin,
+        &sign_in.tried.context,
         "",
         sign_in.session.now,
     )?;
@@ -135,7 +135,7 @@ fn create_session(connection: &Connection, sign_in: &SignIn) -> rusqlite::Result
         connection,
         sign_in.user_id,
         ended,
-        (Actor::Owner, &sign_in.tried.origin),
+        (Actor::Owner, &sign_in.tried.context),
         sign_in.session.now,
     )?;
     let Some(user) = find_by_id(connection, sign_in.user_id)? else {
@@ -145,7 +145,7 @@ fn create_session(connection: &Connection, sign_in: &SignIn) -> rusqlite::Result
         let now = sign_in.session.now;
         insert_mail(connection, user.id, None, user.email.as_str(), notice, now)?;
     }
-    Ok(SignInOutcome::Begun(Box::new(user)))
+    Ok(SignInOutcome::Started(Box::new(user)))
 }
 
 /// Whether an account has been signed in to before, but not from this network. With the first sign-in there is nothing yet that
@@ -203,7 +203,7 @@ fn is_in_grace(
 
 fn rotate(connection: &Connection, rotation: &RotateRefreshToken) -> rusqlite::Result<Rotation> {
     let Some(user) = find_live_user(connection, &rotation.session_id)? else {
-        return Ok(Rotation::Dead);
+        return Ok(Rotation::Invalid);
     };
     let now = rotation.now.unix_millis();
     let used = connection
@@ -224,18 +224,18 @@ fn rotate(connection: &Connection, rotation: &RotateRefreshToken) -> rusqlite::R
     {
         // A validly signed token of a living session that is not there to be used was used before.
         delete_session(connection, &rotation.session_id)?;
-        let origin = Origin {
+        let context = RequestContext {
             ip: rotation.ip.clone(),
             user_agent: rotation.user_agent.clone(),
-            ..Origin::default()
+            ..RequestContext::default()
         };
         // Nobody knows whether it is the thief or the owner who shows it.
         insert_event(
             connection,
             EventKind::TokenReused,
             Some(user.id),
-            Actor::AsTold,
-            &origin,
+            Actor::FromContext,
+            &context,
             "",
             rotation.now,
         )?;
@@ -305,7 +305,7 @@ fn note_ended(
     connection: &Connection,
     user_id: UserId,
     ended: usize,
-    (doer, origin): (Actor, &Origin),
+    (actor, context): (Actor, &RequestContext),
     now: Timestamp,
 ) -> rusqlite::Result<()> {
     if ended == 0 {
@@ -315,8 +315,8 @@ fn note_ended(
         connection,
         EventKind::SessionsRevoked,
         Some(user_id),
-        doer,
-        origin,
+        actor,
+        context,
         &ended.to_string(),
         now,
     )
@@ -332,10 +332,10 @@ impl SessionStore for SqliteStore {
 
     async fn find_session_user(
         &self,
-        session: &NamedSession,
+        session: &SessionRef,
     ) -> StoreResult<Option<Arc<UserSnapshot>>> {
-        let user = match &self.live_users {
-            Some(live_users) => live_users.find(session).await.map_err(driver_error)?,
+        let user = match &self.session_cache {
+            Some(session_cache) => session_cache.find(session).await.map_err(driver_error)?,
             None => self
                 .read(|connection| find_live_user(connection, &session.id))?
                 .map(|user| Arc::new(UserSnapshot::new(user))),
@@ -374,7 +374,7 @@ impl SessionStore for SqliteStore {
     async fn delete_session(
         &self,
         session_id: &str,
-        origin: Origin,
+        context: RequestContext,
         now: Timestamp,
     ) -> StoreResult<bool> {
         let session_id = session_id.to_owned();
@@ -383,7 +383,7 @@ impl SessionStore for SqliteStore {
                 let user_id = delete_session(connection, &session_id)?;
                 if user_id.is_some() {
                     let kind = EventKind::SignOut;
-                    insert_event(connection, kind, user_id, Actor::Owner, &origin, "", now)?;
+                    insert_event(connection, kind, user_id, Actor::Owner, &context, "", now)?;
                 }
                 Ok(user_id.is_some())
             })
@@ -418,7 +418,7 @@ impl SessionStore for SqliteStore {
         &self,
         user_id: UserId,
         session_id: &str,
-        origin: Origin,
+        context: RequestContext,
         now: Timestamp,
     ) -> StoreResult<bool> {
         let session_id = session_id.to_owned();
@@ -427,7 +427,13 @@ impl SessionStore for SqliteStore {
                 let ended = connection
                     .prepare_cached("DELETE FROM sessions WHERE id = :id AND user_id = :user_id")?
                     .execute(named_params! { ":id": session_id, ":user_id": user_id })?;
-                note_ended(connection, user_id, ended, (Actor::AsTold, &origin), now)?;
+                note_ended(
+                    connection,
+                    user_id,
+                    ended,
+                    (Actor::FromContext, &context),
+                    now,
+                )?;
                 Ok(ended > 0)
             })
             .await
@@ -437,14 +443,20 @@ impl SessionStore for SqliteStore {
         &self,
         user_id: UserId,
         keep: &str,
-        origin: Origin,
+        context: RequestContext,
         now: Timestamp,
     ) -> StoreResult<usize> {
         let keep = keep.to_owned();
         self.writer
             .run(move |connection| {
                 let ended = delete_sessions(connection, user_id, Some(&keep))?;
-                note_ended(connection, user_id, ended, (Actor::AsTold, &origin), now)?;
+                note_ended(
+                    connection,
+                    user_id,
+                    ended,
+                    (Actor::FromContext, &context),
+                    now,
+                )?;
                 Ok(ended)
             })
             .await

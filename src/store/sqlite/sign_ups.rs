@@ -81,8 +81,8 @@ pub(super) fn create_sign_up(
         connection,
         EventKind::SignUp,
         Some(user_id),
-        Actor::AsTold,
-        &new.origin,
+        Actor::FromContext,
+        &new.context,
         "",
         new.now,
     )?;

@@ -12,7 +12,7 @@ use super::sign_ups::{create_sign_up, delete_sign_ups};
 use super::{SqliteStore, import, list};
 use crate::domain::{EventKind, Timestamp, User, UserId};
 use crate::store::{
-    Credentials, DeleteOutcome, DeleteUser, ImportSource, NewSignUp, NewUser, Origin,
+    Credentials, DeleteOutcome, DeleteUser, ImportSource, NewSignUp, NewUser, RequestContext,
     SignUpOutcome, StoreResult, StoredUser, UndoEmailChange, UndoOutcome, UpdateOutcome, UserPage,
     UserQuery, UserStore, UserUpdate,
 };
@@ -87,8 +87,8 @@ fn create_verified_user(
         connection,
         EventKind::UserCreated,
         Some(user_id),
-        Actor::AsTold,
-        &new.origin,
+        Actor::FromContext,
+        &new.context,
         if new.is_staff { "staff" } else { "" },
         new.now,
     )?;
@@ -97,12 +97,11 @@ fn create_verified_user(
 
 fn update_user(connection: &Connection, update: &UserUpdate) -> rusqlite::Result<UpdateOutcome> {
     let Some(before) = find_by_id(connection, update.user_id)? else {
-        return Ok(UpdateOutcome::Missing);
+        return Ok(UpdateOutcome::NotFound);
     };
     let becomes_powerless =
         update.changes.is_active == Some(false) || update.changes.is_staff == Some(false);
-    if update.keep_a_staff_member && becomes_powerless && is_last_staff_member(connection, &before)?
-    {
+    if update.keep_last_staff && becomes_powerless && is_last_staff_member(connection, &before)? {
         return Ok(UpdateOutcome::LastStaffMember);
     }
     let mut mail = None;
@@ -175,13 +174,13 @@ fn note_changes(
     update: &UserUpdate,
 ) -> rusqlite::Result<()> {
     let note = |kind, detail: &str| {
-        let (id, origin) = (Some(after.id), &update.origin);
+        let (id, context) = (Some(after.id), &update.context);
         insert_event(
             connection,
             kind,
             id,
-            Actor::AsTold,
-            origin,
+            Actor::FromContext,
+            context,
             detail,
             update.now,
         )
@@ -206,7 +205,7 @@ fn note_changes(
     .filter_map(|(name, is_other)| is_other.then_some(*name))
     .collect();
     if !changed.is_empty() {
-        note_profile_change(connection, after.id, &update.origin, &changed, update.now)?;
+        note_profile_change(connection, after.id, &update.context, &changed, update.now)?;
     }
     if after.new_email.is_some() && before.new_email != after.new_email {
         note(EventKind::EmailChangeRequested, "")?;
@@ -259,11 +258,11 @@ fn forget_photo(connection: &Connection, name: &str) -> rusqlite::Result<()> {
         .map(drop)
 }
 
-fn delete_user(connection: &Connection, wish: &DeleteUser) -> rusqlite::Result<DeleteOutcome> {
-    let Some(user) = find_by_id(connection, wish.user_id)? else {
-        return Ok(DeleteOutcome::Missing);
+fn delete_user(connection: &Connection, request: &DeleteUser) -> rusqlite::Result<DeleteOutcome> {
+    let Some(user) = find_by_id(connection, request.user_id)? else {
+        return Ok(DeleteOutcome::NotFound);
     };
-    if wish.keep_a_staff_member && is_last_staff_member(connection, &user)? {
+    if request.keep_last_staff && is_last_staff_member(connection, &user)? {
         return Ok(DeleteOutcome::LastStaffMember);
     }
     connection
@@ -271,28 +270,28 @@ fn delete_user(connection: &Connection, wish: &DeleteUser) -> rusqlite::Result<D
         .execute(named_params! { ":id": user.id })?;
     connection
         .prepare_cached("DELETE FROM password_failures WHERE account_hash = :address_hash")?
-        .execute(named_params! { ":address_hash": wish.address_hash })?;
+        .execute(named_params! { ":address_hash": request.address_hash })?;
     forget_person(connection, user.id)?;
     // Who deletes the own account is gone with it, and so is where that person was.
-    let origin = if wish.origin.actor_id == Some(user.id) {
-        Origin {
-            actor_id: wish.origin.actor_id,
-            ..Origin::default()
+    let context = if request.context.actor_id == Some(user.id) {
+        RequestContext {
+            actor_id: request.context.actor_id,
+            ..RequestContext::default()
         }
     } else {
-        wish.origin.clone()
+        request.context.clone()
     };
     insert_event(
         connection,
         EventKind::UserDeleted,
         Some(user.id),
-        Actor::AsTold,
-        &origin,
+        Actor::FromContext,
+        &context,
         "",
-        wish.now,
+        request.now,
     )?;
     if let Some(photo) = &user.photo {
-        note_photo(connection, photo, wish.now)?;
+        note_photo(connection, photo, request.now)?;
     }
     Ok(DeleteOutcome::Deleted { photo: user.photo })
 }
@@ -395,10 +394,10 @@ impl UserStore for SqliteStore {
             .await
     }
 
-    async fn delete_user(&self, wish: DeleteUser) -> StoreResult<DeleteOutcome> {
+    async fn delete_user(&self, request: DeleteUser) -> StoreResult<DeleteOutcome> {
         let outcome = self
             .writer
-            .run(move |connection| delete_user(connection, &wish))
+            .run(move |connection| delete_user(connection, &request))
             .await?;
         if matches!(outcome, DeleteOutcome::Deleted { .. }) {
             self.empty_log().await;
@@ -438,12 +437,12 @@ impl UserStore for SqliteStore {
         &self,
         mut source: Box<dyn ImportSource>,
         free_from: UserId,
-        origin: Origin,
+        context: RequestContext,
         now: Timestamp,
     ) -> StoreResult<()> {
         self.writer
             .run(move |connection| {
-                import::import_users(connection, source.as_mut(), free_from, &origin, now)
+                import::import_users(connection, source.as_mut(), free_from, &context, now)
             })
             .await
     }

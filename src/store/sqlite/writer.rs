@@ -22,7 +22,7 @@ use crate::store::{StoreError, StoreResult};
 const QUEUE: u64 = 4096;
 
 /// An operation on its way through the queue.
-trait Job: Send {
+trait WriteJob: Send {
     /// Does the work; false when it is to be undone.
     fn run(&mut self, connection: &Connection) -> bool;
 
@@ -36,7 +36,7 @@ struct Operation<T, F> {
     answer: oneshot::Sender<StoreResult<T>>,
 }
 
-impl<T, F> Job for Operation<T, F>
+impl<T, F> WriteJob for Operation<T, F>
 where
     T: Send,
     F: FnOnce(&Connection) -> rusqlite::Result<T> + Send,
@@ -68,7 +68,7 @@ where
 /// Handle to the writer thread.
 pub(super) struct Writer {
     // `None` only while dropping: closing the queue is what ends the thread.
-    queue: Option<Sender<Box<dyn Job>>>,
+    queue: Option<Sender<Box<dyn WriteJob>>>,
     thread: Option<JoinHandle<()>>,
     counts: Arc<WriteCounts>,
 }
@@ -143,7 +143,7 @@ impl Drop for Writer {
 
 fn run(
     source: &ConnectionSource,
-    jobs: &Receiver<Box<dyn Job>>,
+    jobs: &Receiver<Box<dyn WriteJob>>,
     most: usize,
     counts: &WriteCounts,
 ) {
@@ -168,7 +168,7 @@ fn run(
 fn write_batch(
     connection: &Connection,
     files: Option<&OpenedFiles>,
-    batch: &mut [Box<dyn Job>],
+    batch: &mut [Box<dyn WriteJob>],
 ) -> StoreResult<()> {
     execute(connection, "BEGIN IMMEDIATE").map_err(driver_error)?;
     let commit = || {
@@ -202,7 +202,7 @@ fn write_batch(
     written
 }
 
-fn run_under_savepoint(connection: &Connection, job: &mut dyn Job) -> rusqlite::Result<()> {
+fn run_under_savepoint(connection: &Connection, job: &mut dyn WriteJob) -> rusqlite::Result<()> {
     execute(connection, "SAVEPOINT operation")?;
     if !job.run(connection) {
         execute(connection, "ROLLBACK TO operation")?;

@@ -14,16 +14,16 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 
 use rusqlite::{Connection, OpenFlags};
 
-use super::Session;
+use super::ConnectionSettings;
 use super::sessions::find_live_user;
 use crate::domain::UserSnapshot;
-use crate::store::NamedSession;
+use crate::store::SessionRef;
 
 /// The accounts behind living sessions.
-pub(super) struct LiveUsers {
+pub(super) struct SessionCache {
     // The first is open from the start, the others from the moment when they are needed.
     watchers: Vec<Mutex<Option<Watcher>>>,
-    how_to_open: HowToOpen,
+    options: ConnectionOptions,
     // How many have asked whether anybody has written, and how many of them have their answer.
     asked: AtomicU64,
     answered: AtomicU64,
@@ -55,16 +55,16 @@ impl DerefMut for Asked<'_> {
 }
 
 /// What a connection is opened with.
-struct HowToOpen {
+struct ConnectionOptions {
     path: PathBuf,
     flags: OpenFlags,
-    session: Session,
+    settings: ConnectionSettings,
 }
 
-impl HowToOpen {
+impl ConnectionOptions {
     fn open(&self) -> rusqlite::Result<Watcher> {
         let connection = Connection::open_with_flags(&self.path, self.flags)?;
-        self.session.prepare(&connection)?;
+        self.settings.prepare(&connection)?;
         Ok(Watcher {
             connection,
             data_version: 0,
@@ -72,24 +72,24 @@ impl HowToOpen {
     }
 }
 
-impl LiveUsers {
+impl SessionCache {
     /// Opens a connection to the database; there will be as many as threads ask at one time, up to this number.
     pub(super) fn open(
         path: &Path,
         flags: OpenFlags,
-        session: Session,
+        settings: ConnectionSettings,
         connections: usize,
     ) -> rusqlite::Result<Self> {
-        let how_to_open = HowToOpen {
+        let options = ConnectionOptions {
             path: path.to_path_buf(),
             flags,
-            session,
+            settings,
         };
-        let mut watchers = vec![Mutex::new(Some(how_to_open.open()?))];
+        let mut watchers = vec![Mutex::new(Some(options.open()?))];
         watchers.resize_with(connections.max(1), Mutex::default);
         Ok(Self {
             watchers,
-            how_to_open,
+            options,
             asked: AtomicU64::new(0),
             answered: AtomicU64::new(0),
             generation: AtomicU64::new(0),
@@ -99,7 +99,7 @@ impl LiveUsers {
     /// The account behind a living session, if it may sign in.
     pub(super) async fn find(
         &self,
-        session: &NamedSession,
+        session: &SessionRef,
     ) -> rusqlite::Result<Option<Arc<UserSnapshot>>> {
         let generation = self.generation().await?;
         if let Some(user) = session.recall(generation) {
@@ -158,7 +158,7 @@ impl LiveUsers {
                 Err(TryLockError::WouldBlock) => continue,
             };
             if watcher.is_none() {
-                match self.how_to_open.open() {
+                match self.options.open() {
                     Ok(opened) => *watcher = Some(opened),
                     Err(e) => {
                         log::warn!("one more connection to the database cannot be opened: {e}");
