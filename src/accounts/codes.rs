@@ -100,6 +100,9 @@ impl Codes {
             purpose,
             code: code.as_str().to_owned(),
             minutes: self.minutes(),
+            link: None,
+            ip: None,
+            requested_at: None,
         };
         NewOtp {
             code_hash: self.hash(purpose, email_key, code),

@@ -1,4 +1,4 @@
-//! What a mail is to say, before it has words, a language or a recipient.
+//! What a mail says, before it has a text, a language or a recipient.
 
 use std::time::Duration;
 
@@ -6,77 +6,131 @@ use serde::{Deserialize, Serialize};
 
 use crate::domain::OtpPurpose;
 
-/// What a mail is to say.
+/// What a mail says.
 ///
-/// As JSON it lies in the queue, where another version of the program may find it: names stay as they are, a new field has a
-/// `#[serde(default)]`, and fields that are not known are passed over.
+/// It is queued as JSON, where another version of the program may find it: names never change, a new
+/// field has `#[serde(default)]`, and unknown fields are ignored.
 #[derive(Clone, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum MailContent {
-    /// A one-time password.
+    /// A one-time password and the link that does the same.
     Otp {
         /// What it is for.
         purpose: OtpPurpose,
         /// Six ASCII digits.
         code: String,
-        /// How long it lives.
+        /// How long code and link are valid.
         minutes: u64,
+        /// The URL with the token, where there is one.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        link: Option<String>,
+        /// The client's address; absent when an administrator caused the mail.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        ip: Option<String>,
+        /// When the sign-up, change or request was made, in Unix seconds, where it is not the time of the
+        /// mail: a code that is sent again names its sign-up.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        requested_at: Option<i64>,
     },
-    /// The address of the account was changed; goes to the one before.
+    /// The address of the account was changed; goes to the previous one.
     AddressChanged {
-        /// The address now.
+        /// The new address.
         new_email: String,
-        /// One of ours; undoes the change.
+        /// The URL that undoes the change.
         link: String,
-        /// How long it works.
+        /// How long it is valid.
         days: u64,
     },
-    /// The password of the account was changed.
-    PasswordChanged {
-        /// From where; nothing when an administrator did it.
+    /// The new address of the account was confirmed; goes to the previous one.
+    AddressConfirmed {
+        /// The new address.
+        new_email: String,
+        /// The client's address.
         ip: Option<String>,
     },
-    /// Somebody signed in from a place that is new to the account.
+    /// A change of address was undone; goes to the address that the account has again.
+    AddressRestored {
+        /// The client's address.
+        ip: Option<String>,
+    },
+    /// A change of address was undone; goes to the address that the account no longer has.
+    AddressRemoved,
+    /// The password of the account was changed.
+    PasswordChanged {
+        /// The client's address; absent when an administrator did it.
+        ip: Option<String>,
+    },
+    /// Someone signed in from a network that is new to the account.
     NewSignIn {
-        /// From where.
+        /// The client's address.
         ip: String,
     },
-    /// A mail to see whether mails arrive.
+    /// The account was deleted.
+    AccountDeleted {
+        /// The client's address; absent when an administrator did it.
+        ip: Option<String>,
+    },
+    /// The account got administrator rights.
+    Promoted,
+    /// A test of mail delivery.
     Test,
 }
 
 impl MailContent {
-    /// One of each kind with made-up values, and a name for each.
+    /// One mail of each kind with made-up values, and a name for each.
     pub fn samples() -> Vec<(&'static str, Self)> {
-        let otp = |purpose| Self::Otp {
+        let ip = || Some("203.0.113.7".to_owned());
+        let new_email = || "new@example.com".to_owned();
+        let otp = |purpose, path| Self::Otp {
             purpose,
             code: "135790".to_owned(),
             minutes: 10,
+            link: Some(format!(
+                "https://accounts.example.com/{path}/281ace4c0c89f8235eecce45a2e3e557/"
+            )),
+            ip: ip(),
+            requested_at: None,
         };
-        let ip = || "203.0.113.7".to_owned();
         vec![
-            ("sign_up", otp(OtpPurpose::SignUp)),
-            ("email_change", otp(OtpPurpose::EmailChange)),
-            ("password_reset", otp(OtpPurpose::PasswordReset)),
+            ("sign_up", otp(OtpPurpose::SignUp, "confirm")),
+            ("email_change", otp(OtpPurpose::EmailChange, "confirm")),
+            ("password_reset", otp(OtpPurpose::PasswordReset, "reset")),
             (
                 "address_changed",
                 Self::AddressChanged {
-                    new_email: "new@example.com".to_owned(),
+                    new_email: new_email(),
                     link: "https://accounts.example.com/api/v1/accounts/email/undo/\
                            281ace4c0c89f8235eecce45a2e3e557/"
                         .to_owned(),
                     days: 7,
                 },
             ),
-            ("password_changed", Self::PasswordChanged { ip: Some(ip()) }),
+            (
+                "address_confirmed",
+                Self::AddressConfirmed {
+                    new_email: new_email(),
+                    ip: ip(),
+                },
+            ),
+            ("address_restored", Self::AddressRestored { ip: ip() }),
+            ("address_removed", Self::AddressRemoved),
+            ("password_changed", Self::PasswordChanged { ip: ip() }),
             ("password_set", Self::PasswordChanged { ip: None }),
-            ("new_sign_in", Self::NewSignIn { ip: ip() }),
+            (
+                "new_sign_in",
+                Self::NewSignIn {
+                    ip: "203.0.113.7".to_owned(),
+                },
+            ),
+            ("account_deleted", Self::AccountDeleted { ip: ip() }),
+            ("promoted", Self::Promoted),
             ("test", Self::Test),
         ]
     }
 
-    /// The same when so much is left of its life: a code that comes late says how long it still counts, to the nearest minute,
-    /// and one of less than a minute says one. So a mail that is sent twice within seconds is the same mail.
+    /// Sets the remaining lifetime of a code, to the nearest minute and at least one.
+    ///
+    /// Rounding makes a mail that is sent twice within seconds the same mail.
     #[must_use]
     pub fn with_time_left(mut self, left: Duration) -> Self {
         if let Self::Otp { minutes, .. } = &mut self {
@@ -91,18 +145,29 @@ impl MailContent {
         match self {
             Self::Otp { purpose, .. } => purpose.as_str(),
             Self::AddressChanged { .. } => "address_changed",
+            Self::AddressConfirmed { .. } => "address_confirmed",
+            Self::AddressRestored { .. } => "address_restored",
+            Self::AddressRemoved => "address_removed",
             Self::PasswordChanged { .. } => "password_changed",
             Self::NewSignIn { .. } => "new_sign_in",
+            Self::AccountDeleted { .. } => "account_deleted",
+            Self::Promoted => "promoted",
             Self::Test => "test",
         }
     }
 
-    /// The name of the templates that put its sentences together, without `.txt` and `.html`.
+    /// The name of its templates, without `.txt` and `.html`.
     pub(super) const fn template(&self) -> &'static str {
         match self {
             Self::Otp { .. } => "code",
             Self::AddressChanged { .. } => "address_changed",
-            Self::PasswordChanged { .. } | Self::NewSignIn { .. } => "notice",
+            Self::AddressConfirmed { .. }
+            | Self::AddressRestored { .. }
+            | Self::AddressRemoved
+            | Self::PasswordChanged { .. }
+            | Self::NewSignIn { .. }
+            | Self::AccountDeleted { .. }
+            | Self::Promoted => "notice",
             Self::Test => "test",
         }
     }
@@ -112,23 +177,29 @@ impl MailContent {
 mod tests {
     use super::*;
 
-    /// What an earlier version has put into the queue, kind by kind.
-    const QUEUED: [&str; 7] = [
+    /// What earlier versions have queued, kind by kind.
+    const QUEUED: [&str; 13] = [
         r#"{"kind":"otp","purpose":"sign_up","code":"012345","minutes":10}"#,
         r#"{"kind":"otp","purpose":"email_change","code":"012345","minutes":10}"#,
         r#"{"kind":"otp","purpose":"password_reset","code":"012345","minutes":10}"#,
+        r#"{"kind":"otp","purpose":"sign_up","code":"012345","minutes":10,"link":"https://c.example/d/","ip":"203.0.113.7","requested_at":1733227200}"#,
         r#"{"kind":"address_changed","new_email":"a@b.example","link":"https://c.example/d/","days":7}"#,
+        r#"{"kind":"address_confirmed","new_email":"a@b.example","ip":"203.0.113.7"}"#,
+        r#"{"kind":"address_restored","ip":"203.0.113.7"}"#,
+        r#"{"kind":"address_removed"}"#,
         r#"{"kind":"password_changed","ip":null}"#,
         r#"{"kind":"new_sign_in","ip":"203.0.113.7"}"#,
+        r#"{"kind":"account_deleted","ip":null}"#,
+        r#"{"kind":"promoted"}"#,
         r#"{"kind":"test"}"#,
     ];
 
     #[test]
-    fn the_form_in_the_queue_stays() {
+    fn queued_form_never_changes() {
         for queued in QUEUED {
             let content: MailContent = serde_json::from_str(queued).unwrap();
             assert_eq!(serde_json::to_string(&content).unwrap(), queued);
-            // What a later version adds to it, this one passes over.
+            // A field of a later version is ignored.
             let later = queued.replacen('{', r#"{"added_later":[1],"#, 1);
             let content: MailContent = serde_json::from_str(&later).unwrap();
             assert_eq!(serde_json::to_string(&content).unwrap(), queued);
@@ -138,7 +209,7 @@ mod tests {
     }
 
     #[test]
-    fn there_is_a_sample_of_every_kind() {
+    fn every_kind_has_a_sample() {
         let mut kinds: Vec<_> = QUEUED
             .iter()
             .map(|queued| {
@@ -151,9 +222,10 @@ mod tests {
             .iter()
             .map(|(_, content)| content.section())
             .collect();
-        kinds.sort_unstable();
-        samples.sort_unstable();
-        samples.dedup();
+        for sections in [&mut kinds, &mut samples] {
+            sections.sort_unstable();
+            sections.dedup();
+        }
         assert_eq!(kinds, samples);
     }
 }

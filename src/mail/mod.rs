@@ -170,6 +170,8 @@ impl Error for MailError {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::LazyLock;
+
     use super::*;
     use crate::domain::OtpPurpose;
 
@@ -179,26 +181,32 @@ mod tests {
     }
 
     pub(super) fn mail_with_id(to: &str, id: [u8; 16]) -> Mail {
-        Composer::new(&ComposerOptions {
-            from: "Accounts <accounts@example.com>",
-            reply_to: None,
-            public_url: "http://127.0.0.1:8000",
-            default_language: "en",
-            templates_dir: None,
-        })
-        .unwrap()
-        .compose(
-            &MailContent::Otp {
-                purpose: OtpPurpose::SignUp,
-                code: "123456".to_owned(),
-                minutes: 10,
-            },
-            &EmailAddress::parse(to).unwrap(),
-            "",
-            Timestamp::from_unix_millis(1_733_227_200_123),
-            id,
-        )
-        .unwrap()
+        static COMPOSER: LazyLock<Composer> = LazyLock::new(|| {
+            Composer::new(&ComposerOptions {
+                from: "Accounts <accounts@example.com>",
+                reply_to: None,
+                public_url: "http://127.0.0.1:8000",
+                default_language: "en",
+                templates_dir: None,
+            })
+            .unwrap()
+        });
+        COMPOSER
+            .compose(
+                &MailContent::Otp {
+                    purpose: OtpPurpose::SignUp,
+                    code: "123456".to_owned(),
+                    minutes: 10,
+                    link: None,
+                    ip: None,
+                    requested_at: None,
+                },
+                &EmailAddress::parse(to).unwrap(),
+                "",
+                Timestamp::from_unix_millis(1_733_227_200_123),
+                id,
+            )
+            .unwrap()
     }
 
     #[test]

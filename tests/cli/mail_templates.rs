@@ -9,13 +9,18 @@ use crate::smtp::SmtpSink;
 use crate::support::{Outcome, Running, folder, names_in, run};
 
 /// Every mail there is, by the name that `mail preview` gives it.
-const MAILS: [&str; 8] = [
+const MAILS: [&str; 13] = [
+    "account_deleted",
     "address_changed",
+    "address_confirmed",
+    "address_removed",
+    "address_restored",
     "email_change",
     "new_sign_in",
     "password_changed",
     "password_reset",
     "password_set",
+    "promoted",
     "sign_up",
     "test",
 ];
@@ -58,7 +63,7 @@ fn read(dir: &Path, name: &str) -> String {
 fn every_mail_can_be_looked_at_in_every_language() {
     let dir = folder();
     let outcome = run(dir.path(), &["mail", "preview"]);
-    outcome.assert_done("48 mails were written to mail-preview\n");
+    outcome.assert_done("78 mails were written to mail-preview\n");
     let mut expected = Vec::new();
     for mail in MAILS {
         for language in LANGUAGES {
@@ -135,7 +140,7 @@ fn one_file_can_be_overridden_alone() {
     assert!(
         outcome
             .stderr
-            .contains("templates/languages/en.toml lacks [address_changed] button, "),
+            .contains("templates/languages/en.toml lacks [account_deleted] fine, "),
         "{outcome:?}"
     );
     // What stands in a language file is text: it is no markup, and a subject has one line.
@@ -228,14 +233,14 @@ const MISTAKES: &[(&str, &str, &[&str])] = &[
     ),
     (
         "languages/fr.toml",
-        "[sign_up]\nintro = \"{{ link }}\"\n",
+        "[sign_up]\nintro = \"{{ days }}\"\n",
         &["templates/languages/fr.toml, line 2: undefined value"],
     ),
     (
         "languages/de.toml",
         "[sign_upp]\nintro = \"Hallo\"\n",
         &[
-            "templates/languages/de.toml, line 2: there is no section [sign_upp], only [address_changed], ",
+            "templates/languages/de.toml, line 2: there is no section [sign_upp], only [account_deleted], ",
         ],
     ),
     (
