@@ -293,6 +293,65 @@ fn the_example_file_holds_the_defaults() {
     assert_eq!(warnings, Vec::<String>::new());
 }
 
+/// The reference of all settings, as `docs/CONFIGURATION.md` has it.
+fn settings_reference() -> String {
+    let mut page = String::from(
+        "# Configuration\n\n\
+         Nothing has to be configured: without settings the server listens on `127.0.0.1:8000`, keeps its\n\
+         data in `users.db` and prints mails. Every setting can be given in three ways; a flag overrides\n\
+         the environment, the environment overrides the file, and the file overrides the default.\n\n\
+         | way | `[tokens] access_minutes` as an example |\n\
+         | --- | --- |\n\
+         | flag | `--tokens-access-minutes 10` |\n\
+         | environment variable | `ACCOUNTS_TOKENS_ACCESS_MINUTES=10` |\n\
+         | TOML file, named by `--config FILE` or `ACCOUNTS_CONFIG` | `access_minutes = 10` below `[tokens]` |\n\n\
+         Lists are separated by commas in flags and variables. Relative paths start at the working\n\
+         directory. [config.toml.example](../config.toml.example) is a file with every default to start\n\
+         from. `--dev` changes defaults only. SIGHUP reloads the file; the log says which settings need a\n\
+         restart. An unknown key or a bad value is an error that names file and line, with exit status 2.\n\n\
+         This page is generated from the settings of the program; a test keeps it current.\n",
+    );
+    for section in accounts_server::config::settings().chunk_by(|a, b| a.section == b.section) {
+        page.push_str(&format!(
+            "\n## `[{}]`: {}\n\n| setting | default | meaning |\n| --- | --- | --- |\n",
+            section[0].section, section[0].heading
+        ));
+        for setting in section {
+            let mut default = match setting.default_text.as_str() {
+                "" => "empty".to_owned(),
+                text => format!("`{text}`"),
+            };
+            if let Some(dev) = &setting.dev_default_text {
+                default.push_str(&format!("; `{dev}` with `--dev`"));
+            }
+            let mut meaning = setting.help.replace('|', "\\|");
+            if let Some(range) = setting.expected.strip_prefix("a whole number ") {
+                meaning.push_str(&format!(" A whole number {range}."));
+            }
+            let flag = format!("{}-{}", setting.section, setting.key).replace('_', "-");
+            if setting.flag != flag {
+                meaning.push_str(&format!(" Flag: `--{}`.", setting.flag));
+            }
+            page.push_str(&format!("| `{}` | {default} | {meaning} |\n", setting.key));
+        }
+    }
+    page
+}
+
+#[test]
+fn the_settings_reference_is_current() {
+    let file = "docs/CONFIGURATION.md";
+    let expected = settings_reference();
+    if fs::read_to_string(root().join(file)).ok().as_deref() != Some(expected.as_str()) {
+        let current = root().join("target/CONFIGURATION.md");
+        fs::write(&current, expected).unwrap();
+        panic!(
+            "{file} is out of date: replace it with {}",
+            current.display()
+        );
+    }
+}
+
 #[test]
 fn every_setting_that_the_readme_names_exists() {
     let readme = read("README.md");
