@@ -13,6 +13,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use accounts_server::app::App;
+use accounts_server::bootstrap::open_app;
 use accounts_server::clock::SystemClock;
 use accounts_server::config::{Config, MailTransportKind, Secret};
 use accounts_server::domain::{EmailAddress, OtpCode, OtpPurpose, Profile};
@@ -49,7 +50,7 @@ async fn measure(count: u32) {
     config.database.path = dir.path().join("users.db").display().to_string();
     config.mail.transport = Some(MailTransportKind::Smtp);
     config.mail.smtp_url = Secret::new(sink.url());
-    let app = App::open(config, Arc::new(SystemClock), 8000)
+    let app = open_app(config, Arc::new(SystemClock), 8000)
         .await
         .expect("an app");
 

@@ -9,6 +9,7 @@
 use std::sync::Arc;
 
 use accounts_server::app::App;
+use accounts_server::bootstrap::open_app;
 use accounts_server::clock::{Clock, SystemClock};
 use accounts_server::config::Config;
 use accounts_server::domain::{EmailAddress, Profile, User, UserChanges, UserId};
@@ -44,7 +45,7 @@ impl One {
         config.database.path = dir.path().join("users.db").display().to_string();
         let runtime = Runtime::new().unwrap();
         let app = runtime
-            .block_on(App::open(config, Arc::new(SystemClock), 8000))
+            .block_on(open_app(config, Arc::new(SystemClock), 8000))
             .unwrap();
         let now = SystemClock.now();
         let session_id = "0123456789abcdef0123456789abcdef".to_owned();

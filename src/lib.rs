@@ -25,6 +25,7 @@
 pub mod accounts;
 pub mod app;
 pub mod backup;
+pub mod bootstrap;
 pub mod cli;
 pub mod clock;
 pub mod config;
@@ -37,8 +38,10 @@ pub mod domain;
 pub mod fuzzing;
 pub mod http;
 pub mod limits;
+pub mod links;
 pub mod mail;
 pub mod observability;
+pub mod otp_codes;
 mod output;
 pub mod passwords;
 pub mod photos;
@@ -47,6 +50,7 @@ pub mod store;
 #[cfg(feature = "testing")]
 pub mod testing;
 
-pub use app::{App, StartError};
+pub use app::App;
+pub use bootstrap::StartError;
 pub use config::Config;
 pub use server::Server;

@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use accounts_server::domain::{
-    EmailAddress, OtpPurpose, Profile, Timestamp, User, UserChanges, UserId, UserSnapshot,
+    EmailAddress, OtpPurpose, Profile, Timestamp, User, UserChanges, UserId,
 };
 use accounts_server::store::sqlite::{SqliteOptions, SqliteStore};
 use accounts_server::store::{
@@ -18,7 +18,7 @@ use accounts_server::store::{
     NewEmailUndo, NewMail, NewOtp, NewSession, NewSignUp, NewUser, OtpAttempt, OtpCandidates,
     PasswordTry, PasswordTryLimits, ReissueOtp, ReplacePassword, RequestContext,
     RotateRefreshToken, Rotation, SessionRef, SharedStore, SignIn, SignInOutcome, SignUpOutcome,
-    Store, StoreError, StoredKey, StoredSecret, TryLimits, TrySource, UpdateOutcome, UserUpdate,
+    Store, StoreError, StoredKey, StoredSecret, TryLimits, TrySource, UpdateOutcome, UserSnapshot, UserUpdate,
 };
 use futures_util::future::join_all;
 use rusqlite::Connection;

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use accounts_server::app::App;
+use accounts_server::bootstrap::open_app;
 use accounts_server::clock::{Clock, SystemClock};
 use accounts_server::config::{Config, MailTransportKind};
 use accounts_server::domain::{BirthDate, EmailAddress, Profile, Timestamp, UserId};
@@ -119,7 +120,7 @@ fn open_with_cache(database: &Path, cache_mib: Option<u32>) -> Result<Arc<App>, 
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
-    let app = runtime.block_on(App::open(config, Arc::new(SystemClock), 8000))?;
+    let app = runtime.block_on(open_app(config, Arc::new(SystemClock), 8000))?;
     Ok(Arc::new(app))
 }
 

@@ -150,9 +150,9 @@ async fn change(app: &App, id: UserId, changes: &UserChanges) -> Result<bool, Ac
             UpdateOutcome::NotFound => return Err(AccountError::UserNotFound),
             UpdateOutcome::LastStaffMember if keep_last_staff => {}
             outcome => {
-                return Err(AccountError::Internal(format!(
-                    "a change without an address ended with {outcome:?}"
-                )));
+                return Err(AccountError::Internal(
+                    format!("a change without an address ended with {outcome:?}").into(),
+                ));
             }
         }
     }

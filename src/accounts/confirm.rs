@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 
+use super::detached;
 use super::{AccountError, Caller, Client, keys, unread};
-use crate::app::{App, detached};
+use crate::app::App;
 use crate::crypto::random;
 use crate::crypto::tokens::TokenPair;
 use crate::domain::{

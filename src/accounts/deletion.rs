@@ -2,12 +2,13 @@
 
 use std::sync::Arc;
 
+use super::detached;
 use super::password_tries::{PasswordTries, key_of};
 use super::photo::remove_photo;
 use super::profile::check_right;
 use super::refresh::recheck;
 use super::{AccountError, Caller, Client, unread};
-use crate::app::{App, detached};
+use crate::app::App;
 use crate::domain::{FieldErrors, FieldReader, Fields, UserId, messages};
 use crate::store::{DeleteOutcome, DeleteUser, RequestContext};
 

@@ -1,6 +1,5 @@
-//! Why an operation on accounts was refused, in the words of the domain.
+//! Why an operation on accounts failed.
 
-use std::fmt;
 use std::time::Duration;
 
 use crate::crypto::tokens::TokenError;
@@ -9,69 +8,61 @@ use crate::mail::MailError;
 use crate::passwords::PasswordError;
 use crate::store::StoreError;
 
-/// Why an operation was refused. The variants say what the caller can do about it.
-#[derive(Debug)]
+/// The error behind an [`AccountError`].
+pub type Cause = Box<dyn std::error::Error + Send + Sync>;
+
+/// Why an operation failed. The variants say what the caller can do about it.
+#[derive(Debug, thiserror::Error)]
 pub enum AccountError {
-    /// Some of the fields are wrong.
+    /// Some fields are invalid.
+    #[error("{}", serde_json::to_string(.0).unwrap_or_default())]
     Fields(FieldErrors),
-    /// Nobody signs in with these credentials.
+    /// No active account has these credentials.
+    #[error("no active account has these credentials")]
     NoActiveAccount,
     /// The credentials are right, but the address was never confirmed.
+    #[error("the address was never confirmed")]
     EmailNotVerified,
-    /// The token is none of ours, or over.
+    /// The token is foreign, revoked or expired.
+    #[error("the token is invalid or expired")]
     InvalidToken,
-    /// The session of the caller has ended while the request was on its way.
+    /// The caller's session ended while the request was in flight.
+    #[error("the session has ended")]
     SessionEnded,
-    /// The caller may not do this.
+    /// The caller lacks the permission.
+    #[error("the caller lacks the permission")]
     Forbidden,
-    /// There is no such account.
+    /// The account does not exist.
+    #[error("user not found")]
     UserNotFound,
-    /// There is no such thing.
+    /// The object does not exist.
+    #[error("not found")]
     NotFound,
     /// The list has no such page.
+    #[error("the list has no such page")]
     InvalidPage,
-    /// It would leave no active staff account.
+    /// No active staff account would remain.
+    #[error("no active staff account would remain")]
     LastStaffMember,
     /// The link is unknown, used or expired.
+    #[error("the link is unknown, used or expired")]
     InvalidLink,
     /// Another account has confirmed the address.
+    #[error("another account has the address")]
     EmailTaken,
     /// The photo has more bytes than allowed.
+    #[error("the photo is too large")]
     PhotoTooLarge,
-    /// Too much of it; it may be tried again after this time.
+    /// A rate limit was reached; a retry is allowed after this time.
+    #[error("throttled for {} s", .0.as_secs())]
     Throttled(Duration),
-    /// The server has more to do than it can; the text is for the log.
-    Overloaded(String),
-    /// A fault of ours; the text is for the log.
-    Internal(String),
+    /// The server is overloaded; the cause is for the log.
+    #[error(transparent)]
+    Overloaded(Cause),
+    /// An internal error; the cause is for the log.
+    #[error(transparent)]
+    Internal(Cause),
 }
-
-impl fmt::Display for AccountError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Fields(errors) => {
-                let text = serde_json::to_string(errors).map_err(|_| fmt::Error)?;
-                f.write_str(&text)
-            }
-            Self::NoActiveAccount => f.write_str("no active account has these credentials"),
-            Self::EmailNotVerified => f.write_str("the address was never confirmed"),
-            Self::InvalidToken => f.write_str("the token is invalid or expired"),
-            Self::SessionEnded => f.write_str("the session has ended"),
-            Self::Forbidden => f.write_str("the caller has no right to do this"),
-            Self::UserNotFound => f.write_str("user not found"),
-            Self::NotFound => f.write_str("not found"),
-            Self::InvalidPage => f.write_str("there is no such page"),
-            Self::LastStaffMember => f.write_str("it would leave no active staff member"),
-            Self::InvalidLink => f.write_str("the link is unknown, used or expired"),
-            Self::EmailTaken => f.write_str("another account has the address"),
-            Self::PhotoTooLarge => f.write_str("the photo is too large"),
-            Self::Throttled(wait) => write!(f, "throttled for {} s", wait.as_secs()),
-            Self::Overloaded(cause) | Self::Internal(cause) => f.write_str(cause),
-        }
-    }
-}
-
-impl std::error::Error for AccountError {}
 
 impl From<FieldErrors> for AccountError {
     fn from(errors: FieldErrors) -> Self {
@@ -82,8 +73,8 @@ impl From<FieldErrors> for AccountError {
 impl From<StoreError> for AccountError {
     fn from(error: StoreError) -> Self {
         match error {
-            StoreError::Busy(_) => Self::Overloaded(error.to_string()),
-            StoreError::Collision | StoreError::Failed(_) => Self::Internal(error.to_string()),
+            StoreError::Busy(_) => Self::Overloaded(error.into()),
+            StoreError::Collision | StoreError::Failed(_) => Self::Internal(error.into()),
         }
     }
 }
@@ -91,8 +82,8 @@ impl From<StoreError> for AccountError {
 impl From<PasswordError> for AccountError {
     fn from(error: PasswordError) -> Self {
         match error {
-            PasswordError::Overloaded => Self::Overloaded(error.to_string()),
-            PasswordError::Failed(_) => Self::Internal(error.to_string()),
+            PasswordError::Overloaded => Self::Overloaded(error.into()),
+            PasswordError::Failed(_) => Self::Internal(error.into()),
         }
     }
 }
@@ -101,13 +92,13 @@ impl From<TokenError> for AccountError {
     fn from(error: TokenError) -> Self {
         match error {
             TokenError::Invalid => Self::InvalidToken,
-            TokenError::Failed(_) => Self::Internal(error.to_string()),
+            TokenError::Failed(_) => Self::Internal(error.into()),
         }
     }
 }
 
 impl From<MailError> for AccountError {
     fn from(error: MailError) -> Self {
-        Self::Internal(error.to_string())
+        Self::Internal(error.into())
     }
 }

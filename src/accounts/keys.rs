@@ -164,7 +164,7 @@ pub(crate) async fn reseal(
     context: RequestContext,
     now: Timestamp,
 ) -> Result<(), AccountError> {
-    let failed = |e: SealError| AccountError::Internal(e.to_string());
+    let failed = |e: SealError| AccountError::Internal(e.into());
     let mut keys = Vec::new();
     for key in store.list_signing_keys().await? {
         let was = key.private_key.clone();

@@ -4,10 +4,10 @@
 //! of it. It knows the rules and nothing of HTTP, warp or SQL, so the command line calls the same functions.
 
 mod administration;
-mod codes;
 mod confirm;
 mod create_user;
 mod deletion;
+mod detached;
 mod email_undo;
 mod error;
 mod events;
@@ -32,12 +32,12 @@ use std::net::IpAddr;
 pub use administration::{
     UserFilter, find_user, list_users_after, remove_user, set_active, set_staff,
 };
-pub use codes::Codes;
 pub use confirm::{Confirmed, confirm, resend};
 pub use create_user::create_user;
 pub use deletion::{delete, delete_user};
+use detached::detached;
 pub use email_undo::{find_undo, undo};
-pub use error::AccountError;
+pub use error::{AccountError, Cause};
 pub use events::{list_events, list_user_events, record_command};
 pub use expiry::clear_expired;
 pub use import::{

@@ -3,9 +3,10 @@
 use std::sync::Arc;
 
 use super::confirm::{self, read_address};
+use super::detached;
 use super::new_password::{NewPassword, check_password, password_changed, person_of};
 use super::{AccountError, Client, unread};
-use crate::app::{App, detached};
+use crate::app::App;
 use crate::crypto::random;
 use crate::domain::{
     EmailAddress, FieldErrors, FieldReader, Fields, OtpCode, OtpPurpose, messages,

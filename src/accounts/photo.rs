@@ -50,7 +50,7 @@ pub(super) async fn prepare_photo(
     let turn = Arc::clone(&app.photo_turns)
         .acquire_owned()
         .await
-        .map_err(|e| AccountError::Internal(e.to_string()))?;
+        .map_err(|e| AccountError::Internal(e.into()))?;
     let worker = Arc::clone(app);
     let prepared = tokio::task::spawn_blocking(move || {
         // The turn is over when the work is, and not already when the client hangs up.
@@ -58,11 +58,11 @@ pub(super) async fn prepare_photo(
         worker.photos.prepare(&bytes)
     })
     .await
-    .map_err(|e| AccountError::Internal(format!("a photo could not be prepared: {e}")))?;
+    .map_err(|e| AccountError::Internal(format!("a photo could not be prepared: {e}").into()))?;
     match prepared {
         Ok(photo) => Ok(PhotoChange::Set(photo)),
         Err(PhotoError::TooLarge) => Err(AccountError::PhotoTooLarge),
-        Err(PhotoError::Io(cause)) => Err(AccountError::Internal(cause)),
+        Err(PhotoError::Io(cause)) => Err(AccountError::Internal(cause.into())),
         Err(refused) => {
             log::info!("a photo was refused: {refused}");
             Ok(PhotoChange::Wrong(messages::NOT_AN_IMAGE))
@@ -82,8 +82,8 @@ pub(super) async fn write_photo(
     let file = name.clone();
     tokio::task::spawn_blocking(move || worker.photos.store(&photo, &file))
         .await
-        .map_err(|e| AccountError::Internal(format!("a photo was not stored: {e}")))?
-        .map_err(|e| AccountError::Overloaded(format!("a photo was not stored: {e}")))?;
+        .map_err(|e| AccountError::Internal(format!("a photo was not stored: {e}").into()))?
+        .map_err(|e| AccountError::Overloaded(format!("a photo was not stored: {e}").into()))?;
     Ok(name)
 }
 

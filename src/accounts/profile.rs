@@ -3,18 +3,19 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::detached;
 use super::photo::{PhotoChange, prepare_photo, remove_photo, write_photo};
 use super::refresh::recheck;
 use super::{AccountError, Caller, Client};
-use crate::app::{App, detached};
+use crate::app::App;
 use crate::crypto::random;
 use crate::domain::{
     EmailAddress, FieldReader, Fields, OtpCode, OtpPurpose, Timestamp, User, UserChanges, UserId,
-    UserSnapshot, messages,
+    messages,
 };
 use crate::limits::Limited;
 use crate::mail::MailContent;
-use crate::store::{EmailChange, NewEmailUndo, RequestContext, UpdateOutcome, UserUpdate};
+use crate::store::{EmailChange, NewEmailUndo, RequestContext, UpdateOutcome, UserSnapshot, UserUpdate};
 
 /// Longest first or last name, in characters.
 pub(super) const NAME_LENGTH: usize = 150;
@@ -295,10 +296,7 @@ fn email_change(app: &App, email: &EmailAddress, code: &OtpCode, now: Timestamp)
     let expires_at = now.plus(UNDO_LIFE);
     let notice = MailContent::AddressChanged {
         new_email: email.as_str().to_owned(),
-        link: format!(
-            "{}/api/v1/accounts/email/undo/{undo_token}/",
-            app.public_url
-        ),
+        link: app.links.email_undo(&undo_token),
         days: UNDO_LIFE.as_secs() / (24 * 60 * 60),
     };
     EmailChange {

@@ -6,8 +6,8 @@ use super::{AccountError, Client, keys, unread};
 use crate::app::App;
 use crate::crypto::random;
 use crate::crypto::tokens::{TokenPair, TokenType, Verified};
-use crate::domain::{FieldReader, Fields, UserSnapshot};
-use crate::store::{RotateRefreshToken, Rotation};
+use crate::domain::{FieldReader, Fields};
+use crate::store::{RotateRefreshToken, Rotation, UserSnapshot};
 
 /// The field of a refresh token.
 pub(super) const REFRESH: &str = "refresh";

@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
+use super::detached;
 use super::new_password::NewPassword;
 use super::{AccountError, Client, unread};
-use crate::app::{App, detached};
+use crate::app::App;
 use crate::crypto::random;
 use crate::domain::{
     EmailAddress, FieldReader, Fields, OtpPurpose, Profile, Timestamp, UserId, messages,

@@ -13,13 +13,14 @@ use clap::Args;
 use serde::Serialize;
 
 use super::{CommandResult, cannot_write};
-use crate::app::{open_composer, open_transport};
 use crate::backup::schedule::Schedule;
 use crate::backup::{Source, folder_of};
+use crate::bootstrap::{open_composer, open_transport};
 use crate::clock::{Clock, SystemClock};
 use crate::config::{Config, MailTransportKind};
 use crate::dev::development_warning;
 use crate::domain::Timestamp;
+use crate::observability::error_chain;
 use crate::server::check_certificate;
 use crate::store::sqlite::{Examination, NEWEST_SCHEMA, ServerLock, examine_database, free_bytes};
 
@@ -540,10 +541,10 @@ fn mail(config: &Config, report: &mut Report) {
     let kind = config.mail_transport();
     let public_url = config.public_url(config.server.listen.port());
     if let Err(e) = open_composer(config, &public_url) {
-        report.add(Level::Wrong, "mail", e.to_string());
+        report.add(Level::Wrong, "mail", error_chain(&e));
     }
     let probed = open_transport(config)
-        .map_err(|e| e.to_string())
+        .map_err(|e| error_chain(&e))
         .and_then(|transport| transport.probe().map_err(|e| e.to_string()));
     if let Err(e) = probed {
         report.add(Level::Wrong, "mail", e);

@@ -7,12 +7,13 @@ use std::path::{Path, PathBuf};
 use clap::Subcommand;
 
 use super::{CommandResult, cannot_write};
-use crate::app::{open_composer, open_transport};
+use crate::bootstrap::{open_composer, open_transport};
 use crate::clock::{Clock, SystemClock};
 use crate::config::{Config, MailTransportKind};
 use crate::crypto::random;
 use crate::domain::{EmailAddress, Timestamp};
 use crate::mail::{BUILT_IN_TEMPLATES, Composer, MailContent};
+use crate::observability::error_chain;
 
 /// What there is to do about mail.
 #[derive(Subcommand)]
@@ -58,7 +59,7 @@ pub(super) fn run(command: MailCommand, config: &Config) -> CommandResult {
 
 fn composer(config: &Config) -> Result<Composer, String> {
     let public_url = config.public_url(config.server.listen.port());
-    open_composer(config, &public_url).map_err(|e| e.to_string())
+    open_composer(config, &public_url).map_err(|e| error_chain(&e))
 }
 
 fn say(line: &str) -> CommandResult {
@@ -70,7 +71,7 @@ fn test(address: &str, language: &str, config: &Config) -> CommandResult {
     let to = EmailAddress::parse(address)
         .map_err(|_| format!("{address:?} is no address; write it like ada@example.com"))?;
     let composer = composer(config)?;
-    let transport = open_transport(config).map_err(|e| e.to_string())?;
+    let transport = open_transport(config).map_err(|e| error_chain(&e))?;
     let now = SystemClock.now();
     let mail = composer
         .compose(&MailContent::Test, &to, language, now, random::bytes())

@@ -26,10 +26,11 @@ use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::accounts::AccountError;
 use crate::app::App;
+use crate::bootstrap::open_app;
 use crate::clock::SystemClock;
 use crate::config::{self, Config, Sources};
 use crate::domain::printable;
-use crate::observability::logging;
+use crate::observability::{error_chain, logging};
 use crate::store::RequestContext;
 pub(crate) use export::export_line;
 
@@ -252,9 +253,9 @@ fn with_app<T>(
         .map_err(|e| format!("cannot start: {e}"))?;
     let port = config.server.listen.port();
     runtime.block_on(async {
-        let mut app = App::open(config, Arc::new(SystemClock), port)
+        let mut app = open_app(config, Arc::new(SystemClock), port)
             .await
-            .map_err(|e| e.to_string())?;
+            .map_err(|e| error_chain(&e))?;
         app.operator = operator();
         operation(Arc::new(app)).await
     })
@@ -315,7 +316,7 @@ fn explain(error: AccountError) -> String {
             .map(|(field, messages)| format!("{field}: {}", messages.join(" ")))
             .collect::<Vec<_>>()
             .join("\n"),
-        other => other.to_string(),
+        other => error_chain(&other),
     }
 }
 

@@ -9,7 +9,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use super::{CommandResult, load_config, systemd};
 use crate::clock::clock_for;
 use crate::config::{Config, Sources};
-use crate::observability::logging;
+use crate::observability::{error_chain, logging};
 use crate::server::{Reloaded, Server};
 
 /// How long work that was begun on other threads may take to end once everything else has.
@@ -56,7 +56,7 @@ pub(super) fn serve(config: Config, sources: &Sources) -> CommandResult {
         let clock = clock_for(config.dev);
         let server = Server::start_on(config, clock, systemd::inherited()?)
             .await
-            .map_err(|e| e.to_string())?;
+            .map_err(|e| error_chain(&e))?;
         announce(&server);
         systemd::ready();
         let watchdog = systemd::watch(&server);

@@ -14,8 +14,9 @@ use std::time::{Duration, UNIX_EPOCH};
 use tempfile::TempDir;
 
 use crate::accounts::import::rows::Rows;
-use crate::accounts::{self, AccountError, read_imported_user};
-use crate::app::{App, StartError};
+use crate::accounts::{self, AccountError, Cause, read_imported_user};
+use crate::app::App;
+use crate::bootstrap::StartError;
 use crate::clock::{Clock, SystemClock};
 use crate::config::Config;
 use crate::crypto::random;
@@ -47,10 +48,10 @@ pub fn make_ephemeral(config: &mut Config) -> Result<Option<TempDir>, StartError
     let folder = tempfile::Builder::new()
         .prefix(PREFIX)
         .tempdir()
-        .map_err(|e| StartError(format!("cannot make a temporary folder: {e}")))?;
+        .map_err(StartError::at("cannot create a temporary folder"))?;
     let path = |name: &str| {
         let path = folder.path().join(name).into_os_string().into_string();
-        path.map_err(|path| StartError(format!("{} is not UTF-8", path.display())))
+        path.map_err(|path| StartError::new(format!("{} is not UTF-8", path.display())))
     };
     config.database.path = path(DATABASE)?;
     config.media.dir = path("media")?;
@@ -90,14 +91,9 @@ fn is_left_over(folder: &Path) -> bool {
 /// # Errors
 /// When the file of accounts to begin with is unusable; the text says where and why.
 pub async fn begin(app: &Arc<App>) -> Result<(), StartError> {
-    let failed = |e: &dyn std::fmt::Display| StartError(format!("cannot prepare --dev: {e}"));
+    let failed = StartError::at("cannot prepare --dev");
     if !app.config.dev {
-        if let Some(at) = app
-            .store
-            .find_development_mark()
-            .await
-            .map_err(|e| failed(&e))?
-        {
+        if let Some(at) = app.store.find_development_mark().await.map_err(&failed)? {
             log::warn!("{}: {}", app.config.database.path, development_warning(at));
         }
         return Ok(());
@@ -105,15 +101,11 @@ pub async fn begin(app: &Arc<App>) -> Result<(), StartError> {
     app.store
         .mark_development(app.clock.now())
         .await
-        .map_err(|e| failed(&e))?;
+        .map_err(&failed)?;
     if !app.config.development.seed.is_empty() {
         seed(app, Path::new(&app.config.development.seed)).await?;
     }
-    let is_kept = app
-        .store
-        .take_snapshot(MOST_KEPT)
-        .await
-        .map_err(|e| failed(&e))?;
+    let is_kept = app.store.take_snapshot(MOST_KEPT).await.map_err(&failed)?;
     if !is_kept {
         log::info!(
             "the database has more than {MOST_KEPT} accounts: it is served, but POST /dev/reset/ cannot bring it back"
@@ -161,27 +153,27 @@ pub async fn advance_clock(app: &App, by: Duration) -> Option<Timestamp> {
 
 /// Takes over the accounts of a file, all or none, unless there are accounts already.
 async fn seed(app: &Arc<App>, file: &Path) -> Result<(), StartError> {
-    let failed = |e: &dyn std::fmt::Display| StartError(format!("--seed {}: {e}", file.display()));
+    let failed = |e: Cause| StartError::caused_by(format!("--seed {}", file.display()), e);
     let known = app
         .store
         .list_users_after(0, 1)
         .await
-        .map_err(|e| failed(&e))?;
+        .map_err(|e| failed(e.into()))?;
     if !known.is_empty() {
         log::info!("the database has accounts already: --seed is passed over");
         return Ok(());
     }
-    let reader = BufReader::new(File::open(file).map_err(|e| failed(&e))?);
-    let mut rows = Rows::open(reader, None).map_err(|e| failed(&e))?;
+    let reader = BufReader::new(File::open(file).map_err(|e| failed(e.into()))?);
+    let mut rows = Rows::open(reader, None).map_err(|e| failed(e.into()))?;
     let mut hashes = HashMap::new();
     let mut users = Vec::new();
     let mut lines = Vec::new();
     let mut wrong = Vec::new();
-    while let Some(row) = rows.next().map_err(|e| failed(&e))? {
+    while let Some(row) = rows.next().map_err(|e| failed(e.into()))? {
         let read = match row.fields {
             Ok(fields) => read_seed(app, fields, &mut hashes)
                 .await
-                .map_err(|e| failed(&e))?,
+                .map_err(|e| failed(e.into()))?,
             Err(reason) => {
                 wrong.push(format!("line {}: {reason}", row.line));
                 continue;
@@ -203,7 +195,7 @@ async fn seed(app: &Arc<App>, file: &Path) -> Result<(), StartError> {
         };
         accounts::import_users(app, Box::new(source), 1)
             .await
-            .map_err(|e| failed(&e))?;
+            .map_err(|e| failed(e.into()))?;
     }
     let outcomes = std::mem::take(&mut *lock(&outcomes));
     for (line, outcome) in lines.into_iter().zip(outcomes) {
@@ -214,7 +206,7 @@ async fn seed(app: &Arc<App>, file: &Path) -> Result<(), StartError> {
     if wrong.is_empty() {
         Ok(())
     } else {
-        Err(failed(&wrong.join("\n")))
+        Err(failed(wrong.join("\n").into()))
     }
 }
 

@@ -14,7 +14,6 @@ mod phone;
 mod text;
 mod timestamp;
 pub mod user;
-pub mod user_snapshot;
 
 pub use country::Country;
 pub use date::{BirthDate, InvalidDate};
@@ -29,4 +28,3 @@ pub use phone::{InvalidPhone, PhoneNumber};
 pub use text::{printable, trim};
 pub use timestamp::Timestamp;
 pub use user::{Profile, User, UserChanges, UserId};
-pub use user_snapshot::UserSnapshot;

@@ -11,6 +11,7 @@ use warp::reply::Response;
 use super::reply;
 use crate::accounts::AccountError;
 use crate::domain::{FieldErrors, messages};
+use crate::observability::error_chain;
 use crate::observability::metrics::Ending;
 
 /// Seconds after which an overloaded server may be asked again.
@@ -239,8 +240,8 @@ impl From<AccountError> for ApiError {
             }
             AccountError::PhotoTooLarge => Self::TooLarge,
             AccountError::Throttled(wait) => Self::Throttled(wait),
-            AccountError::Overloaded(cause) => Self::Overloaded(cause),
-            AccountError::Internal(cause) => Self::Internal(cause),
+            AccountError::Overloaded(cause) => Self::Overloaded(error_chain(cause.as_ref())),
+            AccountError::Internal(cause) => Self::Internal(error_chain(cause.as_ref())),
         }
     }
 }

@@ -1,5 +1,8 @@
 //! `users/`: signing up, reading and changing accounts.
 
+use std::sync::Arc;
+
+use bytes::Bytes;
 use http::StatusCode;
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -187,6 +190,21 @@ pub(super) struct UserResponse<'a> {
     updated_at: Timestamp,
 }
 
+/// The JSON of a profile, rendered once for each snapshot of its account.
+struct RenderedUser {
+    /// The public URL that it was rendered for.
+    public_url: Arc<str>,
+    body: Box<[u8]>,
+}
+
+impl RenderedUser {
+    fn is_for(&self, public_url: &Arc<str>) -> bool {
+        // A cache miss costs more than the copy of the text: the URL is compared only when it is
+        // another allocation.
+        Arc::ptr_eq(&self.public_url, public_url) || self.public_url == *public_url
+    }
+}
+
 fn account_data(user: &User) -> AccountData<'_> {
     let profile = &user.profile;
     AccountData {
@@ -255,9 +273,17 @@ pub(super) fn user_response<'a>(app: &SharedApp, user: &'a User) -> UserResponse
 pub(super) async fn retrieve(app: &SharedApp, request: &mut Request) -> HandlerResult {
     let id = request.user_id()?;
     let user = accounts::retrieve(app, request.take_caller()?, id).await?;
-    let body = user.written(&app.public_url, |user| {
-        reply::write(&user_response(app, user))
+    let render = |user: &User| reply::write(&user_response(app, user));
+    let rendered = user.derived(|user| RenderedUser {
+        public_url: Arc::clone(&app.public_url),
+        body: render(user).as_ref().into(),
     });
+    let body = match rendered {
+        Some(rendered) if rendered.is_for(&app.public_url) => {
+            Bytes::copy_from_slice(&rendered.body)
+        }
+        _ => render(&user),
+    };
     Ok(reply::with_type(StatusCode::OK, reply::JSON, body))
 }
 

@@ -16,7 +16,8 @@ use super::service::{Origin, Watched};
 use super::stream::Stream;
 use super::tls::Tls;
 use super::{answers, http1_of, http2_of, limits_of};
-use crate::app::{CurrentApp, StartError};
+use crate::app::CurrentApp;
+use crate::bootstrap::StartError;
 use crate::config::{Config, ListenAddr};
 use crate::domain::ClientNetwork;
 use crate::http::Peer;
@@ -48,7 +49,7 @@ pub(super) async fn bind(
             Err(e) => refusals.push(format!("{address}: {e}")),
         }
     }
-    Err(StartError(format!(
+    Err(StartError::new(format!(
         "cannot listen on {}. Is another program using the port? Choose another with {flag}.",
         refusals.join(", ")
     )))
@@ -63,11 +64,7 @@ pub(super) fn adopt(
         .and_then(|()| TcpListener::from_std(listener))
         .and_then(|listener| Ok((listener.local_addr()?, listener)))
         .map(|(address, listener)| (listener, address))
-        .map_err(|e| {
-            StartError(format!(
-                "the socket that was handed over cannot be used: {e}"
-            ))
-        })
+        .map_err(StartError::at("cannot use the inherited socket"))
 }
 
 /// Takes connections in from one socket.

@@ -34,8 +34,9 @@ use tokio::task::JoinHandle;
 use tokio::time::interval;
 
 use crate::accounts::{self, remove_photos_left_behind, remove_unused_photos};
-use crate::app::{App, CurrentApp, SharedApp, StartError};
+use crate::app::{CurrentApp, SharedApp};
 use crate::backup::schedule::{Backups, Schedule};
+use crate::bootstrap::{StartError, open_app};
 use crate::clock::{SharedClock, clock_for};
 use crate::config::{Config, TlsConfig};
 use crate::dev;
@@ -140,10 +141,10 @@ impl Server {
             None
         } else {
             let path = Path::new(&config.database.path);
-            Some(ServerLock::acquire(path).map_err(|e| StartError(e.to_string()))?)
+            Some(ServerLock::acquire(path).map_err(|e| StartError::new(e.to_string()))?)
         };
         let tls = Tls::open(&config.tls, clock.now())
-            .map_err(StartError)?
+            .map_err(StartError::new)?
             .map(Arc::new);
         let (listener, address) = match inherited.main {
             Some(listener) => adopt(listener)?,
@@ -155,7 +156,7 @@ impl Server {
             (_, None) => None,
         };
         let (metrics, metrics_address) = metrics.unzip();
-        let app: SharedApp = Arc::new(App::open(config, clock, address.port()).await?);
+        let app: SharedApp = Arc::new(open_app(config, clock, address.port()).await?);
         if let Some(tls) = &tls {
             // Known before anybody can ask.
             app.metrics

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use super::Server;
-use crate::app::StartError;
+use crate::bootstrap::{StartError, apply_settings};
 use crate::config::{Config, SettingInfo};
 
 /// Settings that count at the start only: what they are about is held for as long as the server runs.
@@ -52,10 +52,10 @@ impl Server {
                 reloaded.changed.push(setting.name);
             }
         }
-        let (app, way) = old.with_settings(config, self.address.port()).await?;
+        let (app, way) = apply_settings(&old, config, self.address.port()).await?;
         if let Some(tls) = &self.tls {
             tls.reload(&app.config.tls, app.clock.now())
-                .map_err(StartError)?;
+                .map_err(StartError::new)?;
         }
         app.outbox.change(way);
         self.current.set(Arc::new(app));

@@ -7,8 +7,8 @@
 //!
 //! The traits are grouped by resource, and an implementation keeps one file per resource under the same name. The
 //! methods are `async` because a replicated or remote engine answers that way; [`sqlite`] answers reads by key without
-//! ever suspending. To add another engine, write a folder beside `sqlite` and name it where [`crate::app`] opens the
-//! store: nothing in this module names a driver type.
+//! ever suspending. To add another engine, write a folder beside `sqlite` and name it where [`crate::bootstrap`] opens
+//! the store: nothing in this module names a driver type.
 
 mod development;
 mod events;
@@ -21,6 +21,7 @@ mod password_tries;
 mod passwords;
 mod sessions;
 pub mod sqlite;
+mod user_snapshot;
 mod users;
 
 use std::fmt;
@@ -41,6 +42,7 @@ pub use passwords::{PasswordStore, ReplacePassword, ResetRequest};
 pub use sessions::{
     NewSession, RotateRefreshToken, Rotation, Session, SessionStore, SignIn, SignInOutcome,
 };
+pub use user_snapshot::UserSnapshot;
 pub use users::{
     Credentials, DeleteOutcome, DeleteUser, EmailChange, ImportRefusal, ImportSource, ImportedUser,
     NewEmailUndo, NewSignUp, NewUser, PageRequest, SignUpOutcome, StoredUser, UndoEmailChange,

@@ -3,7 +3,8 @@
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use crate::domain::{UserId, UserSnapshot};
+use super::UserSnapshot;
+use crate::domain::UserId;
 
 /// A session as a token names it, with room for what a store has read of it: whoever keeps it for the next question spares
 /// the store a look-up. It belongs to the store that was asked first.

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
-use super::{NewMail, PasswordTry, RequestContext, SessionRef, StoreResult};
-use crate::domain::{Timestamp, User, UserId, UserSnapshot};
+use super::{NewMail, PasswordTry, RequestContext, SessionRef, StoreResult, UserSnapshot};
+use crate::domain::{Timestamp, User, UserId};
 
 /// A session about to begin, with its first refresh token.
 #[derive(Clone)]

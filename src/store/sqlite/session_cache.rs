@@ -16,8 +16,7 @@ use rusqlite::{Connection, OpenFlags};
 
 use super::ConnectionSettings;
 use super::sessions::find_live_user;
-use crate::domain::UserSnapshot;
-use crate::store::SessionRef;
+use crate::store::{SessionRef, UserSnapshot};
 
 /// The accounts behind living sessions.
 pub(super) struct SessionCache {

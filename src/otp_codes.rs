@@ -1,4 +1,4 @@
-//! Making one-time passwords and the hashes under which they rest.
+//! One-time passwords: drawing them, and the keyed hashes under which they are stored.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -6,85 +6,86 @@ use std::time::Duration;
 use hmac::{Hmac, Mac};
 use sha2::Sha256;
 
+use crate::crypto::random;
 use crate::delivery::Outbox;
 use crate::domain::{OtpCode, OtpPurpose, Timestamp};
 use crate::mail::MailContent;
 use crate::store::{MailLimits, NewOtp, StoreError, StoreResult};
 
-/// How often fresh digits are drawn when the same ones are out for the address already.
+/// How often digits are redrawn when the address already has a code with the same ones.
 const DRAWS: usize = 5;
 
-/// Hashes codes under the server's secret key and knows how long they live.
-pub struct Codes {
+/// Makes one-time passwords and hashes them with the server's secret key.
+pub struct OtpCodes {
     key: Vec<u8>,
-    life: Duration,
+    lifetime: Duration,
     limits: MailLimits,
-    /// The codes of some addresses (in lower case), for development.
+    /// Fixed codes by address key, for development.
     fixed: HashMap<String, OtpCode>,
 }
 
-impl Codes {
-    /// The name of the key in the store.
+impl OtpCodes {
+    /// Name of the secret key in the store.
     pub const SECRET: &str = "otp_key";
 
-    /// `key` is the secret of the server; codes live for `life`.
-    pub fn new(key: Vec<u8>, life: Duration, limits: MailLimits) -> Self {
+    /// Uses `key` to hash codes, which expire after `lifetime`.
+    pub fn new(key: Vec<u8>, lifetime: Duration, limits: MailLimits) -> Self {
         Self {
             key,
-            life,
+            lifetime,
             limits,
             fixed: HashMap::new(),
         }
     }
 
-    /// Has some addresses (in lower case) always get the same code.
+    /// Gives some addresses (by key) the same code every time.
     #[must_use]
     pub fn with_fixed(self, fixed: HashMap<String, OtpCode>) -> Self {
         Self { fixed, ..self }
     }
 
-    /// How long a code lives, in whole minutes.
+    /// Lifetime of a code in whole minutes.
     pub fn minutes(&self) -> u64 {
-        self.life.as_secs() / 60
+        self.lifetime.as_secs() / 60
     }
 
-    /// How many mails with a code one address may get.
+    /// Limits on mails with a code to one address.
     pub fn limits(&self) -> MailLimits {
         self.limits
     }
 
-    /// The keyed hash of a code, bound to what it is for and to its address (in lower case).
+    /// The keyed hash of a code, bound to its purpose and address key.
     ///
-    /// Comparing two such hashes tells nothing about the code, however the time is measured.
+    /// Comparing two such hashes leaks nothing about the code through timing.
     pub fn hash(&self, purpose: OtpPurpose, email_key: &str, code: &OtpCode) -> Vec<u8> {
         self.mac(&[purpose.as_str(), email_key, code.as_str()])
     }
 
-    /// The hash of the token of a link. The token itself is far too long to be guessed.
+    /// The keyed hash of a link's token. The token itself is too long to guess.
     pub fn hash_link(&self, token: &str) -> Vec<u8> {
         self.mac(&["link", token])
     }
 
-    /// The keyed hash under which tries and mails are counted that concern an address (in lower case), whether anybody has it or not.
+    /// The keyed hash under which tries and mails for an address are counted, known or not.
     pub fn hash_address(&self, email_key: &str) -> Vec<u8> {
         let mut hash = self.mac(&["address", email_key]);
-        // Names a counter and guards nothing: half of it is as good.
+        // It names a counter and protects nothing, so half of it is enough.
         hash.truncate(16);
         hash
     }
 
     fn mac(&self, parts: &[&str]) -> Vec<u8> {
         let mut mac =
-            Hmac::<Sha256>::new_from_slice(&self.key).expect("HMAC takes keys of any length");
+            Hmac::<Sha256>::new_from_slice(&self.key).expect("HMAC accepts keys of any length");
         for part in parts {
             mac.update(part.as_bytes());
-            // NUL is in none of the parts, so the parts cannot run into each other.
+            // No part contains NUL, so the encoding is unambiguous.
             mac.update(&[0]);
         }
         mac.finalize().into_bytes().to_vec()
     }
 
-    /// A code in the form in which it is stored, and the mail that brings it to its owner.
+    /// A code as the store keeps it, with the mail that carries it.
     pub fn new_otp(
         &self,
         outbox: &Outbox,
@@ -95,7 +96,7 @@ impl Codes {
     ) -> NewOtp {
         let fixed = self.fixed.get(email_key);
         let code = fixed.unwrap_or(code);
-        let expires_at = now.plus(self.life);
+        let expires_at = now.plus(self.lifetime);
         let content = MailContent::Otp {
             purpose,
             code: code.as_str().to_owned(),
@@ -113,17 +114,17 @@ impl Codes {
         }
     }
 
-    /// Calls `operation` with fresh digits until it takes them.
+    /// Calls `operation` with new digits until the store accepts them.
     ///
     /// # Errors
-    /// What `operation` says, and [`StoreError::Collision`] when it takes none of several.
+    /// Those of `operation`, and [`StoreError::Collision`] when it accepts none of several.
     pub async fn draw<T, F>(&self, mut operation: impl FnMut(OtpCode) -> F) -> StoreResult<T>
     where
         F: Future<Output = StoreResult<T>>,
     {
         let mut result = Err(StoreError::Collision);
         for _ in 0..DRAWS {
-            result = operation(crate::crypto::random::otp()).await;
+            result = operation(random::otp()).await;
             if !matches!(result, Err(StoreError::Collision)) {
                 break;
             }

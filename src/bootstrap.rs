@@ -1,0 +1,414 @@
+//! Builds an [`App`] from a [`Config`]: opens the database, keys, password hashing and mail.
+
+use std::collections::HashMap;
+use std::error::Error;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::Semaphore;
+
+use crate::accounts;
+use crate::app::App;
+use crate::clock::SharedClock;
+use crate::config::{Config, MailTransportKind, RateLimitsConfig, SHORTEST_KEY_SECRET};
+use crate::crypto::keyring::{KeyRing, KeySealing};
+use crate::crypto::random;
+use crate::crypto::sealing::KEY_BYTES;
+use crate::crypto::tokens::{TokenError, TokenOptions, generate_key};
+use crate::delivery::{MailWay, Outbox, OutboxParts};
+use crate::domain::{EmailAddress, OtpCode, Timestamp};
+use crate::http::links;
+use crate::limits::{Allowance, NetworkLimits};
+use crate::mail::{
+    Composer, ComposerOptions, FileMailTransport, Inbox, SendmailMailTransport, SmtpMailTransport,
+    SmtpOptions, StdoutMailTransport, Transport,
+};
+use crate::observability::metrics::Metrics;
+use crate::otp_codes::OtpCodes;
+use crate::passwords::{BreachedList, PasswordOptions, Passwords};
+use crate::photos::{PhotoOptions, Photos};
+use crate::store::sqlite::{SqliteOptions, SqliteStore};
+use crate::store::{MailLimits, RequestContext, SharedStore};
+
+/// A failed start. The message says what is wrong and what to do.
+#[derive(Debug, thiserror::Error)]
+#[error("{message}")]
+pub struct StartError {
+    message: String,
+    #[source]
+    source: Option<Box<dyn Error + Send + Sync>>,
+}
+
+impl StartError {
+    /// A failure without a deeper cause.
+    pub fn new(message: impl Into<String>) -> Self {
+        Self {
+            message: message.into(),
+            source: None,
+        }
+    }
+
+    /// A failure of the step named by `context`.
+    pub fn caused_by(
+        context: impl Into<String>,
+        source: impl Into<Box<dyn Error + Send + Sync>>,
+    ) -> Self {
+        Self {
+            message: context.into(),
+            source: Some(source.into()),
+        }
+    }
+
+    /// For `map_err`: a failure of the step named by `context`.
+    pub fn at<E: Into<Box<dyn Error + Send + Sync>>>(context: &str) -> impl Fn(E) -> Self + '_ {
+        move |source| Self::caused_by(context, source)
+    }
+}
+
+/// Opens the database and everything else that operations need.
+///
+/// `port` is the port that the server listens on, for the public URL where the settings have none.
+///
+/// # Errors
+/// When the database, a key or the mail settings are unusable.
+pub async fn open_app(config: Config, clock: SharedClock, port: u16) -> Result<App, StartError> {
+    let public_url = config.public_url(port);
+    // Before the database: invalid settings must neither create nor migrate one.
+    let mail_way = open_mail_way(&config, &public_url)?;
+    let sealing = open_sealing(&config)?;
+    let store = open_store(&config)?;
+    let codes = open_codes(&config, &store, &sealing).await?;
+    let mail_key = find_mail_key(&store, &sealing).await?;
+    let issuer = config.issuer(port);
+    let keys = open_keys(&config, &store, sealing, issuer, clock.now()).await?;
+    let passwords = start_passwords(&config)?;
+    let metrics = Arc::new(Metrics::new(clock.now().unix_seconds()));
+    let inbox = config.dev.then(Inbox::default);
+    let parts = OutboxParts {
+        store: store.clone(),
+        clock: clock.clone(),
+        inbox: inbox.clone(),
+        metrics: metrics.clone(),
+        key: mail_key,
+    };
+    let outbox = Outbox::new(parts, mail_way);
+    let (media_dir, temporary_media) = if let Some(dir) = config.media_dir() {
+        (dir, None)
+    } else {
+        let dir =
+            tempfile::tempdir().map_err(StartError::at("cannot create a folder for photos"))?;
+        (dir.path().to_path_buf(), Some(Arc::new(dir)))
+    };
+    let photos = open_photos(&config, &media_dir)?;
+    Ok(App {
+        metrics,
+        limits: Arc::new(NetworkLimits::new(allowance(&config.rate_limits))),
+        photo_turns: Arc::new(Semaphore::new(config.hash_threads())),
+        photos: Arc::new(photos),
+        temporary_media,
+        reuse_grace: Duration::from_secs(config.tokens.reuse_grace_seconds.into()),
+        config,
+        store,
+        clock,
+        passwords: Arc::new(passwords),
+        keys: Arc::new(keys),
+        codes: Arc::new(codes),
+        links: Arc::new(links(&public_url)),
+        public_url: public_url.into(),
+        inbox,
+        outbox: Arc::new(outbox),
+        readiness: Arc::default(),
+        operator: "program".into(),
+    })
+}
+
+/// Builds the application for changed settings; what they do not concern is shared with `app`.
+///
+/// Settings of the database and the photo folder are ignored. The mail settings come back beside
+/// it, because the mail queue is shared: [`Outbox::change`] applies them.
+///
+/// # Errors
+/// As [`open_app`]. Nothing has changed then.
+pub async fn apply_settings(
+    app: &App,
+    config: Config,
+    port: u16,
+) -> Result<(App, MailWay), StartError> {
+    let public_url = config.public_url(port);
+    let way = open_mail_way(&config, &public_url)?;
+    let mut changed = app.clone();
+    let sealing = open_sealing(&config)?;
+    changed.codes = Arc::new(open_codes(&config, &app.store, &sealing).await?);
+    let issuer = config.issuer(port);
+    let keys = open_keys(&config, &app.store, sealing, issuer, app.clock.now()).await?;
+    changed.keys = Arc::new(keys);
+    // Threads and counters are kept unless their own settings change.
+    if config.passwords != app.config.passwords {
+        changed.passwords = Arc::new(start_passwords(&config)?);
+    }
+    if config.rate_limits != app.config.rate_limits {
+        changed.limits = Arc::new(NetworkLimits::new(allowance(&config.rate_limits)));
+    }
+    if config.media != app.config.media {
+        let dir = app.temporary_media.as_ref();
+        let dir = dir.map(|dir| dir.path().to_path_buf());
+        if let Some(dir) = config.media_dir().or(dir) {
+            changed.photos = Arc::new(open_photos(&config, &dir)?);
+        }
+    }
+    changed.reuse_grace = Duration::from_secs(config.tokens.reuse_grace_seconds.into());
+    changed.links = Arc::new(links(&public_url));
+    if *changed.public_url != *public_url {
+        changed.public_url = public_url.into();
+    }
+    changed.config = config;
+    Ok((changed, way))
+}
+
+async fn open_codes(
+    config: &Config,
+    store: &SharedStore,
+    sealing: &KeySealing,
+) -> Result<OtpCodes, StartError> {
+    let limits = MailLimits {
+        pause: Duration::from_secs(config.otp.resend_seconds.into()),
+        per_hour: config.otp.mails_per_hour,
+    };
+    let key = find_secret(store, sealing, OtpCodes::SECRET).await?;
+    let lifetime = Duration::from_secs(60 * u64::from(config.otp.minutes));
+    Ok(OtpCodes::new(key, lifetime, limits).with_fixed(fixed_otps(config)?))
+}
+
+fn start_passwords(config: &Config) -> Result<Passwords, StartError> {
+    Ok(Passwords::start(PasswordOptions {
+        cost: config.passwords.bcrypt_cost,
+        threads: config.hash_threads(),
+        queue: config.passwords.hash_queue as usize,
+        min_length: config.passwords.min_length as usize,
+        breached: open_breached_list(config)?,
+    }))
+}
+
+fn open_photos(config: &Config, media_dir: &Path) -> Result<Photos, StartError> {
+    Photos::open(PhotoOptions {
+        dir: media_dir.join("photos"),
+        max_bytes: config.media.max_photo_mib as usize * 1024 * 1024,
+        max_pixels: u64::from(config.media.max_megapixels) * 1_000_000,
+        max_side: config.media.max_side_pixels,
+    })
+    .map_err(StartError::at("[media] dir"))
+}
+
+fn open_breached_list(config: &Config) -> Result<Option<BreachedList>, StartError> {
+    let path = &config.passwords.breached_list;
+    if path.is_empty() {
+        return Ok(None);
+    }
+    BreachedList::open(Path::new(path))
+        .map(Some)
+        .map_err(StartError::at("[passwords] breached_list"))
+}
+
+/// The rate limits per network, if they are on.
+fn allowance(config: &RateLimitsConfig) -> Option<Allowance> {
+    config.enabled.then_some(Allowance {
+        failed_sign_ins: config.failed_sign_ins,
+        sign_ups: config.sign_ups,
+        otp_tries: config.otp_tries,
+        resets: config.resets,
+        resends: config.resends,
+    })
+}
+
+/// The fixed one-time passwords of `[dev]`, by address key.
+fn fixed_otps(config: &Config) -> Result<HashMap<String, OtpCode>, StartError> {
+    let fixed = &config.development.fixed_otp;
+    fixed
+        .iter()
+        .map(|(address, otp)| {
+            let address = EmailAddress::parse(address).map_err(|_| {
+                StartError::new(format!("[dev] fixed_otp: {address} is not an address"))
+            })?;
+            let otp = OtpCode::parse(otp)
+                .ok_or_else(|| StartError::new("[dev] fixed_otp: a code has six digits"))?;
+            Ok((address.key().to_owned(), otp))
+        })
+        .collect()
+}
+
+/// Opens the store that the settings name. Another engine is chosen here.
+fn open_store(config: &Config) -> Result<SharedStore, StartError> {
+    let options = SqliteOptions {
+        path: config.database.path.clone(),
+        busy_timeout: Duration::from_millis(config.database.busy_timeout_ms.into()),
+        read_connections: u32::try_from(config.read_connections()).unwrap_or(u32::MAX),
+        writes_per_commit: config.database.writes_per_commit as usize,
+        cache_mib: config.database.cache_mib,
+        durable: !config.development.ephemeral,
+    };
+    SqliteStore::open(&options)
+        .map(SharedStore::from)
+        .map_err(StartError::at("cannot open the database"))
+}
+
+/// How secrets are encrypted in the database, as the settings say.
+fn open_sealing(config: &Config) -> Result<KeySealing, StartError> {
+    let tokens = &config.tokens;
+    let path = &tokens.key_encryption_secret_file;
+    if path.is_empty() {
+        return Ok(KeySealing::new(tokens.key_encryption_secret.expose()));
+    }
+    let setting = "[tokens] key_encryption_secret_file";
+    let secret = read_secret(setting, path)?;
+    if secret.chars().count() < SHORTEST_KEY_SECRET {
+        return Err(StartError::new(format!(
+            "{setting}: {path} holds no secret of at least {SHORTEST_KEY_SECRET} characters"
+        )));
+    }
+    Ok(KeySealing::new(&secret))
+}
+
+/// Reads a secret from the file that a setting names.
+fn read_secret(setting: &str, path: &str) -> Result<String, StartError> {
+    let text = fs::read_to_string(path)
+        .map_err(|e| StartError::caused_by(format!("{setting}: {path}"), e))?;
+    // Editors end a file with a line break, which is not part of the secret.
+    Ok(text.trim_end_matches(['\r', '\n']).to_owned())
+}
+
+/// Reads a secret from the database, creating it if there is none yet.
+async fn find_secret(
+    store: &SharedStore,
+    sealing: &KeySealing,
+    name: &str,
+) -> Result<Vec<u8>, StartError> {
+    let fresh = sealing.seal_secret(name, random::bytes::<KEY_BYTES>().to_vec());
+    let secret = store
+        .find_or_create_secret(name, fresh)
+        .await
+        .map_err(StartError::at("cannot read the database"))?;
+    sealing
+        .open_secret(name, secret)
+        .map_err(|e| StartError::new(e.to_string()))
+}
+
+/// Opens the signing keys, creating the first one, and encrypts what should be encrypted.
+async fn open_keys(
+    config: &Config,
+    store: &SharedStore,
+    sealing: KeySealing,
+    issuer: String,
+    now: Timestamp,
+) -> Result<KeyRing, StartError> {
+    const CONTEXT: &str = "cannot prepare the signing keys";
+    let failed = StartError::at(CONTEXT);
+    let mut keys = store.list_signing_keys().await.map_err(&failed)?;
+    if keys.is_empty() {
+        let key = generate_key(random::bytes(), now).map_err(StartError::at(CONTEXT))?;
+        let first = store.create_first_signing_key(sealing.seal_key(key));
+        keys = first.await.map_err(&failed)?;
+    }
+    if sealing.is_on() {
+        let secrets = store.list_secrets().await.map_err(&failed)?;
+        let are_sealed = keys.iter().all(|key| key.is_sealed)
+            && secrets.iter().all(|(_, secret)| secret.is_sealed);
+        if !are_sealed {
+            let context = RequestContext {
+                operator: "program".into(),
+                ..RequestContext::default()
+            };
+            accounts::reseal(store.as_ref(), &sealing, &sealing, context, now)
+                .await
+                .map_err(StartError::at(CONTEXT))?;
+            keys = store.list_signing_keys().await.map_err(&failed)?;
+        }
+    }
+    let options = TokenOptions {
+        issuer,
+        audience: Some(config.tokens.audience.clone()).filter(|audience| !audience.is_empty()),
+        access_life: Duration::from_secs(60 * u64::from(config.tokens.access_minutes)),
+        refresh_life: Duration::from_secs(86_400 * u64::from(config.tokens.refresh_days)),
+    };
+    KeyRing::new(options, sealing, keys, now).map_err(|e| match e {
+        // An encrypted key that cannot be decrypted already says what to do.
+        TokenError::Failed(cause) => StartError::new(cause),
+        TokenError::Invalid => StartError::caused_by(CONTEXT, e),
+    })
+}
+
+fn open_mail_way(config: &Config, public_url: &str) -> Result<MailWay, StartError> {
+    Ok(MailWay {
+        composer: Arc::new(open_composer(config, public_url)?),
+        transport: Arc::from(open_transport(config)?),
+    })
+}
+
+/// Opens the mail templates in all languages.
+///
+/// # Errors
+/// When a setting or a template is unusable.
+pub fn open_composer(config: &Config, public_url: &str) -> Result<Composer, StartError> {
+    let options = ComposerOptions {
+        from: &config.mail.from,
+        reply_to: Some(config.mail.reply_to.as_str()).filter(|mailbox| !mailbox.is_empty()),
+        public_url,
+        default_language: &config.mail.language,
+        templates_dir: Some(Path::new(&config.mail.templates_dir))
+            .filter(|dir| !dir.as_os_str().is_empty()),
+    };
+    Composer::new(&options).map_err(StartError::at("[mail]"))
+}
+
+/// Creates the mail transport of the settings, without connecting.
+///
+/// # Errors
+/// When a setting is unusable.
+pub fn open_transport(config: &Config) -> Result<Box<dyn Transport>, StartError> {
+    let failed = StartError::at("[mail]");
+    Ok(match config.mail_transport() {
+        MailTransportKind::Smtp => {
+            let options = SmtpOptions {
+                url: config.mail.smtp_url.expose(),
+                login: smtp_login(config)?,
+                ca_file: Some(&config.mail.smtp_ca_file)
+                    .filter(|path| !path.is_empty())
+                    .map(PathBuf::from),
+            };
+            Box::new(SmtpMailTransport::new(&options).map_err(&failed)?)
+        }
+        MailTransportKind::Sendmail => Box::new(match config.mail.sendmail_program.as_str() {
+            "" => SendmailMailTransport::default(),
+            program => SendmailMailTransport::new(program),
+        }),
+        MailTransportKind::File => {
+            Box::new(FileMailTransport::new(&config.mail.dir).map_err(&failed)?)
+        }
+        MailTransportKind::Stdout => Box::new(StdoutMailTransport::default()),
+    })
+}
+
+/// User and password for the mail server, where its URL has none.
+fn smtp_login(config: &Config) -> Result<Option<(String, String)>, StartError> {
+    let mail = &config.mail;
+    if mail.smtp_user.is_empty() {
+        return Ok(None);
+    }
+    let password = if mail.smtp_password_file.is_empty() {
+        mail.smtp_password.expose().clone()
+    } else {
+        read_secret("[mail] smtp_password_file", &mail.smtp_password_file)?
+    };
+    Ok(Some((mail.smtp_user.clone(), password)))
+}
+
+async fn find_mail_key(
+    store: &SharedStore,
+    sealing: &KeySealing,
+) -> Result<[u8; KEY_BYTES], StartError> {
+    find_secret(store, sealing, Outbox::SECRET)
+        .await?
+        .try_into()
+        .map_err(|_| StartError::new("the database holds a mail key of the wrong length"))
+}
