@@ -18,7 +18,8 @@ use accounts_server::store::{
     NewEmailUndo, NewMail, NewOtp, NewSession, NewSignUp, NewUser, OtpAttempt, OtpCandidates,
     PasswordTry, PasswordTryLimits, ReissueOtp, ReplacePassword, RequestContext,
     RotateRefreshToken, Rotation, SessionRef, SharedStore, SignIn, SignInOutcome, SignUpOutcome,
-    Store, StoreError, StoredKey, StoredSecret, TryLimits, TrySource, UpdateOutcome, UserSnapshot, UserUpdate,
+    Store, StoreError, StoredKey, StoredSecret, TryLimits, TrySource, UpdateOutcome, UserSnapshot,
+    UserUpdate,
 };
 use futures_util::future::join_all;
 use rusqlite::Connection;

@@ -1,8 +1,8 @@
-//! What an administrator does to accounts by number or address: finding and listing them, switching them on and off, making
-//! them staff, removing them.
+//! Administration of accounts by id or address: find, list, activate, promote, remove.
 //!
-//! Unlike [`super::update`] and [`super::delete`], nothing here asks who calls: whoever may write to the database file may
-//! do all of it, the last active staff account included, because this is how a server without one is recovered.
+//! Unlike [`super::update`] and [`super::delete`], nothing here checks permissions: a user who can
+//! write to the database file can do all of it, also to the last active staff account. That is how
+//! a server without one is recovered.
 
 use std::sync::Arc;
 
@@ -11,21 +11,21 @@ use crate::app::App;
 use crate::domain::{EmailAddress, User, UserChanges, UserId};
 use crate::store::{StoredUser, UpdateOutcome, UserUpdate};
 
-/// Which accounts are wanted of all.
+/// A filter for accounts.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct UserFilter {
     words: Vec<String>,
-    /// Only accounts that may or may not sign in.
+    /// Only active or only inactive accounts.
     pub is_active: Option<bool>,
-    /// Only accounts that are or are not verified.
+    /// Only verified or only unverified accounts.
     pub is_verified: Option<bool>,
-    /// Only accounts that are or are not staff.
+    /// Only staff or only other accounts.
     pub is_staff: Option<bool>,
 }
 
 impl UserFilter {
-    /// Wants the accounts that have each word of `search` in an address, a name or the telephone number, whatever the case of
-    /// ASCII letters: what the list for staff searches, too.
+    /// Matches accounts that contain each word of `search` in an address, a name or the phone
+    /// number, ignoring ASCII case, as the staff user list does.
     pub fn searching(search: &str) -> Self {
         Self {
             words: search
@@ -37,12 +37,12 @@ impl UserFilter {
         }
     }
 
-    /// Whether this account is wanted.
-    pub fn fits(&self, user: &User) -> bool {
-        let agrees = |wanted: Option<bool>, is: bool| wanted.is_none_or(|wanted| wanted == is);
-        agrees(self.is_active, user.is_active)
-            && agrees(self.is_verified, user.is_verified())
-            && agrees(self.is_staff, user.is_staff)
+    /// Whether the account matches.
+    pub fn matches(&self, user: &User) -> bool {
+        let fits = |wanted: Option<bool>, is: bool| wanted.is_none_or(|wanted| wanted == is);
+        fits(self.is_active, user.is_active)
+            && fits(self.is_verified, user.is_verified())
+            && fits(self.is_staff, user.is_staff)
             && self.words.iter().all(|word| {
                 let profile = &user.profile;
                 [
@@ -58,7 +58,7 @@ impl UserFilter {
     }
 }
 
-/// The account with this number or address.
+/// Finds an account by id or address.
 ///
 /// # Errors
 /// [`AccountError::UserNotFound`].
@@ -73,7 +73,7 @@ pub async fn find_user(app: &App, id_or_email: &str) -> Result<User, AccountErro
     found.ok_or(AccountError::UserNotFound)
 }
 
-/// Up to `limit` accounts with numbers above `after`, in the order of their numbers, with their password hashes.
+/// Lists up to `limit` accounts with ids above `after` by id, with their password hashes.
 ///
 /// # Errors
 /// Only by a fault of the store.
@@ -85,7 +85,9 @@ pub async fn list_users_after(
     Ok(app.store.list_users_after(after, limit).await?)
 }
 
-/// Lets an account sign in, or not: then all its sessions end. Gives whether no active staff account is left by it.
+/// Activates or deactivates an account. Deactivation ends all its sessions.
+///
+/// Returns whether no active staff account remains.
 ///
 /// # Errors
 /// [`AccountError::UserNotFound`].
@@ -103,7 +105,7 @@ pub async fn set_active(app: &App, id: UserId, is_active: bool) -> Result<bool, 
     Ok(left_none)
 }
 
-/// Makes an account staff, or not. Gives whether no active staff account is left by it.
+/// Promotes an account to staff or demotes it. Returns whether no active staff account remains.
 ///
 /// # Errors
 /// [`AccountError::UserNotFound`].
@@ -120,7 +122,7 @@ pub async fn set_staff(app: &App, id: UserId, is_staff: bool) -> Result<bool, Ac
     Ok(left_none)
 }
 
-/// Removes an account with everything about it. Gives whether no active staff account is left by it.
+/// Removes an account with all its data. Returns whether no active staff account remains.
 ///
 /// # Errors
 /// [`AccountError::UserNotFound`].
@@ -133,8 +135,9 @@ pub async fn remove_user(app: &Arc<App>, id: UserId) -> Result<bool, AccountErro
     }
 }
 
-/// Makes a change that needs no mail. The store is asked to spare the last staff account first, because its refusal is the
-/// one sure sign that there is no other.
+/// Changes an account without an address change.
+///
+/// The first attempt spares the last staff account: only its refusal proves that there is no other.
 async fn change(app: &App, id: UserId, changes: &UserChanges) -> Result<bool, AccountError> {
     for keep_last_staff in [true, false] {
         let update = UserUpdate {
@@ -187,7 +190,7 @@ mod tests {
     }
 
     #[test]
-    fn every_word_has_to_be_found_somewhere() {
+    fn search_matches_every_word() {
         for (search, fits) in [
             ("", true),
             ("ada", true),
@@ -199,12 +202,12 @@ mod tests {
             ("james", false),
         ] {
             let filter = UserFilter::searching(search);
-            assert_eq!(filter.fits(&ada()), fits, "{search:?}");
+            assert_eq!(filter.matches(&ada()), fits, "{search:?}");
         }
     }
 
     #[test]
-    fn a_filter_looks_at_what_it_was_told() {
+    fn filter_checks_only_what_is_set() {
         let filter = UserFilter::default();
         for (filter, fits) in [
             (filter.clone(), true),
@@ -251,7 +254,7 @@ mod tests {
                 false,
             ),
         ] {
-            assert_eq!(filter.fits(&ada()), fits, "{filter:?}");
+            assert_eq!(filter.matches(&ada()), fits, "{filter:?}");
         }
     }
 }

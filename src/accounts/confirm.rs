@@ -1,4 +1,4 @@
-//! Confirming an address by its code, and asking for the code again.
+//! Confirming an address by its code, and resending the code.
 
 use std::sync::Arc;
 
@@ -13,18 +13,18 @@ use crate::domain::{
 use crate::limits::Limited;
 use crate::store::{AccountOtp, OtpAttempt, OtpCandidates, ReissueOtp, TryLimits};
 
-/// What a right code brought about.
+/// The effect of a right code.
 pub enum Confirmed {
     /// The account of a sign-up is active and signed in.
     SignUp(TokenPair),
-    /// The new address of the caller's account is its own now.
+    /// The caller's new address is confirmed.
     EmailChange,
 }
 
-/// Tries a code. With a caller it may be the one for the caller's own new address; otherwise it is that of a sign-up.
+/// Confirms an address with its code: the caller's own new address, or that of a sign-up.
 ///
 /// # Errors
-/// One and the same [`AccountError::Fields`] for a code that is wrong, used, expired, unknown or dead.
+/// The same [`AccountError::Fields`] for wrong, used, expired, unknown and dead codes.
 pub async fn confirm(
     app: &App,
     caller: Option<&Caller>,
@@ -51,7 +51,7 @@ pub async fn confirm(
         limits: TryLimits::DEFAULT,
         context: client.context(caller),
     };
-    // The address tells which of the two it is: that of an unconfirmed change is nobody's sign-up, and the reverse.
+    // The address decides: that of an unconfirmed change is never that of a sign-up.
     if let Some(caller) = caller
         && has_new_address(caller, email.key())
     {
@@ -82,7 +82,7 @@ pub async fn confirm(
     Ok(Confirmed::SignUp(pair))
 }
 
-/// Reads the address and the code as it was typed.
+/// Reads the address and the code as typed.
 pub(super) fn read(reader: &mut FieldReader<'_>) -> (Option<EmailAddress>, Option<String>) {
     (
         reader.required_email("email"),
@@ -99,21 +99,22 @@ fn has_new_address(caller: &Caller, email_key: &str) -> bool {
         .is_some_and(|new| new.key() == email_key)
 }
 
-/// The one answer to every code that does not count.
+/// The one error for every invalid code.
 fn invalid_otp() -> AccountError {
     FieldErrors::one("otp", messages::INVALID_OTP).into()
 }
 
-/// Reads the address that a code is asked for.
+/// Reads the address that a code is requested for.
 pub(super) fn read_address(reader: &mut FieldReader<'_>) -> Option<EmailAddress> {
     reader.required_email("email")
 }
 
-/// Mails the code of the newest pending sign-up, or of an unconfirmed new address, once more. What came of it is told to
-/// nobody.
+/// Resends the code of a pending sign-up or of an unconfirmed new address.
+///
+/// The outcome is the same for known and unknown addresses.
 ///
 /// # Errors
-/// Only for fields of the wrong form.
+/// Only for malformed fields and rate limits.
 pub async fn resend(app: &Arc<App>, fields: &Fields, client: &Client) -> Result<(), AccountError> {
     let mut reader = FieldReader::new(fields);
     let email = read_address(&mut reader);
@@ -132,7 +133,7 @@ pub async fn resend(app: &Arc<App>, fields: &Fields, client: &Client) -> Result<
                     app.codes
                         .new_otp(&app.outbox, purpose, email.key(), &code, now)
                 };
-                let wish = ReissueOtp {
+                let request = ReissueOtp {
                     email_key: email.key().to_owned(),
                     codes: OtpCandidates {
                         sign_up: otp(OtpPurpose::SignUp),
@@ -141,12 +142,12 @@ pub async fn resend(app: &Arc<App>, fields: &Fields, client: &Client) -> Result<
                     now,
                     limits: app.codes.limits(),
                 };
-                app.store.reissue_otp(wish).await
+                app.store.reissue_otp(request).await
             })
             .await?;
         if let Some(reissued) = reissued {
             app.outbox.wake().await;
-            log::info!("user {}: code sent again", reissued.user_id);
+            log::info!("user {}: code resent", reissued.user_id);
         }
         Ok(())
     })

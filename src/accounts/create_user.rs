@@ -1,4 +1,4 @@
-//! Creating an account without a confirmation, as an administrator does.
+//! Creating a verified account, for administrators.
 
 use super::new_password::{check_password, read_password};
 use super::sign_up::read_profile;
@@ -12,7 +12,7 @@ use crate::store::NewUser;
 /// Creates a verified account from `email`, `password` and the optional fields of a sign-up.
 ///
 /// # Errors
-/// [`AccountError::Fields`] names every wrong field at once.
+/// [`AccountError::Fields`] with all invalid fields.
 pub async fn create_user(
     app: &App,
     fields: &Fields,

@@ -2,23 +2,23 @@
 
 use std::sync::Arc;
 
-use super::detached;
-use super::password_tries::{PasswordTries, key_of};
+use super::password_check::{self, current_hash, is_current_password, wrong_password};
+use super::password_tries::key_of;
 use super::photo::remove_photo;
 use super::profile::check_right;
 use super::refresh::recheck;
-use super::{AccountError, Caller, Client, unread};
+use super::{AccountError, Caller, Client, detached, unread};
 use crate::app::App;
-use crate::domain::{FieldErrors, FieldReader, Fields, UserId, messages};
+use crate::domain::{FieldReader, Fields, UserId};
 use crate::store::{DeleteOutcome, DeleteUser, RequestContext};
 
-/// Deletes the account `id`: staff any account, everybody else the own one with its password.
+/// Deletes an account: staff deletes any, other callers their own with its password.
 ///
-/// The right is checked before `fields` is called for, and so before the body is read.
+/// Permission is checked before `fields` is polled, and so before the body is read.
 ///
 /// # Errors
-/// [`AccountError::Forbidden`], [`AccountError::UserNotFound`], [`AccountError::Fields`] about the password, and
-/// [`AccountError::LastStaffMember`].
+/// [`AccountError::Forbidden`], [`AccountError::UserNotFound`], [`AccountError::Fields`] about the
+/// password, and [`AccountError::LastStaffMember`].
 pub async fn delete<E: From<AccountError>>(
     app: &Arc<App>,
     caller: &Caller,
@@ -45,31 +45,21 @@ async fn check_password(
     let password = read(&mut reader);
     reader.finish()?;
     let password = password.ok_or_else(unread)?;
-    let hash = app
-        .store
-        .find_password_hash(caller.user.id)
-        .await?
-        .ok_or(AccountError::InvalidToken)?;
-    let tries = PasswordTries::of_caller(client, caller);
-    tries.may(app).await?;
-    if !app
-        .passwords
-        .asked_by(client.asker(true))
-        .verify(password, Some(&hash))
-        .await?
-    {
-        tries.failed(app).await?;
-        return Err(FieldErrors::one("password", messages::INVALID_PASSWORD).into());
+    let hash = current_hash(app, caller).await?;
+    if is_current_password(app, caller, client, password, &hash).await? {
+        Ok(())
+    } else {
+        Err(wrong_password("password"))
     }
-    tries.may(app).await
 }
 
 /// Reads the password of the account.
 pub(super) fn read(reader: &mut FieldReader<'_>) -> Option<String> {
-    reader.required_secret("password", None)
+    password_check::read(reader, "password")
 }
 
-/// Deletes an account and the file of its photo; `keep_last_staff` spares the last active staff account.
+/// Deletes an account and its photo file; `keep_last_staff` spares the last active staff
+/// account.
 ///
 /// # Errors
 /// [`AccountError::UserNotFound`] and [`AccountError::LastStaffMember`].
@@ -81,7 +71,7 @@ pub async fn delete_user(
 ) -> Result<(), AccountError> {
     let user = app.store.find_user(id).await?;
     let user = user.ok_or(AccountError::UserNotFound)?;
-    let wish = DeleteUser {
+    let deletion = DeleteUser {
         user_id: id,
         address_hash: app.codes.hash_address(&key_of(&user.email)),
         keep_last_staff,
@@ -89,9 +79,9 @@ pub async fn delete_user(
         context,
     };
     let app = Arc::clone(app);
-    // A client that hangs up now must not leave the photo behind.
+    // A client that disconnects now must not leave the photo behind.
     detached(async move {
-        match app.store.delete_user(wish).await? {
+        match app.store.delete_user(deletion).await? {
             DeleteOutcome::Deleted { photo } => {
                 if let Some(photo) = photo {
                     remove_photo(&app, photo).await;

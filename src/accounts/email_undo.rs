@@ -1,13 +1,13 @@
-//! Undoing an address change by the link that went to the address before it.
+//! Undoing an address change by the link sent to the former address.
 
 use super::{AccountError, Caller, Client};
 use crate::app::App;
 use crate::store::{UndoEmailChange, UndoOutcome};
 
-/// The address that the link of this token brings back, if the link works.
+/// The address that this link's token restores, if the link is valid.
 ///
 /// # Errors
-/// Only by a fault of the store.
+/// Only store errors.
 pub async fn find_undo(app: &App, token: &str) -> Result<Option<String>, AccountError> {
     Ok(app
         .store
@@ -15,11 +15,11 @@ pub async fn find_undo(app: &App, token: &str) -> Result<Option<String>, Account
         .await?)
 }
 
-/// Brings back the address before a change. All sessions end but that of the caller, if it is the account's own.
+/// Restores the address before a change. All sessions except the caller's own end.
 ///
 /// # Errors
-/// [`AccountError::InvalidLink`] when the link is unknown, used or expired, [`AccountError::EmailTaken`] when somebody else
-/// has confirmed the former address by now.
+/// [`AccountError::InvalidLink`] when the link is unknown, used or expired;
+/// [`AccountError::EmailTaken`] when another account has confirmed the former address by now.
 pub async fn undo(
     app: &App,
     token: &str,

@@ -1,4 +1,4 @@
-//! Reading the audit log, and the few entries that no other operation writes.
+//! Reading the audit log, and entries for commands.
 
 use super::profile::check_right;
 use super::{AccountError, Caller, operator};
@@ -6,12 +6,13 @@ use crate::app::App;
 use crate::domain::{EventKind, UserId};
 use crate::store::{Event, EventPage, EventQuery, NewEvent, PageRequest};
 
-/// A page of what happened to the account `id`: a user sees its own, staff everybody's. Of what staff or an administrator did,
-/// the user learns that, but not from where.
+/// A page of an account's audit log: users see their own, staff everyone's.
+///
+/// Users see what staff or an administrator did, but not from where.
 ///
 /// # Errors
-/// [`AccountError::Forbidden`] for somebody else's number, existing or not; [`AccountError::UserNotFound`] for staff;
-/// [`AccountError::InvalidPage`] past the end.
+/// [`AccountError::Forbidden`] for another user's id, existing or not;
+/// [`AccountError::UserNotFound`] for staff; [`AccountError::InvalidPage`] past the end.
 pub async fn list_user_events(
     app: &App,
     caller: &Caller,
@@ -41,19 +42,19 @@ pub async fn list_user_events(
     Ok(page)
 }
 
-/// Entries of the log, and the number of failed tries in that time that were counted without being written down.
+/// Entries of the audit log, and the number of failed tries that were counted but not listed.
 ///
 /// # Errors
-/// Only by a fault of the store.
+/// Only store errors.
 pub async fn list_events(app: &App, query: EventQuery) -> Result<(Vec<Event>, u64), AccountError> {
     let unlisted = app.store.count_unlisted_failures(query.since).await?;
     Ok((app.store.list_events(query).await?, unlisted))
 }
 
-/// Writes down a command that changes no account.
+/// Records a command that changes no account.
 ///
 /// # Errors
-/// Only by a fault of the store.
+/// Only store errors.
 pub async fn record_command(app: &App, kind: EventKind, detail: &str) -> Result<(), AccountError> {
     let event = NewEvent {
         kind,

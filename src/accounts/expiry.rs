@@ -1,15 +1,14 @@
-//! Clearing away what is over.
+//! Removing expired rows.
 
 use std::time::Duration;
 
 use super::{AccountError, remove_old_keys};
 use crate::app::App;
 
-/// Removes what has expired, entries of the audit log that are older than they are to be kept included. Gives the number of
-/// rows.
+/// Removes expired rows, including audit entries beyond their retention. Returns their number.
 ///
 /// # Errors
-/// Only by a fault of the store.
+/// Only store errors.
 pub async fn clear_expired(app: &App) -> Result<usize, AccountError> {
     let now = app.clock.now();
     let days = app.config.audit.retention_days;

@@ -1,6 +1,6 @@
-//! What each operation reads from the fields of a request, for whoever describes the API.
+//! The fields that each operation reads, for the API schema.
 //!
-//! Nothing is declared twice: a form is what the operation's own reading notes when it is given nothing to read.
+//! Nothing is declared twice: a form records what the operation's own parser asks for.
 
 use super::photo::PhotoChange;
 use super::{confirm, deletion, password_change, password_reset, profile, refresh};
@@ -9,13 +9,13 @@ use crate::domain::{FieldErrors, FieldReader, FieldRule, Fields, Timestamp};
 /// The fields of an operation.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Form {
-    /// The fields in the order in which they are read.
+    /// The fields in reading order.
     pub rules: Vec<FieldRule>,
-    /// What is said when none of them is there.
+    /// The errors for an empty body.
     pub complaints: FieldErrors,
 }
 
-/// What `read` asks for.
+/// The form that `read` asks for.
 fn form<T>(read: impl FnOnce(&mut FieldReader<'_>) -> T) -> Form {
     let nothing = Fields::json();
     let mut reader = FieldReader::new(&nothing);
@@ -26,7 +26,7 @@ fn form<T>(read: impl FnOnce(&mut FieldReader<'_>) -> T) -> Form {
     }
 }
 
-/// Today, as far as an empty form is concerned.
+/// A date for parsing an empty form.
 const ANY_DAY: Timestamp = Timestamp::from_unix_millis(0);
 
 /// Signing up.
@@ -34,7 +34,7 @@ pub fn sign_up() -> Form {
     form(|reader| super::sign_up::read(reader, ANY_DAY))
 }
 
-/// Changing an account.
+/// Updating an account.
 pub fn update() -> Form {
     form(|reader| {
         let mut changes = profile::read_changes(reader, &PhotoChange::Absent, ANY_DAY);
@@ -42,7 +42,7 @@ pub fn update() -> Form {
     })
 }
 
-/// Deleting one's own account.
+/// Deleting the caller's own account.
 pub fn delete() -> Form {
     form(deletion::read)
 }
@@ -52,7 +52,7 @@ pub fn confirmation() -> Form {
     form(confirm::read)
 }
 
-/// Asking for a code.
+/// Requesting a one-time password.
 pub fn address() -> Form {
     form(confirm::read_address)
 }
@@ -62,35 +62,35 @@ pub fn sign_in() -> Form {
     form(super::sign_in::read)
 }
 
-/// Showing a refresh token.
+/// Presenting a refresh token.
 pub fn refresh_token() -> Form {
     form(|reader| refresh::read(reader, refresh::REFRESH))
 }
 
-/// Showing a token of either kind.
+/// Presenting a token of either type.
 pub fn token() -> Form {
     form(|reader| refresh::read(reader, refresh::TOKEN))
 }
 
-/// Choosing a password with a code.
+/// Resetting a password with a one-time password.
 pub fn confirm_reset() -> Form {
     form(password_reset::read)
 }
 
-/// Moving the clock, in development.
+/// Advancing the clock, in development.
 pub fn advance_clock() -> Form {
     form(read_advance)
 }
 
-/// Most seconds that the clock can be moved at once, a hundred years.
+/// Most seconds per clock advance: a hundred years.
 const MOST_SECONDS: u64 = 3_155_760_000;
 
-/// Reads how many seconds the clock is to be moved.
+/// Reads by how many seconds to advance the clock.
 pub fn read_advance(reader: &mut FieldReader<'_>) -> Option<u64> {
     reader.required_whole("advance_seconds", MOST_SECONDS)
 }
 
-/// Choosing a password with the present one.
+/// Changing a password with the current one.
 pub fn change_password() -> Form {
     form(password_change::read)
 }

@@ -1,4 +1,4 @@
-//! The keys that sign tokens: keeping up with the store, rotating, encrypting.
+//! Signing keys: reloading from the store, rotation, encryption.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,68 +11,68 @@ use crate::crypto::tokens::{KeySet, TokenError, Tokens, Verified, generate_key};
 use crate::domain::Timestamp;
 use crate::store::{KeyMaterial, RemoveKey, RequestContext, RotateKeys, Store, StoredKey};
 
-/// How long beyond its last token a retired key is kept, for clocks that do not agree.
+/// How long a retired key outlives its last token, for clock skew.
 const KEEP_LONGER: Duration = Duration::from_hours(1);
 
-/// A key as an administrator sees it.
+/// A signing key, for administrators.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KeyInfo {
-    /// Its id, as in the header of tokens.
+    /// Its id, as in token headers.
     pub kid: String,
     /// JOSE name of its algorithm.
     pub algorithm: String,
-    /// When it was made.
+    /// When it was created.
     pub created_at: Timestamp,
-    /// Since when it signs no more.
+    /// When it stopped signing.
     pub retired_at: Option<Timestamp>,
-    /// Until when something that it has signed may count; `None` while it signs.
+    /// When the last token it signed expires; `None` while it signs.
     pub needed_until: Option<Timestamp>,
-    /// Whether it rests encrypted.
+    /// Whether it is encrypted at rest.
     pub is_encrypted: bool,
 }
 
-/// What signs tokens right now, whoever has rotated the keys since the last one.
+/// The current signer, reloaded from the store.
 pub(super) async fn signing(app: &App) -> Result<Arc<Tokens>, AccountError> {
-    look(app).await?;
+    reload(app).await?;
     Ok(app.keys.tokens())
 }
 
-/// Checks a token with the keys of the last few seconds, or with those of the store when none of them has signed it.
+/// Verifies a token with the cached keys, reloading them when they are stale or none fits.
 pub(super) async fn verify(app: &App, token: &str) -> Result<Arc<Verified>, AccountError> {
     let now = app.clock.now();
     if app.keys.is_due(now) {
-        look(app).await?;
+        reload(app).await?;
     }
     match app.keys.tokens().verify(token, now) {
-        Err(TokenError::Invalid) if app.keys.is_due_for_unknown(now) && look(app).await? => {
+        Err(TokenError::Invalid) if app.keys.is_due_for_unknown(now) && reload(app).await? => {
             Ok(app.keys.tokens().verify(token, now)?)
         }
         outcome => Ok(outcome?),
     }
 }
 
-/// The published keys, as they are now.
+/// The current published keys.
 ///
 /// # Errors
-/// Only by a fault of the store.
+/// Only store errors.
 pub async fn published_keys(app: &App) -> Result<KeySet, AccountError> {
-    look(app).await?;
+    reload(app).await?;
     Ok(app.keys.tokens().key_set())
 }
 
-/// Takes the keys of the store; true when they are others than before. Keys that cannot be used leave the ring as it is.
-async fn look(app: &App) -> Result<bool, AccountError> {
+/// Reloads the keys from the store; true when they changed. Unusable keys leave the ring unchanged.
+async fn reload(app: &App) -> Result<bool, AccountError> {
     let keys = app.store.list_signing_keys().await?;
     app.keys.take(keys).or_else(|e| {
-        log::error!("the keys in the database were changed and cannot be used, so this server goes on with those it has: {e}");
+        log::error!("unusable signing keys in the database; keeping the previous ones: {e}");
         Ok(false)
     })
 }
 
-/// All keys, the newest first.
+/// All keys, newest first.
 ///
 /// # Errors
-/// Only by a fault of the store.
+/// Only store errors.
 pub async fn list_keys(app: &App) -> Result<Vec<KeyInfo>, AccountError> {
     let keys = app.store.list_signing_keys().await?;
     Ok(keys.into_iter().map(|key| info(app, key)).collect())
@@ -91,11 +91,12 @@ fn info(app: &App, key: StoredKey) -> KeyInfo {
     }
 }
 
-/// Makes a new key, which signs from now on in every server on this store, and gives its id. The others go on checking what
-/// they have signed until the last of it has expired.
+/// Creates a new signing key for all servers on this store and returns its id.
+///
+/// Older keys keep verifying until their last token has expired.
 ///
 /// # Errors
-/// Only by a fault of ours.
+/// Only internal errors.
 pub async fn rotate_keys(app: &App) -> Result<String, AccountError> {
     let now = app.clock.now();
     let key = generate_key(random::bytes(), now)?;
@@ -107,14 +108,14 @@ pub async fn rotate_keys(app: &App) -> Result<String, AccountError> {
     };
     app.store.rotate_keys(rotation).await?;
     remove_old_keys(app).await?;
-    log::info!("key {kid} signs from now on");
+    log::info!("signing keys rotated: {kid} is active");
     Ok(kid)
 }
 
-/// Removes a key that signs no more: what it has signed counts no longer, within seconds in every server.
+/// Removes a retired key. Every server rejects its tokens within seconds.
 ///
 /// # Errors
-/// [`AccountError::NotFound`] when there is no such key or it is the one that signs.
+/// [`AccountError::NotFound`] for an unknown key and for the active one.
 pub async fn remove_key(app: &App, kid: &str) -> Result<(), AccountError> {
     let removal = RemoveKey {
         kid: kid.to_owned(),
@@ -124,14 +125,14 @@ pub async fn remove_key(app: &App, kid: &str) -> Result<(), AccountError> {
     if !app.store.remove_key(removal).await? {
         return Err(AccountError::NotFound);
     }
-    log::info!("key {kid} removed: what it has signed counts no more");
+    log::info!("signing key {kid} removed: its tokens are invalid");
     Ok(())
 }
 
-/// Removes the keys whose last tokens have expired. Gives their number.
+/// Removes the keys whose last tokens have expired. Returns their number.
 ///
 /// # Errors
-/// Only by a fault of the store.
+/// Only store errors.
 pub async fn remove_old_keys(app: &App) -> Result<usize, AccountError> {
     let before = app
         .clock
@@ -141,10 +142,10 @@ pub async fn remove_old_keys(app: &App) -> Result<usize, AccountError> {
     Ok(app.store.delete_retired_keys(before).await?)
 }
 
-/// Brings all secrets of the database into another form: encrypted under another secret, or not encrypted.
+/// Re-encrypts all secrets of the database under another secret, or decrypts them.
 ///
 /// # Errors
-/// When one of them cannot be read; nothing was changed then.
+/// When one of them cannot be decrypted; nothing has changed then.
 pub async fn reseal_keys(app: &App, sealing: &KeySealing) -> Result<(), AccountError> {
     reseal(
         app.store.as_ref(),
@@ -156,7 +157,7 @@ pub async fn reseal_keys(app: &App, sealing: &KeySealing) -> Result<(), AccountE
     .await
 }
 
-/// As [`reseal_keys`], where there is no [`App`] yet.
+/// As [`reseal_keys`], before there is an [`App`].
 pub(crate) async fn reseal(
     store: &dyn Store,
     from: &KeySealing,
@@ -167,15 +168,15 @@ pub(crate) async fn reseal(
     let failed = |e: SealError| AccountError::Internal(e.into());
     let mut keys = Vec::new();
     for key in store.list_signing_keys().await? {
-        let was = key.private_key.clone();
-        keys.push((was, to.seal_key(from.open_key(key).map_err(failed)?)));
+        let old = key.private_key.clone();
+        keys.push((old, to.seal_key(from.open_key(key).map_err(failed)?)));
     }
     let mut secrets = Vec::new();
     for (name, secret) in store.list_secrets().await? {
-        let was = secret.value.clone();
+        let old = secret.value.clone();
         let value = from.open_secret(&name, secret).map_err(failed)?;
         let secret = to.seal_secret(&name, value);
-        secrets.push((name, was, secret));
+        secrets.push((name, old, secret));
     }
     let detail = if to.is_on() { "encrypted" } else { "decrypted" };
     let material = KeyMaterial {
@@ -186,6 +187,6 @@ pub(crate) async fn reseal(
         now,
     };
     store.replace_key_material(material).await?;
-    log::info!("the keys in the database are {detail} now");
+    log::info!("keys in the database: {detail}");
     Ok(())
 }

@@ -1,7 +1,8 @@
-//! What one can do with accounts: one file per operation, each a function that reads like a sentence.
+//! Operations on accounts, one file each.
 //!
-//! An operation takes raw fields ([`crate::domain::Fields`]), checks them, calls one store operation and says what came
-//! of it. It knows the rules and nothing of HTTP, warp or SQL, so the command line calls the same functions.
+//! An operation validates raw fields ([`crate::domain::Fields`]), calls one store operation and
+//! returns its outcome. It knows nothing of HTTP, warp, SQL or URLs, so the command line calls the
+//! same functions.
 
 mod administration;
 mod confirm;
@@ -17,6 +18,7 @@ pub(crate) mod import;
 mod keys;
 mod new_password;
 mod password_change;
+mod password_check;
 mod password_reset;
 mod password_tries;
 mod photo;
@@ -64,12 +66,12 @@ use crate::limits::Limited;
 use crate::passwords::Requester;
 use crate::store::{NewSession, RequestContext};
 
-/// A required field that was neither read nor refused: a fault of ours.
+/// The error for a required field that was neither read nor refused: a bug.
 fn unread() -> AccountError {
     AccountError::Internal("a required field was neither read nor refused".into())
 }
 
-/// Who gives a command on this machine, for the audit log.
+/// Who runs a command on this machine, for the audit log.
 fn operator(app: &App) -> RequestContext {
     RequestContext {
         operator: app.operator.clone(),
@@ -77,28 +79,27 @@ fn operator(app: &App) -> RequestContext {
     }
 }
 
-/// Where a request comes from.
+/// The client of a request.
 #[derive(Clone, Debug)]
 pub struct Client {
-    /// Address of the client itself, behind any trusted proxy.
+    /// Address of the client itself, behind trusted proxies.
     pub ip: IpAddr,
-    /// What the client calls itself; empty when it does not say.
+    /// The `User-Agent` header; empty without one.
     pub user_agent: String,
-    /// The languages that the client prefers, as its `Accept-Language` says (RFC 9110, section 12.5.4); empty when it
-    /// does not say.
+    /// The `Accept-Language` header (RFC 9110, section 12.5.4); empty without one.
     pub accept_language: String,
 }
 
-/// Longest part of a `User-Agent` that is kept, in characters.
+/// Longest stored `User-Agent`, in characters.
 const USER_AGENT_LENGTH: usize = 256;
 
 impl Client {
-    /// The network by which tries are counted.
+    /// The network that rate limits count.
     pub fn network(&self) -> ClientNetwork {
         ClientNetwork::from(self.ip)
     }
 
-    /// Who asks and from where, for the audit log.
+    /// Who makes the request and from where, for the audit log.
     fn context(&self, caller: Option<&Caller>) -> RequestContext {
         RequestContext {
             actor_id: caller.map(|caller| caller.user.id),
@@ -108,23 +109,23 @@ impl Client {
         }
     }
 
-    /// Counts what this client's network does, as long as it may.
+    /// Counts an action of this client's network, within its rate limit.
     fn count(&self, app: &App, what: Limited) -> Result<(), AccountError> {
         app.limits
             .count(what, self.network(), app.clock.now())
             .map_err(AccountError::Throttled)
     }
 
-    /// Asks whether this client's network may go on, without counting.
-    fn may(&self, app: &App, what: Limited) -> Result<(), AccountError> {
+    /// Checks the rate limit of this client's network without counting.
+    fn check_limit(&self, app: &App, what: Limited) -> Result<(), AccountError> {
         app.limits
             .check(what, self.network(), app.clock.now())
             .map_err(AccountError::Throttled)
     }
 
-    /// In whose turn this client's passwords are hashed. `is_known` says whether the owner of the account in question has
-    /// signed in from this network before.
-    fn asker(&self, is_known: bool) -> Requester {
+    /// Whose turn in the hashing queue this client's passwords take. `is_known`: the account's
+    /// owner has signed in from this network before.
+    fn requester(&self, is_known: bool) -> Requester {
         Requester::Network {
             network: self.network(),
             is_known,
@@ -135,7 +136,7 @@ impl Client {
         self.user_agent.chars().take(USER_AGENT_LENGTH).collect()
     }
 
-    /// A session of this client that is about to begin.
+    /// A new session of this client.
     fn new_session(&self, app: &App, now: Timestamp) -> NewSession {
         NewSession {
             id: random::id(),

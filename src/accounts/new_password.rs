@@ -1,4 +1,4 @@
-//! Choosing a password: what every operation that sets one reads and checks.
+//! Reading and validating new passwords, for all operations that set one.
 
 use std::time::Duration;
 
@@ -9,13 +9,13 @@ use crate::mail::MailContent;
 use crate::passwords::PersonalData;
 use crate::store::NewMail;
 
-/// How long the notice of a changed password is worth sending.
+/// How long a notice is retried before it expires.
 pub(super) const NOTICE_LIFE: Duration = Duration::from_hours(72);
 
 /// Longest password, in characters.
 const PASSWORD_LENGTH: usize = 128;
 
-/// A password as it was typed, and typed again.
+/// A new password and its confirmation.
 pub(super) struct NewPassword {
     password: Option<String>,
     confirmation: Option<String>,
@@ -30,10 +30,10 @@ impl NewPassword {
         }
     }
 
-    /// Complains about what the rules have against it.
+    /// Reports violations of the password rules.
     ///
     /// # Errors
-    /// Only by a fault of ours.
+    /// Only internal errors.
     pub(super) async fn check(
         &self,
         app: &App,
@@ -46,10 +46,10 @@ impl NewPassword {
         }
     }
 
-    /// The password, once every single field is right.
+    /// The password, once all single fields are valid.
     ///
     /// # Errors
-    /// When the two are not the same.
+    /// When the confirmation differs.
     pub(super) fn confirmed(self) -> Result<String, AccountError> {
         let password = self.password.ok_or_else(unread)?;
         if self.confirmation.as_ref() != Some(&password) {
@@ -64,10 +64,10 @@ pub(super) fn read_password(reader: &mut FieldReader<'_>) -> Option<String> {
     reader.required_secret("password", Some(PASSWORD_LENGTH))
 }
 
-/// Complains about what the rules have against a password of this person.
+/// Reports violations of the password rules by a password of this person.
 ///
 /// # Errors
-/// Only by a fault of ours.
+/// Only internal errors.
 pub(super) async fn check_password(
     app: &App,
     reader: &mut FieldReader<'_>,
@@ -80,7 +80,7 @@ pub(super) async fn check_password(
     Ok(())
 }
 
-/// What is known of the owner of an account.
+/// The personal data that a password must not resemble.
 pub(super) fn person_of(user: &User) -> PersonalData<'_> {
     PersonalData {
         email: Some(user.shown_email()),
@@ -89,7 +89,7 @@ pub(super) fn person_of(user: &User) -> PersonalData<'_> {
     }
 }
 
-/// The mail that tells the owner of a new password, set by a client or by an administrator.
+/// The notice of a password change by a client or by an administrator.
 pub(super) fn password_changed(app: &App, client: Option<&Client>) -> NewMail {
     let now = app.clock.now();
     let content = MailContent::PasswordChanged {

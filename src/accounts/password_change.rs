@@ -1,20 +1,22 @@
-//! Changing a password: by its owner who knows the old one, or by an administrator.
+//! Changing a password: by its owner with the current one, or by an administrator.
 
 use super::new_password::{
     NewPassword, check_password, password_changed, person_of, read_password,
 };
-use super::password_tries::PasswordTries;
+use super::password_check::{self, current_hash, is_current_password, wrong_password};
 use super::refresh::recheck;
 use super::{AccountError, Caller, Client, operator, unread};
 use crate::app::App;
 use crate::crypto::random;
-use crate::domain::{FieldErrors, FieldReader, Fields, Input, User, messages};
+use crate::domain::{FieldReader, Fields, Input, User, messages};
 use crate::store::ReplacePassword;
 
-/// Changes the caller's password. Every other session ends.
+const CURRENT: &str = "current_password";
+
+/// Changes the caller's password. All other sessions end.
 ///
 /// # Errors
-/// [`AccountError::Fields`] names every wrong field at once.
+/// [`AccountError::Fields`] with all invalid fields.
 pub async fn change_password(
     app: &App,
     caller: &Caller,
@@ -24,28 +26,19 @@ pub async fn change_password(
     recheck(app, caller).await?;
     let mut reader = FieldReader::new(fields);
     let (current, password) = read(&mut reader);
-    let old_hash = app
-        .store
-        .find_password_hash(caller.user.id)
-        .await?
-        .ok_or(AccountError::InvalidToken)?;
-    let tries = PasswordTries::of_caller(client, caller);
-    tries.may(app).await?;
-    let hashing = app.passwords.asked_by(client.asker(true));
-    if let Some(current) = current {
-        if hashing.verify(current, Some(&old_hash)).await? {
-            tries.may(app).await?;
-        } else {
-            tries.failed(app).await?;
-            reader.reject("current_password", messages::INVALID_PASSWORD);
-        }
+    let old_hash = current_hash(app, caller).await?;
+    if let Some(current) = current
+        && !is_current_password(app, caller, client, current, &old_hash).await?
+    {
+        reader.reject(CURRENT, messages::INVALID_PASSWORD);
     }
     password
         .check(app, &mut reader, &person_of(&caller.user))
         .await?;
     reader.finish()?;
     let password = password.confirmed()?;
-    let wish = ReplacePassword {
+    let hashing = app.passwords.asked_by(client.requester(true));
+    let replacement = ReplacePassword {
         user_id: caller.user.id,
         old_hash: Some(old_hash),
         new_hash: hashing.hash(password, random::bytes()).await?,
@@ -54,9 +47,9 @@ pub async fn change_password(
         notice: password_changed(app, Some(client)),
         context: client.context(Some(caller)),
     };
-    if !app.store.replace_password(wish).await? {
-        // Somebody else changed it in between, so what was called the current one is so no more.
-        return Err(FieldErrors::one("current_password", messages::INVALID_PASSWORD).into());
+    if !app.store.replace_password(replacement).await? {
+        // Another request changed it meanwhile, so the one given is no longer the current one.
+        return Err(wrong_password(CURRENT));
     }
     app.outbox.wake().await;
     log::info!(
@@ -66,16 +59,16 @@ pub async fn change_password(
     Ok(())
 }
 
-/// Reads the present password and the new one.
+/// Reads the current password and the new one.
 pub(super) fn read(reader: &mut FieldReader<'_>) -> (Option<String>, NewPassword) {
-    let current = reader.required_secret("current_password", None);
+    let current = password_check::read(reader, CURRENT);
     (current, NewPassword::read(reader))
 }
 
-/// Sets the password of an account, as an administrator does. All its sessions end.
+/// Sets the password of an account, for administrators. All its sessions end.
 ///
 /// # Errors
-/// [`AccountError::Fields`] when the rules refuse the password; [`AccountError::UserNotFound`].
+/// [`AccountError::Fields`] when the password violates the rules; [`AccountError::UserNotFound`].
 pub async fn set_password(app: &App, user: &User, password: &str) -> Result<(), AccountError> {
     let mut fields = Fields::json();
     fields.insert("password".into(), Input::Text(password.into()));
@@ -86,7 +79,7 @@ pub async fn set_password(app: &App, user: &User, password: &str) -> Result<(), 
     }
     reader.finish()?;
     let password = password.ok_or_else(unread)?;
-    let wish = ReplacePassword {
+    let replacement = ReplacePassword {
         user_id: user.id,
         old_hash: None,
         new_hash: app.passwords.hash(password, random::bytes()).await?,
@@ -95,7 +88,7 @@ pub async fn set_password(app: &App, user: &User, password: &str) -> Result<(), 
         notice: password_changed(app, None),
         context: operator(app),
     };
-    if !app.store.replace_password(wish).await? {
+    if !app.store.replace_password(replacement).await? {
         return Err(AccountError::UserNotFound);
     }
     app.outbox.wake().await;

@@ -1,4 +1,4 @@
-//! Choosing a new password without knowing the old one.
+//! Resetting a forgotten password by mail.
 
 use std::sync::Arc;
 
@@ -15,10 +15,12 @@ use crate::limits::Limited;
 use crate::passwords::PersonalData;
 use crate::store::{OtpAttempt, ResetRequest, TryLimits};
 
-/// Mails a code to the last confirmed address of an account, if there is one. What came of it is told to nobody.
+/// Mails a code to the last confirmed address of an account, if there is one.
+///
+/// The outcome is the same for known and unknown addresses.
 ///
 /// # Errors
-/// Only for fields of the wrong form.
+/// Only for malformed fields and rate limits.
 pub async fn request_reset(
     app: &Arc<App>,
     fields: &Fields,
@@ -37,7 +39,7 @@ pub async fn request_reset(
         let reissued = app
             .codes
             .draw(async |code| {
-                let wish = ResetRequest {
+                let request = ResetRequest {
                     email_key: email.key().to_owned(),
                     otp: app
                         .codes
@@ -46,7 +48,7 @@ pub async fn request_reset(
                     limits: app.codes.limits(),
                     context: context.clone(),
                 };
-                app.store.create_password_reset(wish).await
+                app.store.create_password_reset(request).await
             })
             .await?;
         if let Some(reissued) = reissued {
@@ -58,7 +60,7 @@ pub async fn request_reset(
     .await?
 }
 
-/// Reads the address, the code as it was typed, and the new password.
+/// Reads the address, the code as typed, and the new password.
 pub(super) fn read(
     reader: &mut FieldReader<'_>,
 ) -> (Option<EmailAddress>, Option<String>, NewPassword) {
@@ -66,11 +68,11 @@ pub(super) fn read(
     (email, typed, NewPassword::read(reader))
 }
 
-/// Uses a code to set a new password. All sessions end, and the address counts as verified.
+/// Sets a new password with a code. All sessions end, and the address becomes verified.
 ///
 /// # Errors
-/// [`AccountError::Fields`]: everything wrong with the fields, or the one complaint about a code that does not count. A
-/// password that the rules refuse does not use the code up.
+/// [`AccountError::Fields`] with all invalid fields, or about the code. A password that violates
+/// the rules does not use up the code.
 pub async fn confirm_reset(
     app: &App,
     fields: &Fields,
@@ -78,7 +80,7 @@ pub async fn confirm_reset(
 ) -> Result<(), AccountError> {
     let mut reader = FieldReader::new(fields);
     let (email, typed, password) = read(&mut reader);
-    // Whose account it is may be told only to who has the code, so the rest of the person is compared below.
+    // Only the holder of the code may learn about the account: the rest of the person comes below.
     let person = PersonalData {
         email: email.as_ref().map(EmailAddress::as_str),
         ..PersonalData::default()
@@ -102,7 +104,7 @@ pub async fn confirm_reset(
         context: client.context(None),
     };
     let invalid_otp = || FieldErrors::one("otp", messages::INVALID_OTP);
-    // Checked before the costly hash, and so that a refused password can be tried again with the same code.
+    // Before the costly hash, and so that the same code works again after a refused password.
     let user = app
         .store
         .check_password_reset(attempt())
@@ -113,7 +115,7 @@ pub async fn confirm_reset(
     reader.finish()?;
     let new_hash = app
         .passwords
-        .asked_by(client.asker(false))
+        .asked_by(client.requester(false))
         .hash(password, random::bytes())
         .await?;
     let notice = password_changed(app, Some(client));

@@ -1,8 +1,9 @@
-//! Slowing down who guesses the password of an account, and nobody else.
+//! Brute-force protection of passwords, without locking out owners.
 //!
-//! Two counts stand side by side. That of the client's network is in memory and about all accounts. That of the account is in
-//! the store: the more tries fail from one network, the longer that network waits, and when very many fail from everywhere,
-//! only networks are served in which the owner has shown up before. An address that nobody has is counted like any other.
+//! There are two limits. The one per client network is in memory and covers all accounts. The one
+//! per account is in the store: each failure from a network lengthens that network's back-off, and
+//! after very many failures only networks are served that the owner signed in from before. Unknown
+//! addresses are counted like known ones.
 
 use std::time::Duration;
 
@@ -12,21 +13,25 @@ use crate::domain::{EmailAddress, UserId};
 use crate::limits::Limited;
 use crate::store::{Credentials, PasswordTry, PasswordTryLimits, RequestContext, TrySource};
 
-/// The pause after the first failure beyond those that are free.
+/// Back-off after the first failure beyond the free ones.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 
-/// The longest pause of a network.
+/// Longest back-off of a network.
 const LONGEST_PAUSE: Duration = Duration::from_mins(15);
 
-/// The longest pause of a network that the owner uses, who may share it with the guesser.
+/// Longest back-off of a network that the owner uses and may share with an attacker.
 const LONGEST_PAUSE_OF_KNOWN: Duration = Duration::from_mins(1);
 
-/// The form in which addresses are compared. What has not the form of an address stands as it is, in lower case.
+/// The key under which an address is compared. A text of another form keeps its form, in lower
+/// case (ASCII only, as local parts are).
 pub(super) fn key_of(email: &str) -> String {
-    EmailAddress::parse(email).map_or_else(|_| email.to_lowercase(), |email| email.key().to_owned())
+    EmailAddress::parse(email).map_or_else(
+        |_| email.to_ascii_lowercase(),
+        |email| email.key().to_owned(),
+    )
 }
 
-/// The tries of one client at the password of one account.
+/// The password tries of one client at one account.
 pub(super) struct PasswordTries<'a> {
     client: &'a Client,
     context: RequestContext,
@@ -36,7 +41,7 @@ pub(super) struct PasswordTries<'a> {
 }
 
 impl<'a> PasswordTries<'a> {
-    /// Signing in with an address, in lower case, that belongs to the account `found` or to none.
+    /// Tries at signing in with an address, which belongs to the account `found` or to none.
     pub(super) fn of_sign_in(
         client: &'a Client,
         email_key: &str,
@@ -45,14 +50,14 @@ impl<'a> PasswordTries<'a> {
         Self {
             client,
             context: client.context(None),
-            // An account has one count, whichever of its addresses is typed.
+            // An account has one counter for all its addresses.
             email_key: found.map_or(email_key, |found| &found.email_key).to_owned(),
             user_id: found.map(|found| found.user_id),
             source: TrySource::Network(client.network().to_string()),
         }
     }
 
-    /// Somebody who is signed in and has to show the password once more.
+    /// Tries of a signed-in caller at the current password.
     pub(super) fn of_caller(client: &'a Client, caller: &Caller) -> Self {
         Self {
             client,
@@ -67,7 +72,7 @@ impl<'a> PasswordTries<'a> {
         self.client
     }
 
-    /// The next try, as the store takes it.
+    /// The next try, for the store.
     pub(super) fn next(&self, app: &App) -> PasswordTry {
         let limits = &app.config.rate_limits;
         PasswordTry {
@@ -86,12 +91,12 @@ impl<'a> PasswordTries<'a> {
         }
     }
 
-    /// Asks whether a try may be made now.
+    /// Checks that a try is allowed now.
     ///
     /// # Errors
     /// [`AccountError::Throttled`] with the time to wait.
-    pub(super) async fn may(&self, app: &App) -> Result<(), AccountError> {
-        self.client.may(app, Limited::FailedSignIn)?;
+    pub(super) async fn check(&self, app: &App) -> Result<(), AccountError> {
+        self.client.check_limit(app, Limited::FailedSignIn)?;
         let tried = self.next(app);
         match app.store.find_password_pause(&tried).await? {
             Some(until) => Err(AccountError::Throttled(until.since(tried.now))),
@@ -99,10 +104,10 @@ impl<'a> PasswordTries<'a> {
         }
     }
 
-    /// Counts a try that failed.
+    /// Counts a failed try.
     ///
     /// # Errors
-    /// [`AccountError::Throttled`] when by now so many have failed that this one is not answered.
+    /// [`AccountError::Throttled`] when too many have failed by now.
     pub(super) async fn failed(&self, app: &App) -> Result<(), AccountError> {
         self.client.count(app, Limited::FailedSignIn)?;
         let tried = self.next(app);

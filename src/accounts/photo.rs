@@ -1,8 +1,8 @@
 //! The photo of an account: its file and the row that names it.
 //!
-//! A file is noted in the store before it is written and until an account has it, and again from the moment when no account
-//! has it any more until it is removed. So a crash at any moment leaves no row that points to nothing, and what it leaves in
-//! the folder is known and removed later.
+//! The store lists every file that no account uses: from before it is written until an account has
+//! it, and again from its replacement until it is removed. A crash therefore leaves neither a row
+//! without a file nor an unlisted file.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,22 +13,22 @@ use crate::crypto::random;
 use crate::domain::{Fields, Input, Timestamp, messages};
 use crate::photos::{PhotoError, PreparedPhoto};
 
-/// How long a noted file is left alone: far longer than any request that writes one takes.
-const LEFT_ALONE: Duration = Duration::from_hours(1);
+/// Minimum age of an unused file before its removal: far longer than any upload takes.
+const UNUSED_AGE: Duration = Duration::from_hours(1);
 
-/// What a request wants done with the photo.
+/// What a request does with the photo.
 pub(super) enum PhotoChange {
     /// Nothing.
     Absent,
-    /// To take it away.
+    /// Removes it.
     Remove,
-    /// To have this one.
+    /// Sets this one.
     Set(PreparedPhoto),
-    /// Something that cannot be done.
-    Wrong(&'static str),
+    /// Invalid input, with the message.
+    Invalid(&'static str),
 }
 
-/// Decodes and encodes the photo of a request, on a thread for such work.
+/// Decodes and re-encodes the photo of a request on a blocking thread.
 pub(super) async fn prepare_photo(
     app: &Arc<App>,
     fields: &Fields,
@@ -36,15 +36,15 @@ pub(super) async fn prepare_photo(
     let file = match fields.get("photo") {
         None => return Ok(PhotoChange::Absent),
         Some(Input::Null) => return Ok(PhotoChange::Remove),
-        // A box for a file that was left empty in a form.
+        // A form's file input that was left empty.
         Some(Input::Text(text)) if text.is_empty() && fields.is_form() => {
             return Ok(PhotoChange::Remove);
         }
         Some(Input::File(file)) => file,
-        Some(_) => return Ok(PhotoChange::Wrong(messages::NOT_A_FILE)),
+        Some(_) => return Ok(PhotoChange::Invalid(messages::NOT_A_FILE)),
     };
     if file.bytes.is_empty() {
-        return Ok(PhotoChange::Wrong(messages::EMPTY_FILE));
+        return Ok(PhotoChange::Invalid(messages::EMPTY_FILE));
     }
     let bytes = file.bytes.clone();
     let turn = Arc::clone(&app.photo_turns)
@@ -53,7 +53,7 @@ pub(super) async fn prepare_photo(
         .map_err(|e| AccountError::Internal(e.into()))?;
     let worker = Arc::clone(app);
     let prepared = tokio::task::spawn_blocking(move || {
-        // The turn is over when the work is, and not already when the client hangs up.
+        // The permit is held until the work is done, also when the client disconnects.
         let _turn = turn;
         worker.photos.prepare(&bytes)
     })
@@ -65,12 +65,12 @@ pub(super) async fn prepare_photo(
         Err(PhotoError::Io(cause)) => Err(AccountError::Internal(cause.into())),
         Err(refused) => {
             log::info!("a photo was refused: {refused}");
-            Ok(PhotoChange::Wrong(messages::NOT_AN_IMAGE))
+            Ok(PhotoChange::Invalid(messages::NOT_AN_IMAGE))
         }
     }
 }
 
-/// Writes the file of a photo and gives its name.
+/// Writes the file of a photo and returns its name.
 pub(super) async fn write_photo(
     app: &Arc<App>,
     photo: PreparedPhoto,
@@ -87,7 +87,7 @@ pub(super) async fn write_photo(
     Ok(name)
 }
 
-/// Removes the file of a photo that no account has any more. Should it fail, the name stays noted.
+/// Removes the file of an unused photo. If that fails, it stays listed.
 pub(super) async fn remove_photo(app: &Arc<App>, name: String) {
     let worker = Arc::clone(app);
     let file = name.clone();
@@ -95,7 +95,7 @@ pub(super) async fn remove_photo(app: &Arc<App>, name: String) {
     match removed {
         Ok(true) => {
             if let Err(e) = app.store.forget_photo(&name).await {
-                log::warn!("a removed photo is still noted: {e}");
+                log::warn!("a removed photo is still listed as unused: {e}");
             }
         }
         Ok(false) => {}
@@ -103,12 +103,12 @@ pub(super) async fn remove_photo(app: &Arc<App>, name: String) {
     }
 }
 
-/// Removes the files that a crash has left behind. Gives their number.
+/// Removes the files that a crash left behind. Returns their number.
 ///
 /// # Errors
-/// Only by a fault of the store.
+/// Only store errors.
 pub async fn remove_unused_photos(app: &Arc<App>) -> Result<usize, AccountError> {
-    let noted_before = app.clock.now().minus(LEFT_ALONE);
+    let noted_before = app.clock.now().minus(UNUSED_AGE);
     let names = app.store.list_unused_photos(noted_before).await?;
     let count = names.len();
     for name in names {
@@ -117,8 +117,7 @@ pub async fn remove_unused_photos(app: &Arc<App>) -> Result<usize, AccountError>
     Ok(count)
 }
 
-/// Removes all files that no account has, as a server does before it serves: whoever noted them is no more. What cannot be
-/// removed now is tried again with the others.
+/// Removes all unused photo files, before a server starts to serve. Failures are retried later.
 pub async fn remove_photos_left_behind(app: &Arc<App>) {
     match app.store.list_unused_photos(Timestamp::MAX).await {
         Ok(names) => {
@@ -126,6 +125,6 @@ pub async fn remove_photos_left_behind(app: &Arc<App>) {
                 remove_photo(app, name).await;
             }
         }
-        Err(e) => log::warn!("photos without an account were not cleared away: {e}"),
+        Err(e) => log::warn!("unused photos were not removed: {e}"),
     }
 }

@@ -1,4 +1,4 @@
-//! Reading and changing an account.
+//! Reading and updating an account.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,7 +15,9 @@ use crate::domain::{
 };
 use crate::limits::Limited;
 use crate::mail::MailContent;
-use crate::store::{EmailChange, NewEmailUndo, RequestContext, UpdateOutcome, UserSnapshot, UserUpdate};
+use crate::store::{
+    EmailChange, NewEmailUndo, RequestContext, UpdateOutcome, UserSnapshot, UserUpdate,
+};
 
 /// Longest first or last name, in characters.
 pub(super) const NAME_LENGTH: usize = 150;
@@ -23,13 +25,13 @@ pub(super) const NAME_LENGTH: usize = 150;
 /// Longest postal address, in characters.
 pub(super) const ADDRESS_LENGTH: usize = 255;
 
-/// How long the link that undoes an address change works.
-const UNDO_LIFE: Duration = Duration::from_hours(168);
+/// Lifetime of the link that undoes an address change.
+const UNDO_LIFETIME: Duration = Duration::from_hours(168);
 
-/// An account after a change, and which of the fields that are not always answered the request set.
+/// An updated account, and which optional response fields the request set.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Updated {
-    /// The account now.
+    /// The account after the update.
     pub user: User,
     /// Whether the request set the photo.
     pub set_photo: bool,
@@ -37,16 +39,17 @@ pub struct Updated {
     pub set_address: bool,
     /// Whether the request set the birthday.
     pub set_birthday: bool,
-    /// Whether staff set whether the account is active.
+    /// Whether staff set `is_active`.
     pub set_is_active: bool,
-    /// Whether staff set whether the account is staff.
+    /// Whether staff set `is_staff`.
     pub set_is_staff: bool,
 }
 
 /// The account `id`, if the caller may see it.
 ///
 /// # Errors
-/// [`AccountError::Forbidden`] for somebody else's number, existing or not; [`AccountError::UserNotFound`] for staff.
+/// [`AccountError::Forbidden`] for another user's id, existing or not;
+/// [`AccountError::UserNotFound`] for staff.
 pub async fn retrieve(
     app: &App,
     caller: Caller,
@@ -54,7 +57,7 @@ pub async fn retrieve(
 ) -> Result<Arc<UserSnapshot>, AccountError> {
     check_right(&caller, id)?;
     if caller.user.id == id {
-        // Whoever calls was read with its session a moment ago.
+        // The caller was read with its session a moment ago.
         return Ok(caller.user);
     }
     app.store
@@ -64,21 +67,22 @@ pub async fn retrieve(
         .ok_or(AccountError::UserNotFound)
 }
 
-/// Only the account itself and staff may touch an account.
+/// Checks that the caller is the account itself or staff.
 pub(super) fn check_right(caller: &Caller, id: UserId) -> Result<(), AccountError> {
     (caller.user.id == id || caller.user.is_staff)
         .then_some(())
         .ok_or(AccountError::Forbidden)
 }
 
-/// Changes the account `id`: any subset of its fields. A new address gets a code.
+/// Updates any subset of an account's fields. A new address gets a code.
 ///
-/// The right is checked before `fields` is called for, and so before the body is read.
+/// Permission is checked before `fields` is polled, and so before the body is read, and again after
+/// it.
 ///
 /// # Errors
-/// As [`retrieve`]; [`AccountError::Fields`] with every wrong field at once, [`AccountError::EmailTaken`] when somebody has
-/// confirmed the new address in the meantime, and [`AccountError::Throttled`] when that address had its share of mails, or the
-/// client's network its share of such changes.
+/// As [`retrieve`]; [`AccountError::Fields`] with all invalid fields; [`AccountError::EmailTaken`]
+/// when the new address was confirmed by another account meanwhile; [`AccountError::Throttled`] at
+/// the limit of mails to that address or of address changes by the network.
 pub async fn update<E: From<AccountError>>(
     app: &Arc<App>,
     caller: &Caller,
@@ -98,7 +102,7 @@ pub async fn update<E: From<AccountError>>(
         return Err(AccountError::UserNotFound.into());
     }
     let fields = fields.await?;
-    // A body may be sent as slowly as its time limit allows, and the caller may have lost its session or rights meanwhile.
+    // A body can arrive slowly, and the caller may have lost its session or rights meanwhile.
     let caller = recheck(app, caller).await?;
     check_right(&caller, id)?;
     Ok(apply(app, &caller, id, &fields, client).await?)
@@ -119,19 +123,19 @@ async fn apply(
         read_staff_changes(&mut reader, &mut changes);
     }
     let own = [caller.user.email.as_str(), caller.user.shown_email()];
-    // As at a sign-up: being told that an address is taken is bounded, and so are mails to addresses of others. Staff sees
-    // all addresses anyway.
-    let is_asking = changes.email.as_ref().is_some_and(|email| {
+    // As at a sign-up, answers about taken addresses and mails to them are rate-limited. Staff
+    // sees all addresses anyway.
+    let is_limited = changes.email.as_ref().is_some_and(|email| {
         let is_own = |own: &&str| own.eq_ignore_ascii_case(email.as_str());
         !caller.user.is_staff && !own.iter().any(is_own)
     });
     if let Some(email) = &changes.email {
-        if is_asking {
-            client.may(app, Limited::AddressChange)?;
-            client.may(app, Limited::TakenAddress)?;
+        if is_limited {
+            client.check_limit(app, Limited::AddressChange)?;
+            client.check_limit(app, Limited::TakenAddress)?;
         }
         if app.store.is_email_taken(email.key(), Some(id)).await? {
-            if is_asking {
+            if is_limited {
                 client.count(app, Limited::TakenAddress)?;
             }
             reader.reject("email", messages::EMAIL_TAKEN);
@@ -142,10 +146,10 @@ async fn apply(
     let (set_is_active, set_is_staff) = (changes.is_active.is_some(), changes.is_staff.is_some());
     let set_photo = !matches!(photo, PhotoChange::Absent);
     let context = client.context(Some(caller));
-    if is_asking {
+    if is_limited {
         client.count(app, Limited::AddressChange)?;
     }
-    // From here on a client that hangs up changes nothing: what is stored is mailed, and no file is left over.
+    // From here on a disconnect changes nothing: what is stored is mailed, and no file is left.
     let outcome = detached(store_all(
         Arc::clone(app),
         id,
@@ -154,15 +158,15 @@ async fn apply(
         (context, now),
     ))
     .await?;
-    if is_asking && outcome.is_err() {
+    if is_limited && outcome.is_err() {
         app.limits.refund(Limited::AddressChange, client.network());
         if matches!(outcome, Err(AccountError::EmailTaken)) {
-            // Somebody was faster, and this tells as much.
+            // Another account was faster, and the error reveals as much.
             client.count(app, Limited::TakenAddress)?;
         }
     }
     let user = outcome?;
-    log::info!("user {id}: profile changed");
+    log::info!("user {id}: profile updated");
     Ok(Updated {
         user,
         set_photo,
@@ -208,17 +212,17 @@ pub(super) fn read_changes(
 fn read_photo(reader: &mut FieldReader<'_>, photo: &PhotoChange) -> Option<Option<String>> {
     reader.pass_file("photo");
     match photo {
-        PhotoChange::Wrong(message) => {
+        PhotoChange::Invalid(message) => {
             reader.reject("photo", *message);
             None
         }
         PhotoChange::Remove => Some(None),
-        // Its name is known once its file is written.
+        // The name is known once the file is written.
         PhotoChange::Set(_) | PhotoChange::Absent => None,
     }
 }
 
-/// Writes the file of a photo before the row that names it, and takes away the one that is named no more after it.
+/// Writes a photo file before the row that names it, and removes the replaced file after it.
 async fn store_all(
     app: Arc<App>,
     user_id: UserId,
@@ -243,7 +247,7 @@ async fn store_all(
     outcome.map(|(user, _)| user)
 }
 
-/// Gives the account after the change and the photo that it has no longer.
+/// Stores the changes. Returns the account and the name of its replaced photo.
 async fn store_and_mail(
     app: &App,
     user_id: UserId,
@@ -286,18 +290,18 @@ async fn store_and_mail(
     }
 }
 
-/// What a change of the address needs: codes, and the notice to the address before it with the link that undoes it.
+/// The codes of an address change, and the notice with the undo link to the former address.
 fn email_change(app: &App, email: &EmailAddress, code: &OtpCode, now: Timestamp) -> EmailChange {
     let otp = |purpose| {
         app.codes
             .new_otp(&app.outbox, purpose, email.key(), code, now)
     };
     let undo_token = random::id();
-    let expires_at = now.plus(UNDO_LIFE);
+    let expires_at = now.plus(UNDO_LIFETIME);
     let notice = MailContent::AddressChanged {
         new_email: email.as_str().to_owned(),
         link: app.links.email_undo(&undo_token),
-        days: UNDO_LIFE.as_secs() / (24 * 60 * 60),
+        days: UNDO_LIFETIME.as_secs() / (24 * 60 * 60),
     };
     EmailChange {
         change_otp: otp(OtpPurpose::EmailChange),

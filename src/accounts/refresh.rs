@@ -1,4 +1,4 @@
-//! Keeping a session going, ending it, and telling whose token a token is.
+//! Authenticating by token, rotating refresh tokens, signing out.
 
 use std::sync::Arc;
 
@@ -9,16 +9,16 @@ use crate::crypto::tokens::{TokenPair, TokenType, Verified};
 use crate::domain::{FieldReader, Fields};
 use crate::store::{RotateRefreshToken, Rotation, UserSnapshot};
 
-/// The field of a refresh token.
+/// Field name of a refresh token.
 pub(super) const REFRESH: &str = "refresh";
 
-/// The field of a token of either kind.
+/// Field name of a token of either type.
 pub(super) const TOKEN: &str = "token";
 
 /// The account behind an access token.
 #[derive(Clone, Debug)]
 pub struct Caller {
-    /// The account as it is now.
+    /// The current state of the account.
     pub user: Arc<UserSnapshot>,
     /// The token.
     pub token: Arc<Verified>,
@@ -31,10 +31,11 @@ impl Caller {
     }
 }
 
-/// Whose access token this is.
+/// Authenticates the caller by an access token.
 ///
 /// # Errors
-/// [`AccountError::InvalidToken`] when it is none of ours, over, or its session or account is.
+/// [`AccountError::InvalidToken`] when the token is foreign or expired, its session has ended or
+/// its account is inactive.
 pub async fn authenticate(app: &App, token: &str) -> Result<Caller, AccountError> {
     let token = keys::verify(app, token).await?;
     if token.token_type != TokenType::Access {
@@ -48,7 +49,7 @@ pub async fn authenticate(app: &App, token: &str) -> Result<Caller, AccountError
     Ok(Caller { user, token })
 }
 
-/// The caller once more, after something that took its time: a session that has ended in between is over.
+/// Authenticates the caller again after a wait, such as for the request body.
 ///
 /// # Errors
 /// [`AccountError::SessionEnded`].
@@ -64,10 +65,10 @@ pub(super) async fn recheck(app: &App, caller: &Caller) -> Result<Caller, Accoun
     })
 }
 
-/// Trades a refresh token for the next pair.
+/// Rotates a refresh token: returns the next token pair.
 ///
 /// # Errors
-/// [`AccountError::InvalidToken`] when it is none of ours, over, or was used before; in the last case its session ends.
+/// [`AccountError::InvalidToken`] when it is foreign, expired or reused; reuse ends its session.
 pub async fn refresh(
     app: &App,
     fields: &Fields,
@@ -96,7 +97,7 @@ pub async fn refresh(
         )?),
         Rotation::Reused => {
             log::warn!(
-                "user {}: a used refresh token was shown again; its session has ended",
+                "user {}: refresh token reuse detected, session revoked",
                 token.session.user_id
             );
             Err(AccountError::InvalidToken)
@@ -105,10 +106,10 @@ pub async fn refresh(
     }
 }
 
-/// Ends the session of a refresh token, also of one that was used already: who holds it may well sign out with it.
+/// Ends the session of a refresh token, also of a used one: its holder can sign out with it.
 ///
 /// # Errors
-/// [`AccountError::InvalidToken`] when it is none of ours or its session is over.
+/// [`AccountError::InvalidToken`] when it is foreign or its session has ended.
 pub async fn blacklist(app: &App, fields: &Fields, client: &Client) -> Result<(), AccountError> {
     let token = read_refresh_token(app, fields).await?;
     let (context, now) = (client.context(None), app.clock.now());
@@ -123,15 +124,15 @@ pub async fn blacklist(app: &App, fields: &Fields, client: &Client) -> Result<()
     Ok(())
 }
 
-/// Whether a token of either kind would be taken now.
+/// Checks that a token of either type is valid now.
 ///
 /// # Errors
-/// [`AccountError::InvalidToken`] when it would not.
+/// [`AccountError::InvalidToken`] when it is not.
 pub async fn check_token(app: &App, fields: &Fields) -> Result<(), AccountError> {
     let text = read_token(fields, TOKEN)?;
     let now = app.clock.now();
     let token = keys::verify(app, &text).await?;
-    let alive = match token.token_type {
+    let is_valid = match token.token_type {
         TokenType::Access => app.store.find_session_user(&token.session).await?.is_some(),
         TokenType::Refresh => {
             app.store
@@ -139,7 +140,7 @@ pub async fn check_token(app: &App, fields: &Fields) -> Result<(), AccountError>
                 .await?
         }
     };
-    alive.then_some(()).ok_or(AccountError::InvalidToken)
+    is_valid.then_some(()).ok_or(AccountError::InvalidToken)
 }
 
 async fn read_refresh_token(app: &App, fields: &Fields) -> Result<Arc<Verified>, AccountError> {
@@ -151,7 +152,7 @@ async fn read_refresh_token(app: &App, fields: &Fields) -> Result<Arc<Verified>,
     Ok(token)
 }
 
-/// Reads the token in a field.
+/// Reads the token from a field.
 pub(super) fn read(reader: &mut FieldReader<'_>, name: &'static str) -> Option<String> {
     reader.required_text(name, None)
 }

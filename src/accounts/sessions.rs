@@ -1,13 +1,13 @@
-//! The devices on which somebody is signed in.
+//! Listing and ending the caller's sessions.
 
 use super::{AccountError, Caller, Client};
 use crate::app::App;
 use crate::store::Session;
 
-/// The caller's sessions, the newest first.
+/// The caller's sessions, newest first.
 ///
 /// # Errors
-/// Only by a fault of the store.
+/// Only store errors.
 pub async fn list_sessions(app: &App, caller: &Caller) -> Result<Vec<Session>, AccountError> {
     Ok(app
         .store
@@ -18,7 +18,7 @@ pub async fn list_sessions(app: &App, caller: &Caller) -> Result<Vec<Session>, A
 /// Ends one of the caller's sessions.
 ///
 /// # Errors
-/// [`AccountError::NotFound`] when it is none of the caller's.
+/// [`AccountError::NotFound`] unless it is the caller's.
 pub async fn end_session(
     app: &App,
     caller: &Caller,
@@ -33,14 +33,14 @@ pub async fn end_session(
     if !ended {
         return Err(AccountError::NotFound);
     }
-    log::info!("user {}: a session ended", caller.user.id);
+    log::info!("user {}: session ended", caller.user.id);
     Ok(())
 }
 
-/// Ends all of the caller's sessions but the present one.
+/// Ends all of the caller's sessions except the current one.
 ///
 /// # Errors
-/// Only by a fault of the store.
+/// Only store errors.
 pub async fn end_other_sessions(
     app: &App,
     caller: &Caller,

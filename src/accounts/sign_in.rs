@@ -13,14 +13,16 @@ use crate::mail::MailContent;
 use crate::observability::request_id;
 use crate::store::{Credentials, SignIn, SignInOutcome};
 
-/// How often a password is checked when its hash changes in the meantime.
+/// How often a password is checked when its hash changes meanwhile.
 const ATTEMPTS: u32 = 3;
 
-/// Checks an address and a password and begins a session.
+/// Checks address and password and starts a session.
 ///
 /// # Errors
-/// [`AccountError::NoActiveAccount`] when nobody signs in like this, after the work of one hash whether the address is known
-/// or not (an imported hash of another form takes its own time until it is renewed); [`AccountError::EmailNotVerified`] when the password is right but the address was never confirmed.
+/// [`AccountError::NoActiveAccount`] for unknown addresses and wrong passwords alike, after the
+/// work of one hash (an imported hash of another scheme takes its own time until it is rehashed);
+/// [`AccountError::EmailNotVerified`] when the password is right but the address was never
+/// confirmed.
 pub async fn sign_in(
     app: &Arc<App>,
     fields: &Fields,
@@ -32,15 +34,15 @@ pub async fn sign_in(
     let (Some(email), Some(password)) = (email, password) else {
         return Err(unread());
     };
-    // A domain may be spelt in several ways; what has not the form of an address is looked for as it stands.
+    // A domain has several spellings; a text that is not an address is looked up as it is.
     let key = key_of(&email);
     let mut attempts = 0;
     loop {
         let found = app.store.find_credentials(&key).await?;
         let hash = found.as_ref().map(|found| found.password_hash.as_str());
         let tries = PasswordTries::of_sign_in(client, &key, found.as_ref());
-        tries.may(app).await?;
-        // Who comes from where the owner has signed in before does not stand behind a flood of strangers.
+        tries.check(app).await?;
+        // Networks known to the owner do not queue behind a flood of strangers.
         let is_known = match &found {
             Some(found) => {
                 let network = client.network().to_string();
@@ -48,29 +50,29 @@ pub async fn sign_in(
             }
             None => false,
         };
-        let fits = app
+        let is_right = app
             .passwords
-            .asked_by(client.asker(is_known))
+            .asked_by(client.requester(is_known))
             .verify(password.clone(), hash)
             .await?;
-        // A right password of an account that is switched off is a failure like any other, or its count would tell it.
-        let Some(found) = found.filter(|found| fits && found.is_active) else {
+        // The right password of an inactive account counts as a failure, so counts leak nothing.
+        let Some(found) = found.filter(|found| is_right && found.is_active) else {
             tries.failed(app).await?;
             return Err(AccountError::NoActiveAccount);
         };
-        // Asked again now that the work is done: of guesses made side by side, no more are answered than one after the other.
-        tries.may(app).await?;
+        // Checked again after the work: parallel guesses are not answered beyond the limit.
+        tries.check(app).await?;
         if !found.is_verified {
             return Err(AccountError::EmailNotVerified);
         }
-        if let Some(pair) = begin_session(app, &found, &tries).await? {
+        if let Some(pair) = start_session(app, &found, &tries).await? {
             if app.passwords.is_outdated(&found.password_hash) {
-                let renewal = rehash(Arc::clone(app), found, password);
-                tokio::spawn(request_id::carried(renewal));
+                let rehash = rehash(Arc::clone(app), found, password);
+                tokio::spawn(request_id::carried(rehash));
             }
             return Ok(pair);
         }
-        // The password was changed while its hash was computed, or only written down anew: the present hash decides.
+        // The password was changed or rehashed meanwhile: the current hash decides.
         attempts += 1;
         if attempts == ATTEMPTS {
             return Err(AccountError::NoActiveAccount);
@@ -86,8 +88,8 @@ pub(super) fn read(reader: &mut FieldReader<'_>) -> (Option<String>, Option<Stri
     )
 }
 
-/// Begins a session, unless the password was changed or the account switched off in the meantime.
-async fn begin_session(
+/// Starts a session, unless the password was changed or the account deactivated meanwhile.
+async fn start_session(
     app: &App,
     found: &Credentials,
     tries: &PasswordTries<'_>,
@@ -125,8 +127,8 @@ async fn begin_session(
     Ok(Some(pair))
 }
 
-/// Writes a password down in the present form, now that it is known. The sign-in does not wait for it; when there is no
-/// time for it now, there is at the next one.
+/// Rehashes a password with the current scheme, in the background. If the queue is full, the next
+/// sign-in retries.
 async fn rehash(app: Arc<App>, found: Credentials, password: String) {
     let rehashed = async {
         let new_hash = app.passwords.hash(password, random::bytes()).await?;
@@ -136,8 +138,8 @@ async fn rehash(app: Arc<App>, found: Credentials, password: String) {
             .map_err(AccountError::from)
     };
     match rehashed.await {
-        Ok(true) => log::info!("user {}: password hash renewed", found.user_id),
+        Ok(true) => log::info!("user {}: password rehashed", found.user_id),
         Ok(false) => {}
-        Err(e) => log::info!("user {}: password hash not renewed: {e}", found.user_id),
+        Err(e) => log::info!("user {}: password not rehashed: {e}", found.user_id),
     }
 }

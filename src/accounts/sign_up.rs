@@ -14,34 +14,34 @@ use crate::limits::Limited;
 use crate::passwords::PersonalData;
 use crate::store::{NewSignUp, RequestContext, SignUpOutcome};
 
-/// A sign-up that waits for its code.
+/// A pending sign-up.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SignUpResult {
-    /// The number of the account that the code will activate.
+    /// Id of the account that the code will activate.
     pub id: UserId,
-    /// The address as it was typed.
+    /// The address as typed.
     pub email: EmailAddress,
     /// The other fields.
     pub profile: Profile,
-    /// When it happened.
+    /// When it was made.
     pub created_at: Timestamp,
 }
 
 /// Stores a sign-up and mails its code.
 ///
 /// # Errors
-/// [`AccountError::Fields`] names every wrong field at once; [`AccountError::Throttled`] when the address had its share
-/// of mails, or the client's network its share of sign-ups; [`AccountError::EmailTaken`] when somebody has confirmed the
-/// address in the meantime.
+/// [`AccountError::Fields`] with all invalid fields; [`AccountError::Throttled`] at the limit of
+/// mails to the address or of sign-ups by the network; [`AccountError::EmailTaken`] when the
+/// address was confirmed meanwhile.
 pub async fn sign_up(
     app: &Arc<App>,
     fields: &Fields,
     client: &Client,
 ) -> Result<SignUpResult, AccountError> {
     let now = app.clock.now();
-    // Before anything is looked up, in the database or in a list on disk: who had its share gets no more for nothing.
-    client.may(app, Limited::SignUp)?;
-    client.may(app, Limited::TakenAddress)?;
+    // Before any lookup in the database or on disk: throttled clients cost nothing.
+    client.check_limit(app, Limited::SignUp)?;
+    client.check_limit(app, Limited::TakenAddress)?;
     let mut reader = FieldReader::new(fields);
     let SignUp {
         email,
@@ -51,7 +51,7 @@ pub async fn sign_up(
     if let Some(email) = &email
         && app.store.is_email_taken(email.key(), None).await?
     {
-        // The one refusal that tells who has an account. It counts, so that nobody goes through a list of addresses.
+        // The one error that reveals an account. It is rate-limited against address lists.
         client.count(app, Limited::TakenAddress)?;
         reader.reject("email", messages::EMAIL_TAKEN);
     }
@@ -64,7 +64,7 @@ pub async fn sign_up(
     reader.finish()?;
     let email = email.ok_or_else(unread)?;
     let password = password.confirmed()?;
-    // Asked before the costly hash as well, so that a flood of sign-ups for one address stays cheap.
+    // Also before the costly hash: a flood of sign-ups for one address stays cheap.
     let limits = app.codes.limits();
     let pause = app
         .store
@@ -81,22 +81,22 @@ pub async fn sign_up(
     client.count(app, Limited::SignUp)?;
     let password_hash = app
         .passwords
-        .asked_by(client.asker(false))
+        .asked_by(client.requester(false))
         .hash(password, random::bytes())
         .await
         .inspect_err(|_| app.limits.refund(Limited::SignUp, client.network()))?;
-    let registered = SignUpResult {
+    let pending = SignUpResult {
         id: 0,
         email,
         profile,
         created_at: now,
     };
-    // From here on a client that hangs up changes nothing: what is stored is mailed.
+    // From here on a disconnect changes nothing: what is stored is mailed.
     let composer = app.outbox.composer();
     let language = composer.negotiate(&client.accept_language);
     let task = store_and_mail(
         Arc::clone(app),
-        registered,
+        pending,
         password_hash,
         language.to_owned(),
         client.context(None),
@@ -106,7 +106,7 @@ pub async fn sign_up(
         app.limits.refund(Limited::SignUp, client.network());
     }
     if matches!(outcome, Err(AccountError::EmailTaken)) {
-        // Somebody was faster, and this tells as much.
+        // Another sign-up was faster, and the error reveals as much.
         client.count(app, Limited::TakenAddress)?;
     }
     outcome
@@ -114,20 +114,20 @@ pub async fn sign_up(
 
 async fn store_and_mail(
     app: Arc<App>,
-    registered: SignUpResult,
+    pending: SignUpResult,
     password_hash: String,
     language: String,
     context: RequestContext,
 ) -> Result<SignUpResult, AccountError> {
-    let now = registered.created_at;
-    let email = &registered.email;
+    let now = pending.created_at;
+    let email = &pending.email;
     let outcome = app
         .codes
         .draw(async |code| {
             let sign_up = NewSignUp {
                 email: email.clone(),
                 password_hash: password_hash.clone(),
-                profile: registered.profile.clone(),
+                profile: pending.profile.clone(),
                 language: language.clone(),
                 otp: app
                     .codes
@@ -143,14 +143,14 @@ async fn store_and_mail(
         SignUpOutcome::Created(id) => {
             app.outbox.wake().await;
             log::info!("user {id}: signed up");
-            Ok(SignUpResult { id, ..registered })
+            Ok(SignUpResult { id, ..pending })
         }
         SignUpOutcome::EmailTaken => Err(AccountError::EmailTaken),
         SignUpOutcome::Throttled { until } => Err(AccountError::Throttled(until.since(now))),
     }
 }
 
-/// What a sign-up says.
+/// The fields of a sign-up.
 pub(super) struct SignUp {
     email: Option<EmailAddress>,
     password: NewPassword,
@@ -165,7 +165,7 @@ pub(super) fn read(reader: &mut FieldReader<'_>, now: Timestamp) -> SignUp {
     }
 }
 
-/// Reads the optional fields of a sign-up; what is absent is empty.
+/// Reads the optional fields of a sign-up; absent ones are empty.
 pub(super) fn read_profile(reader: &mut FieldReader<'_>, now: Timestamp) -> Profile {
     let text = |value: Option<String>| value.unwrap_or_default();
     Profile {

@@ -1,13 +1,14 @@
-//! What staff sees of all accounts.
+//! The staff user list.
 
 use super::{AccountError, Caller};
 use crate::app::App;
 use crate::store::{UserPage, UserQuery};
 
-/// A page of the list of accounts.
+/// A page of all accounts.
 ///
 /// # Errors
-/// [`AccountError::Forbidden`] for anybody but staff; [`AccountError::InvalidPage`] past the end.
+/// [`AccountError::Forbidden`] unless the caller is staff; [`AccountError::InvalidPage`] past the
+/// end.
 pub async fn list_users(
     app: &App,
     caller: &Caller,

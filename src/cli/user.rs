@@ -243,7 +243,7 @@ async fn list(app: &App, filter: &UserFilter, json: bool) -> CommandResult {
             users
                 .into_iter()
                 .map(|stored| stored.user)
-                .filter(|user| filter.fits(user)),
+                .filter(|user| filter.matches(user)),
         );
         // Pieces of the table line up best when they are large.
         if !is_last && fitting.len() < CHUNK as usize {

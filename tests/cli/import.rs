@@ -117,7 +117,7 @@ fn the_users_of_a_django_project_move_over_with_their_passwords() {
         assert_eq!(status, 401, "{email}: {answer}");
         let (status, answer) = sign_in(&server, email, password);
         assert_eq!(status, 200, "{email}: {answer}");
-        server.wait_for_log("password hash renewed");
+        server.wait_for_log("password rehashed");
         let after = exported(dir.path(), email)["password"].clone();
         assert_ne!(after, before, "{email}");
         let after = after.as_str().unwrap();
@@ -198,7 +198,7 @@ fn hashes_of_other_programs_work() {
         assert_eq!(sign_in(&server, &email, "river-Boat-2292").0, 401, "{hash}");
         let (status, answer) = sign_in(&server, &email, RIVER);
         assert_eq!(status, 200, "{hash}: {answer}");
-        server.wait_for_log("password hash renewed");
+        server.wait_for_log("password rehashed");
         let renewed = exported(dir.path(), &email)["password"].to_string();
         assert!(renewed.contains("bcrypt_sha256$$2b$04$"), "{renewed}");
         assert_eq!(sign_in(&server, &email, RIVER).0, 200, "{hash}");

@@ -283,7 +283,7 @@ fn the_id_of_an_answer_leads_to_its_lines_in_the_log() {
             .unwrap();
         let id = answer.headers()["x-request-id"].to_str().unwrap();
         assert_ne!(id, "mine");
-        for text in ["user 1: signed in", "user 1: password hash renewed"] {
+        for text in ["user 1: signed in", "user 1: password rehashed"] {
             let line = server.wait_for_log(text);
             if format == "text" {
                 assert!(line.ends_with(&format!(" {id}: {text}")), "{line}");
