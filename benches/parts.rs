@@ -12,12 +12,11 @@ use accounts_server::app::App;
 use accounts_server::bootstrap::open_app;
 use accounts_server::clock::{Clock, SystemClock};
 use accounts_server::config::Config;
-use accounts_server::domain::{EmailAddress, Profile, User, UserChanges, UserId};
+use accounts_server::domain::{EmailAddress, Profile, SessionRef, User, UserChanges, UserId};
 use accounts_server::http::routes;
 use accounts_server::passwords::{PasswordOptions, Passwords};
 use accounts_server::store::{
-    NewSession, NewUser, PasswordTry, RequestContext, SessionRef, SignIn, SignInOutcome, TrySource,
-    UserUpdate,
+    NewSession, NewUser, PasswordTry, RequestContext, SignIn, SignInOutcome, TrySource, UserUpdate,
 };
 use criterion::{Criterion, criterion_group, criterion_main};
 use http::Request;

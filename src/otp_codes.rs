@@ -10,7 +10,7 @@ use crate::crypto::random;
 use crate::delivery::Outbox;
 use crate::domain::{OtpCode, OtpPurpose, Timestamp};
 use crate::mail::MailContent;
-use crate::store::{MailLimits, NewOtp, StoreError, StoreResult};
+use crate::store::{Field, MailLimits, NewOtp, StoreError, StoreResult};
 
 /// How often digits are redrawn when the address already has a code with the same ones.
 const DRAWS: usize = 5;
@@ -117,15 +117,15 @@ impl OtpCodes {
     /// Calls `operation` with new digits until the store accepts them.
     ///
     /// # Errors
-    /// Those of `operation`, and [`StoreError::Collision`] when it accepts none of several.
+    /// Those of `operation`, and [`StoreError::Taken`] when it accepts none of several.
     pub async fn draw<T, F>(&self, mut operation: impl FnMut(OtpCode) -> F) -> StoreResult<T>
     where
         F: Future<Output = StoreResult<T>>,
     {
-        let mut result = Err(StoreError::Collision);
+        let mut result = Err(StoreError::Taken(Field::Otp));
         for _ in 0..DRAWS {
             result = operation(random::otp()).await;
-            if !matches!(result, Err(StoreError::Collision)) {
+            if !matches!(result, Err(StoreError::Taken(Field::Otp))) {
                 break;
             }
         }

@@ -10,16 +10,16 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use accounts_server::domain::{
-    EmailAddress, OtpPurpose, Profile, Timestamp, User, UserChanges, UserId,
+    EmailAddress, OtpPurpose, Profile, SessionRef, StoredKey, StoredSecret, Timestamp, User,
+    UserChanges, UserId,
 };
 use accounts_server::store::sqlite::{SqliteOptions, SqliteStore};
 use accounts_server::store::{
     AccountOtp, ClaimedMails, DeleteUser, EmailChange, MailClaim, MailLimits, MailQueue,
     NewEmailUndo, NewMail, NewOtp, NewSession, NewSignUp, NewUser, OtpAttempt, OtpCandidates,
     PasswordTry, PasswordTryLimits, ReissueOtp, ReplacePassword, RequestContext,
-    RotateRefreshToken, Rotation, SessionRef, SharedStore, SignIn, SignInOutcome, SignUpOutcome,
-    Store, StoreError, StoredKey, StoredSecret, TryLimits, TrySource, UpdateOutcome, UserSnapshot,
-    UserUpdate,
+    RotateRefreshToken, Rotation, SharedStore, SignIn, SignInOutcome, SignUpOutcome, Store,
+    StoreError, TryLimits, TrySource, UpdateOutcome, UserSnapshot, UserUpdate,
 };
 use futures_util::future::join_all;
 use rusqlite::Connection;
@@ -1163,7 +1163,7 @@ async fn what_fails_leaves_nothing_and_disturbs_nobody() {
         .await;
         for (n, outcome) in outcomes.into_iter().enumerate() {
             match outcome {
-                Err(StoreError::Collision) => assert_eq!(n % 3, 0, "{n}"),
+                Err(StoreError::Taken(_)) => assert_eq!(n % 3, 0, "{n}"),
                 Ok(SignUpOutcome::Created(_)) => assert_ne!(n % 3, 0, "{n}"),
                 other => panic!("{n}: {other:?}"),
             }

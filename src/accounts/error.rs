@@ -74,7 +74,7 @@ impl From<StoreError> for AccountError {
     fn from(error: StoreError) -> Self {
         match error {
             StoreError::Busy(_) => Self::Overloaded(error.into()),
-            StoreError::Collision | StoreError::Failed(_) => Self::Internal(error.into()),
+            StoreError::Taken(_) | StoreError::Failed(_) => Self::Internal(error.into()),
         }
     }
 }

@@ -8,8 +8,8 @@ use crate::app::App;
 use crate::crypto::keyring::{KeySealing, SealError};
 use crate::crypto::random;
 use crate::crypto::tokens::{KeySet, TokenError, Tokens, Verified, generate_key};
-use crate::domain::Timestamp;
-use crate::store::{KeyMaterial, RemoveKey, RequestContext, RotateKeys, Store, StoredKey};
+use crate::domain::{StoredKey, Timestamp};
+use crate::store::{KeyMaterial, RemoveKey, RequestContext, RotateKeys, Store};
 
 /// How long a retired key outlives its last token, for clock skew.
 const KEEP_LONGER: Duration = Duration::from_hours(1);

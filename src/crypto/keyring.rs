@@ -15,7 +15,7 @@ use crate::crypto::random;
 use crate::crypto::sealing::{self, KEY_BYTES};
 use crate::crypto::tokens::{TokenError, TokenOptions, Tokens};
 use crate::domain::Timestamp;
-use crate::store::{StoredKey, StoredSecret};
+use crate::domain::{StoredKey, StoredSecret};
 
 /// How old what is known of the keys may be when a token is checked.
 const STALENESS: Duration = Duration::from_secs(5);

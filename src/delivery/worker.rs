@@ -145,7 +145,7 @@ pub(super) async fn run(shared: Arc<Shared>) {
         }
     }
     if worker.is_dirty {
-        shared.parts.store.forget_delivered_mails().await;
+        shared.parts.store.purge_deleted_mails().await;
     }
 }
 
@@ -241,7 +241,7 @@ impl Worker {
         let transport = self.shared.way().transport;
         tokio::task::spawn_blocking(move || transport.rest());
         if std::mem::take(&mut self.is_dirty) {
-            self.shared.parts.store.forget_delivered_mails().await;
+            self.shared.parts.store.purge_deleted_mails().await;
         }
     }
 }

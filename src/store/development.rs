@@ -1,5 +1,4 @@
-//! What only development asks of a store: the mark of a database that was served for it, and going back to a state that was
-//! kept.
+//! Development: the mark of a database served with `--dev`, and snapshots of its state.
 
 use async_trait::async_trait;
 
@@ -9,17 +8,19 @@ use crate::domain::Timestamp;
 /// Operations for `--dev`.
 #[async_trait]
 pub trait DevelopmentStore {
-    /// Marks the database as one that was served for development. The first mark stays.
+    /// Marks the database as served for development. An earlier mark is kept.
     async fn mark_development(&self, now: Timestamp) -> StoreResult<()>;
 
-    /// When the database was marked, if it was.
+    /// Finds when the database was marked.
     async fn find_development_mark(&self) -> StoreResult<Option<Timestamp>>;
 
-    /// Keeps the present state in memory, in place of one that was kept before, unless there are more accounts than
-    /// `most_users`: then nothing is kept. Gives whether it was kept.
-    async fn take_snapshot(&self, most_users: u32) -> StoreResult<bool>;
+    /// Takes a snapshot of the present state, which replaces an earlier one.
+    ///
+    /// Returns false and keeps no snapshot when there are more accounts than `max_users`.
+    async fn take_snapshot(&self, max_users: u32) -> StoreResult<bool>;
 
-    /// Goes back to the state that was kept, the numbers given to accounts included. Gives the names of the photos that no
-    /// account has any more; `None` when no state was kept.
+    /// Restores the snapshot, including the sequence of user ids.
+    ///
+    /// Returns the names of the photos that no account has any more; `None` without a snapshot.
     async fn restore_snapshot(&self) -> StoreResult<Option<Vec<String>>>;
 }

@@ -1,82 +1,83 @@
 //! The audit log: who did what to which account, when, and from where.
 //!
-//! An entry is written by the operation that it is about, in the same transaction: [`RequestContext`] is part of what such an operation
-//! is given. No entry holds a secret or an address of mail. When an account is deleted its entries keep its number alone.
+//! Each operation writes its own entry in its own transaction; [`RequestContext`] is part of its
+//! input. No entry contains a secret or an email address. The entries of a deleted account keep
+//! its id only.
 
 use async_trait::async_trait;
 
 use super::{PageRequest, StoreResult};
 use crate::domain::{EventKind, Timestamp, UserId};
 
-/// Who causes something, and from where.
+/// Who makes a request, and from where.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RequestContext {
-    /// The account that asks, if the request came with its token. An operation in which somebody proves to be the owner
-    /// of an account (a sign-in) notes that account without being told.
+    /// The authenticated account. Operations that authenticate an account themselves (a sign-in)
+    /// record that account instead.
     pub actor_id: Option<UserId>,
-    /// The user of the machine who gave a command; empty for what came over the network.
+    /// The system user who ran a command; empty for network requests.
     pub operator: String,
-    /// Address of the client; empty for a command.
+    /// IP address of the client; empty for commands.
     pub ip: String,
-    /// What the client calls itself.
+    /// `User-Agent` of the client.
     pub user_agent: String,
 }
 
-/// Something to be written down that no other operation writes.
+/// An entry that is part of no other store operation.
 #[derive(Clone, Debug)]
 pub struct NewEvent {
     /// What happened.
     pub kind: EventKind,
-    /// The account that it is about.
+    /// The account it is about.
     pub user_id: Option<UserId>,
-    /// Who and from where.
+    /// Who made the request, and from where.
     pub context: RequestContext,
-    /// More about it; never a secret.
+    /// Details; never a secret.
     pub detail: String,
-    /// When.
+    /// The current time.
     pub now: Timestamp,
 }
 
-/// An entry of the log.
+/// An entry of the audit log.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Event {
-    /// Its number, in the order of the commits.
+    /// Its number; ascending in commit order.
     pub id: i64,
-    /// When.
+    /// When it happened.
     pub happened_at: Timestamp,
     /// What happened.
     pub kind: EventKind,
-    /// The account that it is about.
+    /// The account it is about.
     pub user_id: Option<UserId>,
-    /// Who and from where.
+    /// Who made the request, and from where.
     pub context: RequestContext,
-    /// More about it.
+    /// Details.
     pub detail: String,
 }
 
-/// Which entries are wanted.
+/// Selects entries.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct EventQuery {
-    /// Only those about this account.
+    /// Only entries about this account.
     pub user_id: Option<UserId>,
-    /// Only those of these kinds; none means all.
+    /// Only entries of these kinds; empty means all.
     pub kinds: Vec<EventKind>,
-    /// Only those from then on.
+    /// Only entries since then.
     pub since: Option<Timestamp>,
-    /// Only those with a higher number.
+    /// Only entries with a higher number.
     pub after: i64,
-    /// Most entries; of more the newest are given.
+    /// The maximum number of entries; the newest are returned.
     pub limit: u32,
 }
 
-/// A page of the entries about one account, the newest first.
+/// A page of the entries about one account, newest first.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EventPage {
-    /// How many there are in all.
+    /// The total number of entries.
     pub count: u64,
     /// The number of this page.
     pub number: u64,
-    /// How many pages there are, at least one.
+    /// The number of pages, at least one.
     pub pages: u64,
     /// The entries on it.
     pub events: Vec<Event>,
@@ -85,10 +86,10 @@ pub struct EventPage {
 /// Operations on the audit log.
 #[async_trait]
 pub trait EventStore {
-    /// Writes an entry that is about no other operation of the store.
+    /// Records an entry that is part of no other store operation.
     async fn record_event(&self, event: NewEvent) -> StoreResult<()>;
 
-    /// A page of what happened to an account. `None` when there is no such page.
+    /// Lists a page of the entries about an account. `None` when there is no such page.
     async fn list_user_events(
         &self,
         user_id: UserId,
@@ -96,9 +97,9 @@ pub trait EventStore {
         page_size: u32,
     ) -> StoreResult<Option<EventPage>>;
 
-    /// Entries in the order of their numbers. Names of kinds that this program does not know are left out.
+    /// Lists entries in ascending order. Unknown kinds are left out.
     async fn list_events(&self, query: EventQuery) -> StoreResult<Vec<Event>>;
 
-    /// How many failed tries since then were counted without being written down one by one.
+    /// Counts failed attempts since then that were counted without an entry of their own.
     async fn count_unlisted_failures(&self, since: Option<Timestamp>) -> StoreResult<u64>;
 }

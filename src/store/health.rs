@@ -1,17 +1,16 @@
-//! Whether the store does its work.
+//! The health of the store.
 
 use async_trait::async_trait;
 
 use super::StoreResult;
 use crate::observability::metrics::StoreMetrics;
 
-/// Questions about the store itself.
+/// Health checks and metrics of the store.
 #[async_trait]
 pub trait HealthStore {
-    /// Goes the way of every write, through the queue to a commit that is on disk, and changes nothing of meaning.
+    /// Writes and commits a row without meaning, by the same path as every write.
     async fn check_writable(&self) -> StoreResult<()>;
 
-    /// How large the store is and what it has done since it was opened. It asks nothing of the database, so that there are
-    /// figures when the database does not work, too.
+    /// Size and counters of the store. It does not query the database, so it works during outages.
     async fn figures(&self) -> StoreMetrics;
 }

@@ -1,102 +1,74 @@
-//! Key material that lives in the database: token signing keys and random secrets.
+//! Key material in the database: token signing keys and random secrets.
 
 use async_trait::async_trait;
 
 use super::{RequestContext, StoreResult};
-use crate::domain::Timestamp;
+use crate::domain::{StoredKey, StoredSecret, Timestamp};
 
-/// One key pair as it rests in the database.
-#[derive(Clone, PartialEq, Eq)]
-pub struct StoredKey {
-    /// Key id, as in a token's header and in the published key set (RFC 7517).
-    pub kid: String,
-    /// JOSE name of the algorithm that this key is for, such as `EdDSA` (RFC 8037). A key is used with no other.
-    pub algorithm: String,
-    /// Private key in PKCS #8 DER, or that encrypted.
-    pub private_key: Vec<u8>,
-    /// Whether the private key is encrypted.
-    pub is_sealed: bool,
-    /// Raw public key.
-    pub public_key: Vec<u8>,
-    /// When the key was made.
-    pub created_at: Timestamp,
-    /// Since when it signs no more; it goes on to verify.
-    pub retired_at: Option<Timestamp>,
-}
-
-/// A random secret as it rests in the database.
-#[derive(Clone, PartialEq, Eq)]
-pub struct StoredSecret {
-    /// The secret, or that encrypted.
-    pub value: Vec<u8>,
-    /// Whether it is encrypted.
-    pub is_sealed: bool,
-}
-
-/// A new key that is to sign instead of those before.
+/// A rotation: a new signing key that replaces the present one.
 pub struct RotateKeys {
-    /// The key.
+    /// The new key.
     pub key: StoredKey,
-    /// Who and from where.
+    /// Who made the request, and from where.
     pub context: RequestContext,
-    /// When.
+    /// The current time.
     pub now: Timestamp,
 }
 
-/// The end of a key before its time.
+/// The removal of a retired key.
 pub struct RemoveKey {
     /// Its id.
     pub kid: String,
-    /// Who and from where.
+    /// Who made the request, and from where.
     pub context: RequestContext,
-    /// When.
+    /// The current time.
     pub now: Timestamp,
 }
 
-/// All secrets of the database in another form.
+/// All key material, re-encrypted.
 pub struct KeyMaterial {
-    /// The signing keys, each with the private key as it was read.
+    /// The signing keys, each with the private key that was read.
     pub keys: Vec<(Vec<u8>, StoredKey)>,
-    /// The other secrets: name, value as it was read, new form.
+    /// The other secrets: name, the value that was read, the new form.
     pub secrets: Vec<(String, Vec<u8>, StoredSecret)>,
-    /// What the audit log says of it.
+    /// The detail of the audit log entry.
     pub detail: String,
-    /// Who and from where.
+    /// Who made the request, and from where.
     pub context: RequestContext,
-    /// When.
+    /// The current time.
     pub now: Timestamp,
 }
 
 /// Operations on key material.
 #[async_trait]
 pub trait KeyStore {
-    /// All signing keys, the newest first.
+    /// Lists all signing keys, newest first.
     async fn list_signing_keys(&self) -> StoreResult<Vec<StoredKey>>;
 
-    /// Puts in `key` if there is no signing key yet, and gives back all that there are then, the newest first.
+    /// Stores `key` unless there is a signing key already, and returns all keys, newest first.
     ///
-    /// Two servers that start at the same moment both get the key of the one that came first.
+    /// Two servers that start at the same time get the same key.
     async fn create_first_signing_key(&self, key: StoredKey) -> StoreResult<Vec<StoredKey>>;
 
-    /// Puts in a key that signs from now on; those before sign no more.
+    /// Stores a new signing key and retires the present one.
     async fn rotate_keys(&self, rotation: RotateKeys) -> StoreResult<()>;
 
-    /// Removes a key that signs no more. False when there is none of this id.
+    /// Deletes a retired key. False when there is no such key.
     async fn remove_key(&self, removal: RemoveKey) -> StoreResult<bool>;
 
-    /// Removes the keys that have signed nothing since `before`. Gives their number.
+    /// Deletes the keys retired before `before` and returns their number.
     async fn delete_retired_keys(&self, before: Timestamp) -> StoreResult<usize>;
 
-    /// The secret called `name`; `fresh` becomes it if there is none yet.
+    /// Finds the secret called `name`, or stores `fresh` as such.
     async fn find_or_create_secret(
         &self,
         name: &str,
         fresh: StoredSecret,
     ) -> StoreResult<StoredSecret>;
 
-    /// All secrets with their names.
+    /// Lists all secrets with their names.
     async fn list_secrets(&self) -> StoreResult<Vec<(String, StoredSecret)>>;
 
-    /// Puts secrets into another form where they are still what was read. Of the form before nothing stays on disk.
+    /// Replaces key material that is still what was read, and purges the former form from disk.
     async fn replace_key_material(&self, material: KeyMaterial) -> StoreResult<()>;
 }

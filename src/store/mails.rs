@@ -1,21 +1,21 @@
-//! The queue of mails: what has to be delivered, and what became of it.
+//! The mail queue.
 //!
-//! A mail is put into the queue by the operation that causes it, in the same transaction: [`NewMail`] is part of what
-//! such an operation is given. The recipient and the language are the account's, so the store fills them in.
+//! The operation that causes a mail enqueues it in its own transaction; [`NewMail`] is part of its
+//! input. The store fills in the recipient and the language of the account.
 
 use async_trait::async_trait;
 
 use super::StoreResult;
 use crate::domain::{Timestamp, UserId};
 
-/// A mail that an operation causes.
+/// A mail to enqueue.
 #[derive(Clone)]
 pub struct NewMail {
-    /// Random bytes that name the mail, here and in its `Message-ID`.
+    /// Random id, used in its `Message-ID` too.
     pub message_id: [u8; 16],
-    /// What it says, sealed: the store cannot read it.
+    /// Its content, encrypted: the store cannot read it.
     pub content: Vec<u8>,
-    /// When it is of no use any more and is not delivered late.
+    /// When it expires and is no longer delivered.
     pub expires_at: Timestamp,
 }
 
@@ -24,80 +24,81 @@ pub struct NewMail {
 pub struct QueuedMail {
     /// Its number, in the order of arrival.
     pub id: i64,
-    /// Random bytes that name it.
+    /// Its random id.
     pub message_id: [u8; 16],
-    /// The account that it is about.
+    /// The account it is about.
     pub user_id: UserId,
     /// The recipient, as the address was typed.
     pub email: String,
-    /// BCP 47 tag of the language of the account; empty when nothing is known of it.
+    /// BCP 47 tag of its language; empty for the default.
     pub language: String,
-    /// What it says, sealed.
+    /// Its content, encrypted.
     pub content: Vec<u8>,
-    /// When it was caused.
+    /// When it was enqueued.
     pub created_at: Timestamp,
-    /// Until when it is of use.
+    /// When it expires.
     pub expires_at: Timestamp,
-    /// How often it was claimed for delivery, this time included.
+    /// How often delivery was attempted, including this time.
     pub tries: u32,
 }
 
-/// A wish for mails to deliver.
+/// Claims due mails for delivery.
 #[derive(Clone, Copy, Debug)]
 pub struct MailClaim {
-    /// When.
+    /// The current time.
     pub now: Timestamp,
-    /// Until when the mails are delivered, given up or postponed; after that others take them for left behind.
+    /// When the lease of the claimed mails expires.
     pub until: Timestamp,
-    /// Most mails in all.
+    /// The maximum number of mails.
     pub limit: u32,
-    /// Most mails among them that were tried before.
+    /// The maximum number of retries among them.
     pub retries: u32,
 }
 
-/// What a claim comes to.
+/// The outcome of a claim.
 #[derive(Clone)]
 pub struct ClaimedMails {
-    /// The mails, those never tried before first, each in the order of arrival.
+    /// The mails: first attempts before retries, each in the order of arrival.
     pub mails: Vec<QueuedMail>,
-    /// The accounts whose mails had expired without being delivered; those mails are gone.
+    /// The accounts whose mails expired undelivered and were deleted.
     pub expired: Vec<UserId>,
 }
 
-/// How the queue stands.
+/// The state of the queue.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct MailQueue {
-    /// Mails that are not delivered yet, those in delivery included.
+    /// Pending mails, including those in flight.
     pub waiting: u64,
-    /// When the oldest of them was caused.
+    /// When the oldest of them was enqueued.
     pub oldest_at: Option<Timestamp>,
 }
 
-/// Operations on the queue of mails.
+/// Operations on the mail queue.
 #[async_trait]
 pub trait MailStore {
-    /// Takes mails that are due out of the hands of others. Mails that have expired are removed.
+    /// Leases due mails to the caller. Expired mails are deleted.
     async fn claim_mails(&self, claim: MailClaim) -> StoreResult<ClaimedMails>;
 
-    /// Removes a mail that was delivered or given up.
+    /// Deletes a mail that was delivered or given up.
     async fn delete_mail(&self, id: i64) -> StoreResult<()>;
 
-    /// Puts a claimed mail back until `next_try_at`. `counts` is false when the try said nothing about the mail.
+    /// Postpones a claimed mail until `next_try_at`. `counts` is false when the attempt failed for
+    /// reasons that have nothing to do with this mail.
     async fn postpone_mail(&self, id: i64, next_try_at: Timestamp, counts: bool)
     -> StoreResult<()>;
 
-    /// Makes claimed mails due again: those that a server left behind which held this store alone and is no more.
+    /// Releases all leases: for a server that holds the store alone, after a crash of the last one.
     async fn release_mails(&self, now: Timestamp) -> StoreResult<usize>;
 
-    /// All mails in the queue, in the order of arrival.
+    /// Lists all mails in the order of arrival.
     async fn list_mails(&self) -> StoreResult<Vec<QueuedMail>>;
 
-    /// When the next mail is due, or was.
+    /// Finds when the next mail is due.
     async fn find_next_mail(&self) -> StoreResult<Option<Timestamp>>;
 
-    /// How the queue stands.
+    /// The state of the queue.
     async fn find_mail_queue(&self) -> StoreResult<MailQueue>;
 
-    /// Sees to it that of mails that have left the queue nothing stays on disk.
-    async fn forget_delivered_mails(&self);
+    /// Purges deleted mails from disk.
+    async fn purge_deleted_mails(&self);
 }

@@ -1,21 +1,19 @@
-//! The store boundary: what the rest of the program may ask of its database.
+//! The store boundary: what the rest of the program asks of its database.
 //!
-//! Every method is one whole operation in the words of the domain and one transaction of its own: it either happened
-//! and is durable when the answer arrives, or it did not happen. Nobody outside gets hold of a connection or an open
-//! transaction. Times, identifiers, hashes and random values come in from the caller, so an operation carried out
-//! twice on two replicas gives the same rows twice; a store has neither a clock nor randomness of its own.
+//! Each method is one whole operation in the terms of the domain, and one transaction: when it
+//! returns, it is committed and durable, or nothing has changed. Nobody outside holds a connection
+//! or an open transaction. Times, ids, hashes and random values come from the caller; a store has
+//! neither a clock nor randomness of its own.
 //!
-//! The traits are grouped by resource, and an implementation keeps one file per resource under the same name. The
-//! methods are `async` because a replicated or remote engine answers that way; [`sqlite`] answers reads by key without
-//! ever suspending. To add another engine, write a folder beside `sqlite` and name it where [`crate::bootstrap`] opens
-//! the store: nothing in this module names a driver type.
+//! Traits are grouped by resource; an engine implements each in a file of the same name. Methods
+//! are `async` for remote engines; [`sqlite`] answers reads by key without suspending. Nothing in
+//! this module names a driver type.
 
 mod development;
 mod events;
 mod health;
 mod keys;
 mod mails;
-mod named_session;
 mod otps;
 mod password_tries;
 mod passwords;
@@ -24,6 +22,7 @@ pub mod sqlite;
 mod user_snapshot;
 mod users;
 
+use std::error::Error;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -31,9 +30,8 @@ use std::time::Duration;
 pub use development::DevelopmentStore;
 pub use events::{Event, EventPage, EventQuery, EventStore, NewEvent, RequestContext};
 pub use health::HealthStore;
-pub use keys::{KeyMaterial, KeyStore, RemoveKey, RotateKeys, StoredKey, StoredSecret};
+pub use keys::{KeyMaterial, KeyStore, RemoveKey, RotateKeys};
 pub use mails::{ClaimedMails, MailClaim, MailQueue, MailStore, NewMail, QueuedMail};
-pub use named_session::SessionRef;
 pub use otps::{
     AccountOtp, Confirmation, NewOtp, OtpAttempt, OtpCandidates, OtpStore, ReissueOtp, Reissued,
 };
@@ -49,7 +47,7 @@ pub use users::{
     UndoOutcome, UpdateOutcome, UserOrder, UserPage, UserQuery, UserStore, UserUpdate,
 };
 
-/// Everything one engine has to offer.
+/// All operations of an engine.
 pub trait Store:
     UserStore
     + OtpStore
@@ -82,31 +80,31 @@ impl<T> Store for T where
 {
 }
 
-/// The store as the program passes it around.
+/// A shared store.
 pub type SharedStore = Arc<dyn Store>;
 
-/// How many mails with a code one address may get for one purpose (contract: one a minute, ten an hour).
+/// Limits on the mails with a code to one address for one purpose.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct MailLimits {
-    /// Shortest pause between two mails; zero means none.
+    /// The minimum pause between two mails; zero disables it.
     pub pause: Duration,
-    /// Most mails within an hour; zero means no limit.
+    /// The maximum number of mails within an hour; zero disables it.
     pub per_hour: u32,
 }
 
-/// How many wrong codes are taken before a code is dead.
+/// Limits on failed attempts at codes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TryLimits {
-    /// Wrong tries by one network at one code.
+    /// Failures of one network at one code.
     pub per_network: u32,
-    /// Wrong tries by everybody at one code.
+    /// Failures of all networks at one code.
     pub per_otp: u32,
-    /// Wrong tries at all codes of one account, or of one address, within 24 hours.
+    /// Failures at all codes of one account, or of one address, within 24 hours.
     pub per_account_per_day: u32,
 }
 
 impl TryLimits {
-    /// The numbers the API promises to its users.
+    /// The limits that the API documents.
     pub const DEFAULT: Self = Self {
         per_network: 5,
         per_otp: 25,
@@ -114,28 +112,55 @@ impl TryLimits {
     };
 }
 
-/// Why a store operation did not happen. The variants say what the caller can do about it.
-#[derive(Clone, Debug)]
-pub enum StoreError {
-    /// A value that has to be unique exists already; a fresh random one may be tried.
-    Collision,
-    /// The database is held by somebody else or has more work than it takes: try again later.
-    Busy(String),
-    /// Anything else; the text is for the log, never for a client.
-    Failed(String),
+/// A value that must be unique.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Field {
+    /// The address of an account.
+    Email,
+    /// A live code for one address and purpose.
+    Otp,
+    /// A random id: of a session, a token, a key or a mail.
+    Id,
 }
 
-impl fmt::Display for StoreError {
+impl fmt::Display for Field {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Collision => f.write_str("a value that has to be unique exists already"),
-            Self::Busy(cause) => write!(f, "the database is busy: {cause}"),
-            Self::Failed(cause) => write!(f, "the database failed: {cause}"),
-        }
+        f.write_str(match self {
+            Self::Email => "email address",
+            Self::Otp => "code",
+            Self::Id => "id",
+        })
     }
 }
 
-impl std::error::Error for StoreError {}
+/// The cause of a [`StoreError`], shared by the operations of one transaction.
+pub type Cause = Arc<dyn Error + Send + Sync>;
 
-/// What every store operation gives back.
+/// Why a store operation failed. The variants say what the caller can do about it.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The value exists already; a random one can be drawn again.
+    #[error("the {0} is taken")]
+    Taken(Field),
+    /// The database is locked, full or overloaded: retry later.
+    #[error("the database is busy")]
+    Busy(#[source] Cause),
+    /// Anything else.
+    #[error("the database operation failed")]
+    Failed(#[source] Cause),
+}
+
+impl StoreError {
+    /// A [`StoreError::Busy`] with this cause.
+    pub fn busy(cause: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+        Self::Busy(Arc::from(cause.into()))
+    }
+
+    /// A [`StoreError::Failed`] with this cause.
+    pub fn failed(cause: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+        Self::Failed(Arc::from(cause.into()))
+    }
+}
+
+/// The result of a store operation.
 pub type StoreResult<T> = Result<T, StoreError>;

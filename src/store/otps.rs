@@ -1,119 +1,120 @@
-//! One-time passwords: using them, counting wrong tries, sending them again.
+//! One-time passwords (codes): using them, counting failed attempts, resending them.
 
 use async_trait::async_trait;
 
 use super::{MailLimits, NewMail, NewSession, RequestContext, StoreResult, TryLimits};
 use crate::domain::{EmailAddress, OtpPurpose, Timestamp, User, UserId};
 
-/// A code as it is stored.
+/// A code to store.
 #[derive(Clone)]
 pub struct NewOtp {
     /// Keyed hash of the code, bound to its purpose and address.
     pub code_hash: Vec<u8>,
-    /// Keyed hash of the address, under which its mails are counted also when accounts that had it are removed.
+    /// Keyed hash of the address: its mail counts outlive the account.
     pub address_hash: Vec<u8>,
-    /// Until when it counts.
+    /// When it expires.
     pub expires_at: Timestamp,
-    /// The mail that carries it.
+    /// The mail that contains it.
     pub mail: NewMail,
-    /// Whether one with the same digits that is out for the address gives way. Otherwise the new one is refused
-    /// ([`super::StoreError::Collision`]), and other digits can be drawn.
+    /// Whether it replaces a live code with the same digits for the address. Otherwise it is
+    /// refused ([`super::StoreError::Taken`]), and other digits can be drawn.
     pub replaces_equal: bool,
 }
 
-/// A try at a code.
+/// An attempt to use a code.
 pub struct OtpAttempt {
-    /// The address that the code is said to belong to, in lower case.
+    /// The address the code was mailed to, in lower case.
     pub email_key: String,
-    /// Keyed hash of that address, under which wrong tries are counted also when an account is removed and made anew.
+    /// Keyed hash of that address: its failure counts outlive the account.
     pub address_hash: Vec<u8>,
-    /// Keyed hash of what was typed; `None` when it cannot be a code. It is a wrong try then.
+    /// Keyed hash of the input; `None` when it cannot be a code, which counts as a failure.
     pub code_hash: Option<Vec<u8>>,
-    /// Where the try comes from, as [`crate::domain::ClientNetwork`] writes it.
+    /// The client's [`crate::domain::ClientNetwork`].
     pub network: String,
-    /// When.
+    /// The current time.
     pub now: Timestamp,
-    /// How many wrong tries are taken.
+    /// How many failures are allowed.
     pub limits: TryLimits,
-    /// Who and from where.
+    /// Who made the request, and from where.
     pub context: RequestContext,
 }
 
-/// What became of a try at a sign-up code.
+/// The confirmed account; `None` for an invalid code.
 pub type Confirmation = Option<User>;
 
-/// An account's own code for an address change.
+/// An attempt to confirm an address change.
 pub struct AccountOtp {
-    /// The account whose token came with the code.
+    /// The authenticated account.
     pub user_id: UserId,
-    /// The try.
+    /// The attempt.
     pub attempt: OtpAttempt,
 }
 
-/// A code for each purpose that a repeated mail can have; only one of them is used.
+/// A code for each purpose that a resent mail can have; only one of them is used.
 pub struct OtpCandidates {
     /// For the newest pending sign-up.
     pub sign_up: NewOtp,
-    /// For the unconfirmed new address of an account.
+    /// For the pending new address of an account.
     pub email_change: NewOtp,
 }
 
-/// The wish to get a code once more.
+/// A request to resend a code.
 pub struct ReissueOtp {
     /// The address, in lower case.
     pub email_key: String,
     /// The codes to choose from.
     pub codes: OtpCandidates,
-    /// When.
+    /// The current time.
     pub now: Timestamp,
-    /// How many mails the address may get.
+    /// How many mails are allowed.
     pub limits: MailLimits,
 }
 
-/// A code that is in the queue of mails now.
+/// A code that was enqueued.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Reissued {
     /// The account.
     pub user_id: UserId,
-    /// What the code is for, and so which of the candidates it is.
+    /// Its purpose.
     pub purpose: OtpPurpose,
-    /// The address as it was typed when it was given.
+    /// The address as typed.
     pub email: EmailAddress,
 }
 
-/// Operations on one-time passwords. A wrong try is counted in the same transaction that finds it wrong.
+/// Operations on codes. A failed attempt is counted in the same transaction.
 #[async_trait]
 pub trait OtpStore {
-    /// Uses the code of a sign-up: its account becomes verified with the password and the fields of that sign-up, all
-    /// other sign-ups for the address die, and `session` begins. `None`: wrong, used, expired, unknown or dead.
+    /// Confirms a sign-up: its account becomes verified with the password and the fields of that
+    /// sign-up, all others for the address are deleted, and `session` is created. `None` for an
+    /// invalid code.
     async fn confirm_sign_up(
         &self,
         attempt: OtpAttempt,
         session: NewSession,
     ) -> StoreResult<Confirmation>;
 
-    /// Uses the code of an address change, which counts for its own account only: the new address becomes the
-    /// confirmed one. `None`: wrong, used, expired, unknown or dead.
+    /// Confirms an address change of the authenticated account. `None` for an invalid code.
     async fn confirm_email_change(&self, otp: AccountOtp) -> StoreResult<Confirmation>;
 
-    /// Replaces the code of the newest pending sign-up, or of an unconfirmed new address, by a fresh one and mails that. `None` when
-    /// there is nothing to confirm for the address or it had its share of mails; codes that are out stay good then.
+    /// Resends the code of the newest pending sign-up or of a pending new address; it replaces the
+    /// former code. `None` when nothing is pending for the address or its mails are throttled:
+    /// then live codes stay valid.
     ///
     /// # Errors
-    /// [`super::StoreError::Collision`] when the code is already out for this address: try with another.
+    /// [`super::StoreError::Taken`] when the same code is live for this address: retry with another.
     async fn reissue_otp(&self, wish: ReissueOtp) -> StoreResult<Option<Reissued>>;
 
-    /// Removes what has expired: codes, counts, sessions, refresh tokens; and entries of the audit log from before
-    /// `events_before`. Gives the number of rows removed.
+    /// Deletes expired codes, counts, sessions and refresh tokens, and audit log entries before
+    /// `events_before`. Returns the number of rows.
     async fn delete_expired(
         &self,
         now: Timestamp,
         events_before: Option<Timestamp>,
     ) -> StoreResult<usize>;
 
-    /// When the next mail with a code for `purpose` may go to the address with this keyed hash; `None` when it may go now.
+    /// Finds when the next mail for `purpose` is allowed; `None` when it is allowed now.
     ///
-    /// For an early answer only: the operations decide the question again themselves.
+    /// For early answers only: the operations check it again.
     async fn find_mail_pause(
         &self,
         address_hash: &[u8],

@@ -1,4 +1,4 @@
-//! Passwords: replacing them, with or without a code.
+//! Passwords: changing and resetting them.
 
 use async_trait::async_trait;
 
@@ -9,46 +9,46 @@ use crate::domain::{Timestamp, User, UserId};
 pub struct ReplacePassword {
     /// The account.
     pub user_id: UserId,
-    /// The hash that the account must still have; `None` replaces any.
+    /// The hash the account must still have; `None` replaces any.
     pub old_hash: Option<String>,
     /// The new hash.
     pub new_hash: String,
-    /// The session that asks, if one does; all others of the account end.
+    /// The session to keep; all others are revoked.
     pub keep_session: Option<String>,
-    /// When.
+    /// The current time.
     pub now: Timestamp,
-    /// Tells the last confirmed address of it.
+    /// The notice to the last confirmed address.
     pub notice: NewMail,
-    /// Who and from where.
+    /// Who made the request, and from where.
     pub context: RequestContext,
 }
 
-/// The wish to choose a new password without knowing the old one.
+/// A request to reset a forgotten password.
 pub struct ResetRequest {
     /// The address, in lower case.
     pub email_key: String,
-    /// The code to be mailed.
+    /// The code to mail.
     pub otp: NewOtp,
-    /// When.
+    /// The current time.
     pub now: Timestamp,
-    /// How many mails the address may get.
+    /// How many mails are allowed.
     pub limits: MailLimits,
-    /// Who and from where.
+    /// Who made the request, and from where.
     pub context: RequestContext,
 }
 
 /// Operations on passwords.
 #[async_trait]
 pub trait PasswordStore {
-    /// The password hash of an account.
+    /// Finds the password hash of an account.
     async fn find_password_hash(&self, user_id: UserId) -> StoreResult<Option<String>>;
 
-    /// Replaces a password; all sessions of the account but the one that asks end, and codes for choosing another one are
-    /// dead. False when the account is gone or has another hash by now.
-    async fn replace_password(&self, wish: ReplacePassword) -> StoreResult<bool>;
+    /// Replaces a password, revokes all sessions but the one to keep, and deletes reset codes. False
+    /// when the account is gone or its hash has changed.
+    async fn replace_password(&self, request: ReplacePassword) -> StoreResult<bool>;
 
-    /// Writes the same password down in a better form; nothing else changes. False when the account has another hash by
-    /// now.
+    /// Replaces the hash by one of the same password in the current form. False when the hash has
+    /// changed.
     async fn rehash_password(
         &self,
         user_id: UserId,
@@ -56,18 +56,18 @@ pub trait PasswordStore {
         new_hash: &str,
     ) -> StoreResult<bool>;
 
-    /// Stores a code for choosing a new password, in place of any other. `None` when no active account has confirmed the
-    /// address or was signed up with it, or the address had its share of mails.
+    /// Stores and mails a reset code, which replaces an earlier one. `None` when no active account
+    /// has the address, or its mails are throttled.
     ///
     /// # Errors
-    /// [`super::StoreError::Collision`] when the code is already out for this address: try with another.
-    async fn create_password_reset(&self, wish: ResetRequest) -> StoreResult<Option<Reissued>>;
+    /// [`super::StoreError::Taken`] when the same code is live for this address: retry with another.
+    async fn create_password_reset(&self, request: ResetRequest) -> StoreResult<Option<Reissued>>;
 
-    /// Whose code this is, without using it up; a wrong one is counted.
+    /// Finds the account of a code without using it up; a failed attempt is counted.
     async fn check_password_reset(&self, attempt: OtpAttempt) -> StoreResult<Option<User>>;
 
-    /// Uses the code: the account has the new password, counts as verified, and all its sessions end; `notice` tells the
-    /// owner. `None`: wrong, used, expired, unknown or dead.
+    /// Uses a code: sets the new password, marks the account as verified, revokes all its sessions
+    /// and enqueues `notice`. `None` for an invalid code.
     async fn confirm_password_reset(
         &self,
         attempt: OtpAttempt,

@@ -1,56 +1,56 @@
-//! Sessions and the refresh tokens that keep them going.
+//! Sessions and their refresh tokens.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
 
-use super::{NewMail, PasswordTry, RequestContext, SessionRef, StoreResult, UserSnapshot};
-use crate::domain::{Timestamp, User, UserId};
+use super::{NewMail, PasswordTry, RequestContext, StoreResult, UserSnapshot};
+use crate::domain::{SessionRef, Timestamp, User, UserId};
 
-/// A session about to begin, with its first refresh token.
+/// A session to create, with its first refresh token.
 #[derive(Clone)]
 pub struct NewSession {
     /// Random id of the session, the `sid` of its tokens.
     pub id: String,
     /// Random id (`jti`) of the first refresh token.
     pub refresh_id: String,
-    /// When it begins.
+    /// The current time.
     pub now: Timestamp,
     /// When the first refresh token expires.
     pub expires_at: Timestamp,
-    /// Address of the client.
+    /// IP address of the client.
     pub ip: String,
-    /// Network of the client, as [`crate::domain::ClientNetwork`] writes it; the account is known there from now on.
+    /// The client's [`crate::domain::ClientNetwork`], which becomes known for the account.
     pub network: String,
-    /// What the client calls itself.
+    /// `User-Agent` of the client.
     pub user_agent: String,
 }
 
-/// A sign-in whose password was found to be right.
+/// A sign-in whose password was verified.
 pub struct SignIn {
     /// The account.
     pub user_id: UserId,
-    /// The hash that the password was checked against, which the account must still have.
+    /// The hash the password was verified against, which the account must still have.
     pub password_hash: String,
-    /// The try that is about to succeed.
+    /// The attempt.
     pub tried: PasswordTry,
-    /// The session that begins.
+    /// The session to create.
     pub session: NewSession,
-    /// Goes to the owner when the account has been signed in to before, but not from this network.
+    /// The notice of a sign-in from a new network.
     pub notice: Option<NewMail>,
 }
 
-/// What became of a sign-in.
+/// The outcome of a sign-in.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SignInOutcome {
-    /// The session has begun.
+    /// The session was created.
     Started(Box<User>),
-    /// The account is no longer as it was when the password was checked: gone, deactivated, or with another password.
+    /// The account has changed since the password was verified.
     Changed,
-    /// Too many tries have failed in the meantime; nobody is told that this one was right.
+    /// Too many attempts have failed meanwhile; the answer does not reveal that this one was right.
     Throttled {
-        /// When the next try may come.
+        /// When the next attempt is allowed.
         until: Timestamp,
     },
 }
@@ -60,64 +60,63 @@ pub enum SignInOutcome {
 pub struct Session {
     /// Its id.
     pub id: String,
-    /// When it began.
+    /// When it was created.
     pub created_at: Timestamp,
-    /// When its refresh token was last traded.
+    /// When it was last refreshed.
     pub last_used_at: Timestamp,
-    /// Address of the client then.
+    /// IP address of the client then.
     pub ip: String,
-    /// What the client called itself then.
+    /// `User-Agent` of the client then.
     pub user_agent: String,
 }
 
-/// The wish to trade a refresh token for the next one.
+/// A rotation: the exchange of a refresh token for its successor.
 pub struct RotateRefreshToken {
-    /// The session that the token names.
+    /// The session of the token.
     pub session_id: String,
     /// The token's `jti`.
     pub refresh_id: String,
-    /// `jti` of the next one.
+    /// `jti` of the successor.
     pub new_refresh_id: String,
-    /// When the next one expires.
+    /// When the successor expires.
     pub new_expires_at: Timestamp,
-    /// When it happens.
+    /// The current time.
     pub now: Timestamp,
-    /// How long after its first use a token may be shown again; zero means not at all.
+    /// How long after its first use a token is accepted again; zero disables it.
     pub grace: Duration,
-    /// Address of the client.
+    /// IP address of the client.
     pub ip: String,
-    /// What the client calls itself.
+    /// `User-Agent` of the client.
     pub user_agent: String,
 }
 
-/// What became of a rotation.
+/// The outcome of a rotation.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Rotation {
-    /// The next token is good; here is whom it belongs to.
+    /// The successor is valid; it belongs to this account.
     Rotated(Box<User>),
-    /// The token had been used before: somebody else has it too, and the whole session has ended.
+    /// Reuse was detected: the session was revoked.
     Reused,
-    /// The session is over, or its account may not sign in.
+    /// The session has ended, or its account is inactive.
     Invalid,
 }
 
 /// Operations on sessions.
 #[async_trait]
 pub trait SessionStore {
-    /// Begins a session for an account whose password was just found to be right. Failed tries from there are forgotten. An
-    /// account has at most 10,000 sessions: beyond that those end that were not used for longest, a thousand at a time.
+    /// Creates a session after a verified password and resets the failures of its source.
     async fn create_session(&self, sign_in: SignIn) -> StoreResult<SignInOutcome>;
 
-    /// The account behind a living session, if it may sign in: as it is at this moment, whoever has written last.
+    /// Finds the active account of a live session; never a stale one.
     async fn find_session_user(
         &self,
         session: &SessionRef,
     ) -> StoreResult<Option<Arc<UserSnapshot>>>;
 
-    /// Uses up a refresh token and puts the next one in its place.
+    /// Exchanges a refresh token for its successor.
     async fn rotate_refresh_token(&self, rotation: RotateRefreshToken) -> StoreResult<Rotation>;
 
-    /// Whether a refresh token could be traded now: not used up (or within its grace), and its session alive.
+    /// Whether a refresh token would be accepted now.
     async fn is_refresh_token_live(
         &self,
         session_id: &str,
@@ -126,7 +125,7 @@ pub trait SessionStore {
         grace: Duration,
     ) -> StoreResult<bool>;
 
-    /// Ends a session, as its owner does who signs out. False when there was none.
+    /// Signs a session out. False when there is none.
     async fn delete_session(
         &self,
         session_id: &str,
@@ -134,10 +133,10 @@ pub trait SessionStore {
         now: Timestamp,
     ) -> StoreResult<bool>;
 
-    /// The living sessions of an account, the newest first.
+    /// Lists the live sessions of an account, newest first.
     async fn list_sessions(&self, user_id: UserId, now: Timestamp) -> StoreResult<Vec<Session>>;
 
-    /// Ends one session of an account. False when the account has no such session.
+    /// Revokes one session of an account. False when the account has no such session.
     async fn delete_user_session(
         &self,
         user_id: UserId,
@@ -146,7 +145,7 @@ pub trait SessionStore {
         now: Timestamp,
     ) -> StoreResult<bool>;
 
-    /// Ends all sessions of an account but one. Gives their number.
+    /// Revokes all sessions of an account but one. Returns their number.
     async fn delete_other_sessions(
         &self,
         user_id: UserId,

@@ -1,72 +1,72 @@
-//! Accounts: signing up, looking up, changing.
+//! Accounts: sign-up, lookup, changes, deletion, the staff list, import.
 
 use async_trait::async_trait;
 
 use super::{MailLimits, NewMail, NewOtp, RequestContext, StoreResult};
 use crate::domain::{EmailAddress, OtpPurpose, Profile, Timestamp, User, UserChanges, UserId};
 
-/// What a sign-in attempt is checked against.
+/// What a sign-in is verified against.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Credentials {
     /// The account.
     pub user_id: UserId,
-    /// Its last confirmed address in lower case, whichever of its addresses was typed.
+    /// Its last confirmed address in lower case, whichever of its addresses was looked up.
     pub email_key: String,
     /// Its password hash; for a never-verified account that of its newest sign-up.
     pub password_hash: String,
-    /// Whether the account may sign in at all.
+    /// Whether the account is active.
     pub is_active: bool,
-    /// Whether an address of it was ever confirmed.
+    /// Whether an address of the account was ever confirmed.
     pub is_verified: bool,
 }
 
-/// A sign-up together with the code that is about to be mailed.
+/// A sign-up with the code to mail.
 pub struct NewSignUp {
-    /// The address as it was typed.
+    /// The address as typed.
     pub email: EmailAddress,
-    /// Hash of the chosen password.
+    /// Hash of the password.
     pub password_hash: String,
-    /// The other fields.
+    /// The profile.
     pub profile: Profile,
-    /// BCP 47 tag of the language that mails are to have; empty for the usual one.
+    /// BCP 47 tag of the language of mails; empty for the default.
     pub language: String,
-    /// The code that confirms this sign-up and no other.
+    /// The code that confirms this sign-up only.
     pub otp: NewOtp,
-    /// When it happened.
+    /// The current time.
     pub now: Timestamp,
-    /// How many mails the address may get.
+    /// How many mails are allowed.
     pub limits: MailLimits,
-    /// Who and from where.
+    /// Who made the request, and from where.
     pub context: RequestContext,
 }
 
-/// What became of a sign-up.
+/// The outcome of a sign-up.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SignUpOutcome {
-    /// It stands, under the number of the account that its code would activate.
+    /// It is pending; its code activates the account with this id.
     Created(UserId),
     /// A verified account has the address.
     EmailTaken,
-    /// The address had its share of mails; nothing was stored.
+    /// Mails to the address are throttled; nothing was stored.
     Throttled {
-        /// When the next one may go out.
+        /// When the next mail is allowed.
         until: Timestamp,
     },
 }
 
-/// An account that needs no confirmation, as an administrator makes it.
+/// A verified account, as an administrator creates it.
 pub struct NewUser {
-    /// The address as it was typed.
+    /// The address as typed.
     pub email: EmailAddress,
     /// Hash of its password.
     pub password_hash: String,
-    /// The other fields.
+    /// The profile.
     pub profile: Profile,
     /// Whether it is a staff account.
     pub is_staff: bool,
-    /// When it is made; it counts as verified from then on.
+    /// The current time.
     pub now: Timestamp,
-    /// Who and from where.
+    /// Who made the request, and from where.
     pub context: RequestContext,
 }
 
@@ -75,21 +75,21 @@ pub struct NewUser {
 pub struct NewEmailUndo {
     /// Hash of the token in the link.
     pub token_hash: Vec<u8>,
-    /// Until when it works.
+    /// When it expires.
     pub expires_at: Timestamp,
-    /// The notice that carries it.
+    /// The notice that contains it.
     pub mail: NewMail,
 }
 
-/// The code that an address change may need. Which purpose it gets depends on the state of the account.
+/// The codes and the link of an address change. The state of the account decides which are used.
 pub struct EmailChange {
     /// For a verified account: the code that confirms the new address.
     pub change_otp: NewOtp,
     /// For a never-verified account: the code that confirms its newest sign-up under the new address.
     pub sign_up_otp: NewOtp,
-    /// For a verified account: the link that the address before the change is told.
+    /// For a verified account: the undo link for the former address.
     pub undo: NewEmailUndo,
-    /// How many mails the new address may get.
+    /// How many mails to the new address are allowed.
     pub limits: MailLimits,
 }
 
@@ -99,67 +99,67 @@ pub struct UserUpdate {
     pub user_id: UserId,
     /// What changes.
     pub changes: UserChanges,
-    /// Needed when [`UserChanges::email`] is set, not looked at otherwise.
+    /// Required with [`UserChanges::email`], ignored otherwise.
     pub email_change: Option<EmailChange>,
-    /// Whether the change is refused when no active staff account would be left.
+    /// Whether to refuse a change that leaves no active staff account.
     pub keep_last_staff: bool,
-    /// When it happens.
+    /// The current time.
     pub now: Timestamp,
-    /// Who and from where.
+    /// Who made the request, and from where.
     pub context: RequestContext,
 }
 
-/// What became of a change.
+/// The outcome of a change.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum UpdateOutcome {
-    /// It was made.
+    /// The account was changed.
     Updated {
         /// The account after it.
         user: Box<User>,
-        /// What the code is for that now goes to the address which the account shows; `None` when no mail is due. The
-        /// address before the change is told, too, with the link of [`EmailChange::undo`].
+        /// The purpose of the code that was mailed to the new address, if any. The former address
+        /// gets a notice with the link of [`EmailChange::undo`] too.
         mail: Option<OtpPurpose>,
-        /// The photo that the account has no longer.
+        /// The photo that was removed or replaced.
         old_photo: Option<String>,
     },
     /// No such account.
     NotFound,
-    /// Another verified account has the address; nothing was changed.
+    /// Another verified account has the address; nothing has changed.
     EmailTaken,
-    /// No active staff account would be left; nothing was changed.
+    /// It would leave no active staff account; nothing has changed.
     LastStaffMember,
-    /// The new address had its share of mails; nothing was changed.
+    /// Mails to the new address are throttled; nothing has changed.
     Throttled {
-        /// When the next one may go out.
+        /// When the next mail is allowed.
         until: Timestamp,
     },
 }
 
-/// The end of an account.
+/// The deletion of an account.
 pub struct DeleteUser {
     /// The account.
     pub user_id: UserId,
-    /// Keyed hash of its address, under which tries at its password are counted.
+    /// Keyed hash of its address, under which failed sign-ins are counted.
     pub address_hash: Vec<u8>,
-    /// Whether it is refused when no active staff account would be left.
+    /// Whether to refuse it when it leaves no active staff account.
     pub keep_last_staff: bool,
-    /// When it happens.
+    /// The current time.
     pub now: Timestamp,
-    /// Who and from where.
+    /// Who made the request, and from where.
     pub context: RequestContext,
 }
 
-/// What became of it.
+/// The outcome of a deletion.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum DeleteOutcome {
-    /// The account and everything about it is gone.
+    /// The account and all its data are deleted.
     Deleted {
-        /// Its photo, whose file is to go too.
+        /// Its photo, whose file must be removed.
         photo: Option<String>,
     },
     /// No such account.
     NotFound,
-    /// No active staff account would be left; nothing was deleted.
+    /// It would leave no active staff account; nothing was deleted.
     LastStaffMember,
 }
 
@@ -167,31 +167,31 @@ pub enum DeleteOutcome {
 pub struct UndoEmailChange {
     /// Hash of the token in the link.
     pub token_hash: Vec<u8>,
-    /// The session that asks, if one does; all others of the account end.
+    /// The session to keep; all others are revoked.
     pub keep_session: Option<String>,
-    /// When.
+    /// The current time.
     pub now: Timestamp,
-    /// Who and from where.
+    /// Who made the request, and from where.
     pub context: RequestContext,
 }
 
-/// What became of it.
+/// The outcome of an undo.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum UndoOutcome {
-    /// The account goes by its former address again.
+    /// The account has its former address again.
     Undone(Box<User>),
     /// The link is unknown, used or expired.
     InvalidLink,
-    /// Another account has confirmed the former address by now.
+    /// Another account has confirmed the former address meanwhile.
     EmailTaken,
 }
 
-/// A column to sort the list of accounts by.
+/// A sort key of the staff list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum UserOrder {
-    /// The number.
+    /// The id.
     Id,
-    /// The address that the account goes by, in lower case.
+    /// The address the account shows, in lower case.
     Email,
     /// Given name.
     FirstName,
@@ -205,25 +205,25 @@ pub enum UserOrder {
     LastLogin,
 }
 
-/// The page that is wanted of a list, counted from 1.
+/// The requested page of a list, from 1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PageRequest {
-    /// This one.
+    /// The page with this number.
     Number(u64),
-    /// The last one.
+    /// The last page.
     Last,
 }
 
-/// What staff wants to see of the list of accounts.
+/// A query of the staff list.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UserQuery {
-    /// Words that each have to be in the address, a name or the phone number, whatever the case of ASCII letters.
+    /// Words that must each occur in the address, a name or the phone number, ignoring ASCII case.
     pub words: Vec<String>,
-    /// Only accounts that may or may not sign in.
+    /// Only active or inactive accounts.
     pub is_active: Option<bool>,
-    /// Only accounts that are or are not verified.
+    /// Only verified or unverified accounts.
     pub is_verified: Option<bool>,
-    /// Columns to sort by, and whether downwards; the number decides in the end.
+    /// Sort keys, each with true for descending; the id breaks ties.
     pub order: Vec<(UserOrder, bool)>,
     /// The page.
     pub page: PageRequest,
@@ -231,40 +231,40 @@ pub struct UserQuery {
     pub page_size: u32,
 }
 
-/// One page of the list of accounts.
+/// A page of the staff list.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UserPage {
-    /// How many accounts fit in all.
+    /// The total number of matching accounts.
     pub count: u64,
     /// The number of this page.
     pub number: u64,
-    /// How many pages there are, at least one.
+    /// The number of pages, at least one.
     pub pages: u64,
     /// The accounts on it.
     pub users: Vec<User>,
 }
 
-/// An account as it is exported.
+/// An account for export.
 #[derive(Clone)]
 pub struct StoredUser {
     /// The account.
     pub user: User,
     /// Its password hash.
     pub password_hash: String,
-    /// BCP 47 tag of the language of its mails; empty for the usual one.
+    /// BCP 47 tag of the language of its mails; empty for the default.
     pub language: String,
 }
 
-/// An account that comes from elsewhere.
+/// An account to import.
 #[derive(Clone)]
 pub struct ImportedUser {
-    /// The number that it had and is to keep.
+    /// The id it keeps.
     pub id: Option<UserId>,
-    /// The address as it was typed.
+    /// The address as typed.
     pub email: EmailAddress,
-    /// Its password hash, of any form that can be checked.
+    /// Its password hash, of any supported form.
     pub password_hash: String,
-    /// The other fields.
+    /// The profile.
     pub profile: Profile,
     /// Whether it may sign in.
     pub is_active: bool,
@@ -274,11 +274,11 @@ pub struct ImportedUser {
     pub verified_at: Option<Timestamp>,
     /// The last sign-in.
     pub last_login_at: Option<Timestamp>,
-    /// When it was made.
+    /// When it was created.
     pub created_at: Timestamp,
     /// When it was last changed.
     pub updated_at: Timestamp,
-    /// BCP 47 tag of the language of its mails; empty for the usual one.
+    /// BCP 47 tag of the language of its mails; empty for the default.
     pub language: String,
 }
 
@@ -287,93 +287,93 @@ pub struct ImportedUser {
 pub enum ImportRefusal {
     /// Another account has the address.
     EmailTaken,
-    /// The number is or was another account's.
+    /// The id is or was another account's.
     IdTaken,
 }
 
-/// Where imported accounts come from: read one by one, so that a file of any size fits.
+/// A source of accounts to import, read one by one so that files of any size fit.
 pub trait ImportSource: Send {
     /// The next account, or the end.
     fn next_user(&mut self) -> Option<ImportedUser>;
 
-    /// Told what became of the account that was read last.
+    /// Reports the outcome of the account that was read last.
     fn imported(&mut self, outcome: Result<UserId, ImportRefusal>);
 
-    /// Asked at the end whether everything is to stand; otherwise nothing is.
+    /// Whether to commit the import; otherwise all of it is rolled back.
     fn keep(&mut self) -> bool;
 }
 
 /// Operations on accounts.
 #[async_trait]
 pub trait UserStore {
-    /// The account with this number.
+    /// Finds an account by its id.
     async fn find_user(&self, id: UserId) -> StoreResult<Option<User>>;
 
-    /// What a sign-in with this address is checked against: the account that confirmed it, was signed up with it, or
-    /// has it as its unconfirmed new address. `email_key` is the address in lower case.
+    /// Finds the credentials of the account that has the address as its confirmed, signed-up or
+    /// pending one. `email_key` is the address in lower case.
     async fn find_credentials(&self, email_key: &str) -> StoreResult<Option<Credentials>>;
 
     /// Whether a verified account other than `except` has confirmed this address.
     ///
-    /// For an early answer only: the operations below decide the question again themselves.
+    /// For early answers only: the operations below check it again.
     async fn is_email_taken(&self, email_key: &str, except: Option<UserId>) -> StoreResult<bool>;
 
-    /// Stores a sign-up beside those already pending for the address.
+    /// Stores a sign-up beside those pending for the address.
     ///
-    /// An account that had the address as its unconfirmed new one falls back to its last confirmed one.
+    /// A pending change to the address is dropped from its account.
     ///
     /// # Errors
-    /// [`super::StoreError::Collision`] when the code is already out for this address: try with another.
+    /// [`super::StoreError::Taken`] when the same code is live for this address: retry with another.
     async fn create_sign_up(&self, sign_up: NewSignUp) -> StoreResult<SignUpOutcome>;
 
-    /// Creates a verified account. `None` when a verified account has the address already; a never-verified one is
-    /// taken over under its number.
+    /// Creates a verified account. `None` when a verified account has the address; an unverified one
+    /// is replaced under its id.
     async fn create_verified_user(&self, user: NewUser) -> StoreResult<Option<UserId>>;
 
-    /// Changes an account. A new address counts as unverified until its code comes back; a never-verified account that
-    /// had it is removed, and an account that had it as its own unconfirmed new one falls back.
+    /// Changes an account. A new address is pending until it is confirmed; an unverified account
+    /// with that address is deleted, and a pending change to it is dropped from its account.
     ///
     /// # Errors
-    /// [`super::StoreError::Collision`] when the code is already out for this address: try with another.
+    /// [`super::StoreError::Taken`] when the same code is live for this address: retry with another.
     async fn update_user(&self, update: UserUpdate) -> StoreResult<UpdateOutcome>;
 
-    /// The account that has this address as its confirmed or its unconfirmed new one, or was signed up with it.
+    /// Finds the account that has the address as its confirmed, signed-up or pending one.
     async fn find_user_by_email(&self, email_key: &str) -> StoreResult<Option<User>>;
 
-    /// A page of the list of accounts. `None` when there is no such page.
+    /// Lists a page of accounts. `None` when there is no such page.
     async fn list_users(&self, query: UserQuery) -> StoreResult<Option<UserPage>>;
 
-    /// Up to `limit` accounts with numbers above `after`, in the order of their numbers.
+    /// Lists up to `limit` accounts with ids above `after`, in ascending order.
     async fn list_users_after(&self, after: UserId, limit: u32) -> StoreResult<Vec<StoredUser>>;
 
-    /// Notes the name of a photo whose file is about to be written. It stays noted until an account has the photo or
-    /// [`UserStore::forget_photo`] says that the file is gone; so do the names of photos that accounts have no longer.
+    /// Notes a photo as unused before its file is written. The note goes when an account gets the
+    /// photo or [`UserStore::forget_photo`] is called. Replaced photos are noted likewise.
     async fn note_photo(&self, name: &str, now: Timestamp) -> StoreResult<()>;
 
-    /// Names of photos that no account has and that were noted before `noted_before`: their files are to be removed.
+    /// Lists unused photos noted before `noted_before`, whose files must be removed.
     async fn list_unused_photos(&self, noted_before: Timestamp) -> StoreResult<Vec<String>>;
 
-    /// Takes the name of a photo whose file is gone off the notes.
+    /// Deletes the note of an unused photo whose file was removed.
     async fn forget_photo(&self, name: &str) -> StoreResult<()>;
 
-    /// Removes an account with everything about it; nothing of the person stays in the database.
-    async fn delete_user(&self, wish: DeleteUser) -> StoreResult<DeleteOutcome>;
+    /// Deletes an account with all its personal data.
+    async fn delete_user(&self, request: DeleteUser) -> StoreResult<DeleteOutcome>;
 
-    /// The address that the link of this token brings back, if the link works.
+    /// Finds the address a valid undo link restores.
     async fn find_email_undo(
         &self,
         token_hash: &[u8],
         now: Timestamp,
     ) -> StoreResult<Option<String>>;
 
-    /// Brings back the address before a change. All sessions of the account but the one that asks end.
+    /// Undoes an address change and revokes all sessions but the one to keep.
     async fn undo_email_change(&self, undo: UndoEmailChange) -> StoreResult<UndoOutcome>;
 
-    /// The number from which on no account was ever made.
+    /// The lowest id that was never used, nor any above it.
     async fn next_user_id(&self) -> StoreResult<UserId>;
 
-    /// Imports accounts, all in one transaction. A number below `free_from` is refused, because it may have been another
-    /// account's. A never-verified account gives way to a verified one of its address.
+    /// Imports accounts in one transaction. Ids below `free_from` are refused, because they may have
+    /// been used before. An unverified account gives way to a verified one with its address.
     async fn import_users(
         &self,
         source: Box<dyn ImportSource>,

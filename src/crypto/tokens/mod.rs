@@ -21,8 +21,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use crate::domain::{Timestamp, User, UserId};
-use crate::store::{SessionRef, StoredKey};
+use crate::domain::{SessionRef, StoredKey, Timestamp, User, UserId};
 
 /// JOSE name of the one algorithm in use.
 const EDDSA: &str = "EdDSA";

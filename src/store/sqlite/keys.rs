@@ -6,10 +6,8 @@ use rusqlite::{Connection, named_params};
 use super::SqliteStore;
 use super::events::{Actor, insert_event};
 use super::rows::timestamp;
-use crate::domain::{EventKind, Timestamp};
-use crate::store::{
-    KeyMaterial, KeyStore, RemoveKey, RotateKeys, StoreResult, StoredKey, StoredSecret,
-};
+use crate::domain::{EventKind, StoredKey, StoredSecret, Timestamp};
+use crate::store::{KeyMaterial, KeyStore, RemoveKey, RotateKeys, StoreResult};
 
 /// The one that signs comes first, whatever the clock was when it was made.
 const LIST: &str = "SELECT kid, algorithm, private_key, public_key, created_at, retired_at, is_sealed FROM signing_keys \

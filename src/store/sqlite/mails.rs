@@ -209,7 +209,7 @@ impl MailStore for SqliteStore {
         })
     }
 
-    async fn forget_delivered_mails(&self) {
+    async fn purge_deleted_mails(&self) {
         self.empty_log().await;
     }
 }

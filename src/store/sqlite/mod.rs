@@ -37,7 +37,7 @@ use r2d2_sqlite::SqliteConnectionManager;
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 use tokio::sync::Semaphore;
 
-use super::{StoreError, StoreResult};
+use super::{Field, StoreError, StoreResult};
 pub use copy::{Inspection, copy_database, inspect_database, note_in, set_aside};
 pub use examination::{Examination, examine_database};
 use file::{APPLICATION_ID, Kind, OpenedFiles};
@@ -234,9 +234,7 @@ impl SqliteStore {
     }
 
     fn reader(&self) -> StoreResult<Reader> {
-        self.readers
-            .get()
-            .map_err(|e| StoreError::Busy(e.to_string()))
+        self.readers.get().map_err(StoreError::busy)
     }
 
     /// Runs a read on a pooled connection, here and now.
@@ -264,17 +262,17 @@ impl SqliteStore {
             .long_reads
             .acquire()
             .await
-            .map_err(|e| StoreError::Failed(e.to_string()))?;
+            .map_err(StoreError::failed)?;
         let second_turn = self.long_reads.try_acquire().ok();
         let may_have_help = second_turn.is_some();
         let readers = self.readers.clone();
         tokio::task::spawn_blocking(move || {
-            let connection = readers.get().map_err(|e| StoreError::Busy(e.to_string()))?;
+            let connection = readers.get().map_err(StoreError::busy)?;
             let helper = may_have_help.then(|| readers.try_get()).flatten();
             query(&connection, helper).map_err(driver_error)
         })
         .await
-        .map_err(|e| StoreError::Failed(format!("a read failed: {e}")))?
+        .map_err(StoreError::failed)?
     }
 
     /// Moves the write-ahead log into the file and empties it: what was deleted is then nowhere on disk.
@@ -329,7 +327,7 @@ impl ConnectionSource {
         match self {
             Self::Own(connection, _) => work(connection),
             Self::Shared(pool) => {
-                let connection = pool.get().map_err(|e| StoreError::Busy(e.to_string()))?;
+                let connection = pool.get().map_err(StoreError::busy)?;
                 work(&connection)
             }
         }
@@ -505,11 +503,17 @@ fn bring_up_to_date(connection: &mut Connection) -> rusqlite::Result<()> {
     transaction.commit()
 }
 
-/// Puts a driver's error into the words of the boundary.
+/// Converts an error of the driver.
 fn driver_error(error: rusqlite::Error) -> StoreError {
     match error.sqlite_error() {
-        Some(e) if e.extended_code == rusqlite::ffi::SQLITE_CONSTRAINT_UNIQUE => {
-            StoreError::Collision
+        Some(e)
+            if matches!(
+                e.extended_code,
+                rusqlite::ffi::SQLITE_CONSTRAINT_UNIQUE
+                    | rusqlite::ffi::SQLITE_CONSTRAINT_PRIMARYKEY
+            ) =>
+        {
+            StoreError::Taken(taken_field(&error.to_string()))
         }
         Some(e)
             if matches!(
@@ -522,9 +526,20 @@ fn driver_error(error: rusqlite::Error) -> StoreError {
                     | ErrorCode::CannotOpen
             ) =>
         {
-            StoreError::Busy(error.to_string())
+            StoreError::busy(error)
         }
-        _ => StoreError::Failed(error.to_string()),
+        _ => StoreError::failed(error),
+    }
+}
+
+/// The field of a unique violation, which SQLite names as `UNIQUE constraint failed: TABLE.COLUMN, …`.
+fn taken_field(message: &str) -> Field {
+    if message.contains(": otps.purpose") {
+        Field::Otp
+    } else if message.contains(": users.email_key") || message.contains(": users.new_email_key") {
+        Field::Email
+    } else {
+        Field::Id
     }
 }
 

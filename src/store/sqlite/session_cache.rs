@@ -1,59 +1,76 @@
-//! The accounts behind living sessions, which almost every request asks for, remembered for as long as nobody writes: each
-//! beside the name of its session, which lies with the verified token.
+//! The session cache: the accounts of live sessions, which almost every request needs.
 //!
-//! Whether anybody has written, in this process or in another one, is asked before every answer: `PRAGMA data_version`
-//! costs a third of reading the two rows anew, and nothing is answered that the database does not say at that moment.
-//! Requests that have come in together ask once: each of them takes a number, lets the others that are ready take theirs,
-//! and an answer holds good for all numbers that were taken before the question was put. The figures that this rests on are
-//! in docs/PERFORMANCE.md.
+//! An entry is valid as long as nobody has written to the database, in this process or another one.
+//! Before each answer `PRAGMA data_version` tells whether somebody has; that costs a third of
+//! reading the two rows, and no answer is ever stale. Concurrent requests share a check: each takes
+//! a ticket, yields so that others can take theirs, and the result of a check is valid for all
+//! tickets taken before it. docs/PERFORMANCE.md has the measurements.
 
+use std::hash::{BuildHasher, RandomState};
+use std::num::NonZeroUsize;
 use std::ops::{Deref, DerefMut};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 
+use lru::LruCache;
 use rusqlite::{Connection, OpenFlags};
 
 use super::ConnectionSettings;
 use super::sessions::find_live_user;
-use crate::store::{SessionRef, UserSnapshot};
+use crate::domain::SessionRef;
+use crate::store::UserSnapshot;
 
-/// The accounts behind living sessions.
+/// The number of shards, each with a lock of its own.
+const SHARDS: usize = 16;
+
+/// The capacity of a shard; the least recently used entry is evicted.
+const SHARD_CAPACITY: NonZeroUsize = NonZeroUsize::new(4096).expect("the number is not zero");
+
+/// A cached account, valid in one generation of the database.
+struct Entry {
+    generation: u64,
+    user: Arc<UserSnapshot>,
+}
+
+/// The session cache.
 pub(super) struct SessionCache {
-    // The first is open from the start, the others from the moment when they are needed.
+    shards: [Mutex<LruCache<String, Entry>>; SHARDS],
+    hasher: RandomState,
+    // The first is open from the start; the others are opened on demand.
     watchers: Vec<Mutex<Option<Watcher>>>,
     options: ConnectionOptions,
-    // How many have asked whether anybody has written, and how many of them have their answer.
-    asked: AtomicU64,
-    answered: AtomicU64,
-    // Counted up whenever a watcher sees that somebody has written.
+    // Tickets taken, and the ticket up to which the generation is known.
+    tickets: AtomicU64,
+    checked: AtomicU64,
+    // Incremented whenever a watcher sees a write.
     generation: AtomicU64,
 }
 
-/// A connection that can tell whether another one has written since it was asked last.
+/// A connection that detects writes of other connections.
 struct Watcher {
     connection: Connection,
     data_version: i64,
 }
 
-/// A watcher that is asked by nobody else.
-struct Asked<'a>(MutexGuard<'a, Option<Watcher>>);
+/// Exclusive access to a watcher.
+struct WatcherGuard<'a>(MutexGuard<'a, Option<Watcher>>);
 
-impl Deref for Asked<'_> {
+impl Deref for WatcherGuard<'_> {
     type Target = Watcher;
 
     fn deref(&self) -> &Watcher {
-        self.0.as_ref().expect("it is open")
+        self.0.as_ref().expect("a guarded watcher is open")
     }
 }
 
-impl DerefMut for Asked<'_> {
+impl DerefMut for WatcherGuard<'_> {
     fn deref_mut(&mut self) -> &mut Watcher {
-        self.0.as_mut().expect("it is open")
+        self.0.as_mut().expect("a guarded watcher is open")
     }
 }
 
-/// What a connection is opened with.
+/// How watchers are opened.
 struct ConnectionOptions {
     path: PathBuf,
     flags: OpenFlags,
@@ -72,7 +89,7 @@ impl ConnectionOptions {
 }
 
 impl SessionCache {
-    /// Opens a connection to the database; there will be as many as threads ask at one time, up to this number.
+    /// Opens a watcher; further ones are opened on demand, up to `connections`.
     pub(super) fn open(
         path: &Path,
         flags: OpenFlags,
@@ -89,48 +106,77 @@ impl SessionCache {
         Ok(Self {
             watchers,
             options,
-            asked: AtomicU64::new(0),
-            answered: AtomicU64::new(0),
+            shards: std::array::from_fn(|_| Mutex::new(LruCache::unbounded())),
+            hasher: RandomState::new(),
+            tickets: AtomicU64::new(0),
+            checked: AtomicU64::new(0),
             generation: AtomicU64::new(0),
         })
     }
 
-    /// The account behind a living session, if it may sign in.
+    /// Finds the active account of a live session.
     pub(super) async fn find(
         &self,
         session: &SessionRef,
     ) -> rusqlite::Result<Option<Arc<UserSnapshot>>> {
         let generation = self.generation().await?;
-        if let Some(user) = session.recall(generation) {
+        if let Some(user) = self.get(&session.id, generation) {
             return Ok(Some(user));
         }
-        // What is read now is at least as new as the generation that it is remembered under.
+        // What is read now is at least as new as this generation.
         let user = find_live_user(&self.watcher().connection, &session.id)?
             .map(|user| Arc::new(UserSnapshot::new(user)));
-        session.keep(generation, user.as_ref());
+        if let Some(user) = &user {
+            self.put(&session.id, generation, user);
+        }
         Ok(user)
     }
 
-    /// The present generation: another one than before when anybody has written since it was asked for last.
+    /// The cached account, if it is of this generation.
+    fn get(&self, session_id: &str, generation: u64) -> Option<Arc<UserSnapshot>> {
+        let mut shard = self.shard(session_id);
+        let entry = shard.get(session_id)?;
+        (entry.generation == generation).then(|| Arc::clone(&entry.user))
+    }
+
+    fn put(&self, session_id: &str, generation: u64, user: &Arc<UserSnapshot>) {
+        let mut shard = self.shard(session_id);
+        let entry = Entry {
+            generation,
+            user: Arc::clone(user),
+        };
+        shard.put(session_id.to_owned(), entry);
+        // An unbounded cache grows on demand; a bounded one would allocate its capacity at once.
+        if shard.len() > SHARD_CAPACITY.get() {
+            shard.pop_lru();
+        }
+    }
+
+    fn shard(&self, session_id: &str) -> MutexGuard<'_, LruCache<String, Entry>> {
+        let shard = self.hasher.hash_one(session_id) % SHARDS as u64;
+        lock(&self.shards[usize::try_from(shard).unwrap_or_default()])
+    }
+
+    /// The current generation, which changes with every write.
     async fn generation(&self) -> rusqlite::Result<u64> {
-        let number = self.asked.fetch_add(1, Ordering::SeqCst);
+        let ticket = self.tickets.fetch_add(1, Ordering::SeqCst);
         tokio::task::yield_now().await;
-        if self.answered.load(Ordering::SeqCst) <= number {
+        if self.checked.load(Ordering::SeqCst) <= ticket {
             let mut watcher = self.watcher();
-            // Whoever asks from here on may have come after a write that the look does not see.
-            let asked = self.asked.load(Ordering::SeqCst);
-            self.look(&mut watcher)?;
-            self.answered.fetch_max(asked, Ordering::SeqCst);
+            // Later tickets may follow a write that this check does not see.
+            let tickets = self.tickets.load(Ordering::SeqCst);
+            self.check(&mut watcher)?;
+            self.checked.fetch_max(tickets, Ordering::SeqCst);
         }
         Ok(self.generation.load(Ordering::SeqCst))
     }
 
-    /// Begins a new generation when anybody has written since this watcher looked last.
+    /// Starts a new generation when somebody has written since the last check of this watcher.
     ///
-    /// A watcher that has looked after a write has counted up for it, and what it or another one remembers from then on
-    /// is newer than the write; so what is remembered under the present generation was read after the last write that
-    /// this watcher can see.
-    fn look(&self, watcher: &mut Watcher) -> rusqlite::Result<()> {
+    /// A watcher that checks after a write starts a generation for it, and what is cached from then
+    /// on is newer than the write. So entries of the current generation were read after the last
+    /// write that this watcher can see.
+    fn check(&self, watcher: &mut Watcher) -> rusqlite::Result<()> {
         let data_version = watcher
             .connection
             .prepare_cached("PRAGMA data_version")?
@@ -142,8 +188,8 @@ impl SessionCache {
         Ok(())
     }
 
-    /// A connection that nobody uses at the moment, most likely the one that this thread used last.
-    fn watcher(&self) -> Asked<'_> {
+    /// A free watcher, preferably the one this thread used last.
+    fn watcher(&self) -> WatcherGuard<'_> {
         static THREADS: AtomicUsize = AtomicUsize::new(0);
         thread_local! {
             static THREAD: usize = THREADS.fetch_add(1, Ordering::Relaxed);
@@ -160,14 +206,14 @@ impl SessionCache {
                 match self.options.open() {
                     Ok(opened) => *watcher = Some(opened),
                     Err(e) => {
-                        log::warn!("one more connection to the database cannot be opened: {e}");
+                        log::warn!("cannot open another connection to the database: {e}");
                         continue;
                     }
                 }
             }
-            return Asked(watcher);
+            return WatcherGuard(watcher);
         }
-        Asked(lock(&self.watchers[0]))
+        WatcherGuard(lock(&self.watchers[0]))
     }
 }
 

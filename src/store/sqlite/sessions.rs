@@ -12,10 +12,10 @@ use super::password_tries::{find_pause, forget_failures, note_network};
 use super::rows::{USER_COLUMNS, timestamp, user};
 use super::users::find_by_id;
 use super::{SqliteStore, driver_error};
-use crate::domain::{EventKind, Timestamp, User, UserId};
+use crate::domain::{EventKind, SessionRef, Timestamp, User, UserId};
 use crate::store::{
-    NewSession, RequestContext, RotateRefreshToken, Rotation, Session, SessionRef, SessionStore,
-    SignIn, SignInOutcome, StoreResult, UserSnapshot,
+    NewSession, RequestContext, RotateRefreshToken, Rotation, Session, SessionStore, SignIn,
+    SignInOutcome, StoreResult, UserSnapshot,
 };
 
 /// How long a used refresh token is remembered by a row of its own.

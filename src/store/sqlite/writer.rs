@@ -46,7 +46,7 @@ where
             return false;
         };
         let result = catch_unwind(AssertUnwindSafe(|| work(connection)))
-            .map_err(|_| StoreError::Failed("a database operation panicked".into()))
+            .map_err(|_| StoreError::failed("a database operation panicked"))
             .and_then(|result| result.map_err(driver_error));
         let keep = result.is_ok();
         self.result = Some(result);
@@ -58,7 +58,7 @@ where
             // What the operation itself had to say comes first: a refused value is no fault of the commit.
             (Some(Err(error)), _) | (_, Err(error)) => Err(error),
             (Some(Ok(value)), Ok(())) => Ok(value),
-            (None, Ok(())) => Err(StoreError::Failed("an operation was not run".into())),
+            (None, Ok(())) => Err(StoreError::failed("a database operation was not run")),
         };
         // Nobody may be waiting any more; the operation stands all the same.
         let _ = self.answer.send(result);
@@ -115,10 +115,10 @@ impl Writer {
         // the operation out of the count again.
         let queued = if self.counts.enqueued() < QUEUE {
             let sent = queue.send(job);
-            sent.map_err(|_| StoreError::Failed("the writer has ended".into()))
+            sent.map_err(|_| StoreError::failed("the writer has stopped"))
         } else {
-            Err(StoreError::Busy(format!(
-                "{QUEUE} operations are waiting to be written"
+            Err(StoreError::busy(format!(
+                "the write queue of {QUEUE} operations is full"
             )))
         };
         if queued.is_err() {
@@ -127,7 +127,7 @@ impl Writer {
         queued?;
         receive
             .await
-            .unwrap_or_else(|_| Err(StoreError::Failed("the writer has ended".into())))
+            .unwrap_or_else(|_| Err(StoreError::failed("the writer has stopped")))
     }
 }
 
@@ -175,7 +175,7 @@ fn write_batch(
         // What is written into a file that was removed is answered for and lost.
         files
             .map_or(Ok(()), OpenedFiles::check)
-            .map_err(StoreError::Busy)?;
+            .map_err(StoreError::busy)?;
         execute(connection, "COMMIT").map_err(driver_error)
     };
     let written = match batch {
