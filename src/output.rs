@@ -1,7 +1,7 @@
-//! Standard output and standard error, which whoever started the program may have stopped reading.
+//! Writes to standard output and standard error that never block for ever.
 //!
-//! A pipe holds some 64 KiB; a write to a full one waits until somebody reads. Many a program that starts a server reads the
-//! first line and never again, and neither requests nor the end of the server are to wait for that.
+//! A pipe holds about 64 KiB; a write to a full one blocks until the other end reads. Some parent processes read the
+//! first line of a server and nothing more, so neither requests nor shutdown may depend on that.
 
 use std::io::{self, ErrorKind, Write};
 use std::os::fd::AsFd;
@@ -11,32 +11,32 @@ use std::time::Duration;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 
-/// Most bytes that are written at a time: as many as a pipe that can be written to takes without waiting (`PIPE_BUF`).
-pub(crate) const MOST: usize = 4096;
+/// Most bytes of a single write. A pipe that polls as writable takes this many without blocking (`PIPE_BUF`).
+pub(crate) const MAX_WRITE: usize = 4096;
 
-/// Held from the question whether there is room until it is used: both streams may be the same pipe.
-static TURN: Mutex<()> = Mutex::new(());
+/// Held from the check for room until the write: both streams may be the same pipe.
+static WRITE_LOCK: Mutex<()> = Mutex::new(());
 
-/// A stream that is waited for no longer than its patience lasts: then a write fails with [`ErrorKind::TimedOut`].
+/// A writer that fails with [`ErrorKind::TimedOut`] when the stream has no room within the timeout.
 #[derive(Debug)]
-pub struct Patient<S> {
+pub struct TimeoutWriter<S> {
     stream: S,
-    patience: Duration,
+    timeout: Duration,
 }
 
-impl<S: AsFd> Patient<S> {
-    /// Waits so long for room in the stream.
-    pub fn new(stream: S, patience: Duration) -> Self {
-        Self { stream, patience }
+impl<S: AsFd> TimeoutWriter<S> {
+    /// Wraps a stream; each write waits up to `timeout` for room.
+    pub fn new(stream: S, timeout: Duration) -> Self {
+        Self { stream, timeout }
     }
 }
 
-impl<S: AsFd> Write for Patient<S> {
+impl<S: AsFd> Write for TimeoutWriter<S> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let piece = &bytes[..bytes.len().min(MOST)];
-        // Waiting takes no turn: the other stream may have room.
-        while has_room(&self.stream, self.patience)? {
-            let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+        let piece = &bytes[..bytes.len().min(MAX_WRITE)];
+        // The lock is not held while waiting: the other stream may have room.
+        while has_room(&self.stream, self.timeout)? {
+            let _guard = WRITE_LOCK.lock().unwrap_or_else(PoisonError::into_inner);
             if has_room(&self.stream, Duration::ZERO)? {
                 match rustix::io::write(&self.stream, piece) {
                     Err(Errno::INTR | Errno::AGAIN) => {}
@@ -52,12 +52,12 @@ impl<S: AsFd> Write for Patient<S> {
     }
 }
 
-/// Whether a write finds room, or a failure, within this time.
+/// Whether a write would succeed or fail, rather than block, within this time.
 pub(crate) fn has_room(stream: impl AsFd, within: Duration) -> io::Result<bool> {
     is_ready(stream, PollFlags::OUT, within)
 }
 
-/// Whether the stream can be read or written within this time; its end and a failure count as well.
+/// Whether the stream is ready within this time. End of file and errors count as ready.
 pub(crate) fn is_ready(stream: impl AsFd, to: PollFlags, within: Duration) -> io::Result<bool> {
     let within = Timespec::try_from(within).map_err(io::Error::other)?;
     loop {
@@ -76,25 +76,22 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_full_pipe_is_not_waited_for() {
+    fn write_to_full_pipe_times_out() {
         let (mut reader, writer) = io::pipe().unwrap();
-        let mut patient = Patient::new(&writer, Duration::ZERO);
+        let mut timed = TimeoutWriter::new(&writer, Duration::ZERO);
         let piece = [b'x'; 10_000];
         let mut written = 0;
         let error = loop {
-            match patient.write(&piece) {
+            match timed.write(&piece) {
                 Ok(length) => written += length,
                 Err(e) => break e,
             }
         };
         assert_eq!(error.kind(), ErrorKind::TimedOut);
-        assert!(written >= MOST && !has_room(&writer, Duration::ZERO).unwrap());
+        assert!(written >= MAX_WRITE && !has_room(&writer, Duration::ZERO).unwrap());
         reader.read_exact(&mut vec![0; written]).unwrap();
-        assert_eq!(patient.write(b"more").unwrap(), 4);
+        assert_eq!(timed.write(b"more").unwrap(), 4);
         drop(reader);
-        assert_eq!(
-            patient.write(b"more").unwrap_err().kind(),
-            ErrorKind::BrokenPipe
-        );
+        assert_eq!(timed.write(b"more").unwrap_err().kind(), ErrorKind::BrokenPipe);
     }
 }

@@ -10,7 +10,7 @@ use std::time::Duration;
 use rustix::event::PollFlags;
 
 use super::Cancel;
-use crate::output::{MOST, is_ready};
+use crate::output::{MAX_WRITE, is_ready};
 
 /// How soon it is noticed that the work is to be broken off.
 const LOOK: Duration = Duration::from_millis(100);
@@ -74,7 +74,7 @@ impl Read for Pipe {
 impl Write for Pipe {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.wait(PollFlags::OUT)?;
-        self.file.write(&bytes[..bytes.len().min(MOST)])
+        self.file.write(&bytes[..bytes.len().min(MAX_WRITE)])
     }
 
     fn flush(&mut self) -> io::Result<()> {

@@ -5,14 +5,14 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use super::{Mail, MailError, Transport};
-use crate::output::Patient;
+use crate::output::TimeoutWriter;
 
 /// How long a mail waits for whoever reads standard output.
 const PATIENCE: Duration = Duration::from_secs(1);
 
 /// Prints each mail with LF line ends and a blank line after it.
 #[derive(Debug)]
-pub struct StdoutMailTransport<W = Patient<Stdout>> {
+pub struct StdoutMailTransport<W = TimeoutWriter<Stdout>> {
     printer: Mutex<Printer<W>>,
 }
 
@@ -25,7 +25,7 @@ struct Printer<W> {
 
 impl Default for StdoutMailTransport {
     fn default() -> Self {
-        Self::new(Patient::new(io::stdout(), PATIENCE))
+        Self::new(TimeoutWriter::new(io::stdout(), PATIENCE))
     }
 }
 

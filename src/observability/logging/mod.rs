@@ -21,7 +21,7 @@ use crate::clock::{Clock as _, SystemClock};
 use crate::config::{LogConfig, LogFormat};
 use crate::domain::printable;
 use crate::observability::request_id;
-use crate::output::{Patient, has_room};
+use crate::output::{TimeoutWriter, has_room};
 use repeats::Repeats;
 
 /// How often it is told what was left out.
@@ -111,7 +111,7 @@ struct Lines<S> {
 impl<S: AsFd> Lines<S> {
     /// Writes a line, or as much of it as there is room for.
     fn write_line(&mut self, line: &[u8], patience: Duration) -> io::Result<()> {
-        let mut stream = Patient::new(&self.stream, patience);
+        let mut stream = TimeoutWriter::new(&self.stream, patience);
         if self.is_torn {
             // The next line does not begin in the middle of the last one.
             stream.write_all(b"\n")?;
