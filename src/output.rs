@@ -1,7 +1,8 @@
 //! Writes to standard output and standard error that never block for ever.
 //!
-//! A pipe holds about 64 KiB; a write to a full one blocks until the other end reads. Some parent processes read the
-//! first line of a server and nothing more, so neither requests nor shutdown may depend on that.
+//! A pipe holds about 64 KiB; a write to a full one blocks until the other end reads. Some parent
+//! processes read the first line of a server and nothing more, so neither requests nor shutdown
+//! may depend on that.
 
 use std::io::{self, ErrorKind, Write};
 use std::os::fd::AsFd;
@@ -11,7 +12,8 @@ use std::time::Duration;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 
-/// Most bytes of a single write. A pipe that polls as writable takes this many without blocking (`PIPE_BUF`).
+/// Most bytes of a single write. A pipe that polls as writable takes this many without blocking
+/// (`PIPE_BUF`).
 pub(crate) const MAX_WRITE: usize = 4096;
 
 /// Held from the check for room until the write: both streams may be the same pipe.
@@ -92,6 +94,9 @@ mod tests {
         reader.read_exact(&mut vec![0; written]).unwrap();
         assert_eq!(timed.write(b"more").unwrap(), 4);
         drop(reader);
-        assert_eq!(timed.write(b"more").unwrap_err().kind(), ErrorKind::BrokenPipe);
+        assert_eq!(
+            timed.write(b"more").unwrap_err().kind(),
+            ErrorKind::BrokenPipe
+        );
     }
 }

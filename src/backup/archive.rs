@@ -1,8 +1,9 @@
-//! The file of a backup: a tar archive that plain tools can read, too.
+//! The format of a backup: a tar archive that standard tools can read.
 //!
-//! It holds `users.db`, the photos below `users.db.media/photos/`, and at its end `SHA256SUMS`, which says what there has to be:
-//! an archive that was cut off or damaged is known by it. Unpacked in an empty folder, it is what a server started there
-//! with `--db users.db` takes up. Knows nothing of where the files come from, nor where they go.
+//! It contains `users.db`, the photos in `users.db.media/photos/` and, at its end, `SHA256SUMS`, by
+//! which a truncated or damaged archive is detected. Unpacked into an empty folder, it is the data
+//! of a server started there with `--db users.db`. This module does not know where the files are
+//! stored.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -15,28 +16,28 @@ use tar::{EntryType, Header};
 use crate::domain::Timestamp;
 use crate::photos::is_photo_name;
 
-/// The database.
+/// Name of the database.
 const DATABASE: &str = "users.db";
 
-/// What the name of a photo follows.
+/// Folder of the photos.
 const PHOTOS: &str = "users.db.media/photos/";
 
-/// The checksums of all other members, in the form that `sha256sum --check` reads.
+/// Name of the checksums of all other entries, in the format of `sha256sum --check`.
 const SUMS: &str = "SHA256SUMS";
 
-/// Most bytes of checksums that are read: far more than there are for a million photos.
-const LONGEST_SUMS: u64 = 256 * 1024 * 1024;
+/// Most bytes of checksums; a million photos need far less.
+const MAX_SUMS: u64 = 256 * 1024 * 1024;
 
-/// What a member of the archive is.
+/// A file in the archive.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Member {
+pub(super) enum Entry {
     /// The database.
     Database,
-    /// The photo of that name.
+    /// The photo with this name.
     Photo(String),
 }
 
-impl Member {
+impl Entry {
     fn path(&self) -> String {
         match self {
             Self::Database => DATABASE.to_owned(),
@@ -63,7 +64,8 @@ pub(super) struct ArchiveWriter<W: Write> {
 }
 
 impl<W: Write> ArchiveWriter<W> {
-    /// An archive made at `now`, whose members belong to `owner` (user and group) when root unpacks it.
+    /// Starts an archive with `now` as the time and `owner` (user and group) as the owner of its
+    /// entries.
     pub(super) fn new(out: W, owner: (u32, u32), now: Timestamp) -> Self {
         Self {
             tar: tar::Builder::new(out),
@@ -73,10 +75,10 @@ impl<W: Write> ArchiveWriter<W> {
         }
     }
 
-    /// Adds a file, which must not change meanwhile.
-    pub(super) fn add(&mut self, member: &Member, file: &File) -> io::Result<()> {
+    /// Adds a file, which must not change while it is read.
+    pub(super) fn add(&mut self, entry: &Entry, file: &File) -> io::Result<()> {
         let size = file.metadata()?.len();
-        let path = member.path();
+        let path = entry.path();
         let mut content = Hashing::new(file);
         self.append(&path, size, &mut content)?;
         if content.bytes != size {
@@ -108,12 +110,13 @@ impl<W: Write> ArchiveWriter<W> {
     }
 }
 
-/// Reads an archive to its end, gives each member to `take` and checks that all of it is there and undamaged.
+/// Reads an archive, passes each entry to `store` and verifies that it is complete and undamaged.
 ///
-/// What was taken counts only once this has returned without an error.
+/// What was stored is valid only after this returned `Ok`. Errors name entries of a backup only:
+/// other bytes of the file never reach the terminal.
 pub(super) fn read(
     source: impl Read,
-    take: &mut dyn FnMut(Member, &mut dyn Read) -> io::Result<()>,
+    store: &mut dyn FnMut(Entry, &mut dyn Read) -> io::Result<()>,
 ) -> io::Result<()> {
     let damaged = |what: String| io::Error::new(io::ErrorKind::InvalidData, what);
     let mut archive = tar::Archive::new(source);
@@ -122,7 +125,7 @@ pub(super) fn read(
     for entry in archive.entries()? {
         let mut entry = entry?;
         let path = String::from_utf8_lossy(&entry.path_bytes()).into_owned();
-        // Whoever packs the files again with plain tools gets folders and names that begin with a dot.
+        // Archives repacked with standard tools have folders and names that begin with "./".
         let path = path.strip_prefix("./").unwrap_or(&path);
         let kind = entry.header().entry_type();
         if kind.is_dir() {
@@ -130,15 +133,15 @@ pub(super) fn read(
         }
         if kind.is_file() && path == SUMS {
             let mut text = String::new();
-            (&mut entry).take(LONGEST_SUMS).read_to_string(&mut text)?;
+            (&mut entry).take(MAX_SUMS).read_to_string(&mut text)?;
             sums = Some(text);
             continue;
         }
-        let Some(member) = Member::parse(path).filter(|_| kind.is_file()) else {
+        let Some(part) = Entry::parse(path).filter(|_| kind.is_file()) else {
             return Err(damaged(format!("{path:?} is no part of a backup")));
         };
         let mut content = Hashing::new(&mut entry);
-        take(member, &mut content)?;
+        store(part, &mut content)?;
         io::copy(&mut content, &mut io::sink())?;
         if found.insert(path.to_owned(), content.digest()).is_some() {
             return Err(damaged(format!("{path:?} is in it twice")));
@@ -161,7 +164,7 @@ pub(super) fn read(
     }
 }
 
-/// A reader that hashes what it reads.
+/// A reader that computes the SHA-256 of what it reads.
 struct Hashing<R> {
     inner: R,
     hash: Sha256,
@@ -203,44 +206,44 @@ mod tests {
 
     fn archive() -> Vec<u8> {
         let mut writer = ArchiveWriter::new(Vec::new(), (1000, 1000), Timestamp::default());
-        for (member, content) in [
-            (Member::Database, vec![7; 100_000]),
-            (Member::Photo(PHOTO.to_owned()), vec![9; 1000]),
+        for (entry, content) in [
+            (Entry::Database, vec![7; 100_000]),
+            (Entry::Photo(PHOTO.to_owned()), vec![9; 1000]),
         ] {
             let mut file = tempfile::tempfile().unwrap();
             file.write_all(&content).unwrap();
             io::Seek::rewind(&mut file).unwrap();
-            writer.add(&member, &file).unwrap();
+            writer.add(&entry, &file).unwrap();
         }
         writer.finish().unwrap()
     }
 
-    fn read_all(archive: &[u8]) -> io::Result<Vec<(Member, usize)>> {
-        let mut members = Vec::new();
-        read(archive, &mut |member, content| {
+    fn read_all(archive: &[u8]) -> io::Result<Vec<(Entry, usize)>> {
+        let mut entries = Vec::new();
+        read(archive, &mut |entry, content| {
             let mut bytes = Vec::new();
             content.read_to_end(&mut bytes)?;
-            members.push((member, bytes.len()));
+            entries.push((entry, bytes.len()));
             Ok(())
         })?;
-        Ok(members)
+        Ok(entries)
     }
 
     #[test]
-    fn what_was_written_is_read() {
+    fn written_archive_is_read_back() {
         assert_eq!(
             read_all(&archive()).unwrap(),
             [
-                (Member::Database, 100_000),
-                (Member::Photo(PHOTO.to_owned()), 1000)
+                (Entry::Database, 100_000),
+                (Entry::Photo(PHOTO.to_owned()), 1000)
             ]
         );
     }
 
     #[test]
-    fn a_cut_or_damaged_archive_is_known() {
+    fn truncated_or_damaged_archive_is_refused() {
         let whole = archive();
-        // Each length at which a block ends, and some others.
+        // The end of each block, and some other lengths.
         for length in (0..whole.len() - 1024)
             .step_by(512)
             .chain([1, 700, 100_001])
@@ -255,14 +258,14 @@ mod tests {
     }
 
     #[test]
-    fn nothing_else_is_taken() {
+    fn other_entries_are_refused() {
         for path in [
             "other.db",
             "users.db.media/photos/../../users.db",
             "users.db.media/photos/a.jpg",
             "/users.db",
         ] {
-            assert_eq!(Member::parse(path), None, "{path}");
+            assert_eq!(Entry::parse(path), None, "{path}");
         }
         let mut tar = tar::Builder::new(Vec::new());
         let mut header = Header::new_gnu();

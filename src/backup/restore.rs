@@ -1,14 +1,14 @@
-//! The way back: a backup takes the place of a database that no server holds.
+//! Restores a backup in place of a database that no server uses.
 
-use std::ffi::OsString;
 use std::fs::{self, File};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
-use super::archive::{self, Member};
+use super::archive::{self, Entry};
+use super::files::{ScratchFolder, create_folder, create_private, sync_folder};
 use super::{
-    BackupError, Contents, Pipe, Progress, Source, because, create_folder, create_private,
-    folder_of, plainly, scratch_folder, sync_folder,
+    BackupError, CancellableStream, Contents, DataFiles, Progress, backup_error, folder_of,
+    with_context, with_suffix,
 };
 use crate::domain::{EventKind, Timestamp};
 use crate::store::sqlite::{
@@ -20,8 +20,9 @@ use crate::store::{NewEvent, RequestContext};
 #[derive(Clone, Debug)]
 pub struct Restore {
     /// Where to.
-    pub target: Source,
-    /// The backup, or a database alone, which leaves the photos as they are; `None` is standard input.
+    pub target: DataFiles,
+    /// The backup, or a database alone, which leaves the photos as they are; `None` is standard
+    /// input.
     pub from: Option<PathBuf>,
     /// Whether a database that is there may be replaced.
     pub force: bool,
@@ -33,7 +34,7 @@ pub struct Restore {
 
 /// What came of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Restored {
+pub struct RestoreSummary {
     /// What was restored.
     pub contents: Contents,
     /// The names that the former database and photos have now.
@@ -44,16 +45,16 @@ impl Restore {
     /// Unpacks the backup beside its place, checks all of it, and puts it there.
     ///
     /// # Errors
-    /// When the database is in use or must not be replaced, or the backup is not as it should be. Database and photos are
-    /// as they were then.
+    /// When the database is in use or must not be replaced, or the backup is not as it should be.
+    /// Database and photos are as they were then.
     pub fn run(
         &self,
         now: Timestamp,
         progress: &mut dyn FnMut(Progress),
-    ) -> Result<Restored, BackupError> {
+    ) -> Result<RestoreSummary, BackupError> {
         let database = &self.target.database;
         let folder = folder_of(database);
-        let _lock = ServerLock::acquire_for_anything(database).map_err(plainly)?;
+        let _lock = ServerLock::acquire_for_anything(database).map_err(backup_error)?;
         let is_there = database.metadata().is_ok_and(|data| data.len() > 0);
         if is_there && !self.force {
             return Err(BackupError(format!(
@@ -61,14 +62,15 @@ impl Restore {
                 database.display()
             )));
         }
-        let scratch = scratch_folder(folder, &self.target.prefix())
-            .map_err(because(format!("cannot write into {}", folder.display())))?;
+        let scratch = ScratchFolder::create(folder, &self.target.prefix()).map_err(
+            with_context(format!("cannot write into {}", folder.display())),
+        )?;
         let new = New {
             database: scratch.path().join("users.db"),
             photos: scratch.path().join("photos"),
         };
         let with_photos = self.unpack(&new, progress)?;
-        let inspection = inspect_database(&new.database).map_err(plainly)?;
+        let inspection = inspect_database(&new.database).map_err(backup_error)?;
         let event = NewEvent {
             kind: EventKind::DatabaseRestored,
             user_id: None,
@@ -81,9 +83,9 @@ impl Restore {
             now,
         };
         let patience = self.target.busy_timeout;
-        note_in(&new.database, &event, self.end_sessions, patience).map_err(plainly)?;
+        note_in(&new.database, &event, self.end_sessions, patience).map_err(backup_error)?;
         // The last moment: what is put into its place is put there as a whole.
-        self.target.cancel.check().map_err(plainly)?;
+        self.target.cancel.check().map_err(backup_error)?;
         let photos = if with_photos {
             &new.photos
         } else {
@@ -100,7 +102,7 @@ impl Restore {
             missing_photos,
         };
         let set_aside = self.put_in_place(&new, with_photos, is_there, now)?;
-        Ok(Restored {
+        Ok(RestoreSummary {
             contents,
             set_aside,
         })
@@ -112,7 +114,7 @@ impl Restore {
             Some(path) => path.display().to_string(),
             None => "standard input".to_owned(),
         };
-        let cannot_read = || because(format!("cannot read {name}"));
+        let cannot_read = || with_context(format!("cannot read {name}"));
         // What is no file, such as the other end of a pipe, can be read once only.
         if let Some(path) = self.from.as_ref().filter(|path| path.is_file())
             && is_sqlite(path).map_err(cannot_read())?
@@ -126,22 +128,22 @@ impl Restore {
                     self.target.cancel.flow()
                 },
             )
-            .map_err(plainly)?;
+            .map_err(backup_error)?;
             return Ok(false);
         }
         let cancel = self.target.cancel.clone();
         let source = match &self.from {
-            Some(path) => Pipe::open(path, cancel),
-            None => Pipe::input(cancel),
+            Some(path) => CancellableStream::open(path, cancel),
+            None => CancellableStream::input(cancel),
         };
         let source = io::BufReader::new(source.map_err(cannot_read())?);
         unpack_archive(source, new, progress)
-            .map_err(because(format!("{name} is no whole backup")))?;
+            .map_err(with_context(format!("{name} is not a complete backup")))?;
         Ok(true)
     }
 
-    /// What was there goes first, the new database comes last: whatever cuts this off, nothing is lost, and no server takes
-    /// up half of it unnoticed.
+    /// What was there goes first, the new database comes last: whatever cuts this off, nothing is
+    /// lost, and no server takes up half of it unnoticed.
     fn put_in_place(
         &self,
         new: &New,
@@ -149,7 +151,7 @@ impl Restore {
         is_there: bool,
         now: Timestamp,
     ) -> Result<Vec<PathBuf>, BackupError> {
-        let Source {
+        let DataFiles {
             database, photos, ..
         } = &self.target;
         let former = format!(
@@ -159,7 +161,7 @@ impl Restore {
         let mut kept = Vec::new();
         if is_there {
             let aside = with_suffix(database, &former);
-            set_aside(database, &aside).map_err(plainly)?;
+            set_aside(database, &aside).map_err(backup_error)?;
             kept.push(aside);
         }
         let mut place = || -> io::Result<()> {
@@ -175,8 +177,9 @@ impl Restore {
             fs::rename(&new.database, database)?;
             sync_folder(folder_of(database))
         };
-        place().map_err(because(format!(
-            "the backup could not be put into its place (what was there is kept under a name with {former})"
+        place().map_err(with_context(format!(
+            "the backup could not be put into its place (what was there is kept under a name with \
+             {former})"
         )))?;
         Ok(kept)
     }
@@ -197,18 +200,18 @@ fn unpack_archive(
     let mut done = 0;
     archive::read(source, &mut |member, content| {
         let path = match &member {
-            Member::Database => new.database.clone(),
-            Member::Photo(name) => new.photos.join(name),
+            Entry::Database => new.database.clone(),
+            Entry::Photo(name) => new.photos.join(name),
         };
         let mut file = create_private(&path)?;
         let bytes = io::copy(content, &mut file)?;
         file.sync_all()?;
         progress(match member {
-            Member::Database => Progress::Database {
+            Entry::Database => Progress::Database {
                 done: bytes,
                 total: bytes,
             },
-            Member::Photo(_) => {
+            Entry::Photo(_) => {
                 done += 1;
                 Progress::Photos { done, total: 0 }
             }
@@ -237,11 +240,4 @@ fn move_folder(from: &Path, to: &Path) -> io::Result<()> {
         other => other?,
     }
     sync_folder(folder_of(to))
-}
-
-/// A path with something behind its name.
-fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
-    let mut name = OsString::from(path);
-    name.push(suffix);
-    PathBuf::from(name)
 }

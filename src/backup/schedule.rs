@@ -1,7 +1,7 @@
-//! Backups that the server makes by itself.
+//! Scheduled backups of a running server.
 //!
-//! What was done is told by the names in the folder alone: the newest one says when the next backup is due, after a restart,
-//! too, and only files with such names are ever removed.
+//! The file names are the only state: the newest name decides when the next backup is due, also
+//! after a restart, and only files with such names are ever removed.
 
 use std::fs;
 use std::io;
@@ -13,52 +13,52 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
-use super::{BackupError, Contents, SUFFIX, Source, because};
+use super::files::{SCHEDULED, create_folder, scratch_prefix};
+use super::{BackupError, Contents, DataFiles, SUFFIX, with_context};
 use crate::clock::SharedClock;
 use crate::config::Config;
 use crate::domain::Timestamp;
 use crate::observability::metrics::Metrics;
 
-/// How long to wait after a backup that failed, if the next is not due before.
-const RETRY: Duration = Duration::from_mins(15);
+/// Pause after a failed backup, unless the next one is due earlier.
+const RETRY_DELAY: Duration = Duration::from_mins(15);
 
-/// Longest time between two looks at the clock, which may be moved meanwhile.
-const LOOK: Duration = Duration::from_mins(1);
+/// Longest sleep before the clock, which may be set, is read again.
+const CLOCK_POLL: Duration = Duration::from_mins(1);
 
-/// How long the end of the server waits for a backup that is broken off.
-const BREAKING_OFF: Duration = Duration::from_secs(3);
+/// How long a shutdown waits for a cancelled backup.
+const CANCEL_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// When backups are made, and how many are kept.
+/// When backups are made, where, and how many are kept.
 #[derive(Clone, Debug)]
 pub struct Schedule {
-    source: Source,
+    files: DataFiles,
     dir: PathBuf,
-    every: Duration,
+    interval: Duration,
     keep: usize,
 }
 
 impl Schedule {
-    /// What the settings name; `None` when there is nothing to back up or nowhere to put it.
+    /// The schedule in the settings; `None` without a folder, or for a database in memory.
     pub fn of(config: &Config) -> Option<Self> {
         let settings = &config.backup;
         if settings.dir.is_empty() {
             return None;
         }
         Some(Self {
-            source: Source::of(config)?,
+            files: DataFiles::of(config)?,
             dir: PathBuf::from(&settings.dir),
-            every: settings.every.duration(),
+            interval: settings.every.duration(),
             keep: settings.keep as usize,
         })
     }
 
     /// The time between two backups.
-    pub fn every(&self) -> Duration {
-        self.every
+    pub fn interval(&self) -> Duration {
+        self.interval
     }
 
-    /// When the newest of the backups was made that are there; those of the future, made while the clock was wrong, do not
-    /// count. `None` when there is none.
+    /// The time of the newest existing backup. Backups with a time in the future are ignored.
     ///
     /// # Errors
     /// When the folder cannot be read.
@@ -67,31 +67,31 @@ impl Schedule {
         Ok(times.filter(|at| *at <= now).max())
     }
 
-    /// How long until the next backup is due.
+    /// The time until the next backup is due.
     fn due_in(&self, now: Timestamp) -> Duration {
         match self.newest(now) {
-            Ok(Some(newest)) => self.every.saturating_sub(now.since(newest)),
-            // A folder that cannot be read is complained of when it is written to.
+            Ok(Some(newest)) => self.interval.saturating_sub(now.since(newest)),
+            // A folder that cannot be read fails the backup, which is logged.
             Ok(None) | Err(_) => Duration::ZERO,
         }
     }
 
-    /// Makes a backup and removes those that are not to be kept any longer. Gives its path and what is in it.
+    /// Makes a backup, removes expired ones, and returns its path and contents.
     ///
     /// # Errors
-    /// When it could not be made; older ones are all kept then.
+    /// When it cannot be made; all older backups are kept.
     pub fn back_up(&self, now: Timestamp) -> Result<(PathBuf, Contents), BackupError> {
         let dir = &self.dir;
-        super::create_folder(dir).map_err(because(format!("cannot create {}", dir.display())))?;
+        create_folder(dir).map_err(with_context(format!("cannot create {}", dir.display())))?;
         let scratch = self.scratch();
-        // A server that was killed has left it; nobody else uses it.
+        // A killed server may have left it behind; nothing else uses it.
         let _ = fs::remove_dir_all(&scratch);
-        let target = dir.join(self.source.name(now));
-        let made = super::create_folder(&scratch)
-            .map_err(because(format!("cannot write into {}", dir.display())))
+        let target = dir.join(self.files.backup_name(now));
+        let made = create_folder(&scratch)
+            .map_err(with_context(format!("cannot write to {}", dir.display())))
             .and_then(|()| {
-                self.source
-                    .write_by_way_of(&scratch, &target, now, &mut |_| {})
+                self.files
+                    .write_file_via(&scratch, &target, now, &mut |_| {})
             });
         let _ = fs::remove_dir_all(&scratch);
         let contents = made?;
@@ -102,8 +102,8 @@ impl Schedule {
     }
 
     fn scratch(&self) -> PathBuf {
-        let mut name = super::scratch_prefix(&self.source.prefix());
-        name.push(super::SCHEDULED);
+        let mut name = scratch_prefix(&self.files.prefix());
+        name.push(SCHEDULED);
         self.dir.join(name)
     }
 
@@ -120,9 +120,9 @@ impl Schedule {
         Ok(())
     }
 
-    /// The backups of this database in the folder, with the time that each has in its name.
+    /// The backups of this database, each with the time in its name.
     fn backups(&self) -> io::Result<Vec<(Timestamp, PathBuf)>> {
-        let prefix = self.source.prefix();
+        let prefix = self.files.prefix();
         let mut backups = Vec::new();
         for entry in fs::read_dir(&self.dir)? {
             let entry = entry?;
@@ -136,9 +136,9 @@ impl Schedule {
                         .parse::<jiff::Timestamp>()
                         .ok()
                 });
-            // Only what this program itself would have called it: somebody's own copy may have a similar name.
+            // Only exact names: an operator's own copy may have a similar one.
             if let Some(time) = time.map(|time| Timestamp::from_unix_millis(time.as_millisecond()))
-                && self.source.name(time) == name
+                && self.files.backup_name(time) == name
             {
                 backups.push((time, entry.path()));
             }
@@ -147,76 +147,85 @@ impl Schedule {
     }
 }
 
-/// The backups of a running server. They end when this is dropped.
+/// Makes the scheduled backups of a running server until it is dropped.
 #[derive(Debug)]
-pub struct Backups {
+pub struct BackupScheduler {
     schedule: Schedule,
-    /// Taken while a backup is being made.
-    turn: Arc<Semaphore>,
+    /// Held while a backup is being made.
+    running: Arc<Semaphore>,
     task: JoinHandle<()>,
 }
 
-impl Backups {
-    /// Makes backups from now on.
+impl BackupScheduler {
+    /// Starts making backups.
     pub fn start(schedule: Schedule, clock: SharedClock, metrics: Arc<Metrics>) -> Self {
         if let Ok(Some(newest)) = schedule.newest(clock.now()) {
             metrics.set_last_backup(newest);
         }
-        let turn = Arc::new(Semaphore::new(1));
-        let task = tokio::spawn(run(schedule.clone(), Arc::clone(&turn), clock, metrics));
+        let running = Arc::new(Semaphore::new(1));
+        let task = tokio::spawn(run(schedule.clone(), Arc::clone(&running), clock, metrics));
         Self {
             schedule,
-            turn,
+            running,
             task,
         }
     }
 
-    /// Makes no more backups, and breaks off the one that is under way. [`Backups::ended`] is to follow.
-    pub fn break_off(&self) {
-        if self.turn.available_permits() == 0 {
-            log::warn!("the backup that is under way is broken off");
+    /// Stops the schedule and cancels a backup in progress. [`BackupScheduler::finished`] must
+    /// follow.
+    pub fn cancel(&self) {
+        if self.running.available_permits() == 0 {
+            log::warn!("the backup in progress is cancelled");
         }
-        self.schedule.source.cancel.set();
+        self.schedule.files.cancel.set();
         self.task.abort();
     }
 
-    /// Returns when nothing is under way any more, and nothing unfinished is left.
-    pub async fn ended(&self) {
-        if timeout(BREAKING_OFF, self.turn.acquire()).await.is_err() {
-            // It is looking through its copy, which nothing can hurry; without the files it comes to nothing.
+    /// Waits until no backup is in progress and temporary files are gone.
+    pub async fn finished(&self) {
+        if timeout(CANCEL_TIMEOUT, self.running.acquire())
+            .await
+            .is_err()
+        {
+            // It verifies its copy, which cannot be interrupted; without the files it fails.
             let _ = fs::remove_dir_all(self.schedule.scratch());
         }
     }
 }
 
-impl Drop for Backups {
+impl Drop for BackupScheduler {
     fn drop(&mut self) {
-        self.schedule.source.cancel.set();
+        self.schedule.files.cancel.set();
         self.task.abort();
     }
 }
 
 /// Makes backups until it is aborted.
-async fn run(schedule: Schedule, turn: Arc<Semaphore>, clock: SharedClock, metrics: Arc<Metrics>) {
+async fn run(
+    schedule: Schedule,
+    running: Arc<Semaphore>,
+    clock: SharedClock,
+    metrics: Arc<Metrics>,
+) {
     let mut retry_at = None;
     loop {
         let now = clock.now();
         let due = match retry_at {
             Some(at) => schedule
                 .due_in(now)
-                .max(Timestamp::since(at, now).min(RETRY)),
+                .max(Timestamp::since(at, now).min(RETRY_DELAY)),
             None => schedule.due_in(now),
         };
         if !due.is_zero() {
-            tokio::time::sleep(due.min(LOOK)).await;
+            tokio::time::sleep(due.min(CLOCK_POLL)).await;
             continue;
         }
-        let Ok(turn) = Arc::clone(&turn).acquire_owned().await else {
+        let Ok(running) = Arc::clone(&running).acquire_owned().await else {
             return;
         };
         let worker = schedule.clone();
         let made = tokio::task::spawn_blocking(move || {
-            let _turn = turn;
+            let _running = running;
             worker.back_up(now)
         });
         let outcome = match made.await {
@@ -232,7 +241,7 @@ async fn run(schedule: Schedule, turn: Arc<Semaphore>, clock: SharedClock, metri
             Err(e) => {
                 metrics.count_failed_backup();
                 log::error!("the backup failed: {e}");
-                retry_at = Some(clock.now().plus(RETRY.min(schedule.every())));
+                retry_at = Some(clock.now().plus(RETRY_DELAY.min(schedule.interval())));
             }
         }
     }
@@ -247,7 +256,7 @@ fn report(path: &Path, contents: &Contents) {
     );
     if let Some(first) = contents.missing_photos.first() {
         log::warn!(
-            "{} of the photos that accounts have are missing, such as {first}",
+            "{} photos of accounts are missing, such as {first}",
             contents.missing_photos.len()
         );
     }
@@ -263,19 +272,23 @@ mod tests {
     }
 
     #[test]
-    fn the_names_in_the_folder_decide() {
+    fn file_names_decide_when_the_next_backup_is_due() {
         let dir = tempfile::tempdir().unwrap();
         let mut config = Config::defaults(false);
         config.backup.dir = dir.path().to_str().unwrap().to_owned();
         config.backup.keep = 2;
         let schedule = Schedule::of(&config).unwrap();
         let now = at("2026-05-04T12:00:00Z");
-        assert_eq!(schedule.due_in(now), Duration::ZERO, "there is none yet");
+        assert_eq!(
+            schedule.due_in(now),
+            Duration::ZERO,
+            "there is no backup yet"
+        );
         for name in [
             "users.db-20260501T120000Z.tar",
             "users.db-20260502T120000Z.tar",
             "users.db-20260503T180000Z.tar",
-            // None of these is of ours.
+            // None of these is a backup of this database.
             "other.db-20260101T000000Z.tar",
             "users.db-2026-01-01T00:00:00Z.tar",
             "users.db-20260101T000000Z.tar.gz",
@@ -292,7 +305,7 @@ mod tests {
         assert_eq!(
             schedule.due_in(at("2026-05-02T18:00:00Z")),
             Duration::from_hours(18),
-            "one of the future does not count"
+            "backups with a time in the future are ignored"
         );
         schedule.prune().unwrap();
         let mut names: Vec<_> = fs::read_dir(dir.path())

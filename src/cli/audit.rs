@@ -1,4 +1,4 @@
-//! `audit`: the log of who did what, to whom, when and from where.
+//! `audit`: shows the audit log.
 
 use std::io::{self, BufWriter, ErrorKind, Write};
 use std::time::Duration;
@@ -6,51 +6,50 @@ use std::time::Duration;
 use clap::Args;
 use serde::Serialize;
 
-use super::{CommandResult, cannot_write, existing, explain, printable, with_app};
+use super::{CommandResult, cannot_write, describe, printable, require_database, with_app};
 use crate::accounts;
 use crate::app::App;
 use crate::config::Config;
 use crate::domain::{EventKind, Timestamp, UserId};
 use crate::store::{Event, EventQuery};
 
-/// How often `--follow` looks for new entries.
-const FOLLOW_PAUSE: Duration = Duration::from_secs(1);
+/// Pause between polls of `--follow`.
+const FOLLOW_INTERVAL: Duration = Duration::from_secs(1);
 
-/// Most new entries that are read at a time with `--follow`.
-const FOLLOW_CHUNK: u32 = 10_000;
+/// Most new entries of one poll of `--follow`.
+const FOLLOW_LIMIT: u32 = 10_000;
 
 #[derive(Args)]
 pub(super) struct AuditArguments {
-    /// Only what is about this account: id or address. The id of an account that is gone works, too
+    /// Only entries about this account (id or email address; the id of a deleted account works too)
     #[arg(long, value_name = "USER")]
     user: Option<String>,
-    /// Only events of this kind, such as sign_in_failed; may be given several times. `audit --kinds` lists them
+    /// Only this kind of event, such as sign_in_failed; repeatable. `audit --kinds` lists them
     #[arg(long = "event", value_name = "EVENT", value_parser = read_kind)]
     events: Vec<EventKind>,
-    /// Only what happened since: a time ago such as 90s, 30m, 12h or 7d, or a moment such as 2026-01-31 or
+    /// Only entries since then: an age such as 90s, 30m, 12h or 7d, or a time such as 2026-01-31 or
     /// 2026-01-31T12:00:00Z
     #[arg(long, value_name = "WHEN")]
     since: Option<String>,
-    /// Most entries to show; of more the newest are shown. 0 shows all
+    /// Show at most this many of the newest entries; 0 shows all
     #[arg(long, value_name = "COUNT", default_value_t = 100)]
     limit: u32,
-    /// Print JSON, one object a line
+    /// Print JSON Lines
     #[arg(long)]
     json: bool,
-    /// Go on showing what happens until it is interrupted
+    /// Keep printing new entries until interrupted
     #[arg(long)]
     follow: bool,
-    /// List the kinds of events and what they mean
+    /// List the kinds of events with their meaning
     #[arg(long)]
     kinds: bool,
 }
 
 fn read_kind(name: &str) -> Result<EventKind, String> {
-    EventKind::parse(name)
-        .ok_or_else(|| "there is no such event; `audit --kinds` lists them".into())
+    EventKind::parse(name).ok_or_else(|| "unknown event; `audit --kinds` lists them".into())
 }
 
-/// An entry as scripts get it.
+/// An entry as `--json` prints it.
 #[derive(Serialize)]
 struct EventRecord<'a> {
     id: i64,
@@ -66,9 +65,11 @@ struct EventRecord<'a> {
 
 pub(super) fn run(arguments: AuditArguments, config: Config) -> CommandResult {
     if arguments.kinds {
-        return list_kinds().or_else(unless_closed);
+        return list_kinds().or_else(ignore_closed_pipe);
     }
-    with_app(existing(config)?, async |app| show(&app, &arguments).await)
+    with_app(require_database(config)?, async |app| {
+        show(&app, &arguments).await
+    })
 }
 
 fn list_kinds() -> io::Result<()> {
@@ -97,31 +98,32 @@ async fn show(app: &App, arguments: &AuditArguments) -> CommandResult {
     loop {
         let (events, unlisted) = accounts::list_events(app, query.clone())
             .await
-            .map_err(explain)?;
+            .map_err(describe)?;
         if let Err(error) = write(&events, arguments.json) {
-            return unless_closed(error);
+            return ignore_closed_pipe(error);
         }
         if query.after == 0 && unlisted > 0 {
             log::warn!(
-                "{unlisted} more failed tries in this time were counted and not written down one by one"
+                "{unlisted} more failed attempts in this period were only counted, not recorded \
+                 one by one"
             );
         }
         if !arguments.follow {
             return Ok(());
         }
         query.after = events.last().map_or(query.after.max(1), |last| last.id);
-        query.limit = FOLLOW_CHUNK;
-        tokio::time::sleep(FOLLOW_PAUSE).await;
+        query.limit = FOLLOW_LIMIT;
+        tokio::time::sleep(FOLLOW_INTERVAL).await;
     }
 }
 
-/// The number of the account that is meant. One that is gone has no address any more, only its number.
+/// The id of the account. A deleted account can only be named by its id.
 async fn find_id(app: &App, user: Option<&str>) -> Result<Option<UserId>, String> {
     let Some(user) = user else { return Ok(None) };
     if let Ok(id) = user.parse() {
         return Ok(Some(id));
     }
-    let found = accounts::find_user(app, user).await.map_err(explain)?;
+    let found = accounts::find_user(app, user).await.map_err(describe)?;
     Ok(Some(found.id))
 }
 
@@ -153,7 +155,7 @@ fn record(event: &Event) -> EventRecord<'_> {
     }
 }
 
-/// One entry for the eye: when, what, about whom, and then what there is to say of by whom and from where.
+/// One entry as a line of text: time, event, user, actor, network, detail.
 fn line(event: &Event) -> String {
     let context = &event.context;
     let mut line = format!("{}  {:<24}", event.happened_at, event.kind.as_str());
@@ -184,9 +186,9 @@ fn line(event: &Event) -> String {
     line.trim_end().to_owned()
 }
 
-/// Reads a moment, or a time before `now`.
+/// Parses a time, or an age relative to `now`.
 fn read_since(text: &str, now: Timestamp) -> Result<Timestamp, String> {
-    let ago = text
+    let age = text
         .char_indices()
         .last()
         .and_then(|(at, unit)| {
@@ -200,16 +202,19 @@ fn read_since(text: &str, now: Timestamp) -> Result<Timestamp, String> {
             text[..at].parse::<u64>().ok()?.checked_mul(seconds)
         })
         .map(Duration::from_secs);
-    if let Some(ago) = ago {
-        return Ok(now.minus(ago));
+    if let Some(age) = age {
+        return Ok(now.minus(age));
     }
     accounts::parse_moment(text).ok_or_else(|| {
-        format!("--since {text}: expected a time ago such as 12h or 7d, or a moment such as 2026-01-31T12:00:00Z")
+        format!(
+            "--since {text}: expected an age such as 12h or 7d, or a time such as \
+            2026-01-31T12:00:00Z"
+        )
     })
 }
 
-/// Whoever reads has seen enough, as `head` does.
-fn unless_closed(error: io::Error) -> CommandResult {
+/// A reader that closed the pipe, as `head` does, is not a failure.
+fn ignore_closed_pipe(error: io::Error) -> CommandResult {
     if error.kind() == ErrorKind::BrokenPipe {
         Ok(())
     } else {
@@ -222,7 +227,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn times_ago_and_moments_are_read() {
+    fn ages_and_times_are_parsed() {
         let now = Timestamp::from_unix_millis(1_733_227_200_000);
         for (text, moment) in [
             ("90s", Some("2024-12-03T11:58:30Z")),

@@ -1,4 +1,4 @@
-//! `backup` and `restore`: a whole copy of database and photos, and the way back.
+//! `backup` and `restore`: copies the database and the photos, and restores them.
 
 use std::io::{self, IsTerminal, Write};
 use std::path::{Path, PathBuf};
@@ -9,45 +9,53 @@ use indicatif::{ProgressBar, ProgressStyle};
 use tokio::runtime::Runtime;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use super::{CommandResult, cannot_write, command_context, existing, is_standard};
-use crate::backup::{Cancel, Contents, Pipe, Progress, Restore, Source};
+use super::{CommandResult, cannot_write, command_context, is_dash, require_database};
+use crate::backup::{CancelFlag, CancellableStream, Contents, DataFiles, Progress, Restore};
 use crate::clock::{Clock, SystemClock};
 use crate::config::Config;
 use crate::domain::Timestamp;
 
-/// Characters of a path that the audit log keeps.
-const LONGEST_TARGET: usize = 250;
+/// Most characters of a path in the audit log.
+const MAX_DETAIL: usize = 250;
 
 const BACKUP_HELP: &str = "\
-The backup is one tar file with the database and the photos as they were at one moment; the server goes on working \
-meanwhile. `tar -xf` unpacks it to users.db and users.db.media, which a server started with --db users.db takes up, and \
-`sha256sum --check SHA256SUMS` checks what was unpacked. It holds password hashes and the keys that sign tokens: keep it as \
-safe as the database.
+The backup is one tar file with the database and the photos as of one moment; the server keeps \
+running. \
+`tar -xf` unpacks it to users.db and users.db.media, which a server started with --db users.db \
+uses, and \
+`sha256sum --check SHA256SUMS` verifies them. It contains password hashes and signing keys: \
+protect it like the database.
 
 Examples:
   accounts-server --db users.db backup /var/backups/accounts.tar
-  accounts-server --db users.db backup /var/backups/            a file named by the time
+  accounts-server --db users.db backup /var/backups/            a file named after the time
   accounts-server --db users.db backup - | gzip | ssh backup@example.com 'cat > accounts.tar.gz'";
 
 const RESTORE_HELP: &str = "\
-The backup is unpacked beside the database and checked first: its checksums, the database's integrity and whether this \
-program knows its schema. Only then it takes the place of what is there, which is kept under a name with `.before-restore-` \
-and the time. A database file alone, such as users.db.before-v3, can be restored, too; the photos stay as they are then.
+The backup is unpacked beside the database and checked first: its checksums, the database's \
+integrity and whether this \
+program knows its schema. Only then it takes the place of what is there, which is kept under a \
+name with `.before-restore-` \
+and the time. A database file alone, such as users.db.before-v3, can be restored, too; the photos \
+stay as they are then.
 
-A restored database knows nothing of what came after the backup: sessions that were ended since are alive again, unless \
---end-sessions is given. Run this as the user that the server runs as, so that the files are that user's.
+A restored database knows nothing of what came after the backup: sessions that were ended since \
+are alive again, unless \
+--end-sessions is given. Run this as the user that the server runs as, so that the files are that \
+user's.
 
 Examples:
   accounts-server --db users.db restore /var/backups/accounts.tar
-  ssh old.example.com accounts-server --db users.db backup - | accounts-server --db users.db restore -";
+  ssh old.example.com accounts-server --db users.db backup - | accounts-server --db users.db \
+  restore -";
 
 #[derive(Args)]
 #[command(after_help = BACKUP_HELP)]
 pub(super) struct BackupArguments {
-    /// The file to make, a folder to make one in, or `-` for standard output
+    /// Target file, folder for a new file, or `-` for standard output
     #[arg(value_name = "DEST")]
     target: PathBuf,
-    /// Replace a file of that name
+    /// Replace an existing file
     #[arg(long)]
     force: bool,
 }
@@ -55,10 +63,10 @@ pub(super) struct BackupArguments {
 #[derive(Args)]
 #[command(after_help = RESTORE_HELP)]
 pub(super) struct RestoreArguments {
-    /// The backup, or `-` for standard input
+    /// Backup to restore, or `-` for standard input
     #[arg(value_name = "SRC")]
     source: PathBuf,
-    /// Replace the database that is there; it is kept under another name
+    /// Replace the existing database, which is kept under another name
     #[arg(long)]
     force: bool,
     /// End all sessions in the restored database: everybody has to sign in anew
@@ -67,22 +75,23 @@ pub(super) struct RestoreArguments {
 }
 
 pub(super) fn backup(arguments: BackupArguments, config: Config) -> CommandResult {
-    let config = existing(config)?;
-    let source = Source::of(&config)
-        .ok_or("a database in memory ends with its server; there is nothing to back up")?;
+    let config = require_database(config)?;
+    let files = DataFiles::of(&config)
+        .ok_or("a database in memory cannot be backed up; name a file with --db")?;
     let now = SystemClock.now();
-    let _signals = break_off_on_signal(source.cancel.clone())?;
-    if is_standard(&arguments.target) {
+    let _signals = cancel_on_signal(files.cancel.clone())?;
+    if is_dash(&arguments.target) {
         if io::stdout().is_terminal() {
             return Err(
-                "standard output is a terminal; name a file, or pipe it to a program".into(),
+                "standard output is a terminal; name a file, or pipe the backup to a program"
+                    .into(),
             );
         }
-        note(&source, "standard output", now);
+        record_start(&files, "standard output", now);
         let progress = Display::new();
-        let mut out = Pipe::output(source.cancel.clone())
+        let mut out = CancellableStream::output(files.cancel.clone())
             .map_err(|e| format!("cannot write to standard output: {e}"))?;
-        let contents = source
+        let contents = files
             .stream(&mut out, now, &mut |step| progress.show(step))
             .map_err(|e| e.to_string())?;
         progress.finish();
@@ -90,7 +99,7 @@ pub(super) fn backup(arguments: BackupArguments, config: Config) -> CommandResul
         return Ok(());
     }
     let target = match arguments.target.is_dir() {
-        true => arguments.target.join(source.name(now)),
+        true => arguments.target.join(files.backup_name(now)),
         false => arguments.target,
     };
     if target.exists() && !arguments.force {
@@ -99,30 +108,32 @@ pub(super) fn backup(arguments: BackupArguments, config: Config) -> CommandResul
             target.display()
         ));
     }
-    note(&source, &target.to_string_lossy(), now);
+    record_start(&files, &target.to_string_lossy(), now);
     let progress = Display::new();
-    let contents = source
+    let contents = files
         .write_file(&target, now, &mut |step| progress.show(step))
         .map_err(|e| e.to_string())?;
     progress.finish();
     report("backed up", &contents, "in", &target)
 }
 
-/// Writes down that a backup begins: whoever interrupts it may have seen something already. A database that cannot be
-/// written to is backed up all the same.
-fn note(source: &Source, target: &str, now: Timestamp) {
-    let detail = target.chars().take(LONGEST_TARGET).collect();
-    if let Err(e) = source.note(command_context(), detail, now) {
-        log::warn!("the audit log will not tell of this backup: {e}");
+/// Records the start of the backup in the audit log: data leaves the machine even if it is
+/// interrupted.
+///
+/// A database that cannot be written is backed up nevertheless.
+fn record_start(files: &DataFiles, target: &str, now: Timestamp) {
+    let detail = target.chars().take(MAX_DETAIL).collect();
+    if let Err(e) = files.note(command_context(), detail, now) {
+        log::warn!("this backup is not recorded in the audit log: {e}");
     }
 }
 
 pub(super) fn restore(arguments: RestoreArguments, config: &Config) -> CommandResult {
-    let target = Source::of(config)
+    let target = DataFiles::of(config)
         .ok_or("a database in memory cannot be restored; name a file with --db")?;
-    let from = Some(arguments.source).filter(|file| !is_standard(file));
+    let from = Some(arguments.source).filter(|file| !is_dash(file));
     let database = target.database.clone();
-    let _signals = break_off_on_signal(target.cancel.clone())?;
+    let _signals = cancel_on_signal(target.cancel.clone())?;
     let restore = Restore {
         target,
         from,
@@ -136,14 +147,16 @@ pub(super) fn restore(arguments: RestoreArguments, config: &Config) -> CommandRe
         .map_err(|e| e.to_string())?;
     progress.finish();
     for path in &restored.set_aside {
-        eprintln!("what was there is kept as {}", path.display());
+        eprintln!("the previous data is kept in {}", path.display());
     }
     report("restored", &restored.contents, "to", &database)
 }
 
-/// Has a signal break the work off, so that nothing unfinished is left of it; a second one ends the program at once. It
-/// holds for as long as what it gives.
-fn break_off_on_signal(cancel: Cancel) -> Result<Runtime, String> {
+/// Cancels the work on a signal, so that temporary files are removed; a second signal exits at
+/// once.
+///
+/// Signals are handled until the returned runtime is dropped.
+fn cancel_on_signal(cancel: CancelFlag) -> Result<Runtime, String> {
     let failed = |e: io::Error| format!("cannot listen for signals: {e}");
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(1)
@@ -152,7 +165,7 @@ fn break_off_on_signal(cancel: Cancel) -> Result<Runtime, String> {
         .map_err(failed)?;
     let listen = || -> io::Result<(Signal, Signal, Option<Signal>)> {
         let _context = runtime.enter();
-        // Under `nohup` the work is to go on when the terminal goes.
+        // Under `nohup` the work continues when the terminal is closed.
         let hangup = (!ignores_hangup()).then(|| signal(SignalKind::hangup()));
         Ok((
             signal(SignalKind::interrupt())?,
@@ -183,7 +196,8 @@ fn break_off_on_signal(cancel: Cancel) -> Result<Runtime, String> {
     Ok(runtime)
 }
 
-/// Whether this process was started with SIGHUP (number 1) ignored, which only Linux tells without `unsafe`.
+/// Whether this process was started with SIGHUP (number 1) ignored. Only Linux says so without
+/// `unsafe`.
 fn ignores_hangup() -> bool {
     std::fs::read_to_string("/proc/self/status")
         .ok()
@@ -206,11 +220,11 @@ fn report(done: &str, contents: &Contents, to: &str, path: &Path) -> CommandResu
     .map_err(cannot_write)
 }
 
-/// What is in a backup, in a few words; missing photos are told on standard error.
+/// A short description of a backup. Missing photos are reported on standard error.
 fn summary(contents: &Contents) -> String {
     if let Some(first) = contents.missing_photos.first() {
         eprintln!(
-            "accounts-server: {} of the photos that accounts have are missing, such as {first}",
+            "accounts-server: {} photos of accounts are missing, such as {first}",
             contents.missing_photos.len()
         );
     }
@@ -220,7 +234,7 @@ fn summary(contents: &Contents) -> String {
     )
 }
 
-/// Shows how far the work is: a bar for a person, a line for each part of the work otherwise.
+/// Shows progress: a bar at a terminal, otherwise one line per part of the work.
 struct Display {
     bar: Option<ProgressBar>,
 }

@@ -1,4 +1,5 @@
-//! `completions` and `man`: what a shell and a reader of manuals want to know of the command line.
+//! `completions` and `man`: shell completion scripts and manual pages, generated from the
+//! arguments.
 
 use std::fs;
 use std::io::{self, Write};
@@ -11,18 +12,18 @@ use super::{CommandResult, cannot_write};
 
 #[derive(Args)]
 pub(super) struct CompletionsArguments {
-    /// The shell
+    /// Shell to complete for
     shell: Shell,
 }
 
 #[derive(Args)]
 pub(super) struct ManArguments {
-    /// Write this page and one for each command into a folder, instead of this page to standard output
+    /// Write the pages of all commands into this folder instead of printing one
     #[arg(long, value_name = "FOLDER")]
     dir: Option<PathBuf>,
 }
 
-/// Prints what makes a shell complete arguments.
+/// Prints the completion script of a shell.
 pub(super) fn completions(arguments: &CompletionsArguments, mut command: Command) -> CommandResult {
     let name = command.get_name().to_owned();
     let mut script = Vec::new();
@@ -30,7 +31,7 @@ pub(super) fn completions(arguments: &CompletionsArguments, mut command: Command
     io::stdout().write_all(&script).map_err(cannot_write)
 }
 
-/// Prints the manual page, or writes all of them.
+/// Prints the manual page, or writes the pages of all commands.
 pub(super) fn man(arguments: ManArguments, command: Command) -> CommandResult {
     match arguments.dir {
         Some(dir) => {

@@ -9,7 +9,9 @@ use clap::Args;
 use serde::Serialize;
 use tempfile::NamedTempFile;
 
-use super::{CHUNK, CommandResult, cannot_write, existing, explain, is_standard, with_app};
+use super::{
+    CommandResult, PAGE_SIZE, cannot_write, describe, is_dash, require_database, with_app,
+};
 use crate::accounts;
 use crate::app::App;
 use crate::config::Config;
@@ -104,9 +106,9 @@ impl<'a> UserRecord<'a> {
 }
 
 pub(super) fn run(arguments: ExportArguments, config: Config) -> CommandResult {
-    let config = existing(config)?;
+    let config = require_database(config)?;
     let with_hashes = arguments.with_password_hashes;
-    let file = arguments.file.filter(|file| !is_standard(file));
+    let file = arguments.file.filter(|file| !is_dash(file));
     let target = file
         .as_deref()
         .map(|file| Target::open(file, &config.database.path))
@@ -176,13 +178,13 @@ async fn write_all(app: &App, out: impl Write, with_hashes: bool) -> CommandResu
     };
     accounts::record_command(app, EventKind::UsersExported, detail)
         .await
-        .map_err(explain)?;
+        .map_err(describe)?;
     let mut out = BufWriter::new(out);
     let mut after = 0;
     loop {
-        let users = accounts::list_users_after(app, after, CHUNK)
+        let users = accounts::list_users_after(app, after, PAGE_SIZE)
             .await
-            .map_err(explain)?;
+            .map_err(describe)?;
         let Some(last) = users.last() else { break };
         after = last.user.id;
         for stored in &users {

@@ -1,5 +1,7 @@
-//! `healthcheck`: whether the server that these settings are for answers, at the address of the API and at that of figures, for
-//! containers and monitors that can run a program but have no HTTP client.
+//! `healthcheck`: asks the running server for its readiness, at the address of the API and that of
+//! metrics.
+//!
+//! For containers and monitors that can run a program but have no HTTP client.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
@@ -20,40 +22,41 @@ use tokio_rustls::rustls::{
 use super::CommandResult;
 use crate::config::Config;
 
-/// How long each step may take.
-const PATIENCE: Duration = Duration::from_secs(4);
+/// Timeout of each step.
+const TIMEOUT: Duration = Duration::from_secs(4);
 
-/// Most bytes of the first line of an answer.
-const LONGEST_LINE: u64 = 1024;
+/// Most bytes of the status line.
+const MAX_STATUS_LINE: u64 = 1024;
 
 pub(super) fn run(config: &Config) -> CommandResult {
     let main = Listener {
         addresses: config.server.listen.socket_addrs(),
         is_encrypted: config.tls.is_on(),
     };
-    // An address for figures is never encrypted.
-    let figures = config.metrics.listen.as_ref().map(|listen| Listener {
+    // The listener for metrics never uses TLS.
+    let metrics = config.metrics.listen.as_ref().map(|listen| Listener {
         addresses: listen.socket_addrs(),
         is_encrypted: false,
     });
-    // With port 0 nobody knows where the server listens: a socket that systemd hands over is only found by its address.
-    let known: Vec<Listener> = [Some(main), figures]
+    // Port 0 says nothing: the socket may be one that systemd passes to the server.
+    let known: Vec<Listener> = [Some(main), metrics]
         .into_iter()
         .flatten()
         .filter(|listener| listener.addresses.iter().all(|address| address.port() != 0))
         .collect();
     if known.is_empty() {
         return Err(
-            "[server] listen has port 0, so nobody knows where the server listens; name its address with --listen"
+            "[server] listen has port 0, so the address of the server is unknown; name it with \
+             --listen"
                 .into(),
         );
     }
     known.iter().try_for_each(Listener::check)
 }
 
-/// A way in that the server has to answer on.
+/// An address on which the server must answer.
 struct Listener {
-    /// What its name stands for: one of them is in use.
+    /// The addresses that its name resolves to; the server listens on one of them.
     addresses: Vec<SocketAddr>,
     is_encrypted: bool,
 }
@@ -64,7 +67,7 @@ impl Listener {
         let mut last = String::new();
         for &address in &self.addresses {
             let address = reachable(address);
-            match ask(address, self.is_encrypted) {
+            match request_status(address, self.is_encrypted) {
                 Ok(status) if status == "200" => return Ok(()),
                 Ok(status) => last = format!("{scheme}://{address}/readyz answers {status}"),
                 Err(e) => last = format!("{scheme}://{address}/readyz does not answer: {e}"),
@@ -74,7 +77,7 @@ impl Listener {
     }
 }
 
-/// Where a server that listens everywhere is found from here.
+/// The loopback address for a server that listens on all interfaces.
 fn reachable(address: SocketAddr) -> SocketAddr {
     let ip = match address.ip() {
         IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
@@ -84,32 +87,32 @@ fn reachable(address: SocketAddr) -> SocketAddr {
     SocketAddr::new(ip, address.port())
 }
 
-/// The status of the answer.
-fn ask(address: SocketAddr, is_encrypted: bool) -> std::io::Result<String> {
-    let stream = TcpStream::connect_timeout(&address, PATIENCE)?;
-    stream.set_read_timeout(Some(PATIENCE))?;
-    stream.set_write_timeout(Some(PATIENCE))?;
+/// Requests `/readyz` and returns the status code.
+fn request_status(address: SocketAddr, is_encrypted: bool) -> std::io::Result<String> {
+    let stream = TcpStream::connect_timeout(&address, TIMEOUT)?;
+    stream.set_read_timeout(Some(TIMEOUT))?;
+    stream.set_write_timeout(Some(TIMEOUT))?;
     if !is_encrypted {
-        return status(stream, address);
+        return read_status(stream, address);
     }
     let connection = ClientConnection::new(tls_config()?, ServerName::from(address.ip()))
         .map_err(std::io::Error::other)?;
-    status(StreamOwned::new(connection, stream), address)
+    read_status(StreamOwned::new(connection, stream), address)
 }
 
-fn status(mut stream: impl Read + Write, address: SocketAddr) -> std::io::Result<String> {
+fn read_status(mut stream: impl Read + Write, address: SocketAddr) -> std::io::Result<String> {
     write!(
         stream,
         "GET /readyz HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n"
     )?;
     stream.flush()?;
     let mut line = String::new();
-    BufReader::new(stream.take(LONGEST_LINE)).read_line(&mut line)?;
+    BufReader::new(stream.take(MAX_STATUS_LINE)).read_line(&mut line)?;
     // "HTTP/1.1 200 OK", RFC 9112, section 4.
     line.strip_prefix("HTTP/1.1 ")
         .and_then(|rest| rest.get(..3))
         .map(str::to_owned)
-        .ok_or_else(|| std::io::Error::other("this is no HTTP"))
+        .ok_or_else(|| std::io::Error::other("the answer is not HTTP"))
 }
 
 fn tls_config() -> std::io::Result<Arc<ClientConfig>> {
@@ -123,8 +126,10 @@ fn tls_config() -> std::io::Result<Arc<ClientConfig>> {
     Ok(Arc::new(config))
 }
 
-/// Takes every certificate: it is made out for the name that clients use and not for this machine's own address, nothing
-/// secret is said, and whether it is still good is a question for `check`.
+/// Accepts every certificate.
+///
+/// It is issued for the public name and not for this machine's own address, nothing secret is sent,
+/// and `check` reports whether it is valid.
 #[derive(Debug)]
 struct AnyCertificate(Arc<CryptoProvider>);
 

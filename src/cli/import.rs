@@ -14,7 +14,7 @@ use std::time::Duration;
 use clap::{Args, ValueEnum};
 use indicatif::{ProgressBar, ProgressStyle};
 
-use super::{CommandResult, cannot_write, explain, is_standard, printable, with_app};
+use super::{CommandResult, cannot_write, describe, is_dash, printable, with_app};
 use crate::accounts::import::rows::{Format, Rows};
 use crate::accounts::{self, read_imported_user, refused};
 use crate::app::App;
@@ -100,7 +100,7 @@ const CACHE_MIB: u32 = 64;
 
 pub(super) fn run(arguments: ImportArguments, mut config: Config) -> CommandResult {
     config.database.cache_mib = config.database.cache_mib.max(CACHE_MIB);
-    let file = arguments.file.as_deref().filter(|file| !is_standard(file));
+    let file = arguments.file.as_deref().filter(|file| !is_dash(file));
     let (input, size) = open(file)?;
     let progress = progress(size);
     let reader = BufReader::new(progress.wrap_read(input));
@@ -295,7 +295,7 @@ fn outcome_of(stored: Result<UserId, ImportRefusal>) -> Result<(), Vec<String>> 
 /// Imports in transactions of up to `size` rows.
 async fn import_batches(app: &App, import: &mut Import, size: u32) -> CommandResult {
     // Asked once, so that rows need not be in the order of their numbers.
-    let free_from = accounts::next_user_id(app).await.map_err(explain)?;
+    let free_from = accounts::next_user_id(app).await.map_err(describe)?;
     loop {
         let mut users = Vec::new();
         let mut rows = Vec::new();
@@ -319,7 +319,7 @@ async fn import_batches(app: &App, import: &mut Import, size: u32) -> CommandRes
                 format!(
                     "{}\n{} accounts were imported before; to go on, import the same file once more: they will be \
                      refused as existing",
-                    explain(e),
+                    describe(e),
                     import.imported
                 )
             })?;
@@ -362,7 +362,7 @@ async fn import_whole(
     import: Import,
     keep: fn(&Import) -> bool,
 ) -> Result<Import, String> {
-    let free_from = accounts::next_user_id(app).await.map_err(explain)?;
+    let free_from = accounts::next_user_id(app).await.map_err(describe)?;
     let back = Arc::default();
     let whole = Whole {
         import: Some(import),
@@ -372,7 +372,7 @@ async fn import_whole(
     };
     accounts::import_users(app, Box::new(whole), free_from)
         .await
-        .map_err(|e| format!("{}\nnothing was imported", explain(e)))?;
+        .map_err(|e| format!("{}\nnothing was imported", describe(e)))?;
     let import = lock(&back).take();
     import.ok_or_else(|| "the database gave up without a reason; nothing was imported".into())
 }

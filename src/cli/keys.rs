@@ -1,87 +1,89 @@
-//! `keys`: the keys that sign tokens.
+//! `keys`: manages the keys that sign tokens.
 
 use std::io::{self, Write};
 
 use clap::Subcommand;
 use serde_json::json;
 
+use super::prompt::read_secret;
 use super::user::{plain_table, set_padding};
-use super::{CommandResult, cannot_write, existing, explain, read_secret, with_app};
+use super::{CommandResult, cannot_write, describe, require_database, with_app};
 use crate::accounts::{self, AccountError, KeyInfo};
 use crate::config::{Config, SHORTEST_KEY_SECRET};
 use crate::crypto::keyring::KeySealing;
 
 #[derive(Subcommand)]
 pub(super) enum KeysCommand {
-    /// List the keys, the newest first
+    /// List the signing keys, newest first
     List {
-        /// Print JSON, one object a line
+        /// Print JSON Lines
         #[arg(long)]
         json: bool,
     },
-    /// Make a new key and print its id: it signs from now on, also in a running server
+    /// Create a signing key, use it from now on (in a running server too) and print its id
     ///
-    /// Tokens of the keys before stay good until they expire. Then those keys go by themselves.
+    /// Tokens signed by earlier keys stay valid until they expire; then those keys are removed.
     Rotate,
-    /// Remove a key that signs no more: what it has signed is dead within seconds
+    /// Remove a retired key: its tokens become invalid within seconds
     ///
-    /// For a key that somebody may have got hold of: rotate first, then remove it. Whoever is signed in with its tokens has to
+    /// For a compromised key: rotate first, then remove it. Users with tokens of the removed key
     /// sign in again.
     Remove {
-        /// Id of the key, as `keys list` shows it
+        /// Key id, as shown by `keys list`
         // One in 64 begins with a hyphen.
         #[arg(allow_hyphen_values = true)]
         kid: String,
     },
-    /// Encrypt all secrets of the database with another secret than [tokens] key_encryption_secret
+    /// Re-encrypt all secrets in the database with a new [tokens] key_encryption_secret
     ///
-    /// The present secret has to be configured. Reads the new one (at least 32 characters, such as from `openssl rand
-    /// -base64 32`) from the first line of standard input, or asks for it. Stop the server before, and start it with the new
-    /// secret.
+    /// The current secret must be configured. Reads the new one (at least 32 characters, such as
+    /// the output of `openssl rand -base64 32`) from the first line of standard input, or asks for
+    /// it. Stop the server first, and start it with the new secret.
     Reencrypt,
-    /// Write all secrets of the database without encryption again
+    /// Store all secrets in the database without encryption
     ///
-    /// The present secret has to be configured. Take it out of the configuration afterwards: whatever starts with it encrypts
-    /// them anew.
+    /// The current secret must be configured. Remove it from the configuration afterwards:
+    /// the next start with it encrypts them again.
     Decrypt,
 }
 
 pub(super) fn run(command: KeysCommand, config: Config) -> CommandResult {
-    with_app(existing(config)?, async |app| match command {
+    with_app(require_database(config)?, async |app| match command {
         KeysCommand::List { json } => {
-            let keys = accounts::list_keys(&app).await.map_err(explain)?;
+            let keys = accounts::list_keys(&app).await.map_err(describe)?;
             list(&keys, json).map_err(cannot_write)
         }
         KeysCommand::Rotate => {
-            let kid = accounts::rotate_keys(&app).await.map_err(explain)?;
+            let kid = accounts::rotate_keys(&app).await.map_err(describe)?;
             writeln!(io::stdout(), "{kid}").map_err(cannot_write)
         }
         KeysCommand::Remove { kid } => match accounts::remove_key(&app, &kid).await {
             Err(AccountError::NotFound) => Err(format!(
-                "no key {kid} that signs no more; `keys list` shows them, and `keys rotate` retires the one that signs"
+                "there is no retired key {kid}; `keys list` shows all keys, and `keys rotate` \
+                 retires the current one"
             )),
-            outcome => outcome.map_err(explain),
+            outcome => outcome.map_err(describe),
         },
         KeysCommand::Reencrypt => {
             if !app.keys.sealing().is_on() {
-                return Err(
-                    "the keys are not encrypted: whatever starts with [tokens] key_encryption_secret set encrypts them"
-                        .into(),
-                );
+                return Err("the keys are not encrypted; the next start with [tokens] \
+                     key_encryption_secret set encrypts them"
+                    .into());
             }
             let secret = read_secret("New secret: ")?;
             if secret.chars().count() < SHORTEST_KEY_SECRET {
                 return Err(format!(
-                    "a secret has at least {SHORTEST_KEY_SECRET} characters, such as those of `openssl rand -base64 32`"
+                    "the secret is too short: at least {SHORTEST_KEY_SECRET} characters, such as \
+                     the output of `openssl rand -base64 32`"
                 ));
             }
             accounts::reseal_keys(&app, &KeySealing::new(&secret))
                 .await
-                .map_err(explain)
+                .map_err(describe)
         }
         KeysCommand::Decrypt => accounts::reseal_keys(&app, &KeySealing::new(""))
             .await
-            .map_err(explain),
+            .map_err(describe),
     })
 }
 
@@ -103,7 +105,7 @@ fn list(keys: &[KeyInfo], json: bool) -> io::Result<()> {
         "ALGORITHM",
         "CREATED",
         "SIGNS",
-        "COUNTS UNTIL",
+        "VALID UNTIL",
         "ENCRYPTED",
     ]);
     for key in keys {

@@ -1,4 +1,4 @@
-//! `mail`: trying out how mails leave and how they look.
+//! `mail`: tests mail delivery, and writes templates and previews.
 
 use std::fs;
 use std::io::Write as _;
@@ -15,15 +15,14 @@ use crate::domain::{EmailAddress, Timestamp};
 use crate::mail::{BUILT_IN_TEMPLATES, Composer, MailContent};
 use crate::observability::error_chain;
 
-/// What there is to do about mail.
 #[derive(Subcommand)]
 pub(super) enum MailCommand {
-    /// Send a mail now and show what the mail server says to it
+    /// Send a test email and show the conversation with the mail server
     Test {
-        /// Where the mail goes
+        /// Recipient
         #[arg(value_name = "ADDRESS")]
         address: String,
-        /// Language of the mail, such as de (default: [mail] language)
+        /// Language of the email, such as de (default: [mail] language)
         #[arg(
             long,
             value_name = "TAG",
@@ -32,18 +31,19 @@ pub(super) enum MailCommand {
         )]
         language: String,
     },
-    /// Write the built-in templates and languages into a folder, to start from with one's own
+    /// Write the built-in templates and languages into a folder, as a start for your own
     ///
-    /// Change what you like, remove the files that you do not change (those come from the program, and with its next versions),
-    /// and name the folder in [mail] templates_dir. A new language is one more file in languages/.
+    /// Change what you like, remove the files that you do not change (the program has its own copy
+    /// of them, which improves with new versions), and name the folder in [mail] templates_dir.
+    /// A new language is one more file in languages/.
     Templates {
-        /// Where the files go; none of them may be there already
+        /// Target folder; existing files are not overwritten
         #[arg(value_name = "DIR", default_value = "mail-templates")]
         dir: PathBuf,
     },
-    /// Write every mail in every language as .html and .txt with made-up values, to look at
+    /// Render every email in every language as .html and .txt with sample values
     Preview {
-        /// Where the files go; earlier ones are written over
+        /// Target folder; earlier previews are overwritten
         #[arg(value_name = "DIR", default_value = "mail-preview")]
         dir: PathBuf,
     },
@@ -62,14 +62,15 @@ fn composer(config: &Config) -> Result<Composer, String> {
     open_composer(config, &public_url).map_err(|e| error_chain(&e))
 }
 
-fn say(line: &str) -> CommandResult {
+fn print(line: &str) -> CommandResult {
     writeln!(std::io::stdout(), "{line}").map_err(cannot_write)
 }
 
-/// Sends a mail past the queue, so that the outcome can be seen.
+/// Sends an email without the queue, so that the outcome is visible at once.
 fn test(address: &str, language: &str, config: &Config) -> CommandResult {
-    let to = EmailAddress::parse(address)
-        .map_err(|_| format!("{address:?} is no address; write it like ada@example.com"))?;
+    let to = EmailAddress::parse(address).map_err(|_| {
+        format!("{address:?} is not an email address; write it like ada@example.com")
+    })?;
     let composer = composer(config)?;
     let transport = open_transport(config).map_err(|e| error_chain(&e))?;
     let now = SystemClock.now();
@@ -78,7 +79,7 @@ fn test(address: &str, language: &str, config: &Config) -> CommandResult {
         .map_err(|e| e.to_string())?;
     let is_printed = config.mail_transport() == MailTransportKind::Stdout;
     if is_printed {
-        eprintln!("no mail server is set ([mail] smtp_url), so the mail is printed:");
+        eprintln!("no mail server is configured ([mail] smtp_url); the email is printed:");
     }
     transport
         .deliver(&mail, &mut |step| eprintln!("{step}"))
@@ -86,41 +87,43 @@ fn test(address: &str, language: &str, config: &Config) -> CommandResult {
     if is_printed {
         return Ok(());
     }
-    say(&format!(
-        "the mail to {address} was handed over ({}); look whether it arrives, in the folder for spam, too",
+    print(&format!(
+        "the email to {address} was accepted ({}); check that it arrives, and look in the spam \
+         folder too",
         transport.name()
     ))
 }
 
-/// Writes the built-in files; one that is there already, and may have been worked on, stays as it is.
+/// Writes the built-in files, unless one of them exists and may have been edited.
 fn write_templates(dir: &Path) -> CommandResult {
-    let there = BUILT_IN_TEMPLATES
+    let existing = BUILT_IN_TEMPLATES
         .iter()
         .map(|(name, _)| dir.join(name))
         .find(|path| path.exists());
-    if let Some(path) = there {
+    if let Some(path) = existing {
         return Err(format!(
-            "{} is there already; nothing was written. Name a new folder",
+            "{} exists already; nothing was written. Name a new folder",
             path.display()
         ));
     }
     for (name, text) in BUILT_IN_TEMPLATES {
         let path = dir.join(name);
         write_file(&path, text)?;
-        say(&path.display().to_string())?;
+        print(&path.display().to_string())?;
     }
-    say(&format!(
+    print(&format!(
         "change what you like, remove what you do not change, and set [mail] templates_dir = {:?}",
         dir.display().to_string()
     ))
 }
 
-/// When the mails of a preview were sent, 2024-12-03T12:00:00Z: the same one each time, so that two can be compared.
+/// Time of the emails of a preview, 2024-12-03T12:00:00Z: constant, so that previews can be
+/// compared.
 const PREVIEW_TIME: Timestamp = Timestamp::from_unix_millis(1_733_227_200_000);
 
 fn preview(dir: &Path, config: &Config) -> CommandResult {
     let composer = composer(config)?;
-    let to = EmailAddress::parse("ada@example.com").map_err(|_| "the sample address is none")?;
+    let to = EmailAddress::parse("ada@example.com").map_err(|_| "the sample address is invalid")?;
     let mut count = 0;
     for language in composer.languages() {
         for (name, content) in MailContent::samples() {
@@ -133,13 +136,13 @@ fn preview(dir: &Path, config: &Config) -> CommandResult {
             count += 1;
         }
     }
-    say(&format!("{count} mails were written to {}", dir.display()))
+    print(&format!("{count} emails were written to {}", dir.display()))
 }
 
 fn write_file(path: &Path, text: &str) -> CommandResult {
-    let told = |e: std::io::Error| format!("cannot write {}: {e}", path.display());
+    let failed = |e: std::io::Error| format!("cannot write {}: {e}", path.display());
     if let Some(folder) = path.parent() {
-        fs::create_dir_all(folder).map_err(told)?;
+        fs::create_dir_all(folder).map_err(failed)?;
     }
-    fs::write(path, text).map_err(told)
+    fs::write(path, text).map_err(failed)
 }

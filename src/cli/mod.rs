@@ -1,6 +1,7 @@
 //! The command line: its arguments, and one file per command.
 //!
-//! A command that fails says why in one line on standard error and ends with 1; wrong usage ends with 2.
+//! A command that fails prints the reason on standard error and exits with 1; wrong usage exits
+//! with 2.
 
 mod audit;
 mod backup;
@@ -11,12 +12,13 @@ mod healthcheck;
 mod import;
 mod keys;
 mod mail;
+mod prompt;
 mod serve;
 mod systemd;
 mod user;
 
 use std::ffi::{OsStr, OsString};
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -34,29 +36,32 @@ use crate::observability::{error_chain, logging};
 use crate::store::RequestContext;
 pub(crate) use export::export_line;
 
-/// Outcome of a command: nothing to say, or a line that says what went wrong.
+/// Outcome of a command: the error is the text for standard error.
 type CommandResult = Result<(), String>;
 
-/// How many accounts a command that goes through all of them has in memory at a time.
-const CHUNK: u32 = 1000;
+/// Accounts that a command which reads all of them keeps in memory at a time.
+const PAGE_SIZE: u32 = 1000;
 
 const ABOUT: &str =
-    "User accounts in one binary: sign-up, mail confirmation, sign-in, profiles, administration";
+    "User accounts in one binary: sign-up, email confirmation, sign-in, profiles, administration";
 
 const EXAMPLES: &str = "\
 Examples:
-  accounts-server --db users.db                            serve; mails are printed to standard output
-  accounts-server --db users.db --dev                      for development: fast hashes, and an inbox at /dev/mail/
-  accounts-server --config accounts.toml                   for production, see config.toml.example
+  accounts-server --db users.db                       serve; emails are printed on standard output
+  accounts-server --db users.db --dev                 development: fast hashes, inbox at /dev/mail/
+  accounts-server --config accounts.toml              production; see config.toml.example
   accounts-server --db users.db user create ada@example.com --staff
-                                                           make a staff account, also while the server runs
-  accounts-server --db users.db backup /var/backups/       copy database and photos, also while the server runs
+                                                      create a staff account
+  accounts-server --db users.db check                 diagnose the installation
+  accounts-server --db users.db backup /var/backups/  back up the database and the photos
   accounts-server --db users.db import django_users.csv --dry-run
-                                                           what would come of taking over the users of a Django project
+                                                      preview the import of a Django project's users
 
-Every setting can be given as a flag (see --help), as an environment variable (ACCOUNTS_SECTION_KEY) or in the file \
-named by --config; a flag wins over the environment, the environment over the file.
-Exit status: 0 done, 1 failed, 2 wrong usage.";
+Commands other than `serve` and `restore` also work while a server runs on the same database.
+Every setting is an option (see --help), an environment variable (ACCOUNTS_SECTION_KEY) and a key \
+of the file \
+named by --config. Options win over the environment, and the environment over the file.
+Exit status: 0 success, 1 failure, 2 wrong usage.";
 
 #[derive(Parser)]
 #[command(name = "accounts-server", version, about = ABOUT, after_help = EXAMPLES)]
@@ -70,8 +75,8 @@ struct Arguments {
     )]
     config: Option<PathBuf>,
 
-    /// Choose defaults for development: mails on standard output and at /dev/mail/, fast hashes, no rate limits
-    /// (environment: ACCOUNTS_DEV=true)
+    /// Use defaults for development: emails on standard output and at /dev/mail/, fast hashes, no
+    /// rate limits (environment: ACCOUNTS_DEV=true)
     #[arg(long, global = true, help_heading = "Common settings")]
     dev: bool,
 
@@ -81,38 +86,38 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Serve the API (what happens without a command, too)
+    /// Run the server (the default command)
     Serve,
-    /// Manage accounts, also while a server runs on the same file
+    /// Manage accounts
     #[command(subcommand)]
     User(user::UserCommand),
-    /// Try out how mails leave
+    /// Test mail delivery and customise templates
     #[command(subcommand)]
     Mail(mail::MailCommand),
-    /// Look after the keys that sign tokens, also while a server runs
+    /// Manage signing keys
     #[command(subcommand)]
     Keys(keys::KeysCommand),
-    /// Show who did what, when and from where
+    /// Show the audit log: who did what, when and from where
     Audit(audit::AuditArguments),
-    /// Make a whole copy of database and photos, also while a server runs on them
+    /// Back up the database and the photos
     Backup(backup::BackupArguments),
-    /// Put a backup in the place of the database, which no server may hold
+    /// Restore a backup (the server must be stopped)
     Restore(backup::RestoreArguments),
-    /// Look at everything that the server needs: what is wrong, and what is merely unwise
+    /// Diagnose the installation: settings, database, mail, photos, backups, disk, clock
     Check(check::CheckArguments),
-    /// Ask the server that these settings are for whether it is well, at each of its addresses: exit status 0 or 1
+    /// Ask the running server for its readiness (exit status 0 or 1)
     Healthcheck,
-    /// Print what makes a shell complete arguments
+    /// Print a completion script for a shell
     Completions(completions::CompletionsArguments),
-    /// Print the manual page, or write all of them into a folder
+    /// Print the manual page, or write one page per command
     Man(completions::ManArguments),
-    /// Write all accounts as JSON, one a line
+    /// Export all accounts as JSON Lines
     Export(export::ExportArguments),
-    /// Take over accounts from JSON lines or CSV, with their password hashes
+    /// Import accounts from JSON Lines or CSV, with their password hashes
     Import(import::ImportArguments),
 }
 
-/// Runs the program with these arguments, the first of which is its name.
+/// Runs the program with these arguments; the first is its name.
 pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     let arguments: Vec<OsString> = arguments.into_iter().collect();
     let matches = match command_line().try_get_matches_from(&arguments) {
@@ -120,12 +125,12 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Err(error) => {
             let error = match error.kind() {
                 ErrorKind::DisplayHelp | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
-                    let again = help_line().try_get_matches_from(&arguments);
-                    again.err().unwrap_or(error)
+                    let with_help = help_command_line().try_get_matches_from(&arguments);
+                    with_help.err().unwrap_or(error)
                 }
                 _ => error,
             };
-            // Help and version go to standard output and are no failure.
+            // Help and version go to standard output and are not failures.
             let _ = error.print();
             return if error.use_stderr() {
                 ExitCode::from(2)
@@ -149,7 +154,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     let (config, sources) = match loaded {
         Ok(loaded) => loaded,
         Err(error) => {
-            complain(&error);
+            print_error(&error);
             return ExitCode::from(2);
         }
     };
@@ -166,7 +171,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Some(Command::Completions(arguments)) => {
             completions::completions(&arguments, command_line())
         }
-        Some(Command::Man(arguments)) => completions::man(arguments, help_line()),
+        Some(Command::Man(arguments)) => completions::man(arguments, help_command_line()),
         Some(Command::Export(arguments)) => export::run(arguments, config),
         Some(Command::Import(arguments)) => import::run(arguments, config),
     };
@@ -174,26 +179,28 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            complain(&error);
+            print_error(&error);
             ExitCode::from(1)
         }
     }
 }
 
-/// All arguments, those of the settings included.
+/// The whole command line, including one option per setting.
 fn command_line() -> clap::Command {
     Arguments::command().args(config::setting_args())
 }
 
-/// The arguments as help and manual show them: the settings, which every command takes, are explained where one serves, and
-/// elsewhere only those that say which database it is about. Making it takes longer than starting does.
-fn help_line() -> clap::Command {
+/// The command line as help and manual pages show it.
+///
+/// Every command accepts all settings; only `serve` lists them, other commands list `--db` alone.
+/// Building this is slower than starting the server, so it happens only for help.
+fn help_command_line() -> clap::Command {
     let mut command = command_line();
-    // Only then each command has its share of the settings.
+    // Propagates the global options to the subcommands.
     command.build();
-    for below in command.get_subcommands_mut() {
-        if below.get_name() != "serve" {
-            hide_settings(below);
+    for subcommand in command.get_subcommands_mut() {
+        if subcommand.get_name() != "serve" {
+            hide_settings(subcommand);
         }
     }
     command
@@ -205,24 +212,25 @@ fn hide_settings(command: &mut clap::Command) {
         let hide = id != "database.path" && config::setting(id).is_some();
         if hide { arg.hide(true) } else { arg }
     });
-    let note = "Every setting of the server is an option here, too: `accounts-server --help` explains them.";
+    let note = "Every setting of the server is an option here too; `accounts-server --help` \
+        explains them.";
     let text = match shown.get_after_help() {
         Some(text) => format!("{text}\n\n{note}"),
         None => note.to_owned(),
     };
     shown = shown.after_help(text);
-    for below in shown.get_subcommands_mut() {
-        hide_settings(below);
+    for subcommand in shown.get_subcommands_mut() {
+        hide_settings(subcommand);
     }
     *command = shown;
 }
 
-fn complain(error: &str) {
-    // There is nobody left to tell when standard error is closed.
+fn print_error(error: &str) {
+    // Standard error may be closed; there is no other place to report to.
     let _ = writeln!(io::stderr().lock(), "accounts-server: {error}");
 }
 
-/// Where the settings of this call come from.
+/// The sources of settings for this invocation.
 fn sources_of(arguments: &Arguments, matches: &ArgMatches) -> Result<Sources, String> {
     Ok(Sources {
         flags: config::flags_from(matches),
@@ -232,7 +240,7 @@ fn sources_of(arguments: &Arguments, matches: &ArgMatches) -> Result<Sources, St
     })
 }
 
-/// Reads the settings, and has the log follow them.
+/// Loads the settings and applies those of the log.
 fn load_config(sources: &Sources) -> Result<Config, String> {
     let (config, warnings) = config::load(sources).map_err(|e| e.to_string())?;
     logging::configure(&config.log);
@@ -242,7 +250,7 @@ fn load_config(sources: &Sources) -> Result<Config, String> {
     Ok(config)
 }
 
-/// Runs a command's operations against the database, without serving.
+/// Runs an operation on an opened [`App`], without serving.
 fn with_app<T>(
     config: Config,
     operation: impl AsyncFnOnce(Arc<App>) -> Result<T, String>,
@@ -261,7 +269,8 @@ fn with_app<T>(
     })
 }
 
-/// The user of this machine who gives the command: with `sudo` the one behind it. Only for the audit log.
+/// The operating system user who runs the command, for the audit log; with `sudo`, the one behind
+/// it.
 fn operator() -> String {
     ["SUDO_USER", "USER", "LOGNAME"]
         .iter()
@@ -270,7 +279,7 @@ fn operator() -> String {
         .map_or_else(|| "unknown".into(), |name| name.chars().take(64).collect())
 }
 
-/// Where what a command does comes from, for the audit log.
+/// The context of a command's actions, for the audit log.
 fn command_context() -> RequestContext {
     RequestContext {
         operator: operator(),
@@ -278,7 +287,7 @@ fn command_context() -> RequestContext {
     }
 }
 
-/// The rows of a file of accounts that can be read, up to the first thing that ends the reading.
+/// The readable rows of an import file, up to the first fatal error.
 pub(crate) fn read_rows(file: &[u8]) -> Vec<crate::domain::Fields> {
     let Ok(mut rows) = crate::accounts::import::rows::Rows::open(file, None) else {
         return Vec::new();
@@ -290,17 +299,17 @@ pub(crate) fn read_rows(file: &[u8]) -> Vec<crate::domain::Fields> {
     read
 }
 
-/// For commands that need a database with something in it: a mistyped path must not make a new one.
-fn existing(config: Config) -> Result<Config, String> {
+/// Refuses a database that does not exist: a mistyped path must not create one.
+fn require_database(config: Config) -> Result<Config, String> {
     let path = &config.database.path;
     if path != ":memory:" && !Path::new(path).exists() {
-        return Err(format!("there is no database {path}"));
+        return Err(format!("there is no database {path}; check --db"));
     }
     Ok(config)
 }
 
-/// Whether a file name stands for standard input or output.
-fn is_standard(file: &Path) -> bool {
+/// Whether a file argument is `-`, for standard input or output.
+fn is_dash(file: &Path) -> bool {
     file.as_os_str() == OsStr::new("-")
 }
 
@@ -308,8 +317,8 @@ fn cannot_write(error: impl std::fmt::Display) -> String {
     format!("cannot write: {error}")
 }
 
-/// Puts a refusal into lines for a person: the field, then what is wrong with it.
-fn explain(error: AccountError) -> String {
+/// Formats an error for the terminal; field errors are one line each.
+fn describe(error: AccountError) -> String {
     match error {
         AccountError::Fields(errors) => errors
             .iter()
@@ -318,47 +327,4 @@ fn explain(error: AccountError) -> String {
             .join("\n"),
         other => error_chain(&other),
     }
-}
-
-/// Reads a secret from the first line of standard input, or asks for it at the terminal without showing it.
-fn read_secret(prompt: &str) -> Result<String, String> {
-    if io::stdin().is_terminal() {
-        return rpassword::prompt_password(prompt)
-            .map_err(|e| format!("cannot read the secret: {e}"));
-    }
-    let mut line = String::new();
-    io::stdin()
-        .read_line(&mut line)
-        .map_err(|e| format!("cannot read the secret from standard input: {e}"))?;
-    Ok(line.trim_end_matches(['\r', '\n']).to_owned())
-}
-
-/// Asks for a password at the terminal without showing it, or reads one line from standard input.
-fn read_password(from_stdin: bool) -> Result<String, String> {
-    if from_stdin {
-        let mut line = String::new();
-        io::stdin()
-            .read_line(&mut line)
-            .map_err(|e| format!("cannot read the password from standard input: {e}"))?;
-        let password = line.strip_suffix('\n').unwrap_or(&line);
-        let password = password.strip_suffix('\r').unwrap_or(password);
-        if password.is_empty() {
-            return Err("standard input held no password".into());
-        }
-        return Ok(password.to_owned());
-    }
-    if !io::stdin().is_terminal() {
-        return Err(
-            "there is no terminal to ask for the password at; pipe it in with --password-stdin"
-                .into(),
-        );
-    }
-    let ask = |prompt: &str| {
-        rpassword::prompt_password(prompt).map_err(|e| format!("cannot read the password: {e}"))
-    };
-    let password = ask("Password: ")?;
-    if ask("Password (again): ")? != password {
-        return Err("the two passwords are not the same; nothing was done".into());
-    }
-    Ok(password)
 }

@@ -1,4 +1,4 @@
-//! `serve`: runs the server until it is told to stop.
+//! `serve`: runs the server until a signal stops it.
 
 use std::io::Write;
 use std::time::Duration;
@@ -12,21 +12,22 @@ use crate::config::{Config, Sources};
 use crate::observability::{error_chain, logging};
 use crate::server::{Reloaded, Server};
 
-/// How long work that was begun on other threads may take to end once everything else has.
-const LAST_WORK: Duration = Duration::from_secs(5);
+/// Time that blocking tasks get to finish after the shutdown of the server.
+const BLOCKING_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// How often to look whether the parent is there.
-const PARENT_PAUSE: Duration = Duration::from_millis(100);
+/// Pause between checks of the parent process.
+const PARENT_POLL: Duration = Duration::from_millis(100);
 
-/// Ends when the process that started this one has: then this one has another parent.
-async fn end_of(parent: u32) {
+/// Returns when the parent process has exited: this process then has another parent.
+async fn parent_exit(parent: u32) {
     while std::os::unix::process::parent_id() == parent {
-        tokio::time::sleep(PARENT_PAUSE).await;
+        tokio::time::sleep(PARENT_POLL).await;
     }
 }
 
-/// Allows this process as many open files as it may allow itself: each connection is one. The usual limit of 1024 is for
-/// programs that use `select`.
+/// Raises the limit on open files to its maximum: each connection is an open file.
+///
+/// The usual soft limit of 1024 is for programs that use `select`.
 fn raise_file_limit() {
     let mut limit = getrlimit(Resource::Nofile);
     limit.current = limit.maximum;
@@ -59,7 +60,7 @@ pub(super) fn serve(config: Config, sources: &Sources) -> CommandResult {
             .map_err(|e| error_chain(&e))?;
         announce(&server);
         systemd::ready();
-        let watchdog = systemd::watch(&server);
+        let watchdog = systemd::watchdog(&server);
         let reloads = async {
             while hangup.recv().await.is_some() {
                 reload(&server, sources).await;
@@ -71,37 +72,39 @@ pub(super) fn serve(config: Config, sources: &Sources) -> CommandResult {
             () = watchdog => {}
             () = reloads => {}
             () = logging::tell_left_out() => {}
-            () = end_of(parent), if ends_with_parent => log::info!("the process that started the server has ended"),
+            () = parent_exit(parent), if ends_with_parent => {
+                log::info!("the parent process has exited");
+            }
         }
         systemd::stopping();
         log::info!("stopping; a second signal stops at once");
         tokio::select! {
             () = server.shutdown() => {
                 log::info!("stopped");
-                Ok(LAST_WORK)
+                Ok(BLOCKING_TIMEOUT)
             }
             _ = terminate.recv() => Ok(Duration::ZERO),
             _ = interrupt.recv() => Ok(Duration::ZERO),
         }
     });
-    // Waits for what the tasks let go of, so that the database is closed in good order; not when told twice to stop.
-    let patience = *outcome.as_ref().unwrap_or(&LAST_WORK);
-    runtime.shutdown_timeout(patience);
+    // Lets the tasks close the database; a second signal skips the wait.
+    let timeout = *outcome.as_ref().unwrap_or(&BLOCKING_TIMEOUT);
+    runtime.shutdown_timeout(timeout);
     outcome.map(drop)
 }
 
-/// Says on standard output where the server can be reached.
+/// Prints the URL of the server on standard output.
 fn announce(server: &Server) {
     let mut stdout = std::io::stdout();
-    // Whoever started us may have closed our standard output; that is no reason not to serve.
+    // The parent may have closed standard output; the server runs nevertheless.
     let _ = writeln!(stdout, "accounts-server listening on {}", server.url())
         .and_then(|()| stdout.flush());
     if let Some(address) = server.metrics_address() {
-        log::info!("figures are at http://{address}/metrics");
+        log::info!("metrics are at http://{address}/metrics");
     }
 }
 
-/// Reads the settings anew and takes over what can be taken over. Whatever is wrong with them, the server goes on.
+/// Reloads the settings. On errors the server keeps the current ones.
 async fn reload(server: &Server, sources: &Sources) {
     systemd::reloading();
     let outcome = match load_config(sources) {
@@ -114,19 +117,19 @@ async fn reload(server: &Server, sources: &Sources) {
             need_restart,
         }) => {
             match changed.is_empty() {
-                true => log::info!("reloaded; no setting has changed"),
+                true => log::info!("reloaded; no setting changed"),
                 false => log::info!("reloaded; changed: {}", changed.join(", ")),
             }
             if !need_restart.is_empty() {
                 log::warn!(
-                    "these settings change only when the server is started again: {}",
+                    "these settings take effect after a restart: {}",
                     need_restart.join(", ")
                 );
             }
         }
         Err(e) => {
             logging::configure(&server.app().config.log);
-            log::error!("nothing was reloaded, the settings stay as they were: {e}");
+            log::error!("the settings were not reloaded: {e}");
         }
     }
     systemd::ready();

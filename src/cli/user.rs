@@ -1,14 +1,15 @@
-//! `user`: managing accounts.
+//! `user`: manages accounts.
 
-use std::io::{self, BufWriter, ErrorKind, IsTerminal, Write};
+use std::io::{self, BufWriter, ErrorKind, Write};
 use std::sync::Arc;
 
 use clap::{Args, Subcommand};
 use comfy_table::{ColumnConstraint, ContentArrangement, Table, TableStyle, Width};
 
 use super::export::UserRecord;
+use super::prompt::{confirm, read_password};
 use super::{
-    CHUNK, CommandResult, cannot_write, existing, explain, printable, read_password, with_app,
+    CommandResult, PAGE_SIZE, cannot_write, describe, printable, require_database, with_app,
 };
 use crate::accounts::{self, AccountError, UserFilter};
 use crate::app::App;
@@ -19,62 +20,62 @@ use crate::domain::{Fields, Input, Timestamp, User};
 pub(super) enum UserCommand {
     /// Create a verified account and print its id
     ///
-    /// Asks for the password at the terminal. The rules for passwords are those of the API.
+    /// Asks for the password at the terminal. The password rules of the API apply.
     Create {
-        /// The address to sign in with
+        /// Email address to sign in with
         email: String,
-        /// Make it a staff account, which sees and changes all others
+        /// Make it a staff account, which can see and change all accounts
         #[arg(long)]
         staff: bool,
         /// Read the password from the first line of standard input
         #[arg(long)]
         password_stdin: bool,
     },
-    /// List accounts, all of them or those that fit, in the order of their ids
+    /// List accounts in the order of their ids
     List(ListArguments),
     /// Show one account
     Show {
-        /// Id or address
+        /// Id or email address
         user: String,
-        /// Print a JSON object in one line
+        /// Print one line of JSON
         #[arg(long)]
         json: bool,
     },
-    /// Give an account another password; all its sessions end at once
+    /// Set an account's password and end all its sessions
     ///
-    /// Asks for the password at the terminal. The rules for passwords are those of the API.
+    /// Asks for the password at the terminal. The password rules of the API apply.
     SetPassword {
-        /// Id or address
+        /// Id or email address
         user: String,
         /// Read the password from the first line of standard input
         #[arg(long)]
         password_stdin: bool,
     },
-    /// Let a deactivated account sign in again
+    /// Reactivate a deactivated account
     Activate {
-        /// Id or address
+        /// Id or email address
         user: String,
     },
-    /// Keep an account from signing in; all its sessions end at once
+    /// Deactivate an account and end all its sessions
     Deactivate {
-        /// Id or address
+        /// Id or email address
         user: String,
     },
-    /// Make an account staff, which sees and changes all others
+    /// Make an account a staff account, which can see and change all accounts
     Promote {
-        /// Id or address
+        /// Id or email address
         user: String,
     },
-    /// Make a staff account an ordinary one
+    /// Make a staff account an ordinary account
     Demote {
-        /// Id or address
+        /// Id or email address
         user: String,
     },
-    /// Delete an account with everything about it
+    /// Delete an account and all its data
     Delete {
-        /// Id or address
+        /// Id or email address
         user: String,
-        /// Do not ask; without a terminal there is no question anyway
+        /// Skip the confirmation, which is only asked at a terminal
         #[arg(long)]
         yes: bool,
     },
@@ -82,25 +83,25 @@ pub(super) enum UserCommand {
 
 #[derive(Args)]
 pub(super) struct ListArguments {
-    /// Only accounts with each of these words in address, name or telephone number
+    /// Only accounts with each of these words in email address, name or phone number
     #[arg(long, value_name = "WORDS")]
     search: Option<String>,
-    /// Only accounts that may sign in
+    /// Only active accounts
     #[arg(long, conflicts_with = "inactive")]
     active: bool,
     /// Only deactivated accounts
     #[arg(long)]
     inactive: bool,
-    /// Only accounts that have confirmed an address
+    /// Only accounts with a confirmed email address
     #[arg(long, conflicts_with = "unverified")]
     verified: bool,
-    /// Only accounts that have never confirmed an address
+    /// Only accounts that never confirmed an email address
     #[arg(long)]
     unverified: bool,
     /// Only staff accounts
     #[arg(long)]
     staff: bool,
-    /// Print JSON, one object a line
+    /// Print JSON Lines
     #[arg(long)]
     json: bool,
 }
@@ -130,11 +131,11 @@ pub(super) fn run(command: UserCommand, config: Config) -> CommandResult {
             let id = with_app(config, async |app| {
                 accounts::create_user(&app, &fields, staff)
                     .await
-                    .map_err(explain)
+                    .map_err(describe)
             })?;
             writeln!(io::stdout(), "{id}").map_err(cannot_write)
         }
-        UserCommand::List(arguments) => with_app(existing(config)?, async |app| {
+        UserCommand::List(arguments) => with_app(require_database(config)?, async |app| {
             list(&app, &arguments.filter(), arguments.json).await
         }),
         UserCommand::Show { user, json } => with_user(config, &user, async |_, user| {
@@ -147,118 +148,98 @@ pub(super) fn run(command: UserCommand, config: Config) -> CommandResult {
             let password = read_password(password_stdin)?;
             accounts::set_password(&app, &user, &password)
                 .await
-                .map_err(explain)?;
+                .map_err(describe)?;
             if !user.is_verified() {
                 log::warn!(
-                    "user {} has never confirmed an address, so it cannot sign in; confirming one brings back the \
-                     password of its sign-up",
+                    "user {} never confirmed an email address, so it cannot sign in; confirming it \
+                     restores the password of the sign-up",
                     user.id
                 );
             }
             Ok(())
         }),
         UserCommand::Activate { user } => with_user(config, &user, async |app, user| {
-            told(accounts::set_active(&app, user.id, true).await)
+            warn_without_staff(accounts::set_active(&app, user.id, true).await)
         }),
         UserCommand::Deactivate { user } => with_user(config, &user, async |app, user| {
-            told(accounts::set_active(&app, user.id, false).await)
+            warn_without_staff(accounts::set_active(&app, user.id, false).await)
         }),
         UserCommand::Promote { user } => with_user(config, &user, async |app, user| {
-            told(accounts::set_staff(&app, user.id, true).await)
+            warn_without_staff(accounts::set_staff(&app, user.id, true).await)
         }),
         UserCommand::Demote { user } => with_user(config, &user, async |app, user| {
-            told(accounts::set_staff(&app, user.id, false).await)
+            warn_without_staff(accounts::set_staff(&app, user.id, false).await)
         }),
         UserCommand::Delete { user, yes } => with_user(config, &user, async |app, user| {
             if !yes {
                 confirm(&format!(
-                    "Delete user {} ({}) with everything about it?",
+                    "Delete user {} ({}) and all its data?",
                     user.id,
                     printable(user.shown_email())
                 ))?;
             }
-            told(accounts::remove_user(&app, user.id).await)
+            warn_without_staff(accounts::remove_user(&app, user.id).await)
         }),
     }
 }
 
-/// Runs an operation on the account that goes by this id or address.
+/// Runs an operation on the account with this id or email address.
 fn with_user(
     config: Config,
     name: &str,
     operation: impl AsyncFnOnce(Arc<App>, User) -> CommandResult,
 ) -> CommandResult {
-    with_app(existing(config)?, async |app| {
+    with_app(require_database(config)?, async |app| {
         let user = accounts::find_user(&app, name).await.map_err(|e| match e {
             AccountError::UserNotFound => format!("there is no user {}", printable(name)),
-            other => explain(other),
+            other => describe(other),
         })?;
         operation(app, user).await
     })
 }
 
-/// Warns when no active staff account is left. That is allowed here, because here is where one is made again.
-fn told(left_no_staff: Result<bool, AccountError>) -> CommandResult {
-    if left_no_staff.map_err(explain)? {
+/// Warns when no active staff account is left. The command line allows that: it can make one again.
+fn warn_without_staff(left_no_staff: Result<bool, AccountError>) -> CommandResult {
+    if left_no_staff.map_err(describe)? {
         log::warn!(
-            "there is no active staff account any more; `user promote` or `user create --staff` makes one"
+            "no active staff account is left; make one with `user promote` or `user create --staff`"
         );
     }
     Ok(())
 }
 
-/// Asks at the terminal. A script, which has none, has said what it wants.
-///
-/// # Errors
-/// When the answer is not yes.
-fn confirm(question: &str) -> CommandResult {
-    if !io::stdin().is_terminal() {
-        return Ok(());
-    }
-    let mut prompt = io::stderr();
-    let mut answer = String::new();
-    write!(prompt, "{question} [y/N] ")
-        .and_then(|()| prompt.flush())
-        .and_then(|()| io::stdin().read_line(&mut answer))
-        .map_err(|e| format!("cannot ask: {e}"))?;
-    match answer.trim().to_ascii_lowercase().as_str() {
-        "y" | "yes" => Ok(()),
-        _ => Err("nothing was done".into()),
-    }
-}
-
-/// Writes the accounts that fit, a bounded number of them in memory at a time.
+/// Writes the matching accounts page by page.
 async fn list(app: &App, filter: &UserFilter, json: bool) -> CommandResult {
     let mut out = BufWriter::new(io::stdout());
     let mut table = UserTable::default();
-    let mut fitting = Vec::new();
+    let mut matching = Vec::new();
     let mut after = 0;
     loop {
-        let users = accounts::list_users_after(app, after, CHUNK)
+        let users = accounts::list_users_after(app, after, PAGE_SIZE)
             .await
-            .map_err(explain)?;
-        let is_last = users.len() < CHUNK as usize;
+            .map_err(describe)?;
+        let is_last = users.len() < PAGE_SIZE as usize;
         after = users.last().map_or(after, |last| last.user.id);
-        fitting.extend(
+        matching.extend(
             users
                 .into_iter()
                 .map(|stored| stored.user)
                 .filter(|user| filter.matches(user)),
         );
-        // Pieces of the table line up best when they are large.
-        if !is_last && fitting.len() < CHUNK as usize {
+        // Columns align best in large parts of the table.
+        if !is_last && matching.len() < PAGE_SIZE as usize {
             continue;
         }
         let written = if json {
-            fitting
+            matching
                 .iter()
                 .try_for_each(|user| UserRecord::shown(user).write_line(&mut out))
         } else {
-            table.write(&mut out, &fitting)
+            table.write(&mut out, &matching)
         };
-        fitting.clear();
+        matching.clear();
         match written.and_then(|()| out.flush()) {
-            // Whoever reads has seen enough, as `head` does.
+            // The reader has closed the pipe, as `head` does.
             Err(e) if e.kind() == ErrorKind::BrokenPipe => return Ok(()),
             Err(e) => return Err(cannot_write(e)),
             Ok(()) if is_last => return Ok(()),
@@ -267,10 +248,10 @@ async fn list(app: &App, filter: &UserFilter, json: bool) -> CommandResult {
     }
 }
 
-/// The list of accounts in pieces that line up.
+/// The table of accounts, written in aligned parts.
 #[derive(Default)]
 struct UserTable {
-    /// The widths of the columns of the piece before, each with its padding.
+    /// Column widths of the previous part, padding included.
     widths: Option<Vec<u16>>,
 }
 
@@ -286,7 +267,7 @@ impl UserTable {
         "CREATED",
     ];
 
-    /// Writes the next accounts, below those before. Columns only grow: each piece is at least as wide as the last one.
+    /// Writes the next part. Columns never get narrower than in the previous part.
     fn write(&mut self, out: &mut impl Write, users: &[User]) -> io::Result<()> {
         let mut table = plain_table();
         if self.widths.is_none() {
@@ -319,7 +300,7 @@ impl UserTable {
                 width.max(before.get(place).copied().unwrap_or_default())
             })
             .collect();
-        // Where the terminal is too narrow for that, the table chooses which columns to wrap.
+        // On a narrower terminal the table chooses which columns to wrap.
         let whole: u32 = widths.iter().map(|width| u32::from(*width)).sum();
         if table.width().is_none_or(|room| whole <= room.into()) {
             for (column, width) in table.column_iter_mut().zip(&widths) {
@@ -378,7 +359,8 @@ fn show(user: &User, json: bool) -> io::Result<()> {
     writeln!(out, "{}", table.trim_fmt())
 }
 
-/// A table without lines, for the eye and for `awk`: wrapped to the terminal, if there is one.
+/// A table without rules, readable for people and for `awk`, wrapped to the terminal if there is
+/// one.
 pub(super) fn plain_table() -> Table {
     let mut table = Table::new();
     table.load_style(TableStyle::new());
@@ -389,7 +371,7 @@ pub(super) fn plain_table() -> Table {
     table
 }
 
-/// Two blanks between columns, none before the first.
+/// Puts two spaces between columns and none before the first.
 pub(super) fn set_padding(table: &mut Table) {
     for column in table.column_iter_mut() {
         column.set_padding((0, 2));

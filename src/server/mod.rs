@@ -35,7 +35,7 @@ use tokio::time::interval;
 
 use crate::accounts::{self, remove_photos_left_behind, remove_unused_photos};
 use crate::app::{CurrentApp, SharedApp};
-use crate::backup::schedule::{Backups, Schedule};
+use crate::backup::schedule::{BackupScheduler, Schedule};
 use crate::bootstrap::{StartError, open_app};
 use crate::clock::{SharedClock, clock_for};
 use crate::config::{Config, TlsConfig};
@@ -102,7 +102,7 @@ pub struct Server {
     stop: watch::Sender<bool>,
     calls: mpsc::Sender<Call>,
     task: Option<JoinHandle<()>>,
-    backups: Option<Backups>,
+    backups: Option<BackupScheduler>,
     // Held as long as the server runs.
     _lock: Option<ServerLock>,
     // The last to go: it takes the files with it.
@@ -167,8 +167,9 @@ impl Server {
         }
         dev::begin(&app).await?;
         app.outbox.start();
-        let backups = Schedule::of(&app.config)
-            .map(|schedule| Backups::start(schedule, app.clock.clone(), app.metrics.clone()));
+        let backups = Schedule::of(&app.config).map(|schedule| {
+            BackupScheduler::start(schedule, app.clock.clone(), app.metrics.clone())
+        });
         let current = Arc::new(CurrentApp::new(app));
         let (stop, stopped) = watch::channel(false);
         let (calls, called) = mpsc::channel(1);
@@ -230,7 +231,7 @@ impl Server {
     pub async fn shutdown(mut self) {
         let _ = self.stop.send(true);
         if let Some(backups) = &self.backups {
-            backups.break_off();
+            backups.cancel();
         }
         if let Some(task) = self.task.take()
             && let Err(e) = task.await
@@ -240,7 +241,7 @@ impl Server {
         let app = self.app();
         app.outbox.stop(patience_of(&app.config)).await;
         if let Some(backups) = &self.backups {
-            backups.ended().await;
+            backups.finished().await;
         }
     }
 }

@@ -1,4 +1,4 @@
-//! `backup` and `restore`, while the server runs and after it; backups on a schedule; another process that replicates.
+//! `backup` and `restore`, scheduled backups, and a process that replicates the database.
 
 use std::fs;
 use std::io::{Read, Write};
@@ -29,7 +29,7 @@ fn restore(dir: &Path, source: &Path, more: &[&str]) -> Outcome {
     run(dir, &arguments)
 }
 
-/// A server with an account that has a photo, and its token.
+/// A server with an account that has a photo, and the access token of the account.
 fn with_photo(dir: &Path) -> (Running, String) {
     create_user(dir, "ada@example.com", &[]);
     let server = Running::start(dir);
@@ -52,7 +52,7 @@ fn photos_named_in(database: &Path) -> Vec<String> {
 }
 
 #[test]
-fn there_and_back() {
+fn backup_round_trip() {
     let dir = folder();
     let (server, access) = with_photo(dir.path());
     let outcome = run(dir.path(), &[DB, &["backup", "backup.tar"]].concat());
@@ -69,7 +69,7 @@ fn there_and_back() {
     assert_eq!(
         names_in(dir.path()),
         ["backup.tar", "users.db", "users.db.lock", "users.db.media"],
-        "nothing is left beside it"
+        "no temporary files remain"
     );
 
     let refused = restore(dir.path(), Path::new("backup.tar"), &[]);
@@ -86,7 +86,7 @@ fn there_and_back() {
         .unwrap()
         .query_row("SELECT first_name FROM users", [], |row| row.get(0))
         .unwrap();
-    assert_eq!(kept, "Later", "what was there is kept");
+    assert_eq!(kept, "Later", "the previous database is kept");
 
     let server = Running::start(dir.path());
     let (status, profile) = server.api("GET", "users/me/", Some(&access), &json!({}));
@@ -102,11 +102,11 @@ fn there_and_back() {
 }
 
 #[test]
-fn plain_tools_do_too() {
+fn standard_tools_unpack_and_pack_backups() {
     let dir = folder();
     let (server, access) = with_photo(dir.path());
     fs::create_dir(dir.path().join("backups")).unwrap();
-    // A folder gets a file with a name of its own.
+    // A folder as the target gets a file named after the time.
     done(
         &run(dir.path(), &[DB, &["backup", "backups"]].concat()),
         "backups/users.db-2",
@@ -135,7 +135,7 @@ fn plain_tools_do_too() {
     assert!(profile["photo"].is_string(), "{profile}");
     drop(server);
 
-    // What plain tools have packed is taken, too.
+    // An archive packed with standard tools can be restored too.
     let status = Command::new("tar")
         .args([
             "-cf",
@@ -156,7 +156,7 @@ fn plain_tools_do_too() {
 }
 
 #[test]
-fn it_goes_through_a_pipe() {
+fn backup_is_piped_to_restore() {
     let dir = folder();
     drop(with_photo(dir.path()));
     let other = folder();
@@ -179,7 +179,7 @@ fn it_goes_through_a_pipe() {
 }
 
 #[test]
-fn a_backup_is_its_owners_and_replaces_nothing_unasked() {
+fn backup_is_private_and_replaces_files_only_with_force() {
     use std::os::unix::fs::PermissionsExt;
     let dir = folder();
     create_user(dir.path(), "ada@example.com", &[]);
@@ -209,7 +209,7 @@ fn a_backup_is_its_owners_and_replaces_nothing_unasked() {
 }
 
 #[test]
-fn a_database_in_use_is_not_replaced() {
+fn database_in_use_is_not_replaced() {
     let dir = folder();
     let (server, access) = with_photo(dir.path());
     done(
@@ -223,7 +223,7 @@ fn a_database_in_use_is_not_replaced() {
     assert_eq!(status, 200);
     assert_eq!(server.terminate().code, Some(0));
 
-    // Some other program has it open.
+    // Another program has it open.
     let other = Connection::open(dir.path().join("users.db")).unwrap();
     let count = "SELECT count(*) FROM users";
     let _: i64 = other.query_row(count, [], |row| row.get(0)).unwrap();
@@ -237,7 +237,7 @@ fn a_database_in_use_is_not_replaced() {
 }
 
 #[test]
-fn what_is_no_good_backup_changes_nothing() {
+fn invalid_backup_changes_nothing() {
     let dir = folder();
     drop(with_photo(dir.path()));
     done(
@@ -251,11 +251,19 @@ fn what_is_no_good_backup_changes_nothing() {
         (
             "cut.tar",
             &good[..good.len() / 2],
-            "cut.tar is no whole backup",
+            "cut.tar is not a complete backup",
         ),
-        ("changed.tar", &changed, "changed.tar is no whole backup"),
+        (
+            "changed.tar",
+            &changed,
+            "changed.tar is not a complete backup",
+        ),
         ("empty.tar", &[], "cut off"),
-        ("text.tar", b"Dear diary", "text.tar is no whole backup"),
+        (
+            "text.tar",
+            b"Dear diary",
+            "text.tar is not a complete backup",
+        ),
     ] {
         fs::write(dir.path().join(name), bytes).unwrap();
         let before = fs::read(dir.path().join("users.db")).unwrap();
@@ -266,7 +274,7 @@ fn what_is_no_good_backup_changes_nothing() {
         );
         fs::remove_file(dir.path().join(name)).unwrap();
     }
-    // Files of a newer version and of somebody else, whole as they are.
+    // Intact files of a newer version and of another program.
     for (statement, text) in [
         ("PRAGMA user_version = 999", "newer accounts-server"),
         ("PRAGMA application_id = 1", "another program"),
@@ -311,7 +319,7 @@ fn a_database_alone_can_be_restored_and_sessions_ended() {
 }
 
 #[test]
-fn a_damaged_database_can_be_replaced() {
+fn damaged_database_can_be_replaced() {
     let dir = folder();
     drop(with_photo(dir.path()));
     done(
@@ -330,7 +338,7 @@ fn a_damaged_database_can_be_replaced() {
 }
 
 #[test]
-fn a_missing_photo_is_told_and_keeps_nothing_from_being_backed_up() {
+fn missing_photo_is_reported_and_does_not_fail_the_backup() {
     let dir = folder();
     drop(with_photo(dir.path()));
     let photos = dir.path().join("users.db.media/photos");
@@ -348,25 +356,25 @@ fn a_missing_photo_is_told_and_keeps_nothing_from_being_backed_up() {
     assert!(outcome.stderr.contains("missing"), "{outcome:?}");
 }
 
-/// A server that is written to: two accounts change their names and photos without pause, others are made and deleted.
+/// A server under load: two accounts change names and photos, others are created and deleted.
 struct Load {
     dir: TempDir,
     server: Running,
     writers: Writers,
 }
 
-/// What writes to it.
+/// The writers of the load.
 #[derive(Default)]
 struct Writers {
     stop: AtomicBool,
-    /// The last name that was answered for, of each account.
+    /// The last acknowledged name of each account.
     written: [AtomicU32; 2],
 }
 
-/// Ends the load when it is dropped, so that no thread goes on for ever when another has failed.
-struct EndOnDrop<'a>(&'a AtomicBool);
+/// Stops the load on drop, so that no thread runs for ever after a failure.
+struct StopOnDrop<'a>(&'a AtomicBool);
 
-impl Drop for EndOnDrop<'_> {
+impl Drop for StopOnDrop<'_> {
     fn drop(&mut self) {
         self.0.store(true, Ordering::SeqCst);
     }
@@ -388,7 +396,7 @@ impl Load {
             "--passwords-bcrypt-cost",
             "4",
             "--rate-limits-enabled=false",
-            // A write that had to wait for a reader would wait for longer than the test does.
+            // A write that waits for a reader would wait longer than the test.
             "--database-busy-timeout-ms",
             "600000",
         ];
@@ -400,17 +408,17 @@ impl Load {
         }
     }
 
-    /// Does `work` under the load.
+    /// Runs `work` under the load.
     fn run(&self, work: impl FnOnce(&Writers)) {
         let client = Client::new(self.server.address);
         let writers = &self.writers;
         thread::scope(|scope| {
-            let _end = EndOnDrop(&writers.stop);
+            let _stop = StopOnDrop(&writers.stop);
             for number in 0..2 {
                 let client = client.clone();
                 scope.spawn(move || writers.write(number, &client));
             }
-            scope.spawn(|| writers.make_and_delete(&client));
+            scope.spawn(|| writers.create_and_delete(&client));
             work(writers);
         });
     }
@@ -422,7 +430,7 @@ impl Writers {
     }
 
     fn write(&self, number: usize, client: &Client) {
-        let _end = EndOnDrop(&self.stop);
+        let _stop = StopOnDrop(&self.stop);
         let email = format!("writer{number}@example.com");
         let access = client.sign_in(&email, PASSWORD).unwrap();
         for count in 1.. {
@@ -441,9 +449,9 @@ impl Writers {
         }
     }
 
-    /// The end of an account empties the write-ahead log.
-    fn make_and_delete(&self, client: &Client) {
-        let _end = EndOnDrop(&self.stop);
+    /// Deleting an account truncates the write-ahead log.
+    fn create_and_delete(&self, client: &Client) {
+        let _stop = StopOnDrop(&self.stop);
         let access = client.sign_in("writer0@example.com", PASSWORD).unwrap();
         for count in 0.. {
             if !self.is_on() {
@@ -465,7 +473,7 @@ impl Writers {
         [0, 1].map(|number| self.written[number].load(Ordering::SeqCst))
     }
 
-    /// Waits until each account was written to so many times more.
+    /// Waits until each account was written `more` times.
     fn wait_for_writes(&self, more: u32) {
         let before = self.written();
         while self.is_on() && (0..2).any(|n| self.written()[n] < before[n] + more) {
@@ -475,7 +483,7 @@ impl Writers {
 }
 
 #[test]
-fn a_backup_under_load_has_all_that_was_answered_and_every_photo() {
+fn backup_under_load_has_acknowledged_writes_and_all_photos() {
     let load = Load::start();
     load.run(|writers| {
         for number in 0..6 {
@@ -492,7 +500,7 @@ fn a_backup_under_load_has_all_that_was_answered_and_every_photo() {
             assert_eq!(
                 names_in(&target.path().join("users.db.media/photos")),
                 photos_named_in(&database),
-                "no photo more or less than the accounts have"
+                "exactly the photos of the accounts"
             );
             let connection = Connection::open(&database).unwrap();
             for (number, written) in written.into_iter().enumerate() {
@@ -508,7 +516,7 @@ fn a_backup_under_load_has_all_that_was_answered_and_every_photo() {
             }
         }
     });
-    // What the backups kept from being removed goes at the next start at the latest.
+    // Photos that a backup kept from being removed are removed at the next start.
     let dir = load.dir;
     assert_eq!(load.server.terminate().code, Some(0));
     assert_eq!(Running::start(dir.path()).terminate().code, Some(0));
@@ -519,11 +527,11 @@ fn a_backup_under_load_has_all_that_was_answered_and_every_photo() {
 }
 
 #[test]
-fn a_process_that_replicates_the_log_disturbs_nobody() {
+fn replicating_process_does_not_disturb_server() {
     let load = Load::start();
     load.run(|writers| {
-        // As Litestream does: it keeps the log from being emptied by a read transaction that it gives up for a moment only,
-        // to empty it itself, and has two tables of its own in the database.
+        // As Litestream does: a read transaction keeps the log from being truncated, except for
+        // moments in which it does that itself, and it has two tables of its own in the database.
         let connection = Connection::open(load.dir.path().join("users.db")).unwrap();
         connection
             .busy_timeout(std::time::Duration::from_mins(1))
@@ -543,7 +551,7 @@ fn a_process_that_replicates_the_log_disturbs_nobody() {
             connection
                 .execute_batch("BEGIN; SELECT count(1) FROM _litestream_seq;")
                 .unwrap();
-            // Accounts are deleted, too, while the log cannot be emptied.
+            // Accounts are deleted too while the log cannot be truncated.
             writers.wait_for_writes(5);
             connection.execute_batch("ROLLBACK").unwrap();
             connection
@@ -561,13 +569,13 @@ fn a_process_that_replicates_the_log_disturbs_nobody() {
     let outcome = load.server.terminate();
     assert_eq!(outcome.code, Some(0), "{outcome:?}");
     assert!(!outcome.stderr.contains("busy"), "{outcome:?}");
-    // With such tables in it the database is still ours, and whole.
+    // The database is still accepted with these tables, and intact.
     let outcome = run(dir.path(), &[DB, &["backup", "backup.tar"]].concat());
     done(&outcome, "backed up 2 accounts");
     Running::start(dir.path()).sign_in("writer1@example.com");
 }
 
-/// Starts a server that makes backups into `backups`, and waits for the first.
+/// Starts a server with scheduled backups in `backups`.
 fn with_schedule(dir: &Path, more: &[&str]) -> Running {
     let schedule = [
         "--backup-dir",
@@ -582,7 +590,7 @@ fn with_schedule(dir: &Path, more: &[&str]) -> Running {
 }
 
 #[test]
-fn the_server_makes_backups_and_keeps_the_newest() {
+fn scheduled_backups_are_made_and_expired_ones_removed() {
     let dir = folder();
     create_user(dir.path(), "ada@example.com", &[]);
     let backups = dir.path().join("backups");
@@ -606,19 +614,20 @@ fn the_server_makes_backups_and_keeps_the_newest() {
     );
     server.kill();
 
-    // The next one is not due yet, whatever happened to the server.
+    // The next backup is not due yet, also after a crash.
     fs::create_dir(backups.join(".users.db-unfinished-scheduled")).unwrap();
     let server = with_schedule(dir.path(), &[]);
     let (_, metrics) = server.request("GET", "/metrics", None, &json!({}));
     let metrics = metrics.as_str().unwrap();
     assert!(
         !metrics.contains("\naccounts_backup_last_success_timestamp_seconds 0\n"),
-        "it is known when the newest was made: {metrics}"
+        "the time of the newest backup is known: {metrics}"
     );
     let outcome = server.terminate();
     assert!(!outcome.stderr.contains("backed up"), "{outcome:?}");
 
-    // Once the newest is old enough, another is made; the oldest go, and nothing else, and what a crash left.
+    // Once the newest is old enough another is made; expired backups and leftovers of a crash are
+    // removed.
     fs::remove_file(backups.join(&first[0])).unwrap();
     for name in [
         "users.db-20240101T000000Z.tar",
@@ -643,7 +652,7 @@ fn the_server_makes_backups_and_keeps_the_newest() {
 }
 
 #[test]
-fn a_backup_that_fails_is_told_and_stops_nothing() {
+fn failed_scheduled_backup_is_reported() {
     let dir = folder();
     create_user(dir.path(), "ada@example.com", &[]);
     fs::write(
@@ -676,55 +685,56 @@ fn make_large(dir: &Path) {
         .unwrap();
 }
 
-/// How often a test tries to be there before a backup is over, which it may be on a machine that is fast or busy.
-const TRIES: usize = 20;
+/// How often a test tries to interrupt a backup, which may be too fast.
+const ATTEMPTS: usize = 20;
 
-/// Whether a backup is being made in a folder, or was made.
-fn is_begun(dir: &Path) -> bool {
+/// Whether a backup in a folder has started or is complete.
+fn has_started(dir: &Path) -> bool {
     let is_one = |name: &String| name.contains("unfinished") || name.contains("db-2");
     dir.is_dir() && names_in(dir).iter().any(is_one)
 }
 
 #[test]
-fn the_end_of_the_server_breaks_a_backup_off() {
+fn shutdown_cancels_scheduled_backup() {
     let dir = folder();
     make_large(dir.path());
     let backups = dir.path().join("backups");
-    let is_broken_off = |_| {
+    let is_cancelled = |_| {
         let server = with_schedule(dir.path(), &[]);
-        while !is_begun(&backups) {
+        while !has_started(&backups) {
             thread::yield_now();
         }
         let outcome = server.terminate();
         assert_eq!(outcome.code, Some(0), "{outcome:?}");
         let names = names_in(&backups);
         for name in &names {
-            fs::remove_file(backups.join(name)).expect("nothing unfinished is left");
+            fs::remove_file(backups.join(name)).expect("no temporary folder remains");
         }
-        names.is_empty() && outcome.stderr.contains("broken off")
+        names.is_empty() && outcome.stderr.contains("cancelled")
     };
-    assert!((0..TRIES).any(is_broken_off));
+    assert!((0..ATTEMPTS).any(is_cancelled));
 
-    // It is made at the next start. Whoever looks through its photos for long keeps it waiting, and not the end.
+    // The next start makes it. A process that locks the photos delays the backup, but not the
+    // shutdown.
     let photos = dir.path().join("users.db.media/photos");
     fs::create_dir_all(&photos).unwrap();
     let held = fs::File::open(&photos).unwrap();
     held.lock().unwrap();
     let server = with_schedule(dir.path(), &[]);
-    while !is_begun(&backups) {
+    while !has_started(&backups) {
         thread::yield_now();
     }
     assert_eq!(server.terminate().code, Some(0));
-    assert!(names_in(&backups).is_empty(), "nothing is left of it");
+    assert!(names_in(&backups).is_empty(), "no partial backup remains");
     held.unlock().unwrap();
     let server = with_schedule(dir.path(), &[]);
     server.wait_for_log("backed up 1 accounts");
     assert_eq!(names_in(&backups).len(), 1);
 }
 
-/// Whether a command that is told to end while it works says that it was broken off. What it has made if it was over
-/// before is removed.
-fn is_broken_off(dir: &Path, arguments: &[&str], signal: &str) -> bool {
+/// Whether a command that gets a signal reports that it was cancelled. If it was too fast, its
+/// result is removed.
+fn is_cancelled(dir: &Path, arguments: &[&str], signal: &str) -> bool {
     let before = names_in(dir);
     let mut child = program(dir, &[DB, arguments].concat())
         .stdout(Stdio::piped())
@@ -735,7 +745,7 @@ fn is_broken_off(dir: &Path, arguments: &[&str], signal: &str) -> bool {
     while child.try_wait().unwrap().is_none() {
         if names_in(dir).iter().any(is_unfinished) {
             let id = child.id().to_string();
-            // It may have ended by itself in this moment.
+            // It may have exited in this moment.
             let _ = Command::new("kill")
                 .args([&format!("-{signal}"), &id])
                 .status();
@@ -754,13 +764,13 @@ fn is_broken_off(dir: &Path, arguments: &[&str], signal: &str) -> bool {
     }
     let stderr = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(1), "{stderr}");
-    assert!(stderr.contains("broken off"), "{stderr}");
-    assert_eq!(names_in(dir), before, "nothing is left of it");
+    assert!(stderr.contains("cancelled"), "{stderr}");
+    assert_eq!(names_in(dir), before, "no partial backup remains");
     true
 }
 
 #[test]
-fn under_nohup_a_backup_goes_on_when_the_terminal_goes() {
+fn backup_under_nohup_survives_hangup() {
     let dir = folder();
     make_large(dir.path());
     let plain = program(dir.path(), &[DB, &["backup", "backup.tar"]].concat());
@@ -781,7 +791,7 @@ fn under_nohup_a_backup_goes_on_when_the_terminal_goes() {
         {
             let id = child.id().to_string();
             hang_ups += 1;
-            // It may have ended by itself in this moment.
+            // It may have exited in this moment.
             let _ = Command::new("kill").args(["-HUP", &id]).status();
         }
     }
@@ -790,8 +800,7 @@ fn under_nohup_a_backup_goes_on_when_the_terminal_goes() {
     assert!(names_in(dir.path()).contains(&"backup.tar".to_owned()));
 }
 
-/// The signal of a terminal that goes, or the usual one where the tests themselves are to outlast it: that a signal is
-/// ignored is inherited.
+/// SIGHUP, or SIGTERM if the tests themselves run with SIGHUP ignored, which is inherited.
 fn hang_up() -> &'static str {
     let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
     let ignored = status
@@ -803,34 +812,34 @@ fn hang_up() -> &'static str {
 }
 
 #[test]
-fn a_signal_breaks_a_command_off_and_nothing_is_left_of_it() {
+fn signal_cancels_command_and_removes_partial_files() {
     let dir = folder();
     make_large(dir.path());
     let backup = ["backup", "backup.tar"];
     for signal in ["TERM", "INT"] {
-        assert!((0..TRIES).any(|_| is_broken_off(dir.path(), &backup, signal)));
+        assert!((0..ATTEMPTS).any(|_| is_cancelled(dir.path(), &backup, signal)));
     }
     done(&run(dir.path(), &[DB, &backup].concat()), "backed up");
-    // The lock of a server is there from now on.
+    // The lock file of a server exists from now on.
     fs::write(dir.path().join("users.db.lock"), "").unwrap();
     let restore = ["restore", "backup.tar", "--force"];
-    assert!((0..TRIES).any(|_| is_broken_off(dir.path(), &restore, hang_up())));
+    assert!((0..ATTEMPTS).any(|_| is_cancelled(dir.path(), &restore, hang_up())));
     assert_eq!(
         run(dir.path(), &[DB, &["user", "list"]].concat()).code,
         Some(0)
     );
 }
 
-/// A command that reads or writes a pipe at whose other end nothing happens any more.
-struct Waiting {
+/// A command that reads or writes a stalled pipe.
+struct StalledCommand {
     child: Child,
     // Both stay open.
     _stdin: ChildStdin,
     _stdout: ChildStdout,
 }
 
-impl Waiting {
-    /// Starts it, and returns when its folder for unfinished work is there.
+impl StalledCommand {
+    /// Starts a command and waits for its temporary folder.
     fn start(dir: &Path, arguments: &[&str]) -> Self {
         let before = names_in(dir);
         let mut child = program(dir, &[DB, arguments].concat())
@@ -854,8 +863,8 @@ impl Waiting {
         }
     }
 
-    /// Sends a signal; gives the exit code and what it said.
-    fn end(mut self, signal: &str) -> (Option<i32>, String) {
+    /// Sends a signal; returns the exit code and standard error.
+    fn stop(mut self, signal: &str) -> (Option<i32>, String) {
         let id = self.child.id().to_string();
         let status = Command::new("kill")
             .args([&format!("-{signal}"), &id])
@@ -863,13 +872,13 @@ impl Waiting {
             .unwrap();
         assert!(status.success());
         let mut stderr = String::new();
-        let mut complaint = self.child.stderr.take().unwrap();
-        complaint.read_to_string(&mut stderr).unwrap();
+        let mut error_output = self.child.stderr.take().unwrap();
+        error_output.read_to_string(&mut stderr).unwrap();
         (self.child.wait().unwrap().code(), stderr)
     }
 }
 
-/// A database and a backup of it that are more than a pipe takes while nobody reads, and the lock of a server.
+/// A database and its backup, larger than the buffer of a pipe, and the lock file of a server.
 fn with_backup(dir: &Path) {
     create_user(dir, "ada@example.com", &[]);
     Connection::open(dir.join("users.db"))
@@ -889,7 +898,7 @@ const RESTORE: &[&str] = &["restore", "-", "--force"];
 const BACKUP: &[&str] = &["backup", "-"];
 
 #[test]
-fn a_signal_breaks_off_what_waits_for_the_other_end_of_a_pipe() {
+fn signal_cancels_command_blocked_on_a_pipe() {
     let dir = folder();
     with_backup(dir.path());
     let before = names_in(dir.path());
@@ -899,33 +908,33 @@ fn a_signal_breaks_off_what_waits_for_the_other_end_of_a_pipe() {
         (BACKUP, "TERM"),
         (BACKUP, "INT"),
     ] {
-        let (code, stderr) = Waiting::start(dir.path(), arguments).end(signal);
+        let (code, stderr) = StalledCommand::start(dir.path(), arguments).stop(signal);
         assert_eq!(code, Some(1), "{stderr}");
-        assert!(stderr.contains("broken off"), "{stderr}");
-        assert_eq!(names_in(dir.path()), before, "nothing is left of it");
+        assert!(stderr.contains("cancelled"), "{stderr}");
+        assert_eq!(names_in(dir.path()), before, "no partial backup remains");
     }
 }
 
 #[test]
-fn what_a_killed_command_leaves_is_removed_by_the_next_one() {
+fn folders_of_killed_commands_are_removed() {
     let dir = folder();
     with_backup(dir.path());
     let before = names_in(dir.path());
-    let at_work = Waiting::start(dir.path(), BACKUP);
+    let running = StalledCommand::start(dir.path(), BACKUP);
     let with_its_folder = names_in(dir.path());
     for arguments in [BACKUP, RESTORE] {
-        Waiting::start(dir.path(), arguments).end("KILL");
+        StalledCommand::start(dir.path(), arguments).stop("KILL");
         assert!(names_in(dir.path()).len() > with_its_folder.len());
         let backup = [DB, &["backup", "backup.tar", "--force"]].concat();
         done(&run(dir.path(), &backup), "backed up");
         assert_eq!(names_in(dir.path()), with_its_folder);
     }
-    at_work.end("TERM");
+    running.stop("TERM");
     assert_eq!(names_in(dir.path()), before);
 }
 
 #[test]
-fn a_signal_breaks_off_a_backup_that_waits_for_another_one() {
+fn signal_cancels_backup_waiting_for_another_one() {
     let dir = folder();
     with_backup(dir.path());
     let photos = dir.path().join("users.db.media/photos");
@@ -934,14 +943,14 @@ fn a_signal_breaks_off_a_backup_that_waits_for_another_one() {
     let held = fs::File::open(&photos).unwrap();
     held.lock().unwrap();
     let backup = ["backup", "another.tar"];
-    assert!(is_broken_off(dir.path(), &backup, "TERM"));
+    assert!(is_cancelled(dir.path(), &backup, "TERM"));
     held.unlock().unwrap();
     done(&run(dir.path(), &[DB, &backup].concat()), "backed up");
     assert_eq!(names_in(dir.path()).len(), before.len() + 1);
 }
 
 #[test]
-fn a_backup_that_can_be_read_only_once_is_restored() {
+fn backup_is_restored_from_a_named_pipe() {
     let dir = folder();
     with_backup(dir.path());
     let mut command = Command::new("bash");

@@ -13,8 +13,8 @@ use crate::client::{Client, picture};
 use crate::smtp::SmtpSink;
 use crate::support::{Outcome, Running, create_user, folder, names_in, run};
 
-/// Settings with which nothing is amiss, but for the mail server.
-const SOUND: &[&str] = &[
+/// Settings without any finding, except for the mail server.
+const VALID: &[&str] = &[
     "--db",
     "users.db",
     "--server-public-url",
@@ -28,7 +28,7 @@ const SOUND: &[&str] = &[
 ];
 
 fn check(dir: &Path, more: &[&str]) -> Outcome {
-    run(dir, &[SOUND, &["check"], more].concat())
+    run(dir, &[VALID, &["check"], more].concat())
 }
 
 /// Asserts a line that begins with a level and a subject and goes on with a text.
@@ -45,25 +45,25 @@ fn assert_line(outcome: &Outcome, start: &str, text: &str) {
 }
 
 #[test]
-fn where_all_is_well_every_line_is_ok() {
+fn healthy_installation_has_only_ok_lines() {
     let dir = folder();
     let sink = SmtpSink::start();
     let mail = ["--mail-smtp-url", &sink.url()];
     let outcome = check(dir.path(), &mail);
     assert_eq!(outcome.code, Some(0), "{outcome:?}");
-    assert_line(&outcome, "ok database:", "the server makes it");
+    assert_line(&outcome, "ok database:", "the server creates it");
     assert_eq!(
         names_in(dir.path()),
         Vec::<String>::new(),
-        "nothing was made"
+        "nothing was created"
     );
 
-    let server = Running::start_with(dir.path(), &[SOUND, &mail].concat());
+    let server = Running::start_with(dir.path(), &[VALID, &mail].concat());
     server.wait_for_log("backed up");
     let outcome = check(dir.path(), &mail);
     assert_eq!(outcome.code, Some(0), "{outcome:?}");
     for (start, text) in [
-        ("ok database:", "a server holds it"),
+        ("ok database:", "in use by a server"),
         ("ok keys:", "one key"),
         ("ok mail:", "answers"),
         ("ok backups:", "the newest"),
@@ -72,13 +72,13 @@ fn where_all_is_well_every_line_is_ok() {
     ] {
         assert_line(&outcome, start, text);
     }
-    // The disk of a machine that builds this may be nearly full, which is none of our business.
-    let strange: Vec<_> = outcome
+    // The disk of a build machine may be nearly full.
+    let unexpected: Vec<_> = outcome
         .stdout
         .lines()
         .filter(|line| !line.starts_with("ok ") && !line.contains(" disk: "))
         .collect();
-    assert!(strange.is_empty(), "{strange:?}");
+    assert!(unexpected.is_empty(), "{unexpected:?}");
     assert!(sink.mails().is_empty(), "no mail is sent");
 
     let outcome = check(dir.path(), &[&mail[..], &["--json"]].concat());
@@ -92,7 +92,7 @@ fn where_all_is_well_every_line_is_ok() {
 }
 
 #[test]
-fn what_is_unwise_is_told_and_is_no_failure() {
+fn warnings_are_reported_with_exit_status_zero() {
     let dir = folder();
     create_user(dir.path(), "ada@example.com", &[]);
     fs::set_permissions(
@@ -116,13 +116,13 @@ fn what_is_unwise_is_told_and_is_no_failure() {
     let outcome = run(dir.path(), &arguments);
     assert_eq!(outcome.code, Some(0), "{outcome:?}");
     for (start, text) in [
-        ("unwise settings:", "bcrypt_cost"),
-        ("unwise settings:", "rate_limits"),
-        ("unwise public_url:", "not encrypted"),
-        ("unwise permissions:", "chmod 600"),
-        ("unwise photos:", "1 files"),
-        ("unwise backups:", "[backup] dir"),
-        ("unwise mail:", "smtp_url"),
+        ("warning settings:", "bcrypt_cost"),
+        ("warning settings:", "rate_limits"),
+        ("warning public_url:", "not encrypted"),
+        ("warning permissions:", "chmod 600"),
+        ("warning photos:", "1 files"),
+        ("warning backups:", "[backup] dir"),
+        ("warning mail:", "smtp_url"),
     ] {
         assert_line(&outcome, start, text);
     }
@@ -136,16 +136,16 @@ fn what_is_unwise_is_told_and_is_no_failure() {
             "check",
         ],
     );
-    assert_line(&proxied, "unwise trusted_proxies:", "127.0.0.1");
+    assert_line(&proxied, "warning trusted_proxies:", "127.0.0.1");
     assert_line(
         &run(dir.path(), &["--db", "users.db", "--dev", "check"]),
-        "unwise settings:",
+        "warning settings:",
         "--dev",
     );
 }
 
 #[test]
-fn what_is_wrong_is_told_and_is_a_failure() {
+fn errors_are_reported_with_exit_status_one() {
     let dir = folder();
     create_user(dir.path(), "ada@example.com", &[]);
     let nobody = TcpListener::bind("127.0.0.1:0")
@@ -157,15 +157,15 @@ fn what_is_wrong_is_told_and_is_a_failure() {
         &["--mail-smtp-url", &format!("smtp://{nobody}")],
     );
     assert_eq!(outcome.code, Some(1), "{outcome:?}");
-    assert_line(&outcome, "wrong mail:", "refused");
-    assert!(outcome.stderr.contains("something is wrong"), "{outcome:?}");
+    assert_line(&outcome, "error mail:", "refused");
+    assert!(outcome.stderr.contains("1 error was found"), "{outcome:?}");
 
     let outcome = run(
         dir.path(),
         &["--db", "users.db", "--listen", "0.0.0.0:8000", "check"],
     );
     assert_eq!(outcome.code, Some(1), "{outcome:?}");
-    assert_line(&outcome, "wrong public_url:", "nobody can reach");
+    assert_line(&outcome, "error public_url:", "nobody can reach");
 
     let server = Running::start(dir.path());
     let access = server.sign_in("ada@example.com");
@@ -177,7 +177,7 @@ fn what_is_wrong_is_told_and_is_a_failure() {
     fs::remove_file(&photo).unwrap();
     assert_line(
         &check(dir.path(), &[]),
-        "wrong photos:",
+        "error photos:",
         "1 of 1 are missing",
     );
 
@@ -188,19 +188,19 @@ fn what_is_wrong_is_told_and_is_a_failure() {
             .unwrap();
     };
     make("UPDATE users SET updated_at = 32503680000000");
-    assert_line(&check(dir.path(), &[]), "wrong clock:", "3000-01-01");
+    assert_line(&check(dir.path(), &[]), "error clock:", "3000-01-01");
     fs::create_dir(dir.path().join("backups")).unwrap();
     fs::write(dir.path().join("backups/users.db-20260101T000000Z.tar"), "").unwrap();
     assert_line(
         &check(dir.path(), &[]),
-        "wrong backups:",
+        "error backups:",
         "2026-01-01T00:00:00Z",
     );
     let sound = fs::read(dir.path().join("users.db")).unwrap();
     make("PRAGMA user_version = 999");
     assert_line(
         &check(dir.path(), &[]),
-        "wrong database:",
+        "error database:",
         "newer accounts-server",
     );
 
@@ -209,11 +209,11 @@ fn what_is_wrong_is_told_and_is_a_failure() {
     fs::write(dir.path().join("users.db"), bytes).unwrap();
     let outcome = check(dir.path(), &[]);
     assert_eq!(outcome.code, Some(1), "{outcome:?}");
-    assert_line(&outcome, "wrong database:", "damaged");
+    assert_line(&outcome, "error database:", "damaged");
 }
 
 #[test]
-fn the_health_of_a_server_can_be_asked_for() {
+fn healthcheck_reports_readiness() {
     let dir = folder();
     let server = Running::start_with(
         dir.path(),
@@ -228,10 +228,10 @@ fn the_health_of_a_server_can_be_asked_for() {
     ] {
         run(dir.path(), &["--listen", &listen, "healthcheck"]).assert_done("");
     }
-    // A server that cannot write is not well.
+    // A server that cannot write is not ready.
     let other = Connection::open(dir.path().join("users.db")).unwrap();
     other.execute_batch("BEGIN IMMEDIATE").unwrap();
-    // That the last attempt to write was successful counts for a second.
+    // The result of the last write is cached for a second.
     let ask = || run(dir.path(), &["--listen", &address, "healthcheck"]);
     let refused = loop {
         let outcome = ask();
@@ -248,40 +248,40 @@ fn the_health_of_a_server_can_be_asked_for() {
     run(dir.path(), &["--listen", "127.0.0.1:0", "healthcheck"]).assert_refused(1, &["port 0"]);
 }
 
-/// An address where connections are taken in and nothing is answered.
+/// An address that accepts connections and never answers.
 fn silent_address() -> String {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
-    // It ends with the tests.
+    // The thread ends with the test process.
     std::thread::spawn(move || listener.incoming().for_each(drop));
     address.to_string()
 }
 
 #[test]
-fn a_server_is_well_when_it_answers_at_all_its_addresses() {
+fn healthcheck_asks_api_and_metrics_listeners() {
     let dir = folder();
     let free = TcpListener::bind("127.0.0.1:0").unwrap();
-    let figures = free.local_addr().unwrap().to_string();
+    let metrics_address = free.local_addr().unwrap().to_string();
     drop(free);
-    let metrics = ["--metrics-listen", &figures];
+    let metrics = ["--metrics-listen", &metrics_address];
     let server = Running::start_with(dir.path(), &[&["--db", "users.db"][..], &metrics].concat());
     let main = server.address.to_string();
     let ask = |listen: &str, metrics: &str| {
         let addresses = ["--listen", listen, "--metrics-listen", metrics];
         run(dir.path(), &[&addresses[..], &["healthcheck"]].concat())
     };
-    ask(&main, &figures).assert_done("");
+    ask(&main, &metrics_address).assert_done("");
     let silent = silent_address();
-    ask(&silent, &figures).assert_refused(1, &[&silent, "does not answer"]);
+    ask(&silent, &metrics_address).assert_refused(1, &[&silent, "does not answer"]);
     ask(&main, &silent).assert_refused(1, &[&silent, "does not answer"]);
-    // The main socket may be one that systemd hands over, whatever the settings say.
-    ask("127.0.0.1:0", &figures).assert_done("");
+    // The main socket may be passed by systemd, whatever the settings say.
+    ask("127.0.0.1:0", &metrics_address).assert_done("");
     drop(server);
-    ask("127.0.0.1:0", &figures).assert_refused(1, &[&figures, "does not answer"]);
+    ask("127.0.0.1:0", &metrics_address).assert_refused(1, &[&metrics_address, "does not answer"]);
 }
 
 #[test]
-fn shells_complete_and_the_manual_can_be_read() {
+fn completions_and_manual_pages_are_generated() {
     let dir = folder();
     let bash = run(dir.path(), &["completions", "bash"]);
     assert_eq!(bash.code, Some(0), "{bash:?}");
@@ -329,7 +329,7 @@ fn shells_complete_and_the_manual_can_be_read() {
 }
 
 #[test]
-fn certificates_are_looked_at_and_health_is_asked_for_over_tls() {
+fn certificate_is_checked_and_healthcheck_uses_tls() {
     let dir = folder();
     let key = rcgen::KeyPair::generate().unwrap();
     let names = vec!["accounts.example.com".to_owned()];
@@ -371,5 +371,5 @@ fn certificates_are_looked_at_and_health_is_asked_for_over_tls() {
     let wrong = ["--tls-cert", "cert.pem", "--tls-key", "none.pem", "check"];
     let outcome = run(dir.path(), &wrong);
     assert_eq!(outcome.code, Some(1), "{outcome:?}");
-    assert_line(&outcome, "wrong tls:", "none.pem");
+    assert_line(&outcome, "error tls:", "none.pem");
 }

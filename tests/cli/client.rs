@@ -1,4 +1,4 @@
-//! A client that may be used by many threads at once, and for which a server that is no more is an outcome like another.
+//! An HTTP client for many threads that returns `None` when the server is gone.
 
 use std::io::Cursor;
 use std::net::SocketAddr;
@@ -8,10 +8,10 @@ use serde_json::{Value, json};
 
 use crate::support::PASSWORD;
 
-/// Status and body of an answer; `None` when none came.
+/// Status and body of an answer; `None` without one.
 pub type Answer = Option<(u16, Value)>;
 
-/// Asks one server.
+/// A client of one server.
 #[derive(Clone)]
 pub struct Client {
     address: SocketAddr,
@@ -29,7 +29,7 @@ impl Client {
         Self { address, agent }
     }
 
-    /// A request with a JSON body to a path below `/api/v1/accounts/`.
+    /// Sends JSON to a path below `/api/v1/accounts/`.
     pub fn api(&self, method: &str, path: &str, token: Option<&str>, body: &Value) -> Answer {
         let path = format!("/api/v1/accounts/{path}");
         self.send(
@@ -41,7 +41,7 @@ impl Client {
         )
     }
 
-    /// Gives an account a photo.
+    /// Uploads a photo for the account of the token.
     pub fn upload(&self, token: &str, photo: &[u8]) -> Answer {
         let mut body =
             b"--edge\r\nContent-Disposition: form-data; name=\"photo\"; filename=\"me.png\"\r\n\
@@ -59,7 +59,7 @@ impl Client {
         )
     }
 
-    /// A request to any path.
+    /// Sends a request to any path.
     pub fn send(
         &self,
         method: &str,
@@ -87,7 +87,7 @@ impl Client {
         self.api("POST", "users/", None, &body)
     }
 
-    /// Signs in; the access token.
+    /// Signs in and returns the access token.
     pub fn sign_in(&self, email: &str, password: &str) -> Option<String> {
         let body = json!({"email": email, "password": password});
         let (status, pair) = self.api("POST", "token/", None, &body)?;
@@ -95,7 +95,7 @@ impl Client {
     }
 }
 
-/// A small picture, a different one for each number.
+/// A small picture, different for each number.
 pub fn picture(number: u8) -> Vec<u8> {
     let pixels = image::RgbImage::from_fn(24, 24, |x, y| {
         let shade = |n: u32| u8::try_from((n * 8 + u32::from(number) * 31) % 256).unwrap();

@@ -1,4 +1,4 @@
-//! Where settings come from, and what is said about wrong ones.
+//! Sources of settings, and error messages for invalid ones.
 
 use std::fs;
 
@@ -6,8 +6,8 @@ use serde_json::{Value, json};
 
 use crate::support::{Running, create_user, finish, folder, names_in, program, run};
 
-/// The line of the sign-up mail about how long its code is good.
-fn code_life(server: &Running) -> String {
+/// The line of the sign-up email with the lifetime of its code.
+fn code_lifetime(server: &Running) -> String {
     assert_eq!(server.sign_up("user@example.com").0, 201);
     let (_, mails) = server.request("GET", "/dev/mail/", None, &json!({}));
     let text = mails[0]["text"].as_str().unwrap().to_owned();
@@ -52,7 +52,7 @@ fn flag_over_environment_over_file_over_default() {
         fs::write(dir.path().join("accounts.toml"), file).unwrap();
         let arguments = [&["--db", "users.db", "--dev"][..], &arguments].concat();
         let server = Running::start_in_environment(dir.path(), &arguments, &environment);
-        let line = code_life(&server);
+        let line = code_lifetime(&server);
         assert!(
             line.contains(minutes),
             "{arguments:?} {environment:?}: {line}"
@@ -61,7 +61,7 @@ fn flag_over_environment_over_file_over_default() {
 }
 
 #[test]
-fn the_names_that_scripts_rely_on() {
+fn environment_variable_names_are_stable() {
     let dir = folder();
     create_user(dir.path(), "user@example.com", &[]);
     let server = Running::start_in_environment(
@@ -122,12 +122,12 @@ fn development_changes_defaults_only() {
     assert_eq!(
         server.sign_up("user@example.com").0,
         429,
-        "what the file says stands"
+        "the file wins over the defaults of --dev"
     );
 }
 
 #[test]
-fn without_development_the_limits_on_mail_stand() {
+fn resend_limit_applies_without_development() {
     let dir = folder();
     let server = Running::start(dir.path());
     assert_eq!(server.sign_up("user@example.com").0, 201);
@@ -141,7 +141,7 @@ fn without_development_the_limits_on_mail_stand() {
 }
 
 #[test]
-fn the_example_file_can_be_used_as_it_is() {
+fn example_file_is_valid() {
     let dir = folder();
     fs::write(
         dir.path().join("accounts.toml"),
@@ -154,7 +154,7 @@ fn the_example_file_can_be_used_as_it_is() {
 }
 
 #[test]
-fn what_is_wrong_in_the_file_is_told_by_file_and_key() {
+fn file_errors_name_file_and_key() {
     for (text, complaints) in [
         (
             "[tokens]\nacess_minutes = 5\n",
@@ -224,7 +224,7 @@ fn what_is_wrong_in_the_file_is_told_by_file_and_key() {
 }
 
 #[test]
-fn several_wrong_settings_are_told_at_once() {
+fn all_invalid_settings_are_reported() {
     let dir = folder();
     fs::write(
         dir.path().join("accounts.toml"),
@@ -250,7 +250,7 @@ fn several_wrong_settings_are_told_at_once() {
 }
 
 #[test]
-fn a_wrong_flag_or_variable_is_told_by_its_name() {
+fn invalid_flag_or_variable_is_named() {
     let dir = folder();
     for (arguments, texts) in [
         (&["--listen", "nowhere"][..], &["--listen", "nowhere"][..]),
@@ -277,7 +277,7 @@ fn a_wrong_flag_or_variable_is_told_by_its_name() {
 }
 
 #[test]
-fn an_unknown_variable_is_a_warning() {
+fn unknown_variable_is_a_warning() {
     let dir = folder();
     let environment = [("ACCOUNTS_TOKENS_ACESS_MINUTES", "5")];
     let arguments = ["--db", "users.db", "--dev"];
@@ -292,7 +292,7 @@ fn an_unknown_variable_is_a_warning() {
 }
 
 #[test]
-fn secrets_are_not_repeated() {
+fn errors_do_not_repeat_secrets() {
     let dir = folder();
     let url = "http://user:hunter2@example.com";
     fs::write(
@@ -317,7 +317,7 @@ fn secrets_are_not_repeated() {
 }
 
 #[test]
-fn a_list_of_leaked_passwords_is_looked_at_before_it_is_used() {
+fn leaked_password_list_is_validated() {
     let dir = folder();
     std::fs::write(dir.path().join("list.txt"), "password\n123456\n").unwrap();
     let refused = |list: &str| {

@@ -1,5 +1,4 @@
-//! `--dev` on the command line: accounts to begin with, a database that goes with the process, and that none of it happens
-//! by accident.
+//! `--dev`: seed data, ephemeral databases, and that neither is possible without it.
 
 use std::fs::{self, File};
 use std::process::Command;
@@ -17,7 +16,7 @@ const SEED: &str = r#"{"id": 7, "email": "alice@example.com", "password": "secur
 "#;
 
 #[test]
-fn a_seed_fills_the_database_and_a_reset_goes_back_to_it() {
+fn seed_fills_database_and_reset_restores_it() {
     let dir = folder();
     fs::write(dir.path().join("users.jsonl"), SEED).unwrap();
     let tmp = folder();
@@ -71,9 +70,10 @@ fn a_seed_fills_the_database_and_a_reset_goes_back_to_it() {
 }
 
 #[test]
-fn a_seed_that_is_wrong_is_told_line_by_line() {
+fn invalid_seed_is_reported_line_by_line() {
     let dir = folder();
-    let seed = "{\"email\": \"alice@example.com\"}\n{\"email\": \"nobody\", \"gender\": \"X\"}\n{\"email\": 1\n";
+    let seed = "{\"email\": \"alice@example.com\"}\n{\"email\": \"nobody\", \"gender\": \
+        \"X\"}\n{\"email\": 1\n";
     fs::write(dir.path().join("users.jsonl"), seed).unwrap();
     let arguments = [
         "--dev",
@@ -101,7 +101,7 @@ fn a_seed_that_is_wrong_is_told_line_by_line() {
 }
 
 #[test]
-fn a_seed_leaves_accounts_alone_that_are_there() {
+fn seed_keeps_existing_accounts() {
     let dir = folder();
     fs::write(dir.path().join("users.jsonl"), SEED).unwrap();
     let arguments = ["--dev", "--db", "users.db", "--seed", "users.jsonl"];
@@ -117,7 +117,7 @@ fn a_seed_leaves_accounts_alone_that_are_there() {
 }
 
 #[test]
-fn codes_can_be_fixed_in_every_way_that_settings_have() {
+fn fixed_codes_can_be_set_in_every_source() {
     let dir = folder();
     let file = "[dev]\nfixed_otp = { \"alice@example.com\" = \"123456\" }\n";
     fs::write(dir.path().join("dev.toml"), file).unwrap();
@@ -138,7 +138,7 @@ fn codes_can_be_fixed_in_every_way_that_settings_have() {
 }
 
 #[test]
-fn nothing_of_it_goes_without_dev() {
+fn development_settings_are_refused_without_dev() {
     let dir = folder();
     for flag in [
         &["--ephemeral"][..],
@@ -154,7 +154,7 @@ fn nothing_of_it_goes_without_dev() {
 }
 
 #[test]
-fn a_database_that_was_served_in_dev_says_so() {
+fn database_served_in_dev_is_marked() {
     let dir = folder();
     let server = Running::start_with(dir.path(), &["--db", "users.db", "--dev"]);
     assert_eq!(server.terminate().code, Some(0));
@@ -172,7 +172,7 @@ fn a_database_that_was_served_in_dev_says_so() {
 }
 
 #[test]
-fn a_server_ends_with_its_parent_where_that_is_asked() {
+fn server_exits_with_its_parent_if_configured() {
     let dir = folder();
     let server = env!("CARGO_BIN_EXE_accounts-server");
     let mut command = Command::new("sh");
@@ -184,14 +184,14 @@ fn a_server_ends_with_its_parent_where_that_is_asked() {
     let parent = Running::spawn(command);
     assert_eq!(parent.sign_up("alice@example.com").0, 201);
     parent.signal("KILL");
-    // Its standard output closes only when the server has ended, too.
+    // Its standard output closes only when the server has exited too.
     let outcome = parent.wait();
-    assert!(outcome.stderr.contains("has ended"), "{outcome:?}");
+    assert!(outcome.stderr.contains("has exited"), "{outcome:?}");
     assert_eq!(names_in(dir.path()), [""; 0]);
 }
 
 #[test]
-fn what_a_killed_server_leaves_is_removed_by_a_later_one() {
+fn folders_of_killed_servers_are_removed() {
     let dir = folder();
     let start = || {
         let mut command = program(
@@ -204,7 +204,7 @@ fn what_a_killed_server_leaves_is_removed_by_a_later_one() {
     let left_alone = start();
     let killed = start();
     killed.kill();
-    // A database of somebody's own, with no server at the moment, is nobody's leftover.
+    // A database of the user without a running server is not removed.
     std::fs::create_dir(dir.path().join("accounts-server-mine")).unwrap();
     std::fs::write(dir.path().join("accounts-server-mine/users.db.lock"), "").unwrap();
     let folders = names_in(dir.path());
@@ -216,7 +216,7 @@ fn what_a_killed_server_leaves_is_removed_by_a_later_one() {
     }
     let later = start();
     let left = names_in(dir.path());
-    assert_eq!(left.len(), 3, "that of the killed one is gone");
+    assert_eq!(left.len(), 3, "the folder of the killed server is gone");
     assert!(left.iter().any(|name| name == "accounts-server-mine"));
     assert_eq!(left_alone.sign_up("alice@example.com").0, 201);
     drop(later);

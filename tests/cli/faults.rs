@@ -1,4 +1,5 @@
-//! Faults of the machine while the server runs: it says so, nothing is damaged, and it goes on as soon as they are over.
+//! Faults of the machine while the server runs: they are reported, damage nothing, and end by
+//! themselves.
 
 use std::fs;
 use std::path::Path;
@@ -18,7 +19,7 @@ const CHEAP: &[&str] = &[
     "--rate-limits-enabled=false",
 ];
 
-/// The answer to what cannot be done for now, as the API has it.
+/// The answer of the API while the service is unavailable.
 #[track_caller]
 fn assert_unavailable(answer: (u16, Value)) {
     let body = json!({"detail": "Service temporarily unavailable, try again later."});
@@ -26,7 +27,7 @@ fn assert_unavailable(answer: (u16, Value)) {
 }
 
 #[track_caller]
-fn assert_whole(database: &Path) {
+fn assert_intact(database: &Path) {
     let fault: String = Connection::open(database)
         .unwrap()
         .query_row("PRAGMA integrity_check", [], |row| row.get(0))
@@ -42,11 +43,11 @@ fn rename(client: &Client, access: &str, name: &str) -> (u16, Value) {
 }
 
 #[test]
-fn a_disk_without_room() {
+fn full_disk_fails_writes_and_not_reads() {
     let dir = folder();
     create_user(dir.path(), "ada@example.com", &[]);
-    // No file may grow beyond 400 KiB, which is an error to whoever writes, as a full disk is. The signal that goes with it
-    // is ignored, as it does not go with a full disk.
+    // Files cannot grow beyond 400 KiB: a write error, as on a full disk. The signal that comes
+    // with this limit is ignored.
     let mut command = Command::new("sh");
     command
         .args(["-c", "trap '' XFSZ; ulimit -S -f 800; exec \"$0\" \"$@\""])
@@ -71,7 +72,7 @@ fn a_disk_without_room() {
     assert_unavailable(refused.expect("the log had to grow beyond the limit"));
     let line = server.wait_for_log("the database is busy");
     assert!(line.contains("WARN"), "{line}");
-    // What only reads goes on, and says what was answered for.
+    // Reads work and return what was acknowledged.
     let (status, profile) = server.api("GET", "users/me/", Some(&access), &json!({}));
     assert_eq!((status, &profile["first_name"]), (200, &json!(written)));
     assert_unavailable(client.sign_up("bob@example.com").unwrap());
@@ -86,7 +87,8 @@ fn a_disk_without_room() {
             .unwrap();
         assert!(status.success());
     };
-    // What little room is left would take a commit of one page. That one has just worked counts for a second.
+    // The space left has room for a commit of one page. The result of the last write is cached for
+    // a second.
     limit("4096");
     let ready = || client.send("GET", "/readyz", None, "", b"").unwrap().0;
     while ready() == 200 {}
@@ -96,11 +98,11 @@ fn a_disk_without_room() {
     assert_eq!(client.sign_up("bob@example.com").unwrap().0, 201);
     assert_eq!(client.send("GET", "/readyz", None, "", b"").unwrap().0, 200);
     server.kill();
-    assert_whole(&dir.path().join("users.db"));
+    assert_intact(&dir.path().join("users.db"));
 }
 
 #[test]
-fn a_process_that_holds_the_database() {
+fn locked_database_fails_writes_until_released() {
     let dir = folder();
     create_user(dir.path(), "ada@example.com", &[]);
     let server = Running::start_with(
@@ -123,10 +125,10 @@ fn a_process_that_holds_the_database() {
     other.execute_batch("ROLLBACK").unwrap();
     assert_eq!(rename(&client, &access, "Free").0, 200);
     assert_eq!(server.terminate().code, Some(0));
-    assert_whole(&dir.path().join("users.db"));
+    assert_intact(&dir.path().join("users.db"));
 }
 
-/// The lines of a log in JSON that say `text`: the requests that they are about, and how many more were left out.
+/// The JSON log lines that contain `text`: their request ids, and how many more were suppressed.
 fn repeats(log: &str, text: &str) -> (Vec<String>, usize) {
     let (mut written, mut left_out) = (Vec::new(), 0);
     for line in log.lines() {
@@ -147,7 +149,7 @@ fn repeats(log: &str, text: &str) -> (Vec<String>, usize) {
 }
 
 #[test]
-fn a_flood_does_not_fill_the_log_and_all_of_it_is_counted() {
+fn repeated_log_lines_are_suppressed_and_counted() {
     const FLOOD: usize = 200;
     let dir = folder();
     create_user(dir.path(), "ada@example.com", &[]);
@@ -181,7 +183,7 @@ fn a_flood_does_not_fill_the_log_and_all_of_it_is_counted() {
         other.execute_batch("BEGIN IMMEDIATE").unwrap();
         assert_eq!(flood(), [503; FLOOD]);
         other.execute_batch("ROLLBACK").unwrap();
-        // The server itself may hold it for a moment.
+        // The server itself may lock it for a moment.
         let (changed, held): (Vec<_>, Vec<_>) =
             flood().into_iter().partition(|status| *status == 200);
         let outcome = server.terminate();
@@ -201,7 +203,7 @@ fn a_flood_does_not_fill_the_log_and_all_of_it_is_counted() {
                 outcome.stderr
             );
             match level {
-                // 20 a minute, and however slow the machine is, these requests do not take ten minutes.
+                // 20 a minute; even on a slow machine these requests take less than ten minutes.
                 "info" => assert!(left_out > 0, "{text}: {}", outcome.stderr),
                 _ => assert_eq!(left_out, 0, "whoever wants to see everything does"),
             }
@@ -210,7 +212,7 @@ fn a_flood_does_not_fill_the_log_and_all_of_it_is_counted() {
 }
 
 #[test]
-fn a_write_waits_for_a_process_that_lets_go_in_time() {
+fn write_waits_for_lock_released_in_time() {
     let dir = folder();
     create_user(dir.path(), "ada@example.com", &[]);
     let server = Running::start_with(
@@ -225,7 +227,7 @@ fn a_write_waits_for_a_process_that_lets_go_in_time() {
         let (client, access) = (client.clone(), access.clone());
         std::thread::spawn(move || rename(&client, &access, "Waited"))
     };
-    // Reads are answered meanwhile.
+    // Reads are answered in the meantime.
     for _ in 0..20 {
         assert_eq!(
             server.api("GET", "users/me/", Some(&access), &json!({})).0,
@@ -237,7 +239,7 @@ fn a_write_waits_for_a_process_that_lets_go_in_time() {
 }
 
 #[test]
-fn a_folder_of_photos_that_is_gone() {
+fn missing_photo_folder_is_reported() {
     let dir = folder();
     create_user(dir.path(), "ada@example.com", &[]);
     let server = Running::start_with(dir.path(), CHEAP);
@@ -248,7 +250,7 @@ fn a_folder_of_photos_that_is_gone() {
     let photo = answer["photo"].as_str().unwrap();
     let path = photo[photo.find("/media/").unwrap()..].to_owned();
 
-    // Something else is where the folder was.
+    // A file is in the place of the folder.
     let media = dir.path().join("users.db.media");
     fs::rename(&media, dir.path().join("elsewhere")).unwrap();
     fs::write(&media, "").unwrap();
@@ -283,7 +285,7 @@ fn a_folder_of_photos_that_is_gone() {
     assert_eq!(client.send("GET", &path, None, "", b"").unwrap().0, 200);
     assert_eq!(client.upload(&access, &picture(3)).unwrap().0, 200);
 
-    // A folder that is gone altogether tells nothing of the photos; the next upload makes it anew.
+    // A missing folder says nothing about the photos; the next upload creates it.
     fs::remove_dir_all(&media).unwrap();
     assert_eq!(client.send("GET", &path, None, "", b"").unwrap().0, 503);
     server.wait_for_log("is gone");
@@ -294,13 +296,13 @@ fn a_folder_of_photos_that_is_gone() {
     assert_eq!(names_in(&media.join("photos")).len(), 1);
 }
 
-/// The program as a user whom file modes bind: root is bound by none.
-fn as_somebody(dir: &Path, arguments: &[&str]) -> Command {
+/// The program as an unprivileged user: file modes do not restrict root.
+fn as_unprivileged_user(dir: &Path, arguments: &[&str]) -> Command {
     let is_root = Command::new("id").arg("-u").output().unwrap().stdout == b"0\n";
     if !is_root {
         return program(dir, arguments);
     }
-    // Nobody may not even see the folder that the program was built in.
+    // The user "nobody" may have no access to the build folder.
     let copy = dir.join("program");
     fs::copy(env!("CARGO_BIN_EXE_accounts-server"), &copy).unwrap();
     let status = Command::new("chown")
@@ -319,7 +321,7 @@ fn as_somebody(dir: &Path, arguments: &[&str]) -> Command {
 }
 
 #[test]
-fn a_database_that_is_removed_or_replaced() {
+fn removed_or_replaced_database_is_not_written() {
     let dir = folder();
     create_user(dir.path(), "ada@example.com", &[]);
     let server = Running::start_with(dir.path(), CHEAP);
@@ -331,17 +333,17 @@ fn a_database_that_is_removed_or_replaced() {
     for file in [&database, &log] {
         assert_eq!(rename(&client, &access, "Before").0, 200);
         fs::rename(file, &aside).unwrap();
-        // Nothing is answered for that nobody would find again; and what was answered for can still be read.
+        // Nothing is acknowledged that would be lost, and acknowledged data can still be read.
         assert_unavailable(rename(&client, &access, "Lost"));
         assert_unavailable(client.sign_up("bob@example.com").unwrap());
         let name = file.file_name().unwrap().to_str().unwrap();
         let line = server.wait_for_log(&format!("{name} cannot be found any more"));
         assert!(line.contains("WARN"), "{line}");
-        // One that has just worked counts for a second.
+        // The result of the last write is cached for a second.
         while ready() == 200 {}
         let (status, profile) = server.api("GET", "users/me/", Some(&access), &json!({}));
         assert_eq!((status, &profile["first_name"]), (200, &json!("Before")));
-        // A copy in its place is not what the server has open.
+        // A copy in its place is another file than the open one.
         fs::copy(&aside, file).unwrap();
         assert_unavailable(rename(&client, &access, "Lost"));
         server.wait_for_log(&format!("{name} is another file"));
@@ -350,7 +352,7 @@ fn a_database_that_is_removed_or_replaced() {
         assert_eq!(ready(), 200);
     }
     server.kill();
-    assert_whole(&database);
+    assert_intact(&database);
     let name: String = Connection::open(&database)
         .unwrap()
         .query_row("SELECT first_name FROM users", [], |row| row.get(0))
@@ -359,7 +361,7 @@ fn a_database_that_is_removed_or_replaced() {
 }
 
 #[test]
-fn a_link_to_the_database_is_as_good_and_may_not_change_either() {
+fn symlink_to_database_works_and_must_not_change() {
     let dir = folder();
     for name in ["one.db", "two.db"] {
         create_user(dir.path(), "ada@example.com", &["--db", name]);
@@ -378,7 +380,7 @@ fn a_link_to_the_database_is_as_good_and_may_not_change_either() {
 }
 
 #[test]
-fn a_file_that_may_only_be_read() {
+fn read_only_database_is_refused() {
     use std::os::unix::fs::PermissionsExt;
     let dir = folder();
     create_user(dir.path(), "ada@example.com", &[]);
@@ -386,13 +388,14 @@ fn a_file_that_may_only_be_read() {
     let before = fs::read(&database).unwrap();
     fs::set_permissions(&database, fs::Permissions::from_mode(0o400)).unwrap();
     let arguments = [CHEAP, &["--listen", "127.0.0.1:0"]].concat();
-    let outcome = crate::support::finish(as_somebody(dir.path(), &arguments), "");
+    let outcome = crate::support::finish(as_unprivileged_user(dir.path(), &arguments), "");
     outcome.assert_refused(1, &["users.db", "can only be read", "May this user write"]);
     assert!(fs::read(&database).unwrap() == before);
 
-    // While a server runs: readers that need the file anew are refused, and served again once it is readable.
+    // While a server runs: new connections for reading fail, and work again once the file is
+    // readable.
     fs::set_permissions(&database, fs::Permissions::from_mode(0o600)).unwrap();
-    let server = Running::spawn(as_somebody(dir.path(), &arguments));
+    let server = Running::spawn(as_unprivileged_user(dir.path(), &arguments));
     assert_eq!(
         server
             .post(
@@ -411,5 +414,5 @@ fn a_file_that_may_only_be_read() {
         "the server has it open"
     );
     assert_eq!(server.terminate().code, Some(0));
-    assert_whole(&database);
+    assert_intact(&database);
 }

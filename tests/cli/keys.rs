@@ -64,7 +64,7 @@ fn an_id_that_begins_with_a_hyphen_is_no_option() {
     create_user(dir.path(), EMAIL, &[]);
     for kid in ["-CjG3rpWHy9tkHnQhhTfAkJ", "--jG3rpWHy9tkHnQhhTfAkJ"] {
         run(dir.path(), &["keys", "remove", kid, "--db", "users.db"])
-            .assert_refused(1, &[&format!("no key {kid} that signs no more")]);
+            .assert_refused(1, &[&format!("there is no retired key {kid}")]);
     }
 }
 

@@ -1,4 +1,4 @@
-//! Stopping without losing an answer, and taking other settings over while running.
+//! Graceful shutdown, configuration reload, and request ids in the log.
 
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -14,11 +14,13 @@ use crate::support::{PASSWORD, Running, claims, create_user, folder};
 
 const REQUEST: &[u8] = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n";
 
-/// Within this time after its last request a client may count on an answer to the next one, whatever happens: less than
-/// the server waits for those that have just sent something.
+/// A client that sends its next request within this time gets an answer, even during shutdown.
+///
+/// Less than the time that the server waits for recently active clients.
 const GRACE: Duration = Duration::from_millis(200);
 
-/// Reads one answer: whether it is the last one on its connection. `None` when the connection ended before it.
+/// Reads one answer and returns whether it is the last one of its connection. `None` without an
+/// answer.
 fn read_answer(reader: &mut BufReader<TcpStream>) -> Option<bool> {
     let mut is_last = false;
     let mut length = 0;
@@ -56,13 +58,13 @@ fn connect(address: SocketAddr) -> Option<BufReader<TcpStream>> {
     clippy::disallowed_methods,
     reason = "how long the system held a client up is what is measured"
 )]
-fn no_request_loses_its_answer_at_the_end() {
+fn every_accepted_request_is_answered_during_shutdown() {
     for _ in 0..3 {
         let dir = folder();
         let server = Running::start(dir.path());
         let answered = AtomicUsize::new(0);
         let lost = AtomicUsize::new(0);
-        // All are connected before the first begins: one that came late would find nobody there any more.
+        // All clients connect before the first request: a late one would be refused.
         let readers: Vec<_> = (0..8).map(|_| connect(server.address).unwrap()).collect();
         thread::scope(|scope| {
             for mut reader in readers {
@@ -71,14 +73,15 @@ fn no_request_loses_its_answer_at_the_end() {
                 scope.spawn(move || {
                     loop {
                         let request = Instant::now();
-                        // What cannot be sent any more was not taken.
+                        // A request that could not be sent was not accepted.
                         if reader.get_mut().write_all(REQUEST).is_err() {
                             return;
                         }
                         let pause = last_request.elapsed();
                         last_request = request;
                         let Some(is_last) = read_answer(&mut reader) else {
-                            // Who was held up for too long by the system was a quiet client, which has nothing to lose.
+                            // A client delayed for too long by the system counts as idle and may
+                            // be disconnected.
                             lost.fetch_add(usize::from(pause < GRACE), Ordering::Relaxed);
                             return;
                         };
@@ -100,11 +103,11 @@ fn no_request_loses_its_answer_at_the_end() {
 }
 
 #[test]
-fn connections_that_nobody_has_accepted_yet_are_served_at_the_end() {
+fn connections_in_the_backlog_are_served_during_shutdown() {
     let dir = folder();
     let server = Running::start(dir.path());
     server.signal("STOP");
-    // The system takes the connections in; the server knows nothing of them.
+    // The kernel completes the connections; the server has not accepted them yet.
     let mut waiting: Vec<_> = (0..50).map(|_| connect(server.address).unwrap()).collect();
     for reader in &mut waiting {
         reader.get_mut().write_all(REQUEST).unwrap();
@@ -112,14 +115,14 @@ fn connections_that_nobody_has_accepted_yet_are_served_at_the_end() {
     server.signal("TERM");
     server.signal("CONT");
     for reader in &mut waiting {
-        // Those that were accepted before the signal was looked at may go on, so it need not be the last answer.
+        // A connection accepted before the signal was handled may stay open.
         assert!(read_answer(reader).is_some());
     }
     assert_eq!(server.wait().code, Some(0));
 }
 
 #[test]
-fn quiet_connections_hold_nobody_up_at_the_end() {
+fn idle_connections_do_not_delay_shutdown() {
     let dir = folder();
     let server = Running::start_with(
         dir.path(),
@@ -141,8 +144,8 @@ fn quiet_connections_hold_nobody_up_at_the_end() {
 }
 
 #[test]
-fn quiet_connections_cost_little() {
-    // Each is a file of this process, too.
+fn idle_connections_use_little_memory() {
+    // Each is an open file of this process too.
     let mut limit = getrlimit(Resource::Nofile);
     limit.current = limit.maximum;
     setrlimit(Resource::Nofile, limit).unwrap();
@@ -167,7 +170,7 @@ fn quiet_connections_cost_little() {
             stream
         })
         .collect();
-    // With hyper's buffers it would be some 60 MB.
+    // With hyper's buffers it would be about 60 MB.
     let each = (memory() - before) / 3000;
     assert!(each < 8_000, "{each} bytes for each");
     for stream in &mut quiet {
@@ -178,7 +181,7 @@ fn quiet_connections_cost_little() {
 }
 
 #[test]
-fn a_second_signal_ends_it_at_once() {
+fn second_signal_stops_immediately() {
     let dir = folder();
     let server = Running::start_with(
         dir.path(),
@@ -209,7 +212,7 @@ fn a_second_signal_ends_it_at_once() {
 }
 
 #[test]
-fn other_settings_are_taken_over() {
+fn sighup_reloads_settings() {
     let dir = folder();
     let file = dir.path().join("accounts.toml");
     let write = |text: &str| fs::write(&file, text).unwrap();
@@ -234,7 +237,7 @@ fn other_settings_are_taken_over() {
     for name in ["tokens.access_minutes", "passwords.min_length", "log.level"] {
         assert!(line.contains(name), "{line}");
     }
-    let line = server.wait_for_log("started again");
+    let line = server.wait_for_log("after a restart");
     assert!(line.contains("database.read_connections"), "{line}");
     assert_eq!(life(), 420);
     server.wait_for_log("DEBUG");
@@ -246,35 +249,35 @@ fn other_settings_are_taken_over() {
         "{answer}"
     );
 
-    // What is wrong changes nothing, and is told.
+    // Invalid settings change nothing and are reported.
     write("[tokens]\naccess_minutes = \"seven\"\n");
     server.signal("HUP");
-    let line = server.wait_for_log("nothing was reloaded");
+    let line = server.wait_for_log("the settings were not reloaded");
     assert!(line.contains("accounts.toml"), "{line}");
     assert_eq!(life(), 420);
     write("[mail]\ntemplates_dir = \"nowhere\"\n[tokens]\naccess_minutes = 9\n");
     server.signal("HUP");
-    server.wait_for_log("nothing was reloaded");
+    server.wait_for_log("the settings were not reloaded");
     assert_eq!(life(), 420);
 
-    // Nothing new is no change.
+    // An unchanged file changes nothing.
     write(
         "[tokens]\naccess_minutes = 7\n[passwords]\nbcrypt_cost = 4\nmin_length = 12\n\
            [log]\nlevel = \"debug\"\n[database]\nread_connections = 3\n",
     );
     server.signal("HUP");
-    server.wait_for_log("no setting has changed");
+    server.wait_for_log("no setting changed");
     let outcome = server.terminate();
     assert_eq!(outcome.code, Some(0));
     assert!(!outcome.stderr.contains(PASSWORD), "{}", outcome.stderr);
 }
 
 #[test]
-fn the_id_of_an_answer_leads_to_its_lines_in_the_log() {
+fn request_id_of_answer_is_in_its_log_lines() {
     for format in ["text", "json"] {
         let dir = folder();
         create_user(dir.path(), "user@example.com", &[]);
-        // Another cost than that of the account's hash, so that the sign-in leaves work to a task of its own.
+        // Another cost than that of the stored hash: the sign-in rehashes on a task of its own.
         let cost = ["--passwords-bcrypt-cost", "5", "--log-format", format];
         let server = Running::start_with(dir.path(), &[&["--db", "users.db"], &cost[..]].concat());
         let answer = ureq::post(format!("http://{}/api/v1/accounts/token/", server.address))
@@ -299,19 +302,20 @@ fn the_id_of_an_answer_leads_to_its_lines_in_the_log() {
 }
 
 #[test]
-fn a_message_of_the_log_is_one_line_without_power_over_the_terminal() {
+fn log_message_is_one_line_without_control_characters() {
     use std::os::unix::fs::PermissionsExt as _;
 
     let dir = folder();
     create_user(dir.path(), "user@example.com", &[]);
-    // A name that somebody else has chosen, with another line in it and what changes the colours.
+    // A name from a client, with a line break and an escape sequence.
     let name = "users\n2024-12-03T12:00:00Z INFO  user 1: signed in\u{1b}[31m.db";
     let path = dir.path().join(name);
     fs::rename(dir.path().join("users.db"), &path).unwrap();
     fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).unwrap();
     let server = Running::start_with(dir.path(), &["--db", name]);
     let line = server.wait_for_log("users");
-    let message = "users 2024-12-03T12:00:00Z INFO  user 1: signed in\u{fffd}[31m.db can be read by other users";
+    let message = "users 2024-12-03T12:00:00Z INFO  user 1: signed in\u{fffd}[31m.db can be read \
+        by other users";
     assert!(
         line.contains(&format!(" WARN  {message}")),
         "{line:?} lacks {message:?}"
@@ -319,7 +323,7 @@ fn a_message_of_the_log_is_one_line_without_power_over_the_terminal() {
 }
 
 #[test]
-fn every_line_of_the_log_is_an_object_when_it_is_for_programs() {
+fn json_log_has_one_object_per_line() {
     let dir = folder();
     let server = Running::start_with(
         dir.path(),

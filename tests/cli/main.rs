@@ -1,9 +1,9 @@
-//! The built program from outside: started in a temporary folder, asked over HTTP, stopped by signals.
+//! Tests of the built program: started in a temporary folder, used over HTTP, stopped by signals.
 
 #![allow(
     clippy::unwrap_used,
     unreachable_pub,
-    reason = "a test ends where something is not as it should be, and nothing here is seen from outside"
+    reason = "tests fail by panicking, and nothing here is public"
 )]
 
 mod audit;

@@ -1,4 +1,4 @@
-//! `serve`: starting, the whole way of a user, stopping, crashing.
+//! `serve`: start, account lifecycle, shutdown, crash.
 
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -11,7 +11,7 @@ use crate::support::{
 };
 
 #[test]
-fn the_whole_way_of_a_user() {
+fn account_lifecycle() {
     let dir = folder();
     let server = Running::start_with(dir.path(), &["--db", "users.db"]);
     let warning = server.wait_for_log("WARN");
@@ -68,14 +68,14 @@ fn the_whole_way_of_a_user() {
         );
     }
 
-    // All of it is there when the server starts again.
+    // All of it survives a restart.
     let server = Running::start_with(dir.path(), &["serve", "--db", "users.db"]);
     let (status, profile) = server.api("GET", "users/me/", Some(&access), &json!({}));
     assert_eq!((status, &profile["first_name"]), (200, &json!("John")));
 }
 
 #[test]
-fn development_has_an_inbox_and_no_warning() {
+fn development_mode_has_inbox_and_no_warnings() {
     let dir = folder();
     let server = Running::start_with(dir.path(), &["--db", "users.db", "--dev"]);
     for _ in 0..2 {
@@ -102,7 +102,7 @@ fn development_has_an_inbox_and_no_warning() {
 }
 
 #[test]
-fn both_signals_end_it_in_good_order() {
+fn both_signals_shut_down_gracefully() {
     for signal in ["TERM", "INT"] {
         let dir = folder();
         let server = Running::start(dir.path());
@@ -112,15 +112,15 @@ fn both_signals_end_it_in_good_order() {
         assert_eq!(outcome.code, Some(0), "{signal}: {outcome:?}");
         assert!(
             outcome.stdout.contains("To: user@example.com"),
-            "what was queued is delivered: {outcome:?}"
+            "queued mail is delivered: {outcome:?}"
         );
     }
 }
 
 #[test]
-fn what_runs_is_finished_before_the_end() {
+fn in_flight_requests_finish_before_shutdown() {
     let dir = folder();
-    // A hash of the usual cost takes far longer than it does to stop without waiting.
+    // A hash of the default cost takes far longer than a shutdown without waiting.
     let server = Running::start_with(dir.path(), &["--db", "users.db"]);
     let body =
         json!({"email": "user@example.com", "password": PASSWORD, "confirm_password": PASSWORD})
@@ -130,7 +130,8 @@ fn what_runs_is_finished_before_the_end() {
         .set_read_timeout(Some(Duration::from_mins(1)))
         .unwrap();
     let head = format!(
-        "POST /api/v1/accounts/users/ HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n\
+        "POST /api/v1/accounts/users/ HTTP/1.1\r\nHost: localhost\r\nContent-Type: \
+         application/json\r\n\
          Expect: 100-continue\r\nContent-Length: {}\r\n\r\n",
         body.len()
     );
@@ -154,7 +155,7 @@ fn what_runs_is_finished_before_the_end() {
 }
 
 #[test]
-fn what_was_answered_survives_a_crash() {
+fn acknowledged_writes_survive_crash() {
     let dir = folder();
     create_user(dir.path(), "user@example.com", &[]);
     let mut access = None;
@@ -186,7 +187,7 @@ fn what_was_answered_survives_a_crash() {
 }
 
 #[test]
-fn a_sign_up_survives_a_crash() {
+fn sign_up_survives_crash() {
     let dir = folder();
     let server = Running::start(dir.path());
     assert_eq!(server.sign_up("user@example.com").0, 201);
@@ -201,7 +202,7 @@ fn a_sign_up_survives_a_crash() {
 }
 
 #[test]
-fn one_server_at_a_time_holds_a_file() {
+fn second_server_on_the_same_file_is_refused() {
     let dir = folder();
     let server = Running::start(dir.path());
     let whole = dir.path().join("users.db");
@@ -214,9 +215,9 @@ fn one_server_at_a_time_holds_a_file() {
     assert_eq!(
         server.sign_up("user@example.com").0,
         201,
-        "the first one goes on"
+        "the first server keeps running"
     );
-    // Another file is another matter, and the lock ends with the server, however that ends.
+    // Another file is independent, and a killed server releases its lock.
     let other = Running::start_with(dir.path(), &["--db", "other.db", "--dev"]);
     assert_eq!(other.sign_up("user@example.com").0, 201);
     server.kill();
@@ -225,7 +226,7 @@ fn one_server_at_a_time_holds_a_file() {
 }
 
 #[test]
-fn a_port_that_is_taken_is_told() {
+fn port_in_use_is_reported() {
     let dir = folder();
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap().to_string();
@@ -234,7 +235,7 @@ fn a_port_that_is_taken_is_told() {
 }
 
 #[test]
-fn a_database_in_memory_leaves_nothing() {
+fn in_memory_database_leaves_no_files() {
     let dir = folder();
     let server = Running::start_with(dir.path(), &["--db", ":memory:", "--dev"]);
     assert_eq!(server.sign_up("user@example.com").0, 201);
@@ -245,7 +246,7 @@ fn a_database_in_memory_leaves_nothing() {
     let (status, changed) =
         server.api("PATCH", "users/me/", access, &json!({"first_name": "John"}));
     assert_eq!((status, &changed["first_name"]), (200, &json!("John")));
-    // Two servers in memory do not meet.
+    // Two servers with databases in memory share nothing.
     let other = Running::start_with(dir.path(), &["--db", ":memory:", "--dev"]);
     assert_eq!(other.api("GET", "users/me/", access, &json!({})).0, 401);
     assert_eq!(server.terminate().code, Some(0));
@@ -254,7 +255,7 @@ fn a_database_in_memory_leaves_nothing() {
 }
 
 #[test]
-fn a_closed_standard_output_does_not_stop_it() {
+fn closed_standard_output_does_not_stop_server() {
     let dir = folder();
     let address = free_address();
     let mut command = program(
@@ -266,7 +267,7 @@ fn a_closed_standard_output_does_not_stop_it() {
         .stderr(std::process::Stdio::null())
         .spawn()
         .unwrap();
-    // Nobody reads on after the first line.
+    // Nobody reads after the first line.
     let mut line = [0; 16];
     child.stdout.take().unwrap().read_exact(&mut line).unwrap();
     assert_eq!(&line, b"accounts-server ");
@@ -282,7 +283,7 @@ fn a_closed_standard_output_does_not_stop_it() {
     child.wait().unwrap();
 }
 
-/// An address that nobody listens on at this moment.
+/// An address that is free at this moment.
 fn free_address() -> String {
     TcpListener::bind("127.0.0.1:0")
         .unwrap()
@@ -329,7 +330,7 @@ fn help_and_version() {
             users.stdout
         );
     }
-    // What serving is about is told where one serves, and no command loses its own words in it.
+    // Settings of the server are listed only for `serve`; other commands show their own help.
     let backup = run(dir.path(), &["backup", "--help"]).stdout;
     let missing = run(dir.path(), &["user"]).stderr;
     for text in [&users.stdout, &backup, &missing] {
@@ -345,12 +346,12 @@ fn help_and_version() {
     assert_eq!(
         names_in(dir.path()),
         Vec::<String>::new(),
-        "asking for help makes no files"
+        "help creates no files"
     );
 }
 
 #[test]
-fn wrong_usage_is_told() {
+fn wrong_usage_is_reported() {
     let dir = folder();
     for (arguments, text) in [
         (&["--bogus"][..], "--bogus"),
@@ -371,7 +372,7 @@ fn wrong_usage_is_told() {
 }
 
 #[test]
-fn the_issuer_of_tokens_is_the_address_that_was_bound() {
+fn token_issuer_is_the_bound_address() {
     let dir = folder();
     create_user(dir.path(), "user@example.com", &[]);
     let server = Running::start(dir.path());

@@ -1,4 +1,4 @@
-//! Runs the program: a command to its end, or a server for as long as a test needs it.
+//! Runs the program: a command until it exits, or a server until the test stops it.
 
 use std::ffi::OsStr;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -12,18 +12,18 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-/// The password of everybody.
+/// Password of all test accounts.
 pub const PASSWORD: &str = "securepassword123";
 
-/// How long a test waits for a sign of life before it gives up.
-const PATIENCE: Duration = Duration::from_mins(1);
+/// How long a test waits for output or an answer.
+const TIMEOUT: Duration = Duration::from_mins(1);
 
-/// An empty folder; it goes when this is dropped.
+/// An empty temporary folder, removed on drop.
 pub fn folder() -> TempDir {
     tempfile::tempdir().unwrap()
 }
 
-/// The program, about to start in `dir` with nothing set in its environment.
+/// The program, prepared to start in `dir` without settings in the environment.
 pub fn program(dir: &Path, arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_accounts-server"));
     command
@@ -39,7 +39,7 @@ pub fn program(dir: &Path, arguments: &[&str]) -> Command {
     command
 }
 
-/// How a command ended and what it said.
+/// Exit code and output of a command.
 #[derive(Debug)]
 pub struct Outcome {
     pub code: Option<i32>,
@@ -48,7 +48,7 @@ pub struct Outcome {
 }
 
 impl Outcome {
-    /// Asserts the exit code, an empty standard output, and texts in the complaint.
+    /// Asserts the exit code, an empty standard output, and texts on standard error.
     #[track_caller]
     pub fn assert_refused(&self, code: i32, texts: &[&str]) {
         assert_eq!(self.code, Some(code), "{self:?}");
@@ -66,17 +66,17 @@ impl Outcome {
     }
 }
 
-/// Runs a command to its end.
+/// Runs a command until it exits.
 pub fn run(dir: &Path, arguments: &[&str]) -> Outcome {
     finish(program(dir, arguments), "")
 }
 
-/// Runs a command to its end with a text on its standard input.
+/// Runs a command with a text on standard input.
 pub fn run_with_input(dir: &Path, arguments: &[&str], input: &str) -> Outcome {
     finish(program(dir, arguments), input)
 }
 
-/// Runs a prepared command to its end.
+/// Runs a prepared command until it exits.
 pub fn finish(mut command: Command, input: &str) -> Outcome {
     let mut child = command
         .stdin(Stdio::piped())
@@ -84,7 +84,7 @@ pub fn finish(mut command: Command, input: &str) -> Outcome {
         .stderr(Stdio::piped())
         .spawn()
         .unwrap();
-    // The program may end without having read its input; that is for the test to judge.
+    // The program may exit without reading its input; the test decides whether that is right.
     let _ = child.stdin.take().unwrap().write_all(input.as_bytes());
     let output = child.wait_with_output().unwrap();
     Outcome {
@@ -94,7 +94,7 @@ pub fn finish(mut command: Command, input: &str) -> Outcome {
     }
 }
 
-/// Makes a verified account on the command line and gives its id.
+/// Creates a verified account with the command line and returns its id.
 #[track_caller]
 pub fn create_user(dir: &Path, email: &str, more: &[&str]) -> i64 {
     let mut arguments = vec![
@@ -113,7 +113,7 @@ pub fn create_user(dir: &Path, email: &str, more: &[&str]) -> i64 {
     outcome.stdout.trim_end().parse().unwrap()
 }
 
-/// A server that runs; it is killed when this is dropped.
+/// A running server, killed on drop.
 pub struct Running {
     pub address: SocketAddr,
     child: Child,
@@ -148,7 +148,7 @@ impl Running {
         Self::spawn(command)
     }
 
-    /// Starts a prepared server and waits until it says that it listens.
+    /// Starts a prepared server and waits until it listens.
     pub fn spawn(mut command: Command) -> Self {
         let mut child = command
             .stdout(Stdio::piped())
@@ -157,7 +157,7 @@ impl Running {
             .unwrap();
         let stdout = lines(child.stdout.take().unwrap());
         let stderr = lines(child.stderr.take().unwrap());
-        let first = stdout.recv_timeout(PATIENCE).unwrap_or_else(|e| {
+        let first = stdout.recv_timeout(TIMEOUT).unwrap_or_else(|e| {
             let _ = child.kill();
             panic!(
                 "no line on standard output ({e}); standard error: {:?}",
@@ -175,12 +175,12 @@ impl Running {
         }
     }
 
-    /// A request with a JSON body to a path below `/api/v1/accounts/`: status and body of the answer.
+    /// Sends JSON to a path below `/api/v1/accounts/` and returns status and body.
     pub fn api(&self, method: &str, path: &str, token: Option<&str>, body: &Value) -> (u16, Value) {
         self.request(method, &format!("/api/v1/accounts/{path}"), token, body)
     }
 
-    /// A request with a JSON body to any path.
+    /// Sends JSON to any path and returns status and body.
     pub fn request(
         &self,
         method: &str,
@@ -196,7 +196,7 @@ impl Running {
             request = request.header("authorization", format!("Bearer {token}"));
         }
         let agent = ureq::Agent::config_builder()
-            .timeout_global(Some(PATIENCE))
+            .timeout_global(Some(TIMEOUT))
             .http_status_as_error(false)
             .allow_non_standard_methods(true)
             .build()
@@ -223,7 +223,7 @@ impl Running {
         )
     }
 
-    /// Signs in and gives the access token.
+    /// Signs in and returns the access token.
     #[track_caller]
     pub fn sign_in(&self, email: &str) -> String {
         let (status, pair) = self.post("token/", &json!({"email": email, "password": PASSWORD}));
@@ -231,29 +231,29 @@ impl Running {
         pair["access"].as_str().unwrap().to_owned()
     }
 
-    /// The next mail on standard output.
+    /// The next email on standard output.
     pub fn next_mail(&self) -> String {
         let mut mail = String::new();
         loop {
             let line = self
                 .stdout
-                .recv_timeout(PATIENCE)
+                .recv_timeout(TIMEOUT)
                 .expect("a mail on standard output");
             mail.push_str(&line);
             mail.push('\n');
-            // The line that closes the outer parts of a message (RFC 2046, section 5.1.1).
+            // The closing delimiter of the outer multipart (RFC 2046, section 5.1.1).
             if line.len() > 4 && line.starts_with("--") && line.ends_with("--") {
                 return mail;
             }
         }
     }
 
-    /// Waits for a line on standard error that holds `text`, and gives it.
+    /// Waits for a line on standard error that contains `text` and returns it.
     pub fn wait_for_log(&self, text: &str) -> String {
         loop {
             let line = self
                 .stderr
-                .recv_timeout(PATIENCE)
+                .recv_timeout(TIMEOUT)
                 .unwrap_or_else(|e| panic!("no {text:?} in the log: {e}"));
             if line.contains(text) {
                 return line;
@@ -261,7 +261,7 @@ impl Running {
         }
     }
 
-    /// Number of the process.
+    /// Process id.
     pub fn id(&self) -> u32 {
         self.child.id()
     }
@@ -276,19 +276,19 @@ impl Running {
         assert!(status.success());
     }
 
-    /// Kills the program on the spot, as a crash would.
+    /// Kills the server, as a crash would.
     pub fn kill(mut self) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
     }
 
-    /// Asks the program to end and waits for it: exit code, and what was left on standard output and error.
+    /// Stops the server with SIGTERM; returns the exit code and the remaining output.
     pub fn terminate(self) -> Outcome {
         self.signal("TERM");
         self.wait()
     }
 
-    /// Waits for the program to end.
+    /// Waits for the server to exit.
     pub fn wait(mut self) -> Outcome {
         let stdout = rest(&self.stdout);
         let stderr = rest(&self.stderr);
@@ -303,13 +303,13 @@ impl Running {
 
 impl Drop for Running {
     fn drop(&mut self) {
-        // It may have ended already.
+        // It may have exited already.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
 }
 
-/// A command that goes on and writes lines; it is killed when this is dropped.
+/// A long-running command that prints lines, killed on drop.
 pub struct Follower {
     child: Child,
     stdout: Receiver<String>,
@@ -328,7 +328,7 @@ impl Follower {
 
     /// The next line on standard output.
     pub fn next_line(&self) -> String {
-        self.stdout.recv_timeout(PATIENCE).expect("a line")
+        self.stdout.recv_timeout(TIMEOUT).expect("a line")
     }
 }
 
@@ -339,7 +339,7 @@ impl Drop for Follower {
     }
 }
 
-/// Reads lines in a thread of their own, so that the program never waits for somebody to read them.
+/// Reads lines on a separate thread, so that the program never blocks on output.
 fn lines(output: impl Read + Send + 'static) -> Receiver<String> {
     let (sender, receiver) = channel();
     thread::spawn(move || {
@@ -353,19 +353,22 @@ fn lines(output: impl Read + Send + 'static) -> Receiver<String> {
     receiver
 }
 
-/// Everything up to the end of an output.
+/// The output up to its end.
 fn rest(lines: &Receiver<String>) -> String {
     let mut text = String::new();
     loop {
-        match lines.recv_timeout(PATIENCE) {
+        match lines.recv_timeout(TIMEOUT) {
             Ok(line) => text = text + &line + "\n",
             Err(RecvTimeoutError::Disconnected) => return text,
-            Err(RecvTimeoutError::Timeout) => panic!("the program does not end; it said {text:?}"),
+            Err(RecvTimeoutError::Timeout) => panic!(
+                "the program does not exit; its output is \
+                {text:?}"
+            ),
         }
     }
 }
 
-/// The code in a mail: its first six digits in a row.
+/// The code in an email: the first six consecutive digits.
 #[track_caller]
 pub fn code_in(mail: &str) -> String {
     mail.split(|c: char| !c.is_ascii_digit())
@@ -384,7 +387,7 @@ pub fn names_in(dir: &Path) -> Vec<String> {
     names
 }
 
-/// What a token says.
+/// The claims of a token.
 pub fn claims(token: &str) -> Value {
     use base64::Engine;
     let claims = token.split('.').nth(1).unwrap();

@@ -1,5 +1,6 @@
-//! What the program says to systemd, and the sockets that it takes over from it. No systemd is needed: the protocol is
-//! environment variables, a socket for datagrams, and file number 3.
+//! Notifications to systemd and socket activation, without systemd.
+//!
+//! The protocol is environment variables, a datagram socket and file descriptor 3.
 
 use std::net::{TcpListener, TcpStream};
 use std::os::fd::OwnedFd;
@@ -14,21 +15,21 @@ use serde_json::json;
 use crate::support::{Running, folder, program};
 
 #[test]
-fn systemd_is_told_how_the_server_is() {
+fn systemd_is_notified_of_state_changes() {
     let dir = folder();
     let path = dir.path().join("notify");
     let socket = UnixDatagram::bind(&path).unwrap();
     socket
         .set_read_timeout(Some(Duration::from_mins(1)))
         .unwrap();
-    // The watchdog is meant for one process, whose number is known only once it runs.
+    // WATCHDOG_PID must be the process id, which is known only after the start.
     let mut command = in_shell(
         dir.path(),
         r#"WATCHDOG_PID=$$ WATCHDOG_USEC=1000000 exec "$@""#,
     );
     command.env("NOTIFY_SOCKET", &path);
     let server = Running::spawn(command);
-    // Waits for a message with this line in it, past signs of life in between.
+    // Waits for a message with this line, skipping watchdog messages.
     let expect = |wanted: &str| {
         loop {
             let mut message = [0; 1024];
@@ -53,11 +54,11 @@ fn systemd_is_told_how_the_server_is() {
 }
 
 #[test]
-fn a_server_whose_writer_hangs_says_nothing_any_more() {
+fn watchdog_is_silent_while_the_writer_hangs() {
     let dir = folder();
     let path = dir.path().join("notify");
     let socket = UnixDatagram::bind(&path).unwrap();
-    // The writer waits in SQLite for an hour, and would as well in a disk that does not answer.
+    // The writer blocks in SQLite, as it would on a disk that does not respond.
     let line =
         r#"WATCHDOG_PID=$$ WATCHDOG_USEC=1000000 exec "$@" --database-busy-timeout-ms "$BUSY""#;
     let start = |busy: &str| {
@@ -65,9 +66,9 @@ fn a_server_whose_writer_hangs_says_nothing_any_more() {
         command.env("NOTIFY_SOCKET", &path).env("BUSY", busy);
         Running::spawn(command)
     };
-    let wait_for_sign = |patience: u64| {
-        let patience = Duration::from_secs(patience);
-        socket.set_read_timeout(Some(patience)).unwrap();
+    let next_message = |timeout: u64| {
+        let timeout = Duration::from_secs(timeout);
+        socket.set_read_timeout(Some(timeout)).unwrap();
         let mut message = [0; 1024];
         let length = socket.recv(&mut message).ok()?;
         Some(String::from_utf8_lossy(message[..length].trim_ascii_end()).into_owned())
@@ -81,30 +82,30 @@ fn a_server_whose_writer_hangs_says_nothing_any_more() {
     let server = start("600000");
     let other = hold();
     server.wait_for_log("WatchdogSec= is too short");
-    server.wait_for_log("the server does not answer itself");
-    // What was said before that is read first.
-    while wait_for_sign(3).is_some() {}
+    server.wait_for_log("the server does not respond to its own check");
+    // Earlier messages are read first.
+    while next_message(3).is_some() {}
     other.execute_batch("ROLLBACK").unwrap();
-    while wait_for_sign(60).unwrap() != "WATCHDOG=1" {}
+    while next_message(60).unwrap() != "WATCHDOG=1" {}
     server.kill();
-    let forget = || {
+    let drain = || {
         socket.set_nonblocking(true).unwrap();
         while socket.recv(&mut [0; 1024]).is_ok() {}
         socket.set_nonblocking(false).unwrap();
     };
 
-    // One that another process keeps from writing tries in vain, and lives: a new start would not help.
+    // A server locked out by another process keeps trying: a restart would not help.
     let server = start("50");
     let _other = hold();
     server.wait_for_log("the database cannot be written");
-    forget();
+    drain();
     for _ in 0..3 {
-        assert_eq!(wait_for_sign(60).as_deref(), Some("WATCHDOG=1"));
+        assert_eq!(next_message(60).as_deref(), Some("WATCHDOG=1"));
     }
     server.kill();
 }
 
-/// The program as a line of shell starts it, which finds it in `$@`.
+/// The program started by a shell script, which finds it in `$@`.
 fn in_shell(dir: &Path, line: &str) -> Command {
     let plain = program(
         dir,
@@ -119,7 +120,7 @@ fn in_shell(dir: &Path, line: &str) -> Command {
     command
 }
 
-/// The program with a socket as its file number 3, as systemd starts it.
+/// The program with a socket as file descriptor 3, as systemd starts it.
 fn activated(dir: &Path, listener: TcpListener) -> Command {
     let mut command = in_shell(
         dir,
@@ -130,7 +131,7 @@ fn activated(dir: &Path, listener: TcpListener) -> Command {
 }
 
 #[test]
-fn a_socket_that_listens_already_is_taken_over() {
+fn inherited_socket_is_used() {
     let dir = folder();
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
@@ -139,7 +140,7 @@ fn a_socket_that_listens_already_is_taken_over() {
     assert_eq!(server.address, address);
     assert_eq!(server.request("GET", "/healthz", None, &json!({})).0, 200);
     assert_eq!(server.terminate().code, Some(0));
-    // Whoever comes between two servers waits for the second one.
+    // A client that connects between two servers is served by the second one.
     let waiting = TcpStream::connect(address).unwrap();
     let server = Running::spawn(activated(dir.path(), kept));
     assert_eq!(server.address, address);

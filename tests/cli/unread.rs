@@ -1,4 +1,4 @@
-//! Output that nobody reads: many a program that starts a server reads its first line and nothing more.
+//! Output that nobody reads: some parent processes read the first line and nothing more.
 
 use std::io::{self, BufRead, BufReader, PipeReader, Read};
 use std::net::SocketAddr;
@@ -10,7 +10,7 @@ use serde_json::Value;
 use crate::client::Client;
 use crate::support::{folder, program};
 
-/// A server whose output goes into pipes that are read when the test wants it.
+/// A server whose output goes to pipes that only the test reads.
 struct Unread {
     child: Child,
     client: Client,
@@ -26,7 +26,8 @@ impl Drop for Unread {
 }
 
 impl Unread {
-    /// Starts it, with standard error in the pipe of standard output or in one of its own, which comes back.
+    /// Starts a server with standard error in the pipe of standard output or in a separate one, and
+    /// returns the pipe with the log.
     fn start(dir: &std::path::Path, arguments: &[&str], is_one_pipe: bool) -> (Self, PipeReader) {
         let (stdout, writer) = io::pipe().unwrap();
         let (stderr, error_writer) = io::pipe().unwrap();
@@ -64,7 +65,7 @@ impl Unread {
         (server, pipe)
     }
 
-    /// Has the log grow far beyond what a pipe holds.
+    /// Writes far more to the log than a pipe holds.
     fn fill(&self) {
         for _ in 0..2000 {
             let (status, _) = self.client.send("GET", "/healthz", None, "", b"").unwrap();
@@ -80,7 +81,7 @@ impl Unread {
 }
 
 #[test]
-fn a_server_whose_output_nobody_reads_serves_and_ends() {
+fn server_with_unread_output_serves_and_stops() {
     let dir = folder();
     let (mut server, pipe) = Unread::start(dir.path(), &[], true);
     server.fill();
@@ -97,11 +98,11 @@ fn a_server_whose_output_nobody_reads_serves_and_ends() {
 }
 
 #[test]
-fn lines_of_the_log_that_nobody_took_are_counted() {
+fn dropped_log_lines_are_counted() {
     let dir = folder();
     let (mut server, mut stderr) = Unread::start(dir.path(), &["--mail-transport", "file"], false);
     server.fill();
-    // Somebody reads again: as much as a pipe holds has waited for that.
+    // The test reads again: the pipe is full.
     let mut waiting = vec![0; 8192];
     stderr.read_exact(&mut waiting).unwrap();
     let reader = thread::spawn(move || {
@@ -111,10 +112,10 @@ fn lines_of_the_log_that_nobody_took_are_counted() {
     server.client.send("GET", "/readyz", None, "", b"").unwrap();
     assert_eq!(server.terminate(), Some(0));
     let rest = reader.join().unwrap();
-    let (told, _) = rest
+    let (before, _) = rest
         .split_once(" lines before this one are lost: ")
         .unwrap_or_else(|| panic!("{rest}"));
-    let count: u32 = told.rsplit(' ').next().unwrap().parse().unwrap();
+    let count: u32 = before.rsplit(' ').next().unwrap().parse().unwrap();
     assert!(count > 0, "{rest}");
     assert!(rest.contains("Readiness -> 200"), "{rest}");
     assert!(rest.contains(" stopped\n"), "{rest}");

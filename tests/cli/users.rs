@@ -168,7 +168,7 @@ fn what_is_wrong_is_told_and_nothing_is_made() {
             &long,
             &["Ensure this field has no more than 128 characters."],
         ),
-        ("new@example.com", "", &["standard input held no password"]),
+        ("new@example.com", "", &["standard input has no password"]),
         (
             "nobody",
             "12345",
@@ -516,7 +516,7 @@ fn a_never_verified_account_stays_so_whatever_its_password() {
     let outcome = on_db(dir.path(), &set, PASSWORD);
     outcome.assert_done("");
     assert!(
-        outcome.stderr.contains("has never confirmed an address"),
+        outcome.stderr.contains("never confirmed an email address"),
         "{outcome:?}"
     );
     let server = Running::start(dir.path());
@@ -571,9 +571,7 @@ fn the_last_staff_member_may_go_but_not_unnoticed() {
         let outcome = on_db(dir.path(), command, "");
         outcome.assert_done("");
         assert!(
-            outcome
-                .stderr
-                .contains("there is no active staff account any more"),
+            outcome.stderr.contains("no active staff account is left"),
             "{outcome:?}"
         );
         let left = on_db(

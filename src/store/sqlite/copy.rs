@@ -83,7 +83,7 @@ pub fn copy_database(
             let at = backup.progress();
             let bytes = |pages: i32| u64::from(pages.unsigned_abs()) * page_size;
             if progress(bytes(at.pagecount - at.remaining), bytes(at.pagecount)).is_break() {
-                return Err(OpenError("it was broken off".into()));
+                return Err(OpenError("it was cancelled".into()));
             }
             match step {
                 StepResult::Done => break,

@@ -1,0 +1,214 @@
+//! `check`: diagnoses the installation and reports errors and warnings.
+//!
+//! It changes nothing: no database is created or migrated, and no mail is sent.
+
+mod data;
+mod files;
+mod settings;
+
+use std::io::Write;
+use std::path::Path;
+
+use clap::Args;
+use serde::Serialize;
+
+use super::{CommandResult, cannot_write};
+use crate::backup::DataFiles;
+use crate::bootstrap::{open_composer, open_transport};
+use crate::clock::{Clock, SystemClock};
+use crate::config::{Config, MailTransportKind};
+use crate::store::sqlite::examine_database;
+
+const HELP: &str = "\
+Each line begins with `ok`, `warning` (the server works, but something is risky) or `error` \
+(something does not work). \
+The mail server is connected to, but nothing is sent. Nothing is changed, so this is safe while \
+the server runs.
+
+Examples:
+  accounts-server --config accounts.toml check
+  accounts-server --config accounts.toml check --json | jq '.findings[] | select(.level != \"ok\")'
+
+Exit status: 0 without errors, 1 otherwise.";
+
+const MIB: u64 = 1024 * 1024;
+
+#[derive(Args)]
+#[command(after_help = HELP)]
+pub(super) struct CheckArguments {
+    /// Print one JSON object
+    #[arg(long)]
+    json: bool,
+}
+
+/// Severity of a finding.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+enum Level {
+    Ok,
+    Warning,
+    Error,
+}
+
+impl Level {
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Ok => "ok",
+            Self::Warning => "warning",
+            Self::Error => "error",
+        }
+    }
+}
+
+/// One result about one subject.
+#[derive(Clone, Debug, Serialize)]
+struct Finding {
+    level: Level,
+    subject: &'static str,
+    text: String,
+}
+
+/// All findings, in the order of the checks.
+#[derive(Default)]
+struct Report {
+    findings: Vec<Finding>,
+}
+
+impl Report {
+    fn add(&mut self, level: Level, subject: &'static str, text: impl Into<String>) {
+        self.findings.push(Finding {
+            level,
+            subject,
+            text: text.into(),
+        });
+    }
+
+    fn ok(&mut self, subject: &'static str, text: impl Into<String>) {
+        self.add(Level::Ok, subject, text);
+    }
+
+    fn warning(&mut self, subject: &'static str, text: impl Into<String>) {
+        self.add(Level::Warning, subject, text);
+    }
+
+    fn error(&mut self, subject: &'static str, text: impl Into<String>) {
+        self.add(Level::Error, subject, text);
+    }
+
+    fn count(&self, level: Level) -> usize {
+        self.findings
+            .iter()
+            .filter(|finding| finding.level == level)
+            .count()
+    }
+
+    /// Adds `text` as `ok` if nothing was reported about the subject.
+    fn ok_if_silent(&mut self, subject: &'static str, text: impl Into<String>) {
+        if !self
+            .findings
+            .iter()
+            .any(|finding| finding.subject == subject)
+        {
+            self.ok(subject, text);
+        }
+    }
+}
+
+pub(super) fn run(arguments: CheckArguments, config: &Config) -> CommandResult {
+    let now = SystemClock.now();
+    let mut report = Report::default();
+    settings::check_settings(config, &mut report);
+    settings::check_certificate(config, now, &mut report);
+    data::check_clock(None, now, &mut report);
+    if let Some(files) = DataFiles::of(config) {
+        let listed = files::names_in(&files.photos);
+        let examination = data::check_database(&files, &mut report);
+        if let Some(examination) = &examination {
+            data::check_clock(examination.newest_at, now, &mut report);
+            data::check_keys(examination, &mut report);
+        }
+        let examine_again = || examine_database(&files.database, files.busy_timeout).ok();
+        files::check_photos(
+            &files.photos,
+            &listed,
+            examination.as_ref(),
+            examine_again,
+            &mut report,
+        );
+        files::check_disk(&files, &mut report);
+        files::check_backups(config, now, &mut report);
+    } else {
+        report.warning(
+            "database",
+            "it is in memory and is lost when the server stops; name a file with [database] path",
+        );
+    }
+    check_mail(config, &mut report);
+    report.ok_if_silent("clock", format!("it shows {now}"));
+    print(&report, arguments.json).map_err(cannot_write)?;
+    match report.count(Level::Error) {
+        0 => Ok(()),
+        1 => Err("1 error was found".into()),
+        count => Err(format!("{count} errors were found")),
+    }
+}
+
+fn print(report: &Report, as_json: bool) -> std::io::Result<()> {
+    let mut out = std::io::stdout().lock();
+    if as_json {
+        let all = serde_json::json!({
+            "ok": report.count(Level::Error) == 0,
+            "findings": report.findings,
+        });
+        return writeln!(out, "{all}");
+    }
+    for finding in &report.findings {
+        writeln!(
+            out,
+            "{:7} {}: {}",
+            finding.level.as_str(),
+            finding.subject,
+            finding.text
+        )?;
+    }
+    out.flush()
+}
+
+fn check_mail(config: &Config, report: &mut Report) {
+    let kind = config.mail_transport();
+    let public_url = config.public_url(config.server.listen.port());
+    if let Err(e) = open_composer(config, &public_url) {
+        report.error("mail", e.to_string());
+    }
+    let probed = open_transport(config)
+        .map_err(|e| e.to_string())
+        .and_then(|transport| transport.probe().map_err(|e| e.to_string()));
+    if let Err(e) = probed {
+        report.error("mail", e);
+    }
+    if kind == MailTransportKind::Stdout && !config.dev {
+        let text = "emails are printed and reach nobody; set [mail] smtp_url";
+        report.warning("mail", text);
+    }
+    if kind == MailTransportKind::Smtp && config.mail.from.contains("@localhost") {
+        let text = format!(
+            "emails are sent from {}, which other mail servers reject; set [mail] from",
+            config.mail.from
+        );
+        report.warning("mail", text);
+    }
+    let ok = match kind {
+        MailTransportKind::Smtp => "the mail server answers; try `mail test ADDRESS`",
+        MailTransportKind::Stdout => "emails are printed on standard output",
+        MailTransportKind::Sendmail => {
+            "emails go through the local sendmail; try `mail test ADDRESS`"
+        }
+        MailTransportKind::File => "emails are written to a folder",
+    };
+    report.ok_if_silent("mail", ok);
+}
+
+/// Whether a file can be created in a folder. The file is removed at once.
+fn check_writable(dir: &Path) -> std::io::Result<()> {
+    tempfile::tempfile_in(dir).map(drop)
+}
