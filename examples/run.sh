@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Runs every example against the built server, as a reader would. Needs Node, Python, and target/debug/accounts-server (or what
-# SERVER_PROGRAM names). The Rust one runs with `cargo test`.
+# Runs every example against the built server (target/debug/accounts-server or SERVER_PROGRAM).
+# Needs Node and Python. The Rust example runs with `cargo test`.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 source tests/conformance/server.sh
@@ -13,7 +13,7 @@ echo "== Python: a pytest fixture"
 echo "== JavaScript: node:test"
 node --test --test-reporter=dot examples/javascript/
 
-echo "== Node: a service that checks tokens by JWKS"
+echo "== Node: a service that verifies tokens through JWKS"
 (
     cd examples/node
     cmp -s package-lock.json node_modules/.package-lock.stamp || {
@@ -23,14 +23,14 @@ echo "== Node: a service that checks tokens by JWKS"
     node --test --test-reporter=dot
 )
 
-echo "== Django: its users move, and its service checks tokens by JWKS"
+echo "== Django: users are imported, a service verifies tokens through JWKS"
 work=$(mktemp -d)
 export DJANGO_DATABASE="$work/django.db"
 : >"$work/said"
 "$VENV/bin/python" examples/django/move.py >"$work/users.jsonl"
 "$SERVER_PROGRAM" --db "$work/users.db" import "$work/users.jsonl"
-"$SERVER_PROGRAM" --db "$work/users.db" --listen 127.0.0.1:0 --mail-transport file --mail-dir "$work/mail" \
-    --passwords-bcrypt-cost 4 >"$work/said" 2>"$work/log" &
+"$SERVER_PROGRAM" --db "$work/users.db" --listen 127.0.0.1:0 --mail-transport file \
+    --mail-dir "$work/mail" --passwords-bcrypt-cost 4 >"$work/said" 2>"$work/log" &
 SERVER_PID=$!
 until SERVER=$(sed -n 's/^accounts-server listening on //p' "$work/said") && [ -n "$SERVER" ]; do
     kill -0 "$SERVER_PID" || { cat "$work/log" >&2; exit 1; }
@@ -39,7 +39,7 @@ done
 export ACCOUNTS_URL="$SERVER"
 "$VENV/bin/python" examples/django/check.py
 
-echo "== FastAPI: a service that checks tokens by JWKS"
+echo "== FastAPI: a service that verifies tokens through JWKS"
 "$VENV/bin/python" examples/fastapi/check.py
 stop_server
 rm -rf "$work"

@@ -1,6 +1,11 @@
-"""For a Django REST framework service whose users sign in at accounts-server. It checks their tokens alone, by the published keys.
+"""Authentication for a Django REST framework service whose users sign in at accounts-server.
 
-    REST_FRAMEWORK = {"DEFAULT_AUTHENTICATION_CLASSES": ["accounts_auth.AccountsAuthentication"], "UNAUTHENTICATED_USER": None}
+It verifies access tokens offline, with the published keys.
+
+    REST_FRAMEWORK = {
+        "DEFAULT_AUTHENTICATION_CLASSES": ["accounts_auth.AccountsAuthentication"],
+        "UNAUTHENTICATED_USER": None,
+    }
     ACCOUNTS_URL = "https://accounts.example.com"
 """
 
@@ -24,7 +29,7 @@ class AccountsUser:
 
 @cache
 def keys():
-    # Keeps the keys, and asks again when it meets one that it does not know.
+    # Caches the keys, and fetches them again for an unknown `kid`.
     return jwt.PyJWKClient(f"{settings.ACCOUNTS_URL}/.well-known/jwks.json")
 
 
@@ -40,8 +45,9 @@ class AccountsAuthentication(BaseAuthentication):
             claims = jwt.decode(
                 token,
                 keys().get_signing_key_from_jwt(token).key,
-                algorithms=["EdDSA"],
+                algorithms=["ES256", "EdDSA", "RS256"],
                 issuer=settings.ACCOUNTS_URL,
+                leeway=10,  # clocks differ
                 options={"require": ["exp", "sub"], "verify_aud": False},
             )
         except jwt.PyJWTError as error:

@@ -1,4 +1,4 @@
-"""Signs in at accounts-server with the passwords that Django had hashed, and shows the tokens to the Django service."""
+"""Signs in at accounts-server with imported Django passwords, and calls the Django service."""
 
 import json
 import os
@@ -12,7 +12,8 @@ ACCOUNTS = os.environ["ACCOUNTS_URL"]
 
 def sign_in(email, password):
     body = json.dumps({"email": email, "password": password}).encode()
-    request = urllib.request.Request(f"{ACCOUNTS}/api/v1/accounts/token/", body, {"Content-Type": "application/json"})
+    headers = {"Content-Type": "application/json"}
+    request = urllib.request.Request(f"{ACCOUNTS}/api/v1/accounts/token/", body, headers)
     with urllib.request.urlopen(request, timeout=10) as answer:
         return json.load(answer)
 
@@ -28,12 +29,13 @@ assert greeting(ada["access"]) == (200, {"hello": "ada@example.com", "staff": Fa
 root = sign_in("root@example.com", "another of Django's")
 assert greeting(root["access"]) == (200, {"hello": "root@example.com", "staff": True})
 assert greeting()[0] == 401, "no token"
-assert greeting(ada["refresh"])[0] == 401, "a refresh token is no access token"
+assert greeting(ada["refresh"])[0] == 401, "a refresh token is not an access token"
 header, payload, signature = ada["access"].split(".")
-assert greeting(f"{header}.{root['access'].split('.')[1]}.{signature}")[0] == 401, "somebody else's claims"
+forged = f"{header}.{root['access'].split('.')[1]}.{signature}"
+assert greeting(forged)[0] == 401, "claims of another token"
 try:
     sign_in("left@example.com", "no longer needed")
-    raise SystemExit("who was deactivated must not sign in")
+    raise SystemExit("a deactivated user must not sign in")
 except urllib.error.HTTPError as error:
     assert error.code == 401
-print("Django: its users have moved, and its service takes their tokens")
+print("Django: users are imported, and the service accepts their tokens")

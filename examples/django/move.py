@@ -1,6 +1,6 @@
-"""Plays a Django project with users of its own, and writes them with `dumpdata` as any such project can.
+"""Creates users in a Django project and exports them with `dumpdata`.
 
-Prints JSON lines for `accounts-server import`: the fields of the dump, and the number of each user.
+Prints JSON lines for `accounts-server import`: the fields of the dump, with the id of each user.
 """
 
 import io
@@ -12,7 +12,9 @@ from django.core.management import call_command
 
 call_command("migrate", verbosity=0)
 users = get_user_model().objects
-users.create_user("ada", "ada@example.com", "a password of Django's", first_name="Ada", last_name="King")
+users.create_user(
+    "ada", "ada@example.com", "a password of Django's", first_name="Ada", last_name="King"
+)
 users.create_superuser("root", "root@example.com", "another of Django's")
 users.create_user("left", "left@example.com", "no longer needed", is_active=False)
 

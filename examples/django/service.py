@@ -1,4 +1,4 @@
-"""A whole Django REST framework service of one view, with `accounts_auth` as its only authentication."""
+"""A Django REST framework service with one view and `accounts_auth` as its authentication."""
 
 import os
 
@@ -10,7 +10,12 @@ settings.configure(
     ALLOWED_HOSTS=["*"],
     ROOT_URLCONF=__name__,
     INSTALLED_APPS=["django.contrib.contenttypes", "django.contrib.auth", "rest_framework"],
-    DATABASES={"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": os.environ["DJANGO_DATABASE"]}},
+    DATABASES={
+        "default": {
+            "ENGINE": "django.db.backends.sqlite3",
+            "NAME": os.environ["DJANGO_DATABASE"],
+        }
+    },
     REST_FRAMEWORK={
         "DEFAULT_AUTHENTICATION_CLASSES": ["accounts_auth.AccountsAuthentication"],
         "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated"],

@@ -1,27 +1,37 @@
-// An accounts server for the tests of another project, with nothing but Node: for node:test, vitest and Playwright alike.
+// An accounts server for tests with node:test, vitest and Playwright, without dependencies.
 //
 //   const accounts = await startAccounts({ seed: "seed.jsonl" });
 //   ...
 //   await accounts.stop();
 //
-// In Playwright, as a fixture that each worker has for itself and each test finds as new:
+// In Playwright, as a fixture with a server per worker that is reset before each test:
 //
 //   export const test = base.extend({
-//     accountsServer: [async ({}, use) => { const it = await startAccounts({ seed }); await use(it); await it.stop(); },
-//                      { scope: "worker" }],
-//     accounts: async ({ accountsServer }, use) => { await accountsServer.reset(); await use(accountsServer); },
+//     accountsServer: [async ({}, use) => {
+//       const server = await startAccounts({ seed });
+//       await use(server);
+//       await server.stop();
+//     }, { scope: "worker" }],
+//     accounts: async ({ accountsServer }, use) => {
+//       await accountsServer.reset();
+//       await use(accountsServer);
+//     },
 //   });
 import { spawn } from "node:child_process";
 import { createInterface } from "node:readline";
 
-export async function startAccounts({ seed, args = [], program = process.env.SERVER_PROGRAM ?? "accounts-server" } = {}) {
-  const flags = ["--dev", "--ephemeral", "--exit-with-parent", "--listen", "127.0.0.1:0", ...(seed ? ["--seed", seed] : [])];
+export async function startAccounts({ seed, args = [] } = {}) {
+  const program = process.env.SERVER_PROGRAM ?? "accounts-server";
+  const flags = ["--dev", "--ephemeral", "--exit-with-parent", "--listen", "127.0.0.1:0"];
+  if (seed) flags.push("--seed", seed);
   const server = spawn(program, [...flags, ...args], { stdio: ["ignore", "pipe", "inherit"] });
-  // The first line comes when connections are taken; what follows are mails, which have to be read by somebody.
+  // The first line is printed once the server accepts connections. Mails follow, so keep reading.
   const url = await new Promise((resolve, reject) => {
     server.once("error", reject);
-    server.once("exit", (code) => reject(new Error(`accounts-server ended with ${code}`)));
-    createInterface({ input: server.stdout }).once("line", (line) => resolve(line.split(" ").at(-1))).on("line", () => {});
+    server.once("exit", (code) => reject(new Error(`accounts-server exited with ${code}`)));
+    createInterface({ input: server.stdout })
+      .once("line", (line) => resolve(line.split(" ").at(-1)))
+      .on("line", () => {});
   });
   return new Accounts(url, server);
 }
@@ -32,11 +42,14 @@ class Accounts {
     this.server = server;
   }
 
-  // Status and JSON of an answer; `path` is below /api/v1/accounts/ unless it begins with a slash.
+  // Status and JSON of a response; `path` is relative to /api/v1/accounts/ or absolute.
   async request(method, path, { body, access } = {}) {
-    const response = await fetch(this.url + (path.startsWith("/") ? path : `/api/v1/accounts/${path}`), {
+    const url = this.url + (path.startsWith("/") ? path : `/api/v1/accounts/${path}`);
+    const headers = { "content-type": "application/json" };
+    if (access) headers.authorization = `Bearer ${access}`;
+    const response = await fetch(url, {
       method,
-      headers: { "content-type": "application/json", ...(access ? { authorization: `Bearer ${access}` } : {}) },
+      headers,
       body: body === undefined ? undefined : JSON.stringify(body),
     });
     const text = await response.text();
@@ -61,7 +74,7 @@ class Accounts {
 
   async reset() {
     const { status } = await this.request("POST", "/dev/reset/");
-    if (status !== 204) throw new Error(`the reset was answered ${status}`);
+    if (status !== 204) throw new Error(`reset failed with status ${status}`);
   }
 
   async stop() {

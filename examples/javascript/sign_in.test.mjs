@@ -1,4 +1,4 @@
-// What a test of another project looks like. Run with `node --test`.
+// Tests of a project that uses the server. Run with `node --test`.
 import assert from "node:assert/strict";
 import { after, before, beforeEach, test } from "node:test";
 import { startAccounts } from "./accounts.mjs";
@@ -12,24 +12,27 @@ before(async () => {
 after(() => accounts.stop());
 beforeEach(() => accounts.reset());
 
-test("Alice is there from the seed", async () => {
+test("a seeded user signs in", async () => {
   const access = await accounts.signIn("alice@example.com");
   const { body } = await accounts.request("GET", "users/me/", { access });
   assert.equal(body.first_name, "Alice");
 });
 
-test("a sign-up is confirmed with the code from the mail", async () => {
+test("a sign-up is confirmed with the mailed code", async () => {
   const email = "bob@example.com";
-  const signedUp = await accounts.request("POST", "users/", { body: { email, password, confirm_password: password } });
-  assert.equal(signedUp.status, 201);
-  const verified = await accounts.request("POST", "otp/verify/", { body: { email, otp: await accounts.otp(email) } });
+  const body = { email, password, confirm_password: password };
+  assert.equal((await accounts.request("POST", "users/", { body })).status, 201);
+  const code = { email, otp: await accounts.otp(email) };
+  const verified = await accounts.request("POST", "otp/verify/", { body: code });
   assert.equal(verified.status, 200);
 });
 
-test("Carol's code is known beforehand", async () => {
+test("a fixed code is known beforehand", async () => {
   const email = "carol@example.com";
-  await accounts.request("POST", "users/", { body: { email, password, confirm_password: password } });
-  const verified = await accounts.request("POST", "otp/verify/", { body: { email, otp: "123456" } });
+  const body = { email, password, confirm_password: password };
+  await accounts.request("POST", "users/", { body });
+  const code = { email, otp: "123456" };
+  const verified = await accounts.request("POST", "otp/verify/", { body: code });
   assert.equal(verified.status, 200);
 });
 

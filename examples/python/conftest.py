@@ -1,6 +1,6 @@
-"""A pytest fixture: an accounts server that starts once, and is brought back to its seed before each test, in milliseconds.
+"""A pytest fixture: a server for the whole run, reset to its seed data before each test.
 
-Needs nothing but pytest and the program: in the PATH, or where SERVER_PROGRAM says.
+Needs only pytest and the program, in PATH or named by SERVER_PROGRAM.
 """
 
 import json
@@ -18,7 +18,7 @@ class Accounts:
         self.url = url
 
     def request(self, method, path, body=None, access=None):
-        """Status and JSON of an answer; `path` is below /api/v1/accounts/ unless it begins with a slash."""
+        """Status and JSON of a response; `path` is relative to /api/v1/accounts/ or absolute."""
         url = self.url + (path if path.startswith("/") else f"/api/v1/accounts/{path}")
         headers = {"Content-Type": "application/json"}
         if access:
@@ -55,11 +55,12 @@ def accounts_server():
     program = os.environ.get("SERVER_PROGRAM", "accounts-server")
     seed = Path(__file__).parent.parent / "seed.jsonl"
     process = subprocess.Popen(
-        [program, "--dev", "--ephemeral", "--exit-with-parent", "--listen", "127.0.0.1:0", "--seed", seed],
+        [program, "--dev", "--ephemeral", "--exit-with-parent"]
+        + ["--listen", "127.0.0.1:0", "--seed", seed],
         stdout=subprocess.PIPE,
         text=True,
     )
-    # The first line comes when connections are taken. Mails are printed after it, so the rest has to be read by somebody.
+    # The first line is printed once the server accepts connections. Mails follow, so keep reading.
     url = process.stdout.readline().strip().removeprefix("accounts-server listening on ")
     drain = subprocess.Popen(["cat"], stdin=process.stdout, stdout=subprocess.DEVNULL)
     yield Accounts(url)

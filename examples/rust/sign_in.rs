@@ -1,4 +1,4 @@
-//! An end-to-end test of another Rust program: three lines give a server, somebody who is signed in, and the mails.
+//! End-to-end tests of another Rust program, with a server, a signed-in user and the mails.
 //!
 //! In your own `Cargo.toml`:
 //!
@@ -7,10 +7,7 @@
 //! accounts-server = { git = "…", features = ["testing"] }
 //! ```
 
-#![allow(
-    clippy::unwrap_used,
-    reason = "a test ends where something is not as it should be"
-)]
+#![allow(clippy::unwrap_used, reason = "a failed test panics")]
 
 use std::time::Duration;
 
@@ -18,7 +15,7 @@ use accounts_server::testing::{PASSWORD, TestServer};
 use serde_json::{Value, json};
 
 #[test]
-fn a_program_greets_who_is_signed_in() {
+fn signed_in_user_is_greeted() {
     let server = TestServer::start();
     let alice = server.user("alice@example.com");
     assert_eq!(
@@ -31,7 +28,7 @@ fn a_program_greets_who_is_signed_in() {
 }
 
 #[test]
-fn a_sign_up_is_confirmed_with_the_code_from_the_mail() {
+fn sign_up_is_confirmed_with_mailed_code() {
     let server = TestServer::start();
     let api = format!("{}/api/v1/accounts", server.url());
     let body =
@@ -42,7 +39,7 @@ fn a_sign_up_is_confirmed_with_the_code_from_the_mail() {
     assert_eq!(answer.unwrap().status(), 200);
 }
 
-/// The program under test: asks the accounts server whose token it was given.
+/// The program under test, which asks the accounts server for the owner of a token.
 fn greeting(accounts: &str, access: &str) -> String {
     let answer = ureq::get(format!("{accounts}/api/v1/accounts/users/me/"))
         .header("authorization", format!("Bearer {access}"))
