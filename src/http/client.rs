@@ -5,6 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use http::HeaderMap;
 use http::header::{ACCEPT_LANGUAGE, FORWARDED, HeaderName, USER_AGENT};
 
+use super::Head;
 use crate::accounts::Client;
 use crate::config::ServerConfig;
 
@@ -43,6 +44,7 @@ pub(super) fn of(peer: Option<SocketAddr>, headers: &HeaderMap, server: &ServerC
 
 /// The address that a header with this value names, which comes from a proxy that is the only trusted one. `None` when it
 /// cannot be a header's.
+#[cfg(feature = "fuzzing")]
 pub(crate) fn forwarded_for(header: &'static str, value: &str) -> Option<IpAddr> {
     let mut headers = HeaderMap::new();
     headers.append(header, value.parse().ok()?);
@@ -50,8 +52,15 @@ pub(crate) fn forwarded_for(header: &'static str, value: &str) -> Option<IpAddr>
     Some(last_untrusted(proxy, &headers, |ip| *ip == proxy))
 }
 
-/// Whether anybody on the way says that it passed the request on.
-pub(super) fn is_forwarded(headers: &HeaderMap) -> bool {
+/// Whether a request comes from a program on this machine and no proxy says it forwarded it.
+pub(super) fn is_local(head: &Head) -> bool {
+    head.peer
+        .is_some_and(|peer| peer.0.ip().to_canonical().is_loopback())
+        && !is_forwarded(&head.headers)
+}
+
+/// Whether a proxy says that it forwarded the request.
+fn is_forwarded(headers: &HeaderMap) -> bool {
     [
         X_FORWARDED_FOR,
         FORWARDED,

@@ -12,7 +12,7 @@ use super::reply;
 use crate::accounts::AccountError;
 use crate::domain::{FieldErrors, messages};
 use crate::observability::error_chain;
-use crate::observability::metrics::Ending;
+use crate::observability::metrics::ActionOutcome;
 
 /// Seconds after which an overloaded server may be asked again.
 const OVERLOAD_PAUSE: u64 = 5;
@@ -87,20 +87,20 @@ impl ApiError {
         }
     }
 
-    /// How an action ended that came to this, for figures.
-    pub(super) fn ending(&self) -> Ending {
+    /// What the metrics count an action as that failed with this.
+    pub(super) fn outcome(&self) -> ActionOutcome {
         match self {
-            Self::Fields(errors) if errors.says(messages::INVALID_OTP) => Ending::WrongCode,
+            Self::Fields(errors) if errors.says(messages::INVALID_OTP) => ActionOutcome::WrongCode,
             Self::Fields(errors) if errors.says(messages::INVALID_PASSWORD) => {
-                Ending::WrongPassword
+                ActionOutcome::WrongPassword
             }
-            Self::NoActiveAccount => Ending::WrongPassword,
-            Self::EmailNotVerified => Ending::NotVerified,
-            Self::NotAuthenticated | Self::BadToken | Self::InvalidToken => Ending::BadToken,
-            Self::Throttled(_) => Ending::Throttled,
-            Self::Overloaded(_) => Ending::Unavailable,
-            Self::Internal(_) => Ending::Failed,
-            _ => Ending::Invalid,
+            Self::NoActiveAccount => ActionOutcome::WrongPassword,
+            Self::EmailNotVerified => ActionOutcome::NotVerified,
+            Self::NotAuthenticated | Self::BadToken | Self::InvalidToken => ActionOutcome::BadToken,
+            Self::Throttled(_) => ActionOutcome::Throttled,
+            Self::Overloaded(_) => ActionOutcome::Unavailable,
+            Self::Internal(_) => ActionOutcome::Failed,
+            _ => ActionOutcome::Invalid,
         }
     }
 

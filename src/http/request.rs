@@ -2,7 +2,6 @@
 
 use std::borrow::Cow;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Buf, Bytes, BytesMut};
@@ -33,12 +32,15 @@ const SLOWEST_BYTES_PER_MILLI: usize = 16;
 /// The scheme of tokens (RFC 6750) with the space behind it.
 const BEARER: &[u8] = b"bearer ";
 
-type BodyStream = Pin<Box<dyn Stream<Item = Result<Bytes, warp::Error>> + Send + Sync>>;
+/// Why the rest of a body does not come.
+pub(crate) type BodyError = Box<dyn std::error::Error + Send + Sync>;
 
-/// The account that a path names.
+type BodyStream = Pin<Box<dyn Stream<Item = Result<Bytes, BodyError>> + Send + Sync>>;
+
+/// A user id in a path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Pk {
-    /// The caller's own.
+enum Pk {
+    /// That of the caller.
     Me,
     /// This number.
     Id(UserId),
@@ -46,7 +48,7 @@ pub(super) enum Pk {
 
 impl Pk {
     /// Reads a path segment: `me`, or an integer in ASCII digits; `None` when it is neither.
-    pub(super) fn parse(segment: &str) -> Option<Self> {
+    fn parse(segment: &str) -> Option<Self> {
         if segment == "me" {
             return Some(Self::Me);
         }
@@ -108,12 +110,12 @@ impl Head {
 }
 
 /// One request.
-pub(super) struct Request {
+pub(crate) struct Request {
     /// Random name of the request, in its answer and in the log.
     pub(super) id: RequestId,
-    pub(super) head: Arc<Head>,
-    /// The account that the path names.
-    pub(super) pk: Option<Pk>,
+    pub(super) head: Head,
+    /// Place of the path's user id among its segments.
+    pub(super) pk_index: Option<usize>,
     /// Who calls, on a path that needs a token.
     pub(super) caller: Option<Caller>,
     // `None` once it was read to its end or given up.
@@ -121,25 +123,34 @@ pub(super) struct Request {
 }
 
 impl Request {
-    pub(super) fn new(
-        head: Arc<Head>,
-        body: impl Stream<Item = Result<impl Buf, warp::Error>> + Send + Sync + 'static,
+    /// A request whose body comes in these parts.
+    pub(crate) fn new(
+        head: Head,
+        body: impl Stream<Item = Result<Bytes, BodyError>> + Send + Sync + 'static,
     ) -> Self {
-        // Most requests are of these methods, have no body and say so by announcing none (RFC 9112, section 6.3).
+        // Most requests have no body (RFC 9112, section 6.3).
         let has_body = !matches!(head.method, Method::GET | Method::HEAD | Method::OPTIONS)
             || head.headers.contains_key(CONTENT_LENGTH)
             || head.headers.contains_key(TRANSFER_ENCODING);
-        let body = has_body.then(|| {
-            let parts = body.map(|part| part.map(|mut data| data.copy_to_bytes(data.remaining())));
-            Box::pin(parts) as BodyStream
-        });
         Self {
             id: RequestId::new(),
             head,
-            pk: None,
+            pk_index: None,
             caller: None,
-            body,
+            body: has_body.then(|| Box::pin(body) as BodyStream),
         }
+    }
+
+    /// A request with a body from warp.
+    pub(super) fn from_stream(
+        head: Head,
+        body: impl Stream<Item = Result<impl Buf, warp::Error>> + Send + Sync + 'static,
+    ) -> Self {
+        let parts = body.map(|part| match part {
+            Ok(mut data) => Ok(data.copy_to_bytes(data.remaining())),
+            Err(e) => Err(e.into()),
+        });
+        Self::new(head, parts)
     }
 
     /// The client behind the connection and any trusted proxy.
@@ -212,15 +223,19 @@ impl Request {
         }
     }
 
-    /// The number of the account that the path names.
+    /// The user id in the path; `me` is that of the caller.
     ///
     /// # Errors
-    /// 404 when it names none.
+    /// 404 when it is neither a number nor `me`.
     pub(super) fn user_id(&self) -> Result<UserId, ApiError> {
-        match (self.pk, &self.caller) {
+        let segment = self
+            .pk_index
+            .and_then(|index| self.head.path().split('/').nth(index + 1))
+            .unwrap_or_default();
+        match (Pk::parse(segment), &self.caller) {
             (Some(Pk::Id(id)), _) => Ok(id),
             (Some(Pk::Me), Some(caller)) => Ok(caller.user.id),
-            (Some(Pk::Me), None) => Err(ApiError::internal("nobody asked for its own account")),
+            (Some(Pk::Me), None) => Err(ApiError::internal("`me` on a path without a caller")),
             (None, _) => Err(ApiError::NotFound),
         }
     }

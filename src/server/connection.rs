@@ -1,117 +1,113 @@
 //! One connection from its acceptance to its end.
 //!
-//! Quiet times cost little: hyper, its buffers and the future of a request exist only while there is something to read.
-//! A connection that has been quiet for a moment is let go of by hyper and rests as a socket that waits.
+//! Idle connections cost little: hyper, its buffers and the future of a request exist only while
+//! there is something to read. A connection that has been idle for a moment is parked: hyper lets
+//! go of it, and only a socket waits.
 
 use std::io;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::Poll;
 
-use http::{Request, Response};
-use hyper::server::conn::http2;
+use hyper::server::conn::{http1, http2};
+use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 
 use super::answers;
-use super::connections::{Connection, Order, Phase, Place};
-use super::service::{Origin, Requests, Watched};
-use super::stream::{Lent, Stream};
+use super::service::{Service, serve_request};
+use super::state::{Command, Connection, Phase};
+use super::stream::{LentStream, ReturnSlot, Returned, Stream};
+use super::table::Place;
 use super::tls::Tls;
 
-/// The first byte of a connection that begins with a TLS handshake (RFC 8446, section 5.1).
+/// The first byte of a connection that starts with a TLS handshake (RFC 8446, section 5.1).
 const TLS_HANDSHAKE: u8 = 22;
 
 /// The name of HTTP/2 in a TLS handshake (RFC 7301).
 const HTTP2: &[u8] = b"h2";
 
-/// What HTTP/2 without encryption begins with (RFC 9113, section 3.4); no request of HTTP/1 does.
+/// The start of HTTP/2 without TLS (RFC 9113, section 3.4); no request of HTTP/1 has it.
 const HTTP2_PREFACE: &[u8; 4] = b"PRI ";
 
-/// How a connection is spoken.
+/// The protocols of a connection.
 pub(super) struct Protocols {
-    pub(super) http1: hyper::server::conn::http1::Builder,
+    pub(super) http1: http1::Builder,
     pub(super) http2: http2::Builder<TokioExecutor>,
-    /// Where connections are encrypted.
     pub(super) tls: Option<Arc<Tls>>,
 }
 
 /// Serves a connection until it ends.
-pub(super) async fn run<S, B>(
-    place: Place,
-    stream: TcpStream,
-    origin: Origin,
-    protocols: Protocols,
-    service: S,
-) where
-    S: tower_service::Service<Request<Watched>, Response = Response<B>> + Clone + Send + 'static,
-    S::Future: Send + 'static,
-    S::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
-    B: http_body::Body + Send + 'static,
-    B::Data: Send,
-    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
-{
-    let connection = &place.0;
-    // What lasts for a moment, or is for few connections, is boxed: a connection that rests does not keep the room for it.
+pub(super) async fn run(place: Place, stream: TcpStream, protocols: Protocols, service: Service) {
+    let connection = &place.connection;
+    // What lasts for a moment, or is for few connections, is boxed: a parked connection does not
+    // keep the room for it.
     let prepared = Box::pin(prepare(connection, stream, protocols.tls.as_deref())).await;
     let Some((mut stream, is_http2)) = prepared else {
         return;
     };
+    let service = Arc::new(service);
+    let slot = ReturnSlot::default();
+    let requests = || {
+        let (service, connection) = (Arc::clone(&service), Arc::clone(connection));
+        service_fn(move |request| {
+            serve_request(Arc::clone(&service), Arc::clone(&connection), request)
+        })
+    };
+    let lend = |stream| {
+        let (connection, slot) = (Arc::clone(connection), slot.clone());
+        TokioIo::new(LentStream::new(stream, connection, slot, !is_http2))
+    };
     if is_http2 {
         connection.multiplex();
-        connection.warm_up();
-        let requests = Requests::new(service, Arc::clone(connection), origin);
-        let lent = Lent::new(stream, Arc::clone(connection), false);
-        let http = protocols
-            .http2
-            .serve_connection(TokioIo::new(lent), requests);
-        let end = http2::Connection::graceful_shutdown;
-        Box::pin(serve_http2(connection, http, end)).await;
-        connection.cool_down();
-        // The last thing that was said is why the connection ends.
-        return match connection.take() {
-            Some((stream, _)) if connection.order() != Order::Abort => {
+        connection.take_buffers();
+        let http = protocols.http2.serve_connection(lend(stream), requests());
+        let shut_down = http2::Connection::graceful_shutdown;
+        Box::pin(serve_http2(connection, http, shut_down)).await;
+        connection.free_buffers();
+        // The last frame tells the client why the connection ends.
+        return match slot.take() {
+            Some(Returned { stream, .. }) if connection.command() != Command::Abort => {
                 Box::pin(linger(connection, stream)).await;
             }
             _ => {}
         };
     }
     loop {
-        connection.warm_up();
-        let requests = Requests::new(service.clone(), Arc::clone(connection), origin);
-        let lent = Lent::new(stream, Arc::clone(connection), true);
-        let http = Box::pin(
-            protocols
-                .http1
-                .serve_connection(TokioIo::new(lent), requests),
-        );
-        let outcome = serve(connection, http).await;
-        connection.cool_down();
-        let Some((rest, is_pause)) = connection.take() else {
-            // The other side has hung up.
+        connection.take_buffers();
+        let http = Box::pin(protocols.http1.serve_connection(lend(stream), requests()));
+        let outcome = serve_http1(connection, http).await;
+        connection.free_buffers();
+        let Some(returned) = slot.take() else {
+            // The client has hung up.
             return;
         };
-        stream = rest;
+        stream = returned.stream;
         match outcome {
-            Outcome::Ended if !is_pause => return Box::pin(linger(connection, stream)).await,
-            Outcome::Ended if !connection.is_ending() => connection.enter(Phase::Resting),
-            Outcome::Ended => return Box::pin(end(connection, stream, Order::Close)).await,
-            Outcome::Ordered(order) => return Box::pin(end(connection, stream, order)).await,
+            Outcome::Ended if !returned.is_parked => {
+                return Box::pin(linger(connection, stream)).await;
+            }
+            Outcome::Ended if !connection.is_ending() => connection.enter(Phase::Parked),
+            Outcome::Ended => return Box::pin(end(connection, stream, Command::Close)).await,
+            Outcome::Commanded(command) => {
+                return Box::pin(end(connection, stream, command)).await;
+            }
         }
-        // Only hyper knows what the decryption has read ahead, so there is a wait only after hyper has found nothing more.
+        // Only hyper knows what TLS has read ahead, so the wait starts after hyper has found
+        // nothing more.
         tokio::select! {
             biased;
             outcome = stream.readable() => if outcome.is_err() { return },
-            order = connection.ordered_to_end() => {
-                return Box::pin(end(connection, stream, order)).await;
+            command = connection.end_commanded() => {
+                return Box::pin(end(connection, stream, command)).await;
             }
         }
     }
 }
 
-/// Waits for the first bytes, and encrypts the connection where that is wanted. Gives the socket and whether HTTP/2 is
-/// spoken, or `None` when the connection has ended.
+/// Waits for the first bytes, and makes the TLS handshake if there is one. Returns the socket and
+/// whether it speaks HTTP/2, or `None` when the connection has ended.
 async fn prepare(
     connection: &Connection,
     stream: TcpStream,
@@ -134,34 +130,34 @@ async fn prepare(
     };
     tokio::select! {
         prepared = prepared => prepared
-            .map_err(|e: io::Error| log::debug!("a connection did not come about: {e}"))
+            .map_err(|e: io::Error| log::debug!("a connection was not established: {e}"))
             .ok(),
         // There was no request, so there is nothing to answer.
-        _ = connection.ordered_to_end() => None,
+        _ = connection.end_commanded() => None,
     }
 }
 
-/// Has hyper serve a connection on which requests come side by side.
-async fn serve_http2<C, E>(connection: &Connection, http: C, end: impl Fn(Pin<&mut C>))
+/// Serves HTTP/2 until the connection ends.
+async fn serve_http2<C, E>(connection: &Connection, http: C, shut_down: impl Fn(Pin<&mut C>))
 where
     C: Future<Output = Result<(), E>>,
     E: std::fmt::Display,
 {
     let mut http = pin!(http);
-    let mut is_told = false;
+    let mut is_closing = false;
     std::future::poll_fn(|context| {
-        connection.watch_orders(context);
-        match connection.order() {
-            Order::Abort | Order::TimeOut => return Poll::Ready(()),
-            Order::Close if !is_told => {
-                is_told = true;
-                end(http.as_mut());
+        connection.watch_commands(context);
+        match connection.command() {
+            Command::Abort | Command::TimeOut => return Poll::Ready(()),
+            Command::Close if !is_closing => {
+                is_closing = true;
+                shut_down(http.as_mut());
             }
             _ => {}
         }
         http.as_mut().poll(context).map(|outcome| {
             if let Err(e) = outcome {
-                log::debug!("a connection broke off: {e}");
+                log::debug!("a connection was broken: {e}");
             }
         })
     })
@@ -170,32 +166,33 @@ where
 
 /// Why hyper has let go of the socket.
 enum Outcome {
-    /// It takes the connection for ended.
+    /// It considers the connection ended.
     Ended,
-    /// The order could not wait.
-    Ordered(Order),
+    /// The command could not wait.
+    Commanded(Command),
 }
 
-/// Has hyper serve a connection until it ends, pauses, or must end at once.
-async fn serve<C, E>(connection: &Connection, mut http: Pin<Box<C>>) -> Outcome
+/// Serves HTTP/1 until the connection ends, is parked, or must end at once.
+async fn serve_http1<C, E>(connection: &Connection, mut http: Pin<Box<C>>) -> Outcome
 where
     C: Future<Output = Result<(), E>>,
     E: std::fmt::Display,
 {
     std::future::poll_fn(|context| {
-        connection.watch_orders(context);
-        let order = connection.order();
-        if order == Order::Abort || (order == Order::TimeOut && connection.phase() == Phase::Head) {
-            return Poll::Ready(Outcome::Ordered(order));
+        connection.watch_commands(context);
+        let command = connection.command();
+        let is_head_late = command == Command::TimeOut && connection.phase() == Phase::Head;
+        if command == Command::Abort || is_head_late {
+            return Poll::Ready(Outcome::Commanded(command));
         }
         let mut outcome = http.as_mut().poll(context);
-        if outcome.is_pending() && connection.should_pause() {
-            // hyper knew that there was nothing to read and did not ask, so it has not been told of the pause.
+        if outcome.is_pending() && connection.should_park() {
+            // hyper knew that there was nothing to read and did not ask, so it does not know yet.
             outcome = http.as_mut().poll(context);
         }
         outcome.map(|outcome| {
             if let Err(e) = outcome {
-                log::debug!("a connection broke off: {e}");
+                log::debug!("a connection was broken: {e}");
             }
             Outcome::Ended
         })
@@ -203,30 +200,30 @@ where
     .await
 }
 
-/// Ends a connection on which nothing is being answered.
-async fn end(connection: &Connection, mut stream: Stream, order: Order) {
-    match order {
-        Order::Abort => {}
-        Order::TimeOut => {
+/// Ends a connection without a request in flight.
+async fn end(connection: &Connection, mut stream: Stream, command: Command) {
+    match command {
+        Command::Abort => {}
+        Command::TimeOut => {
             connection.enter(Phase::Lingering);
             if stream.write_all(answers::TIMEOUT).await.is_ok() {
                 linger(connection, stream).await;
             }
         }
-        Order::None | Order::Rest | Order::Close => {
-            // Whoever is told so while it is quiet has nothing to lose.
+        Command::None | Command::Park | Command::Close => {
+            // An idle client has no answer to lose.
             let _ = stream.shutdown().await;
         }
     }
 }
 
-/// Lets the other side read its last answer.
+/// Lets the client read its last answer.
 async fn linger(connection: &Connection, mut stream: Stream) {
     connection.enter(Phase::Lingering);
     let aborted = std::future::poll_fn(|context| {
-        connection.watch_orders(context);
-        match connection.order() {
-            Order::Abort => Poll::Ready(()),
+        connection.watch_commands(context);
+        match connection.command() {
+            Command::Abort => Poll::Ready(()),
             _ => Poll::Pending,
         }
     });

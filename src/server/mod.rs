@@ -12,11 +12,12 @@
 
 mod answers;
 mod connection;
-mod connections;
 mod listener;
 mod reload;
 mod service;
+mod state;
 mod stream;
+mod table;
 mod tls;
 
 use std::net::SocketAddr;
@@ -41,11 +42,10 @@ use crate::clock::{SharedClock, clock_for};
 use crate::config::{Config, TlsConfig};
 use crate::dev;
 use crate::domain::Timestamp;
-use crate::http::routes_of;
 use crate::store::sqlite::ServerLock;
-use connections::{Connections, Limits};
-use listener::{Acceptor, Call, adopt, bind};
+use listener::{Acceptor, Probe, adopt, bind};
 pub use reload::Reloaded;
+use table::{Connections, Limits};
 use tls::Tls;
 
 /// How often expired rows are cleared away.
@@ -100,7 +100,7 @@ pub struct Server {
     current: Arc<CurrentApp>,
     tls: Option<Arc<Tls>>,
     stop: watch::Sender<bool>,
-    calls: mpsc::Sender<Call>,
+    probes: mpsc::Sender<Probe>,
     task: Option<JoinHandle<()>>,
     backups: Option<BackupScheduler>,
     // Held as long as the server runs.
@@ -172,11 +172,11 @@ impl Server {
         });
         let current = Arc::new(CurrentApp::new(app));
         let (stop, stopped) = watch::channel(false);
-        let (calls, called) = mpsc::channel(1);
+        let (probes, probed) = mpsc::channel(1);
         let listeners = Listeners {
             main: listener,
             metrics,
-            called,
+            probed,
             stopped,
         };
         let task = tokio::spawn(serve(Arc::clone(&current), tls.clone(), listeners));
@@ -186,7 +186,7 @@ impl Server {
             current,
             tls,
             stop,
-            calls,
+            probes,
             task: Some(task),
             backups,
             _lock: lock,
@@ -218,7 +218,7 @@ impl Server {
     /// the answer is. Another start would not help where a disk is full.
     pub async fn respond(&self) {
         let (call, answered) = oneshot::channel();
-        if self.calls.send(call).await.is_err() || answered.await.is_err() {
+        if self.probes.send(call).await.is_err() || answered.await.is_err() {
             return std::future::pending().await;
         }
         if let Err(e) = self.app().store.check_writable().await {
@@ -263,24 +263,25 @@ fn patience_of(config: &Config) -> Duration {
 struct Listeners {
     main: TcpListener,
     metrics: Option<TcpListener>,
-    called: mpsc::Receiver<Call>,
+    probed: mpsc::Receiver<Probe>,
     stopped: watch::Receiver<bool>,
 }
 
 async fn serve(current: Arc<CurrentApp>, tls: Option<Arc<Tls>>, listeners: Listeners) {
     let connections = Connections::new(Arc::clone(&current.get().metrics));
-    let service = warp::service(routes_of(Arc::clone(&current)));
-    let acceptor = Acceptor::new(&current, &connections, tls.clone(), service.clone());
-    let figures = Acceptor::new(&current, &connections, None, service).for_metrics();
+    let acceptor = Acceptor::new(&current, &connections, tls.clone());
+    let metrics_acceptor = Acceptor::new(&current, &connections, None).for_metrics();
     let ended = async {
         let main = acceptor.run(
             listeners.main,
             listeners.stopped.clone(),
-            Some(listeners.called),
+            Some(listeners.probed),
         );
         let metrics = async {
             if let Some(listener) = listeners.metrics {
-                figures.run(listener, listeners.stopped, None).await;
+                metrics_acceptor
+                    .run(listener, listeners.stopped, None)
+                    .await;
             }
         };
         tokio::join!(main, metrics);

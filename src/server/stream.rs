@@ -1,28 +1,28 @@
-//! The bytes of a connection: the socket itself, and the socket as hyper holds it.
+//! The bytes of a connection: the socket itself, and the socket as hyper uses it.
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::server::TlsStream;
 
-use super::connections::Connection;
+use super::state::Connection;
 
-/// Most bytes that are read and thrown away after the last answer.
+/// Most bytes that are read and discarded after the last answer.
 const MOST_DISCARDED: usize = 16 * 1024 * 1024;
 
 /// The socket of a connection.
 pub(super) enum Stream {
-    /// Without encryption.
+    /// Without TLS.
     Plain(TcpStream),
-    /// With it; boxed, because its state is large.
+    /// With TLS; boxed, because its state is large.
     Encrypted(Box<TlsStream<TcpStream>>),
 }
 
-/// Does the same with the socket, encrypted or not.
+/// Does the same with both kinds of socket.
 macro_rules! each {
     ($stream:expr, $inner:ident => $action:expr) => {
         match $stream {
@@ -37,13 +37,13 @@ impl Stream {
     pub(super) async fn readable(&self) -> io::Result<()> {
         match self {
             Self::Plain(stream) => stream.readable().await,
-            // Nothing is left over in the decryption: whoever waits has read all that there was.
+            // TLS holds no decrypted bytes back: the caller has read everything.
             Self::Encrypted(stream) => stream.get_ref().0.readable().await,
         }
     }
 
-    /// Says that nothing more will be sent, and takes what still comes until the other side is done too: a socket that is
-    /// closed with unread bytes in it is reset, and the other side may lose the answer that it had not read yet.
+    /// Ends sending, and reads until the client ends too: closing a socket with unread bytes resets
+    /// it, and the client may lose an answer that it has not read yet.
     pub(super) async fn finish(&mut self) -> io::Result<()> {
         self.shutdown().await?;
         let mut scrap = [0; 1024];
@@ -98,27 +98,56 @@ impl AsyncWrite for Stream {
     }
 }
 
-/// The socket in hyper's hands. It tells the connection what comes and goes; lets hyper believe that the other side has
-/// hung up when the connection is to rest or to end while it is quiet; and gives the socket back when hyper drops it.
-pub(super) struct Lent {
+/// A socket that hyper has given back.
+pub(super) struct Returned {
+    pub(super) stream: Stream,
+    /// Whether hyper was made to let go of it, rather than ending the connection itself.
+    pub(super) is_parked: bool,
+}
+
+/// Where hyper leaves the socket when it drops it.
+#[derive(Clone, Default)]
+pub(super) struct ReturnSlot(Arc<Mutex<Option<Returned>>>);
+
+impl ReturnSlot {
+    fn put(&self, returned: Returned) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(returned);
+    }
+
+    /// The socket; `None` when the client has hung up.
+    pub(super) fn take(&self) -> Option<Returned> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+}
+
+/// A socket lent to hyper. Tells the [`Connection`] what comes and goes, reports an end of input to
+/// make hyper let go of an idle connection, and gives the socket back when hyper drops it.
+pub(super) struct LentStream {
     // `None` only while dropping.
     stream: Option<Stream>,
     connection: Arc<Connection>,
-    /// Whether quiet times are pauses: not for HTTP/2, which has its own words for the end.
-    may_pause: bool,
-    /// Whether hyper was told of a pause.
-    is_pause: bool,
-    /// Whether the other side has hung up.
+    slot: ReturnSlot,
+    /// Whether it may be parked: not with HTTP/2, which closes by a frame.
+    can_park: bool,
+    /// Whether hyper was made to let go.
+    is_parked: bool,
+    /// Whether the client has hung up.
     has_ended: bool,
 }
 
-impl Lent {
-    pub(super) fn new(stream: Stream, connection: Arc<Connection>, may_pause: bool) -> Self {
+impl LentStream {
+    pub(super) fn new(
+        stream: Stream,
+        connection: Arc<Connection>,
+        slot: ReturnSlot,
+        can_park: bool,
+    ) -> Self {
         Self {
             stream: Some(stream),
             connection,
-            may_pause,
-            is_pause: false,
+            slot,
+            can_park,
+            is_parked: false,
             has_ended: false,
         }
     }
@@ -137,18 +166,18 @@ impl Lent {
     }
 }
 
-impl Drop for Lent {
+impl Drop for LentStream {
     fn drop(&mut self) {
-        // After the true end nobody needs the socket any more.
         if !self.has_ended
             && let Some(stream) = self.stream.take()
         {
-            self.connection.put(stream, self.is_pause);
+            let is_parked = self.is_parked;
+            self.slot.put(Returned { stream, is_parked });
         }
     }
 }
 
-impl AsyncRead for Lent {
+impl AsyncRead for LentStream {
     fn poll_read(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -159,8 +188,8 @@ impl AsyncRead for Lent {
         match outcome {
             Poll::Ready(Ok(())) if buffer.filled().len() > before => self.connection.note_bytes(),
             Poll::Ready(_) => self.has_ended = true,
-            Poll::Pending if self.may_pause && self.connection.should_pause() => {
-                self.is_pause = true;
+            Poll::Pending if self.can_park && self.connection.should_park() => {
+                self.is_parked = true;
                 return Poll::Ready(Ok(()));
             }
             Poll::Pending => {}
@@ -169,7 +198,7 @@ impl AsyncRead for Lent {
     }
 }
 
-impl AsyncWrite for Lent {
+impl AsyncWrite for LentStream {
     fn poll_write(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -200,7 +229,7 @@ impl AsyncWrite for Lent {
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        // The socket outlives hyper's use of it: it rests, or takes what still comes.
+        // The socket outlives hyper's use of it: it is parked or lingers.
         self.poll_flush(context)
     }
 }

@@ -1,11 +1,11 @@
-//! What people do with their accounts, and how it ends.
+//! What clients do with accounts, and the outcome.
 
 use std::array;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::page::Page;
 
-/// Something that people do.
+/// An operation on an account.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Action {
     /// Signing up.
@@ -56,9 +56,9 @@ impl Action {
     }
 }
 
-/// How it ended.
+/// The outcome of an action.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Ending {
+pub enum ActionOutcome {
     /// It was done.
     Done,
     /// The request was not one that could be done.
@@ -79,7 +79,7 @@ pub enum Ending {
     Failed,
 }
 
-impl Ending {
+impl ActionOutcome {
     const ALL: [Self; 9] = [
         Self::Done,
         Self::Invalid,
@@ -124,9 +124,9 @@ impl Ending {
     }
 }
 
-/// Counts by action and ending.
+/// Counts by action and outcome.
 #[derive(Debug)]
-pub(super) struct ActionCounts([[AtomicU64; Ending::ALL.len()]; Action::ALL.len()]);
+pub(super) struct ActionCounts([[AtomicU64; ActionOutcome::ALL.len()]; Action::ALL.len()]);
 
 impl Default for ActionCounts {
     fn default() -> Self {
@@ -135,8 +135,8 @@ impl Default for ActionCounts {
 }
 
 impl ActionCounts {
-    pub(super) fn count(&self, action: Action, ending: Ending) {
-        self.0[action as usize][ending as usize].fetch_add(1, Ordering::Relaxed);
+    pub(super) fn count(&self, action: Action, outcome: ActionOutcome) {
+        self.0[action as usize][outcome as usize].fetch_add(1, Ordering::Relaxed);
     }
 
     /// All that can happen is there from the beginning: a series that begins with its first failure has no rate.
@@ -148,11 +148,14 @@ impl ActionCounts {
             "What people did with their accounts, and how it ended.",
         );
         for action in Action::ALL {
-            for ending in Ending::ALL {
-                let count = self.0[action as usize][ending as usize].load(Ordering::Relaxed);
-                if count > 0 || ending.is_possible(action) {
-                    let labels =
-                        format!("action=\"{}\",outcome=\"{}\"", action.name(), ending.name());
+            for outcome in ActionOutcome::ALL {
+                let count = self.0[action as usize][outcome as usize].load(Ordering::Relaxed);
+                if count > 0 || outcome.is_possible(action) {
+                    let labels = format!(
+                        "action=\"{}\",outcome=\"{}\"",
+                        action.name(),
+                        outcome.name()
+                    );
                     page.sample(name, &labels, count);
                 }
             }

@@ -18,13 +18,13 @@ use std::time::Duration;
 
 use crate::domain::Timestamp;
 use actions::ActionCounts;
-pub use actions::{Action, Ending};
+pub use actions::{Action, ActionOutcome};
 pub use histogram::Histogram;
 use page::{Page, escaped};
 pub use store::{StoreMetrics, WriteCounts};
 
 /// Most routes that are told apart.
-pub const MOST_ROUTES: usize = 64;
+pub const MOST_ROUTES: usize = 128;
 
 /// Methods that are told apart; all others count as one.
 const METHODS: [&str; 7] = ["GET", "HEAD", "POST", "PATCH", "DELETE", "OPTIONS", "other"];
@@ -196,8 +196,8 @@ impl Metrics {
     }
 
     /// Counts something that somebody did with an account.
-    pub fn count_action(&self, action: Action, ending: Ending) {
-        self.actions.count(action, ending);
+    pub fn count_action(&self, action: Action, outcome: ActionOutcome) {
+        self.actions.count(action, outcome);
     }
 
     /// Counts what became of a mail.

@@ -1,19 +1,17 @@
 //! `password/`: choosing a new password.
 
-use super::error::ApiError;
-use super::operation::{Body, Operation, Outcome, Refusal, Tag};
 use super::otp::{INVALID_OTP, MAIL_SENT};
-use super::reply::Message;
-use super::request::Request;
-use super::schema::THROTTLED;
-use super::{HandlerResult, body, reply};
 use crate::accounts::{self, forms};
 use crate::app::SharedApp;
 use crate::domain::{FieldErrors, messages};
-use crate::observability::metrics::Action;
+use crate::http::error::ApiError;
+use crate::http::openapi::{Body, Operation, Outcome, Refusal, THROTTLED, Tag};
+use crate::http::reply::{self, Message};
+use crate::http::request::Request;
+use crate::http::{HandlerResult, body};
 
 /// `POST password/reset/`
-pub(super) const RESET: Operation = Operation {
+pub(crate) const RESET: Operation = Operation {
     id: "requestPasswordReset",
     tag: Tag::Passwords,
     summary: "Ask for a password reset",
@@ -28,12 +26,11 @@ pub(super) const RESET: Operation = Operation {
         r#"{"msg": "Email sent successfully!"}"#,
     )],
     refusals: &[THROTTLED],
-    action: Some(Action::ResetRequest),
     ..Operation::NEW
 };
 
 /// `POST password/reset/`
-pub(super) async fn reset(app: &SharedApp, request: &mut Request) -> HandlerResult {
+pub(crate) async fn reset(app: &SharedApp, request: &mut Request) -> HandlerResult {
     let fields = body::fields(app, request).await?;
     accounts::request_reset(app, &fields, &request.client(app)).await?;
     Ok(reply::message(MAIL_SENT))
@@ -50,7 +47,7 @@ const DIFFERENT: Refusal = Refusal {
 };
 
 /// `POST password/reset/confirm/`
-pub(super) const CONFIRM_RESET: Operation = Operation {
+pub(crate) const CONFIRM_RESET: Operation = Operation {
     id: "confirmPasswordReset",
     tag: Tag::Passwords,
     summary: "Reset the password",
@@ -66,19 +63,18 @@ pub(super) const CONFIRM_RESET: Operation = Operation {
         r#"{"msg": "Password reset successfully!"}"#,
     )],
     refusals: &[INVALID_OTP, DIFFERENT, THROTTLED],
-    action: Some(Action::PasswordReset),
     ..Operation::NEW
 };
 
 /// `POST password/reset/confirm/`
-pub(super) async fn confirm_reset(app: &SharedApp, request: &mut Request) -> HandlerResult {
+pub(crate) async fn confirm_reset(app: &SharedApp, request: &mut Request) -> HandlerResult {
     let fields = body::fields(app, request).await?;
     accounts::confirm_reset(app, &fields, &request.client(app)).await?;
     Ok(reply::message("Password reset successfully!"))
 }
 
 /// `POST password/change/`
-pub(super) const CHANGE: Operation = Operation {
+pub(crate) const CHANGE: Operation = Operation {
     id: "changePassword",
     tag: Tag::Passwords,
     summary: "Change the password",
@@ -105,12 +101,11 @@ pub(super) const CHANGE: Operation = Operation {
         DIFFERENT,
         THROTTLED,
     ],
-    action: Some(Action::PasswordChange),
     ..Operation::NEW
 };
 
 /// `POST password/change/`
-pub(super) async fn change(app: &SharedApp, request: &mut Request) -> HandlerResult {
+pub(crate) async fn change(app: &SharedApp, request: &mut Request) -> HandlerResult {
     let caller = request.take_caller()?;
     let fields = body::fields(app, request).await?;
     accounts::change_password(app, &caller, &fields, &request.client(app)).await?;

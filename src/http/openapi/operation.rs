@@ -6,52 +6,45 @@
 
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 
-use super::error::ApiError;
 use crate::accounts::forms::Form;
-use crate::observability::metrics::Action;
+use crate::http::error::ApiError;
 
 /// One method of one resource, as the schema tells of it.
-pub(super) struct Operation {
+pub(crate) struct Operation {
     /// A verb and a noun in camel case: generated clients name their functions after it.
-    pub(super) id: &'static str,
-    pub(super) tag: Tag,
+    pub(crate) id: &'static str,
+    pub(crate) tag: Tag,
     /// What it is for, in two to five words.
-    pub(super) summary: &'static str,
+    pub(crate) summary: &'static str,
     /// What it does and what else happens, in Markdown.
-    pub(super) description: &'static str,
-    /// The use of an `Authorization` header, where the resource itself asks for none.
-    pub(super) token: Token,
+    pub(crate) description: &'static str,
     /// Parameters of the query.
-    pub(super) query: &'static [Parameter],
+    pub(crate) query: &'static [Parameter],
     /// What it reads from the body.
-    pub(super) body: Option<Body>,
+    pub(crate) body: Option<Body>,
     /// What it answers when it is done.
-    pub(super) answers: &'static [Outcome],
+    pub(crate) answers: &'static [Outcome],
     /// What else it answers, apart from what holds for all operations of its kind.
-    pub(super) refusals: &'static [Refusal],
-    /// What figures count it as.
-    pub(super) action: Option<Action>,
+    pub(crate) refusals: &'static [Refusal],
 }
 
 impl Operation {
     /// An operation with nothing to say, to be filled in.
-    pub(super) const NEW: Self = Self {
+    pub(crate) const NEW: Self = Self {
         id: "",
         tag: Tag::Service,
         summary: "",
         description: "",
-        token: Token::Ignored,
         query: &[],
         body: None,
         answers: &[],
         refusals: &[],
-        action: None,
     };
 }
 
 /// The part of the API that an operation belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Tag {
+pub(crate) enum Tag {
     SignUp,
     Tokens,
     Users,
@@ -63,7 +56,7 @@ pub(super) enum Tag {
 }
 
 impl Tag {
-    pub(super) const ALL: [Self; 8] = [
+    pub(crate) const ALL: [Self; 8] = [
         Self::SignUp,
         Self::Tokens,
         Self::Users,
@@ -74,7 +67,7 @@ impl Tag {
         Self::Development,
     ];
 
-    pub(super) const fn name(self) -> &'static str {
+    pub(crate) const fn name(self) -> &'static str {
         match self {
             Self::SignUp => "Sign-up",
             Self::Tokens => "Tokens",
@@ -87,7 +80,7 @@ impl Tag {
         }
     }
 
-    pub(super) const fn description(self) -> &'static str {
+    pub(crate) const fn description(self) -> &'static str {
         match self {
             Self::SignUp => "Signing up and confirming an address.",
             Self::Tokens => "Signing in, keeping a session going, signing out.",
@@ -103,43 +96,32 @@ impl Tag {
     }
 }
 
-/// What an operation does with an `Authorization` header.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Token {
-    /// It does not look at it.
-    Ignored,
-    /// It looks at it and does without.
-    Welcome,
-    /// It refuses to go on without a good one.
-    Needed,
-}
-
 /// A parameter of the query.
-pub(super) struct Parameter {
-    pub(super) name: &'static str,
-    pub(super) description: &'static str,
+pub(crate) struct Parameter {
+    pub(crate) name: &'static str,
+    pub(crate) description: &'static str,
     /// Its JSON Schema.
-    pub(super) schema: &'static str,
+    pub(crate) schema: &'static str,
 }
 
 /// What an operation reads from a body.
-pub(super) struct Body {
+pub(crate) struct Body {
     /// The fields, as the operation itself reads them.
-    pub(super) form: fn() -> Form,
+    pub(crate) form: fn() -> Form,
     /// A body that is taken.
-    pub(super) example: &'static str,
+    pub(crate) example: &'static str,
 }
 
 /// An answer of an operation that is done.
-pub(super) struct Outcome {
-    pub(super) status: u16,
+pub(crate) struct Outcome {
+    pub(crate) status: u16,
     /// When it is given.
-    pub(super) when: &'static str,
-    pub(super) content: Content,
+    pub(crate) when: &'static str,
+    pub(crate) content: Content,
 }
 
 /// What an answer carries.
-pub(super) enum Content {
+pub(crate) enum Content {
     Nothing,
     Json {
         schema: fn(&mut SchemaGenerator) -> Schema,
@@ -152,7 +134,7 @@ pub(super) enum Content {
 }
 
 impl Outcome {
-    pub(super) const fn nothing(status: u16, when: &'static str) -> Self {
+    pub(crate) const fn nothing(status: u16, when: &'static str) -> Self {
         Self {
             status,
             when,
@@ -161,7 +143,7 @@ impl Outcome {
     }
 
     /// JSON of a type; `example` is a text of it.
-    pub(super) const fn json<T: JsonSchema>(
+    pub(crate) const fn json<T: JsonSchema>(
         status: u16,
         when: &'static str,
         example: &'static str,
@@ -176,7 +158,7 @@ impl Outcome {
         }
     }
 
-    pub(super) const fn text(status: u16, when: &'static str, media_type: &'static str) -> Self {
+    pub(crate) const fn text(status: u16, when: &'static str, media_type: &'static str) -> Self {
         Self {
             status,
             when,
@@ -186,8 +168,8 @@ impl Outcome {
 }
 
 /// An answer of an operation that does not do what was asked. Status, body and headers are those of the error itself.
-pub(super) struct Refusal {
+pub(crate) struct Refusal {
     /// What is in the way.
-    pub(super) when: &'static str,
-    pub(super) error: fn() -> ApiError,
+    pub(crate) when: &'static str,
+    pub(crate) error: fn() -> ApiError,
 }

@@ -4,13 +4,14 @@ use http::StatusCode;
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::error::ApiError;
-use super::operation::{Operation, Outcome, Refusal, Tag};
-use super::request::Request;
-use super::{HandlerResult, reply};
 use crate::accounts;
 use crate::app::SharedApp;
 use crate::domain::Timestamp;
+use crate::http::HandlerResult;
+use crate::http::error::ApiError;
+use crate::http::openapi::{Operation, Outcome, Refusal, Tag};
+use crate::http::reply;
+use crate::http::request::Request;
 
 /// A device on which the caller is signed in.
 #[derive(Serialize, JsonSchema)]
@@ -29,7 +30,7 @@ struct SessionResponse<'a> {
 }
 
 /// `GET sessions/`
-pub(super) const LIST: Operation = Operation {
+pub(crate) const LIST: Operation = Operation {
     id: "listSessions",
     tag: Tag::Sessions,
     summary: "List sessions",
@@ -43,7 +44,7 @@ pub(super) const LIST: Operation = Operation {
 };
 
 /// `DELETE sessions/<id>/`
-pub(super) const DESTROY: Operation = Operation {
+pub(crate) const DESTROY: Operation = Operation {
     id: "endSession",
     tag: Tag::Sessions,
     summary: "End a session",
@@ -57,7 +58,7 @@ pub(super) const DESTROY: Operation = Operation {
 };
 
 /// `DELETE sessions/`
-pub(super) const DESTROY_OTHERS: Operation = Operation {
+pub(crate) const DESTROY_OTHERS: Operation = Operation {
     id: "endOtherSessions",
     tag: Tag::Sessions,
     summary: "End the other sessions",
@@ -70,7 +71,7 @@ pub(super) const DESTROY_OTHERS: Operation = Operation {
 };
 
 /// `GET sessions/`
-pub(super) async fn list(app: &SharedApp, request: &mut Request) -> HandlerResult {
+pub(crate) async fn list(app: &SharedApp, request: &mut Request) -> HandlerResult {
     let caller = request.take_caller()?;
     let sessions = accounts::list_sessions(app, &caller).await?;
     let sessions: Vec<SessionResponse<'_>> = sessions
@@ -88,7 +89,7 @@ pub(super) async fn list(app: &SharedApp, request: &mut Request) -> HandlerResul
 }
 
 /// `DELETE sessions/<id>/`
-pub(super) async fn destroy(app: &SharedApp, request: &mut Request) -> HandlerResult {
+pub(crate) async fn destroy(app: &SharedApp, request: &mut Request) -> HandlerResult {
     let caller = request.take_caller()?;
     let client = request.client(app);
     accounts::end_session(app, &caller, &client, request.last_segment()).await?;
@@ -96,7 +97,7 @@ pub(super) async fn destroy(app: &SharedApp, request: &mut Request) -> HandlerRe
 }
 
 /// `DELETE sessions/`
-pub(super) async fn destroy_others(app: &SharedApp, request: &mut Request) -> HandlerResult {
+pub(crate) async fn destroy_others(app: &SharedApp, request: &mut Request) -> HandlerResult {
     let caller = request.take_caller()?;
     accounts::end_other_sessions(app, &caller, &request.client(app)).await?;
     Ok(reply::no_content())

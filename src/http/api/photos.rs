@@ -18,12 +18,12 @@ use http::header::{
 use http::{Method, StatusCode};
 use warp::reply::Response;
 
-use super::error::ApiError;
-use super::operation::{Content, Operation, Outcome, Refusal, Tag};
-use super::reply::Detail;
-use super::request::Request;
-use super::{HandlerResult, reply};
 use crate::app::SharedApp;
+use crate::http::HandlerResult;
+use crate::http::error::ApiError;
+use crate::http::openapi::{Content, Operation, Outcome, Refusal, Tag};
+use crate::http::reply::{self, Detail};
+use crate::http::request::Request;
 use crate::photos::Photos;
 
 /// Headers of every answer with a photo in it. The pictures are our own encodings; should a browser ever take one for a
@@ -43,7 +43,7 @@ const KEEP: HeaderValue = HeaderValue::from_static("public, max-age=31536000, im
 const IMAGES: Content = Content::Bytes(&["image/jpeg", "image/png"]);
 
 /// `GET /media/photos/<name>`
-pub(super) const PHOTO: Operation = Operation {
+pub(crate) const RETRIEVE: Operation = Operation {
     id: "retrievePhoto",
     tag: Tag::Users,
     summary: "Read a photo",
@@ -80,7 +80,7 @@ pub(super) const PHOTO: Operation = Operation {
 };
 
 /// `GET /media/photos/<name>`
-pub(super) async fn photo(app: &SharedApp, request: &mut Request) -> HandlerResult {
+pub(crate) async fn retrieve(app: &SharedApp, request: &mut Request) -> HandlerResult {
     let name = request.last_segment().to_owned();
     let method = request.head.method.clone();
     let headers = request.head.headers.clone();

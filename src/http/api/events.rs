@@ -4,14 +4,15 @@ use http::StatusCode;
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::error::ApiError;
-use super::operation::{Operation, Outcome, Parameter, Refusal, Tag};
 use super::pagination::{link, parameters, read_page, read_page_size};
-use super::request::Request;
-use super::{HandlerResult, reply};
 use crate::accounts;
 use crate::app::SharedApp;
 use crate::domain::{Timestamp, UserId};
+use crate::http::HandlerResult;
+use crate::http::error::ApiError;
+use crate::http::openapi::{Operation, Outcome, Parameter, Refusal, Tag};
+use crate::http::reply;
+use crate::http::request::Request;
 use crate::store::Event;
 
 /// A page of what happened to an account.
@@ -48,7 +49,7 @@ struct EventResponse<'a> {
 }
 
 /// `GET users/<pk>/events/`
-pub(super) const LIST: Operation = Operation {
+pub(crate) const LIST: Operation = Operation {
     id: "listUserEvents",
     tag: Tag::Users,
     summary: "List what happened to a user",
@@ -78,7 +79,7 @@ pub(super) const LIST: Operation = Operation {
 };
 
 /// `GET users/<pk>/events/`
-pub(super) async fn list(app: &SharedApp, request: &mut Request) -> HandlerResult {
+pub(crate) async fn list(app: &SharedApp, request: &mut Request) -> HandlerResult {
     let id = request.user_id()?;
     let caller = request.take_caller()?;
     let parameters = parameters(request.head.query());

@@ -1,55 +1,42 @@
-//! The paths of `--dev`, for the end-to-end tests of other projects and for a person at a browser: the mails of late, the
-//! clock, and the way back to the start.
+//! The paths of `--dev`, for end-to-end tests of other projects and for developers: the inbox, the
+//! clock, and the reset to the seed data.
 //!
-//! They show codes and lose accounts, so they are there only in `--dev`, only for a peer on this machine, only under a
-//! loopback `Host` (a page from elsewhere that is open in a browser here could otherwise reach them by DNS rebinding), and not
-//! for a page of another origin than this machine's (which may send a plain `POST` anywhere).
+//! They show codes and delete accounts. So they exist only in `--dev`, only for a peer on this
+//! machine, only under a loopback `Host` (against DNS rebinding), and not for pages of other
+//! origins, which may send a plain `POST` anywhere.
 
 use std::net::IpAddr;
 use std::time::Duration;
 
 use http::StatusCode;
-use http::header::{ACCEPT, CONTENT_SECURITY_POLICY, HOST, HeaderValue, ORIGIN};
-
+use http::header::{ACCEPT, HOST, HeaderValue, ORIGIN};
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::client::is_forwarded;
-use super::error::ApiError;
-use super::operation::{Body, Operation, Outcome, Parameter, Refusal, Tag};
-use super::request::Request;
-use super::{HandlerResult, body, html, reply};
 use crate::accounts::forms;
 use crate::app::{App, SharedApp};
 use crate::dev;
 use crate::domain::{FieldReader, Timestamp};
+use crate::http::error::ApiError;
+use crate::http::openapi::{Body, Operation, Outcome, Parameter, Refusal, Tag};
+use crate::http::pages::inbox as pages;
+use crate::http::reply;
+use crate::http::request::Request;
+use crate::http::{HandlerResult, body, client};
 use crate::mail::InboxEntry;
 
-/// Whether this is the path of something for development.
-pub(super) fn is_development(path: &[&str]) -> bool {
-    path.first() == Some(&"dev")
-}
-
-/// Whether what is for development exists for this request.
-pub(super) fn is_visible(app: &App, request: &Request) -> bool {
+/// Whether the paths of `--dev` exist for this request.
+pub(crate) fn is_visible(app: &App, request: &Request) -> bool {
+    let head = &request.head;
+    let mut hosts = head.headers.get_all(HOST).iter();
+    let (host, more) = (hosts.next(), hosts.next());
     app.inbox.is_some()
-        && request
-            .head
-            .peer
-            .is_some_and(|peer| peer.0.ip().to_canonical().is_loopback())
-        && !is_forwarded(&request.head.headers)
-        && request.head.headers.get_all(HOST).iter().count() == 1
-        && request
-            .head
-            .headers
-            .get(HOST)
+        && client::is_local(head)
+        && more.is_none()
+        && host
             .and_then(|host| host.to_str().ok())
             .is_some_and(is_loopback_host)
-        && request
-            .head
-            .headers
-            .get(ORIGIN)
-            .is_none_or(is_loopback_origin)
+        && head.headers.get(ORIGIN).is_none_or(is_loopback_origin)
 }
 
 fn is_loopback_origin(origin: &HeaderValue) -> bool {
@@ -77,7 +64,7 @@ fn is_loopback_host(host: &str) -> bool {
 }
 
 /// `GET /dev/mail/?to=ADDR`
-pub(super) const INBOX: Operation = Operation {
+pub(crate) const INBOX: Operation = Operation {
     id: "listMails",
     tag: Tag::Development,
     summary: "Development inbox",
@@ -99,7 +86,7 @@ pub(super) const INBOX: Operation = Operation {
 };
 
 /// `GET /dev/mail/?to=ADDR`
-pub(super) async fn inbox(app: &SharedApp, request: &mut Request) -> HandlerResult {
+pub(crate) async fn inbox(app: &SharedApp, request: &mut Request) -> HandlerResult {
     let inbox = app.inbox.as_ref().ok_or(ApiError::NotFound)?;
     let to = form_urlencoded::parse(request.head.query().as_bytes())
         .filter(|(name, _)| name == "to")
@@ -117,16 +104,7 @@ pub(super) async fn inbox(app: &SharedApp, request: &mut Request) -> HandlerResu
     if !wants_page {
         return Ok(reply::json(StatusCode::OK, &mails));
     }
-    let mut response = reply::with_type(
-        StatusCode::OK,
-        "text/html; charset=utf-8",
-        page(&mails).into(),
-    );
-    response.headers_mut().insert(
-        CONTENT_SECURITY_POLICY,
-        HeaderValue::from_static("default-src 'none'; style-src 'unsafe-inline'"),
-    );
-    Ok(response)
+    Ok(pages::inbox(&mails))
 }
 
 /// What the clock shows.
@@ -139,7 +117,7 @@ struct ClockResponse {
 const NOW: &str = r#"{"now": "2024-12-03T12:00:00Z"}"#;
 
 /// `GET /dev/clock/`
-pub(super) const READ_CLOCK: Operation = Operation {
+pub(crate) const READ_CLOCK: Operation = Operation {
     id: "retrieveClock",
     tag: Tag::Development,
     summary: "Read the clock",
@@ -149,13 +127,13 @@ pub(super) const READ_CLOCK: Operation = Operation {
 };
 
 /// `GET /dev/clock/`
-pub(super) async fn clock(app: &SharedApp, _: &mut Request) -> HandlerResult {
+pub(crate) async fn clock(app: &SharedApp, _: &mut Request) -> HandlerResult {
     let now = app.clock.now();
     Ok(reply::json(StatusCode::OK, &ClockResponse { now }))
 }
 
 /// `POST /dev/clock/`
-pub(super) const ADVANCE_CLOCK: Operation = Operation {
+pub(crate) const ADVANCE_CLOCK: Operation = Operation {
     id: "advanceClock",
     tag: Tag::Development,
     summary: "Move the clock forward",
@@ -169,7 +147,7 @@ pub(super) const ADVANCE_CLOCK: Operation = Operation {
 };
 
 /// `POST /dev/clock/`
-pub(super) async fn advance_clock(app: &SharedApp, request: &mut Request) -> HandlerResult {
+pub(crate) async fn advance_clock(app: &SharedApp, request: &mut Request) -> HandlerResult {
     let fields = body::fields(app, request).await?;
     let mut reader = FieldReader::new(&fields);
     let seconds = forms::read_advance(&mut reader);
@@ -182,7 +160,7 @@ pub(super) async fn advance_clock(app: &SharedApp, request: &mut Request) -> Han
 }
 
 /// `POST /dev/reset/`
-pub(super) const RESET: Operation = Operation {
+pub(crate) const RESET: Operation = Operation {
     id: "reset",
     tag: Tag::Development,
     summary: "Go back to the start",
@@ -205,41 +183,12 @@ fn too_large() -> ApiError {
 }
 
 /// `POST /dev/reset/`
-pub(super) async fn reset(app: &SharedApp, _: &mut Request) -> HandlerResult {
+pub(crate) async fn reset(app: &SharedApp, _: &mut Request) -> HandlerResult {
     if dev::reset(app).await? {
         Ok(reply::no_content())
     } else {
         Err(too_large())
     }
-}
-
-/// The inbox for a browser. The HTML parts are not shown: the page runs nothing that came by mail.
-fn page(mails: &[InboxEntry]) -> String {
-    let mut body = String::from("<h1>Development inbox</h1>");
-    if mails.is_empty() {
-        body.push_str("<p>No mail yet. Sign somebody up, then reload this page.</p>");
-    }
-    for mail in mails {
-        let otp = mail
-            .otp
-            .as_ref()
-            .map(|otp| format!("<output>{}</output>", html::escape(otp)))
-            .unwrap_or_default();
-        let link = mail
-            .link
-            .as_ref()
-            .map(|link| format!("<p><a href=\"{0}\">{0}</a></p>", html::escape(link)))
-            .unwrap_or_default();
-        body.push_str(&format!(
-            "<article><h2>{}</h2><small>to {} at {}</small>{otp}{link}\
-             <details><summary>Text</summary><pre>{}</pre></details></article>",
-            html::escape(&mail.subject),
-            html::escape(&mail.to),
-            mail.created_at,
-            html::escape(&mail.text),
-        ));
-    }
-    html::page("Development inbox", &body)
 }
 
 #[cfg(test)]

@@ -4,24 +4,22 @@ use http::StatusCode;
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::error::ApiError;
-use super::operation::{Body, Operation, Outcome, Refusal, Tag, Token};
-use super::reply::Message;
-use super::request::Request;
-use super::schema::THROTTLED;
-use super::{HandlerResult, body, reply};
 use crate::accounts::{self, Confirmed, forms};
 use crate::app::SharedApp;
 use crate::crypto::tokens::TokenPair;
 use crate::domain::{FieldErrors, messages};
-use crate::observability::metrics::Action;
+use crate::http::error::ApiError;
+use crate::http::openapi::{Body, Operation, Outcome, Refusal, THROTTLED, Tag};
+use crate::http::reply::{self, Message};
+use crate::http::request::Request;
+use crate::http::{HandlerResult, body};
 
 const VERIFIED: &str = "Email verified successfully!";
 
-pub(super) const MAIL_SENT: &str = "Email sent successfully!";
+pub(crate) const MAIL_SENT: &str = "Email sent successfully!";
 
 /// One and the same for every OTP that does not count.
-pub(super) const INVALID_OTP: Refusal = Refusal {
+pub(crate) const INVALID_OTP: Refusal = Refusal {
     when: "the OTP is wrong, used, expired or dead, or the address is unknown",
     error: || ApiError::Fields(FieldErrors::one("otp", messages::INVALID_OTP)),
 };
@@ -35,13 +33,12 @@ struct VerifyResponse {
 }
 
 /// `POST otp/verify/`
-pub(super) const VERIFY: Operation = Operation {
+pub(crate) const VERIFY: Operation = Operation {
     id: "verifyOtp",
     tag: Tag::SignUp,
     summary: "Confirm an address",
     description: "Confirms an address with its OTP. For a sign-up no token is needed, and the answer begins a session. For an \
                   address change the access token of the account has to come along, and the answer has no tokens.",
-    token: Token::Welcome,
     body: Some(Body {
         form: forms::confirmation,
         example: r#"{"email": "user@example.com", "otp": "123456"}"#,
@@ -59,13 +56,12 @@ pub(super) const VERIFY: Operation = Operation {
         ),
     ],
     refusals: &[INVALID_OTP, THROTTLED],
-    action: Some(Action::Confirmation),
     ..Operation::NEW
 };
 
 /// `POST otp/verify/`
-pub(super) async fn verify(app: &SharedApp, request: &mut Request) -> HandlerResult {
-    let caller = request.authenticate_if_possible(app).await?;
+pub(crate) async fn verify(app: &SharedApp, request: &mut Request) -> HandlerResult {
+    let caller = request.caller.take();
     let fields = body::fields(app, request).await?;
     let client = request.client(app);
     Ok(
@@ -83,7 +79,7 @@ pub(super) async fn verify(app: &SharedApp, request: &mut Request) -> HandlerRes
 }
 
 /// `POST otp/resend/`
-pub(super) const RESEND: Operation = Operation {
+pub(crate) const RESEND: Operation = Operation {
     id: "resendOtp",
     tag: Tag::SignUp,
     summary: "Send the OTP again",
@@ -103,7 +99,7 @@ pub(super) const RESEND: Operation = Operation {
 };
 
 /// `POST otp/resend/`
-pub(super) async fn resend(app: &SharedApp, request: &mut Request) -> HandlerResult {
+pub(crate) async fn resend(app: &SharedApp, request: &mut Request) -> HandlerResult {
     let fields = body::fields(app, request).await?;
     accounts::resend(app, &fields, &request.client(app)).await?;
     Ok(reply::message(MAIL_SENT))

@@ -6,17 +6,17 @@ const PAGE_SIZE: u32 = 20;
 const LARGEST_PAGE: u32 = 100;
 
 /// Names and values of a query, in their order.
-pub(super) type Parameters = Vec<(String, String)>;
+pub(crate) type Parameters = Vec<(String, String)>;
 
 /// Reads a query string.
-pub(super) fn parameters(query: &str) -> Parameters {
+pub(crate) fn parameters(query: &str) -> Parameters {
     form_urlencoded::parse(query.as_bytes())
         .into_owned()
         .collect()
 }
 
 /// The value of a parameter; the last one of a name counts, as in Django.
-pub(super) fn value<'a>(parameters: &'a Parameters, name: &str) -> Option<&'a str> {
+pub(crate) fn value<'a>(parameters: &'a Parameters, name: &str) -> Option<&'a str> {
     parameters
         .iter()
         .rev()
@@ -24,7 +24,7 @@ pub(super) fn value<'a>(parameters: &'a Parameters, name: &str) -> Option<&'a st
 }
 
 /// The page that is asked for; `None` when it is no page.
-pub(super) fn read_page(parameters: &Parameters) -> Option<PageRequest> {
+pub(crate) fn read_page(parameters: &Parameters) -> Option<PageRequest> {
     match value(parameters, "page").map(str::trim) {
         None | Some("") => Some(PageRequest::Number(1)),
         Some("last") => Some(PageRequest::Last),
@@ -33,7 +33,7 @@ pub(super) fn read_page(parameters: &Parameters) -> Option<PageRequest> {
 }
 
 /// Entries on a page; a bad wish is none.
-pub(super) fn read_page_size(parameters: &Parameters) -> u32 {
+pub(crate) fn read_page_size(parameters: &Parameters) -> u32 {
     value(parameters, "page_size")
         .and_then(|size| size.trim().parse().ok())
         .filter(|size| *size > 0)
@@ -44,7 +44,7 @@ pub(super) fn read_page_size(parameters: &Parameters) -> u32 {
 
 /// The address of another page, with the other parameters sorted by name and page 1 left out, as Django REST framework
 /// writes it.
-pub(super) fn link(url: &str, parameters: &Parameters, page: u64) -> String {
+pub(crate) fn link(url: &str, parameters: &Parameters, page: u64) -> String {
     let mut parameters: Vec<(String, String)> = parameters
         .iter()
         .filter(|(name, _)| name != "page")

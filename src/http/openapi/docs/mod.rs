@@ -12,10 +12,10 @@ use http::StatusCode;
 use http::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, HeaderValue, REFERRER_POLICY};
 use sha2::{Digest, Sha256};
 
-use super::operation::{Operation, Outcome, Tag};
-use super::request::Request;
-use super::{HandlerResult, reply};
+use super::{Operation, Outcome, Tag};
 use crate::app::SharedApp;
+use crate::http::request::Request;
+use crate::http::{HandlerResult, reply};
 
 const FRAME: &str = include_str!("page.html");
 const STYLE: &str = include_str!("page.css");
@@ -44,7 +44,7 @@ static PAGE: LazyLock<Page> = LazyLock::new(|| {
 });
 
 /// `GET /api/docs/`
-pub(super) const RETRIEVE: Operation = Operation {
+pub(crate) const RETRIEVE: Operation = Operation {
     id: "retrieveDocs",
     tag: Tag::Service,
     summary: "The page about this API",
@@ -54,7 +54,7 @@ pub(super) const RETRIEVE: Operation = Operation {
 };
 
 /// `GET /api/docs/`
-pub(super) async fn retrieve(_: &SharedApp, _: &mut Request) -> HandlerResult {
+pub(crate) async fn retrieve(_: &SharedApp, _: &mut Request) -> HandlerResult {
     let mut response = reply::with_type(
         StatusCode::OK,
         "text/html; charset=utf-8",

@@ -4,15 +4,16 @@ use http::StatusCode;
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::error::ApiError;
-use super::operation::{Operation, Outcome, Parameter, Refusal, Tag, Token};
 use super::pagination::{Parameters, link, parameters, read_page, read_page_size, value};
-use super::request::Request;
 use super::users::{UserResponse, user_response};
-use super::{HandlerResult, reply};
 use crate::accounts;
 use crate::app::SharedApp;
 use crate::domain::{Timestamp, User, messages};
+use crate::http::HandlerResult;
+use crate::http::error::ApiError;
+use crate::http::openapi::{Operation, Outcome, Parameter, Refusal, Tag};
+use crate::http::reply;
+use crate::http::request::Request;
 use crate::store::{PageRequest, UserOrder, UserPage, UserQuery};
 
 /// Most words that a search looks for; who types more gets what the first ones find.
@@ -43,12 +44,11 @@ struct ListedUser<'a> {
 }
 
 /// `GET users/`
-pub(super) const LIST: Operation = Operation {
+pub(crate) const LIST: Operation = Operation {
     id: "listUsers",
     tag: Tag::Staff,
     summary: "List users",
     description: "Lists accounts, in pages. Needs the token of a staff account.",
-    token: Token::Needed,
     query: &[
         Parameter {
             name: "search",
@@ -106,8 +106,8 @@ pub(super) const LIST: Operation = Operation {
 };
 
 /// `GET users/`
-pub(super) async fn list(app: &SharedApp, request: &mut Request) -> HandlerResult {
-    let caller = request.authenticate(app).await?;
+pub(crate) async fn list(app: &SharedApp, request: &mut Request) -> HandlerResult {
+    let caller = request.take_caller()?;
     // Who has no right to the list is not told what is wrong with the query.
     if !caller.user.is_staff {
         return Err(ApiError::Forbidden);

@@ -7,16 +7,15 @@ use http::StatusCode;
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::error::ApiError;
-use super::operation::{Body, Operation, Outcome, Refusal, Tag};
 use super::otp::MAIL_SENT;
-use super::request::Request;
-use super::schema::THROTTLED;
-use super::{HandlerResult, body, reply};
 use crate::accounts::{self, AccountError, forms};
 use crate::app::SharedApp;
 use crate::domain::{BirthDate, FieldErrors, Timestamp, User, UserId, messages};
-use crate::observability::metrics::Action;
+use crate::http::error::ApiError;
+use crate::http::openapi::{Body, Operation, Outcome, Refusal, THROTTLED, Tag};
+use crate::http::reply;
+use crate::http::request::Request;
+use crate::http::{HandlerResult, body};
 
 /// The nine keys that sign-up and update answer, in their order.
 #[derive(Serialize, JsonSchema)]
@@ -65,7 +64,7 @@ const TAKEN: Refusal = Refusal {
 };
 
 /// `POST users/`
-pub(super) const CREATE: Operation = Operation {
+pub(crate) const CREATE: Operation = Operation {
     id: "createUser",
     tag: Tag::SignUp,
     summary: "Sign up",
@@ -94,12 +93,11 @@ pub(super) const CREATE: Operation = Operation {
         },
         THROTTLED,
     ],
-    action: Some(Action::SignUp),
     ..Operation::NEW
 };
 
 /// `GET users/<pk>/`
-pub(super) const RETRIEVE: Operation = Operation {
+pub(crate) const RETRIEVE: Operation = Operation {
     id: "retrieveUser",
     tag: Tag::Users,
     summary: "Read a user",
@@ -114,7 +112,7 @@ pub(super) const RETRIEVE: Operation = Operation {
 };
 
 /// `PATCH users/<pk>/`
-pub(super) const PARTIAL_UPDATE: Operation = Operation {
+pub(crate) const PARTIAL_UPDATE: Operation = Operation {
     id: "updateUser",
     tag: Tag::Users,
     summary: "Change a user",
@@ -148,7 +146,7 @@ const LAST_STAFF_MEMBER: Refusal = Refusal {
 };
 
 /// `DELETE users/<pk>/`
-pub(super) const DESTROY: Operation = Operation {
+pub(crate) const DESTROY: Operation = Operation {
     id: "deleteUser",
     tag: Tag::Users,
     summary: "Delete a user",
@@ -167,14 +165,13 @@ pub(super) const DESTROY: Operation = Operation {
         LAST_STAFF_MEMBER,
         THROTTLED,
     ],
-    action: Some(Action::Deletion),
     ..Operation::NEW
 };
 
 /// The whole profile.
 #[derive(Serialize, JsonSchema)]
 #[schemars(rename = "User")]
-pub(super) struct UserResponse<'a> {
+pub(crate) struct UserResponse<'a> {
     id: UserId,
     email: &'a str,
     first_name: &'a str,
@@ -227,7 +224,7 @@ fn photo_url(app: &SharedApp, user: &User) -> Option<String> {
 }
 
 /// `POST users/`
-pub(super) async fn create(app: &SharedApp, request: &mut Request) -> HandlerResult {
+pub(crate) async fn create(app: &SharedApp, request: &mut Request) -> HandlerResult {
     let fields = body::fields(app, request).await?;
     let registered = accounts::sign_up(app, &fields, &request.client(app)).await?;
     let profile = &registered.profile;
@@ -250,7 +247,7 @@ pub(super) async fn create(app: &SharedApp, request: &mut Request) -> HandlerRes
 }
 
 /// The whole profile of an account.
-pub(super) fn user_response<'a>(app: &SharedApp, user: &'a User) -> UserResponse<'a> {
+pub(crate) fn user_response<'a>(app: &SharedApp, user: &'a User) -> UserResponse<'a> {
     let profile = &user.profile;
     UserResponse {
         id: user.id,
@@ -270,7 +267,7 @@ pub(super) fn user_response<'a>(app: &SharedApp, user: &'a User) -> UserResponse
 }
 
 /// `GET users/<pk>/`
-pub(super) async fn retrieve(app: &SharedApp, request: &mut Request) -> HandlerResult {
+pub(crate) async fn retrieve(app: &SharedApp, request: &mut Request) -> HandlerResult {
     let id = request.user_id()?;
     let user = accounts::retrieve(app, request.take_caller()?, id).await?;
     let render = |user: &User| reply::write(&user_response(app, user));
@@ -288,7 +285,7 @@ pub(super) async fn retrieve(app: &SharedApp, request: &mut Request) -> HandlerR
 }
 
 /// `DELETE users/<pk>/`
-pub(super) async fn destroy(app: &SharedApp, request: &mut Request) -> HandlerResult {
+pub(crate) async fn destroy(app: &SharedApp, request: &mut Request) -> HandlerResult {
     let id = request.user_id()?;
     let caller = request.take_caller()?;
     let client = request.client(app);
@@ -297,7 +294,7 @@ pub(super) async fn destroy(app: &SharedApp, request: &mut Request) -> HandlerRe
 }
 
 /// `PATCH users/<pk>/`
-pub(super) async fn partial_update(app: &SharedApp, request: &mut Request) -> HandlerResult {
+pub(crate) async fn partial_update(app: &SharedApp, request: &mut Request) -> HandlerResult {
     let id = request.user_id()?;
     let caller = request.take_caller()?;
     let client = request.client(app);

@@ -2,26 +2,24 @@
 
 use http::StatusCode;
 
-use super::error::ApiError;
-use super::operation::{Body, Operation, Outcome, Refusal, Tag};
-use super::reply::Nothing;
-use super::request::Request;
-use super::schema::THROTTLED;
-use super::{HandlerResult, body, reply};
 use crate::accounts::{self, forms};
 use crate::app::SharedApp;
 use crate::crypto::tokens::TokenPair;
-use crate::observability::metrics::Action;
+use crate::http::error::ApiError;
+use crate::http::openapi::{Body, Operation, Outcome, Refusal, THROTTLED, Tag};
+use crate::http::reply::{self, Nothing};
+use crate::http::request::Request;
+use crate::http::{HandlerResult, body};
 
 /// What a pair of tokens looks like.
 const PAIR: &str =
     r#"{"access": "eyJ0eXAiOiJhdCtqd3Qi.e30.c2ln", "refresh": "eyJ0eXAiOiJydCtqd3Qi.e30.c2ln"}"#;
 
 /// What a request with a refresh token looks like.
-const REFRESH: &str = r#"{"refresh": "eyJ0eXAiOiJydCtqd3Qi.e30.c2ln"}"#;
+const REFRESH_BODY: &str = r#"{"refresh": "eyJ0eXAiOiJydCtqd3Qi.e30.c2ln"}"#;
 
 /// `POST token/`
-pub(super) const OBTAIN: Operation = Operation {
+pub(crate) const OBTAIN: Operation = Operation {
     id: "signIn",
     tag: Tag::Tokens,
     summary: "Sign in",
@@ -43,12 +41,11 @@ pub(super) const OBTAIN: Operation = Operation {
         },
         THROTTLED,
     ],
-    action: Some(Action::SignIn),
     ..Operation::NEW
 };
 
 /// `POST token/`
-pub(super) async fn obtain(app: &SharedApp, request: &mut Request) -> HandlerResult {
+pub(crate) async fn obtain(app: &SharedApp, request: &mut Request) -> HandlerResult {
     let fields = body::fields(app, request).await?;
     let pair = accounts::sign_in(app, &fields, &request.client(app)).await?;
     Ok(reply::json(StatusCode::OK, &pair))
@@ -60,7 +57,7 @@ const INVALID_TOKEN: Refusal = Refusal {
 };
 
 /// `POST token/refresh/`
-pub(super) const RENEW: Operation = Operation {
+pub(crate) const REFRESH: Operation = Operation {
     id: "refreshTokens",
     tag: Tag::Tokens,
     summary: "Get the next pair of tokens",
@@ -68,23 +65,22 @@ pub(super) const RENEW: Operation = Operation {
                   grace of 10 seconds showing it again gives another pair; later it counts as stolen and ends the session.",
     body: Some(Body {
         form: forms::refresh_token,
-        example: REFRESH,
+        example: REFRESH_BODY,
     }),
     answers: &[Outcome::json::<TokenPair>(200, "the next pair", PAIR)],
     refusals: &[INVALID_TOKEN],
-    action: Some(Action::Refresh),
     ..Operation::NEW
 };
 
 /// `POST token/refresh/`
-pub(super) async fn refresh(app: &SharedApp, request: &mut Request) -> HandlerResult {
+pub(crate) async fn refresh(app: &SharedApp, request: &mut Request) -> HandlerResult {
     let fields = body::fields(app, request).await?;
     let pair = accounts::refresh(app, &fields, &request.client(app)).await?;
     Ok(reply::json(StatusCode::OK, &pair))
 }
 
 /// `POST token/verify/`
-pub(super) const CHECK: Operation = Operation {
+pub(crate) const VERIFY: Operation = Operation {
     id: "verifyToken",
     tag: Tag::Tokens,
     summary: "Ask whether a token is good",
@@ -103,14 +99,14 @@ pub(super) const CHECK: Operation = Operation {
 };
 
 /// `POST token/verify/`
-pub(super) async fn verify(app: &SharedApp, request: &mut Request) -> HandlerResult {
+pub(crate) async fn verify(app: &SharedApp, request: &mut Request) -> HandlerResult {
     let fields = body::fields(app, request).await?;
     accounts::check_token(app, &fields).await?;
     Ok(reply::nothing())
 }
 
 /// `POST token/blacklist/`
-pub(super) const END: Operation = Operation {
+pub(crate) const BLACKLIST: Operation = Operation {
     id: "signOut",
     tag: Tag::Tokens,
     summary: "Sign out",
@@ -118,16 +114,15 @@ pub(super) const END: Operation = Operation {
                   session are dead at once.",
     body: Some(Body {
         form: forms::refresh_token,
-        example: REFRESH,
+        example: REFRESH_BODY,
     }),
     answers: &[Outcome::json::<Nothing>(200, "the session has ended", "{}")],
     refusals: &[INVALID_TOKEN],
-    action: Some(Action::SignOut),
     ..Operation::NEW
 };
 
 /// `POST token/blacklist/`
-pub(super) async fn blacklist(app: &SharedApp, request: &mut Request) -> HandlerResult {
+pub(crate) async fn blacklist(app: &SharedApp, request: &mut Request) -> HandlerResult {
     let fields = body::fields(app, request).await?;
     accounts::blacklist(app, &fields, &request.client(app)).await?;
     Ok(reply::nothing())

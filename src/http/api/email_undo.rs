@@ -1,0 +1,96 @@
+//! `email/undo/<token>/`: the link that undoes an address change.
+//!
+//! Mail scanners open every link they see, so `GET` changes nothing: its page asks, and its button
+//! sends a `POST`.
+
+use http::header::CONTENT_TYPE;
+use http::{HeaderMap, StatusCode};
+
+use crate::accounts::{self, AccountError};
+use crate::app::SharedApp;
+use crate::http::HandlerResult;
+use crate::http::openapi::{Operation, Outcome, Refusal, Tag};
+use crate::http::pages::email_undo as pages;
+use crate::http::reply::{self, Message};
+use crate::http::request::Request;
+
+const HTML: &str = "text/html";
+
+/// `GET email/undo/<token>/`
+pub(crate) const CONFIRM: Operation = Operation {
+    id: "askToUndoEmailChange",
+    tag: Tag::Users,
+    summary: "Show the undo page",
+    description: "The page behind the link in the notice of an address change. It changes nothing; \
+                  its button sends a `POST`.",
+    answers: &[
+        Outcome::text(200, "a page with a button", HTML),
+        Outcome::text(404, "a page that says that the link is dead", HTML),
+    ],
+    ..Operation::NEW
+};
+
+/// `GET email/undo/<token>/`
+pub(crate) async fn confirm(app: &SharedApp, request: &mut Request) -> HandlerResult {
+    Ok(
+        match accounts::find_undo(app, request.last_segment()).await? {
+            Some(email) => pages::confirm(&email),
+            None => pages::dead_link(StatusCode::NOT_FOUND),
+        },
+    )
+}
+
+/// `POST email/undo/<token>/`
+pub(crate) const UNDO: Operation = Operation {
+    id: "undoEmailChange",
+    tag: Tag::Users,
+    summary: "Undo an address change",
+    description: "Brings back the address before a change. The link works once, for 7 days. All \
+                  sessions end, except the one whose access token came along. A body of the type \
+                  `application/x-www-form-urlencoded`, as the button of the page sends it, is \
+                  answered with a page.",
+    answers: &[
+        Outcome::json::<Message>(
+            200,
+            "the former address is back",
+            r#"{"msg": "Email change undone."}"#,
+        ),
+        Outcome::text(200, "the same as a page", HTML),
+        Outcome::text(400, "a page that says why not", HTML),
+    ],
+    refusals: &[
+        Refusal {
+            when: "the link is unknown, used or expired",
+            error: || AccountError::InvalidLink.into(),
+        },
+        Refusal {
+            when: "another account has confirmed the former address by now",
+            error: || AccountError::EmailTaken.into(),
+        },
+    ],
+    ..Operation::NEW
+};
+
+/// `POST email/undo/<token>/`: answers a page to the button, JSON to a program.
+pub(crate) async fn undo(app: &SharedApp, request: &mut Request) -> HandlerResult {
+    let caller = request.caller.take();
+    let client = request.client(app);
+    let outcome = accounts::undo(app, request.last_segment(), caller.as_ref(), &client).await;
+    if !is_from_a_page(&request.head.headers) {
+        outcome?;
+        return Ok(reply::message("Email change undone."));
+    }
+    match outcome {
+        Ok(()) => Ok(pages::done()),
+        Err(error) => pages::refusal(&error).ok_or_else(|| error.into()),
+    }
+}
+
+/// Whether the body is an HTML form, as the button of the page sends it.
+fn is_from_a_page(headers: &HeaderMap) -> bool {
+    headers.get(CONTENT_TYPE).is_some_and(|value| {
+        value
+            .as_bytes()
+            .starts_with(b"application/x-www-form-urlencoded")
+    })
+}

@@ -1,0 +1,51 @@
+//! `/metrics`: the metrics page for Prometheus.
+
+use http::StatusCode;
+
+use crate::app::SharedApp;
+use crate::http::error::ApiError;
+use crate::http::openapi::{Operation, Outcome, Refusal, Tag};
+use crate::http::request::Request;
+use crate::http::router;
+use crate::http::{HandlerResult, reply};
+use crate::observability::metrics::{Figures, MailMetrics};
+
+/// `GET /metrics`
+pub(crate) const RETRIEVE: Operation = Operation {
+    id: "retrieveMetrics",
+    tag: Tag::Service,
+    summary: "Metrics",
+    description: "Metrics in the text format of Prometheus, for programs on the same machine, or \
+                  on `[metrics] listen`.",
+    answers: &[Outcome::text(200, "the metrics", "text/plain")],
+    refusals: &[Refusal {
+        when: "the client is on another machine, or a proxy forwarded the request",
+        error: || ApiError::NotFound,
+    }],
+    ..Operation::NEW
+};
+
+/// `GET /metrics`
+pub(crate) async fn retrieve(app: &SharedApp, _: &mut Request) -> HandlerResult {
+    // While the database does not answer, all other metrics are wanted all the more.
+    let queue = app.store.find_mail_queue().await;
+    let now = app.clock.now();
+    let mails = queue
+        .inspect_err(|e| log::warn!("the metrics are without those of mails: {e}"))
+        .map(|queue| MailMetrics {
+            queued: queue.waiting,
+            oldest: queue.oldest_at.map(|at| now.since(at)).unwrap_or_default(),
+        });
+    let figures = Figures {
+        mails: mails.ok(),
+        queued_hashes: app.passwords.queue_length(),
+        hash_queue_capacity: app.passwords.queue_capacity(),
+        store: app.store.figures().await,
+    };
+    let text = app.metrics.text(&router::labels(), &figures);
+    Ok(reply::with_type(
+        StatusCode::OK,
+        "text/plain; version=0.0.4; charset=utf-8",
+        text.into(),
+    ))
+}

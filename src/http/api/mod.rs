@@ -1,0 +1,19 @@
+//! The resources of the API, one file each: a handler for each method, and beside it the
+//! [`Operation`](super::openapi::Operation) that documents it.
+//!
+//! A handler authenticates, parses, calls one function of `accounts` and builds the answer.
+
+pub(super) mod dev;
+pub(super) mod discovery;
+pub(super) mod email_undo;
+pub(super) mod events;
+pub(super) mod health;
+pub(super) mod metrics;
+pub(super) mod otp;
+mod pagination;
+pub(super) mod passwords;
+pub(super) mod photos;
+pub(super) mod sessions;
+pub(super) mod staff;
+pub(super) mod tokens;
+pub(super) mod users;

@@ -1,0 +1,102 @@
+//! The schema of a request body, from the fields that the operation reads.
+
+use serde_json::{Map, Value, json};
+
+use crate::accounts::forms::Form;
+use crate::domain::{FieldKind, FieldRule, Gender};
+
+/// The object that a form is read from: as JSON, or as a form that may have a file in it.
+pub(super) fn form_schema(form: &Form, with_files: bool) -> Value {
+    let mut properties = Map::new();
+    for rule in &form.rules {
+        properties.insert(rule.name.to_owned(), field_schema(rule, with_files));
+    }
+    let required: Vec<&str> = form
+        .rules
+        .iter()
+        .filter(|rule| rule.required)
+        .map(|rule| rule.name)
+        .collect();
+    let mut schema = json!({ "type": "object", "properties": properties });
+    if !required.is_empty() {
+        schema["required"] = json!(required);
+    }
+    schema
+}
+
+fn field_schema(rule: &FieldRule, with_files: bool) -> Value {
+    let mut schema = match rule.kind {
+        FieldKind::Email => json!({ "type": "string", "format": "email" }),
+        FieldKind::Secret => json!({ "type": "string", "format": "password", "minLength": 1 }),
+        FieldKind::Login | FieldKind::Text if rule.required => {
+            json!({ "type": "string", "minLength": 1 })
+        }
+        FieldKind::Login | FieldKind::Text | FieldKind::Phone | FieldKind::Country => {
+            json!({ "type": "string" })
+        }
+        FieldKind::Gender => {
+            let mut choices: Vec<&str> = Gender::ALL.iter().map(|gender| gender.as_str()).collect();
+            choices.push("");
+            json!({ "type": "string", "enum": choices })
+        }
+        FieldKind::Birthday => json!({ "type": ["string", "null"], "format": "date" }),
+        FieldKind::Bool => json!({ "type": "boolean" }),
+        FieldKind::Whole => json!({ "type": "integer", "minimum": 0 }),
+        FieldKind::File if with_files => json!({ "type": "string", "format": "binary" }),
+        FieldKind::File => json!({ "type": "null" }),
+        FieldKind::Other => json!({}),
+    };
+    if let Some(max) = rule.max {
+        schema["maxLength"] = json!(max);
+    }
+    if let Some(description) = field_description(rule, with_files) {
+        schema["description"] = json!(description);
+    }
+    schema
+}
+
+fn field_description(rule: &FieldRule, with_files: bool) -> Option<&'static str> {
+    Some(match (rule.name, rule.kind) {
+        ("otp", _) => "Six digits, as text.",
+        ("password", FieldKind::Secret) if rule.max.is_some() => {
+            "A new password; it has to pass Django's four rules: not similar to address or name, long enough, not common, \
+             not digits alone."
+        }
+        ("confirm_password", _) => "The same as `password`.",
+        ("is_active" | "is_staff", _) => "For staff; ignored from everybody else.",
+        (_, FieldKind::Phone) => {
+            "A telephone number in the form of E.164 with its `+`; spaces, dots, dashes and brackets are dropped. Empty for \
+             none."
+        }
+        (_, FieldKind::Country) => "ISO 3166-1 alpha-2 in upper case, or empty.",
+        (_, FieldKind::Birthday) => "Not in the future; `null` for none.",
+        (_, FieldKind::File) if with_files => {
+            "JPEG, PNG, WebP or GIF. It is decoded, and stored anew without metadata."
+        }
+        (_, FieldKind::File) => {
+            "`null` removes the photo. A new one is sent as a file in `multipart/form-data`."
+        }
+        _ => return None,
+    })
+}
+
+/// Complaints about the fields of a form, and about the form as a whole.
+pub(super) fn errors_schema(form: &Form) -> Value {
+    let properties: Map<String, Value> = form
+        .rules
+        .iter()
+        .map(|rule| rule.name)
+        .chain(["non_field_errors"])
+        .map(|name| (name.to_owned(), messages_schema()))
+        .collect();
+    json!({
+        "type": "object",
+        "description": "Every wrong field with all that is wrong with it.",
+        "properties": properties,
+        "additionalProperties": false,
+    })
+}
+
+pub(super) fn messages_schema() -> Value {
+    json!({ "type": "array", "items": { "type": "string" }, "minItems": 1 })
+}

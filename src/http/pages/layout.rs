@@ -1,0 +1,74 @@
+//! The frame around every page.
+
+use http::StatusCode;
+use http::header::{CONTENT_SECURITY_POLICY, HeaderValue, REFERRER_POLICY};
+use warp::reply::Response;
+
+use crate::http::reply;
+
+/// Styles come with the page, forms go to this server, and nothing else is allowed.
+const POLICY: HeaderValue = HeaderValue::from_static(
+    "default-src 'none'; style-src 'unsafe-inline'; form-action 'self'; frame-ancestors 'none'; \
+     base-uri 'none'",
+);
+
+const STYLE: &str = include_str!("page.css");
+
+/// A page.
+pub(super) struct Page<'a> {
+    status: StatusCode,
+    title: &'a str,
+    /// Markup.
+    body: String,
+}
+
+impl<'a> Page<'a> {
+    /// A page with a title and a paragraph of markup.
+    pub(super) fn new(status: StatusCode, title: &'a str, paragraph: &str) -> Self {
+        Self {
+            status,
+            title,
+            body: format!("<h1>{}</h1><p>{paragraph}</p>", escape(title)),
+        }
+    }
+
+    /// A page with this markup for a body.
+    pub(super) fn of_body(title: &'a str, body: String) -> Self {
+        Self {
+            status: StatusCode::OK,
+            title,
+            body,
+        }
+    }
+
+    /// Adds markup at the end.
+    pub(super) fn with(mut self, markup: &str) -> Self {
+        self.body.push_str(markup);
+        self
+    }
+
+    pub(super) fn into_response(self) -> Response {
+        let page = format!(
+            "<!doctype html><html lang=\"en\"><head><meta charset=\"utf-8\">\
+             <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\
+             <title>{}</title><style>{STYLE}</style></head><body>{}</body></html>",
+            escape(self.title),
+            self.body
+        );
+        let mut response = reply::with_type(self.status, "text/html; charset=utf-8", page.into());
+        let headers = response.headers_mut();
+        headers.insert(CONTENT_SECURITY_POLICY, POLICY);
+        // The path of a page may be a secret: nothing that the page leads to may learn it.
+        headers.insert(REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
+        response
+    }
+}
+
+/// Escapes the characters that have a meaning in markup.
+pub(super) fn escape(text: &str) -> String {
+    text.replace('&', "&amp;")
+        .replace('<', "&lt;")
+        .replace('>', "&gt;")
+        .replace('"', "&quot;")
+        .replace('\'', "&#39;")
+}
