@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::error::Error;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use tokio::sync::Semaphore;
 use crate::accounts;
 use crate::app::App;
 use crate::clock::SharedClock;
-use crate::config::{Config, MailTransportKind, RateLimitsConfig, SHORTEST_KEY_SECRET};
+use crate::config::{Config, MIN_KEY_SECRET_CHARS, MailTransportKind, RateLimitsConfig};
 use crate::crypto::keyring::{KeyRing, KeySealing};
 use crate::crypto::random;
 use crate::crypto::sealing::KEY_BYTES;
@@ -202,11 +202,10 @@ fn open_photos(config: &Config, media_dir: &Path) -> Result<Photos, StartError> 
 }
 
 fn open_breached_list(config: &Config) -> Result<Option<BreachedList>, StartError> {
-    let path = &config.passwords.breached_list;
-    if path.is_empty() {
+    let Some(path) = &config.passwords.breached_list else {
         return Ok(None);
-    }
-    BreachedList::open(Path::new(path))
+    };
+    BreachedList::open(path)
         .map(Some)
         .map_err(StartError::at("[passwords] breached_list"))
 }
@@ -256,24 +255,24 @@ fn open_store(config: &Config) -> Result<SharedStore, StartError> {
 /// How secrets are encrypted in the database, as the settings say.
 fn open_sealing(config: &Config) -> Result<KeySealing, StartError> {
     let tokens = &config.tokens;
-    let path = &tokens.key_encryption_secret_file;
-    if path.is_empty() {
+    let Some(path) = &tokens.key_encryption_secret_file else {
         return Ok(KeySealing::new(tokens.key_encryption_secret.expose()));
-    }
+    };
     let setting = "[tokens] key_encryption_secret_file";
     let secret = read_secret(setting, path)?;
-    if secret.chars().count() < SHORTEST_KEY_SECRET {
+    if secret.chars().count() < MIN_KEY_SECRET_CHARS {
         return Err(StartError::new(format!(
-            "{setting}: {path} holds no secret of at least {SHORTEST_KEY_SECRET} characters"
+            "{setting}: {} contains no secret of at least {MIN_KEY_SECRET_CHARS} characters",
+            path.display()
         )));
     }
     Ok(KeySealing::new(&secret))
 }
 
 /// Reads a secret from the file that a setting names.
-fn read_secret(setting: &str, path: &str) -> Result<String, StartError> {
+fn read_secret(setting: &str, path: &Path) -> Result<String, StartError> {
     let text = fs::read_to_string(path)
-        .map_err(|e| StartError::caused_by(format!("{setting}: {path}"), e))?;
+        .map_err(|e| StartError::caused_by(format!("{setting}: {}", path.display()), e))?;
     // Editors end a file with a line break, which is not part of the secret.
     Ok(text.trim_end_matches(['\r', '\n']).to_owned())
 }
@@ -355,8 +354,7 @@ pub fn open_composer(config: &Config, public_url: &str) -> Result<Composer, Star
         reply_to: Some(config.mail.reply_to.as_str()).filter(|mailbox| !mailbox.is_empty()),
         public_url,
         default_language: &config.mail.language,
-        templates_dir: Some(Path::new(&config.mail.templates_dir))
-            .filter(|dir| !dir.as_os_str().is_empty()),
+        templates_dir: config.mail.templates_dir.as_deref(),
     };
     Composer::new(&options).map_err(StartError::at("[mail]"))
 }
@@ -372,15 +370,13 @@ pub fn open_transport(config: &Config) -> Result<Box<dyn Transport>, StartError>
             let options = SmtpOptions {
                 url: config.mail.smtp_url.expose(),
                 login: smtp_login(config)?,
-                ca_file: Some(&config.mail.smtp_ca_file)
-                    .filter(|path| !path.is_empty())
-                    .map(PathBuf::from),
+                ca_file: config.mail.smtp_ca_file.clone(),
             };
             Box::new(SmtpMailTransport::new(&options).map_err(&failed)?)
         }
-        MailTransportKind::Sendmail => Box::new(match config.mail.sendmail_program.as_str() {
-            "" => SendmailMailTransport::default(),
-            program => SendmailMailTransport::new(program),
+        MailTransportKind::Sendmail => Box::new(match &config.mail.sendmail_program {
+            None => SendmailMailTransport::default(),
+            Some(program) => SendmailMailTransport::new(program),
         }),
         MailTransportKind::File => {
             Box::new(FileMailTransport::new(&config.mail.dir).map_err(&failed)?)
@@ -395,10 +391,9 @@ fn smtp_login(config: &Config) -> Result<Option<(String, String)>, StartError> {
     if mail.smtp_user.is_empty() {
         return Ok(None);
     }
-    let password = if mail.smtp_password_file.is_empty() {
-        mail.smtp_password.expose().clone()
-    } else {
-        read_secret("[mail] smtp_password_file", &mail.smtp_password_file)?
+    let password = match &mail.smtp_password_file {
+        None => mail.smtp_password.expose().clone(),
+        Some(path) => read_secret("[mail] smtp_password_file", path)?,
     };
     Ok(Some((mail.smtp_user.clone(), password)))
 }

@@ -42,15 +42,18 @@ impl Schedule {
     /// The schedule in the settings; `None` without a folder, or for a database in memory.
     pub fn of(config: &Config) -> Option<Self> {
         let settings = &config.backup;
-        if settings.dir.is_empty() {
-            return None;
-        }
+        let dir = settings.dir.clone()?;
         Some(Self {
             files: DataFiles::of(config)?,
-            dir: PathBuf::from(&settings.dir),
+            dir,
             interval: settings.every.duration(),
             keep: settings.keep as usize,
         })
+    }
+
+    /// The directory of the backups.
+    pub fn dir(&self) -> &Path {
+        &self.dir
     }
 
     /// The time between two backups.
@@ -275,7 +278,7 @@ mod tests {
     fn file_names_decide_when_the_next_backup_is_due() {
         let dir = tempfile::tempdir().unwrap();
         let mut config = Config::defaults(false);
-        config.backup.dir = dir.path().to_str().unwrap().to_owned();
+        config.backup.dir = Some(dir.path().into());
         config.backup.keep = 2;
         let schedule = Schedule::of(&config).unwrap();
         let now = at("2026-05-04T12:00:00Z");

@@ -9,7 +9,7 @@ use super::prompt::read_secret;
 use super::user::{plain_table, set_padding};
 use super::{CommandResult, cannot_write, describe, require_database, with_app};
 use crate::accounts::{self, AccountError, KeyInfo};
-use crate::config::{Config, SHORTEST_KEY_SECRET};
+use crate::config::{Config, MIN_KEY_SECRET_CHARS};
 use crate::crypto::keyring::KeySealing;
 
 #[derive(Subcommand)]
@@ -71,9 +71,9 @@ pub(super) fn run(command: KeysCommand, config: Config) -> CommandResult {
                     .into());
             }
             let secret = read_secret("New secret: ")?;
-            if secret.chars().count() < SHORTEST_KEY_SECRET {
+            if secret.chars().count() < MIN_KEY_SECRET_CHARS {
                 return Err(format!(
-                    "the secret is too short: at least {SHORTEST_KEY_SECRET} characters, such as \
+                    "the secret is too short: at least {MIN_KEY_SECRET_CHARS} characters, such as \
                      the output of `openssl rand -base64 32`"
                 ));
             }

@@ -1,20 +1,20 @@
 //! The settings as command line flags.
 //!
-//! Owns how a setting looks to clap. Deliberately does not know the subcommands that the flags may follow, nor `--dev` and
-//! `--config`, which are no settings.
+//! Owns how a setting looks to clap. Does not know the subcommands, nor `--dev` and `--config`, which
+//! are not settings.
 
 use clap::builder::PossibleValuesParser;
 use clap::parser::ValueSource;
 use clap::{Arg, ArgAction, ArgMatches};
 
-use super::rules::Shape;
+use super::raw::Shape;
 use super::settings::{SettingInfo, settings};
 
-/// One long flag for each setting, to be given before or after a subcommand.
+/// One long flag for each setting, valid before and after a subcommand.
 ///
-/// Switches take `true` or `false` after a space or `=` and mean `true` without. Lists are separated by commas, and the flag
-/// may be repeated. Other values are checked when the configuration is loaded, so that flag, environment and file complain in
-/// the same words.
+/// Switches take `true` or `false` after a space or `=`, and mean `true` without a value. Lists are
+/// separated by commas, and their flags can be repeated. Other values are checked when the
+/// configuration is loaded, so flags, environment and file have the same error texts.
 pub fn setting_args() -> Vec<Arg> {
     settings().iter().map(setting_arg).collect()
 }
@@ -40,7 +40,7 @@ fn setting_arg(setting: &'static SettingInfo) -> Arg {
 
 fn help(setting: &SettingInfo) -> String {
     let mut text = setting.help.clone();
-    // The help of a text already says what empty means.
+    // The help of a setting says what an empty value means.
     if !setting.default_text.is_empty() {
         text.push_str(&format!(" [default: {}", setting.default_text));
         if let Some(dev) = &setting.dev_default_text {
@@ -54,21 +54,21 @@ fn help(setting: &SettingInfo) -> String {
     text
 }
 
-/// The settings that were given on the command line, as [`super::Sources`] takes them.
+/// The settings of the command line, for [`super::Sources`].
 ///
-/// A flag that was given both before and after a subcommand has the value that stands after it.
+/// The value after a subcommand overrides the one before it.
 pub fn flags_from(matches: &ArgMatches) -> Vec<(&'static str, String)> {
     let mut deepest = matches;
-    while let Some((_, below)) = deepest.subcommand() {
-        deepest = below;
+    while let Some((_, inner)) = deepest.subcommand() {
+        deepest = inner;
     }
     settings()
         .iter()
         .filter_map(|setting| {
-            // clap copies global arguments to the matches of every level, so the deepest has them all.
+            // clap copies global arguments to every level, so the deepest one has them all.
             let values = deepest.try_get_many::<String>(setting.name).ok()??;
-            let is_given = deepest.value_source(setting.name) == Some(ValueSource::CommandLine);
-            is_given.then(|| {
+            let is_set = deepest.value_source(setting.name) == Some(ValueSource::CommandLine);
+            is_set.then(|| {
                 let values: Vec<&str> = values.map(String::as_str).collect();
                 (setting.name, values.join(","))
             })
@@ -95,7 +95,7 @@ mod tests {
         flags_from(&command().try_get_matches_from(words).expect(line))
     }
 
-    fn given(name: &'static str, value: &str) -> (&'static str, String) {
+    fn flag(name: &'static str, value: &str) -> (&'static str, String) {
         (name, value.to_owned())
     }
 
@@ -105,10 +105,10 @@ mod tests {
     }
 
     #[test]
-    fn flags_stand_before_or_after_the_subcommand() {
+    fn flags_are_valid_before_and_after_the_subcommand() {
         let expected = [
-            given("server.listen", "[::1]:1"),
-            given("database.path", "a.db"),
+            flag("server.listen", "[::1]:1"),
+            flag("database.path", "a.db"),
         ];
         assert_eq!(flags("--db a.db --listen [::1]:1"), expected);
         assert_eq!(flags("--db a.db user list --listen [::1]:1"), expected);
@@ -116,12 +116,12 @@ mod tests {
         assert_eq!(flags("serve"), []);
         assert_eq!(
             flags("--db a.db serve --db b.db"),
-            [given("database.path", "b.db")]
+            [flag("database.path", "b.db")]
         );
     }
 
     #[test]
-    fn switches_take_their_value_in_every_usual_way() {
+    fn switches_accept_every_usual_notation() {
         for (line, value) in [
             ("--rate-limits-enabled", "true"),
             ("--rate-limits-enabled=false", "false"),
@@ -129,7 +129,7 @@ mod tests {
             ("--rate-limits-enabled --db=x serve", "true"),
         ] {
             assert!(
-                flags(line).contains(&given("rate_limits.enabled", value)),
+                flags(line).contains(&flag("rate_limits.enabled", value)),
                 "{line}"
             );
         }
@@ -138,20 +138,20 @@ mod tests {
     }
 
     #[test]
-    fn lists_can_be_given_in_parts() {
+    fn list_flags_can_be_repeated() {
         assert_eq!(
             flags("--server-trusted-proxies ::1,127.0.0.1 --server-trusted-proxies=10.0.0.0/8"),
-            [given("server.trusted_proxies", "::1,127.0.0.1,10.0.0.0/8")]
+            [flag("server.trusted_proxies", "::1,127.0.0.1,10.0.0.0/8")]
         );
     }
 
     #[test]
-    fn an_empty_value_is_given_too() {
-        assert_eq!(flags("--tokens-issuer="), [given("tokens.issuer", "")]);
+    fn an_empty_value_is_a_value() {
+        assert_eq!(flags("--tokens-issuer="), [flag("tokens.issuer", "")]);
     }
 
     #[test]
-    fn help_shows_default_and_variable_and_hides_the_rare_in_short() {
+    fn help_shows_defaults_and_variables() {
         let short = command().term_width(1000).render_help().to_string();
         let long = command().term_width(1000).render_long_help().to_string();
         assert!(

@@ -1,7 +1,7 @@
-//! What can be wrong with the configuration, and the sentence that says so.
+//! The errors of the configuration and their texts.
 //!
-//! Owns the wording: every problem names the place (file and line, environment variable or flag), the key and what would
-//! be right. Deliberately knows nothing of reading files, and never gets to see the value of a secret.
+//! Each text names the place (file and line, environment variable or flag), the setting, and what is
+//! expected. Does not know how files are read, and never receives the value of a secret.
 
 use std::fmt;
 use std::io;
@@ -9,21 +9,20 @@ use std::path::PathBuf;
 
 use super::settings::{in_section, sections};
 
-/// Everything that is wrong with the configuration; `Display` writes one problem a line.
+/// All problems of the configuration; `Display` writes one per line.
 #[derive(Debug)]
 pub struct ConfigError {
     problems: Vec<Problem>,
 }
 
 impl ConfigError {
-    /// # Panics
-    /// When there is no problem.
+    /// An error of at least one problem.
     pub(super) fn new(problems: Vec<Problem>) -> Self {
-        assert!(!problems.is_empty(), "an error has a reason");
+        assert!(!problems.is_empty(), "an error has at least one problem");
         Self { problems }
     }
 
-    /// The problems, at least one, those of the file first.
+    /// The problems, at least one; those of the file come first.
     pub fn problems(&self) -> &[Problem] {
         &self.problems
     }
@@ -71,10 +70,10 @@ impl fmt::Display for FileLine {
     }
 }
 
-/// Where a value was given.
+/// Where a value was set.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Place {
-    /// In the file.
+    /// The configuration file.
     File {
         /// The line of the key.
         at: FileLine,
@@ -83,9 +82,9 @@ pub enum Place {
         /// The key.
         key: &'static str,
     },
-    /// In the environment variable of this name.
+    /// An environment variable.
     Environment(String),
-    /// By the flag of this name, without dashes before it.
+    /// A flag, without its dashes.
     Flag(String),
 }
 
@@ -99,7 +98,7 @@ impl fmt::Display for Place {
     }
 }
 
-/// One thing that is wrong.
+/// One problem of the configuration.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Problem {
@@ -110,58 +109,58 @@ pub enum Problem {
         /// The system's reason.
         source: io::Error,
     },
-    /// The file is no TOML.
+    /// The file is not valid TOML.
     Syntax {
-        /// Where the parser gave up.
+        /// Where the parser stopped.
         at: FileLine,
         /// Its column, counted from 1 in characters.
         column: usize,
-        /// The parser's complaint.
+        /// The parser's message.
         message: String,
     },
-    /// The file has a section that does not exist.
+    /// The file has an unknown section.
     UnknownSection {
         /// The line of its name.
         at: FileLine,
         /// Its name.
         section: String,
-        /// The name that may have been meant.
+        /// The name that was probably meant.
         meant: Option<&'static str>,
     },
-    /// The file has a key that its section does not know.
-    UnknownKey {
+    /// The file has an unknown setting.
+    UnknownSetting {
         /// The line of the key.
         at: FileLine,
         /// Its section.
         section: &'static str,
         /// The key.
         key: String,
-        /// The section and key that may have been meant.
+        /// Section and key of the setting that was probably meant.
         meant: Option<(&'static str, &'static str)>,
     },
-    /// The file has a key outside any section.
+    /// The file has a setting outside any section.
     NoSection {
         /// The line of the key.
         at: FileLine,
         /// The key.
         key: String,
-        /// The section and key that may have been meant.
+        /// Section and key of the setting that was probably meant.
         meant: Option<(&'static str, &'static str)>,
     },
-    /// The file gives a plain value the name of a section.
+    /// The file has a plain value with the name of a section.
     NotASection {
         /// The line of the key.
         at: FileLine,
         /// The section.
         section: &'static str,
     },
-    /// A value has the wrong form.
-    WrongValue {
-        /// Where it was given.
+    /// A value is invalid.
+    InvalidValue {
+        /// Where it was set.
         place: Place,
-        /// What would be right.
+        /// What is expected.
         expected: String,
-        /// What was found, `None` when it must not be shown.
+        /// What was found; `None` when it must not be shown.
         got: Option<String>,
     },
     /// An environment variable is not UTF-8.
@@ -169,7 +168,7 @@ pub enum Problem {
         /// Its name.
         variable: String,
     },
-    /// Settings that are right by themselves and do not go together; a whole sentence that says what to change.
+    /// Settings that are valid on their own but conflict; the text says what to change.
     Conflict(String),
 }
 
@@ -183,36 +182,35 @@ impl fmt::Display for Problem {
                 at,
                 column,
                 message,
-            } => write!(f, "{at}:{column}: no valid TOML: {message}"),
+            } => write!(f, "{at}:{column}: not valid TOML: {message}"),
             Self::UnknownSection { at, section, meant } => {
                 write!(f, "{at}: unknown section [{}]", section.escape_debug())?;
                 if let Some(meant) = meant {
-                    write!(f, "; did you mean [{meant}]?")?;
-                } else {
-                    f.write_str(".")?;
+                    return write!(f, "; did you mean [{meant}]?");
                 }
                 let sections: Vec<_> = sections().collect();
-                write!(f, " Sections: [{}]", sections.join("], ["))
+                write!(f, "; known sections: [{}]", sections.join("], ["))
             }
-            Self::UnknownKey {
+            Self::UnknownSetting {
                 at,
                 section,
                 key,
                 meant,
             } => {
-                write!(f, "{at}: unknown key {key:?} in [{section}]")?;
+                write!(f, "{at}: unknown setting {key:?} in [{section}]")?;
                 match meant {
                     Some((other, meant)) if other == section => {
-                        write!(f, "; did you mean {meant:?}?")?;
+                        write!(f, "; did you mean {meant:?}?")
                     }
-                    Some((other, meant)) => write!(f, "; did you mean {meant:?} in [{other}]?")?,
-                    None => f.write_str(".")?,
+                    Some((other, meant)) => write!(f, "; did you mean {meant:?} in [{other}]?"),
+                    None => {
+                        let keys: Vec<_> = in_section(section).map(|known| known.key).collect();
+                        write!(f, "; known settings: {}", keys.join(", "))
+                    }
                 }
-                let keys: Vec<_> = in_section(section).map(|setting| setting.key).collect();
-                write!(f, " Keys of [{section}]: {}", keys.join(", "))
             }
             Self::NoSection { at, key, meant } => {
-                write!(f, "{at}: key {key:?} outside any section")?;
+                write!(f, "{at}: setting {key:?} is outside any section")?;
                 match meant {
                     Some((section, meant)) => write!(f, "; did you mean {meant:?} in [{section}]?"),
                     None => Ok(()),
@@ -224,7 +222,7 @@ impl fmt::Display for Problem {
                     "{at}: {section}: expected the section [{section}], got a value"
                 )
             }
-            Self::WrongValue {
+            Self::InvalidValue {
                 place,
                 expected,
                 got,
@@ -232,7 +230,7 @@ impl fmt::Display for Problem {
                 write!(f, "{place}: expected {expected}, got ")?;
                 match got {
                     Some(got) => f.write_str(got),
-                    None => f.write_str("something else (not shown, as it may hold a secret)"),
+                    None => f.write_str("something else (not shown, as it may contain a secret)"),
                 }
             }
             Self::NotUtf8 { variable } => {

@@ -1,21 +1,21 @@
-//! The text of `config.toml.example`: every key with its default, and above it what it does.
-//!
-//! Deliberately writes no file; whoever runs the program can have the text printed.
+//! The text of `config.toml.example`: every setting with its default and description.
 
-use super::rules::Shape;
+use super::raw::Shape;
 use super::settings::{Config, SettingInfo, settings};
 
-/// Columns that a line of comment fills at most.
+/// Longest line of a comment, in columns.
 const COLUMNS: usize = 100;
 
 const HEAD: &str = "\
-Settings of accounts-server: every key with its default. A file of your own needs only what differs; name it with \
-`--config FILE` or in the environment variable ACCOUNTS_CONFIG. Each setting can also be given as an environment variable \
-(`[tokens] access_minutes` is ACCOUNTS_TOKENS_ACCESS_MINUTES) or as a flag (`--tokens-access-minutes`; `--listen` and `--db` \
-are `[server] listen` and `[database] path`), lists separated by commas: flag over environment over file over default. \
-Relative paths start at the working directory. `--dev` changes defaults only, so what stands in a file stands with it too.";
+All settings of accounts-server with their defaults. Your own file only needs the settings that \
+differ; pass it with `--config FILE` or in the environment variable ACCOUNTS_CONFIG. Each setting \
+can also be set by an environment variable (ACCOUNTS_TOKENS_ACCESS_MINUTES for `[tokens] \
+access_minutes`) or a flag (`--tokens-access-minutes`; `[server] listen` and `[database] path` are \
+`--listen` and `--db`). Flags override environment variables, which override the file. Lists are \
+separated by commas there. Relative paths are relative to the working directory. `--dev` changes \
+defaults only and overrides nothing that is set.";
 
-/// The example file. It loads to exactly the defaults.
+/// The example file. Loading it gives the defaults.
 pub fn example() -> String {
     let defaults = Config::defaults(false);
     let mut text = comment(HEAD);
@@ -45,7 +45,7 @@ fn description(setting: &SettingInfo) -> String {
     text
 }
 
-/// The words as lines of comment. Lines break between words only.
+/// The words as comment lines, wrapped between words.
 fn comment(words: &str) -> String {
     let mut lines = vec![String::from("#")];
     for word in words.split_whitespace() {
@@ -68,11 +68,11 @@ mod tests {
     use super::super::{Sources, load};
     use super::*;
 
-    /// The file that is handed out with the program.
+    /// The file in the repository.
     const FILE: &str = include_str!("../../config.toml.example");
 
     #[test]
-    fn the_file_is_what_the_table_says() {
+    fn the_file_is_current() {
         assert!(
             FILE == example(),
             "config.toml.example should be:\n{}",
@@ -95,7 +95,7 @@ mod tests {
     }
 
     #[test]
-    fn the_file_has_every_key_and_no_other() {
+    fn the_file_has_exactly_the_settings_of_the_table() {
         let table: toml::Table = FILE.parse().unwrap();
         let in_file: BTreeSet<String> = table
             .iter()
@@ -109,14 +109,14 @@ mod tests {
     }
 
     #[test]
-    fn no_line_is_longer_than_the_others_may_be() {
+    fn lines_are_not_too_long() {
         for line in FILE.lines() {
             assert!(line.chars().count() <= COLUMNS, "{line}");
         }
     }
 
     #[test]
-    fn comments_break_between_words() {
+    fn comments_wrap_between_words() {
         let long = "word ".repeat(30);
         let written = comment(&long);
         assert_eq!(written.lines().count(), 2);

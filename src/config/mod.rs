@@ -1,50 +1,54 @@
-//! The configuration: which settings there are, and where their values come from.
+//! The configuration: the settings, their values and where these come from.
 //!
-//! The table in `settings` is the one place that lists them; adding a setting is adding an entry there. This module owns
-//! the values, their checks and what follows from a setting that was left to the program. It deliberately does not know
-//! what the settings do, and nothing here opens a database, a socket or a connection.
+//! The table in `settings` is the one list of settings; to add one, add an entry there. This module
+//! owns the values, their checks and derived values. It does not know what the settings are used for,
+//! and opens no database, socket or connection.
 //!
 //! ```text
-//! settings   the table: structs, defaults, names, help       values     types with a form of their own
-//! load       flag over environment over file over default    rules      how a value is checked, read and written
-//! arguments  the settings as flags                           suggest    "did you mean"
-//! example    config.toml.example                             error      what can be wrong, in words
+//! settings   the table: structs, defaults, names, help    values     types of values
+//! load       flag over environment over file              rules      checks of values
+//! arguments  the settings as flags                        raw        values before their check
+//! example    config.toml.example                          suggest    "did you mean"
+//!                                                         error      error texts
 //! ```
 
 mod arguments;
 mod error;
 mod example;
 mod load;
+mod raw;
 mod rules;
 mod settings;
 mod suggest;
 mod values;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::thread;
 
 pub use arguments::{flags_from, setting_args};
 pub use error::{ConfigError, FileLine, Place, Problem};
 pub use example::example;
 pub use load::{Sources, load, process_environment};
-pub use rules::{SHORTEST_KEY_SECRET, Shape};
+pub use raw::Shape;
+pub use rules::MIN_KEY_SECRET_CHARS;
 pub use settings::{
     BackupConfig, Config, DatabaseConfig, DevelopmentConfig, LogConfig, MailConfig, MediaConfig,
     MetricsConfig, OtpConfig, PasswordsConfig, RateLimitsConfig, ServerConfig, SettingInfo,
     TlsConfig, TokensConfig, setting, settings,
 };
 pub use values::{
-    Interval, InvalidValue, ListenAddr, LogFormat, MailTransportKind, Origin, ProxyNetwork,
+    CorsOrigin, Interval, InvalidValue, ListenAddr, LogFormat, MailTransportKind, ProxyNetwork,
     PublicUrl, Secret,
 };
 
-/// The path that stands for a database without a file.
+/// The path of a database in memory.
 const IN_MEMORY: &str = ":memory:";
 
-/// What the settings that were left empty or 0 come to.
+/// The values of settings that are empty or 0, and other derived values.
 impl Config {
-    /// The URL under which clients reach the server, without a slash at the end. `bound_port` is the port that the server
-    /// listens on, which counts when no public URL is set; it differs from the configured one where that is 0.
+    /// The URL under which clients reach the server, without a trailing slash.
+    ///
+    /// Without a public URL it contains `bound_port`, the port that the server listens on.
     pub fn public_url(&self, bound_port: u16) -> String {
         match &self.server.public_url {
             Some(url) => url.as_str().to_owned(),
@@ -52,7 +56,7 @@ impl Config {
         }
     }
 
-    /// The claim `iss` of the tokens; `bound_port` as for the public URL.
+    /// The `iss` claim of tokens; `bound_port` as for the public URL.
     pub fn issuer(&self, bound_port: u16) -> String {
         if self.tokens.issuer.is_empty() {
             self.public_url(bound_port)
@@ -61,7 +65,7 @@ impl Config {
         }
     }
 
-    /// How mails leave.
+    /// How mail is sent.
     pub fn mail_transport(&self) -> MailTransportKind {
         match self.mail.transport {
             Some(transport) => transport,
@@ -70,17 +74,18 @@ impl Config {
         }
     }
 
-    /// Whether the database lives in memory and ends with the process.
+    /// Whether the database is in memory.
     pub fn is_in_memory(&self) -> bool {
         self.database.path == IN_MEMORY
     }
 
-    /// Directory of the photos: the configured one, or the one beside the database file that has its name and `.media`:
-    /// two databases in one directory must not share their photos. `None` when the database has no
-    /// file to be beside of: its photos should not outlive it.
+    /// The directory of photos: the configured one, or the path of the database plus `.media`.
+    ///
+    /// Two databases in one directory must not share photos. `None` for a database in memory, whose
+    /// photos must not outlive it.
     pub fn media_dir(&self) -> Option<PathBuf> {
-        if !self.media.dir.is_empty() {
-            return Some(PathBuf::from(&self.media.dir));
+        if self.media.dir.is_some() {
+            return self.media.dir.clone();
         }
         (!self.is_in_memory()).then(|| PathBuf::from(format!("{}.media", self.database.path)))
     }
@@ -101,7 +106,7 @@ impl Config {
         }
     }
 
-    /// The settings in which this configuration differs from another.
+    /// The settings whose values differ in another configuration.
     pub fn differences(&self, other: &Self) -> Vec<&'static SettingInfo> {
         settings()
             .iter()
@@ -109,27 +114,27 @@ impl Config {
             .collect()
     }
 
-    /// Takes one setting over from another configuration.
-    pub fn take_over(&mut self, setting: &SettingInfo, from: &Self) {
-        let taken = (setting.read)(self, (setting.write)(from));
-        debug_assert!(taken.is_ok(), "a value that was read can be read again");
+    /// Copies one setting from another configuration.
+    pub fn copy_setting(&mut self, setting: &SettingInfo, from: &Self) {
+        let copied = (setting.read)(self, (setting.write)(from));
+        debug_assert!(copied.is_ok(), "a checked value passes its check again");
     }
 
-    /// What the log should say when the server starts with these settings. None of it keeps the server from working.
+    /// Warnings to log when the server starts with these settings.
     pub fn serve_warnings(&self) -> Vec<String> {
         let mut warnings = Vec::new();
         let is_mail_unset = self.mail.transport.is_none() && self.mail.smtp_url.expose().is_empty();
         if is_mail_unset && !self.dev {
             warnings.push(
-                "no mail server is configured: mails are printed to standard output; set [mail] smtp_url \
-                 or choose a [mail] transport"
+                "no mail server is configured: mails are printed to standard output; set [mail] \
+                 smtp_url or choose a [mail] transport"
                     .to_owned(),
             );
         }
         if self.server.public_url.is_none() && self.server.listen.is_unspecified() {
             warnings.push(format!(
-                "links in answers and mails begin with {}://{}, which other machines cannot reach; set \
-                 [server] public_url",
+                "links in responses and mails begin with {}://{}, which other machines cannot \
+                 reach; set [server] public_url",
                 self.tls.scheme(),
                 self.server.listen
             ));
@@ -139,23 +144,28 @@ impl Config {
 }
 
 impl TlsConfig {
-    /// Whether connections are encrypted.
-    pub fn is_on(&self) -> bool {
-        !self.cert.is_empty()
+    /// The files of certificate and private key; `None` without TLS.
+    pub fn files(&self) -> Option<(&Path, &Path)> {
+        self.cert.as_deref().zip(self.key.as_deref())
     }
 
-    /// How the URLs of this server begin.
+    /// Whether connections are encrypted.
+    pub fn is_on(&self) -> bool {
+        self.cert.is_some()
+    }
+
+    /// The scheme of the URLs of this server.
     pub fn scheme(&self) -> &'static str {
         if self.is_on() { "https" } else { "http" }
     }
 }
 
-/// Cores that this process may use; one where the system does not tell.
+/// Cores that this process may use; one where the system does not report it.
 fn cores() -> usize {
     thread::available_parallelism().map_or(1, usize::from)
 }
 
-/// Saturates where `usize` has 16 bits.
+/// Converts a count; saturates where `usize` has 16 bits.
 fn to_usize(count: u32) -> usize {
     usize::try_from(count).unwrap_or(usize::MAX)
 }
@@ -165,11 +175,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn public_url_and_issuer_follow_the_address_that_was_bound() {
+    fn public_url_and_issuer_contain_the_bound_port() {
         let mut config = Config::defaults(false);
         assert_eq!(config.public_url(4711), "http://127.0.0.1:4711");
         assert_eq!(config.issuer(4711), "http://127.0.0.1:4711");
-        config.tls.cert = "cert.pem".to_owned();
+        config.tls.cert = Some("cert.pem".into());
         assert_eq!(config.public_url(4711), "https://127.0.0.1:4711");
         config.server.public_url = PublicUrl::parse("https://a.example/x/");
         assert_eq!(config.public_url(4711), "https://a.example/x");
@@ -179,7 +189,7 @@ mod tests {
     }
 
     #[test]
-    fn mail_goes_to_the_server_when_there_is_one() {
+    fn mail_is_sent_by_smtp_when_a_server_is_set() {
         let mut config = Config::defaults(false);
         assert_eq!(config.mail_transport(), MailTransportKind::Stdout);
         assert_eq!(config.serve_warnings().len(), 1);
@@ -191,7 +201,7 @@ mod tests {
     }
 
     #[test]
-    fn printing_mails_is_no_surprise_under_dev() {
+    fn dev_prints_mails_without_a_warning() {
         let mut config = Config::defaults(true);
         assert_eq!(config.mail_transport(), MailTransportKind::Stdout);
         assert!(config.serve_warnings().is_empty());
@@ -202,7 +212,7 @@ mod tests {
     }
 
     #[test]
-    fn listening_everywhere_without_a_public_url_is_warned_about() {
+    fn listening_everywhere_without_a_public_url_gives_a_warning() {
         let mut config = Config::defaults(true);
         config.server.listen = ListenAddr::parse("0.0.0.0:8000").unwrap();
         let warnings = config.serve_warnings();
@@ -216,7 +226,7 @@ mod tests {
     }
 
     #[test]
-    fn photos_are_kept_beside_the_database() {
+    fn media_directory_is_beside_the_database() {
         let mut config = Config::defaults(false);
         assert_eq!(config.media_dir(), Some(PathBuf::from("users.db.media")));
         config.database.path = "/var/lib/accounts/users.db".to_owned();
@@ -227,12 +237,12 @@ mod tests {
         config.database.path = ":memory:".to_owned();
         assert!(config.is_in_memory());
         assert_eq!(config.media_dir(), None);
-        config.media.dir = "photos".to_owned();
+        config.media.dir = Some("photos".into());
         assert_eq!(config.media_dir(), Some(PathBuf::from("photos")));
     }
 
     #[test]
-    fn counts_of_zero_follow_the_machine() {
+    fn zero_counts_depend_on_the_cores() {
         let mut config = Config::defaults(false);
         assert!(config.hash_threads() >= 1);
         assert_eq!(config.read_connections(), config.hash_threads() + 1);
@@ -242,7 +252,7 @@ mod tests {
     }
 
     #[test]
-    fn printing_the_configuration_hides_secrets() {
+    fn debug_output_hides_secrets() {
         let mut config = Config::defaults(false);
         config.mail.smtp_url = Secret::new("smtp://user:hunter2@localhost".to_owned());
         let printed = format!("{config:?}");

@@ -1,185 +1,14 @@
-//! What one entry of the table of settings can ask of its value, and the common form between the layers and the types.
+//! How the value of a setting is checked, converted and written.
 //!
-//! Every layer hands over a [`Raw`]: a flag or environment variable as text that is read by the [`Shape`] of the setting,
-//! the file as a TOML value that has to have that shape already. A [`Rule`] turns it into the typed value and back.
-//! Deliberately does not know the settings themselves, nor which layer is being read.
+//! A [`Rule`] turns a [`Raw`] value into the typed one and back. Does not know the settings
+//! themselves, nor which layer a value comes from.
 
 use std::collections::BTreeMap;
 use std::marker::PhantomData;
+use std::path::{Path, PathBuf};
 
-use toml::de::DeValue;
-
-use super::values::{Secret, TextValue, is_one_line, is_smtp_url};
-
-/// The TOML type of a setting.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Shape {
-    /// An integer.
-    Number,
-    /// A boolean.
-    Switch,
-    /// A string.
-    Text,
-    /// An array of strings; separated by commas in flags and environment variables.
-    List,
-    /// A table of strings; `name=value` separated by commas in flags and environment variables.
-    Map,
-}
-
-/// A value of a known shape and yet unknown meaning.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Raw {
-    Number(i64),
-    Switch(bool),
-    Text(String),
-    List(Vec<String>),
-    Map(BTreeMap<String, String>),
-}
-
-/// What was found instead of a right value, to follow the word "got".
-#[derive(Debug, PartialEq, Eq)]
-pub(super) struct Mismatch(pub(super) String);
-
-/// Longest piece of a wrong value that an error message repeats, in characters.
-const SHOWN_CHARS: usize = 80;
-
-impl Mismatch {
-    pub(super) fn text(found: &str) -> Self {
-        let shortened = match found.char_indices().nth(SHOWN_CHARS) {
-            Some((end, _)) => format!("{}…", &found[..end]),
-            None => found.to_owned(),
-        };
-        Self(format!("{shortened:?}"))
-    }
-}
-
-impl Raw {
-    /// Reads a flag or environment variable. White space around numbers, switches and the items of lists is ignored.
-    pub(super) fn from_text(shape: Shape, text: &str) -> Result<Self, Mismatch> {
-        let mismatch = || Mismatch::text(text);
-        match shape {
-            Shape::Number => {
-                let number = text.trim().parse().map_err(|_| mismatch())?;
-                Ok(Self::Number(number))
-            }
-            Shape::Switch => parse_switch(text).map(Self::Switch).ok_or_else(mismatch),
-            Shape::Text => Ok(Self::Text(text.to_owned())),
-            Shape::List => {
-                let items = text.split(',').map(str::trim);
-                // A comma too many at the end or an empty text is no item of its own.
-                let items = items.filter(|item| !item.is_empty());
-                Ok(Self::List(items.map(str::to_owned).collect()))
-            }
-            Shape::Map => text
-                .split(',')
-                .map(str::trim)
-                .filter(|item| !item.is_empty())
-                .map(|item| {
-                    let (name, value) = item.split_once('=').ok_or_else(mismatch)?;
-                    Ok((name.trim().to_owned(), value.trim().to_owned()))
-                })
-                .collect::<Result<_, _>>()
-                .map(Self::Map),
-        }
-    }
-
-    /// Reads a value of the file, which has to be of the right type: nothing is converted.
-    pub(super) fn from_toml(shape: Shape, value: &DeValue<'_>) -> Result<Self, Mismatch> {
-        match (shape, value) {
-            (Shape::Number, DeValue::Integer(number)) => {
-                i64::from_str_radix(number.as_str(), number.radix())
-                    .map(Self::Number)
-                    .map_err(|_| Mismatch(number.to_string()))
-            }
-            (Shape::Switch, DeValue::Boolean(on)) => Ok(Self::Switch(*on)),
-            (Shape::Text, DeValue::String(text)) => Ok(Self::Text(text.to_string())),
-            (Shape::List, DeValue::Array(items)) => items
-                .iter()
-                .map(|item| match item.get_ref() {
-                    DeValue::String(text) => Ok(text.to_string()),
-                    other => Err(Mismatch(format!("{} in the list", describe(other)))),
-                })
-                .collect::<Result<_, _>>()
-                .map(Self::List),
-            (Shape::Map, DeValue::Table(entries)) => entries
-                .iter()
-                .map(|(name, value)| match value.get_ref() {
-                    DeValue::String(text) => Ok((name.get_ref().to_string(), text.to_string())),
-                    other => Err(Mismatch(format!(
-                        "{} for {:?}",
-                        describe(other),
-                        name.get_ref()
-                    ))),
-                })
-                .collect::<Result<_, _>>()
-                .map(Self::Map),
-            (Shape::Number | Shape::Switch, DeValue::String(text))
-                if Self::from_text(shape, text).is_ok() =>
-            {
-                Err(Mismatch(format!("{text:?}, which needs no quotes")))
-            }
-            (Shape::List, DeValue::String(text)) => Err(Mismatch(format!(
-                "{} without the brackets of a list",
-                Mismatch::text(text).0
-            ))),
-            (_, other) => Err(Mismatch(describe(other))),
-        }
-    }
-
-    /// The value as TOML.
-    pub(super) fn to_toml(&self) -> String {
-        match self {
-            Self::Number(number) => number.to_string(),
-            Self::Switch(on) => on.to_string(),
-            Self::Text(text) => toml::Value::from(text.as_str()).to_string(),
-            Self::List(items) => toml::Value::from(items.clone()).to_string(),
-            Self::Map(entries) => {
-                let entries: toml::Table = entries
-                    .iter()
-                    .map(|(name, value)| (name.clone(), value.as_str().into()))
-                    .collect();
-                toml::Value::from(entries).to_string()
-            }
-        }
-    }
-
-    /// The value as a flag or environment variable would give it.
-    pub(super) fn to_text(&self) -> String {
-        match self {
-            Self::Number(number) => number.to_string(),
-            Self::Switch(on) => on.to_string(),
-            Self::Text(text) => text.clone(),
-            Self::List(items) => items.join(","),
-            Self::Map(entries) => {
-                let entries = entries
-                    .iter()
-                    .map(|(name, value)| format!("{name}={value}"));
-                entries.collect::<Vec<_>>().join(",")
-            }
-        }
-    }
-}
-
-/// Reads a switch as flags and environment variables spell it: TOML's two words, and those that other programs take.
-pub(super) fn parse_switch(text: &str) -> Option<bool> {
-    match text.trim().to_ascii_lowercase().as_str() {
-        "true" | "1" | "yes" | "on" => Some(true),
-        "false" | "0" | "no" | "off" => Some(false),
-        _ => None,
-    }
-}
-
-fn describe(value: &DeValue<'_>) -> String {
-    match value {
-        DeValue::String(text) => Mismatch::text(text).0,
-        DeValue::Integer(number) => number.to_string(),
-        DeValue::Float(number) => number.to_string(),
-        DeValue::Boolean(on) => on.to_string(),
-        DeValue::Datetime(_) => "a date or time".to_owned(),
-        DeValue::Array(_) => "a list".to_owned(),
-        DeValue::Table(_) => "a table".to_owned(),
-    }
-}
+use super::raw::{Mismatch, Raw, Shape};
+use super::values::{Secret, TextValue, is_one_line, is_path, is_smtp_url};
 
 /// How the value of one setting is checked, read and written.
 pub(super) trait Rule {
@@ -190,23 +19,24 @@ pub(super) trait Rule {
     /// Whether the value must never be shown.
     const SECRET: bool = false;
 
-    /// What a right value looks like, to follow the word "expected".
+    /// What a valid value looks like, to follow the word "expected".
     fn expected(&self) -> String;
 
-    /// Turns a raw value of the right shape into the typed one.
+    /// Checks a raw value of the right shape and turns it into the typed one.
     fn read(&self, raw: Raw) -> Result<Self::Value, Mismatch>;
 
-    /// The opposite of `read`.
+    /// Turns the typed value back into a raw one.
     fn write(&self, value: &Self::Value) -> Raw;
 }
 
-/// A raw value of another shape than its rule asked for cannot be, since both come from the same entry of the table. The
-/// message is for the case that this module has a mistake in it.
+/// The message for a raw value of another shape than the rule expects.
+///
+/// This is a bug in this module: both come from the same entry of the table.
 fn wrong_shape(raw: &Raw) -> Mismatch {
     Mismatch(format!("{} of another type", raw.to_toml()))
 }
 
-/// A whole number within bounds, both included.
+/// A whole number between inclusive bounds.
 pub(super) struct Whole {
     min: u32,
     max: u32,
@@ -262,7 +92,7 @@ impl Rule for Switch {
     }
 }
 
-/// Text that stays text and has to pass a check.
+/// Text that has to pass a check.
 pub(super) struct Checked {
     expected: &'static str,
     is_right: fn(&str) -> bool,
@@ -293,7 +123,40 @@ impl Rule for Checked {
     }
 }
 
-/// Texts by name, each pair of which has to pass a check.
+/// The path of a file or directory, or nothing.
+pub(super) struct OptionalPath {
+    expected: &'static str,
+}
+
+/// A setting that is the path of something, such as "a file"; empty text means that it is not set.
+pub(super) const fn optional_path(expected: &'static str) -> OptionalPath {
+    OptionalPath { expected }
+}
+
+impl Rule for OptionalPath {
+    type Value = Option<PathBuf>;
+    const SHAPE: Shape = Shape::Text;
+
+    fn expected(&self) -> String {
+        format!("the path of {}, or nothing", self.expected)
+    }
+
+    fn read(&self, raw: Raw) -> Result<Option<PathBuf>, Mismatch> {
+        match raw {
+            Raw::Text(text) if text.is_empty() => Ok(None),
+            Raw::Text(text) if is_path(&text) => Ok(Some(text.into())),
+            Raw::Text(text) => Err(Mismatch::text(&text)),
+            other => Err(wrong_shape(&other)),
+        }
+    }
+
+    fn write(&self, value: &Option<PathBuf>) -> Raw {
+        let path = value.as_deref().map(Path::to_string_lossy);
+        Raw::Text(path.unwrap_or_default().into_owned())
+    }
+}
+
+/// A map of texts whose pairs have to pass a check.
 pub(super) struct Map {
     expected: &'static str,
     is_right: fn(&str, &str) -> bool,
@@ -333,7 +196,7 @@ impl Rule for Map {
     }
 }
 
-/// The URL of a mail server, which holds a password, or nothing.
+/// The URL of a mail server, which may contain a password, or nothing.
 pub(super) struct SmtpUrl;
 
 impl Rule for SmtpUrl {
@@ -342,14 +205,15 @@ impl Rule for SmtpUrl {
     const SECRET: bool = true;
 
     fn expected(&self) -> String {
-        "an SMTP URL such as smtps://user:password@mail.example.com (special characters as %XX), or nothing"
+        "an SMTP URL such as smtps://user:password@mail.example.com (special characters as %XX), \
+         or nothing"
             .to_owned()
     }
 
     fn read(&self, raw: Raw) -> Result<Secret<String>, Mismatch> {
         match raw {
             Raw::Text(text) if text.is_empty() || is_smtp_url(&text) => Ok(Secret::new(text)),
-            // Even the wrong text may hold the password, so it is not repeated.
+            // An invalid text may contain the password as well, so it is not quoted.
             _ => Err(Mismatch("another text".to_owned())),
         }
     }
@@ -359,7 +223,7 @@ impl Rule for SmtpUrl {
     }
 }
 
-/// A secret of any form, or nothing.
+/// A secret text, or nothing.
 pub(super) struct SecretText;
 
 impl Rule for SecretText {
@@ -383,10 +247,10 @@ impl Rule for SecretText {
     }
 }
 
-/// Fewest characters of a secret that keys are encrypted with.
-pub const SHORTEST_KEY_SECRET: usize = 32;
+/// Fewest characters of a key encryption secret.
+pub const MIN_KEY_SECRET_CHARS: usize = 32;
 
-/// A secret that is long enough to encrypt with, or nothing.
+/// A secret that is long enough to encrypt keys with, or nothing.
 pub(super) struct KeySecret;
 
 impl Rule for KeySecret {
@@ -396,7 +260,8 @@ impl Rule for KeySecret {
 
     fn expected(&self) -> String {
         format!(
-            "a random text of at least {SHORTEST_KEY_SECRET} characters (such as that of `openssl rand -base64 32`), or nothing"
+            "a random text of at least {MIN_KEY_SECRET_CHARS} characters (for example from \
+             `openssl rand -base64 32`), or nothing"
         )
     }
 
@@ -404,7 +269,7 @@ impl Rule for KeySecret {
         match raw {
             Raw::Text(text)
                 if text.is_empty()
-                    || (is_one_line(&text) && text.chars().count() >= SHORTEST_KEY_SECRET) =>
+                    || (is_one_line(&text) && text.chars().count() >= MIN_KEY_SECRET_CHARS) =>
             {
                 Ok(Secret::new(text))
             }
@@ -444,7 +309,7 @@ impl<T: TextValue> Rule for Parsed<T> {
     }
 }
 
-/// Text with a type of its own, where empty text means that the setting is left to the program.
+/// Text with a type of its own, where empty text means that the setting is not set.
 pub(super) struct Maybe<T>(PhantomData<T>);
 
 pub(super) const fn maybe<T>() -> Maybe<T> {
@@ -471,7 +336,7 @@ impl<T: TextValue> Rule for Maybe<T> {
     }
 }
 
-/// Any number of texts with a type of their own.
+/// A list of texts with a type of their own.
 pub(super) struct Listed<T>(PhantomData<T>);
 
 pub(super) const fn listed<T>() -> Listed<T> {
@@ -507,29 +372,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn text_is_read_by_the_shape_of_the_setting() {
-        let read = Raw::from_text;
-        assert_eq!(read(Shape::Number, " 12 "), Ok(Raw::Number(12)));
-        assert_eq!(
-            read(Shape::Number, "soon"),
-            Err(Mismatch("\"soon\"".into()))
-        );
-        assert_eq!(read(Shape::Switch, "Off"), Ok(Raw::Switch(false)));
-        assert_eq!(read(Shape::Switch, "1"), Ok(Raw::Switch(true)));
-        assert_eq!(
-            read(Shape::Switch, "maybe"),
-            Err(Mismatch("\"maybe\"".into()))
-        );
-        assert_eq!(read(Shape::Text, " a "), Ok(Raw::Text(" a ".into())));
-        assert_eq!(
-            read(Shape::List, "a, b,"),
-            Ok(Raw::List(vec!["a".into(), "b".into()]))
-        );
-        assert_eq!(read(Shape::List, ""), Ok(Raw::List(vec![])));
-    }
-
-    #[test]
-    fn whole_numbers_keep_their_bounds() {
+    fn whole_numbers_have_bounds() {
         let rule = whole(1, 1440);
         assert_eq!(rule.expected(), "a whole number from 1 to 1440");
         assert_eq!(rule.read(Raw::Number(1)), Ok(1));
@@ -543,7 +386,7 @@ mod tests {
     }
 
     #[test]
-    fn empty_text_leaves_an_optional_setting_to_the_program() {
+    fn empty_text_leaves_an_optional_setting_unset() {
         let rule = maybe::<MailTransportKind>();
         assert_eq!(rule.read(Raw::Text(String::new())), Ok(None));
         assert_eq!(
@@ -557,15 +400,20 @@ mod tests {
     }
 
     #[test]
-    fn the_wrong_item_of_a_list_is_named() {
+    fn the_invalid_item_of_a_list_is_named() {
         let items = vec!["10.0.0.0/8".into(), "10.0.0.0/33".into()];
         let wrong = listed::<ProxyNetwork>().read(Raw::List(items)).unwrap_err();
         assert_eq!(wrong, Mismatch("\"10.0.0.0/33\"".into()));
     }
 
     #[test]
-    fn long_wrong_values_are_cut() {
-        let shown = Mismatch::text(&"ä".repeat(500)).0;
-        assert_eq!(shown.chars().count(), SHOWN_CHARS + 3);
+    fn an_optional_path_is_none_when_empty() {
+        let rule = optional_path("a file");
+        assert_eq!(rule.expected(), "the path of a file, or nothing");
+        assert_eq!(rule.read(Raw::Text(String::new())), Ok(None));
+        let path = rule.read(Raw::Text("a/b.pem".into()));
+        assert_eq!(path, Ok(Some(PathBuf::from("a/b.pem"))));
+        assert_eq!(rule.write(&path.unwrap()), Raw::Text("a/b.pem".into()));
+        assert!(rule.read(Raw::Text("a\0b".into())).is_err());
     }
 }

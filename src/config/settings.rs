@@ -1,67 +1,72 @@
-//! The one table of settings. Everything follows from it: the structs with their documentation, the defaults, the keys of
-//! the file, the environment variables, the flags, the help and the example file.
+//! The table of settings.
+//!
+//! Everything else is generated from it: the structs and their documentation, the defaults, the keys
+//! of the file, the environment variables, the flags, their help and the example file.
 //!
 //! To add a setting, add one entry to its section:
 //!
 //! ```text
-//! /// One to three plain sentences: the unit and the effect. They are documentation, help and comment in one.
-//! key: Type = default, dev default_under_dev, rule rule_for_the_value, common "VALUE_NAME";
+//! /// One to three sentences: unit and effect. They are the documentation, help and file comment.
+//! key: Type = default, dev default_with_dev, rule rule_for_the_value, common "VALUE_NAME";
 //! ```
 //!
-//! `dev` may be left out. `common` settings are shown by `-h`, `rare` ones by `--help` only. A flag other than
-//! `--section-key` follows as `, flag "name"`. Then write the example file anew; a test says what it has to be.
+//! `dev` is optional. `-h` shows `common` settings only, `--help` the `rare` ones as well. A flag
+//! other than `--section-key` follows as `, flag "name"`. Then update `config.toml.example`; a test
+//! prints what it should contain.
 //!
-//! Deliberately does not know where values come from; `load` does.
+//! Does not know where values come from; `load` does.
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
+use std::path::PathBuf;
 use std::sync::LazyLock;
 
+use super::raw::{Mismatch, Raw, Shape};
 use super::rules::{
-    KeySecret, Mismatch, Raw, Rule, SecretText, Shape, SmtpUrl, Switch, checked, listed, map,
-    maybe, parsed, whole,
+    KeySecret, Rule, SecretText, SmtpUrl, Switch, checked, listed, map, maybe, optional_path,
+    parsed, whole,
 };
 use super::values::{
-    Interval, ListenAddr, LogFormat, MailTransportKind, Origin, ProxyNetwork, PublicUrl, Secret,
-    is_fixed_otp, is_log_filter, is_mailbox, is_one_line, is_path,
+    CorsOrigin, Interval, ListenAddr, LogFormat, MailTransportKind, ProxyNetwork, PublicUrl,
+    Secret, is_fixed_otp, is_log_filter, is_mailbox, is_one_line, is_path,
 };
 
-/// What there is to know about one setting.
+/// The description of one setting.
 #[derive(Clone, Debug)]
 pub struct SettingInfo {
     /// Section of the file, such as `tokens`.
     pub section: &'static str,
     /// Key in that section, such as `access_minutes`.
     pub key: &'static str,
-    /// Both, such as `tokens.access_minutes`; also the id of its flag in clap.
+    /// Section and key, such as `tokens.access_minutes`; also the id of its flag in clap.
     pub name: &'static str,
-    /// What the section is about, in a few words.
+    /// Title of the section.
     pub heading: &'static str,
     /// Long flag without its dashes, such as `tokens-access-minutes`.
     pub flag: String,
     /// Environment variable, such as `ACCOUNTS_TOKENS_ACCESS_MINUTES`.
     pub env: String,
-    /// Unit and effect, in plain sentences.
+    /// Unit and effect, in sentences.
     pub help: String,
-    /// What a right value looks like, to follow the word "expected".
+    /// What a valid value looks like, to follow the word "expected".
     pub expected: String,
-    /// The default as a flag would give it; empty for an empty text or list.
+    /// The default as the value of a flag; empty for an empty text or list.
     pub default_text: String,
-    /// The default under `--dev` where it is another one.
+    /// The default with `--dev`, where it differs.
     pub dev_default_text: Option<String>,
-    /// Word that stands for the value in help.
+    /// Placeholder of the value in help.
     pub value_name: &'static str,
     /// The type in TOML.
     pub shape: Shape,
     /// Whether the value must never be shown.
     pub secret: bool,
-    /// Whether only the long help lists the flag.
+    /// Whether only `--help` shows the flag.
     pub rare: bool,
     pub(super) read: fn(&mut Config, Raw) -> Result<(), Mismatch>,
     pub(super) write: fn(&Config) -> Raw,
 }
 
-/// All settings, in the order of the example file; those of one section follow each other.
+/// All settings, section by section, in the order of the example file.
 pub fn settings() -> &'static [SettingInfo] {
     static SETTINGS: LazyLock<Vec<SettingInfo>> = LazyLock::new(table);
     &SETTINGS
@@ -101,7 +106,7 @@ macro_rules! settings {
         /// The settings of the server, checked and complete.
         #[derive(Clone, Debug, PartialEq)]
         pub struct Config {
-            /// Whether `--dev` was given, which also opens the inbox for developers.
+            /// Whether `--dev` was given, which also enables the inbox for developers.
             pub dev: bool,
             $( $(#[doc = $about])+ pub $section: $Section, )+
         }
@@ -115,12 +120,12 @@ macro_rules! settings {
         )+
 
         impl Config {
-            /// The settings when nothing is set, with `--dev` or without.
+            /// The defaults, with or without `--dev`.
             pub fn defaults(dev: bool) -> Self {
                 Self {
                     dev,
                     $( $section: $Section {
-                        $( $key: or_under_dev!(dev, $default $(, $dev)?), )+
+                        $( $key: default_for!(dev, $default $(, $dev)?), )+
                     }, )+
                 }
             }
@@ -151,7 +156,7 @@ macro_rules! settings {
     };
 }
 
-macro_rules! or_under_dev {
+macro_rules! default_for {
     ($is_dev:ident, $default:expr) => {
         $default
     };
@@ -160,7 +165,8 @@ macro_rules! or_under_dev {
     };
 }
 
-/// The name of a section in the file: that of its field, but for `[dev]`, as `Config` has a `dev` already.
+/// The name of a section in the file: that of its field, except `[dev]`, as `Config` has a field
+/// `dev` already.
 macro_rules! section_name {
     (development) => {
         "dev"
@@ -179,7 +185,7 @@ macro_rules! is_rare {
     };
 }
 
-/// The part of a `SettingInfo` that stands in the table itself.
+/// The part of a `SettingInfo` that the table contains.
 struct Entry {
     section: &'static str,
     key: &'static str,
@@ -188,14 +194,14 @@ struct Entry {
     help: &'static str,
     value_name: &'static str,
     rare: bool,
-    /// The flag, if it is not made of section and key.
+    /// The flag, if it does not consist of section and key.
     flag: &'static [&'static str],
     read: fn(&mut Config, Raw) -> Result<(), Mismatch>,
     write: fn(&Config) -> Raw,
 }
 
 impl Entry {
-    /// Adds what follows from the names, the rule and the defaults.
+    /// Adds what is derived from the names, the rule and the defaults.
     fn describe<R: Rule>(self, rule: &R, usual: &Config, dev: &Config) -> SettingInfo {
         let Self { section, key, .. } = self;
         let flag = match self.flag.first() {
@@ -226,260 +232,262 @@ impl Entry {
     }
 }
 
-/// Most that a limit can be set to: the moments of all that is counted are remembered.
-const MOST_COUNTED: u32 = 10_000;
+/// Largest value of a rate limit: the time of every counted event is kept in memory.
+const MAX_RATE_LIMIT: u32 = 10_000;
 
-/// Most seconds that a timeout of the server can be set to, one hour: longer ones no longer protect it.
+/// Largest timeout of the server in seconds, one hour: longer ones protect against nothing.
 const MAX_TIMEOUT_SECONDS: u32 = 3600;
 
 settings! {
     /// The HTTP server.
     server: ServerConfig, "HTTP server" {
-        /// Address and port to accept connections on. Port 0 picks a free one.
+        /// Address and port to listen on. Port 0 means any free port.
         listen: ListenAddr = ListenAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8000),
             rule parsed::<ListenAddr>(), common "ADDR:PORT", flag "listen";
-        /// URL under which clients reach the server, a path before `/api` included. Links in answers and mails begin with
-        /// it, whatever the request says. Empty stands for the address that the server listens on, with
-        /// `https://` before it where there is a certificate and `http://` where there is none.
+        /// URL under which clients reach the server, including any path before `/api`. Links in
+        /// responses and mails begin with it. Empty means the address that the server listens on.
         public_url: Option<PublicUrl> = None, rule maybe::<PublicUrl>(), common "URL";
-        /// Addresses or CIDR networks of the reverse proxies in front. Only their forwarding headers are believed when the
-        /// server works out a client's address.
+        /// Addresses or CIDR networks of trusted reverse proxies. The client's address is taken from
+        /// forwarding headers of these only.
         trusted_proxies: Vec<ProxyNetwork> = Vec::new(), rule listed::<ProxyNetwork>(), common "NETWORKS";
-        /// Origins of web pages on other hosts that may use the API from a browser (CORS), each exactly as the browser
-        /// sends it.
-        cors_origins: Vec<Origin> = Vec::new(), rule listed::<Origin>(), common "ORIGINS";
-        /// Largest request body in KiB; beyond it the answer is 413. Photo uploads go by `max_photo_mib` instead.
+        /// Origins of web pages that may use the API from a browser (CORS), exactly as the browser
+        /// sends them.
+        cors_origins: Vec<CorsOrigin> = Vec::new(), rule listed::<CorsOrigin>(), common "ORIGINS";
+        /// Largest request body in KiB; larger ones are refused with 413. For photo uploads see
+        /// `max_photo_mib`.
         max_body_kib: u32 = 1024, rule whole(1, 1_048_576), rare "KIB";
-        /// Largest header of a request in KiB, its first line included; beyond it the answer is 431, as it is for more than
-        /// 100 fields.
+        /// Largest request header in KiB, including the request line; larger ones, and those with
+        /// more than 100 fields, are refused with 431.
         max_header_kib: u32 = 16, rule whole(4, 1024), rare "KIB";
-        /// Seconds that a client may take to send the header of a request, and to begin with its first one.
+        /// Seconds in which a client has to send the header of a request. For the first one they
+        /// begin with the connection.
         header_timeout_seconds: u32 = 15, rule whole(1, MAX_TIMEOUT_SECONDS), rare "SECONDS";
-        /// Seconds that a client may take to send the body of a request, and on top of them as long as it takes at 16 KB a
-        /// second.
+        /// Seconds in which a client has to send the body of a request, plus the time that its size
+        /// takes at 16 KB per second.
         body_timeout_seconds: u32 = 30, rule whole(1, MAX_TIMEOUT_SECONDS), rare "SECONDS";
-        /// Seconds that a client may pause within a body.
+        /// Longest pause of a client within a request body, in seconds.
         body_pause_seconds: u32 = 10, rule whole(1, MAX_TIMEOUT_SECONDS), rare "SECONDS";
-        /// Seconds that a client may leave an answer unread before its connection is cut off.
+        /// Seconds after which a connection is closed whose client does not read a response.
         send_timeout_seconds: u32 = 30, rule whole(1, MAX_TIMEOUT_SECONDS), rare "SECONDS";
-        /// Seconds that a connection may be quiet between two requests.
+        /// Seconds that a connection may be idle between two requests.
         keep_alive_seconds: u32 = 75, rule whole(1, MAX_TIMEOUT_SECONDS), rare "SECONDS";
-        /// Most connections at a time. When all are taken, those whose clients have been silent for longest make room. 0 means
-        /// as many as the limit on open files allows, and 20000 at most.
+        /// Maximum number of open connections. When it is reached, the connections that are idle for
+        /// longest are closed. 0 means as many as the limit on open files allows, up to 20000.
         max_connections: u32 = 0, rule whole(0, 1_000_000), rare "COUNT";
-        /// Most connections at a time of one client network (IPv4 address, IPv6 /64), in the same way. 0 means no limit. Trusted
-        /// proxies and programs on the same machine are not counted.
+        /// Maximum number of open connections of one client network (IPv4 address, IPv6 /64). 0 means
+        /// no limit. Trusted proxies and programs on the same machine are exempt.
         max_connections_per_network: u32 = 512, rule whole(0, 1_000_000), rare "COUNT";
-        /// Seconds that requests under way and queued mails get to finish when the server is told to stop.
+        /// Seconds that requests in flight and queued mails get to finish at a graceful shutdown.
         shutdown_seconds: u32 = 30, rule whole(0, MAX_TIMEOUT_SECONDS), rare "SECONDS";
     }
 
-    /// Encryption of connections, without a proxy in front.
-    tls: TlsConfig, "Encryption" {
-        /// PEM file with the server's certificate, and after it those that lead to its authority (`fullchain.pem`). With it
-        /// the server speaks HTTPS, HTTP/2 included, and nothing else. New files are taken over while it runs.
-        cert: String = String::new(), rule checked("the path of a file, or nothing", |text| !text.contains('\0')), common "FILE";
-        /// PEM file with the certificate's private key (`privkey.pem`).
-        key: String = String::new(), rule checked("the path of a file, or nothing", |text| !text.contains('\0')), common "FILE";
+    /// TLS without a reverse proxy.
+    tls: TlsConfig, "TLS" {
+        /// PEM file with the server's certificate and the chain of its authority
+        /// (`fullchain.pem`). When set, the server speaks HTTPS only, with HTTP/1.1 and HTTP/2. A
+        /// renewed certificate is reloaded while the server runs.
+        cert: Option<PathBuf> = None, rule optional_path("a file"), common "FILE";
+        /// PEM file with the private key of the certificate (`privkey.pem`).
+        key: Option<PathBuf> = None, rule optional_path("a file"), common "FILE";
     }
 
-    /// Watching the server.
-    metrics: MetricsConfig, "Watching" {
-        /// Address and port of their own for `/metrics`, `/healthz` and `/readyz`, without encryption: then `/metrics` is
-        /// there for whoever can reach it, and nowhere else. Empty leaves it on the main address, for programs on the same machine.
+    /// Metrics and health checks.
+    metrics: MetricsConfig, "Metrics" {
+        /// Separate address and port for `/metrics`, `/healthz` and `/readyz`, without TLS. When set,
+        /// anybody who can connect there can read `/metrics`, and the main address does not serve it.
+        /// Empty means the main address, for programs on the same machine only.
         listen: Option<ListenAddr> = None, rule maybe::<ListenAddr>(), common "ADDR:PORT";
     }
 
     /// The log on standard error.
     log: LogConfig, "Log" {
-        /// What is logged: `error`, `warn`, `info`, `debug` or `trace`, also by module as in
+        /// Log level: `error`, `warn`, `info`, `debug` or `trace`, also by module as in
         /// `warn,accounts_server::delivery=debug`. The variable RUST_LOG overrides it.
-        level: String = "info".to_owned(), rule checked("a level such as info or a list such as warn,accounts_server::delivery=debug", is_log_filter),
+        level: String = "info".to_owned(),
+            rule checked("a level such as info or a list such as warn,accounts_server::delivery=debug", is_log_filter),
             common "LEVEL";
-        /// `text` for people, or `json` for programs: one object a line with `time`, `level`, `target`, `message` and, where
-        /// there is one, `request_id`.
+        /// `text` for people, or `json` for programs: one object per line with `time`, `level`,
+        /// `target`, `message` and, within a request, `request_id`.
         format: LogFormat = LogFormat::Text, rule parsed::<LogFormat>(), common "FORMAT";
     }
 
     /// The SQLite database.
     database: DatabaseConfig, "Database" {
-        /// File of the database, created when missing. `:memory:` keeps everything in memory and loses it at the end.
+        /// Path of the database file, which is created if missing. `:memory:` keeps the database in
+        /// memory and loses it when the server stops.
         path: String = "users.db".to_owned(), rule checked("the path of a file, or :memory:", is_path),
             common "PATH", flag "db";
-        /// Milliseconds to wait for another process that is writing to the file.
+        /// Milliseconds to wait for another process that writes to the database.
         busy_timeout_ms: u32 = 5000, rule whole(0, 600_000), rare "MILLISECONDS";
-        /// Connections for reading. 0 means one more than the machine has cores.
+        /// Connections for reading. 0 means one more than there are CPU cores.
         read_connections: u32 = 0, rule whole(0, 1024), rare "COUNT";
-        /// Most changes that are committed together when many come at once. 1 commits each alone.
+        /// Maximum number of changes in one commit. 1 commits each change on its own.
         writes_per_commit: u32 = 128, rule whole(1, 4096), rare "COUNT";
-        /// Most memory in which a connection keeps pages of the file, in MiB. There is one connection that writes and two for
-        /// each that reads. What is not kept here comes from the system's own cache, which takes a little longer. An import
-        /// takes 64 at least.
+        /// Page cache of each connection in MiB. There are one connection for writing and two for
+        /// each of `read_connections`. The operating system caches the file as well, a little slower.
+        /// An import uses at least 64.
         cache_mib: u32 = 2, rule whole(1, 65_536), rare "MIB";
     }
 
     /// Outgoing mail.
     mail: MailConfig, "Mail" {
-        /// How mails leave: `smtp`, `stdout` (printed), `sendmail` (the local program) or `file` (one file each into
-        /// `dir`). Empty means `smtp` when `smtp_url` is set and `stdout` otherwise.
+        /// How mail is sent: `smtp`, `stdout` (printed), `sendmail` (the local program) or `file` (one
+        /// file per mail in `dir`). Empty means `smtp` if `smtp_url` is set and `stdout` otherwise.
         transport: Option<MailTransportKind> = None, dev Some(MailTransportKind::Stdout),
             rule maybe::<MailTransportKind>(), common "TRANSPORT";
         /// Sender of all mails, an address with or without a name.
         from: String = "accounts-server <accounts@localhost>".to_owned(),
             rule checked("a mailbox such as Accounts <accounts@example.com>", is_mailbox), common "MAILBOX";
-        /// Where answers to mails go, as in `from`. Empty means to the sender.
+        /// `Reply-To` of all mails, as in `from`. Empty means the sender.
         reply_to: String = String::new(),
             rule checked("a mailbox such as Help <help@example.com>, or nothing", |text| text.is_empty() || is_mailbox(text)),
             common "MAILBOX";
-        /// Mail server with user and password, as `smtps://user:password@host:465` or `smtp://host:587`. Better set it in
-        /// the environment or the file: other users of the machine can see the flags of a process.
+        /// SMTP server with user and password, such as `smtps://user:password@host:465` or
+        /// `smtp://host:587`. Set it in the environment or the file: other users of the machine can
+        /// see the flags of a process.
         smtp_url: Secret<String> = Secret::new(String::new()), rule SmtpUrl, common "URL";
-        /// User and password for the mail server, where `smtp_url` names none.
+        /// User name for the SMTP server, if `smtp_url` contains none.
         smtp_user: String = String::new(), rule checked("text on one line", is_one_line), rare "USER";
-        /// Password of `smtp_user`. Better set it in the environment, or name a file that holds it.
+        /// Password of `smtp_user`. Set it in the environment, or use `smtp_password_file`.
         smtp_password: Secret<String> = Secret::new(String::new()), rule SecretText, rare "PASSWORD";
-        /// File with the password of `smtp_user`, read at start: a secret that systemd or Docker provides.
-        smtp_password_file: String = String::new(), rule checked("the path of a file, or nothing", |text| !text.contains('\0')),
-            rare "FILE";
-        /// PEM file with certificates that the mail server's own is trusted by, beside those of the public authorities.
-        smtp_ca_file: String = String::new(), rule checked("the path of a file, or nothing", |text| !text.contains('\0')),
-            rare "FILE";
-        /// Program of the `sendmail` transport, which takes a mail as sendmail does. Empty means `/usr/sbin/sendmail`, or where
-        /// there is none the `sendmail` in `PATH`.
-        sendmail_program: String = String::new(), rule checked("the path of a program, or nothing", |text| !text.contains('\0')),
-            rare "PROGRAM";
-        /// Directory for the `file` transport, created when missing.
+        /// File with the password of `smtp_user`, read at start, such as a secret of systemd or Docker.
+        smtp_password_file: Option<PathBuf> = None, rule optional_path("a file"), rare "FILE";
+        /// PEM file with additional certificate authorities for the SMTP server.
+        smtp_ca_file: Option<PathBuf> = None, rule optional_path("a file"), rare "FILE";
+        /// Program of the `sendmail` transport. Empty means `/usr/sbin/sendmail`, or else the
+        /// `sendmail` in `PATH`.
+        sendmail_program: Option<PathBuf> = None, rule optional_path("a program"), rare "PROGRAM";
+        /// Directory of the `file` transport, which is created if missing.
         dir: String = "mail".to_owned(), rule checked("the path of a directory", is_path), rare "DIR";
-        /// Directory with templates and language files that override the built-in ones, which `accounts-server mail templates`
-        /// writes out to start from. Read at start. Empty means none.
-        templates_dir: String = String::new(), rule checked("the path of a directory, or nothing", |text| !text.contains('\0')),
-            common "DIR";
-        /// Whether the owner is told by mail when somebody signs in from a network that is new to the account. Who moves between
-        /// mobile networks a lot gets many of these.
+        /// Directory with templates and language files that override the built-in ones;
+        /// `accounts-server mail templates` writes these. Read at start.
+        templates_dir: Option<PathBuf> = None, rule optional_path("a directory"), common "DIR";
+        /// Whether a mail tells the owner of a sign-in from a new network. People who often change
+        /// mobile networks get many of these.
         new_sign_in_notice: bool = false, rule Switch, common "true|false";
-        /// Language of mails to people whose `Accept-Language` at sign-up named none that there is, as a tag such as `de`.
+        /// Default language of mails, as a tag such as `de`, when `Accept-Language` at sign-up
+        /// contains no available language.
         language: String = "en".to_owned(), rule checked("a language tag such as de or pt-BR", is_one_line), common "TAG";
     }
 
     /// Access and refresh tokens.
     tokens: TokensConfig, "Tokens" {
-        /// Minutes that an access token is good for.
+        /// Lifetime of an access token in minutes.
         access_minutes: u32 = 5, rule whole(1, 1440), common "MINUTES";
-        /// Days that a refresh token is good for, and so a session that nobody uses.
+        /// Lifetime of a refresh token in days, and so of an unused session.
         refresh_days: u32 = 30, rule whole(1, 3650), common "DAYS";
-        /// Seconds in which a used refresh token may be shown again, for a client whose answer was lost. Later it counts as
-        /// stolen and ends the session. 0 allows no second use.
+        /// Seconds in which a used refresh token is accepted again, for clients that lost the
+        /// response. Later use counts as theft and ends the session. 0 disables reuse.
         reuse_grace_seconds: u32 = 10, rule whole(0, 300), rare "SECONDS";
-        /// Secret that the keys in the database are encrypted with, so that a copy of the file is of no use to a thief. What
-        /// starts with it encrypts them. Better set it in the environment, or name a file that holds it.
+        /// Secret that encrypts the keys in the database, so that a stolen copy of the file does not
+        /// reveal them. Existing keys are encrypted at the next start. Set it in the environment, or
+        /// use `key_encryption_secret_file`.
         key_encryption_secret: Secret<String> = Secret::new(String::new()), rule KeySecret, rare "SECRET";
-        /// File with that secret, read at start: a secret that systemd or Docker provides.
-        key_encryption_secret_file: String = String::new(),
-            rule checked("the path of a file, or nothing", |text| !text.contains('\0')), rare "FILE";
-        /// Claim `iss` of the tokens. Empty stands for the public URL.
+        /// File with that secret, read at start, such as a secret of systemd or Docker.
+        key_encryption_secret_file: Option<PathBuf> = None, rule optional_path("a file"), rare "FILE";
+        /// Claim `iss` of tokens. Empty means the public URL.
         issuer: String = String::new(), rule checked("text on one line", is_one_line), rare "TEXT";
-        /// Claim `aud` of the tokens. Empty leaves it out.
+        /// Claim `aud` of access tokens. Empty means none.
         audience: String = String::new(), rule checked("text on one line", is_one_line), rare "TEXT";
     }
 
-    /// Passwords and how they are hashed.
+    /// Passwords and their hashes.
     passwords: PasswordsConfig, "Passwords" {
-        /// Cost of bcrypt for new hashes: each step up doubles the time of a sign-in and of guessing.
+        /// Cost of bcrypt for new hashes: each step doubles the time of a sign-in and of a guess.
         bcrypt_cost: u32 = 12, dev 4, rule whole(4, 16), common "COST";
-        /// Least number of characters in a new password.
+        /// Minimum number of characters of a new password.
         min_length: u32 = 8, rule whole(1, 128), common "CHARACTERS";
-        /// File with leaked passwords that nobody may choose, as haveibeenpwned.com gives it out: SHA-1 hashes, sorted. It is
-        /// looked up where it lies, however large it is. Empty means the built-in 20,000 most common passwords alone.
-        breached_list: String = String::new(),
-            rule checked("the path of a file, or nothing", |text| !text.contains('\0')), common "FILE";
-        /// Threads that hash passwords; as many more, of lower priority, are for networks that send very many. 0 means one for
-        /// each core.
+        /// File with breached passwords that are refused: the sorted SHA-1 hashes of
+        /// haveibeenpwned.com. It is searched on disk, so its size does not matter. The 20,000 most
+        /// common passwords are always refused.
+        breached_list: Option<PathBuf> = None, rule optional_path("a file"), common "FILE";
+        /// Threads that hash passwords. As many more, of lower priority, serve networks that send very
+        /// many. 0 means one per CPU core.
         hash_threads: u32 = 0, rule whole(0, 1024), rare "COUNT";
-        /// Passwords that may wait to be hashed; beyond that the answer is 503. 0 means as many as are done within about
-        /// ten seconds.
+        /// Maximum number of passwords that wait to be hashed; further requests are answered with 503.
+        /// 0 means as many as are hashed in about ten seconds.
         hash_queue: u32 = 0, rule whole(0, 10_000), rare "COUNT";
     }
 
-    /// One-time passwords that are sent by mail.
+    /// One-time passwords sent by mail.
     otp: OtpConfig, "One-time passwords" {
-        /// Minutes that a one-time password is good for.
+        /// Lifetime of a one-time password in minutes.
         minutes: u32 = 10, rule whole(1, 1440), common "MINUTES";
-        /// Least seconds between two mails for one purpose to one address. 0 means no pause.
+        /// Minimum seconds between two mails to one address for one purpose. 0 means no limit.
         resend_seconds: u32 = 60, dev 0, rule whole(0, 3600), common "SECONDS";
-        /// Most mails an hour for one purpose to one address. 0 means no limit.
+        /// Maximum number of mails per hour to one address for one purpose. 0 means no limit.
         mails_per_hour: u32 = 10, dev 0, rule whole(0, 10_000), rare "COUNT";
     }
 
-    /// Limits on how often one network or account may try.
+    /// Rate limits by network and account.
     rate_limits: RateLimitsConfig, "Rate limits" {
-        /// Whether sign-ins, sign-ups, one-time passwords and resets are limited by network and account. The limits on mails
-        /// and on wrong one-time passwords stay on without it.
+        /// Whether sign-ins, sign-ups, one-time passwords and resets are rate limited by network and
+        /// account. The limits on mails and wrong one-time passwords always apply.
         enabled: bool = true, dev false, rule Switch, common "true|false";
-        /// Failed sign-ins that one network may have in 5 minutes.
-        failed_sign_ins: u32 = 20, rule whole(1, MOST_COUNTED), rare "COUNT";
-        /// Sign-ups that one network may make in an hour, and as many changes to another address.
-        sign_ups: u32 = 20, rule whole(1, MOST_COUNTED), rare "COUNT";
-        /// One-time passwords that one network may try in 10 minutes.
-        otp_tries: u32 = 30, rule whole(1, MOST_COUNTED), rare "COUNT";
-        /// Password resets that one network may ask for in 10 minutes.
-        resets: u32 = 20, rule whole(1, MOST_COUNTED), rare "COUNT";
-        /// One-time passwords that one network may ask for again in 10 minutes.
-        resends: u32 = 60, rule whole(1, MOST_COUNTED), rare "COUNT";
-        /// Failed sign-ins to one account from one network before it has to wait between them: a second, then twice as long
-        /// each time, up to a quarter of an hour.
-        account_failures: u32 = 5, rule whole(1, MOST_COUNTED), rare "COUNT";
-        /// Failed sign-ins to one account in an hour, from everywhere, after which only networks are served from which it
-        /// was signed in to before.
-        account_failures_an_hour: u32 = 100, rule whole(1, MOST_COUNTED), rare "COUNT";
+        /// Failed sign-ins per network in 5 minutes.
+        failed_sign_ins: u32 = 20, rule whole(1, MAX_RATE_LIMIT), rare "COUNT";
+        /// Sign-ups per network and hour, and as many changes of an address.
+        sign_ups: u32 = 20, rule whole(1, MAX_RATE_LIMIT), rare "COUNT";
+        /// Tries of one-time passwords per network in 10 minutes.
+        otp_tries: u32 = 30, rule whole(1, MAX_RATE_LIMIT), rare "COUNT";
+        /// Password reset requests per network in 10 minutes.
+        resets: u32 = 20, rule whole(1, MAX_RATE_LIMIT), rare "COUNT";
+        /// Requests to resend a one-time password per network in 10 minutes.
+        resends: u32 = 60, rule whole(1, MAX_RATE_LIMIT), rare "COUNT";
+        /// Failed sign-ins to one account from one network before it has to wait between them: one
+        /// second, then twice as long each time, up to 15 minutes.
+        account_failures: u32 = 5, rule whole(1, MAX_RATE_LIMIT), rare "COUNT";
+        /// Failed sign-ins to one account per hour, from all networks, after which only networks of
+        /// earlier sign-ins are served.
+        account_failures_an_hour: u32 = 100, rule whole(1, MAX_RATE_LIMIT), rare "COUNT";
     }
 
-    /// The log of who did what, in the database.
+    /// The audit log in the database.
     audit: AuditConfig, "Audit log" {
-        /// Days that entries are kept. 0 keeps them for good.
+        /// Days after which entries are deleted. 0 keeps them forever.
         retention_days: u32 = 180, rule whole(0, 36_500), rare "DAYS";
     }
 
     /// Profile photos.
     media: MediaConfig, "Photos" {
-        /// Directory of the photos, created when missing. Empty means the one beside the database file that has its name and
-        /// `.media`.
-        dir: String = String::new(), rule checked("the path of a directory, or nothing", |text| !text.contains('\0')),
-            common "DIR";
-        /// Largest photo that may be uploaded, in MiB.
+        /// Directory of the photos, which is created if missing. Empty means the path of the database
+        /// plus `.media`.
+        dir: Option<PathBuf> = None, rule optional_path("a directory"), common "DIR";
+        /// Largest photo upload in MiB.
         max_photo_mib: u32 = 5, rule whole(1, 50), common "MIB";
-        /// Most pixels that an uploaded photo may have, in millions. A larger one is refused before it is decoded.
+        /// Maximum number of pixels of an uploaded photo, in millions. Larger ones are refused before
+        /// they are decoded.
         max_megapixels: u32 = 50, rule whole(1, 500), rare "MILLIONS";
-        /// Longer side of a stored photo, in pixels. A larger one is scaled down.
+        /// Longer side of a stored photo in pixels. Larger photos are scaled down.
         max_side_pixels: u32 = 1024, rule whole(16, 16_384), rare "PIXELS";
     }
 
-    /// Backups that the server makes by itself.
+    /// Scheduled backups.
     backup: BackupConfig, "Backups" {
-        /// Directory into which the server backs up database and photos, one file each time, created when missing. Empty
-        /// means that it makes none. Better on another disk than the database.
-        dir: String = String::new(), rule checked("the path of a directory, or nothing", |text| !text.contains('\0')),
-            common "DIR";
-        /// Time between two backups, such as `6h` or `1d`. The newest file in the directory says when the next is due.
+        /// Directory for scheduled backups of database and photos, one file each, created if missing.
+        /// Empty disables them. Another disk than that of the database is better.
+        dir: Option<PathBuf> = None, rule optional_path("a directory"), common "DIR";
+        /// Time between two backups, such as `6h` or `1d`, counted from the newest file in the
+        /// directory.
         every: Interval = Interval::days(1), rule parsed::<Interval>(), common "INTERVAL";
-        /// How many backups to keep; older ones of this server are removed. 0 keeps all.
+        /// Number of backups to keep; older ones of this server are deleted. 0 keeps all.
         keep: u32 = 7, rule whole(0, 10_000), common "COUNT";
     }
 
-    /// Development and end-to-end tests: all of it goes with `--dev` only.
-    development: DevelopmentConfig, "Development (with --dev only)" {
-        /// One-time passwords for chosen addresses, as `{ "alice@example.com" = "123456" }`, or `alice@example.com=123456`
-        /// in a flag. Everybody else gets random ones.
+    /// Development and end-to-end tests; requires `--dev`.
+    development: DevelopmentConfig, "Development (requires --dev)" {
+        /// Fixed one-time passwords by address, as `{ "alice@example.com" = "123456" }`, or
+        /// `alice@example.com=123456` in a flag. Other addresses get random ones.
         fixed_otp: BTreeMap<String, String> = BTreeMap::new(),
             rule map("addresses with six digits each, such as { \"alice@example.com\" = \"123456\" }", is_fixed_otp),
             common "ADDR=OTP", flag "fixed-otp";
-        /// File of accounts to begin with, in the format of `import`; here a password may also be plain text. It is read when
-        /// the database has no accounts yet. `POST /dev/reset/` goes back to the state after it.
-        seed: String = String::new(), rule checked("the path of a file, or nothing", |text| !text.contains('\0')),
-            common "FILE", flag "seed";
-        /// Whether to keep the database and the photos in a temporary folder that goes when the server ends, instead of at
-        /// `[database] path`.
+        /// File with seed data in the format of `import`; passwords may be plain text here. It is
+        /// loaded when the database has no accounts, and again by `POST /dev/reset/`.
+        seed: Option<PathBuf> = None, rule optional_path("a file"), common "FILE", flag "seed";
+        /// Whether to keep database and photos in a temporary directory that is deleted when the
+        /// server stops, instead of `[database] path`.
         ephemeral: bool = false, rule Switch, common "true|false", flag "ephemeral";
-        /// Whether to end when the process that started the server does.
+        /// Whether to stop when the process that started the server ends.
         exit_with_parent: bool = false, rule Switch, common "true|false", flag "exit-with-parent";
     }
 }
@@ -491,13 +499,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_follow_from_section_and_key() {
+    fn names_consist_of_section_and_key() {
         let access = setting("tokens.access_minutes").unwrap();
         assert_eq!(access.flag, "tokens-access-minutes");
         assert_eq!(access.env, "ACCOUNTS_TOKENS_ACCESS_MINUTES");
         assert_eq!(access.default_text, "5");
         assert_eq!(access.dev_default_text, None);
-        assert_eq!(access.help, "Minutes that an access token is good for.");
+        assert_eq!(access.help, "Lifetime of an access token in minutes.");
         assert_eq!(
             setting("rate_limits.enabled").unwrap().env,
             "ACCOUNTS_RATE_LIMITS_ENABLED"
@@ -516,7 +524,7 @@ mod tests {
     }
 
     #[test]
-    fn helps_are_whole_sentences_on_one_line() {
+    fn help_texts_are_sentences_on_one_line() {
         for setting in settings() {
             let help = &setting.help;
             assert!(help.ends_with('.') && !help.contains('\n'), "{help}");

@@ -1,12 +1,14 @@
-//! Guesses what somebody meant by a name that does not exist. Knows nothing of settings.
+//! Suggests a known name for a misspelt one. Does not know the settings.
 
-/// Most edits between a name and the one that was meant.
-const MOST_EDITS: usize = 3;
+/// Most edits between a misspelt name and its suggestion.
+const MAX_EDITS: usize = 3;
 
-/// Shortest part of a name that is taken for the whole one, in bytes.
-const SHORTEST_PART: usize = 4;
+/// Fewest bytes of a part of a name that suggest the whole name.
+const MIN_PART_BYTES: usize = 4;
 
-/// The candidate nearest to the wrong name, if there is one near enough. Case counts nothing, dashes are underscores.
+/// The candidate closest to the misspelt name, if one is close enough.
+///
+/// Case is ignored, and dashes are underscores.
 pub(super) fn closest<'a>(
     wrong: &str,
     candidates: impl Iterator<Item = &'a str>,
@@ -17,15 +19,16 @@ pub(super) fn closest<'a>(
         .filter_map(|candidate| {
             let name = normal(candidate);
             let distance = edits(&wrong, &name);
-            let is_near = distance <= (name.chars().count() / 3).clamp(1, MOST_EDITS);
-            let is_part = wrong.len() >= SHORTEST_PART && name.contains(&wrong);
+            let is_near = distance <= (name.chars().count() / 3).clamp(1, MAX_EDITS);
+            let is_part = wrong.len() >= MIN_PART_BYTES && name.contains(&wrong);
             (is_near || is_part).then_some((!is_near, distance, candidate))
         })
         .min()
         .map(|(_, _, candidate)| candidate)
 }
 
-/// Insertions, deletions, replacements and swaps of neighbours that make one text the other (optimal string alignment).
+/// The edit distance of two texts: insertions, deletions, replacements and swaps of neighbours
+/// (optimal string alignment).
 fn edits(a: &str, b: &str) -> usize {
     let a: Vec<char> = a.chars().collect();
     let b: Vec<char> = b.chars().collect();
@@ -65,7 +68,7 @@ mod tests {
     }
 
     #[test]
-    fn near_names_are_found_and_far_ones_are_not() {
+    fn close_names_are_suggested_and_distant_ones_are_not() {
         let keys = ["access_minutes", "refresh_days", "issuer", "dir"];
         let closest = |wrong| closest(wrong, keys.into_iter());
         assert_eq!(closest("acess_minutes"), Some("access_minutes"));

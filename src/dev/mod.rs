@@ -49,12 +49,10 @@ pub fn make_ephemeral(config: &mut Config) -> Result<Option<TempDir>, StartError
         .prefix(PREFIX)
         .tempdir()
         .map_err(StartError::at("cannot create a temporary folder"))?;
-    let path = |name: &str| {
-        let path = folder.path().join(name).into_os_string().into_string();
-        path.map_err(|path| StartError::new(format!("{} is not UTF-8", path.display())))
-    };
-    config.database.path = path(DATABASE)?;
-    config.media.dir = path("media")?;
+    let path = folder.path().join(DATABASE).into_os_string().into_string();
+    config.database.path =
+        path.map_err(|path| StartError::new(format!("{} is not UTF-8", path.display())))?;
+    config.media.dir = Some(folder.path().join("media"));
     Ok(Some(folder))
 }
 
@@ -102,8 +100,8 @@ pub async fn begin(app: &Arc<App>) -> Result<(), StartError> {
         .mark_development(app.clock.now())
         .await
         .map_err(&failed)?;
-    if !app.config.development.seed.is_empty() {
-        seed(app, Path::new(&app.config.development.seed)).await?;
+    if let Some(path) = &app.config.development.seed {
+        seed(app, path).await?;
     }
     let is_kept = app.store.take_snapshot(MOST_KEPT).await.map_err(&failed)?;
     if !is_kept {

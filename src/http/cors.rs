@@ -8,7 +8,7 @@ use http::header::{
 };
 use http::{HeaderMap, Method};
 
-use crate::config::Origin;
+use crate::config::CorsOrigin;
 
 /// What a page may send besides the plain headers.
 const REQUEST_HEADERS: HeaderValue = HeaderValue::from_static("authorization, content-type");
@@ -21,7 +21,7 @@ const MAX_AGE: HeaderValue = HeaderValue::from_static("86400");
 
 /// Adds to an answer what lets a page of an allowed origin see it.
 pub(super) fn allow(
-    origins: &[Origin],
+    origins: &[CorsOrigin],
     method: &Method,
     request: &HeaderMap,
     answer: &mut HeaderMap,

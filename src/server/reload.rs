@@ -46,7 +46,7 @@ impl Server {
         let mut reloaded = Reloaded::default();
         for setting in config.differences(&old.config) {
             if is_fixed(setting) {
-                config.take_over(setting, &old.config);
+                config.copy_setting(setting, &old.config);
                 reloaded.need_restart.push(setting.name);
             } else {
                 reloaded.changed.push(setting.name);

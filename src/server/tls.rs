@@ -51,10 +51,10 @@ impl Tls {
     /// # Errors
     /// When they cannot be used; the text says why and what to do.
     pub(super) fn open(config: &TlsConfig, now: Timestamp) -> Result<Option<Self>, String> {
-        if !config.is_on() {
+        let Some((cert, key)) = config.files() else {
             return Ok(None);
-        }
-        let (cert, key) = (PathBuf::from(&config.cert), PathBuf::from(&config.key));
+        };
+        let (cert, key) = (cert.to_path_buf(), key.to_path_buf());
         // Looked at before they are read: what changes in between is seen the next time.
         let seen = [stamp(&cert), stamp(&key)];
         let pair = Pair::read(cert, key, now)?;
@@ -80,7 +80,10 @@ impl Tls {
     /// # Errors
     /// When they cannot be used; then the present ones stay.
     pub(super) fn reload(&self, config: &TlsConfig, now: Timestamp) -> Result<(), String> {
-        let (cert, key) = (PathBuf::from(&config.cert), PathBuf::from(&config.key));
+        let Some((cert, key)) = config.files() else {
+            return Ok(());
+        };
+        let (cert, key) = (cert.to_path_buf(), key.to_path_buf());
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         let stamps = [stamp(&cert), stamp(&key)];
         let pair = Pair::read(cert, key, now)?;

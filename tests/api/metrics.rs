@@ -166,8 +166,8 @@ fn the_dashboard_and_the_alerts_ask_for_figures_that_there_are() {
     fs::write(dir.path().join("key.pem"), key.signing_key.serialize_pem()).unwrap();
     // All that there can be: with encryption, the end of the certificate, too.
     let server = TestServer::start_with(|config| {
-        config.tls.cert = dir.path().join("cert.pem").display().to_string();
-        config.tls.key = dir.path().join("key.pem").display().to_string();
+        config.tls.cert = Some(dir.path().join("cert.pem"));
+        config.tls.key = Some(dir.path().join("key.pem"));
         config.metrics.listen = Some("127.0.0.1:0".parse().unwrap());
     });
     let page = || {

@@ -754,7 +754,7 @@ fn a_password_that_has_leaked_cannot_be_chosen() {
     );
     std::fs::write(&list, leaked).unwrap();
     let server = TestServer::start_with(|config| {
-        config.passwords.breached_list = list.display().to_string();
+        config.passwords.breached_list = Some(list.clone());
     });
     let body = |password: &str| json!({"email": "user@example.com", "password": password, "confirm_password": password});
     server

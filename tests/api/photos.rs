@@ -979,7 +979,7 @@ fn photos_at_once_leave_one() {
 fn the_folder_is_a_setting() {
     let elsewhere = tempfile::tempdir().unwrap();
     let dir = elsewhere.path().join("deep").join("media");
-    let server = TestServer::start_with(|config| config.media.dir = dir.display().to_string());
+    let server = TestServer::start_with(|config| config.media.dir = Some(dir.clone()));
     let user = server.user("user@example.com");
     let name = uploaded(&server, &user, &jpeg());
     assert!(dir.join("photos").join(&name).is_file());

@@ -253,7 +253,7 @@ fn a_full_share_of_sign_ups_is_told_before_anything_is_looked_up() {
     let server = TestServer::start_with(|config| {
         config.rate_limits.enabled = true;
         config.rate_limits.sign_ups = 1;
-        config.passwords.breached_list = list.display().to_string();
+        config.passwords.breached_list = Some(list.clone());
     });
     let sign_up = |email: &str| server.post("users/", &sign_up_body(email));
     assert_eq!(sign_up("one@example.com").status, 201);

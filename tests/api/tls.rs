@@ -42,8 +42,8 @@ fn put(dir: &Path) -> String {
 }
 
 fn name_files(config: &mut Config, dir: &Path) {
-    config.tls.cert = dir.join("cert.pem").display().to_string();
-    config.tls.key = dir.join("key.pem").display().to_string();
+    config.tls.cert = Some(dir.join("cert.pem"));
+    config.tls.key = Some(dir.join("key.pem"));
 }
 
 /// A server with a certificate, and that certificate.
@@ -223,8 +223,8 @@ fn a_certificate_elsewhere_is_taken_over_on_demand() {
     // Whether to encrypt at all is a matter for the next start.
     let reloaded = server
         .reload(|config| {
-            config.tls.cert.clear();
-            config.tls.key.clear();
+            config.tls.cert = None;
+            config.tls.key = None;
         })
         .unwrap();
     assert_eq!(reloaded.need_restart, ["tls.cert", "tls.key"]);

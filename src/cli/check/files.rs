@@ -141,9 +141,10 @@ pub(super) fn check_backups(config: &Config, now: Timestamp, report: &mut Report
         report.warning("backups", text);
         return;
     };
-    let dir = &config.backup.dir;
-    if Path::new(dir).exists()
-        && let Err(e) = check_writable(Path::new(dir))
+    let path = schedule.dir();
+    let dir = path.display();
+    if path.exists()
+        && let Err(e) = check_writable(path)
     {
         report.error("backups", format!("{dir} is not writable: {e}"));
         return;

@@ -75,8 +75,11 @@ fn check_public_url(config: &Config, report: &mut Report) {
 /// Checks that the configured certificate can be used now.
 pub(super) fn check_certificate(config: &Config, now: Timestamp, report: &mut Report) {
     match server::check_certificate(&config.tls, now) {
-        Ok(true) => report.ok("tls", format!("{} is valid", config.tls.cert)),
-        Ok(false) => {}
+        Ok(is_on) => {
+            if is_on && let Some((cert, _)) = config.tls.files() {
+                report.ok("tls", format!("{} is valid", cert.display()));
+            }
+        }
         Err(e) => report.error("tls", e),
     }
 }

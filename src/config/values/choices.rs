@@ -1,0 +1,70 @@
+//! Settings that take one of a few names.
+
+use super::TextValue;
+
+/// How mail is sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MailTransportKind {
+    /// To the SMTP server of `smtp_url`.
+    Smtp,
+    /// Printed to standard output.
+    Stdout,
+    /// To the local `sendmail` program.
+    Sendmail,
+    /// One file for each mail, in `dir`.
+    File,
+}
+
+impl MailTransportKind {
+    const ALL: [Self; 4] = [Self::Smtp, Self::Stdout, Self::Sendmail, Self::File];
+
+    /// The name in file, environment and flags.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Smtp => "smtp",
+            Self::Stdout => "stdout",
+            Self::Sendmail => "sendmail",
+            Self::File => "file",
+        }
+    }
+}
+
+impl TextValue for MailTransportKind {
+    const EXPECTED: &'static str = "one of smtp, stdout, sendmail and file";
+
+    fn parse(text: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.as_str() == text)
+    }
+
+    fn text(&self) -> String {
+        self.as_str().to_owned()
+    }
+}
+
+/// The format of log lines.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// For programs: one JSON object per line.
+    Json,
+}
+
+impl TextValue for LogFormat {
+    const EXPECTED: &'static str = "text or json";
+
+    fn parse(text: &str) -> Option<Self> {
+        match text {
+            "text" => Some(Self::Text),
+            "json" => Some(Self::Json),
+            _ => None,
+        }
+    }
+
+    fn text(&self) -> String {
+        match self {
+            Self::Text => "text".to_owned(),
+            Self::Json => "json".to_owned(),
+        }
+    }
+}
