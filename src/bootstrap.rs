@@ -17,7 +17,7 @@ use crate::crypto::keyring::{KeyRing, KeySealing};
 use crate::crypto::random;
 use crate::crypto::sealing::KEY_BYTES;
 use crate::crypto::tokens::{TokenError, TokenOptions, generate_key};
-use crate::delivery::{MailWay, Outbox, OutboxParts};
+use crate::delivery::{MailSender, Outbox, OutboxParts};
 use crate::domain::{EmailAddress, OtpCode, Timestamp};
 use crate::http::links;
 use crate::limits::{Allowance, NetworkLimits};
@@ -76,7 +76,7 @@ impl StartError {
 pub async fn open_app(config: Config, clock: SharedClock, port: u16) -> Result<App, StartError> {
     let public_url = config.public_url(port);
     // Before the database: invalid settings must neither create nor migrate one.
-    let mail_way = open_mail_way(&config, &public_url)?;
+    let mail_sender = open_mail_sender(&config, &public_url)?;
     let sealing = open_sealing(&config)?;
     let store = open_store(&config)?;
     let codes = open_codes(&config, &store, &sealing).await?;
@@ -93,7 +93,7 @@ pub async fn open_app(config: Config, clock: SharedClock, port: u16) -> Result<A
         metrics: metrics.clone(),
         key: mail_key,
     };
-    let outbox = Outbox::new(parts, mail_way);
+    let outbox = Outbox::new(parts, mail_sender);
     let (media_dir, temporary_media) = if let Some(dir) = config.media_dir() {
         (dir, None)
     } else {
@@ -127,7 +127,7 @@ pub async fn open_app(config: Config, clock: SharedClock, port: u16) -> Result<A
 /// Builds the application for changed settings; what they do not concern is shared with `app`.
 ///
 /// Settings of the database and the photo folder are ignored. The mail settings come back beside
-/// it, because the mail queue is shared: [`Outbox::change`] applies them.
+/// it, because the mail queue is shared: [`Outbox::reload`] applies them.
 ///
 /// # Errors
 /// As [`open_app`]. Nothing has changed then.
@@ -135,9 +135,9 @@ pub async fn apply_settings(
     app: &App,
     config: Config,
     port: u16,
-) -> Result<(App, MailWay), StartError> {
+) -> Result<(App, MailSender), StartError> {
     let public_url = config.public_url(port);
-    let way = open_mail_way(&config, &public_url)?;
+    let sender = open_mail_sender(&config, &public_url)?;
     let mut changed = app.clone();
     let sealing = open_sealing(&config)?;
     changed.codes = Arc::new(open_codes(&config, &app.store, &sealing).await?);
@@ -164,7 +164,7 @@ pub async fn apply_settings(
         changed.public_url = public_url.into();
     }
     changed.config = config;
-    Ok((changed, way))
+    Ok((changed, sender))
 }
 
 async fn open_codes(
@@ -337,8 +337,8 @@ async fn open_keys(
     })
 }
 
-fn open_mail_way(config: &Config, public_url: &str) -> Result<MailWay, StartError> {
-    Ok(MailWay {
+fn open_mail_sender(config: &Config, public_url: &str) -> Result<MailSender, StartError> {
+    Ok(MailSender {
         composer: Arc::new(open_composer(config, public_url)?),
         transport: Arc::from(open_transport(config)?),
     })

@@ -1,27 +1,31 @@
-//! How long to wait before a mail, or the mail server, is tried again.
+//! Back-off: the pauses between retries of a mail and of the transport.
 
 use std::time::Duration;
 
-/// The pause after the first failure of a mail. Twice as long after each further one, so that a code, which lives for ten
-/// minutes, gets five tries, one of them after the five minutes that greylisting usually asks for.
+/// The pause after a mail's first failure, doubled after each further one.
+///
+/// A code, which lives for ten minutes, gets five tries, one of them after the five minutes that greylisting
+/// usually demands.
 const FIRST_PAUSE: Duration = Duration::from_secs(10);
 
 /// The longest pause between two tries of a mail.
 const LONGEST_PAUSE: Duration = Duration::from_hours(1);
 
-/// The pause after the mail server could not be reached for the first time.
+/// The pause after the first failure of the transport.
 const FIRST_OUTAGE: Duration = Duration::from_secs(1);
 
-/// The longest pause before it is tried again.
+/// The longest pause between two tries of the transport.
 const LONGEST_OUTAGE: Duration = Duration::from_mins(1);
 
-/// How long a mail waits after so many tries. `noise` is any random number: pauses differ by up to a fifth, so that mails
-/// that failed together do not come back together.
+/// The pause of a mail after so many tries.
+///
+/// `noise` is any random number: pauses vary by a fifth, so that mails that failed together are not retried
+/// together.
 pub(super) fn pause_after(tries: u32, noise: u32) -> Duration {
     doubled(FIRST_PAUSE, tries, LONGEST_PAUSE, noise)
 }
 
-/// How long the mail server is left alone after it could not be reached so many times.
+/// The pause of the transport after so many failures in a row.
 pub(super) fn outage_after(failures: u32, noise: u32) -> Duration {
     doubled(FIRST_OUTAGE, failures, LONGEST_OUTAGE, noise)
 }
@@ -40,9 +44,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn pauses_double_up_to_the_longest() {
-        let middle = 200;
-        let seconds = |tries| pause_after(tries, middle).as_secs();
+    fn pauses_double_up_to_a_limit() {
+        let no_change = 200;
+        let seconds = |tries| pause_after(tries, no_change).as_secs();
         assert_eq!(
             [0, 1, 2, 3, 4, 5, 6, 9].map(seconds),
             [10, 10, 20, 40, 80, 160, 320, 2560]
@@ -50,12 +54,12 @@ mod tests {
         for tries in [10, 32, 33, u32::MAX] {
             assert_eq!(seconds(tries), 3600, "{tries}");
         }
-        assert_eq!(outage_after(1, middle), FIRST_OUTAGE);
-        assert_eq!(outage_after(99, middle), LONGEST_OUTAGE);
+        assert_eq!(outage_after(1, no_change), FIRST_OUTAGE);
+        assert_eq!(outage_after(99, no_change), LONGEST_OUTAGE);
     }
 
     #[test]
-    fn pauses_differ_by_a_fifth() {
+    fn pauses_vary_by_a_fifth() {
         assert_eq!(pause_after(1, 0), Duration::from_secs(8));
         assert_eq!(pause_after(1, 400), Duration::from_secs(12));
         assert_eq!(pause_after(1, u32::MAX), pause_after(1, u32::MAX % 401));

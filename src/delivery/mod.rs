@@ -1,14 +1,14 @@
-//! The outbox: mails leave by way of a queue in the store.
+//! Delivery of mails from a queue in the store (a transactional outbox).
 //!
-//! An operation asks for a [`NewMail`] ([`Outbox::new_mail`]) and gives it to the store operation that causes the mail, so
-//! that both are stored or neither; then it calls [`Outbox::wake`]. A worker ([`worker`]) takes mails off the queue and
-//! hands them to a transport until each is delivered, given up or of no use any more, whatever happens to the mail server
-//! or to this process in the meantime. What a mail says lies in the queue sealed under a key of its own.
+//! An operation creates a [`NewMail`] ([`Outbox::new_mail`]) and passes it to the store operation that causes
+//! it, so that both are stored or neither; then it calls [`Outbox::wake`]. A worker ([`worker`]) claims mails
+//! and delivers them until each is delivered, given up or expired, whatever happens to the mail server or
+//! this process. Queued content is sealed under a key of its own.
 
 mod backoff;
 mod worker;
 
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
 
 use tokio::sync::{Notify, watch};
@@ -22,42 +22,44 @@ use crate::mail::{Composer, Inbox, Mail, MailContent, MailError, Transport};
 use crate::observability::metrics::Metrics;
 use crate::store::{NewMail, QueuedMail, SharedStore};
 
-/// What an outbox is put together from.
+/// The parts of an [`Outbox`].
 pub struct OutboxParts {
     /// The queue.
     pub store: SharedStore,
-    /// Tells when mails are due.
+    /// Decides when mails are due.
     pub clock: SharedClock,
-    /// Shows them to developers, where there is one.
+    /// The development inbox, if any.
     pub inbox: Option<Inbox>,
-    /// Counts what becomes of them.
+    /// Counts outcomes.
     pub metrics: Arc<Metrics>,
-    /// Seals what they say.
+    /// Seals queued content.
     pub key: [u8; KEY_BYTES],
 }
 
-/// How mails are made and carried on.
+/// Composes and delivers mails.
 #[derive(Clone)]
-pub struct MailWay {
-    /// Makes mails of what they are to say.
+pub struct MailSender {
+    /// Composes them.
     pub composer: Arc<Composer>,
-    /// Carries them on.
+    /// Delivers them.
     pub transport: Arc<dyn Transport>,
 }
 
-/// The way out for mails. Nothing is delivered before [`Outbox::start`].
+/// The queue of outgoing mails and its worker. Nothing is delivered before [`Outbox::start`].
 pub struct Outbox {
     shared: Arc<Shared>,
     worker: Mutex<Option<JoinHandle<()>>>,
 }
 
-/// What the callers and the worker share.
+/// The state that callers and worker share.
 struct Shared {
     parts: OutboxParts,
-    way: RwLock<MailWay>,
-    /// Told when there may be something to do.
+    sender: RwLock<MailSender>,
+    /// What the operator has to mend before mails are delivered.
+    problem: Mutex<Option<&'static str>>,
+    /// Notified when a mail may be due.
     wake: Notify,
-    /// True once the server stops: what is due is still delivered, then the worker ends.
+    /// True once the server stops: the worker delivers due mails and ends.
     stopping: watch::Sender<bool>,
 }
 
@@ -66,11 +68,12 @@ impl Outbox {
     pub const SECRET: &str = "mail_key";
 
     /// An outbox that does not deliver yet.
-    pub fn new(parts: OutboxParts, way: MailWay) -> Self {
+    pub fn new(parts: OutboxParts, sender: MailSender) -> Self {
         Self {
             shared: Arc::new(Shared {
                 parts,
-                way: RwLock::new(way),
+                sender: RwLock::new(sender),
+                problem: Mutex::default(),
                 wake: Notify::new(),
                 stopping: watch::Sender::new(false),
             }),
@@ -78,22 +81,30 @@ impl Outbox {
         }
     }
 
-    /// Makes the mails, for the languages that it has.
+    /// The composer, which knows the languages.
     pub fn composer(&self) -> Arc<Composer> {
-        self.shared.way().composer
+        self.shared.sender().composer
     }
 
-    /// Makes and carries mails in another way from now on. Those that are on their way end as they began.
-    pub fn change(&self, way: MailWay) {
+    /// Replaces composer and transport; deliveries in flight keep the previous ones.
+    pub fn reload(&self, sender: MailSender) {
         *self
             .shared
-            .way
+            .sender
             .write()
-            .unwrap_or_else(PoisonError::into_inner) = way;
+            .unwrap_or_else(PoisonError::into_inner) = sender;
+        self.shared.set_problem(None);
         worker::probe(&self.shared);
     }
 
-    /// A mail for the operation that causes it.
+    /// What the operator has to mend before mails are delivered, as the last outcomes show it.
+    ///
+    /// The text has no replies, addresses or host names and is fit for anyone.
+    pub fn problem(&self) -> Option<&'static str> {
+        *self.shared.problem()
+    }
+
+    /// Creates a mail for the operation that causes it.
     pub fn new_mail(&self, content: &MailContent, expires_at: Timestamp) -> NewMail {
         let message_id = random::bytes();
         NewMail {
@@ -103,14 +114,14 @@ impl Outbox {
         }
     }
 
-    /// Says that mails were put into the queue. Where there is an inbox, they are in it when this returns.
+    /// Notifies the worker of new mails. They are in the development inbox, if any, when this returns.
     pub async fn wake(&self) {
         self.shared.wake.notify_one();
         let Some(inbox) = &self.shared.parts.inbox else {
             return;
         };
         match self.shared.parts.store.list_mails().await {
-            // Delivered ones are there already: they go into the inbox before they leave the queue.
+            // Delivered mails are in the inbox already: they are added before they leave the queue.
             Ok(mails) => {
                 for mail in mails
                     .iter()
@@ -123,64 +134,70 @@ impl Outbox {
         }
     }
 
-    /// Begins to deliver. To be called once, by the one server that holds the store.
+    /// Starts the worker. Call it once, in the server that holds the store.
     pub fn start(&self) {
         let worker = tokio::spawn(worker::run(Arc::clone(&self.shared)));
         *self.worker() = Some(worker);
     }
 
-    /// Delivers what is due, for at most `patience`. What is left stays in the queue for the next start.
-    pub async fn stop(&self, patience: Duration) {
+    /// Delivers due mails for at most `timeout`; the rest stays in the queue for the next start.
+    pub async fn stop(&self, timeout: Duration) {
         self.shared.stopping.send_replace(true);
         let Some(worker) = self.worker().take() else {
             return;
         };
         let abort = worker.abort_handle();
-        if tokio::time::timeout(patience, worker).await.is_err() {
+        if tokio::time::timeout(timeout, worker).await.is_err() {
             abort.abort();
             log::warn!(
-                "a delivery had not ended after {patience:?}; it is tried again at the next start"
+                "a delivery did not end within {timeout:?}; it is retried at the next start"
             );
         }
         match self.shared.parts.store.find_mail_queue().await {
             Ok(queue) if queue.waiting > 0 => log::info!(
-                "{} mails wait in the database for the next start",
+                "{} mails wait in the queue for the next start",
                 queue.waiting
             ),
             Ok(_) => {}
-            Err(e) => log::warn!("the queue of mails cannot be looked into: {e}"),
+            Err(e) => log::warn!("the mail queue cannot be read: {e}"),
         }
     }
 
-    fn worker(&self) -> std::sync::MutexGuard<'_, Option<JoinHandle<()>>> {
+    fn worker(&self) -> MutexGuard<'_, Option<JoinHandle<()>>> {
         self.worker.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Shared {
-    fn way(&self) -> MailWay {
-        self.way
+    fn problem(&self) -> MutexGuard<'_, Option<&'static str>> {
+        self.problem.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn set_problem(&self, problem: Option<&'static str>) {
+        *self.problem() = problem;
+    }
+
+    fn sender(&self) -> MailSender {
+        self.sender
             .read()
             .unwrap_or_else(PoisonError::into_inner)
             .clone()
     }
 
     fn seal(&self, content: &MailContent, message_id: [u8; 16]) -> Vec<u8> {
-        let plaintext =
-            serde_json::to_vec(content).expect("what a mail says can be written as JSON");
+        let plaintext = serde_json::to_vec(content).expect("mail content can be written as JSON");
         sealing::seal(&self.parts.key, &message_id, &plaintext, random::bytes())
     }
 
     fn unseal(&self, queued: &QueuedMail) -> Result<MailContent, MailError> {
         let plaintext = sealing::open(&self.parts.key, &queued.message_id, &queued.content)
             .ok_or_else(|| MailError::Permanent {
-                message: "it was sealed under another key than that of this database".to_owned(),
+                message: "it is sealed under the key of another database".to_owned(),
                 source: None,
             })?;
-        // No final failure: the version that understands it may be back before the mail expires.
+        // Not final: the version that understands it may return before the mail expires.
         serde_json::from_slice(&plaintext).map_err(|_| MailError::Compose {
-            message: "another version of the program has queued it, which knows more kinds of mail"
-                .to_owned(),
+            message: "it was queued by another version with more kinds of mail".to_owned(),
             source: None,
         })
     }
@@ -189,10 +206,10 @@ impl Shared {
         let left = queued.expires_at.since(self.parts.clock.now());
         let content = self.unseal(queued)?.with_time_left(left);
         let to = EmailAddress::parse(&queued.email).map_err(|_| MailError::Address {
-            message: "the stored address is none".to_owned(),
+            message: "the stored address is invalid".to_owned(),
             source: None,
         })?;
-        self.way().composer.compose(
+        self.sender().composer.compose(
             &content,
             &to,
             &queued.language,

@@ -1,11 +1,12 @@
-//! The worker behind the outbox: takes mails that are due off the queue and sees each of them to its end.
+//! The worker: claims due mails and delivers each of them to the end.
 //!
-//! A mail is claimed before it is handed over and removed after, so a process that dies in between leaves it claimed, and
-//! it goes out again. That is the one case in which a mail can arrive twice, and no protocol closes it: the receiver had
-//! taken the mail and nobody had noted it yet. Both copies have the same `Message-ID`.
+//! A mail is claimed before its delivery and removed after it, so a process that dies in between leaves it
+//! claimed, and it is delivered again. Only then can a mail arrive twice: the receiver had accepted it and
+//! this was not recorded yet. Both copies have the same `Message-ID`.
 //!
-//! A failure of the transport as a whole counts against no mail: all wait, one of them tries the way from time to time,
-//! and when it is free again everything goes out at once. A failure of one mail puts off that mail alone.
+//! A circuit breaker handles failures of the transport: all mails wait, one of them is tried from time to
+//! time, and once that works everything is delivered at once. Such a try does not count for a mail. A
+//! failure of one mail delays that mail only.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -22,125 +23,124 @@ use crate::mail::{Mail, MailError};
 use crate::observability::metrics::MailOutcome;
 use crate::store::{MailClaim, QueuedMail};
 
-/// How long one delivery may take in all; after it the mail is tried again. Longer than a conversation that makes
-/// progress, each step of which may take half a minute.
-const DELIVERY: Duration = Duration::from_mins(4);
+/// Longest delivery; after it the mail is retried. Each step of an SMTP session may take half a minute.
+const DELIVERY_TIMEOUT: Duration = Duration::from_mins(4);
 
-/// How long a claim keeps others off a mail: longer than a delivery.
+/// How long a mail is claimed: longer than a delivery.
 const LEASE: Duration = Duration::from_mins(5);
 
-/// How often the queue is looked into when nobody calls: commands in other processes put mails in, too.
-const LOOK: Duration = Duration::from_secs(5);
+/// How often the queue is polled: commands in other processes add mails without a notification.
+const POLL_INTERVAL: Duration = Duration::from_secs(5);
 
-/// The least time between two looks.
-const SHORTEST_LOOK: Duration = Duration::from_millis(100);
+/// Shortest time between two polls.
+const MIN_POLL_INTERVAL: Duration = Duration::from_millis(100);
 
-/// How long to wait when the database does not answer.
+/// The pause after a failure of the store.
 const STORE_PAUSE: Duration = Duration::from_secs(1);
 
-/// How often the outcome of a delivery is tried to be noted once the server stops.
-const LAST_NOTES: u32 = 3;
+/// How often recording an outcome is tried once the server stops.
+const LAST_ATTEMPTS: u32 = 3;
 
-/// After how many looks without a mail connections are let go of, and what was deleted is wiped off the disk: a minute.
-const LOOKS_BEFORE_REST: u32 = 12;
+/// After how many idle polls (a minute) connections are closed and deleted mails wiped from the disk.
+const POLLS_BEFORE_CLEANUP: u32 = 12;
 
-/// Whether mails can be handed over.
-enum Way {
-    /// They can.
-    Free,
-    /// They could not, so many times in a row, and wait until the time is over.
-    Blocked {
+/// A circuit breaker around the transport.
+enum CircuitBreaker {
+    /// Mails are delivered.
+    Closed,
+    /// The transport failed so many times in a row; nothing is tried until the pause is over.
+    Open {
         failures: u32,
-        over: Pin<Box<Sleep>>,
+        pause: Pin<Box<Sleep>>,
     },
-    /// They could not, and one of them is to try.
-    Doubtful { failures: u32 },
+    /// One mail is tried.
+    HalfOpen { failures: u32 },
 }
 
-impl Way {
-    /// Notes that the transport could not be reached. Of several mails that found so together only the first counts.
-    fn block(&mut self) {
+impl CircuitBreaker {
+    /// Records that the transport failed. Of concurrent failures only the first one counts.
+    fn open(&mut self) {
         let failures = match self {
-            Self::Free => 1,
-            Self::Doubtful { failures } => failures.saturating_add(1),
-            Self::Blocked { .. } => return,
+            Self::Closed => 1,
+            Self::HalfOpen { failures } => failures.saturating_add(1),
+            Self::Open { .. } => return,
         };
         let pause = outage_after(failures, noise());
         log::warn!(
             "mails wait; the next try is in {:.1} s",
             pause.as_secs_f64()
         );
-        *self = Self::Blocked {
+        *self = Self::Open {
             failures,
-            over: Box::pin(sleep(pause)),
+            pause: Box::pin(sleep(pause)),
         };
     }
 
-    /// Notes that the transport answered.
-    fn free(&mut self) {
-        if !matches!(self, Self::Free) {
-            log::info!("mails can be handed over again");
-            *self = Self::Free;
+    /// Records that the transport works.
+    fn close(&mut self) {
+        if !matches!(self, Self::Closed) {
+            log::info!("mails are delivered again");
+            *self = Self::Closed;
         }
     }
 
-    /// Waits until a blocked way may be tried; for ever when it is not blocked.
-    async fn until_over(&mut self) {
-        let Self::Blocked { failures, over } = self else {
+    /// Waits for the end of the pause, then allows one try; never returns unless open.
+    async fn half_open(&mut self) {
+        let Self::Open { failures, pause } = self else {
             return std::future::pending().await;
         };
-        over.await;
-        *self = Self::Doubtful {
+        pause.await;
+        *self = Self::HalfOpen {
             failures: *failures,
         };
     }
 }
 
-/// What came of handing a mail over.
-struct Handed {
-    /// Whether the transport could be reached.
+/// The outcome of a delivery for the worker.
+struct Attempt {
+    /// Whether the transport worked, whatever it said of the mail.
     reached: bool,
     /// Whether the mail had been tried before.
     was_retry: bool,
 }
 
-/// The worker while it runs.
+/// The state of the worker.
 struct Worker {
     shared: Arc<Shared>,
-    way: Way,
-    deliveries: JoinSet<Handed>,
-    /// How many of the deliveries are of mails that were tried before: they leave room for others.
+    breaker: CircuitBreaker,
+    deliveries: JoinSet<Attempt>,
+    /// How many deliveries are retries; they leave room for new mails.
     retries: usize,
-    /// Looks in a row without a mail.
-    idle_looks: u32,
-    /// Whether mails have left the queue since the disk was last wiped.
+    /// Polls in a row without a mail.
+    idle_polls: u32,
+    /// Whether mails have left the queue since deleted ones were last wiped from the disk.
     is_dirty: bool,
 }
 
-/// Delivers until the server stops and nothing more can be done at once.
+/// Delivers until the server stops and no due mail is left.
 pub(super) async fn run(shared: Arc<Shared>) {
     let mut stopping = shared.stopping.subscribe();
-    release_left_behind(&shared).await;
+    release_claims(&shared).await;
     probe(&shared);
     let mut worker = Worker {
         shared: Arc::clone(&shared),
-        way: Way::Free,
+        breaker: CircuitBreaker::Closed,
         deliveries: JoinSet::new(),
         retries: 0,
-        idle_looks: 0,
+        idle_polls: 0,
         is_dirty: false,
     };
     loop {
         let is_stopping = *stopping.borrow_and_update();
-        let pause = worker.take_mails(is_stopping).await;
+        let pause = worker.claim_mails(is_stopping).await;
         if is_stopping && worker.deliveries.is_empty() {
             break;
         }
         tokio::select! {
-            Some(handed) = worker.deliveries.join_next() => worker.note(handed.ok()),
-            () = worker.way.until_over() => {}
+            Some(attempt) = worker.deliveries.join_next() => worker.record(attempt.ok()),
+            () = worker.breaker.half_open() => {}
             () = shared.wake.notified() => {}
-            () = sleep(pause) => worker.look_idle().await,
+            () = sleep(pause) => worker.clean_up_when_idle().await,
             _ = stopping.changed() => {}
         }
     }
@@ -150,21 +150,21 @@ pub(super) async fn run(shared: Arc<Shared>) {
 }
 
 impl Worker {
-    /// Claims as many mails as there is room for and begins to deliver them. Gives the time until the next look.
-    async fn take_mails(&mut self, is_stopping: bool) -> Duration {
-        let lanes = match self.way {
-            Way::Free => self.shared.way().transport.lanes(),
-            Way::Doubtful { .. } if !is_stopping => 1,
-            Way::Doubtful { .. } | Way::Blocked { .. } => return LOOK,
+    /// Claims as many mails as there is room for and starts their delivery. Returns the time of the next poll.
+    async fn claim_mails(&mut self, is_stopping: bool) -> Duration {
+        let max_concurrent = match self.breaker {
+            CircuitBreaker::Closed => self.shared.sender().transport.max_concurrent(),
+            CircuitBreaker::HalfOpen { .. } if !is_stopping => 1,
+            CircuitBreaker::HalfOpen { .. } | CircuitBreaker::Open { .. } => return POLL_INTERVAL,
         };
-        let room = lanes.saturating_sub(self.deliveries.len());
+        let room = max_concurrent.saturating_sub(self.deliveries.len());
         if room == 0 {
-            return LOOK;
+            return POLL_INTERVAL;
         }
-        // A server that stops gives new mails their first try, and leaves the others for its next start.
+        // A server that stops tries new mails once and leaves retries for its next start.
         let retries = match is_stopping {
             true => 0,
-            false => lanes.div_ceil(2).saturating_sub(self.retries),
+            false => max_concurrent.div_ceil(2).saturating_sub(self.retries),
         };
         let now = self.shared.parts.clock.now();
         let claim = MailClaim {
@@ -176,24 +176,24 @@ impl Worker {
         let claimed = match self.shared.parts.store.claim_mails(claim).await {
             Ok(claimed) => claimed,
             Err(e) => {
-                log::warn!("mails cannot be taken off the queue: {e}");
+                log::warn!("mails cannot be claimed: {e}");
                 return STORE_PAUSE;
             }
         };
         for user_id in claimed.expired {
-            log::warn!("user {user_id}: a mail had expired before it could be delivered");
+            log::warn!("user {user_id}: a mail expired before it was delivered");
             self.shared.parts.metrics.count_mail(MailOutcome::Expired);
             self.is_dirty = true;
         }
         for queued in claimed.mails {
-            self.idle_looks = 0;
-            self.begin(queued);
+            self.idle_polls = 0;
+            self.start(queued);
         }
         self.until_next(now).await
     }
 
-    /// Composes a mail here and now, so that mails come into the inbox in their order, and delivers it apart.
-    fn begin(&mut self, queued: QueuedMail) {
+    /// Composes a mail at once, so that the inbox keeps the order, and delivers it in a task.
+    fn start(&mut self, queued: QueuedMail) {
         let mail = self.shared.compose(&queued);
         if let (Ok(mail), Some(inbox)) = (&mail, &self.shared.parts.inbox) {
             inbox.add(mail);
@@ -207,58 +207,58 @@ impl Worker {
 
     async fn until_next(&self, now: Timestamp) -> Duration {
         match self.shared.parts.store.find_next_mail().await {
-            Ok(Some(due)) => due.since(now).clamp(SHORTEST_LOOK, LOOK),
-            Ok(None) => LOOK,
+            Ok(Some(due)) => due.since(now).clamp(MIN_POLL_INTERVAL, POLL_INTERVAL),
+            Ok(None) => POLL_INTERVAL,
             Err(_) => STORE_PAUSE,
         }
     }
 
-    /// Notes what came of a delivery; nothing is known of one that panicked outside the transport.
-    fn note(&mut self, handed: Option<Handed>) {
+    /// Records the outcome of a delivery; `None` when the task panicked.
+    fn record(&mut self, attempt: Option<Attempt>) {
         self.is_dirty = true;
-        let Some(handed) = handed else {
+        let Some(attempt) = attempt else {
             return;
         };
-        if handed.was_retry {
+        if attempt.was_retry {
             self.retries -= 1;
         }
-        if handed.reached {
-            self.way.free();
+        if attempt.reached {
+            self.breaker.close();
         } else {
-            self.way.block();
+            self.breaker.open();
         }
     }
 
-    /// Tidies up when no mail has come for a while.
-    async fn look_idle(&mut self) {
+    /// Closes idle connections and wipes deleted mails after a minute without a mail.
+    async fn clean_up_when_idle(&mut self) {
         if !self.deliveries.is_empty() {
             return;
         }
-        self.idle_looks = self.idle_looks.saturating_add(1);
-        if self.idle_looks != LOOKS_BEFORE_REST {
+        self.idle_polls = self.idle_polls.saturating_add(1);
+        if self.idle_polls != POLLS_BEFORE_CLEANUP {
             return;
         }
-        let transport = self.shared.way().transport;
-        tokio::task::spawn_blocking(move || transport.rest());
+        let transport = self.shared.sender().transport;
+        tokio::task::spawn_blocking(move || transport.close_idle());
         if std::mem::take(&mut self.is_dirty) {
             self.shared.parts.store.purge_deleted_mails().await;
         }
     }
 }
 
-/// Takes over what a server that died has left claimed.
-async fn release_left_behind(shared: &Shared) {
+/// Releases the claims of a server that died.
+async fn release_claims(shared: &Shared) {
     loop {
         let now = shared.parts.clock.now();
         match shared.parts.store.release_mails(now).await {
             Ok(0) => return,
             Ok(mails) => {
                 log::info!(
-                    "{mails} mails were in delivery when the server ended; they go out again"
+                    "{mails} mails were in delivery when the server ended; they are delivered again"
                 );
                 return;
             }
-            Err(e) => log::warn!("the queue of mails cannot be used: {e}"),
+            Err(e) => log::warn!("the mail queue cannot be used: {e}"),
         }
         if *shared.stopping.borrow() {
             return;
@@ -267,115 +267,129 @@ async fn release_left_behind(shared: &Shared) {
     }
 }
 
-/// Tries the transport once, beside everything else, so that wrong settings are known before the next mail.
+/// Checks the transport once in the background, so that wrong settings show before the next mail.
 pub(super) fn probe(shared: &Arc<Shared>) {
-    let transport = shared.way().transport;
+    let shared = Arc::clone(shared);
     tokio::task::spawn_blocking(move || {
-        if let Err(e) = transport.probe() {
-            log::warn!("mail cannot be sent at present: {e}; mails wait in the database");
+        if let Err(e) = shared.sender().transport.probe() {
+            shared.set_problem(e.operator_problem());
+            log::warn!("mail cannot be delivered at present: {e}; mails wait in the queue");
         }
     });
 }
 
-/// Hands a mail over and notes the outcome in the queue.
-async fn deliver(shared: Arc<Shared>, queued: QueuedMail, mail: Result<Mail, MailError>) -> Handed {
+/// Delivers a mail and records the outcome in the queue.
+async fn deliver(
+    shared: Arc<Shared>,
+    queued: QueuedMail,
+    mail: Result<Mail, MailError>,
+) -> Attempt {
     let was_retry = queued.tries > 1;
     let outcome = match mail {
-        Ok(mail) => hand_over(&shared, mail).await,
+        Ok(mail) => transfer(&shared, mail).await,
         Err(error) => Err(error),
     };
     let reached = !matches!(outcome, Err(MailError::Unreachable { .. }));
     settle(&shared, &queued, outcome).await;
-    Handed { reached, was_retry }
+    Attempt { reached, was_retry }
 }
 
-async fn hand_over(shared: &Shared, mail: Mail) -> Result<(), MailError> {
-    let transport = shared.way().transport;
+/// Passes a mail to the transport on a blocking thread.
+async fn transfer(shared: &Shared, mail: Mail) -> Result<(), MailError> {
+    let transport = shared.sender().transport;
     let delivery = tokio::task::spawn_blocking(move || transport.deliver(&mail, &mut |_| {}));
-    match timeout(DELIVERY, delivery).await {
+    match timeout(DELIVERY_TIMEOUT, delivery).await {
         Ok(Ok(outcome)) => outcome,
-        // One mail that makes a transport panic must not be the end of mail for everybody, nor be tried for ever.
+        // A mail that makes a transport panic must neither stop all mail nor be retried for ever.
         Ok(Err(_)) => Err(MailError::Permanent {
             message: "the transport panicked".to_owned(),
             source: None,
         }),
         Err(_) => Err(MailError::Temporary {
-            message: format!("the delivery did not end within {DELIVERY:?}"),
+            message: format!("the delivery did not end within {DELIVERY_TIMEOUT:?}"),
             source: None,
         }),
     }
 }
 
-/// Notes what came of a delivery: in the log, in the figures, and in the queue.
+/// Records the outcome of a delivery in log, metrics and queue.
 async fn settle(shared: &Shared, queued: &QueuedMail, outcome: Result<(), MailError>) {
     let QueuedMail {
         id, user_id, tries, ..
     } = *queued;
-    let name = shared.way().transport.name();
+    let name = shared.sender().transport.name();
     let now = shared.parts.clock.now();
-    let (fate, entry) = match outcome {
+    match &outcome {
+        Ok(()) => shared.set_problem(None),
+        Err(error) => {
+            if let Some(problem) = error.operator_problem() {
+                shared.set_problem(Some(problem));
+            }
+        }
+    }
+    let (kind, update) = match outcome {
         Ok(()) => {
-            log::info!("user {user_id}: mail {id} handed to {name}");
-            (MailOutcome::Delivered, Entry::Remove)
+            log::info!("user {user_id}: mail {id} delivered by {name}");
+            (MailOutcome::Delivered, QueueUpdate::Remove)
         }
         Err(error @ MailError::Unreachable { .. }) => {
             log::warn!("user {user_id}: mail {id} waits: {name}: {error}");
-            let put_back = Entry::PutBack {
+            let postpone = QueueUpdate::Postpone {
                 next_try_at: now,
                 counts: false,
             };
-            return persist(shared, id, put_back).await;
+            return record(shared, id, postpone).await;
         }
         Err(error) if error.is_final() => {
             log::error!("user {user_id}: mail {id} given up: {name}: {error}");
-            (MailOutcome::GivenUp, Entry::Remove)
+            (MailOutcome::GivenUp, QueueUpdate::Remove)
         }
         Err(error) => {
             let pause = pause_after(tries, noise());
             log::warn!(
-                "user {user_id}: mail {id} is tried again in {} s: {name}: {error}",
+                "user {user_id}: mail {id} is retried in {} s: {name}: {error}",
                 pause.as_secs()
             );
-            let put_back = Entry::PutBack {
+            let postpone = QueueUpdate::Postpone {
                 next_try_at: now.plus(pause),
                 counts: true,
             };
-            (MailOutcome::Postponed, put_back)
+            (MailOutcome::Postponed, postpone)
         }
     };
-    shared.parts.metrics.count_mail(fate);
-    persist(shared, id, entry).await;
+    shared.parts.metrics.count_mail(kind);
+    record(shared, id, update).await;
 }
 
-/// What is to be noted of a mail in the queue.
+/// A change of a mail in the queue.
 #[derive(Clone, Copy)]
-enum Entry {
-    /// It leaves the queue.
+enum QueueUpdate {
+    /// It is removed.
     Remove,
-    /// It goes back until then; `counts` is false when the try said nothing about the mail.
-    PutBack {
+    /// It is due again later; `counts` is false when the try said nothing about the mail.
+    Postpone {
         next_try_at: Timestamp,
         counts: bool,
     },
 }
 
-/// Notes it, as often as it takes until the store does: a mail whose delivery is not noted would go out again.
-async fn persist(shared: &Shared, id: i64, entry: Entry) {
+/// Updates the queue, retrying until the store answers: an unrecorded delivery would be repeated.
+async fn record(shared: &Shared, id: i64, update: QueueUpdate) {
     let store = &shared.parts.store;
-    let mut last_notes = 0;
+    let mut last_attempts = 0;
     loop {
-        let noted = match entry {
-            Entry::Remove => store.delete_mail(id).await,
-            Entry::PutBack {
+        let recorded = match update {
+            QueueUpdate::Remove => store.delete_mail(id).await,
+            QueueUpdate::Postpone {
                 next_try_at,
                 counts,
             } => store.postpone_mail(id, next_try_at, counts).await,
         };
-        let Err(e) = noted else { return };
-        log::warn!("what came of a mail cannot be noted yet: {e}");
+        let Err(e) = recorded else { return };
+        log::warn!("the outcome of a delivery cannot be recorded yet: {e}");
         if *shared.stopping.borrow() {
-            last_notes += 1;
-            if last_notes == LAST_NOTES {
+            last_attempts += 1;
+            if last_attempts == LAST_ATTEMPTS {
                 return;
             }
         }

@@ -1,7 +1,7 @@
-//! The newest mails, kept in memory for development and end-to-end tests.
+//! The development inbox: the newest mails, in memory.
 //!
-//! Owns what such a reader sees of a mail. Whether there is an inbox and who may look into it is decided elsewhere: it
-//! holds codes in the clear and belongs to development only.
+//! Owns the JSON form of a mail. Whether there is an inbox and who may read it is decided elsewhere: it
+//! holds codes in plain text and belongs to development only.
 
 use std::collections::{HashSet, VecDeque};
 use std::fmt;
@@ -13,10 +13,10 @@ use serde::Serialize;
 use super::Mail;
 use crate::domain::{EmailAddress, Timestamp};
 
-/// How many mails are kept; older ones make room.
+/// Most mails that are kept; the oldest one is evicted.
 const CAPACITY: usize = 1_000;
 
-/// One mail of the inbox, in the key order of its JSON form. It has no `Debug`: it carries the code.
+/// A mail of the inbox, in the key order of its JSON form. It has no `Debug`: it contains the code.
 #[derive(Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct InboxEntry {
     /// Counts from 1 in the order of arrival.
@@ -31,15 +31,15 @@ pub struct InboxEntry {
     pub text: String,
     /// The HTML part, with LF line ends.
     pub html: String,
-    /// The one-time password, where the mail carries one.
+    /// The one-time password, if any.
     pub otp: Option<String>,
-    /// The link, where the mail carries one.
+    /// The link, if any.
     pub link: Option<String>,
     /// When the mail was composed.
     pub created_at: Timestamp,
 }
 
-/// The newest 1,000 mails. Clones share them.
+/// The newest 1,000 mails, shared by all clones.
 #[derive(Clone, Default)]
 pub struct Inbox {
     ring: Arc<Mutex<Ring>>,
@@ -62,7 +62,7 @@ struct Kept {
 }
 
 impl Inbox {
-    /// Adds a mail, unless it is there already; the oldest one leaves when the inbox is full.
+    /// Adds a mail unless it is there already; evicts the oldest one when the inbox is full.
     pub fn add(&self, mail: &Mail) {
         let mut ring = self.lock();
         if !ring.known.insert(mail.id.clone()) {
@@ -92,7 +92,7 @@ impl Inbox {
         });
     }
 
-    /// The mails, newest first; with `to` only those to that address, compared without case.
+    /// Lists the mails, newest first; with `to` only those to that address, ignoring case.
     pub fn list(&self, to: Option<&str>) -> Vec<InboxEntry> {
         let to = to.map(str::trim).map(|to| {
             EmailAddress::parse(to).map_or_else(|_| to.to_lowercase(), |to| to.key().to_owned())
@@ -106,8 +106,8 @@ impl Inbox {
             .collect()
     }
 
-    /// Throws all mails away and counts from 1 again. One that was there is not added once more, when its delivery comes to
-    /// an end only now.
+    /// Removes all mails and restarts the ids at 1. A removed mail is not added again when its delivery ends
+    /// later.
     pub fn clear(&self) {
         let mut ring = self.lock();
         let entries = std::mem::take(&mut ring.entries);
@@ -115,7 +115,7 @@ impl Inbox {
         ring.last_id = 0;
     }
 
-    /// No operation leaves the ring half changed, so that a panic elsewhere is no reason to lose it.
+    /// No operation leaves the ring half changed, so a poisoned lock is harmless.
     fn lock(&self) -> MutexGuard<'_, Ring> {
         self.ring.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -143,7 +143,7 @@ mod tests {
     }
 
     #[test]
-    fn newest_first_and_filtered_without_case() {
+    fn mails_are_newest_first_and_filtered_ignoring_case() {
         let inbox = Inbox::default();
         assert!(inbox.list(None).is_empty());
         for (id, to) in ["Ann@example.com", "bob@example.com", "ann@example.com"]
@@ -162,7 +162,7 @@ mod tests {
     }
 
     #[test]
-    fn the_oldest_make_room() {
+    fn oldest_mail_is_evicted() {
         let inbox = Inbox::default();
         for id in 0..CAPACITY + 2 {
             inbox.add(&numbered(id, "ann@example.com"));
@@ -173,7 +173,7 @@ mod tests {
     }
 
     #[test]
-    fn the_json_has_the_agreed_keys_in_order() {
+    fn json_has_the_documented_keys_in_order() {
         let inbox = Inbox::default();
         inbox.add(&mail_to("ann@example.com"));
         let json = serde_json::to_string(&inbox.list(None)[0]).unwrap();

@@ -1,38 +1,39 @@
-//! Mail: composing it ([`Composer`]), keeping it for development ([`Inbox`]), and handing it to what carries it on
-//! ([`Transport`]).
+//! Mail: content, templates, languages, the development inbox ([`Inbox`]) and transports ([`Transport`]).
 //!
-//! Nothing here knows accounts, HTTP, the queue that mails wait in or when one is due; codes and addresses are never
-//! logged. A new way of carrying mail is one more [`Transport`]; a new kind of mail is one more [`MailContent`] with a section
-//! in each language file, and a new language one more file.
+//! It does not know accounts, HTTP, or the queue and its schedule. It never logs codes or whole
+//! addresses. To add a transport, implement [`Transport`]; to add a kind of mail, add a [`MailContent`]
+//! and a section in each language file; to add a language, add a file.
 
+mod composer;
 mod content;
 mod inbox;
 mod language;
-mod message;
+mod mailbox;
 mod templates;
 mod transport;
 
-use std::error::Error;
 use std::fmt;
+
+use thiserror::Error;
 
 use crate::domain::{EmailAddress, Timestamp};
 
+pub use composer::{Composer, ComposerOptions};
 pub use content::MailContent;
 pub use inbox::{Inbox, InboxEntry};
-pub use message::{Composer, ComposerOptions};
 pub use templates::BUILT_IN as BUILT_IN_TEMPLATES;
 pub use transport::{
     FileMailTransport, SendmailMailTransport, SmtpMailTransport, SmtpOptions, StdoutMailTransport,
     Transport,
 };
 
-/// A finished mail.
+/// A composed mail.
 ///
-/// The public fields say what it says; what travels is fixed when it is composed. `Debug` shows neither code nor
+/// The public fields show what it says; the message itself never changes. `Debug` shows neither code nor
 /// address.
 #[derive(Clone)]
 pub struct Mail {
-    /// The one recipient.
+    /// The only recipient.
     pub to: EmailAddress,
     /// The sender, `a@b` or `Name <a@b>`.
     pub from: String,
@@ -42,27 +43,27 @@ pub struct Mail {
     pub text: String,
     /// The HTML part, with LF line ends.
     pub html: String,
-    /// The one-time password, where the mail carries one.
+    /// The one-time password, if any.
     pub otp: Option<String>,
-    /// The link, where the mail carries one.
+    /// The link, if any.
     pub link: Option<String>,
     /// When the mail was composed.
     pub created_at: Timestamp,
-    /// The part of the message id before the `@`, letters only: names the mail in files.
+    /// The message id before the `@`, letters only; names the mail in files.
     id: String,
     message: lettre::Message,
 }
 
 impl Mail {
-    /// The whole message as it travels: RFC 5322, CRLF line ends.
+    /// The whole message as it is sent: RFC 5322, CRLF line ends.
     pub fn raw(&self) -> Vec<u8> {
         self.message.formatted()
     }
 
-    /// The whole message with LF line ends, as local programs and terminals expect it.
+    /// The whole message with LF line ends, for local programs and terminals.
     fn raw_with_lf(&self) -> Vec<u8> {
         let mut bytes = self.raw();
-        // The composer writes no carriage return but before a line feed.
+        // The composer writes carriage returns only before line feeds.
         bytes.retain(|byte| *byte != b'\r');
         bytes
     }
@@ -78,92 +79,101 @@ impl fmt::Debug for Mail {
     }
 }
 
+/// What a parser, the system or a library reported.
+type Cause = Box<dyn std::error::Error + Send + Sync>;
+
 /// Why a mail was not composed, queued or delivered.
 ///
-/// The texts may be logged: recipients are masked, codes and passwords left out, also where a mail server quotes them.
-/// For the same reason a server's reply is kept as text only, never as the source.
-#[derive(Debug)]
+/// The texts may be logged: recipients are masked, codes and passwords removed, also where a mail server
+/// quotes them. For the same reason a server's reply is kept as text only, never as the source.
+#[derive(Debug, Error)]
 pub enum MailError {
-    /// An address is unusable; another one is needed.
+    /// An address is invalid.
+    #[error("{message}")]
     Address {
         /// Which one, and what to do.
         message: String,
-        /// What the parser said.
-        source: Option<Box<dyn Error + Send + Sync>>,
+        /// The cause.
+        source: Option<Cause>,
     },
-    /// The message could not be put together from what was given.
+    /// The message cannot be composed; a corrected template or clock may help.
+    #[error("the mail cannot be composed: {message}")]
     Compose {
         /// What is wrong with it.
         message: String,
-        /// What the builder said.
-        source: Option<Box<dyn Error + Send + Sync>>,
+        /// The cause.
+        source: Option<Cause>,
     },
-    /// The settings of a transport are unusable; the person who runs the server has to change them.
+    /// The settings of a transport are invalid; the operator has to change them.
+    #[error("{message}")]
     Setup {
         /// What is wrong with them, and what to do.
         message: String,
-        /// What the system said.
-        source: Option<Box<dyn Error + Send + Sync>>,
+        /// The cause.
+        source: Option<Cause>,
     },
-    /// No mail can be handed over at present, whatever it says: the server does not answer or does not let us in.
+    /// No mail can be delivered at present: the server does not answer or refuses the sign-in.
+    #[error("{message}{}", suffix(*.advice))]
     Unreachable {
         /// Who failed and what it said.
         message: String,
-        /// What the system said.
-        source: Option<Box<dyn Error + Send + Sync>>,
+        /// What the operator can do, where that is known.
+        advice: Option<&'static str>,
+        /// The cause.
+        source: Option<Cause>,
     },
-    /// This mail was refused in a way that may pass; it may be tried again.
+    /// The mail was refused for what the operator has to change, not for its recipient; it waits.
+    #[error("{message}{}", suffix(Some(*.advice)))]
+    Misconfigured {
+        /// Who refused and what it said.
+        message: String,
+        /// What the operator can do.
+        advice: &'static str,
+    },
+    /// The mail was refused for now and can be retried.
+    #[error("{message} (it is retried)")]
     Temporary {
         /// Who failed and what it said.
         message: String,
-        /// What the system said.
-        source: Option<Box<dyn Error + Send + Sync>>,
+        /// The cause.
+        source: Option<Cause>,
     },
-    /// The transport refused the mail; trying again is of no use.
+    /// The mail was refused for good.
+    #[error("{message} (a retry does not help)")]
     Permanent {
         /// Who refused and what it said.
         message: String,
-        /// What the system said.
-        source: Option<Box<dyn Error + Send + Sync>>,
+        /// The cause.
+        source: Option<Cause>,
     },
 }
 
+fn suffix(advice: Option<&str>) -> String {
+    advice.map_or_else(String::new, |advice| format!("; {advice}"))
+}
+
 impl MailError {
-    /// Whether trying the same mail again is of no use.
+    /// Whether a retry of the same mail is pointless.
     ///
-    /// One that cannot be composed may be later, when a template or the clock was set right.
+    /// A mail that cannot be composed can be later, with another template or clock.
     pub const fn is_final(&self) -> bool {
         matches!(
             self,
             Self::Permanent { .. } | Self::Address { .. } | Self::Setup { .. }
         )
     }
-}
 
-impl fmt::Display for MailError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    /// What the operator has to know when it concerns more than one mail: a text without replies,
+    /// addresses or host names, fit for anyone.
+    pub const fn operator_problem(&self) -> Option<&'static str> {
         match self {
-            Self::Address { message, .. }
-            | Self::Setup { message, .. }
-            | Self::Unreachable { message, .. } => f.write_str(message),
-            Self::Compose { message, .. } => write!(f, "the mail cannot be composed: {message}"),
-            Self::Temporary { message, .. } => write!(f, "{message} (it may work later)"),
-            Self::Permanent { message, .. } => {
-                write!(f, "{message} (trying again will not help)")
+            Self::Unreachable {
+                advice: Some(advice),
+                ..
             }
-        }
-    }
-}
-
-impl Error for MailError {
-    fn source(&self) -> Option<&(dyn Error + 'static)> {
-        match self {
-            Self::Address { source, .. }
-            | Self::Compose { source, .. }
-            | Self::Setup { source, .. }
-            | Self::Unreachable { source, .. }
-            | Self::Temporary { source, .. }
-            | Self::Permanent { source, .. } => source.as_deref().map(|e| e as _),
+            | Self::Misconfigured { advice, .. } => Some(advice),
+            Self::Unreachable { advice: None, .. } => Some("the mail server cannot be reached"),
+            _ => None,
         }
     }
 }

@@ -1,8 +1,8 @@
-//! The words of mails: templates and languages, built in or from a folder that overrides them.
+//! Templates and languages of mails, built in or from a directory that overrides them.
 //!
-//! A mail is made of sentences, which a language file has (`languages/de.toml`, a section for each kind of mail), and of two
-//! templates that put them together, one as text and one as HTML. What stands in an HTML template in `{{ }}` is escaped.
-//! Knows nothing of headers or recipients. Another built-in language is a file and a line in [`BUILT_IN`].
+//! A language file (`languages/de.toml`) has the sentences, one section for each kind of mail; two templates
+//! arrange them, one as text and one as HTML. Values in HTML templates are escaped. Headers and recipients
+//! are unknown here. To add a built-in language, add a file and a line in [`BUILT_IN`].
 
 use std::collections::BTreeMap;
 use std::fmt::Display;
@@ -22,7 +22,7 @@ macro_rules! built_in {
     };
 }
 
-/// The built-in files: name and text.
+/// The built-in files: name and content.
 pub const BUILT_IN: &[(&str, &str)] = built_in![
     "layout.html",
     "code.html",
@@ -41,16 +41,16 @@ pub const BUILT_IN: &[(&str, &str)] = built_in![
     "languages/pt-BR.toml",
 ];
 
-/// The folder of the languages, and the ending of their files.
+/// The directory of the languages, and the extension of their files.
 const LANGUAGES: (&str, &str) = ("languages", "toml");
 
-/// The language that has every sentence, for those that lack one.
+/// The language with every sentence, the fallback of the others.
 const COMPLETE: &str = "en";
 
-/// The values of a mail, by the names under which sentences and templates use them.
+/// The values of a mail, by their names in sentences and templates.
 pub(super) type Values = BTreeMap<&'static str, Value>;
 
-/// A mail in words.
+/// A rendered mail.
 pub(super) struct Rendered {
     /// On one line.
     pub(super) subject: String,
@@ -61,10 +61,10 @@ pub(super) struct Rendered {
 /// All templates and languages.
 pub(super) struct Templates {
     environment: Environment<'static>,
-    /// Where each template of the environment comes from, for errors.
+    /// The file of each template, for errors.
     files: BTreeMap<String, String>,
     languages: Vec<Language>,
-    /// The place of the usual language among them.
+    /// The index of the default language.
     default: usize,
 }
 
@@ -82,21 +82,21 @@ struct Language {
 #[derive(Clone)]
 struct Sentence {
     template: String,
-    /// The file that it stands in.
+    /// The file that contains it.
     file: Arc<str>,
-    /// The line of that file on which it begins, from 1.
+    /// Its first line in that file, from 1.
     line: usize,
 }
 
 impl Templates {
-    /// The built-in files, with those of `dir` in the place of the ones that have the same name and beside the others.
+    /// Loads the built-in files; those of `dir` override files of the same name and add others.
     ///
     /// # Errors
-    /// [`MailError::Setup`] when a file cannot be read or has a mistake; the text names file and line.
+    /// [`MailError::Setup`] when a file cannot be read or is wrong; the text names file and line.
     pub(super) fn load(dir: Option<&Path>, default_language: &str) -> Result<Self, MailError> {
         let mut environment = Environment::new();
         environment.set_undefined_behavior(UndefinedBehavior::SemiStrict);
-        // The engine escapes in templates whose names end in `.html`; its own way makes an entity of every slash of a link.
+        // minijinja escapes in templates whose names end in `.html`, but every slash of a link, too.
         environment.set_formatter(|out, state, value| match state.auto_escape() {
             AutoEscape::Html if !value.is_safe() => out
                 .write_str(&escaped(&value.to_string()))
@@ -129,8 +129,8 @@ impl Templates {
             .ok_or_else(|| {
                 let tags: Vec<&str> = tags().collect();
                 let message = format!(
-                    "language: there are no mails in {default_language:?}, only in {}; \
-                     another one is a file languages/{default_language}.toml in templates_dir",
+                    "unknown language {default_language:?}; choose one of {}, or add a file \
+                     languages/{default_language}.toml to templates_dir",
                     tags.join(", ")
                 );
                 setup_error(message, None)
@@ -138,23 +138,23 @@ impl Templates {
         Ok(templates)
     }
 
-    /// Takes a file in, in the place of an earlier one of that name.
+    /// Adds a file, replacing an earlier one of that name.
     fn add(
         &mut self,
         name: &str,
         file: &str,
         text: &str,
-        is_foreign: bool,
+        is_custom: bool,
     ) -> Result<(), MailError> {
-        // An editor may have ended the lines in another way.
+        // Editors may write CRLF line ends.
         let text = text.replace("\r\n", "\n");
         let tag = name
             .strip_prefix(LANGUAGES.0)
             .and_then(|name| name.strip_prefix('/')?.strip_suffix(".toml"));
         let Some(tag) = tag else {
             self.files.insert(name.to_owned(), file.to_owned());
-            if !is_foreign {
-                // It is read when it is needed.
+            if !is_custom {
+                // It is compiled on first use.
                 return Ok(());
             }
             return self
@@ -167,7 +167,7 @@ impl Templates {
             .languages
             .iter()
             .position(|known| known.tag.eq_ignore_ascii_case(tag));
-        if is_foreign {
+        if is_custom {
             let complete = place
                 .or_else(|| {
                     self.languages
@@ -191,15 +191,15 @@ impl Templates {
         self.languages.iter().map(|language| &*language.tag)
     }
 
-    /// The tag of the best language for an `Accept-Language`; `None` when there is none of those that it names.
+    /// Chooses the language for an `Accept-Language`; `None` if none matches.
     pub(super) fn negotiate(&self, accept_language: &str) -> Option<&str> {
         preferred(accept_language)
             .into_iter()
             .find_map(|range| look_up(range, self.languages()))
     }
 
-    /// Puts a mail into words: the sentences of `section` by the templates that are called `template`, in the language that
-    /// is nearest to `tag`.
+    /// Renders the sentences of `section` with the templates named `template`, in the language nearest to
+    /// `tag`.
     ///
     /// # Errors
     /// [`MailError::Compose`] when a template fails; the text names file and line.
@@ -246,9 +246,9 @@ impl Templates {
         })
     }
 
-    /// Says where a template has its mistake: in the `sentence` that was rendered, or in the file that the error names.
+    /// Describes an error with file and line: of the rendered `sentence`, or of the template it names.
     fn place_of(&self, error: &minijinja::Error, sentence: Option<&Sentence>) -> String {
-        // A mistake in an included template is reported as one of the template that includes it, with the cause inside.
+        // An error in an included template is the source of one in the including template.
         let mut innermost = error;
         while let Some(cause) = std::error::Error::source(innermost)
             .and_then(|cause| cause.downcast_ref::<minijinja::Error>())
@@ -279,7 +279,7 @@ impl Language {
             return Err(template_error(
                 file,
                 1,
-                "its name is no language tag such as de or pt-BR",
+                "the file name is not a language tag such as de or pt-BR",
             ));
         }
         let table = DeTable::parse(text).map_err(|e| {
@@ -313,9 +313,9 @@ impl Language {
                     for (key, value) in section {
                         let start = value.span().start;
                         let DeValue::String(template) = value.get_ref() else {
-                            return wrong(start, &format!("{} is no text", key.get_ref()));
+                            return wrong(start, &format!("{} is not a string", key.get_ref()));
                         };
-                        // The line break after three opening quotes is no part of the text.
+                        // The line break after three opening quotes does not belong to the text.
                         let quotes = &text[start..];
                         let begins_below =
                             quotes.starts_with("\"\"\"\n") || quotes.starts_with("'''\n");
@@ -330,24 +330,23 @@ impl Language {
                         .sections
                         .insert(name.get_ref().to_string(), sentences);
                 }
-                _ => return wrong(name.span().start, "there is no such key"),
+                _ => return wrong(name.span().start, "unknown key"),
             }
         }
         Ok(language)
     }
 
-    /// Takes what is missing from `complete`, which has every sentence: a file that was written for an earlier version goes
-    /// on to work.
+    /// Adds missing sentences from `complete`, so that files for an earlier version keep working.
     fn fill_in(&mut self, file: &str, complete: &Self) -> Result<(), MailError> {
-        let stranger = self
+        let unknown = self
             .sections
             .iter()
             .find(|(name, _)| !complete.sections.contains_key(*name));
-        if let Some((name, sentences)) = stranger {
+        if let Some((name, sentences)) = unknown {
             let line = sentences.values().map(|sentence| sentence.line).min();
             let known: Vec<_> = complete.sections.keys().map(String::as_str).collect();
             let what = format!(
-                "there is no section [{name}], only [{}]",
+                "unknown section [{name}]; the sections are [{}]",
                 known.join("], [")
             );
             return Err(template_error(file, line.unwrap_or(1), what));
@@ -364,7 +363,7 @@ impl Language {
         }
         if !missing.is_empty() {
             log::warn!(
-                "{file} lacks {}; the built-in sentences ({}) stand in",
+                "{file} lacks {}; the built-in sentences ({}) are used",
                 missing.join(", "),
                 complete.tag
             );
@@ -373,7 +372,7 @@ impl Language {
     }
 }
 
-/// The templates and languages in a folder: their names and paths. Everything else there is left alone.
+/// The names and paths of the templates and languages in a directory; other files are ignored.
 fn files_in(dir: &Path) -> Result<Vec<(String, std::path::PathBuf)>, MailError> {
     let mut files = Vec::new();
     let (languages, toml) = LANGUAGES;
@@ -419,7 +418,7 @@ fn setup_error(
     MailError::Setup { message, source }
 }
 
-/// Takes the meaning of markup from a text.
+/// Escapes a text for HTML.
 fn escaped(text: &str) -> String {
     text.replace('&', "&amp;")
         .replace('<', "&lt;")
@@ -431,7 +430,7 @@ fn escaped(text: &str) -> String {
 /// Most characters on a line of the text part (RFC 5322, section 2.1.1, counts 78).
 const COLUMNS: usize = 76;
 
-/// Breaks long lines at blanks. What has none, such as a link, stays whole.
+/// Wraps long lines at spaces; links stay whole.
 fn wrapped(text: &str) -> String {
     let mut out = String::with_capacity(text.len() + 16);
     for line in text.lines() {
@@ -458,7 +457,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn all_built_in_languages_have_the_same_sentences() {
+    fn built_in_languages_have_the_same_sentences() {
         let templates = Templates::load(None, COMPLETE).unwrap();
         let keys = |language: &Language| -> Vec<(String, String)> {
             let sections = language.sections.iter();

@@ -52,12 +52,12 @@ impl Server {
                 reloaded.changed.push(setting.name);
             }
         }
-        let (app, way) = apply_settings(&old, config, self.address.port()).await?;
+        let (app, sender) = apply_settings(&old, config, self.address.port()).await?;
         if let Some(tls) = &self.tls {
             tls.reload(&app.config.tls, app.clock.now())
                 .map_err(StartError::new)?;
         }
-        app.outbox.change(way);
+        app.outbox.reload(sender);
         self.current.set(Arc::new(app));
         Ok(reloaded)
     }

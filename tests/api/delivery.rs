@@ -1,4 +1,4 @@
-//! Mails on their way: what is stored with its cause is delivered once, whatever happens to the mail server.
+//! Mail delivery: what is stored with its cause is delivered once, whatever happens to the mail server.
 
 use std::net::{SocketAddr, TcpListener};
 use std::time::Duration;
@@ -14,8 +14,8 @@ const POSTPONED: &str = "accounts_mails_total{fate=\"postponed\"}";
 const GIVEN_UP: &str = "accounts_mails_total{fate=\"given_up\"}";
 const EXPIRED: &str = "accounts_mails_total{fate=\"expired\"}";
 
-/// An address on which nobody listens.
-fn nowhere() -> SocketAddr {
+/// An address without a listener.
+fn closed_address() -> SocketAddr {
     TcpListener::bind("127.0.0.1:0")
         .unwrap()
         .local_addr()
@@ -35,7 +35,7 @@ fn confirm_with(server: &TestServer, email: &str, code: &str) {
 }
 
 #[test]
-fn a_mail_arrives_over_a_connection_that_is_used_again() {
+fn connection_is_reused() {
     let sink = SmtpSink::start();
     let server = TestServer::start_with_smtp(&sink.url());
     sign_up(&server, "ann@example.com");
@@ -54,13 +54,13 @@ fn a_mail_arrives_over_a_connection_that_is_used_again() {
         server.wait_for_metric(DELIVERED, 2 + number);
     }
     assert_eq!(sink.mails().len(), 6);
-    // The first mail may have been there before the connection that was tried out at the start was free.
+    // The first mail may precede the end of the probe, whose connection it then cannot use.
     assert!(sink.connections() <= 2, "{:?}", sink.commands());
 }
 
 #[test]
-fn a_mail_server_that_is_down_holds_up_nobody_and_gets_everything_once_it_is_back() {
-    let address = nowhere();
+fn mails_wait_for_a_server_that_is_down() {
+    let address = closed_address();
     let server = TestServer::start_with_smtp(&format!("smtp://{address}"));
     for number in 0..20 {
         sign_up(&server, &format!("user{number}@example.com"));
@@ -78,8 +78,8 @@ fn a_mail_server_that_is_down_holds_up_nobody_and_gets_everything_once_it_is_bac
 }
 
 #[test]
-fn mails_survive_a_restart() {
-    let address = nowhere();
+fn queued_mails_survive_a_restart() {
+    let address = closed_address();
     let mut server = TestServer::start_with_smtp(&format!("smtp://{address}"));
     sign_up(&server, "ann@example.com");
     server.restart();
@@ -93,7 +93,7 @@ fn mails_survive_a_restart() {
 }
 
 #[test]
-fn greylisting_puts_off_one_mail_and_no_other() {
+fn greylisting_delays_one_mail_only() {
     let sink = SmtpSink::start();
     let later = Fault::Say("RCPT", "450 4.2.0 greylisted, come back later");
     sink.fail("slow@example.com", 2, later);
@@ -118,7 +118,7 @@ fn greylisting_puts_off_one_mail_and_no_other() {
 }
 
 #[test]
-fn a_code_that_comes_late_says_how_long_it_still_counts() {
+fn late_code_names_its_remaining_lifetime() {
     let sink = SmtpSink::start();
     sink.fail("slow@example.com", 1, Fault::Say("RCPT", "451 later"));
     let server = TestServer::start_with_smtp(&sink.url());
@@ -134,7 +134,7 @@ fn a_code_that_comes_late_says_how_long_it_still_counts() {
 }
 
 #[test]
-fn a_recipient_that_stalls_holds_up_no_other() {
+fn stalled_recipient_delays_no_other() {
     let sink = SmtpSink::start();
     for number in 0..2 {
         sink.fail(&format!("stall{number}@example.com"), 1, Fault::Stall);
@@ -152,16 +152,16 @@ fn a_recipient_that_stalls_holds_up_no_other() {
         sign_up(&server, &format!("user{number}@example.com"));
     }
     assert_eq!(sink.wait_for(10).len(), 10);
-    // What was under way when the server stopped goes out after its next start.
+    // Deliveries in flight when the server stopped are repeated at its next start.
     server.restart();
     sink.wait_for_mail_to("stall0@example.com");
     sink.wait_for_mail_to("stall1@example.com");
-    // Lets go of the conversations that still hang, so that nobody waits for them.
+    // Ends the stalled connections.
     drop(sink);
 }
 
 #[test]
-fn a_refused_recipient_is_given_up_at_once() {
+fn refused_recipient_is_given_up_at_once() {
     let sink = SmtpSink::start();
     sink.fail(
         "no@example.com",
@@ -186,14 +186,14 @@ fn a_refused_recipient_is_given_up_at_once() {
         commands.iter().filter(|line| line.contains(to)).count()
     };
     assert_eq!((tries("no@example.com"), tries("spam@example.com")), (1, 1));
-    // The server can be asked again; the answer to the client never told what became of the mail.
+    // A client can ask again; the response never depends on the delivery.
     let answer = server.post("otp/resend/", &json!({"email": "no@example.com"}));
     answer.assert(200, r#"{"msg":"Email sent successfully!"}"#);
     server.wait_for_metric(GIVEN_UP, 3);
 }
 
 #[test]
-fn a_connection_that_breaks_in_the_middle_of_a_mail_costs_nothing_but_time() {
+fn broken_connection_delays_the_mail_only() {
     let sink = SmtpSink::start();
     sink.fail("ann@example.com", 1, Fault::HangUp);
     let server = TestServer::start_with_smtp(&sink.url());
@@ -207,7 +207,7 @@ fn a_connection_that_breaks_in_the_middle_of_a_mail_costs_nothing_but_time() {
 }
 
 #[test]
-fn only_a_mail_that_was_taken_in_silence_arrives_twice_and_is_the_same_one() {
+fn unacknowledged_mail_arrives_twice_with_the_same_id() {
     let sink = SmtpSink::start();
     sink.fail("ann@example.com", 1, Fault::HangUpAfter);
     let server = TestServer::start_with_smtp(&sink.url());
@@ -222,9 +222,9 @@ fn only_a_mail_that_was_taken_in_silence_arrives_twice_and_is_the_same_one() {
 }
 
 #[test]
-fn the_end_of_the_mail_servers_patience_costs_no_mail() {
+fn connection_limit_of_the_mail_server_costs_no_mail() {
     let sink = SmtpSink::start();
-    // It closes a connection after so many mails, and says so before the next one is begun.
+    // It closes a connection after a number of mails, and says so at the next one.
     sink.fail(
         "user1@example.com",
         1,
@@ -242,12 +242,12 @@ fn the_end_of_the_mail_servers_patience_costs_no_mail() {
 }
 
 #[test]
-fn a_code_that_has_expired_is_not_mailed_late() {
-    let address = nowhere();
+fn expired_code_is_not_mailed() {
+    let address = closed_address();
     let server = TestServer::start_with_smtp(&format!("smtp://{address}"));
     sign_up(&server, "ann@example.com");
     server.advance(Duration::from_mins(11));
-    // A try that is under way ends before there is anybody to take the mail.
+    // A try in flight ends before the mail server starts.
     server.wait_for_metric(EXPIRED, 1);
     server.post("otp/resend/", &json!({"email": "ann@example.com"}));
     let sink = SmtpSink::start_on(address);
@@ -268,8 +268,8 @@ fn a_code_that_has_expired_is_not_mailed_late() {
 }
 
 #[test]
-fn a_code_that_was_replaced_or_used_is_not_mailed_any_more() {
-    let address = nowhere();
+fn replaced_or_used_code_is_not_mailed() {
+    let address = closed_address();
     let server = TestServer::start_with_smtp(&format!("smtp://{address}"));
     sign_up(&server, "ann@example.com");
     server.post("otp/resend/", &json!({"email": "ann@example.com"}));
@@ -284,8 +284,8 @@ fn a_code_that_was_replaced_or_used_is_not_mailed_any_more() {
 }
 
 #[test]
-fn nobody_reads_a_code_in_the_files() {
-    let address = nowhere();
+fn files_contain_no_code() {
+    let address = closed_address();
     let mut server = TestServer::start_with_smtp(&format!("smtp://{address}"));
     sign_up(&server, "ann@example.com");
     let code = server.otp("ann@example.com");
@@ -299,21 +299,21 @@ fn nobody_reads_a_code_in_the_files() {
     let holds = |bytes: &[u8], what: &[u8]| bytes.windows(what.len()).any(|w| w == what);
     let sealed: Vec<u8> = server.db_blob("SELECT content FROM mails");
     let waiting = stored(&server);
-    assert!(holds(&waiting, &sealed), "it waits, sealed");
+    assert!(holds(&waiting, &sealed), "it is queued, sealed");
     assert!(!holds(&waiting, code.as_bytes()));
 
     let sink = SmtpSink::start_on(address);
     assert_eq!(sink.wait_for_mail_to("ann@example.com").code(), code);
     server.wait_for_metric(WAITING, 0);
-    // When the server ends, or is idle for a minute, what was deleted is wiped off the disk.
+    // Deleted mails are wiped from the disk when the server ends or is idle for a minute.
     server.restart();
     let delivered = stored(&server);
-    assert!(!holds(&delivered, &sealed), "nothing is left of it");
+    assert!(!holds(&delivered, &sealed), "it is wiped");
     assert!(!holds(&delivered, code.as_bytes()));
 }
 
 #[test]
-fn the_owner_is_told_of_a_new_password() {
+fn new_password_is_notified() {
     let sink = SmtpSink::start();
     let server = TestServer::start_with_smtp(&sink.url());
     let ann = server.user("ann@example.com");
@@ -330,13 +330,13 @@ fn the_owner_is_told_of_a_new_password() {
     let body = json!({"email": "ann@example.com", "otp": code, "password": PASSWORD,
                       "confirm_password": PASSWORD});
     assert_eq!(server.post("password/reset/confirm/", &body).status, 200);
-    // The sign-up, the change, the reset, and that it was done.
+    // The sign-up, the change, the reset, and its completion.
     assert_eq!(server.mails("ann@example.com").len(), 4);
     assert_eq!(sink.wait_for(4).len(), 4);
 }
 
 #[test]
-fn refused_credentials_concern_every_mail_and_lose_none() {
+fn refused_credentials_lose_no_mail() {
     let sink = SmtpSink::start();
     sink.fail(
         "ann@example.com",

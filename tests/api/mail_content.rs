@@ -1,4 +1,4 @@
-//! What mails say: in whose language, with which headers, and that nobody else puts words into them.
+//! Mail content: languages, headers, and protection from injected text.
 
 use serde_json::json;
 
@@ -25,7 +25,7 @@ fn subject(server: &TestServer, to: &str) -> String {
 }
 
 #[test]
-fn the_language_of_the_sign_up_is_kept_with_the_account() {
+fn language_of_the_sign_up_is_kept() {
     let server = TestServer::start();
     for (number, (accept, confirm, reset)) in [
         (
@@ -41,6 +41,8 @@ fn the_language_of_the_sign_up_is_kept_with_the_account() {
         ("pt", "é o seu código", "redefinir"),
         ("es-419", "es tu código", "restablecer"),
         ("IT", "è il tuo codice", "reimpostare"),
+        ("de_DE", "ist dein Bestätigungscode", "Zurücksetzen"),
+        ("pt_BR.UTF-8, en;q=0.5", "é o seu código", "redefinir"),
         ("", "is your confirmation code", "password reset"),
         (
             "tlh, xx;q=nonsense, \u{fffd}",
@@ -56,14 +58,14 @@ fn the_language_of_the_sign_up_is_kept_with_the_account() {
         assert_eq!(answer.status, 201, "{}", answer.body);
         assert!(subject(&server, &email).contains(confirm), "{accept}");
         assert_eq!(server.confirm(&email).status, 200);
-        // Asked for from anywhere, in any language, long after.
+        // A later request has no language of its own.
         server.post("password/reset/", &json!({"email": email}));
         assert!(subject(&server, &email).contains(reset), "{accept}");
     }
 }
 
 #[test]
-fn each_of_several_sign_ups_has_its_own_language_and_the_confirmed_one_decides() {
+fn confirmed_sign_up_decides_the_language() {
     let server = TestServer::start();
     sign_up_in(&server, "ann@example.com", "de");
     let german = server.otp("ann@example.com");
@@ -80,7 +82,7 @@ fn each_of_several_sign_ups_has_its_own_language_and_the_confirmed_one_decides()
 }
 
 #[test]
-fn the_settings_name_the_usual_language_and_where_answers_go() {
+fn default_language_and_reply_to_are_settings() {
     let sink = SmtpSink::start();
     let url = sink.url();
     let server = TestServer::start_with(|config| {
@@ -122,12 +124,12 @@ fn header_names(message: &str) -> Vec<&str> {
 }
 
 #[test]
-fn no_text_of_a_user_adds_a_header_a_recipient_markup_or_a_link() {
+fn user_text_adds_no_header_recipient_markup_or_link() {
     let sink = SmtpSink::start();
     let server = TestServer::start_with_smtp(&sink.url());
     let hostile = "Ann\r\nBcc: eve@evil.example\r\n\r\n<a href=\"https://evil.example\">click</a> https://evil.example {{ code }}";
     let mut addresses = vec![
-        // As Django takes them; what cannot be an address is refused before any mail.
+        // Valid for Django; invalid addresses are refused before any mail.
         "ann@example.com".to_owned(),
         "\"<b>x</b>\"@example.com".to_owned(),
         "\"https://evil.example/\"@example.com".to_owned(),
@@ -170,7 +172,7 @@ fn no_text_of_a_user_adds_a_header_a_recipient_markup_or_a_link() {
             ],
             "{email}"
         );
-        // The address stands in its header, and nowhere else does anything that the user wrote.
+        // Only the To header contains text of the user.
         assert_eq!(mail.header("To"), Some(&**email));
         let rest = mail.message.replace(&format!("To: {email}\n"), "");
         assert!(!rest.contains("evil") && !rest.contains("://"), "{rest}");
@@ -180,7 +182,7 @@ fn no_text_of_a_user_adds_a_header_a_recipient_markup_or_a_link() {
     let recipients = commands.iter().filter(|line| line.starts_with("RCPT"));
     assert_eq!(recipients.count(), addresses.len(), "{commands:?}");
 
-    // Nor does the new address of somebody else's choice in the notice to the old one.
+    // Nor does a new address in the notice to the previous one.
     let thief = server.user("owner@example.com");
     addresses.retain(|address| address != "ann@example.com");
     for (number, email) in addresses.iter().enumerate() {
@@ -202,7 +204,7 @@ fn no_text_of_a_user_adds_a_header_a_recipient_markup_or_a_link() {
 }
 
 #[test]
-fn a_sign_in_from_a_new_network_is_told_where_the_settings_say_so() {
+fn new_network_is_notified_if_enabled() {
     let server = TestServer::start_with(|config| {
         config.server.trusted_proxies =
             vec![accounts_server::config::ProxyNetwork::parse("127.0.0.1").unwrap()];
@@ -218,7 +220,7 @@ fn a_sign_in_from_a_new_network_is_told_where_the_settings_say_so() {
         mails.iter().filter(|mail| is_notice(&mail.subject)).count()
     };
     server.user("ann@example.com");
-    // Where the address was confirmed the account is known, by its network: for IPv6 that is a /64.
+    // The network of the confirmation is known; an IPv6 network is a /64.
     assert_eq!(sign_in("127.0.0.1", PASSWORD), 200);
     assert_eq!(sign_in("2001:db8:0:1::1", "wrong"), 401);
     assert_eq!(notices(), 0);
@@ -238,13 +240,13 @@ fn a_sign_in_from_a_new_network_is_told_where_the_settings_say_so() {
         "{}",
         notice.text
     );
-    // With a first sign-in there is nothing that it could differ from.
+    // A first sign-in has no earlier one to differ from.
     server.staff("root@example.com");
     assert!(server.mails("root@example.com").is_empty());
 }
 
 #[test]
-fn by_default_nobody_is_told_of_sign_ins() {
+fn new_network_is_not_notified_by_default() {
     let server = TestServer::start_behind_proxy();
     server.user("ann@example.com");
     let body = json!({"email": "ann@example.com", "password": PASSWORD});
@@ -253,7 +255,7 @@ fn by_default_nobody_is_told_of_sign_ins() {
 }
 
 #[test]
-fn the_password_notice_says_when_and_from_where() {
+fn password_notice_names_time_and_network() {
     let server = TestServer::start_behind_proxy();
     let user = server.user("ann@example.com");
     server.advance_seconds(90);
@@ -280,7 +282,7 @@ fn the_password_notice_says_when_and_from_where() {
         notice.text
     );
     assert_eq!((&notice.otp, &notice.link), (&None, &None));
-    // Wrong passwords and refused ones tell nobody anything.
+    // Refused passwords cause no notice.
     let count = server.mails("ann@example.com").len();
     let body =
         json!({"current_password": "wrong", "password": PASSWORD, "confirm_password": PASSWORD});

@@ -1,4 +1,4 @@
-//! The queue of mails across crashes: a killed server delivers after its next start what it still owed.
+//! The mail queue across crashes: a killed server delivers what is queued after its next start.
 
 use std::collections::BTreeMap;
 use std::net::{SocketAddr, TcpListener};
@@ -6,10 +6,11 @@ use std::net::{SocketAddr, TcpListener};
 use crate::smtp::{Fault, SmtpSink};
 use crate::support::{Running, folder, run};
 
-/// How many mails the server delivers side by side, and so how many a crash may leave in doubt.
-const LANES: usize = 4;
+/// Concurrent deliveries: at most as many are repeated after a crash.
+const MAX_CONCURRENT: usize = 4;
 
-fn nowhere() -> SocketAddr {
+/// An address without a listener.
+fn closed_address() -> SocketAddr {
     TcpListener::bind("127.0.0.1:0")
         .unwrap()
         .local_addr()
@@ -40,7 +41,7 @@ fn sign_up_all(server: &Running, count: usize) {
     }
 }
 
-/// How often each recipient got its mail.
+/// The number of mails of each recipient.
 fn counts(sink: &SmtpSink) -> BTreeMap<String, usize> {
     let mut counts = BTreeMap::new();
     for mail in sink.mails() {
@@ -50,9 +51,9 @@ fn counts(sink: &SmtpSink) -> BTreeMap<String, usize> {
 }
 
 #[test]
-fn a_thousand_mails_wait_for_the_mail_server_and_arrive_once_each() {
+fn thousand_waiting_mails_arrive_once_each() {
     let dir = folder();
-    let address = nowhere();
+    let address = closed_address();
     let server = start(dir.path(), address);
     sign_up_all(&server, 1_000);
     let sink = SmtpSink::start_on(address);
@@ -65,15 +66,15 @@ fn a_thousand_mails_wait_for_the_mail_server_and_arrive_once_each() {
 }
 
 #[test]
-fn what_a_killed_server_owed_is_delivered_by_the_next_one() {
+fn queued_mail_survives_crash() {
     let dir = folder();
-    let address = nowhere();
+    let address = closed_address();
     let server = start(dir.path(), address);
     sign_up_all(&server, 300);
     let sink = SmtpSink::start_on(address);
     let mut kills = 0;
     let mut server = server;
-    // Killed again and again in the middle of deliveries.
+    // Repeated kills during deliveries.
     for arrived in [20, 80, 140, 200] {
         sink.wait_for(arrived);
         server.kill();
@@ -89,10 +90,10 @@ fn what_a_killed_server_owed_is_delivered_by_the_next_one() {
     assert_eq!(counts.len(), all.len());
     let twice = counts.values().filter(|count| **count > 1).count();
     assert!(
-        twice <= kills * LANES && counts.values().all(|count| *count <= kills),
+        twice <= kills * MAX_CONCURRENT && counts.values().all(|count| *count <= kills),
         "{counts:?}"
     );
-    // A second copy is known by its Message-ID.
+    // Copies have the same Message-ID.
     let ids: std::collections::BTreeSet<_> = sink
         .mails()
         .iter()
@@ -102,7 +103,7 @@ fn what_a_killed_server_owed_is_delivered_by_the_next_one() {
 }
 
 #[test]
-fn a_refusal_is_logged_with_the_servers_words_and_without_the_address() {
+fn refusal_is_logged_with_the_reply_and_without_the_address() {
     let dir = folder();
     let sink = SmtpSink::start();
     let words = "550 5.1.1 <ann@example.com> is unknown here";
@@ -116,11 +117,11 @@ fn a_refusal_is_logged_with_the_servers_words_and_without_the_address() {
 }
 
 #[test]
-fn a_mail_server_that_cannot_be_reached_at_start_is_a_warning() {
+fn unreachable_mail_server_is_a_warning_at_start() {
     let dir = folder();
-    let address = nowhere();
+    let address = closed_address();
     let server = start(dir.path(), address);
-    let line = server.wait_for_log("mail cannot be sent at present");
+    let line = server.wait_for_log("mail cannot be delivered at present");
     assert!(line.contains(&address.to_string()), "{line}");
     assert_eq!(
         server
@@ -131,7 +132,7 @@ fn a_mail_server_that_cannot_be_reached_at_start_is_a_warning() {
 }
 
 #[test]
-fn a_password_set_on_the_command_line_is_told_by_the_server_that_runs() {
+fn password_set_on_the_command_line_is_notified_by_the_server() {
     let dir = folder();
     let sink = SmtpSink::start();
     let server = start(dir.path(), sink.address());
@@ -154,7 +155,7 @@ fn a_password_set_on_the_command_line_is_told_by_the_server_that_runs() {
 }
 
 #[test]
-fn a_test_mail_shows_the_conversation() {
+fn test_mail_shows_the_session() {
     let dir = folder();
     let sink = SmtpSink::start();
     let url = format!("smtp://joe:hunter2@{}", sink.address());
@@ -185,7 +186,7 @@ fn a_test_mail_shows_the_conversation() {
     assert_eq!(
         crate::support::names_in(dir.path()),
         [""; 0],
-        "no database is made for it"
+        "no database is created"
     );
 
     sink.fail(
@@ -198,10 +199,10 @@ fn a_test_mail_shows_the_conversation() {
         &["--mail-smtp-url", &url, "mail", "test", "bob@example.com"],
     );
     outcome.assert_refused(1, &["550", "unknown"]);
-    let nowhere = format!("smtp://{}", nowhere());
+    let closed = format!("smtp://{}", closed_address());
     let outcome = run(
         dir.path(),
-        &["--mail-smtp-url", &nowhere, "mail", "test", "a@b.example"],
+        &["--mail-smtp-url", &closed, "mail", "test", "a@b.example"],
     );
     outcome.assert_refused(1, &["mail server 127.0.0.1:", "Connection refused"]);
     run(dir.path(), &["mail", "test", "nobody"]).assert_refused(1, &["\"nobody\" is no address"]);

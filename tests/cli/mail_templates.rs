@@ -1,4 +1,4 @@
-//! Templates and languages of one's own in the place of the built-in ones.
+//! Custom templates and languages.
 
 use std::fs;
 use std::path::Path;
@@ -8,7 +8,7 @@ use serde_json::json;
 use crate::smtp::SmtpSink;
 use crate::support::{Outcome, Running, folder, names_in, run};
 
-/// Every mail there is, by the name that `mail preview` gives it.
+/// Every mail, by its name in `mail preview`.
 const MAILS: [&str; 13] = [
     "account_deleted",
     "address_changed",
@@ -33,7 +33,7 @@ fn write(dir: &Path, name: &str, text: &str) {
     fs::write(path, text).unwrap();
 }
 
-/// What the program says to the templates at its start.
+/// Starts the server with the templates.
 fn serve(dir: &Path) -> Outcome {
     run(
         dir,
@@ -60,7 +60,7 @@ fn read(dir: &Path, name: &str) -> String {
 }
 
 #[test]
-fn every_mail_can_be_looked_at_in_every_language() {
+fn preview_shows_every_mail_in_every_language() {
     let dir = folder();
     let outcome = run(dir.path(), &["mail", "preview"]);
     outcome.assert_done("78 mails were written to mail-preview\n");
@@ -78,7 +78,7 @@ fn every_mail_can_be_looked_at_in_every_language() {
         german.starts_with("Subject: 135790 ist dein Bestätigungscode\n\naccounts-server\n\n"),
         "{german}"
     );
-    // No two languages say the same.
+    // Languages differ.
     for mail in MAILS {
         let mut texts: Vec<_> = LANGUAGES
             .iter()
@@ -91,7 +91,7 @@ fn every_mail_can_be_looked_at_in_every_language() {
 }
 
 #[test]
-fn the_built_in_files_are_written_out_and_work_as_they_are() {
+fn exported_templates_work_unchanged() {
     let dir = folder();
     let outcome = run(dir.path(), &["mail", "templates", "templates"]);
     assert_eq!(outcome.code, Some(0), "{outcome:?}");
@@ -109,7 +109,7 @@ fn the_built_in_files_are_written_out_and_work_as_they_are() {
     run(dir.path(), &["mail", "preview"]);
     assert_eq!(own, read(dir.path(), "address_changed.fr.html"));
 
-    // What somebody has worked on is not written over.
+    // Existing files are not overwritten.
     write(dir.path(), "languages/it.toml", "my own");
     let outcome = run(dir.path(), &["mail", "templates", "templates"]);
     outcome.assert_refused(1, &["templates/languages/it.toml is there already"]);
@@ -117,7 +117,7 @@ fn the_built_in_files_are_written_out_and_work_as_they_are() {
 }
 
 #[test]
-fn one_file_can_be_overridden_alone() {
+fn single_file_can_be_overridden() {
     let dir = folder();
     write(
         dir.path(),
@@ -143,7 +143,7 @@ fn one_file_can_be_overridden_alone() {
             .contains("templates/languages/en.toml lacks [account_deleted] fine, "),
         "{outcome:?}"
     );
-    // What stands in a language file is text: it is no markup, and a subject has one line.
+    // Sentences are escaped, and a subject has one line.
     let html = read(dir.path(), "sign_up.en.html");
     assert!(
         html.starts_with(
@@ -165,7 +165,7 @@ fn one_file_can_be_overridden_alone() {
 }
 
 #[test]
-fn a_language_needs_a_file_only() {
+fn new_language_is_one_file() {
     let dir = folder();
     write(
         dir.path(),
@@ -197,7 +197,7 @@ fn a_language_needs_a_file_only() {
     assert_eq!(server.terminate().code, Some(0));
 }
 
-/// A file of one's own, what is in it, and what is said about it.
+/// A custom file, its content, and the error.
 const MISTAKES: &[(&str, &str, &[&str])] = &[
     // Syntax of a template, of a language file, and of a sentence.
     (
@@ -220,7 +220,7 @@ const MISTAKES: &[(&str, &str, &[&str])] = &[
         "[test]\nintro = \"\"\"\nline three\n{{ x. }}\n\"\"\"\n",
         &["templates/languages/de.toml, line 4: syntax error: "],
     ),
-    // What is there in name only.
+    // Undefined values, missing includes, unknown sections and keys.
     (
         "code.txt",
         "{{ code }}\n\n{{ t.headline }}\n",
@@ -240,13 +240,13 @@ const MISTAKES: &[(&str, &str, &[&str])] = &[
         "languages/de.toml",
         "[sign_upp]\nintro = \"Hallo\"\n",
         &[
-            "templates/languages/de.toml, line 2: there is no section [sign_upp], only [account_deleted], ",
+            "templates/languages/de.toml, line 2: unknown section [sign_upp]; the sections are [account_deleted], ",
         ],
     ),
     (
         "languages/de.toml",
         "\nlanguage = \"de\"\n",
-        &["templates/languages/de.toml, line 2: language: there is no such key"],
+        &["templates/languages/de.toml, line 2: language: unknown key"],
     ),
     (
         "languages/de.toml",
@@ -256,14 +256,14 @@ const MISTAKES: &[(&str, &str, &[&str])] = &[
     (
         "languages/de.toml",
         "[test]\nsubject = 7\n",
-        &["templates/languages/de.toml, line 2: test: subject is no text"],
+        &["templates/languages/de.toml, line 2: test: subject is not a string"],
     ),
     (
         "languages/my german.toml",
         "",
-        &["my german.toml, line 1: its name is no language tag such as de or pt-BR"],
+        &["my german.toml, line 1: the file name is not a language tag such as de or pt-BR"],
     ),
-    // Mails that would be of no use.
+    // Mails without code, link or subject.
     (
         "code.txt",
         "{{ t.heading }}\n",
@@ -282,23 +282,23 @@ const MISTAKES: &[(&str, &str, &[&str])] = &[
 ];
 
 #[test]
-fn a_mistake_is_found_at_the_start_with_file_and_line() {
-    for (name, text, told) in MISTAKES {
+fn mistakes_are_reported_at_start_with_file_and_line() {
+    for (name, text, expected) in MISTAKES {
         let dir = folder();
         write(dir.path(), name, text);
         let outcome = serve(dir.path());
-        outcome.assert_refused(1, told);
+        outcome.assert_refused(1, expected);
         assert!(
             outcome.stderr.contains("accounts-server: [mail]"),
             "{outcome:?}"
         );
         let database = dir.path().join("users.db");
-        assert!(!database.exists(), "no database is made");
+        assert!(!database.exists(), "no database is created");
     }
 }
 
 #[test]
-fn what_the_settings_name_has_to_be_there() {
+fn missing_directory_and_language_are_reported() {
     let dir = folder();
     serve(dir.path()).assert_refused(1, &["[mail]", "templates_dir: cannot read templates: "]);
     let outcome = run(dir.path(), &["mail", "preview", "--mail-language", "tlh"]);
@@ -306,7 +306,7 @@ fn what_the_settings_name_has_to_be_there() {
         1,
         &[
             "[mail]",
-            "language: there are no mails in \"tlh\", only in en, de, es, fr, it, pt-BR",
+            "unknown language \"tlh\"; choose one of en, de, es, fr, it, pt-BR",
         ],
     );
 }

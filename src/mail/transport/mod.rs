@@ -1,7 +1,8 @@
-//! The ways a mail leaves: an SMTP server, a local `sendmail` program, a folder, or standard output.
+//! Transports: an SMTP server, a local `sendmail` program, a directory, or standard output.
 //!
-//! Owns connection settings, timeouts and the question whether a failure is the mail's or everybody's, and may pass.
-//! Knows nothing of queues or retries, and of a mail only its bytes, its envelope and what must be kept out of error texts.
+//! They own connections and timeouts, and decide whether a failure concerns one mail or all and whether it
+//! is temporary. Queue and retries are unknown here; of a mail they use the message, the envelope and what
+//! error texts must not contain.
 
 mod file;
 mod sendmail;
@@ -16,25 +17,25 @@ pub use stdout::StdoutMailTransport;
 
 use super::{Mail, MailError};
 
-/// Carries mails on, each waiting until it is done.
+/// Delivers mails, blocking until each is done.
 pub trait Transport: Send + Sync {
-    /// Hands one mail over and tells `step` what happens on the way, a line each. Once this returns `Ok`, somebody else is
-    /// responsible for the mail.
+    /// Delivers one mail and reports each step as a line. After `Ok` the receiver is responsible for it.
     ///
     /// # Errors
-    /// [`MailError::Unreachable`] when no mail can be handed over at present, [`MailError::Temporary`] when this one may
-    /// be tried again, [`MailError::Permanent`] when that is of no use.
+    /// [`MailError::Unreachable`] when no mail can be delivered at present, [`MailError::Misconfigured`] when
+    /// the operator has to change something first, [`MailError::Temporary`] when this mail can be retried,
+    /// [`MailError::Permanent`] when not.
     fn deliver(&self, mail: &Mail, step: &mut dyn FnMut(&str)) -> Result<(), MailError>;
 
     /// A short name for the log.
     fn name(&self) -> &'static str;
 
-    /// How many mails may be handed over side by side.
-    fn lanes(&self) -> usize {
+    /// How many mails may be delivered concurrently.
+    fn max_concurrent(&self) -> usize {
         1
     }
 
-    /// Tries whether mails could be handed over.
+    /// Checks whether mails can be delivered, without sending one.
     ///
     /// # Errors
     /// [`MailError::Unreachable`] when not.
@@ -42,36 +43,37 @@ pub trait Transport: Send + Sync {
         Ok(())
     }
 
-    /// Lets go of what is kept for the next mail, as none has come for a while.
-    fn rest(&self) {}
+    /// Closes idle connections.
+    fn close_idle(&self) {}
 }
 
-/// How much of what others say goes into an error text, in characters.
-const MAX_WORDS: usize = 300;
+/// Most characters of a reply or output in an error text.
+const MAX_QUOTED: usize = 300;
 
-/// Makes what a mail server or program said fit for a log: one line of bounded length, in which the recipient of `mail` is masked
-/// and the code and the `secrets` are left out. Servers quote addresses, subjects and commands in their replies.
-fn fit_for_log(words: &str, mail: Option<&Mail>, secrets: &[String]) -> String {
-    let mut words = words.to_owned();
+/// Makes a reply or output fit for the log: one line of bounded length without secrets.
+///
+/// Servers quote addresses, subjects and commands. The recipient of `mail` is masked; its code and link and
+/// the `secrets` are removed.
+fn redacted(text: &str, mail: Option<&Mail>, secrets: &[String]) -> String {
+    let mut text = text.to_owned();
     for secret in secrets {
-        words = words.replace(secret.as_str(), "***");
+        text = text.replace(secret.as_str(), "***");
     }
     if let Some(mail) = mail {
         for secret in mail.otp.iter().chain(&mail.link) {
-            words = words.replace(secret.as_str(), "***");
+            text = text.replace(secret.as_str(), "***");
         }
         let masked = mail.to.masked();
         for address in [mail.to.ascii(), mail.to.as_str().to_owned()] {
-            words = replace_ignoring_case(&words, &address, &masked);
+            text = replace_ignoring_case(&text, &address, &masked);
         }
     }
-    words
-        .split(|c: char| c.is_control() || c.is_whitespace())
+    text.split(|c: char| c.is_control() || c.is_whitespace())
         .filter(|word| !word.is_empty())
         .collect::<Vec<_>>()
         .join(" ")
         .chars()
-        .take(MAX_WORDS)
+        .take(MAX_QUOTED)
         .collect()
 }
 

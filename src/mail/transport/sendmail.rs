@@ -1,4 +1,4 @@
-//! Mails by a local program.
+//! Delivers mails with a local `sendmail` program.
 
 use std::ffi::OsString;
 use std::io::{self, Read as _, Write as _};
@@ -7,29 +7,34 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::thread;
 use std::time::Duration;
 
-use super::{Mail, MailError, Transport, fit_for_log};
+use super::{Mail, MailError, Transport, redacted};
 
-/// Hands mails to a program that takes them as `sendmail` does; Postfix, Exim, msmtp and others bring one.
+/// Delivers mails with a `sendmail` program; Postfix, Exim, msmtp and others have one.
 #[derive(Clone, Debug)]
 pub struct SendmailMailTransport {
     program: OsString,
-    patience: Duration,
+    timeout: Duration,
 }
 
-/// Where the program lives by custom; few services have that folder in their `PATH`.
+/// The usual path of the program, which is seldom in the `PATH` of a service.
 const SENDMAIL: &str = "/usr/sbin/sendmail";
 
-/// How long the program may take for one mail.
-const PATIENCE: Duration = Duration::from_mins(1);
+/// Longest run of the program for one mail.
+const TIMEOUT: Duration = Duration::from_mins(1);
 
-/// How often the program is looked after.
-const LOOK: Duration = Duration::from_millis(5);
+/// How often the program is checked for its end.
+const POLL_INTERVAL: Duration = Duration::from_millis(5);
 
-/// Most bytes that are read of what the program has to say.
+/// Most bytes of the program's standard error that are read.
 const MAX_STDERR: u64 = 4096;
+
+/// `EX_DATAERR`, `EX_NOUSER` and `EX_NOHOST` of sysexits(3): the mail or its recipient is refused.
+const REFUSALS: [i32; 3] = [65, 67, 68];
 
 /// `EX_TEMPFAIL` of sysexits(3).
 const TEMPORARY_FAILURE: i32 = 75;
+
+const ADVICE: &str = "the sendmail program is not set up; try `mail test` and see its own log";
 
 impl Default for SendmailMailTransport {
     fn default() -> Self {
@@ -43,39 +48,40 @@ impl Default for SendmailMailTransport {
 }
 
 impl SendmailMailTransport {
-    /// A transport that runs `program`, a path or a name to be found in `PATH`.
+    /// A transport that runs `program`, a path or a name in `PATH`.
     pub fn new(program: impl Into<OsString>) -> Self {
         Self {
             program: program.into(),
-            patience: PATIENCE,
+            timeout: TIMEOUT,
         }
     }
 
-    /// Whoever runs the server can install the program or let us run it; the mails wait for that.
+    /// The mails wait until the operator installs the program or permits its use.
     fn io_error(&self, error: io::Error) -> MailError {
         MailError::Unreachable {
             message: format!("cannot run {}: {error}", self.program.display()),
+            advice: Some("the sendmail program cannot be run"),
             source: Some(error.into()),
         }
     }
 
-    /// Waits for the program, and ends it when it takes too long.
+    /// Waits for the program, and kills it after the timeout.
     fn wait(&self, child: &mut Child) -> Result<ExitStatus, MailError> {
-        let steps = self.patience.as_millis() / LOOK.as_millis();
+        let steps = self.timeout.as_millis() / POLL_INTERVAL.as_millis();
         for _ in 0..=steps {
             if let Some(status) = child.try_wait().map_err(|e| self.io_error(e))? {
                 return Ok(status);
             }
-            thread::sleep(LOOK);
+            thread::sleep(POLL_INTERVAL);
         }
-        // It may have ended by itself in the meantime.
+        // It may have ended in the meantime.
         let _ = child.kill();
         let _ = child.wait();
         Err(MailError::Temporary {
             message: format!(
                 "{} did not end within {:?}",
                 self.program.display(),
-                self.patience
+                self.timeout
             ),
             source: None,
         })
@@ -86,7 +92,7 @@ impl Transport for SendmailMailTransport {
     fn deliver(&self, mail: &Mail, step: &mut dyn FnMut(&str)) -> Result<(), MailError> {
         let envelope = mail.message.envelope();
         let mut command = Command::new(&self.program);
-        // -i: a line with a single dot is no end of the message.
+        // -i: a line with a single dot does not end the message.
         command.arg("-i");
         if let Some(from) = envelope.from() {
             command.arg("-f").arg(from);
@@ -99,21 +105,21 @@ impl Transport for SendmailMailTransport {
             .stderr(Stdio::piped())
             .spawn()
             .map_err(|e| self.io_error(e))?;
-        // On threads of their own: neither a program that reads nothing nor one that talks much holds us up.
+        // Separate threads: neither an unread pipe nor a full one blocks the wait.
         let (stdin, stderr) = (child.stdin.take(), child.stderr.take());
         let message = mail.raw_with_lf();
         let writer =
             thread::spawn(move || stdin.map_or(Ok(()), |mut pipe| pipe.write_all(&message)));
         let reader = thread::spawn(move || {
-            let mut words = Vec::new();
+            let mut output = Vec::new();
             if let Some(pipe) = stderr {
-                let _ = pipe.take(MAX_STDERR).read_to_end(&mut words);
+                let _ = pipe.take(MAX_STDERR).read_to_end(&mut output);
             }
-            words
+            output
         });
         let status = self.wait(&mut child)?;
         if status.success() {
-            // A program that leaves children behind may keep the pipe open; what it did not read it did not want.
+            // Children of the program may keep the pipe open; what it did not read it did not need.
             if writer.is_finished() {
                 let written = writer.join().unwrap_or(Ok(()));
                 written.map_err(|e| self.io_error(e))?;
@@ -121,15 +127,20 @@ impl Transport for SendmailMailTransport {
             step(&format!("taken by {}", self.program.display()));
             return Ok(());
         }
-        // A program that ends early breaks the pipe; its exit code and its words then say more than that.
-        let words = reader.join().unwrap_or_default();
-        let words = fit_for_log(&String::from_utf8_lossy(&words), Some(mail), &[]);
-        let message = format!("{} failed ({status}): {words}", self.program.display());
+        // An early end breaks the pipe; exit code and output then say more than that error.
+        let output = reader.join().unwrap_or_default();
+        let output = redacted(&String::from_utf8_lossy(&output), Some(mail), &[]);
+        let message = format!("{} failed ({status}): {output}", self.program.display());
         let source = None;
         Err(match status.code() {
+            Some(code) if REFUSALS.contains(&code) => MailError::Permanent { message, source },
             // Without a code it was killed by a signal, which says nothing about the mail.
             Some(TEMPORARY_FAILURE) | None => MailError::Temporary { message, source },
-            Some(_) => MailError::Permanent { message, source },
+            // Usage, permissions, configuration, a missing file: for the operator to mend.
+            Some(_) => MailError::Misconfigured {
+                message,
+                advice: ADVICE,
+            },
         })
     }
 
@@ -137,7 +148,7 @@ impl Transport for SendmailMailTransport {
         "sendmail"
     }
 
-    fn lanes(&self) -> usize {
+    fn max_concurrent(&self) -> usize {
         2
     }
 }
@@ -151,7 +162,7 @@ mod tests {
 
     #[cfg(unix)]
     #[test]
-    fn sendmail_gets_envelope_and_message_and_its_exit_code_counts() {
+    fn sendmail_gets_envelope_and_message_and_its_exit_code_decides() {
         use std::os::unix::fs::PermissionsExt;
 
         let root = tempfile::tempdir().unwrap();
@@ -192,6 +203,15 @@ mod tests {
             "{shown}"
         );
 
+        for code in [1, 64, 69, 77, 78, 127] {
+            let waits = script("broken", &format!("cat > /dev/null; exit {code}"))
+                .deliver(&mail, &mut |_| {});
+            assert!(
+                matches!(waits, Err(MailError::Misconfigured { .. })),
+                "{code}"
+            );
+        }
+
         let absent =
             SendmailMailTransport::new(root.path().join("absent")).deliver(&mail, &mut |_| {});
         assert!(matches!(
@@ -205,7 +225,7 @@ mod tests {
 
     #[cfg(unix)]
     #[test]
-    fn a_program_that_hangs_is_ended() {
+    fn hanging_program_is_killed() {
         use std::os::unix::fs::PermissionsExt;
 
         let root = tempfile::tempdir().unwrap();
@@ -214,7 +234,7 @@ mod tests {
         fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
         let transport = SendmailMailTransport {
             program: program.into(),
-            patience: Duration::from_millis(50),
+            timeout: Duration::from_millis(50),
         };
         let error = transport
             .deliver(&mail_to("ann@example.com"), &mut |_| {})

@@ -21,7 +21,7 @@ use lettre::transport::smtp::response::Response;
 use lettre::transport::smtp::{Error as SmtpError, SMTP_PORT, SUBMISSION_PORT, SUBMISSIONS_PORT};
 
 use super::smtp_url::{Encryption, SmtpUrl, is_loopback};
-use super::{Mail, MailError, Transport, fit_for_log};
+use super::{Mail, MailError, Transport, redacted};
 
 /// How long one step of the conversation with a mail server may take.
 const TIMEOUT: Duration = Duration::from_secs(30);
@@ -30,7 +30,7 @@ const TIMEOUT: Duration = Duration::from_secs(30);
 const FAREWELL: Duration = Duration::from_secs(2);
 
 /// How many conversations are held side by side.
-const LANES: usize = 4;
+const MAX_CONCURRENT: usize = 4;
 
 /// How to reach a mail server.
 pub struct SmtpOptions<'a> {
@@ -231,7 +231,7 @@ impl SmtpMailTransport {
 
     /// Puts a failure into the words of the boundary.
     fn error(&self, stage: Stage, error: SmtpError, mail: Option<&Mail>) -> MailError {
-        let words = fit_for_log(&error.to_string(), mail, &self.secrets);
+        let words = redacted(&error.to_string(), mail, &self.secrets);
         let advice = match words.contains("UnknownIssuer") {
             true => "; [mail] smtp_ca_file can name the certificate of an authority of one's own",
             false => "",
@@ -246,7 +246,11 @@ impl SmtpMailTransport {
             // (RFC 4954, section 6) concerns every mail.
             (Stage::Connection, _)
             | (Stage::Sender, None)
-            | (_, Some(421 | 530 | 534 | 535 | 538)) => MailError::Unreachable { message, source },
+            | (_, Some(421 | 530 | 534 | 535 | 538)) => MailError::Unreachable {
+                message,
+                advice: None,
+                source,
+            },
             (Stage::Message, Some(500..)) => MailError::Permanent { message, source },
             // A refused sender is a matter of settings, and the mail can wait until they are right.
             _ => MailError::Temporary { message, source },
@@ -335,8 +339,8 @@ impl Transport for SmtpMailTransport {
         "smtp"
     }
 
-    fn lanes(&self) -> usize {
-        LANES
+    fn max_concurrent(&self) -> usize {
+        MAX_CONCURRENT
     }
 
     fn probe(&self) -> Result<(), MailError> {
@@ -347,7 +351,7 @@ impl Transport for SmtpMailTransport {
         Ok(())
     }
 
-    fn rest(&self) {
+    fn close_idle(&self) {
         let idle = std::mem::take(&mut *self.idle());
         idle.into_iter().for_each(leave);
     }
@@ -355,7 +359,7 @@ impl Transport for SmtpMailTransport {
 
 impl Drop for SmtpMailTransport {
     fn drop(&mut self) {
-        self.rest();
+        self.close_idle();
     }
 }
 

@@ -1,4 +1,4 @@
-//! Mails on standard output.
+//! Prints mails to standard output.
 
 use std::io::{self, ErrorKind, Stdout, Write};
 use std::sync::{Mutex, PoisonError};
@@ -7,10 +7,10 @@ use std::time::Duration;
 use super::{Mail, MailError, Transport};
 use crate::output::TimeoutWriter;
 
-/// How long a mail waits for whoever reads standard output.
-const PATIENCE: Duration = Duration::from_secs(1);
+/// Longest wait for a reader of standard output.
+const TIMEOUT: Duration = Duration::from_secs(1);
 
-/// Prints each mail with LF line ends and a blank line after it.
+/// Prints each mail with LF line ends and a blank line.
 #[derive(Debug)]
 pub struct StdoutMailTransport<W = TimeoutWriter<Stdout>> {
     printer: Mutex<Printer<W>>,
@@ -19,13 +19,13 @@ pub struct StdoutMailTransport<W = TimeoutWriter<Stdout>> {
 #[derive(Debug)]
 struct Printer<W> {
     out: W,
-    /// What is still to be printed of a mail that was begun.
+    /// The unprinted rest of the last mail.
     rest: Vec<u8>,
 }
 
 impl Default for StdoutMailTransport {
     fn default() -> Self {
-        Self::new(TimeoutWriter::new(io::stdout(), PATIENCE))
+        Self::new(TimeoutWriter::new(io::stdout(), TIMEOUT))
     }
 }
 
@@ -40,7 +40,8 @@ impl<W: Write + Send> StdoutMailTransport<W> {
 }
 
 impl<W: Write> Printer<W> {
-    fn go_on(&mut self) -> io::Result<()> {
+    /// Prints the rest.
+    fn resume(&mut self) -> io::Result<()> {
         while !self.rest.is_empty() {
             match self.out.write(&self.rest) {
                 Ok(0) => return Err(ErrorKind::WriteZero.into()),
@@ -57,17 +58,17 @@ impl<W: Write + Send> Transport for StdoutMailTransport<W> {
     fn deliver(&self, mail: &Mail, _step: &mut dyn FnMut(&str)) -> Result<(), MailError> {
         let mut bytes = mail.raw_with_lf();
         bytes.push(b'\n');
-        // Held until the end: no other mail gets into the middle of this one.
+        // Held until the end, so that mails are not interleaved.
         let mut printer = self.printer.lock().unwrap_or_else(PoisonError::into_inner);
-        // One that was begun comes to its end first.
-        printer.go_on().map_err(mail_error)?;
+        // The previous mail is completed first.
+        printer.resume().map_err(mail_error)?;
         let length = bytes.len();
         printer.rest = bytes;
-        let Err(e) = printer.go_on() else {
+        let Err(e) = printer.resume() else {
             return Ok(());
         };
         if e.kind() == ErrorKind::TimedOut && printer.rest.len() < length {
-            // It has begun, and its rest comes before the next one, should anybody read on.
+            // It is partly printed; its rest precedes the next mail.
             return Ok(());
         }
         printer.rest.clear();
@@ -82,11 +83,12 @@ impl<W: Write + Send> Transport for StdoutMailTransport<W> {
 fn mail_error(e: io::Error) -> MailError {
     if e.kind() == ErrorKind::TimedOut {
         return MailError::Unreachable {
-            message: "nobody reads standard output, where mails are printed".into(),
+            message: "standard output, where mails are printed, is not read".into(),
+            advice: Some("mails are printed to standard output, which is not read"),
             source: Some(e.into()),
         };
     }
-    // A part may have been printed, and a closed output never opens again.
+    // A part may have been printed, and a closed output is never reopened.
     MailError::Permanent {
         message: format!("cannot print a mail: {e}"),
         source: Some(e.into()),
@@ -116,7 +118,7 @@ mod tests {
     }
 
     #[test]
-    fn a_closed_output_is_told() {
+    fn closed_output_is_reported() {
         let full = std::io::Cursor::new([0; 10]);
         let error = StdoutMailTransport::new(full)
             .deliver(&mail_to("ann@example.com"), &mut |_| {})
@@ -130,7 +132,7 @@ mod tests {
         ));
     }
 
-    /// Takes so many bytes until somebody reads.
+    /// Accepts `room` bytes, as a pipe without a reader.
     struct Pipe {
         room: usize,
         content: Vec<u8>,
@@ -153,14 +155,14 @@ mod tests {
     }
 
     #[test]
-    fn where_nobody_reads_mails_wait_and_none_is_printed_in_part() {
+    fn unread_output_makes_mails_wait_and_prints_none_in_part() {
         let mail = mail_to("ann@example.com");
         let whole = [mail.raw_with_lf(), b"\n".to_vec()].concat();
         let transport = StdoutMailTransport::new(Pipe {
             room: whole.len() + 10,
             content: Vec::new(),
         });
-        // The second one is begun.
+        // The second one is printed in part.
         transport.deliver(&mail, &mut |_| {}).unwrap();
         transport.deliver(&mail, &mut |_| {}).unwrap();
         for _ in 0..2 {

@@ -1,44 +1,43 @@
-//! Composition: turns what a mail is to say into a finished message with a text and an HTML part.
+//! Composes messages with a text and an HTML part.
 //!
-//! Owns the headers and how they are written, and the rule that a script finds the code in the text part as it stands. Knows no
-//! clock and no randomness (both are handed in) and nothing of how a mail travels.
+//! Owns the headers and their encoding, and the rule that scripts find the code in the text part. Clock and
+//! randomness are parameters; transports are unknown here.
 
 use std::error::Error;
-use std::net::IpAddr;
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
+use lettre::Message;
 use lettre::address::Envelope;
 use lettre::message::header::{
-    ContentTransferEncoding, ContentType, From as FromHeader, HeaderName, HeaderValue, Headers,
-    MessageId,
+    ContentTransferEncoding, ContentType, HeaderName, HeaderValue, MessageId,
 };
-use lettre::message::{Body, Mailbox, Mailboxes, MultiPart, SinglePart};
-use lettre::{Address, Message};
+use lettre::message::{Body, Mailbox, MultiPart, SinglePart};
 use minijinja::Value;
 
+use super::mailbox::{dns_host, parse_mailbox, recipient};
 use super::templates::{Rendered, Templates, Values};
 use super::{Mail, MailContent, MailError};
 use crate::domain::{EmailAddress, Timestamp};
 
-/// The last second that the `Date` header can name, 9999-12-31T23:59:59Z (RFC 5322, section 3.3: four digits).
+/// The last second of the `Date` header, 9999-12-31T23:59:59Z (RFC 5322, section 3.3: four digits).
 const LAST_SECOND: u64 = 253_402_300_799;
 
 /// Most characters on a line of a message (RFC 5322, section 2.1.1).
 const MAX_LINE: usize = 998;
 
-/// How the mails of a server look.
+/// Settings of a [`Composer`].
 pub struct ComposerOptions<'a> {
-    /// The sender, `a@b` or `Name <a@b>`. The name stands above every mail.
+    /// The sender, `a@b` or `Name <a@b>`. Every mail shows the name at the top.
     pub from: &'a str,
-    /// Where answers go, in the same forms; where there is none, to the sender.
+    /// The `Reply-To`, in the same forms; the sender by default.
     pub reply_to: Option<&'a str>,
-    /// The address under which clients reach the server. Its host stands in message ids, if it is a DNS name with a dot;
-    /// else the sender's domain does.
+    /// The server's public URL. Message ids contain its host if it is a DNS name with a dot, else the
+    /// sender's domain.
     pub public_url: &'a str,
-    /// The language of mails to whom no other is known of.
+    /// The language of recipients without one.
     pub default_language: &'a str,
-    /// A folder with templates and languages that override the built-in ones.
+    /// A directory with templates and languages that override the built-in ones.
     pub templates_dir: Option<&'a Path>,
 }
 
@@ -51,11 +50,11 @@ pub struct Composer {
 }
 
 impl Composer {
-    /// Reads the templates and tries out those that are not built in.
+    /// Reads the templates and checks custom ones.
     ///
     /// # Errors
-    /// [`MailError::Address`] when a mailbox has neither form or its local part is not ASCII; [`MailError::Setup`] when a
-    /// template cannot be read or has a mistake, with file and line.
+    /// [`MailError::Address`] when a mailbox has neither form or its local part is not ASCII;
+    /// [`MailError::Setup`] when a template cannot be read or is wrong, with file and line.
     pub fn new(options: &ComposerOptions<'_>) -> Result<Self, MailError> {
         let from = parse_mailbox(options.from)?;
         let composer = Self {
@@ -66,32 +65,33 @@ impl Composer {
             templates: Templates::load(options.templates_dir, options.default_language)?,
         };
         if options.templates_dir.is_some() {
-            composer.try_out()?;
+            composer.check_templates()?;
         }
         Ok(composer)
     }
 
-    /// The tag of the language that suits an `Accept-Language` (RFC 9110, section 12.5.4) best: the first of those that it
-    /// names for which RFC 4647's lookup, or else the language without its region, has an answer. Empty when there is none.
+    /// Chooses the language for an `Accept-Language` (RFC 9110, section 12.5.4); empty if none matches.
+    ///
+    /// It is the most preferred one that RFC 4647's lookup finds, or another variety of that language.
     pub fn negotiate(&self, accept_language: &str) -> &str {
         self.templates.negotiate(accept_language).unwrap_or("")
     }
 
-    /// The tags of the languages that there are mails in.
+    /// The tags of all languages.
     pub fn languages(&self) -> impl Iterator<Item = &str> {
         self.templates.languages()
     }
 
-    /// The mail that says `content` to `to`, in the language that is nearest to `language` (BCP 47; empty for the usual one).
+    /// Composes a mail in the language nearest to `language` (BCP 47; empty for the default).
     ///
-    /// `Date` comes from `now`, the `Message-ID` from `message_id_random`; the same arguments make the same bytes.
+    /// `Date` comes from `now`, the `Message-ID` from `message_id_random`: equal arguments make equal bytes.
     ///
-    /// The code is the first and the last group of six digits in the whole message. Only an address, of the recipient
-    /// or the sender, or a template of one's own can put another one in between.
+    /// The code is the first and the last group of six digits in the message. Only an address of the
+    /// recipient or the sender or a custom template can add another one in between.
     ///
     /// # Errors
-    /// [`MailError::Address`] when mail syntax cannot express the recipient, [`MailError::Compose`] when a code is
-    /// not six digits, `now` lies outside the years 1970 to 9999 or a template fails.
+    /// [`MailError::Address`] when mail syntax cannot express the recipient, [`MailError::Compose`] when a
+    /// code is not six digits, `now` is outside the years 1970 to 9999 or a template fails.
     pub fn compose(
         &self,
         content: &MailContent,
@@ -156,15 +156,15 @@ impl Composer {
             values.insert("link", Value::from(link.clone()));
         }
         values.insert("product", Value::from(self.from.name.as_deref()));
-        let words =
+        let rendered =
             self.templates
                 .render(content.section(), content.template(), language, values)?;
-        let message = self.message(to, &words, now, message_id_random)?;
+        let message = self.message(to, &rendered, now, message_id_random)?;
         let Rendered {
             subject,
             text,
             html,
-        } = words;
+        } = rendered;
         Ok(Mail {
             to: to.clone(),
             from: self.from.to_string(),
@@ -179,10 +179,10 @@ impl Composer {
         })
     }
 
-    /// Composes a mail of each kind in each language, so that a mistake in a template is found before a mail is lost by it.
-    fn try_out(&self) -> Result<(), MailError> {
+    /// Composes every mail in every language, to find mistakes in custom templates before a mail is lost.
+    fn check_templates(&self) -> Result<(), MailError> {
         let to = EmailAddress::parse("somebody@example.com").map_err(|_| MailError::Address {
-            message: "the address of a sample is none".to_owned(),
+            message: "the address of a sample is invalid".to_owned(),
             source: None,
         })?;
         let now = Timestamp::from_unix_millis(0);
@@ -191,7 +191,7 @@ impl Composer {
                 let mail = self
                     .compose(&content, &to, tag, now, [0; 16])
                     .map_err(|e| match e {
-                        // The same mistake, but of the person who runs the server.
+                        // The same mistake, but of the operator.
                         MailError::Compose { message, source } => {
                             MailError::Setup { message, source }
                         }
@@ -219,7 +219,7 @@ impl Composer {
                             "does not show its code or link in the {name} part"
                         )));
                     }
-                    // Written for a version without these links, it works as before.
+                    // A template for a version without these links works as before.
                     if lacks(&mail.link) {
                         let problem =
                             complaint(&format!("does not show its link in the {name} part"));
@@ -234,21 +234,21 @@ impl Composer {
     fn message(
         &self,
         to: &EmailAddress,
-        words: &Rendered,
+        rendered: &Rendered,
         now: Timestamp,
         message_id_random: [u8; 16],
     ) -> Result<Message, MailError> {
         let id = letters(&message_id_random);
         let recipient = recipient(to)?;
-        // Derived from the headers, the envelope of a quoted local part would be lost.
+        // The envelope that lettre derives from the headers loses quoted local parts.
         let envelope = Envelope::new(Some(self.from.email.clone()), vec![recipient.clone()])
             .map_err(|e| incomplete(e.into()))?;
 
-        // The subject goes before the addresses: whoever takes the first six digits of the message then gets the
-        // code, even when an address has a group of six digits of its own.
+        // The subject precedes the addresses: the first six digits of the message are then the code, even
+        // when an address contains six digits.
         let mut builder = Message::builder()
             .date(system_time(now)?)
-            .subject(words.subject.clone())
+            .subject(rendered.subject.clone())
             .from(self.from.clone())
             .to(Mailbox::new(None, recipient));
         if let Some(reply_to) = &self.reply_to {
@@ -257,18 +257,18 @@ impl Composer {
         builder
             .envelope(envelope)
             .header(MessageId::from(format!("<{id}@{}>", self.id_domain)))
-            // RFC 3834, section 5: keeps holiday notices and list software from answering.
+            // RFC 3834, section 5: prevents automatic replies.
             .raw_header(HeaderValue::new(
                 HeaderName::new_from_ascii_str("Auto-Submitted"),
                 "auto-generated".to_owned(),
             ))
             .multipart(
-                // Half of the id keeps the header in one short line. The boundary need not be unique in the world,
-                // only absent from the parts, which have no such run of letters.
+                // Half of the id keeps the header on one line. The boundary only has to be absent from the
+                // parts, which have no such run of letters.
                 MultiPart::alternative()
                     .boundary(&id[..16])
-                    .singlepart(part(ContentType::TEXT_PLAIN, &words.text))
-                    .singlepart(part(ContentType::TEXT_HTML, &words.html)),
+                    .singlepart(part(ContentType::TEXT_PLAIN, &rendered.text))
+                    .singlepart(part(ContentType::TEXT_HTML, &rendered.html)),
             )
             .map_err(|e| incomplete(e.into()))
     }
@@ -282,14 +282,14 @@ impl std::fmt::Debug for Composer {
     }
 }
 
-/// A part of a message: as it stands when it is ASCII, else quoted-printable, in which digits stay readable.
+/// A part of a message: unencoded when it is ASCII, else quoted-printable, which keeps digits readable.
 fn part(kind: ContentType, text: &str) -> SinglePart {
     let is_plain = text
         .lines()
         .all(|line| line.len() <= MAX_LINE && line.bytes().all(|b| (0x20..0x7f).contains(&b)));
     let text = text.replace('\n', "\r\n");
     let body = match is_plain {
-        // The library would encode lines of more than 76 characters, too.
+        // lettre would also encode lines of more than 76 characters.
         true => Body::dangerous_pre_encoded(text.into_bytes(), ContentTransferEncoding::SevenBit),
         false => Body::new_with_encoding(text, ContentTransferEncoding::QuotedPrintable)
             .expect("every text can be written as quoted-printable"),
@@ -304,7 +304,7 @@ fn masked_address(address: &str) -> String {
     EmailAddress::parse(address).map_or_else(|_| String::from("***"), |email| email.masked())
 }
 
-/// A time as a reader of any language understands it.
+/// A time that readers of every language understand.
 fn minute(now: Timestamp) -> String {
     let text = now.to_string();
     // 2024-12-03T12:00:00Z
@@ -323,12 +323,12 @@ fn compose_error(message: &str) -> MailError {
 
 fn incomplete(source: Box<dyn Error + Send + Sync>) -> MailError {
     MailError::Compose {
-        message: "sender and recipient do not make an envelope".to_owned(),
+        message: "sender and recipient make no valid envelope".to_owned(),
         source: Some(source),
     }
 }
 
-/// Writes bytes as the letters `a` to `p`, two for each: an id without a digit cannot be taken for a code.
+/// Writes bytes as letters from `a` to `p`, two each: an id without digits is never mistaken for a code.
 fn letters(bytes: &[u8]) -> String {
     bytes
         .iter()
@@ -342,100 +342,7 @@ fn system_time(now: Timestamp) -> Result<SystemTime, MailError> {
         .ok()
         .filter(|seconds| *seconds <= LAST_SECOND)
         .map(|seconds| SystemTime::UNIX_EPOCH + Duration::from_secs(seconds))
-        .ok_or_else(|| compose_error("the clock is outside the years 1970 to 9999; set it right"))
-}
-
-/// The address in the form of SMTP.
-///
-/// [`EmailAddress`] has checked it more closely than lettre would, whose limit of 64 characters for the local part the API
-/// does not have; what must not be in a header or a command is looked for once more.
-fn recipient(to: &EmailAddress) -> Result<Address, MailError> {
-    let ascii = to.ascii();
-    match ascii.rsplit_once('@') {
-        Some((local, domain)) if ascii.bytes().all(|b| (0x21..0x7f).contains(&b)) => {
-            Ok(Address::new_dangerous(local, domain))
-        }
-        _ => Err(MailError::Address {
-            message: "the recipient's address cannot be written into a mail".to_owned(),
-            source: None,
-        }),
-    }
-}
-
-fn parse_mailbox(from: &str) -> Result<Mailbox, MailError> {
-    let unusable = |source| MailError::Address {
-        message: format!(
-            "{from:?} is no mailbox; write \"accounts@example.com\" or \"Name <accounts@example.com>\""
-        ),
-        source,
-    };
-    if from.chars().any(char::is_control) {
-        return Err(unusable(None));
-    }
-    let trimmed = from.trim();
-    let (name, address) = match trimmed
-        .strip_suffix('>')
-        .and_then(|rest| rest.rsplit_once('<'))
-    {
-        Some((name, address)) => (name.trim(), address.trim()),
-        None => ("", trimmed),
-    };
-    let name = name
-        .strip_prefix('"')
-        .and_then(|rest| rest.strip_suffix('"'))
-        .map_or_else(|| name.to_owned(), unquoted);
-    let (local, domain) = address
-        .rsplit_once('@')
-        .filter(|(local, _)| local.is_ascii())
-        .ok_or_else(|| unusable(None))?;
-    let domain = if domain.is_ascii() {
-        domain.to_owned()
-    } else {
-        idna::domain_to_ascii(domain).map_err(|e| unusable(Some(e.into())))?
-    };
-    let address = Address::new(local, domain).map_err(|e| unusable(Some(e.into())))?;
-    let sender = Mailbox::new(Some(name).filter(|n| !n.is_empty()), address);
-    // The builder reads the header back for each mail: what it cannot read is better told now than then.
-    let mut headers = Headers::new();
-    headers.set(FromHeader::from(Mailboxes::from(sender.clone())));
-    match headers.get::<FromHeader>() {
-        Some(_) => Ok(sender),
-        None => Err(unusable(None)),
-    }
-}
-
-/// Takes the backslashes out of the inside of a quoted string (RFC 5322, section 3.2.4).
-fn unquoted(text: &str) -> String {
-    let mut chars = text.chars();
-    let mut out = String::with_capacity(text.len());
-    while let Some(c) = chars.next() {
-        match c {
-            '\\' => out.extend(chars.next()),
-            c => out.push(c),
-        }
-    }
-    out
-}
-
-/// The host of a URL, when it is a DNS name with a dot and no IP address.
-fn dns_host(url: &str) -> Option<String> {
-    let (_, rest) = url.split_once("://")?;
-    let authority = rest.split(['/', '?', '#']).next()?;
-    let host = authority.rsplit('@').next()?;
-    if host.starts_with('[') {
-        return None;
-    }
-    let host = idna::domain_to_ascii(host.split(':').next()?).ok()?;
-    let is_name = host.contains('.')
-        && host.parse::<IpAddr>().is_err()
-        && host
-            .split('.')
-            .all(|label| !label.is_empty() && label.bytes().all(is_label_byte));
-    is_name.then_some(host)
-}
-
-fn is_label_byte(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || byte == b'-'
+        .ok_or_else(|| compose_error("the clock is outside the years 1970 to 9999; set it"))
 }
 
 #[cfg(test)]
@@ -530,7 +437,7 @@ mod tests {
     }
 
     #[test]
-    fn the_parts_read_back_as_text_and_html() {
+    fn parts_are_text_and_html() {
         let mail = compose(&otp(OtpPurpose::PasswordReset, "987654"), "", [7; 16]);
         let raw = raw(&mail);
         let boundary = format!("--{}", &mail.id[..16]);
@@ -554,7 +461,7 @@ mod tests {
     }
 
     #[test]
-    fn answers_go_where_the_settings_say() {
+    fn reply_to_is_configurable() {
         let composer = Composer::new(&ComposerOptions {
             reply_to: Some("Help <help@example.com>"),
             ..OPTIONS
@@ -577,7 +484,7 @@ mod tests {
     }
 
     #[test]
-    fn the_text_names_code_life_and_what_to_do() {
+    fn text_has_code_lifetime_and_instructions() {
         for purpose in PURPOSES {
             let mail = compose(&otp(purpose, "000042"), "", [1; 16]);
             assert!(mail.text.lines().any(|line| line == "000042"));
@@ -648,7 +555,7 @@ mod tests {
     }
 
     #[test]
-    fn the_code_is_the_only_group_of_six_digits() {
+    fn code_is_the_only_group_of_six_digits() {
         let composer = composer();
         let languages: Vec<_> = composer.languages().map(str::to_owned).collect();
         let to = address("ann@example.com");
@@ -666,7 +573,7 @@ mod tests {
     }
 
     #[test]
-    fn the_code_comes_first_and_last_whatever_the_address() {
+    fn code_is_first_and_last_group_whatever_the_address() {
         let mail = composer()
             .compose(
                 &otp(OtpPurpose::SignUp, "123456"),
@@ -683,7 +590,7 @@ mod tests {
     }
 
     #[test]
-    fn unusual_recipients_stand_in_header_and_envelope_as_they_are() {
+    fn unusual_recipients_are_kept_in_header_and_envelope() {
         for to in [
             "o'neil+tag@example.com",
             "!#$%&'*+/=?^_`{}|~-@example.com",
@@ -793,14 +700,14 @@ mod tests {
     }
 
     #[test]
-    fn the_same_arguments_make_the_same_bytes() {
+    fn equal_arguments_make_equal_bytes() {
         let one = compose(&otp(OtpPurpose::EmailChange, "111111"), "de", [9; 16]);
         let two = compose(&otp(OtpPurpose::EmailChange, "111111"), "de", [9; 16]);
         assert_eq!(one.raw(), two.raw());
     }
 
     #[test]
-    fn what_is_no_code_or_no_date_is_refused() {
+    fn invalid_code_or_date_is_refused() {
         let to = address("ann@example.com");
         for code in ["", "12345", "1234567", "12 456", "1\r\n: x", "12345é"] {
             let made = composer().compose(&otp(OtpPurpose::SignUp, code), &to, "", NOW, [0; 16]);
@@ -815,45 +722,7 @@ mod tests {
     }
 
     #[test]
-    fn senders_are_read_in_both_forms() {
-        for (given, shown) in [
-            ("a@example.com", "a@example.com"),
-            (" accounts@localhost ", "accounts@localhost"),
-            ("Ann Lee <a@example.com>", "Ann Lee <a@example.com>"),
-            (
-                "\"Lee, \\\"Ann\\\"\" <a@example.com>",
-                "\"Lee, \\\"Ann\\\"\" <a@example.com>",
-            ),
-            ("<a@b\u{fc}cher.example>", "a@xn--bcher-kva.example"),
-        ] {
-            let composer = Composer::new(&ComposerOptions {
-                from: given,
-                ..OPTIONS
-            })
-            .unwrap();
-            assert_eq!(composer.from.to_string(), shown, "{given}");
-        }
-        for wrong in [
-            "",
-            "accounts",
-            "Name <>",
-            "a@b, c@d",
-            "Name <a@b> x",
-            "N\r\nBcc: x@y <a@example.com>",
-            "\u{e9}@example.com",
-        ] {
-            let error = Composer::new(&ComposerOptions {
-                from: wrong,
-                ..OPTIONS
-            })
-            .unwrap_err();
-            assert!(matches!(error, MailError::Address { .. }), "{wrong:?}");
-            assert!(error.to_string().contains("write \"accounts@example.com\""));
-        }
-    }
-
-    #[test]
-    fn a_foreign_name_of_the_sender_is_encoded() {
+    fn non_ascii_sender_name_is_encoded() {
         let options = ComposerOptions {
             from: "Caf\u{e9} <a@example.com>",
             public_url: "http://localhost",
@@ -879,28 +748,7 @@ mod tests {
     }
 
     #[test]
-    fn message_ids_carry_a_dns_name_only() {
-        assert_eq!(
-            dns_host("https://u@id.example.org:1/p"),
-            Some("id.example.org".to_owned())
-        );
-        assert_eq!(
-            dns_host("https://B\u{fc}cher.example"),
-            Some("xn--bcher-kva.example".to_owned())
-        );
-        for other in [
-            "http://127.0.0.1:8000",
-            "http://[::1]:80",
-            "http://localhost",
-            "",
-            "http://a_b.c",
-        ] {
-            assert_eq!(dns_host(other), None, "{other}");
-        }
-    }
-
-    #[test]
-    fn what_others_have_chosen_adds_neither_markup_nor_a_link() {
+    fn new_address_adds_neither_markup_nor_link() {
         for new_email in [
             "\"<b>evil</b>\"@evil.example",
             "\"https://evil.example/undo\"@example.com",
