@@ -1,12 +1,12 @@
-//! What there is to be had at most: a warp handler that answers a constant.
+//! The upper bound: a warp handler that answers a constant.
 
 use std::io::Write;
 
 use warp::Filter;
 
-/// Serves a constant body of so many bytes on a free port, until it is ended.
+/// Serves a constant body of `bytes` bytes on a free port until it is killed.
 pub(crate) fn serve(bytes: usize) -> std::io::Result<()> {
-    // The runtime that `accounts-server` itself runs on.
+    // The same runtime as that of `accounts-server`.
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()?;

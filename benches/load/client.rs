@@ -1,5 +1,6 @@
-//! Sends requests over loopback as fast as the server answers them: one request under way on each connection, no
-//! pipelining, connections kept alive.
+//! Sends requests over loopback as fast as the server answers them.
+//!
+//! Connections are kept alive, with one request in flight on each and no pipelining.
 
 use std::cell::Cell;
 use std::collections::BTreeMap;
@@ -15,10 +16,10 @@ use tokio::task::LocalSet;
 use crate::process::is_pinned;
 use crate::stopwatch::Stopwatch;
 
-/// Tasks that run before sockets are looked at again.
+/// Tasks that run before sockets are polled again.
 const EVENT_INTERVAL: u32 = 1;
 
-/// Requests as they go over the wire, sent in turn and from the beginning again.
+/// Requests in wire format, sent in a cycle.
 #[derive(Clone)]
 pub(crate) struct Requests(Rc<[Vec<u8>]>);
 
@@ -28,7 +29,7 @@ impl Requests {
     }
 }
 
-/// A request without a body.
+/// Builds a request without a body.
 pub(crate) fn get(path: &str, token: Option<&str>) -> Vec<u8> {
     let authorization = token.map_or(String::new(), |token| {
         format!("Authorization: Bearer {token}\r\n")
@@ -39,7 +40,7 @@ pub(crate) fn get(path: &str, token: Option<&str>) -> Vec<u8> {
     .into_bytes()
 }
 
-/// A request with a JSON body.
+/// Builds a request with a JSON body.
 pub(crate) fn send(method: &str, path: &str, token: Option<&str>, body: &str) -> Vec<u8> {
     let authorization = token.map_or(String::new(), |token| {
         format!("Authorization: Bearer {token}\r\n")
@@ -52,15 +53,15 @@ pub(crate) fn send(method: &str, path: &str, token: Option<&str>, body: &str) ->
     .into_bytes()
 }
 
-/// What is sent, from where and how often.
+/// What to send, from which address and on how many connections.
 #[derive(Clone)]
 pub(crate) struct Load {
     pub(crate) server: SocketAddr,
     pub(crate) requests: Requests,
     pub(crate) connections: usize,
-    /// The address that the requests come from; all of 127.0.0.0/8 is this machine.
+    /// Source address of the connections, within 127.0.0.0/8.
     pub(crate) from: IpAddr,
-    /// Answers beyond these count as refused and not towards the throughput.
+    /// Responses with other statuses count as refused and not towards the throughput.
     pub(crate) expected: &'static [u16],
 }
 
@@ -76,24 +77,24 @@ impl Load {
     }
 }
 
-/// What came of a load.
+/// The result of a load.
 #[derive(Debug, Default)]
 pub(crate) struct Outcome {
     pub(crate) seconds: f64,
-    /// Of the expected answers, in microseconds, ascending.
+    /// Latencies of the expected responses, in microseconds, ascending.
     latencies: Vec<u32>,
-    /// How often each status was answered; 0 stands for a connection that broke.
+    /// Responses by status; 0 is a broken connection.
     pub(crate) statuses: BTreeMap<u16, u64>,
 }
 
 impl Outcome {
-    /// Expected answers per second.
+    /// Expected responses per second.
     #[expect(clippy::cast_precision_loss, reason = "counts are far below 2^52")]
     pub(crate) fn per_second(&self) -> f64 {
         self.latencies.len() as f64 / self.seconds
     }
 
-    /// The latency, in milliseconds, within which this share of the answers came.
+    /// The latency quantile of a share, in milliseconds.
     #[expect(
         clippy::cast_precision_loss,
         clippy::cast_possible_truncation,
@@ -108,7 +109,7 @@ impl Outcome {
             .map_or(f64::NAN, |micros| f64::from(*micros) / 1000.0)
     }
 
-    /// The statuses other than the expected ones, for the reader of a table.
+    /// Unexpected statuses and their counts, as text.
     pub(crate) fn surprises(&self, load: &Load) -> String {
         self.statuses
             .iter()
@@ -119,7 +120,7 @@ impl Outcome {
     }
 }
 
-/// Runs loads side by side for a time, each after a short warming up.
+/// Runs loads concurrently for a duration, each after a short warm-up.
 pub(crate) fn drive_all(loads: &[&Load], duration: Duration) -> io::Result<Vec<Outcome>> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -168,8 +169,9 @@ pub(crate) fn drive_all(loads: &[&Load], duration: Duration) -> io::Result<Vec<O
     })
 }
 
-/// Never sleeps: to wake a process up costs the server that answers it more than many an answer does, and which server pays
-/// for it would depend on how fast it is. Only for a process with a core of its own.
+/// Never sleeps, because waking this process would cost the server more than many responses do.
+///
+/// Only for a process with a core of its own.
 async fn stay_awake() {
     loop {
         tokio::task::yield_now().await;
@@ -182,7 +184,7 @@ pub(crate) fn drive(load: &Load, duration: Duration) -> io::Result<Outcome> {
     Ok(outcomes.remove(0))
 }
 
-/// The body of the answer to one request on a connection of its own.
+/// Sends one request on a connection of its own and returns the body of the response.
 pub(crate) fn body_of(server: SocketAddr, request: Vec<u8>) -> io::Result<Vec<u8>> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -202,7 +204,7 @@ pub(crate) fn body_of(server: SocketAddr, request: Vec<u8>) -> io::Result<Vec<u8
     })
 }
 
-/// Opens connections, has one request answered on each, and leaves them open for as long as the result is held.
+/// Opens connections, sends one request on each, and keeps them open while the result is held.
 pub(crate) fn hold_open(
     server: SocketAddr,
     request: &[u8],
@@ -237,7 +239,7 @@ struct Connection {
 }
 
 impl Connection {
-    /// Sends requests until the time is over; what is answered between the two moments counts.
+    /// Sends requests until the end; responses between the two moments are counted.
     async fn run(
         mut self,
         watch: Stopwatch,
@@ -253,7 +255,7 @@ impl Connection {
             if sent >= until {
                 return Ok(outcome);
             }
-            // Whoever does not answer in time is not waited for: the load ends by itself.
+            // A server that does not answer in time must not keep the load running.
             let left = until.saturating_sub(sent);
             let Ok(answer) = tokio::time::timeout(left, self.exchange(&requests[index])).await
             else {
@@ -273,13 +275,13 @@ impl Connection {
             }
             if status == 0 {
                 self.stream = None;
-                // A server that refuses connections is not to be asked in a tight loop.
+                // Do not retry a refused connection in a tight loop.
                 tokio::time::sleep(Duration::from_millis(10)).await;
             }
         }
     }
 
-    /// Sends one request and reads its answer into the buffer.
+    /// Sends one request and reads the response into the buffer.
     async fn exchange(&mut self, request: &[u8]) -> io::Result<Head> {
         if self.stream.is_none() {
             let socket = TcpSocket::new_v4()?;
@@ -318,7 +320,7 @@ impl Connection {
     }
 }
 
-/// The head of an answer.
+/// The head of a response.
 struct Head {
     status: u16,
     /// Bytes of the head.
@@ -329,12 +331,12 @@ struct Head {
 }
 
 impl Head {
-    /// Reads a head; `None` while it has not come whole.
+    /// Parses a head; `None` while it is incomplete.
     fn parse(bytes: &[u8]) -> io::Result<Option<Self>> {
         let Some(end) = memchr::memmem::find(bytes, b"\r\n\r\n") else {
             return Ok(None);
         };
-        let broken = || io::Error::new(io::ErrorKind::InvalidData, "an answer has no status");
+        let broken = || io::Error::new(io::ErrorKind::InvalidData, "a response has no status");
         let status = bytes
             .get(9..12)
             .and_then(|digits| std::str::from_utf8(digits).ok()?.parse().ok())

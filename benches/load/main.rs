@@ -1,5 +1,7 @@
-//! The load program: starts the built server on a temporary database, drives it over loopback from this process, and
-//! prints what it did beside a bare warp handler that is measured in turn in the same run.
+//! The load program: drives the built server over loopback and prints throughput and latency.
+//!
+//! It starts the server on a temporary database, and measures a bare warp handler in turn for
+//! comparison.
 //!
 //! ```text
 //! cargo bench --bench load -- all                everything
@@ -7,7 +9,7 @@
 //! cargo bench --bench load -- --help             sizes, times, where plots go
 //! ```
 //!
-//! Absolute figures differ from machine to machine; only ratios within one run say something.
+//! Absolute numbers differ between machines; compare ratios within one run.
 
 mod bare;
 mod client;
@@ -23,26 +25,26 @@ use std::time::Duration;
 
 use clap::{Parser, ValueEnum};
 
-/// What can be measured.
+/// A group of measurements.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Scenario {
-    /// Profiles by id against a bare warp handler.
+    /// Profiles by id, compared with a bare warp handler.
     Reads,
-    /// Changes of profiles: alone, many at once, and many at once with a commit for each.
+    /// Profile changes: one at a time, concurrent, and concurrent with a commit each.
     Writes,
-    /// Sign-ups and sign-ins against what the cores can hash.
+    /// Sign-ups and sign-ins, compared with the hashing capacity of the cores.
     Passwords,
     /// Reads under a flood of sign-ins, sign-ins under floods of reads and of sign-ins.
     Attack,
-    /// Memory, size, start.
+    /// Memory, binary size, start-up time.
     Small,
-    /// The same questions to databases of growing size.
+    /// The same requests to databases of growing size.
     Growth,
     /// All of these.
     All,
 }
 
-/// Measures the built server over loopback, beside a bare warp handler.
+/// Measures the built server over loopback, compared with a bare warp handler.
 #[derive(Parser)]
 #[command(about, name = "load")]
 struct Arguments {
@@ -58,19 +60,19 @@ struct Arguments {
     /// Seconds of each measurement.
     #[arg(long, default_value_t = 3.0)]
     seconds: f64,
-    /// Rounds of what is measured in turn; the median counts.
+    /// Rounds of alternating measurements; the median is reported.
     #[arg(long, default_value_t = 3)]
     rounds: usize,
     /// Connections of the load.
     #[arg(long, default_value_t = 32)]
     connections: usize,
-    /// Folder in which databases are kept from run to run.
+    /// Folder in which databases are kept between runs.
     #[arg(long)]
     keep: Option<PathBuf>,
-    /// Folder that plots are written to.
+    /// Folder for plots.
     #[arg(long)]
     plots: Option<PathBuf>,
-    /// `cargo bench` says so.
+    /// Passed by `cargo bench`.
     #[arg(long, hide = true)]
     bench: bool,
 }
@@ -94,14 +96,14 @@ fn main() -> Result<(), Box<dyn Error>> {
     };
     let mut chosen = arguments.scenarios;
     if chosen.is_empty() {
-        // `cargo bench` comes by here on its way through the parts.
+        // `cargo bench` without a target runs this program too.
         println!("say what to measure: cargo bench --bench load -- all, or -- --help");
         return Ok(());
     }
     if chosen.contains(&Scenario::All) {
         chosen = Scenario::value_variants().to_vec();
     }
-    // What needs all cores comes before this process pins itself to one of them.
+    // Measurements that need all cores run before this process pins itself to one.
     chosen.sort_by_key(|scenario| !matches!(scenario, Scenario::Passwords | Scenario::Small));
     bench.print_surroundings();
     for scenario in chosen {

@@ -1,4 +1,4 @@
-//! A database full of made-up people, and tokens for some of them. The same number makes the same people.
+//! A database of generated accounts, the same for the same size, and tokens for some of them.
 
 use std::error::Error;
 use std::path::{Path, PathBuf};
@@ -15,13 +15,13 @@ use accounts_server::store::{
 };
 use tempfile::TempDir;
 
-/// The password of everybody.
+/// Password of every account.
 pub(crate) const PASSWORD: &str = "correct horse battery";
 
-/// Memory for pages while a database is made: the indexes of ten million people, who come in no order.
+/// Page cache while a database is created: enough for the indexes of ten million accounts.
 const CACHE_MIB: u32 = 8192;
 
-/// A database, and tokens for its first people.
+/// A database, and tokens for its first accounts.
 pub(crate) struct Population {
     pub(crate) database: PathBuf,
     pub(crate) users: u64,
@@ -31,7 +31,7 @@ pub(crate) struct Population {
     _dir: Option<TempDir>,
 }
 
-/// Somebody with an access token.
+/// An account with an access token.
 #[derive(Clone)]
 pub(crate) struct SignedIn {
     pub(crate) id: UserId,
@@ -40,8 +40,9 @@ pub(crate) struct SignedIn {
 }
 
 impl Population {
-    /// Makes a database of so many people, the first `signed_in` of whom have a session. With `keep`, it is made in that
-    /// folder, or used again when it is there.
+    /// Creates a database of `users` accounts, the first `signed_in` of which have a session.
+    ///
+    /// With `keep`, the database is kept in that folder and reused by later runs.
     pub(crate) fn create(
         users: u64,
         signed_in: usize,
@@ -82,7 +83,7 @@ impl Population {
                 .first()
                 .map(|first| first.token.clone())
                 .unwrap_or_default();
-            // The first one is staff, the others are ordinary people.
+            // The first one is staff.
             people.remove(0);
             Ok::<_, Box<dyn Error>>((people, staff_token))
         })?;
@@ -95,7 +96,7 @@ impl Population {
         })
     }
 
-    /// Bytes of the database file and its log.
+    /// Size of the database file and its log in bytes.
     pub(crate) fn bytes(&self) -> u64 {
         let log = format!("{}-wal", self.database.display());
         let size = |path: &Path| path.metadata().map_or(0, |data| data.len());
@@ -103,7 +104,7 @@ impl Population {
     }
 }
 
-/// The program over a database, without its server.
+/// Opens the application on a database, without a server.
 pub(crate) fn open(database: &Path) -> Result<Arc<App>, Box<dyn Error>> {
     open_with_cache(database, None)
 }
@@ -115,7 +116,7 @@ fn open_with_cache(database: &Path, cache_mib: Option<u32>) -> Result<Arc<App>, 
     config.mail.dir = database.with_extension("mail").display().to_string();
     config.rate_limits.enabled = false;
     config.database.cache_mib = cache_mib.unwrap_or(config.database.cache_mib);
-    // Tokens outlive the longest run.
+    // Tokens are valid longer than any run.
     config.tokens.access_minutes = 24 * 60;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -131,7 +132,7 @@ async fn sign_in(
     let now = SystemClock.now();
     let expires_at = now.plus(app.keys.refresh_life());
     let mut people = Vec::new();
-    // Many at once, so that they are committed together.
+    // Concurrent, so that they share commits.
     let ids: Vec<UserId> = ids.collect();
     for some in ids.chunks(500) {
         let sessions = some.iter().map(|id| async move {
@@ -144,7 +145,7 @@ async fn sign_in(
                 .list_users_after(id - 1, 1)
                 .await?
                 .pop()
-                .ok_or("a person is missing")?;
+                .ok_or("an account is missing")?;
             let session = NewSession {
                 id: session_id.clone(),
                 refresh_id: format!("r{session_id}"),
@@ -169,7 +170,7 @@ async fn sign_in(
                 session,
             };
             let SignInOutcome::Started(user) = app.store.create_session(sign_in).await? else {
-                return Err("a person could not be signed in".into());
+                return Err("an account could not be signed in".into());
             };
             let pair = app.keys.tokens().issue(&user, &session_id, "a", "r", now)?;
             Ok::<_, Box<dyn Error>>(SignedIn {
@@ -190,7 +191,7 @@ fn mix(number: u64, salt: i64) -> u128 {
     (u128::from(dice.roll()) << 64) | u128::from(dice.roll())
 }
 
-/// Numbers that look random and are always the same (`SplitMix64`).
+/// A reproducible pseudo-random generator (`SplitMix64`).
 pub(crate) struct Dice(pub(crate) u64);
 
 impl Dice {
@@ -218,7 +219,7 @@ const ONSETS: &[&str] = &[
 const VOWELS: &[&str] = &["a", "e", "i", "o", "u", "ei"];
 const ENDS: &[&str] = &["n", "r", "ll", "ck", "s", "t", "m", "nd"];
 
-/// A name of one or two syllables; there are so many different ones.
+/// A name of one or two syllables.
 fn name(dice: &mut Dice, syllables: u64) -> String {
     let mut name = String::new();
     for _ in 0..syllables {
@@ -236,13 +237,13 @@ struct People {
     password_hash: String,
 }
 
-/// The person of a number.
+/// The account with a number.
 pub(crate) fn person(number: u64, password_hash: &str) -> Option<ImportedUser> {
     const YEAR: u64 = 365 * 86_400_000;
     // 2024-01-01T00:00:00Z
     const START: u64 = 1_704_067_200_000;
     let mut dice = Dice(number);
-    // Those who sign in are verified and active.
+    // Accounts with a session are verified and active.
     let is_ordinary = number <= 20_000;
     let first_name = name(&mut dice, 1);
     let last_name = name(&mut dice, 2);
@@ -292,7 +293,10 @@ impl ImportSource for People {
     }
 
     fn imported(&mut self, outcome: Result<UserId, ImportRefusal>) {
-        assert!(outcome.is_ok(), "a made-up person was refused: {outcome:?}");
+        assert!(
+            outcome.is_ok(),
+            "a generated account was refused: {outcome:?}"
+        );
     }
 
     fn keep(&mut self) -> bool {

@@ -1,4 +1,4 @@
-//! Server processes under load: started on a port of their own, pinned to a core, watched and ended.
+//! Server processes: started on a free port, pinned to a core, measured and stopped.
 
 use std::fs;
 use std::io::{self, BufRead, BufReader};
@@ -7,13 +7,13 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// The server that was built with this benchmark.
+/// The server built with this benchmark.
 pub(crate) const SERVER: &str = env!("CARGO_BIN_EXE_accounts-server");
 
-/// Kernel ticks per second in `/proc`: 100 on every Linux that users see.
+/// Clock ticks per second in `/proc`, 100 on all common builds of Linux.
 const TICKS: f64 = 100.0;
 
-/// Whether processes can be pinned here: `taskset` of util-linux is there, and more than one core.
+/// Whether processes can be pinned: `taskset` is available, and more than one core.
 pub(crate) fn can_pin() -> bool {
     std::thread::available_parallelism().is_ok_and(|cores| cores.get() > 1)
         && Command::new("taskset")
@@ -30,7 +30,7 @@ pub(crate) fn is_pinned() -> bool {
     IS_PINNED.load(Ordering::Relaxed)
 }
 
-/// Pins this process, with all threads it starts from now on, to a core.
+/// Pins this process and its future threads to a core.
 pub(crate) fn pin_self(core: usize) {
     let pinned = Command::new("taskset")
         .args(["--all-tasks", "--pid", "--cpu-list"])
@@ -44,15 +44,15 @@ pub(crate) fn pin_self(core: usize) {
     }
 }
 
-/// A server that runs until this is dropped.
+/// A server process, killed on drop.
 pub(crate) struct ServerProcess {
     child: Child,
     pub(crate) address: SocketAddr,
 }
 
 impl ServerProcess {
-    /// Starts accounts-server on a database, with the shipped defaults but for the limits by network: the load comes from
-    /// one address.
+    /// Starts accounts-server with default settings, except for the limits per network, because the
+    /// load comes from one address.
     pub(crate) fn accounts(
         database: &Path,
         core: Option<usize>,
@@ -70,7 +70,7 @@ impl ServerProcess {
         Self::start(command)
     }
 
-    /// Starts a bare warp handler that answers `bytes` bytes of JSON.
+    /// Starts a bare warp handler that answers `bytes` bytes.
     pub(crate) fn bare(bytes: usize, core: Option<usize>) -> io::Result<Self> {
         let this = std::env::current_exe()?;
         let mut command = command(&this.display().to_string(), core);
@@ -104,11 +104,11 @@ impl ServerProcess {
         kib.map_or(f64::NAN, |kib| kib / 1024.0)
     }
 
-    /// Seconds of processor time used so far.
+    /// CPU time used so far, in seconds.
     pub(crate) fn processor_seconds(&self) -> f64 {
         let stat = fs::read_to_string(format!("/proc/{}/stat", self.child.id()));
         let ticks = stat.ok().and_then(|stat| {
-            // The name in brackets may hold anything; what follows it is numbers.
+            // The name in brackets may contain anything; numbers follow it.
             let numbers = stat.rsplit(')').next()?;
             let mut numbers = numbers.split_whitespace().skip(11);
             let user: f64 = numbers.next()?.parse().ok()?;
@@ -129,7 +129,7 @@ impl Drop for ServerProcess {
 fn command(program: &str, core: Option<usize>) -> Command {
     let cores = match core {
         Some(core) => core.to_string(),
-        // A child is pinned like its parent unless it is told otherwise; cores that are not there do no harm.
+        // A child inherits the pinning of its parent; cores that do not exist are ignored.
         None if is_pinned() => "0-1023".to_owned(),
         None => return Command::new(program),
     };

@@ -1,8 +1,8 @@
-//! Tables in Markdown, as they stand in docs/PERFORMANCE.md, and plots of the same figures.
+//! Markdown tables for docs/PERFORMANCE.md, and SVG plots.
 
 use std::fmt::Write as _;
 
-/// Prints a heading and what was measured below it.
+/// Prints a heading and the table.
 pub(crate) struct Table {
     columns: Vec<String>,
     rows: Vec<Vec<String>>,
@@ -30,20 +30,20 @@ impl Table {
     }
 }
 
-/// A rate or count with its thousands apart.
+/// Formats a rate or count with thousands separators.
 #[expect(
     clippy::cast_possible_truncation,
     clippy::cast_sign_loss,
-    reason = "figures are positive and far below 2^63"
+    reason = "values are positive and far below 2^63"
 )]
-pub(crate) fn thousands(figure: f64) -> String {
-    if figure.is_nan() {
+pub(crate) fn thousands(value: f64) -> String {
+    if value.is_nan() {
         return "–".into();
     }
-    if figure < 100.0 {
-        return format!("{figure:.1}");
+    if value < 100.0 {
+        return format!("{value:.1}");
     }
-    let digits = (figure.round() as u64).to_string();
+    let digits = (value.round() as u64).to_string();
     let mut text = String::new();
     for (index, digit) in digits.chars().enumerate() {
         if index > 0 && (digits.len() - index).is_multiple_of(3) {
@@ -54,26 +54,26 @@ pub(crate) fn thousands(figure: f64) -> String {
     text
 }
 
-/// Milliseconds.
-pub(crate) fn millis(figure: f64) -> String {
-    if figure.is_nan() {
+/// Formats milliseconds.
+pub(crate) fn millis(value: f64) -> String {
+    if value.is_nan() {
         "–".into()
-    } else if figure < 10.0 {
-        format!("{figure:.2}")
+    } else if value < 10.0 {
+        format!("{value:.2}")
     } else {
-        format!("{figure:.0}")
+        format!("{value:.0}")
     }
 }
 
-/// A ratio.
-pub(crate) fn ratio(figure: f64) -> String {
-    format!("{figure:.2}")
+/// Formats a ratio.
+pub(crate) fn ratio(value: f64) -> String {
+    format!("{value:.2}")
 }
 
-/// The figure in the middle.
-pub(crate) fn median(mut figures: Vec<f64>) -> f64 {
-    figures.sort_by(f64::total_cmp);
-    figures.get(figures.len() / 2).copied().unwrap_or(f64::NAN)
+/// Returns the median.
+pub(crate) fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
 }
 
 /// One line of a plot.
@@ -92,7 +92,7 @@ const RIGHT: f64 = 200.0;
 const TOP: f64 = 40.0;
 const BOTTOM: f64 = 50.0;
 
-/// A plot as SVG, both axes logarithmic.
+/// Draws a plot as SVG, both axes logarithmic.
 pub(crate) fn plot(title: &str, x_label: &str, y_label: &str, curves: &[Curve]) -> String {
     let points = || curves.iter().flat_map(|curve| &curve.points);
     let decades = |value: fn(&(f64, f64)) -> f64| {

@@ -1,4 +1,4 @@
-//! What is measured, and how it is told.
+//! The scenarios: what is measured, and how it is reported.
 
 use std::error::Error;
 use std::path::{Path, PathBuf};
@@ -16,14 +16,14 @@ use crate::stopwatch::Stopwatch;
 
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
-/// Most people who read at once, each with a token of its own.
+/// Accounts that read, each with a token of its own.
 const READERS: usize = 10_001;
 
-/// Core of the server and core of the load.
+/// The cores of server and load.
 const SERVER_CORE: usize = 0;
 const LOAD_CORE: usize = 1;
 
-/// How to measure.
+/// Parameters of all measurements.
 pub(crate) struct Bench {
     pub(crate) users: u64,
     pub(crate) sizes: Vec<u64>,
@@ -44,7 +44,7 @@ struct Run {
 }
 
 impl Bench {
-    /// Says on what machine and of what commit these figures are.
+    /// Prints machine, commit and date.
     pub(crate) fn print_surroundings(&self) {
         let shell = |program: &str, words: &[&str]| {
             std::process::Command::new(program)
@@ -77,7 +77,7 @@ impl Bench {
         );
     }
 
-    /// The server's core while it is measured against a load on another one.
+    /// The core of the server, if it is pinned.
     fn server_core(&self) -> Option<usize> {
         self.can_pin.then_some(SERVER_CORE)
     }
@@ -97,7 +97,7 @@ impl Bench {
         let before = server.processor_seconds();
         let outcome = drive(load, self.duration)?;
         let used = server.processor_seconds() - before;
-        // The warming up of a tenth is in it.
+        // Includes the warm-up, a tenth of the duration.
         let processor = used / (outcome.seconds * 1.1);
         let surprises = outcome.surprises(load);
         if !surprises.is_empty() {
@@ -110,7 +110,7 @@ impl Bench {
         })
     }
 
-    /// `GET users/<pk>/` of many people with their own tokens, in turn with a bare warp handler.
+    /// `GET users/<pk>/` with many tokens, alternating with a bare warp handler.
     pub(crate) fn reads(&self) -> Result<()> {
         let population = self.population(self.users)?;
         self.pin_load();
@@ -154,8 +154,9 @@ impl Bench {
         Ok(())
     }
 
-    /// `PATCH users/<pk>/`: many at once as shipped, the same with a commit for each, and one after the other beside a lone
-    /// commit in this process.
+    /// `PATCH users/<pk>/`: concurrent, concurrent with a commit each, and one at a time.
+    ///
+    /// The last is compared with a lone commit in this process.
     pub(crate) fn writes(&self) -> Result<()> {
         let population = self.population(self.users)?;
         self.pin_load();
@@ -169,7 +170,7 @@ impl Bench {
             "p99.9 ms",
             "core used",
             "memory MiB",
-            "of one a commit",
+            "of one per commit",
         ]);
         let (mut ratios, mut lone_ratios) = (Vec::new(), Vec::new());
         for round in 1..=self.rounds {
@@ -186,8 +187,8 @@ impl Bench {
             let alone = measure(&[], 1)?;
             let base = single.outcome.per_second();
             let share = |run: &Run| run.outcome.per_second() / base;
-            table.row(cells(round, "one request a commit", &single, 1.0));
-            table.row(cells(round, "as shipped", &grouped, share(&grouped)));
+            table.row(cells(round, "one request per commit", &single, 1.0));
+            table.row(cells(round, "default settings", &grouped, share(&grouped)));
             table.row(cells(round, "one connection", &alone, share(&alone)));
             let lone = self.lone_commits(&population)?;
             let lone_ratio = alone.outcome.quantile(0.5) / lone;
@@ -211,14 +212,14 @@ impl Bench {
             self.connections
         ));
         println!(
-            "\nMedian: {} of one request a commit; p50 at one connection {} of a lone commit.",
+            "\nMedian: {} of one request per commit; p50 at one connection {} of a lone commit.",
             ratio(median(ratios)),
             ratio(median(lone_ratios))
         );
         Ok(())
     }
 
-    /// Median of a change in this process, in milliseconds, one at a time.
+    /// Median time of a change in this process, one at a time, in milliseconds.
     fn lone_commits(&self, population: &Population) -> Result<f64> {
         let app = open(&population.database)?;
         let runtime = tokio::runtime::Builder::new_current_thread()
@@ -248,7 +249,7 @@ impl Bench {
         Ok(median(times))
     }
 
-    /// Sign-ups and sign-ins together against what the cores can hash.
+    /// Sign-ups and sign-ins together, compared with the hashing capacity of the cores.
     pub(crate) fn passwords(&self) -> Result<()> {
         let population = self.population(self.users.min(1000))?;
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
@@ -277,8 +278,8 @@ impl Bench {
             "per second",
             "p50 ms",
             "p99 ms",
-            "of the ceiling",
-            "other answers",
+            "of capacity",
+            "other responses",
         ]);
         table.row([
             format!("hashes on {cores} cores and nothing else"),
@@ -300,7 +301,7 @@ impl Bench {
         Ok(())
     }
 
-    /// What honest clients get while others hammer.
+    /// Service to honest clients during an attack.
     pub(crate) fn attack(&self) -> Result<()> {
         const HAMMERING: usize = 64;
         let population = self.population(self.users)?;
@@ -325,7 +326,7 @@ impl Bench {
         let mut one = sign_ins.clone();
         one.connections = 1;
 
-        // A sign-in takes a quarter of a second: a few seconds hold too few of them.
+        // A sign-in takes a quarter of a second, so a few seconds would give too few samples.
         let duration = 3 * self.duration;
         let reads_alone = drive(&reads, self.duration)?;
         let sign_ins_alone = drive(&sign_ins, duration)?;
@@ -387,7 +388,7 @@ impl Bench {
             "attack.svg",
             &plot(
                 "Latency of reads, alone and under attack",
-                "one request of so many takes longer",
+                "one request in this many takes longer",
                 "ms",
                 &[
                     curve("reads alone", &reads_alone),
@@ -397,12 +398,12 @@ impl Bench {
         )
     }
 
-    /// Memory, size and start.
+    /// Memory, binary size and start-up time.
     pub(crate) fn small(&self) -> Result<()> {
         const IDLE_CONNECTIONS: usize = 10_000;
         const STARTS: usize = 7;
         let large = self.population(self.users)?;
-        let mut table = Table::new(&["what", "figure"]);
+        let mut table = Table::new(&["what", "value"]);
         #[expect(
             clippy::cast_precision_loss,
             reason = "a program is smaller than 2^52 bytes"
@@ -424,7 +425,7 @@ impl Bench {
                 let server = ServerProcess::accounts(path.unwrap_or(&new), None, &[])?;
                 body_of(server.address, get("/healthz", None))?;
                 starts.push(watch.elapsed().as_secs_f64() * 1000.0);
-                // Whatever is still done after the start is over by then.
+                // Work after the start is done by then.
                 std::thread::sleep(Duration::from_millis(300));
                 memory.push(server.memory());
             }
@@ -453,7 +454,7 @@ impl Bench {
         Ok(())
     }
 
-    /// The same questions to databases of different size.
+    /// The same requests to databases of different sizes.
     pub(crate) fn growth(&self) -> Result<()> {
         let mut columns = vec!["what".to_owned()];
         columns.extend(
@@ -493,10 +494,10 @@ impl Bench {
             let plotted = [
                 "GET",
                 "PATCH",
-                "sign-in look-up",
+                "sign-in lookup",
                 "list, last page",
                 "search for a rare word",
-                "search for a word that all have",
+                "search for a word that every account has",
             ];
             if plotted.iter().any(|start| name.starts_with(start)) {
                 let points = self
@@ -508,7 +509,7 @@ impl Bench {
                 curves.push(Curve { name, points });
             }
         }
-        table.print("Growth: milliseconds unless said otherwise, one request at a time");
+        table.print("Growth: milliseconds unless noted, one request at a time");
         self.write_plot(
             "growth.svg",
             &plot(
@@ -520,15 +521,15 @@ impl Bench {
         )
     }
 
-    /// What there is to ask of one database, with the median time of each in milliseconds.
+    /// Runs every request against one database and returns the median times in milliseconds.
     fn questions(&self, population: &Population) -> Result<Vec<(String, f64)>> {
         let mut figures = Vec::new();
         figures.push((
-            "bytes per person".to_owned(),
+            "bytes per account".to_owned(),
             to_f64(population.bytes()) / to_f64(population.users),
         ));
         figures.push((
-            "sign-in look-up, in process".to_owned(),
+            "sign-in lookup, in process".to_owned(),
             look_up_time(population)?,
         ));
         let server = ServerProcess::accounts(&population.database, self.server_core(), &[])?;
@@ -546,7 +547,7 @@ impl Bench {
             ..reads
         };
         figures.push((
-            format!("GET, {} connections, a request each", self.connections),
+            format!("GET, {} connections, per request", self.connections),
             1000.0 / self.run(&server, &many)?.outcome.per_second(),
         ));
         let writes = Load::new(
@@ -563,17 +564,17 @@ impl Bench {
             ..writes
         };
         figures.push((
-            format!("PATCH, {} connections, a request each", self.connections),
+            format!("PATCH, {} connections, per request", self.connections),
             1000.0 / self.run(&server, &many)?.outcome.per_second(),
         ));
         let sign_in = |person: &SignedIn| sign_in_request(&person.email, PASSWORD);
         let sign_ins = Requests::new(population.people.iter().map(sign_in));
         let sign_ins = Load::new(server.address, sign_ins, 1);
         figures.push((
-            "a sign-in, the whole of it".to_owned(),
+            "a whole sign-in".to_owned(),
             self.run(&server, &sign_ins)?.outcome.quantile(0.5),
         ));
-        // One question at a time, and the load sleeps while it is answered: here the server has all cores, as it has in use.
+        // One request at a time, with a sleeping load: the server has all cores, as in production.
         drop(server);
         let server = ServerProcess::accounts(&population.database, None, &[])?;
         for (name, query) in list_questions(population)? {
@@ -600,7 +601,7 @@ impl Bench {
     }
 }
 
-/// What staff may ask of the list: names, and queries.
+/// Requests of the staff list: names and queries.
 fn list_questions(population: &Population) -> Result<Vec<(String, String)>> {
     let pages = population.users.div_ceil(20);
     let (quarter, middle) = (pages / 4, pages / 2);
@@ -662,10 +663,10 @@ fn list_questions(population: &Population) -> Result<Vec<(String, String)>> {
         ("search for three letters", "search=eir".to_owned()),
         ("search for two letters", "search=vo".to_owned()),
         (
-            "search for a word that all have",
+            "search for a word that every account has",
             "search=example".to_owned(),
         ),
-        ("search for what nobody has", "search=xqxqxq".to_owned()),
+        ("search without a match", "search=xqxqxq".to_owned()),
     ];
     questions.extend(others.map(|(name, query)| (name.to_owned(), query)));
     Ok(questions)
@@ -676,7 +677,7 @@ fn to_f64(count: u64) -> f64 {
     count as f64
 }
 
-/// Hashes of the shipped cost that all cores make in a second when they do nothing else.
+/// Hashes of default cost that all cores compute in a second when idle otherwise.
 fn hashes_per_second(cores: usize, duration: Duration) -> Result<f64> {
     let cost = accounts_server::Config::defaults(false)
         .passwords
@@ -697,7 +698,7 @@ fn hashes_per_second(cores: usize, duration: Duration) -> Result<f64> {
                 passwords.hash(PASSWORD.into(), [7; 16]).await?;
                 count += 1;
             }
-            // Each ends at a time of its own, a little after the whole.
+            // Each thread ends a little after the duration.
             Ok::<_, Box<dyn Error>>(f64::from(count) / watch.elapsed().as_secs_f64())
         });
         let rates = futures_util::future::try_join_all(hashing).await?;
@@ -705,7 +706,7 @@ fn hashes_per_second(cores: usize, duration: Duration) -> Result<f64> {
     })
 }
 
-/// Median of looking up who signs in, in milliseconds.
+/// Median time of the account lookup at sign-in, in milliseconds.
 fn look_up_time(population: &Population) -> Result<f64> {
     const LOOK_UPS: u64 = 20_000;
     let app = open(&population.database)?;
@@ -714,11 +715,11 @@ fn look_up_time(population: &Population) -> Result<f64> {
     let mut times = Vec::new();
     for _ in 0..LOOK_UPS {
         let number = 1 + dice.below(population.users);
-        let person = crate::population::person(number, "").ok_or("a person has no address")?;
+        let person = crate::population::person(number, "").ok_or("an account has no address")?;
         let watch = Stopwatch::start();
         let found = runtime.block_on(app.store.find_credentials(person.email.key()))?;
         times.push(watch.elapsed().as_secs_f64() * 1000.0);
-        found.ok_or("a person is missing")?;
+        found.ok_or("an account is missing")?;
     }
     Ok(median(times))
 }
@@ -728,7 +729,7 @@ fn sign_in_request(email: &str, password: &str) -> Vec<u8> {
     send("POST", "/api/v1/accounts/token/", None, &body.to_string())
 }
 
-/// A change of the first name of each of the people, and another one, so that each request changes something.
+/// Two changes of each first name, so that every request changes something.
 fn change_requests(population: &Population) -> Vec<Vec<u8>> {
     ["Ann", "Bob"]
         .iter()
@@ -765,7 +766,7 @@ fn profile_path(id: i64) -> String {
     format!("/api/v1/accounts/users/{id}/")
 }
 
-/// A request for the profile of each of the people, in an order that no cache could foresee.
+/// A request for each profile, in an order that defeats caches.
 fn profile_requests(population: &Population) -> Vec<Vec<u8>> {
     let mut people: Vec<_> = population.people.iter().collect();
     let mut dice = Dice(1);
@@ -776,7 +777,7 @@ fn profile_requests(population: &Population) -> Vec<Vec<u8>> {
         .collect()
 }
 
-/// Bytes in the body of a profile.
+/// Size of a profile's body in bytes.
 fn body_length(server: &ServerProcess, population: &Population) -> Result<usize> {
     let person = population.people.first().ok_or("nobody is signed in")?;
     let request = get(&profile_path(person.id), Some(&person.token));

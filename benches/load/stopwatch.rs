@@ -1,8 +1,8 @@
-//! Elapsed time: the one thing for which a benchmark may read the machine's clock itself.
+//! Elapsed time, the only use of the machine's clock in the load program.
 
 use std::time::{Duration, Instant};
 
-/// Runs from its start on.
+/// Measures the time since its start.
 #[derive(Clone, Copy)]
 pub(crate) struct Stopwatch(Instant);
 
