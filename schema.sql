@@ -7,6 +7,8 @@
 
 -- One row is one account. Until `verified_at` is set, the row shows the newest of the sign-ups pending for its
 -- address. `email` is the last confirmed address, `new_email` one that its owner asked for and has not confirmed. `language` is that of mails (BCP 47).
+-- `is_contested`: sign-ups with different passwords were pending, so a code proves the mailbox and nothing else.
+-- `email_restored_at`: when an undo last moved the address; it cannot be changed again for a while.
 -- AUTOINCREMENT: an id is never used twice, so that a token of a deleted account can never become somebody else's.
 CREATE TABLE users (
     id            INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -30,10 +32,14 @@ CREATE TABLE users (
     created_at    INTEGER NOT NULL,
     updated_at    INTEGER NOT NULL,
     language      TEXT    NOT NULL DEFAULT '',
+    is_contested  INTEGER NOT NULL DEFAULT 0 CHECK (is_contested IN (0, 1)),
+    password_set_at INTEGER NOT NULL DEFAULT 0,
+    email_restored_at INTEGER,
     CHECK ((new_email IS NULL) = (new_email_key IS NULL))
 ) STRICT;
 
 CREATE INDEX users_by_staff ON users (id) WHERE is_staff;
+CREATE INDEX users_unverified ON users (created_at) WHERE verified_at IS NULL;
 
 -- The list for staff, by any of its columns: `id` decides between equals, and what can be filtered by stands in each index,
 -- so that a page far behind is reached without a look at the rows before it.
@@ -116,8 +122,9 @@ CREATE TABLE unused_photos (
     noted_at INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
 
--- Sign-ups that wait side by side for the confirmation of one address. The one whose code comes back gives its
--- password and fields to the account, and all of them go.
+-- Sign-ups pending side by side for one address. The one whose code comes back gives its password and fields to
+-- the account, unless the address is contested, and all of them go. `expires_at` is null for imported accounts.
+-- `network` and `ip` are those of the client.
 CREATE TABLE sign_ups (
     id            INTEGER PRIMARY KEY AUTOINCREMENT,
     user_id       INTEGER NOT NULL REFERENCES users (id) ON DELETE CASCADE,
@@ -131,7 +138,10 @@ CREATE TABLE sign_ups (
     country       TEXT    NOT NULL,
     birthday      TEXT,
     created_at    INTEGER NOT NULL,
-    language      TEXT    NOT NULL DEFAULT ''
+    language      TEXT    NOT NULL DEFAULT '',
+    expires_at    INTEGER,
+    network       TEXT    NOT NULL DEFAULT '',
+    ip            TEXT    NOT NULL DEFAULT ''
 ) STRICT;
 CREATE INDEX sign_ups_by_user ON sign_ups (user_id);
 
@@ -211,15 +221,18 @@ CREATE TABLE otp_mails (
 CREATE INDEX otp_mails_by_address ON otp_mails (address_hash, purpose, sent_at);
 CREATE INDEX otp_mails_by_time ON otp_mails (sent_at);
 
--- The links that undo an address change, as they were mailed to the address before it: a hash of the link's token, and the
--- address that it brings back. Each works once; using one removes the account's later ones too.
+-- The links that undo an address change, as mailed to the former address: a hash of the link's token, and the
+-- address that it restores, which the account holds as long as the link is valid. Using one removes later ones too.
 CREATE TABLE email_undos (
     token_hash BLOB    PRIMARY KEY,
     user_id    INTEGER NOT NULL REFERENCES users (id) ON DELETE CASCADE,
     email      TEXT    NOT NULL,
-    expires_at INTEGER NOT NULL
+    expires_at INTEGER NOT NULL,
+    created_at INTEGER NOT NULL DEFAULT 0,
+    email_key  TEXT    NOT NULL DEFAULT ''
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX email_undos_by_user ON email_undos (user_id);
+CREATE INDEX email_undos_by_email ON email_undos (email_key);
 CREATE INDEX email_undos_by_expiry ON email_undos (expires_at);
 
 -- Mails that wait to be delivered: a row is stored with what caused it and goes when the mail is delivered, given up or

@@ -17,6 +17,7 @@ use accounts_server::bootstrap::open_app;
 use accounts_server::clock::SystemClock;
 use accounts_server::config::{Config, MailTransportKind, Secret};
 use accounts_server::domain::{EmailAddress, OtpCode, OtpPurpose, Profile};
+use accounts_server::otp_codes::OtpRequest;
 use accounts_server::store::{NewSignUp, RequestContext};
 
 #[path = "../tests/support/smtp.rs"]
@@ -96,14 +97,25 @@ async fn queue(app: &App, number: u32) {
     let email = EmailAddress::parse(&format!("user{number}@example.com")).expect("an address");
     let now = app.clock.now();
     let code = OtpCode::from_number(123_456);
+    let request = OtpRequest {
+        now,
+        ip: None,
+        requested_at: None,
+    };
     let sign_up = NewSignUp {
         password_hash: String::from("none"),
         profile: Profile::default(),
         language: String::from("de"),
-        otp: app
-            .codes
-            .new_otp(&app.outbox, OtpPurpose::SignUp, email.key(), &code, now),
+        otp: app.codes.new_otp(
+            &app.outbox,
+            OtpPurpose::SignUp,
+            email.key(),
+            &code,
+            &request,
+        ),
         email,
+        expires_at: now,
+        network: String::new(),
         now,
         limits: app.codes.limits(),
         context: RequestContext::default(),

@@ -1,4 +1,4 @@
-//! The one place where the time is read. Everything else is told what time it is.
+//! The only module that reads the time.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -8,29 +8,29 @@ use crate::domain::Timestamp;
 
 /// Tells the time.
 pub trait Clock: Send + Sync {
-    /// The present moment, UTC.
+    /// The current time, UTC.
     fn now(&self) -> Timestamp;
 
-    /// Moves the clock forward. False where that cannot be done, as with the clock of the machine.
+    /// Advances the clock. False when it is not settable, as the system clock.
     fn advance(&self, _by: Duration) -> bool {
         false
     }
 
-    /// Takes back all moves.
+    /// Resets all advances.
     fn reset(&self) {}
 }
 
 /// A clock as the program passes it around.
 pub type SharedClock = Arc<dyn Clock>;
 
-/// The clock of the machine.
+/// The system clock.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct SystemClock;
 
 impl Clock for SystemClock {
     #[expect(
         clippy::disallowed_methods,
-        reason = "the one reading of the machine's clock"
+        reason = "the only read of the system clock"
     )]
     fn now(&self) -> Timestamp {
         let since_epoch = SystemTime::now()
@@ -40,11 +40,11 @@ impl Clock for SystemClock {
     }
 }
 
-/// The clock of the machine, that somebody may move forward: lets end-to-end tests see codes and tokens expire without
+/// The system clock with an offset, so that end-to-end tests see codes and tokens expire without
 /// waiting.
 #[derive(Debug, Default)]
 pub struct MovableClock {
-    /// Milliseconds ahead of the machine.
+    /// Offset in milliseconds.
     ahead: AtomicI64,
 }
 
@@ -69,7 +69,7 @@ fn add(millis: &AtomicI64, by: Duration) {
     millis.fetch_add(by, Ordering::SeqCst);
 }
 
-/// The clock to serve by: that of the machine, or one that can be moved.
+/// The clock of a server: the system clock, or a movable one for development.
 pub fn clock_for(development: bool) -> SharedClock {
     if development {
         Arc::new(MovableClock::default())
@@ -78,23 +78,23 @@ pub fn clock_for(development: bool) -> SharedClock {
     }
 }
 
-/// A clock that stands still until it is moved: lets tests see codes and tokens expire without waiting.
+/// A clock that stands still until it is moved, for tests.
 #[derive(Debug)]
 pub struct ManualClock(AtomicI64);
 
 impl ManualClock {
-    /// A clock that shows `now`.
+    /// A clock at `now`.
     pub fn at(now: Timestamp) -> Self {
         Self(AtomicI64::new(now.unix_millis()))
     }
 
-    /// Moves the clock back, as happens when a wrong one is set right.
+    /// Moves the clock back, as a correction of a wrong clock does.
     pub fn turn_back(&self, by: Duration) {
         let millis = i64::try_from(by.as_millis()).unwrap_or(i64::MAX);
         self.0.fetch_sub(millis, Ordering::SeqCst);
     }
 
-    /// Moves the clock forward.
+    /// Advances the clock.
     pub fn advance(&self, by: Duration) {
         add(&self.0, by);
     }
@@ -111,15 +111,15 @@ impl Clock for ManualClock {
     }
 }
 
-/// Measures how long something takes, for figures and never for decisions: no test can move it.
+/// Measures durations for metrics, never for decisions: tests cannot move it.
 #[derive(Clone, Copy, Debug)]
 pub struct Stopwatch(Instant);
 
 impl Stopwatch {
-    /// Begins to measure.
+    /// Starts measuring.
     #[expect(
         clippy::disallowed_methods,
-        reason = "the one reading of the machine's monotonic clock"
+        reason = "the only read of the monotonic clock"
     )]
     pub fn start() -> Self {
         Self(Instant::now())

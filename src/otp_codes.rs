@@ -15,6 +15,17 @@ use crate::store::{Field, MailLimits, NewOtp, StoreError, StoreResult};
 /// How often digits are redrawn when the address already has a code with the same ones.
 const DRAWS: usize = 5;
 
+/// The request that a one-time password is mailed for.
+#[derive(Clone, Debug)]
+pub struct OtpRequest {
+    /// The time of the mail.
+    pub now: Timestamp,
+    /// The client's address.
+    pub ip: Option<String>,
+    /// When the request was made, if earlier than the mail.
+    pub requested_at: Option<Timestamp>,
+}
+
 /// Makes one-time passwords and hashes them with the server's secret key.
 pub struct OtpCodes {
     key: Vec<u8>,
@@ -85,6 +96,17 @@ impl OtpCodes {
         mac.finalize().into_bytes().to_vec()
     }
 
+    /// The salt for passwords of sign-ups with an address.
+    ///
+    /// It is the same for all of them, so that two sign-ups with one password have one hash and the
+    /// store can tell them from contested ones without hashing again.
+    pub fn sign_up_salt(&self, email_key: &str) -> [u8; 16] {
+        let mac = self.mac(&["sign_up_salt", email_key]);
+        let mut salt = [0; 16];
+        salt.copy_from_slice(&mac[..16]);
+        salt
+    }
+
     /// A code as the store keeps it, with the mail that carries it.
     pub fn new_otp(
         &self,
@@ -92,8 +114,9 @@ impl OtpCodes {
         purpose: OtpPurpose,
         email_key: &str,
         code: &OtpCode,
-        now: Timestamp,
+        request: &OtpRequest,
     ) -> NewOtp {
+        let now = request.now;
         let fixed = self.fixed.get(email_key);
         let code = fixed.unwrap_or(code);
         let expires_at = now.plus(self.lifetime);
@@ -102,8 +125,8 @@ impl OtpCodes {
             code: code.as_str().to_owned(),
             minutes: self.minutes(),
             link: None,
-            ip: None,
-            requested_at: None,
+            ip: request.ip.clone(),
+            requested_at: request.requested_at.map(Timestamp::unix_seconds),
         };
         NewOtp {
             code_hash: self.hash(purpose, email_key, code),

@@ -15,9 +15,9 @@ use accounts_server::domain::{
 };
 use accounts_server::store::sqlite::{SqliteOptions, SqliteStore};
 use accounts_server::store::{
-    AccountOtp, ClaimedMails, DeleteUser, EmailChange, MailClaim, MailLimits, MailQueue,
-    NewEmailUndo, NewMail, NewOtp, NewSession, NewSignUp, NewUser, OtpAttempt, OtpCandidates,
-    PasswordTry, PasswordTryLimits, ReissueOtp, ReplacePassword, RequestContext,
+    AccountOtp, ClaimedMails, ConfirmSignUp, DeleteUser, EmailChange, MailClaim, MailLimits,
+    MailQueue, NewEmailUndo, NewMail, NewOtp, NewSession, NewSignUp, NewUser, OtpAttempt,
+    OtpCandidates, PasswordTry, PasswordTryLimits, ReissueOtp, ReplacePassword, RequestContext,
     RotateRefreshToken, Rotation, SharedStore, SignIn, SignInOutcome, SignUpOutcome, Store,
     StoreError, TryLimits, TrySource, UpdateOutcome, UserSnapshot, UserUpdate,
 };
@@ -82,9 +82,22 @@ fn sign_up(email: &str, password_hash: &str, code: &str, now: Timestamp) -> NewS
         },
         language: "de".into(),
         otp: otp(email, code, now),
+        expires_at: now.plus(Duration::from_hours(7 * 24)),
+        network: "203.0.113.7".into(),
         now,
         limits: LIMITLESS,
         context: RequestContext::default(),
+    }
+}
+
+/// The use of a sign-up code without a password beside it.
+fn confirmation(attempt: OtpAttempt, session: NewSession) -> ConfirmSignUp {
+    let reset = otp(&attempt.email_key, "reset", attempt.now);
+    ConfirmSignUp {
+        attempt,
+        session,
+        proven_hash: None,
+        reset,
     }
 }
 
@@ -229,10 +242,13 @@ async fn verified(store: &dyn Store, email: &str, now: Timestamp) -> UserId {
             .unwrap(),
     );
     let user = store
-        .confirm_sign_up(attempt(email, "code", now), session(email, now))
+        .confirm_sign_up(confirmation(
+            attempt(email, "code", now),
+            session(email, now),
+        ))
         .await
         .unwrap();
-    assert_eq!(user.map(|user| user.id), Some(id), "{email}");
+    assert_eq!(user.map(|confirmed| confirmed.user.id), Some(id), "{email}");
     id
 }
 
@@ -375,19 +391,26 @@ async fn sign_ups_side_by_side(store: &dyn Store) -> UserId {
 
     for (code, when) in [("3", at(2)), ("1", at(600))] {
         let outcome = store
-            .confirm_sign_up(attempt("ann@example.com", code, when), session("no", when))
+            .confirm_sign_up(confirmation(
+                attempt("ann@example.com", code, when),
+                session("no", when),
+            ))
             .await
             .unwrap();
         assert_eq!(outcome, None, "code {code}");
     }
     let user = store
-        .confirm_sign_up(
-            attempt("ann@example.com", "1", at(599)),
-            session("ann", at(599)),
-        )
+        .confirm_sign_up(ConfirmSignUp {
+            // The address is contested: without its password the sign-up would lose it.
+            proven_hash: Some("first".into()),
+            ..confirmation(
+                attempt("ann@example.com", "1", at(599)),
+                session("ann", at(599)),
+            )
+        })
         .await
         .unwrap();
-    let user = user.unwrap();
+    let user = user.unwrap().user;
     assert_eq!(
         (user.id, &*user.email, &*user.profile.first_name),
         (id, "ann@example.com", "first")
@@ -401,10 +424,10 @@ async fn sign_ups_side_by_side(store: &dyn Store) -> UserId {
     assert_eq!((&*found.password_hash, found.is_verified), ("first", true));
     for code in ["1", "2"] {
         let outcome = store
-            .confirm_sign_up(
+            .confirm_sign_up(confirmation(
                 attempt("ann@example.com", code, at(599)),
                 session("no", at(599)),
-            )
+            ))
             .await
             .unwrap();
         assert_eq!(outcome, None, "code {code} is dead");
@@ -645,7 +668,10 @@ async fn addresses(store: &dyn Store) {
         None
     );
     let sign_up_code = store
-        .confirm_sign_up(attempt("new@example.com", "b", now), session("no", now))
+        .confirm_sign_up(confirmation(
+            attempt("new@example.com", "b", now),
+            session("no", now),
+        ))
         .await
         .unwrap();
     assert_eq!(sign_up_code, None, "a code counts for its own purpose only");
@@ -683,6 +709,7 @@ async fn wrong_codes(store: &dyn Store) {
     let now = at(4000);
     let wish = |code: &str| ReissueOtp {
         email_key: "wrong@example.com".into(),
+        network: "203.0.113.7".into(),
         codes: OtpCandidates {
             sign_up: otp("wrong@example.com", code, now),
             email_change: otp("wrong@example.com", "change", now),
@@ -704,7 +731,7 @@ async fn wrong_codes(store: &dyn Store) {
     let confirm = async |network: &str, code: &str| {
         let attempt = attempt_from(network, "wrong@example.com", code, now);
         store
-            .confirm_sign_up(attempt, session("wrong", now))
+            .confirm_sign_up(confirmation(attempt, session("wrong", now)))
             .await
             .unwrap()
     };
@@ -950,6 +977,7 @@ async fn mails_that_nobody_needs_any_more(store: &dyn Store) {
     // A code that is used or replaced is not mailed any more.
     let wish = |code: &str| ReissueOtp {
         email_key: "q4@example.com".into(),
+        network: "203.0.113.7".into(),
         codes: OtpCandidates {
             sign_up: otp("q4@example.com", code, over),
             email_change: otp("q4@example.com", code, over),
@@ -963,10 +991,13 @@ async fn mails_that_nobody_needs_any_more(store: &dyn Store) {
         [("c4", "q4@example.com", "de", 1)]
     );
     let user = store
-        .confirm_sign_up(attempt("q4@example.com", "c4", over), session("q4", over))
+        .confirm_sign_up(confirmation(
+            attempt("q4@example.com", "c4", over),
+            session("q4", over),
+        ))
         .await
         .unwrap();
-    assert_eq!(user.map(|user| user.id), Some(id));
+    assert_eq!(user.map(|confirmed| confirmed.user.id), Some(id));
     assert_eq!(store.find_mail_queue().await.unwrap().waiting, 0);
 
     // The owner is told of a new password, at the confirmed address and in the language of the account.
@@ -1053,10 +1084,10 @@ async fn accounts_without_confirmation(store: &dyn Store) {
         Some(pending)
     );
     let outcome = store
-        .confirm_sign_up(
+        .confirm_sign_up(confirmation(
             attempt("pending@example.com", "p", at(6000)),
             session("p", at(6000)),
-        )
+        ))
         .await
         .unwrap();
     assert_eq!(outcome, None);
@@ -1193,13 +1224,13 @@ async fn what_fails_leaves_nothing_and_disturbs_nobody() {
             .unwrap();
         assert_eq!(pause, Some(at(60)), "counted from the first one");
         let user = store
-            .confirm_sign_up(
+            .confirm_sign_up(confirmation(
                 attempt("ann@example.com", "same", at(2)),
                 session("s", at(2)),
-            )
+            ))
             .await
             .unwrap();
-        assert_eq!(user.map(|user| user.id), Some(id));
+        assert_eq!(user.map(|confirmed| confirmed.user.id), Some(id));
     }
 }
 

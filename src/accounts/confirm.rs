@@ -11,7 +11,8 @@ use crate::domain::{
     EmailAddress, FieldErrors, FieldReader, Fields, OtpCode, OtpPurpose, messages,
 };
 use crate::limits::Limited;
-use crate::store::{AccountOtp, OtpAttempt, OtpCandidates, ReissueOtp, TryLimits};
+use crate::otp_codes::OtpRequest;
+use crate::store::{AccountOtp, ConfirmSignUp, OtpAttempt, OtpCandidates, ReissueOtp, TryLimits};
 
 /// The effect of a right code.
 pub enum Confirmed {
@@ -32,11 +33,14 @@ pub async fn confirm(
     client: &Client,
 ) -> Result<Confirmed, AccountError> {
     let mut reader = FieldReader::new(fields);
-    let (email, typed) = read(&mut reader);
+    let Confirmation {
+        email,
+        otp,
+        password,
+    } = read(&mut reader);
     reader.finish()?;
-    let (Some(email), Some(typed)) = (email, typed) else {
-        return Err(unread());
-    };
+    let email = email.ok_or_else(unread)?;
+    let typed = otp.ok_or_else(unread)?;
     client.count(app, Limited::OtpTry)?;
     let now = app.clock.now();
     let code = OtpCode::parse(&typed);
@@ -67,23 +71,91 @@ pub async fn confirm(
             None => Err(invalid_otp()),
         };
     }
+    let proven_hash = match password {
+        Some(password) => {
+            prove_password(app, attempt(OtpPurpose::SignUp), password, client).await?
+        }
+        None => None,
+    };
     let session = client.new_session(app, now);
-    let (session_id, refresh_id) = (session.id.clone(), session.refresh_id.clone());
-    let user = app
-        .store
-        .confirm_sign_up(attempt(OtpPurpose::SignUp), session)
+    let request = client.otp_request(now);
+    let confirmed = app
+        .codes
+        .draw(async |code| {
+            let purpose = OtpPurpose::PasswordReset;
+            let confirmation = ConfirmSignUp {
+                attempt: attempt(OtpPurpose::SignUp),
+                session: session.clone(),
+                proven_hash: proven_hash.clone(),
+                reset: app
+                    .codes
+                    .new_otp(&app.outbox, purpose, email.key(), &code, &request),
+            };
+            app.store.confirm_sign_up(confirmation).await
+        })
         .await?
         .ok_or_else(invalid_otp)?;
+    let user = confirmed.user;
     log::info!("user {}: address confirmed, signed in", user.id);
-    let pair =
-        keys::signing(app)
-            .await?
-            .issue(&user, &session_id, &random::id(), &refresh_id, now)?;
+    if confirmed.needs_password {
+        app.outbox.wake().await;
+        log::info!(
+            "user {}: sign-up was contested, password reset mailed",
+            user.id
+        );
+    }
+    let pair = keys::signing(app).await?.issue(
+        &user,
+        &session.id,
+        &random::id(),
+        &session.refresh_id,
+        now,
+    )?;
     Ok(Confirmed::SignUp(pair))
 }
 
+/// The password hash of the code's own sign-up, if the account is contested and `password` matches.
+///
+/// # Errors
+/// When the code is invalid.
+async fn prove_password(
+    app: &App,
+    attempt: OtpAttempt,
+    password: String,
+    client: &Client,
+) -> Result<Option<String>, AccountError> {
+    let hash = app
+        .store
+        .find_contested_password(attempt)
+        .await?
+        .ok_or_else(invalid_otp)?;
+    let Some(hash) = hash else {
+        return Ok(None);
+    };
+    let hashing = app.passwords.asked_by(client.requester(false));
+    let is_right = hashing.verify(password, Some(&hash)).await?;
+    Ok(is_right.then_some(hash))
+}
+
+/// The fields of a confirmation.
+pub(super) struct Confirmation {
+    email: Option<EmailAddress>,
+    otp: Option<String>,
+    password: Option<String>,
+}
+
+/// Reads the address, the code as typed and the optional password of a sign-up.
+pub(super) fn read(reader: &mut FieldReader<'_>) -> Confirmation {
+    let (email, otp) = read_code(reader);
+    Confirmation {
+        email,
+        otp,
+        password: reader.optional_secret("password", None),
+    }
+}
+
 /// Reads the address and the code as typed.
-pub(super) fn read(reader: &mut FieldReader<'_>) -> (Option<EmailAddress>, Option<String>) {
+pub(super) fn read_code(reader: &mut FieldReader<'_>) -> (Option<EmailAddress>, Option<String>) {
     (
         reader.required_email("email"),
         reader.required_text("otp", None),
@@ -123,18 +195,34 @@ pub async fn resend(app: &Arc<App>, fields: &Fields, client: &Client) -> Result<
         return Err(unread());
     };
     client.count(app, Limited::Resend)?;
+    let client = client.clone();
     let app = Arc::clone(app);
     detached(async move {
         let now = app.clock.now();
+        let network = client.network().to_string();
+        let sign_up = app
+            .store
+            .find_resent_sign_up(email.key(), &network, now)
+            .await?;
+        // The mail names the sign-up that it repeats, not the resend.
+        let otp_request = match sign_up {
+            Some((requested_at, ip)) => OtpRequest {
+                now,
+                ip: Some(ip).filter(|ip| !ip.is_empty()),
+                requested_at: Some(requested_at),
+            },
+            None => client.otp_request(now),
+        };
         let reissued = app
             .codes
             .draw(async |code| {
                 let otp = |purpose| {
                     app.codes
-                        .new_otp(&app.outbox, purpose, email.key(), &code, now)
+                        .new_otp(&app.outbox, purpose, email.key(), &code, &otp_request)
                 };
                 let request = ReissueOtp {
                     email_key: email.key().to_owned(),
+                    network: network.clone(),
                     codes: OtpCandidates {
                         sign_up: otp(OtpPurpose::SignUp),
                         email_change: otp(OtpPurpose::EmailChange),

@@ -63,6 +63,7 @@ use crate::app::App;
 use crate::crypto::random;
 use crate::domain::{ClientNetwork, Timestamp};
 use crate::limits::Limited;
+use crate::otp_codes::OtpRequest;
 use crate::passwords::Requester;
 use crate::store::{NewSession, RequestContext};
 
@@ -129,6 +130,15 @@ impl Client {
         Requester::Network {
             network: self.network(),
             is_known,
+        }
+    }
+
+    /// The request that a one-time password is mailed for.
+    fn otp_request(&self, now: Timestamp) -> OtpRequest {
+        OtpRequest {
+            now,
+            ip: Some(self.ip.to_canonical().to_string()),
+            requested_at: None,
         }
     }
 

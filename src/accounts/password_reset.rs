@@ -31,10 +31,11 @@ pub async fn request_reset(
     reader.finish()?;
     let email = email.ok_or_else(unread)?;
     client.count(app, Limited::Reset)?;
-    let context = client.context(None);
+    let client = client.clone();
     let app = Arc::clone(app);
     detached(async move {
         let now = app.clock.now();
+        let otp_request = client.otp_request(now);
         let purpose = OtpPurpose::PasswordReset;
         let reissued = app
             .codes
@@ -43,10 +44,10 @@ pub async fn request_reset(
                     email_key: email.key().to_owned(),
                     otp: app
                         .codes
-                        .new_otp(&app.outbox, purpose, email.key(), &code, now),
+                        .new_otp(&app.outbox, purpose, email.key(), &code, &otp_request),
                     now,
                     limits: app.codes.limits(),
-                    context: context.clone(),
+                    context: client.context(None),
                 };
                 app.store.create_password_reset(request).await
             })
@@ -64,7 +65,7 @@ pub async fn request_reset(
 pub(super) fn read(
     reader: &mut FieldReader<'_>,
 ) -> (Option<EmailAddress>, Option<String>, NewPassword) {
-    let (email, typed) = confirm::read(reader);
+    let (email, typed) = confirm::read_code(reader);
     (email, typed, NewPassword::read(reader))
 }
 

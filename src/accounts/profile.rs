@@ -15,6 +15,7 @@ use crate::domain::{
 };
 use crate::limits::Limited;
 use crate::mail::MailContent;
+use crate::otp_codes::OtpRequest;
 use crate::store::{
     EmailChange, NewEmailUndo, RequestContext, UpdateOutcome, UserSnapshot, UserUpdate,
 };
@@ -155,6 +156,7 @@ async fn apply(
         id,
         changes,
         photo,
+        client.clone(),
         (context, now),
     ))
     .await?;
@@ -228,6 +230,7 @@ async fn store_all(
     user_id: UserId,
     mut changes: UserChanges,
     photo: PhotoChange,
+    client: Client,
     (context, now): (RequestContext, Timestamp),
 ) -> Result<User, AccountError> {
     let mut written = None;
@@ -236,7 +239,7 @@ async fn store_all(
         changes.photo = Some(Some(name.clone()));
         written = Some(name);
     }
-    let outcome = store_and_mail(&app, user_id, changes, (context, now)).await;
+    let outcome = store_and_mail(&app, user_id, changes, &client, (context, now)).await;
     let unused = match &outcome {
         Ok((_, old_photo)) => old_photo.clone(),
         Err(_) => written,
@@ -252,15 +255,17 @@ async fn store_and_mail(
     app: &App,
     user_id: UserId,
     changes: UserChanges,
+    client: &Client,
     (context, now): (RequestContext, Timestamp),
 ) -> Result<(User, Option<String>), AccountError> {
+    let request = client.otp_request(now);
     let outcome = app
         .codes
         .draw(async |code| {
             let email_change = changes
                 .email
                 .as_ref()
-                .map(|email| email_change(app, email, &code, now));
+                .map(|email| email_change(app, email, &code, &request));
             let update = UserUpdate {
                 user_id,
                 changes: changes.clone(),
@@ -291,13 +296,18 @@ async fn store_and_mail(
 }
 
 /// The codes of an address change, and the notice with the undo link to the former address.
-fn email_change(app: &App, email: &EmailAddress, code: &OtpCode, now: Timestamp) -> EmailChange {
+fn email_change(
+    app: &App,
+    email: &EmailAddress,
+    code: &OtpCode,
+    request: &OtpRequest,
+) -> EmailChange {
     let otp = |purpose| {
         app.codes
-            .new_otp(&app.outbox, purpose, email.key(), code, now)
+            .new_otp(&app.outbox, purpose, email.key(), code, request)
     };
     let undo_token = random::id();
-    let expires_at = now.plus(UNDO_LIFETIME);
+    let expires_at = request.now.plus(UNDO_LIFETIME);
     let notice = MailContent::AddressChanged {
         new_email: email.as_str().to_owned(),
         link: app.links.email_undo(&undo_token),

@@ -1,18 +1,21 @@
 //! Signing up.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::detached;
 use super::new_password::NewPassword;
 use super::{AccountError, Client, unread};
 use crate::app::App;
-use crate::crypto::random;
 use crate::domain::{
     EmailAddress, FieldReader, Fields, OtpPurpose, Profile, Timestamp, UserId, messages,
 };
 use crate::limits::Limited;
 use crate::passwords::PersonalData;
-use crate::store::{NewSignUp, RequestContext, SignUpOutcome};
+use crate::store::{NewSignUp, SignUpOutcome};
+
+/// How long a sign-up is pending, whether its code has expired or not.
+const PENDING_TIME: Duration = Duration::from_hours(7 * 24);
 
 /// A pending sign-up.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -82,7 +85,7 @@ pub async fn sign_up(
     let password_hash = app
         .passwords
         .asked_by(client.requester(false))
-        .hash(password, random::bytes())
+        .hash(password, app.codes.sign_up_salt(email.key()))
         .await
         .inspect_err(|_| app.limits.refund(Limited::SignUp, client.network()))?;
     let pending = SignUpResult {
@@ -99,7 +102,7 @@ pub async fn sign_up(
         pending,
         password_hash,
         language.to_owned(),
-        client.context(None),
+        client.clone(),
     );
     let outcome = detached(task).await?;
     if outcome.is_err() {
@@ -117,10 +120,11 @@ async fn store_and_mail(
     pending: SignUpResult,
     password_hash: String,
     language: String,
-    context: RequestContext,
+    client: Client,
 ) -> Result<SignUpResult, AccountError> {
     let now = pending.created_at;
     let email = &pending.email;
+    let (purpose, request) = (OtpPurpose::SignUp, client.otp_request(now));
     let outcome = app
         .codes
         .draw(async |code| {
@@ -131,10 +135,12 @@ async fn store_and_mail(
                 language: language.clone(),
                 otp: app
                     .codes
-                    .new_otp(&app.outbox, OtpPurpose::SignUp, email.key(), &code, now),
+                    .new_otp(&app.outbox, purpose, email.key(), &code, &request),
+                expires_at: now.plus(PENDING_TIME),
+                network: client.network().to_string(),
                 now,
                 limits: app.codes.limits(),
-                context: context.clone(),
+                context: client.context(None),
             };
             app.store.create_sign_up(sign_up).await
         })

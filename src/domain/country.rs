@@ -27,7 +27,7 @@ static CODES: [&str; 249] = [
 ];
 
 impl Country {
-    /// Reads a code in upper case.
+    /// Parses a code in upper case.
     pub fn parse(text: &str) -> Option<Self> {
         let index = CODES.binary_search(&text).ok()?;
         Some(Self(CODES[index]))
@@ -44,7 +44,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_code_is_found() {
+    fn every_assigned_code_is_found() {
         assert!(CODES.is_sorted());
         for code in CODES {
             assert_eq!(Country::parse(code).map(Country::as_str), Some(code));

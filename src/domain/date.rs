@@ -5,19 +5,19 @@ use std::fmt;
 use jiff::civil::Date;
 use serde::{Serialize, Serializer};
 
-/// A calendar date from the year 1 on, as `YYYY-MM-DD`.
+/// A calendar date from the year 1 on, written `YYYY-MM-DD`.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct BirthDate(Date);
 
-/// The text is no such date.
+/// The text is not such a date.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct InvalidDate;
 
 impl BirthDate {
-    /// Reads exactly `YYYY-MM-DD` in ASCII digits.
+    /// Parses exactly `YYYY-MM-DD` in ASCII digits.
     ///
     /// # Errors
-    /// For any other form, and for days that the calendar does not have.
+    /// For any other form, and for days that do not exist.
     pub fn parse(text: &str) -> Result<Self, InvalidDate> {
         let bytes = text.as_bytes();
         if bytes.len() != 10 || bytes[4] != b'-' || bytes[7] != b'-' {
@@ -33,7 +33,7 @@ impl BirthDate {
         else {
             return Err(InvalidDate);
         };
-        // Python's calendar, which the API grew up with, begins in the year 1.
+        // Python's calendar, whose clients this API serves, starts in the year 1.
         if year == 0 {
             return Err(InvalidDate);
         }
@@ -43,7 +43,7 @@ impl BirthDate {
             .map_err(|_| InvalidDate)
     }
 
-    /// The date so many days after 1970-01-01; the nearest one that can be written when that is too far away.
+    /// The date `days` after 1970-01-01, clamped to the representable range.
     pub(super) fn from_unix_days(days: i64) -> Self {
         let epoch = jiff::civil::date(1970, 1, 1);
         let span = jiff::Span::new().try_days(days);
@@ -56,8 +56,9 @@ impl BirthDate {
 }
 
 impl BirthDate {
-    /// Writes `YYYY-MM-DD` over ten bytes, without the machinery of formatting: every profile holds several dates. False
-    /// for a year before the first one, which has another form.
+    /// Writes `YYYY-MM-DD` over ten bytes. False for a negative year, which has another form.
+    ///
+    /// Faster than `fmt`: every profile holds several dates.
     pub(super) fn write_digits(self, text: &mut [u8]) -> bool {
         let Ok(year) = u16::try_from(self.0.year()) else {
             return false;
@@ -69,7 +70,7 @@ impl BirthDate {
     }
 }
 
-/// Writes a number in decimal digits, with zeros in front, over the whole of `text`.
+/// Writes a zero-padded decimal number over the whole of `text`.
 pub(super) fn write_number(text: &mut [u8], mut number: u16) {
     for digit in text.iter_mut().rev() {
         *digit = b'0' + u8::try_from(number % 10).unwrap_or(0);
@@ -107,7 +108,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_one_form_is_a_date() {
+    fn only_iso_dates_parse() {
         for right in ["1990-01-01", "0001-01-01", "2000-02-29", "9999-12-31"] {
             assert_eq!(BirthDate::parse(right).unwrap().to_string(), right);
         }
@@ -133,7 +134,7 @@ mod tests {
     }
 
     #[test]
-    fn a_date_is_written_as_it_is_shown() {
+    fn serialized_and_displayed_forms_agree() {
         for days in (-719_528..2_932_896).step_by(97) {
             let date = BirthDate::from_unix_days(days);
             let written = serde_json::to_string(&date).unwrap();

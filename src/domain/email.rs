@@ -1,31 +1,32 @@
-//! Mail addresses.
+//! Email addresses.
 
 use std::fmt;
 use std::net::{Ipv4Addr, Ipv6Addr};
 
-/// An address of the form that Django's `EmailValidator` takes: the domain in lower case, the rest as typed.
+/// An address that Django's `EmailValidator` accepts: the domain in lower case, the rest as typed.
 ///
-/// Stricter than Django in two points: the local part is ASCII (Django's pattern lets letters through that only look like
-/// ASCII when the case is ignored, such as the Kelvin sign), and there are no control characters.
+/// Stricter than Django in two points: the local part is ASCII (Django's case-insensitive pattern
+/// accepts letters such as the Kelvin sign, which fold to ASCII), and control characters are
+/// refused.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct EmailAddress {
     text: String,
     key: String,
 }
 
-/// The text is no mail address.
+/// The text is not an email address.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct InvalidEmail;
 
-/// Django's own bound on the length, in characters: 64 for the local part, 255 for the domain, and the `@`.
+/// Django's limit in characters: 64 for the local part, 255 for the domain, and the `@`.
 const LONGEST: usize = 320;
 
-/// Longest address that SMTP can carry, in octets (RFC 5321, section 4.5.3.1.3, without the angle brackets). What is typed
-/// with an international domain may be a multiple of its length by then.
+/// Longest address in SMTP, in octets (RFC 5321, section 4.5.3.1.3, without the angle brackets).
+/// An international domain is several times longer in its ASCII form.
 const LONGEST_IN_ASCII: usize = 254;
 
 impl EmailAddress {
-    /// Reads an address, already trimmed.
+    /// Parses a trimmed address.
     ///
     /// # Errors
     /// When it has another form.
@@ -47,7 +48,8 @@ impl EmailAddress {
         if !address.text.is_ascii() && ascii.len() > LONGEST_IN_ASCII {
             return Err(InvalidEmail);
         }
-        address.key = ascii.to_lowercase();
+        // The local part is ASCII, and only ASCII letters fold (RFC 5321, section 2.4).
+        address.key = ascii.to_ascii_lowercase();
         Ok(address)
     }
 
@@ -56,13 +58,14 @@ impl EmailAddress {
         &self.text
     }
 
-    /// The whole address in lower case, an international domain in its ASCII form: two addresses are the same when their keys
-    /// are.
+    /// The comparison key: the address in lower case, an international domain in its ASCII form.
+    ///
+    /// Two addresses are the same when their keys are.
     pub fn key(&self) -> &str {
         &self.key
     }
 
-    /// The address with an international domain in its ASCII form (RFC 5890), as SMTP wants it.
+    /// The address with an international domain in its ASCII form (RFC 5890), as SMTP needs it.
     pub fn ascii(&self) -> String {
         match self.text.rsplit_once('@') {
             Some((local, domain)) if !domain.is_ascii() => match ascii_domain(domain) {
@@ -73,7 +76,7 @@ impl EmailAddress {
         }
     }
 
-    /// The address for a log: enough to recognise one's own, too little to write to a stranger's.
+    /// The masked address for logs: recognisable to its owner, useless to others.
     pub fn masked(&self) -> String {
         let (local, domain) = self.text.rsplit_once('@').unwrap_or((&self.text, ""));
         let first = |text: &str| text.chars().next().map(String::from).unwrap_or_default();
@@ -92,21 +95,21 @@ fn ascii_domain(domain: &str) -> Option<String> {
     idna::domain_to_ascii(domain).ok()
 }
 
-/// A domain in lower case, an international one as UTS #46 maps it: full-width letters and invisible characters do not make
-/// another domain. `None` when it is none.
+/// The domain in lower case, an international one as UTS #46 maps it: full-width letters and
+/// invisible characters make no difference. `None` when it is invalid.
 fn canonical_domain(domain: &str) -> Option<String> {
     if domain.is_ascii() {
         let domain = domain.to_ascii_lowercase();
         return (domain == "localhost" || is_domain_name(&domain) || is_literal(&domain))
             .then_some(domain);
     }
-    // Django takes letters of the Basic Multilingual Plane only.
+    // Django accepts letters of the Basic Multilingual Plane only.
     let ascii = ascii_domain(domain).filter(|ascii| is_domain_name(ascii))?;
     let (domain, outcome) = idna::domain_to_unicode(&ascii);
     (outcome.is_ok() && domain.chars().all(|c| c <= '\u{ffff}')).then_some(domain)
 }
 
-/// RFC 5322's dot-atom, as Django's `user_regex` has it.
+/// RFC 5322's dot-atom, as in Django's `user_regex`.
 fn is_dot_atom(local: &str) -> bool {
     local.split('.').all(|atom| {
         !atom.is_empty()
@@ -116,7 +119,7 @@ fn is_dot_atom(local: &str) -> bool {
     })
 }
 
-/// RFC 5322's quoted-string without control characters, as Django's `user_regex` has it: no blanks either.
+/// RFC 5322's quoted-string without control characters and blanks, as in Django's `user_regex`.
 fn is_quoted_string(local: &str) -> bool {
     let Some(inner) = local
         .strip_prefix('"')
@@ -135,8 +138,8 @@ fn is_quoted_string(local: &str) -> bool {
     local.len() > 1
 }
 
-/// Labels of up to 63 letters, digits and inner hyphens. The last one, the top-level domain, has letters and hyphens only
-/// and is at least two long, or is an international one in its ASCII form (`xn--…`).
+/// Labels of up to 63 letters, digits and inner hyphens. The top-level domain has at least two
+/// characters and no digits, or is an international one in its ASCII form (`xn--…`).
 fn is_domain_name(domain: &str) -> bool {
     let is_label = |label: &str| {
         (1..=63).contains(&label.len())
@@ -156,7 +159,7 @@ fn is_domain_name(domain: &str) -> bool {
     rest.split('.').all(is_label) && is_label(top) && (is_plain_top || is_international_top)
 }
 
-/// An IP address in brackets (RFC 5321), as Django takes it.
+/// An IP address in brackets (RFC 5321), as Django accepts it.
 fn is_literal(domain: &str) -> bool {
     domain
         .strip_prefix('[')
@@ -169,7 +172,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn addresses_are_those_of_django() {
+    fn accepts_what_django_accepts() {
         for right in [
             "user@example.com",
             "USER+tag@example.co.uk",
@@ -230,18 +233,18 @@ mod tests {
     }
 
     #[test]
-    fn a_domain_that_grows_too_long_is_none() {
-        // Each of these letters takes several octets in a name that DNS knows.
+    fn domain_too_long_in_ascii_is_refused() {
+        // These letters take several octets in a DNS name.
         let typed = |labels: usize| format!("a@{}example", "b\u{fc}cher.".repeat(labels));
         assert!(EmailAddress::parse(&typed(17)).is_ok());
         assert_eq!(EmailAddress::parse(&typed(18)), Err(InvalidEmail));
-        // An address of ASCII letters is bounded where its field is read.
+        // The length of an ASCII address is checked where its field is read.
         let long = format!("a@{}example", "b.".repeat(130));
         assert!(EmailAddress::parse(&long).is_ok());
     }
 
     #[test]
-    fn the_domain_is_lowered_and_the_rest_is_not() {
+    fn only_the_domain_is_lowered() {
         let address = EmailAddress::parse("John.Doe@EXAMPLE.Com").unwrap();
         assert_eq!(address.as_str(), "John.Doe@example.com");
         assert_eq!(address.key(), "john.doe@example.com");
@@ -249,7 +252,7 @@ mod tests {
         assert_eq!(format!("{address:?}"), "EmailAddress(J***@e***.com)");
         let address = EmailAddress::parse("a@Bücher.example").unwrap();
         assert_eq!(address.ascii(), "a@xn--bcher-kva.example");
-        // A Kelvin sign and an invisible blank are not allowed to make another account of the same mailbox.
+        // A Kelvin sign or an invisible blank does not make another mailbox.
         for spelling in [
             "a@\u{212a}ey.example",
             "a@k\u{200b}ey.example",

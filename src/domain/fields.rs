@@ -1,50 +1,50 @@
-//! Reading raw fields as the serializer fields of Django REST framework do, and collecting everything that is wrong.
+//! Parsing raw fields as the serializer fields of Django REST framework do, collecting all errors.
 
 use serde::ser::{Serialize, SerializeMap, Serializer};
 
 use super::{BirthDate, Country, EmailAddress, Fields, Gender, Input, PhoneNumber, trim};
 
-/// Fixed texts about fields.
+/// Fixed messages about fields.
 pub mod messages {
     /// A required field is absent.
     pub const REQUIRED: &str = "This field is required.";
     /// `null` where a value is needed.
     pub const NULL: &str = "This field may not be null.";
-    /// Nothing but blanks where a value is needed.
+    /// Only blanks where a value is needed.
     pub const BLANK: &str = "This field may not be blank.";
-    /// Something else where a text is needed.
+    /// Not a text.
     pub const NOT_A_STRING: &str = "Not a valid string.";
-    /// Something else where a boolean is needed.
+    /// Not a boolean.
     pub const NOT_A_BOOLEAN: &str = "Must be a valid boolean.";
     /// A NUL in a text.
     pub const NUL: &str = "Null characters are not allowed.";
-    /// The form of a mail address.
+    /// The form of an email address.
     pub const INVALID_EMAIL: &str = "Enter a valid email address.";
     /// A verified account has the address.
     pub const EMAIL_TAKEN: &str = "user with this email already exists.";
-    /// The form of a telephone number.
+    /// The form of a phone number.
     pub const INVALID_PHONE: &str = "Enter a valid phone number.";
     /// The form of a date.
     pub const WRONG_DATE: &str =
         "Date has wrong format. Use one of these formats instead: YYYY-MM-DD.";
-    /// A date of birth that is still to come.
+    /// A date of birth in the future.
     pub const FUTURE_DATE: &str = "Date of birth cannot be in the future.";
-    /// Two passwords that ought to be the same.
+    /// A password and a different confirmation.
     pub const PASSWORDS_DIFFER: &str = "The two password fields didn't match.";
-    /// A code that does not count, whatever the reason.
+    /// An invalid code, whatever the reason.
     pub const INVALID_OTP: &str = "Invalid or expired OTP.";
-    /// A password that is not the account's.
+    /// A wrong password.
     pub const INVALID_PASSWORD: &str = "Invalid password.";
-    /// Something else where a file is needed.
+    /// Not a file.
     pub const NOT_A_FILE: &str =
         "The submitted data was not a file. Check the encoding type on the form.";
-    /// A file with nothing in it.
+    /// An empty file.
     pub const EMPTY_FILE: &str = "The submitted file is empty.";
-    /// A file that is no image.
+    /// A file that is not an image.
     pub const NOT_AN_IMAGE: &str =
         "Upload a valid image. The file you uploaded was either not an image or a corrupted image.";
 
-    /// Something else where a whole number is needed.
+    /// Not an integer.
     pub const NOT_AN_INTEGER: &str = "A valid integer is required.";
 
     /// A number below `min`.
@@ -67,19 +67,19 @@ pub mod messages {
         format!("Ensure this field has no more than {max} characters.")
     }
 
-    /// A value that is none of those to choose from.
+    /// A value that is not among the choices.
     pub fn not_a_choice(value: &str) -> String {
         format!("\"{value}\" is not a valid choice.")
     }
 }
 
-/// Longest mail address, in characters (RFC 5321 by way of Django).
+/// Longest email address, in characters (RFC 5321, as in Django).
 const EMAIL_LENGTH: usize = 254;
 
-/// Longest telephone number as typed, in characters.
+/// Longest phone number as typed, in characters.
 const PHONE_LENGTH: usize = 32;
 
-/// What is wrong with which field, in the order in which it was found.
+/// Error messages by field, in the order in which they were found.
 #[derive(Default, Debug, Clone, PartialEq, Eq)]
 pub struct FieldErrors(Vec<(&'static str, Vec<String>)>);
 
@@ -91,7 +91,7 @@ impl FieldErrors {
         errors
     }
 
-    /// Adds a message about a field to those that there are.
+    /// Adds a message about a field.
     pub fn add(&mut self, field: &'static str, message: impl Into<String>) {
         let message = message.into();
         match self.0.iter_mut().find(|(known, _)| *known == field) {
@@ -100,18 +100,18 @@ impl FieldErrors {
         }
     }
 
-    /// Whether nothing is wrong.
+    /// Whether there are none.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// Whether this message is among them, about whichever field.
+    /// Whether this message is among them, for any field.
     pub fn says(&self, message: &str) -> bool {
         let mut messages = self.0.iter().flat_map(|(_, messages)| messages);
         messages.any(|known| known == message)
     }
 
-    /// Whether something is wrong with this field.
+    /// Whether this field has errors.
     pub fn has(&self, field: &str) -> bool {
         self.0.iter().any(|(known, _)| *known == field)
     }
@@ -134,18 +134,18 @@ impl Serialize for FieldErrors {
     }
 }
 
-/// What kind of value a field takes.
+/// The type of a field.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FieldKind {
-    /// A mail address.
+    /// An email address.
     Email,
-    /// A mail address of any form.
+    /// An email address of any form.
     Login,
     /// A text, trimmed.
     Text,
-    /// A password, taken as it is.
+    /// A password, not trimmed.
     Secret,
-    /// A telephone number.
+    /// A phone number.
     Phone,
     /// One of the genders.
     Gender,
@@ -155,34 +155,35 @@ pub enum FieldKind {
     Birthday,
     /// A boolean.
     Bool,
-    /// A whole number from 0.
+    /// A non-negative integer.
     Whole,
     /// A file of a multipart form; `null` removes it.
     File,
-    /// Something that is read without a [`FieldReader`].
+    /// A value that is read without a [`FieldReader`].
     Other,
 }
 
-/// What a reader asks of one field.
+/// The rules of one field.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FieldRule {
     /// Its name.
     pub name: &'static str,
-    /// What it takes.
+    /// Its type.
     pub kind: FieldKind,
-    /// Whether it has to be there.
+    /// Whether it is required.
     pub required: bool,
-    /// Most characters.
+    /// Maximum length in characters.
     pub max: Option<usize>,
 }
 
-/// Reads fields one after the other and collects every complaint. A method that answers `None` for a field that was there
-/// has complained about it.
+/// Parses fields one by one and collects all errors.
 ///
-/// Complaints about one field come in the order of Django REST framework: the length, NUL, surrogates, then the form. Fields come in
-/// the order in which they were read, even when a complaint about an early one is found last.
+/// A method that returns `None` for a present field has recorded an error. Errors about one field
+/// come in the order of Django REST framework: length, NUL, surrogates, then the form. Fields come
+/// in reading order, even when an error about an early one is found last.
 ///
-/// It also notes what it was asked to read: reading an empty body tells the fields of an operation and their rules.
+/// The reader records which fields it is asked for: parsing an empty body gives the rules of an
+/// operation.
 pub struct FieldReader<'a> {
     fields: &'a Fields,
     read: Vec<FieldRule>,
@@ -190,7 +191,7 @@ pub struct FieldReader<'a> {
 }
 
 impl<'a> FieldReader<'a> {
-    /// A reader that has found nothing wrong yet.
+    /// A reader without errors.
     pub fn new(fields: &'a Fields) -> Self {
         Self {
             fields,
@@ -199,15 +200,15 @@ impl<'a> FieldReader<'a> {
         }
     }
 
-    /// Complains about a field.
+    /// Records an error about a field.
     pub fn reject(&mut self, field: &'static str, message: impl Into<String>) {
         self.errors.add(field, message);
     }
 
-    /// The end of reading.
+    /// Finishes reading.
     ///
     /// # Errors
-    /// When something is wrong: all of it.
+    /// All recorded errors, if there are any.
     pub fn finish(self) -> Result<(), FieldErrors> {
         if self.errors.is_empty() {
             return Ok(());
@@ -217,12 +218,12 @@ impl<'a> FieldReader<'a> {
         Err(FieldErrors(errors))
     }
 
-    /// The rules of the fields that were read, in the order of reading.
+    /// The rules of the fields in reading order.
     pub fn rules(&self) -> &[FieldRule] {
         &self.read
     }
 
-    /// The raw value of a field, which counts as read from now on.
+    /// The raw value of a field, which is recorded as read.
     fn raw(
         &mut self,
         field: &'static str,
@@ -240,58 +241,64 @@ impl<'a> FieldReader<'a> {
         self.fields.get(field)
     }
 
-    /// Notes the place of a field that is read elsewhere among the others.
+    /// Records the position of a field that is read elsewhere.
     pub fn pass(&mut self, field: &'static str) {
         self.raw(field, FieldKind::Other, None);
     }
 
-    /// Notes the place of a file, which is read elsewhere, among the other fields.
+    /// Records the position of a file, which is read elsewhere.
     pub fn pass_file(&mut self, field: &'static str) {
         self.raw(field, FieldKind::File, None);
     }
 
-    /// A mail address that has to be there.
+    /// A required email address.
     pub fn required_email(&mut self, field: &'static str) -> Option<EmailAddress> {
         self.require(field, FieldKind::Email, Some(EMAIL_LENGTH))?;
         self.optional_email(field)
     }
 
-    /// A mail address that may be absent, but not empty.
+    /// An optional email address; not empty.
     pub fn optional_email(&mut self, field: &'static str) -> Option<EmailAddress> {
         self.raw(field, FieldKind::Email, Some(EMAIL_LENGTH));
         let text = self.filled(field, messages::INVALID_EMAIL)?;
-        let sound = self.check_text(field, &text, Some(EMAIL_LENGTH));
+        let is_valid = self.check_text(field, &text, Some(EMAIL_LENGTH));
         let Ok(email) = EmailAddress::parse(&text) else {
             self.reject(field, messages::INVALID_EMAIL);
             return None;
         };
-        sound.then_some(email)
+        is_valid.then_some(email)
     }
 
-    /// What somebody types to sign in: an address of any form, because one of no form is simply unknown.
+    /// The address of a sign-in, of any form: a malformed one is simply unknown.
     pub fn required_login(&mut self, field: &'static str) -> Option<String> {
         self.require(field, FieldKind::Login, None)?;
         let text = self.filled(field, messages::INVALID_EMAIL)?;
         self.check_text(field, &text, None).then_some(text)
     }
 
-    /// A text that has to be there and to say something, of at most `max` characters.
+    /// A required, non-empty text of at most `max` characters.
     pub fn required_text(&mut self, field: &'static str, max: Option<usize>) -> Option<String> {
         self.require(field, FieldKind::Text, max)?;
         let text = self.filled(field, messages::NOT_A_STRING)?;
         self.check_text(field, &text, max).then_some(text)
     }
 
-    /// A text that may be absent or empty, of at most `max` characters.
+    /// An optional text of at most `max` characters; may be empty.
     pub fn optional_text(&mut self, field: &'static str, max: usize) -> Option<String> {
         self.raw(field, FieldKind::Text, Some(max));
         let text = self.trimmed(field, messages::NOT_A_STRING)?;
         self.check_text(field, &text, Some(max)).then_some(text)
     }
 
-    /// A password that has to be there: taken as it is, blanks and all.
+    /// A required password; not trimmed.
     pub fn required_secret(&mut self, field: &'static str, max: Option<usize>) -> Option<String> {
         self.require(field, FieldKind::Secret, max)?;
+        self.optional_secret(field, max)
+    }
+
+    /// An optional password; not trimmed and not empty.
+    pub fn optional_secret(&mut self, field: &'static str, max: Option<usize>) -> Option<String> {
+        self.raw(field, FieldKind::Secret, max);
         let text = self.text(field, messages::NOT_A_STRING)?;
         if text.is_empty() {
             self.reject(field, messages::BLANK);
@@ -300,32 +307,32 @@ impl<'a> FieldReader<'a> {
         self.check_text(field, &text, max).then_some(text)
     }
 
-    /// A telephone number; `Some(None)` when it is empty.
+    /// An optional phone number; `Some(None)` when empty.
     pub fn optional_phone(&mut self, field: &'static str) -> Option<Option<PhoneNumber>> {
         self.raw(field, FieldKind::Phone, Some(PHONE_LENGTH));
         let text = self.trimmed(field, messages::NOT_A_STRING)?;
         if text.is_empty() {
             return Some(None);
         }
-        let sound = self.check_text(field, &text, Some(PHONE_LENGTH));
+        let is_valid = self.check_text(field, &text, Some(PHONE_LENGTH));
         let Ok(phone) = PhoneNumber::parse(&text) else {
             self.reject(field, messages::INVALID_PHONE);
             return None;
         };
-        sound.then_some(Some(phone))
+        is_valid.then_some(Some(phone))
     }
 
-    /// A gender; `Some(None)` when it is empty.
+    /// An optional gender, matched exactly; `Some(None)` when empty.
     pub fn optional_gender(&mut self, field: &'static str) -> Option<Option<Gender>> {
         self.choice(field, FieldKind::Gender, Gender::parse)
     }
 
-    /// A country; `Some(None)` when it is empty.
+    /// An optional country, matched exactly; `Some(None)` when empty.
     pub fn optional_country(&mut self, field: &'static str) -> Option<Option<Country>> {
         self.choice(field, FieldKind::Country, Country::parse)
     }
 
-    /// A date of birth that is not after `today`; `Some(None)` when it is `null`, or empty in a form.
+    /// An optional date of birth up to `today`; `Some(None)` when `null`, or empty in a form.
     pub fn optional_birthday(
         &mut self,
         field: &'static str,
@@ -345,7 +352,7 @@ impl<'a> FieldReader<'a> {
         None
     }
 
-    /// A boolean in any of the spellings that Django REST framework takes.
+    /// An optional boolean in any spelling that Django REST framework accepts.
     pub fn optional_bool(&mut self, field: &'static str) -> Option<bool> {
         let text = match self.raw(field, FieldKind::Bool, None)? {
             Input::Bool(value) => return Some(*value),
@@ -353,7 +360,7 @@ impl<'a> FieldReader<'a> {
                 self.reject(field, messages::NULL);
                 return None;
             }
-            // A box that was left empty in a form says nothing.
+            // An empty form field means absent.
             Input::Text(text) if text.is_empty() && self.fields.is_form() => return None,
             Input::Text(text) => text.as_str(),
             Input::Number(text) => match text.as_str() {
@@ -373,7 +380,7 @@ impl<'a> FieldReader<'a> {
         }
     }
 
-    /// A whole number from 0 to `max` that has to be there.
+    /// A required integer from 0 to `max`.
     pub fn required_whole(&mut self, field: &'static str, max: u64) -> Option<u64> {
         self.require(field, FieldKind::Whole, None)?;
         let text = match self.fields.get(field)? {
@@ -409,10 +416,10 @@ impl<'a> FieldReader<'a> {
         None
     }
 
-    /// The text of a field as it came; `otherwise` is the complaint about what is no text.
+    /// The raw text of a field; `otherwise` is the error for other types.
     fn text(&mut self, field: &'static str, otherwise: &str) -> Option<String> {
         match self.fields.get(field)? {
-            // What is wrong with the last of them is said beside everything else, by `check_text`.
+            // `check_text` reports lone surrogates, beside other errors.
             Input::Text(text) | Input::Number(text) | Input::LoneSurrogate { text, .. } => {
                 Some(text.clone())
             }
@@ -476,7 +483,7 @@ impl<'a> FieldReader<'a> {
             Input::Text(text)
             | Input::Number(text)
             | Input::Structure(text)
-            | Input::LoneSurrogate { text, .. } => trim(text),
+            | Input::LoneSurrogate { text, .. } => text,
             Input::File(file) => file.file_name.as_str(),
         };
         if text.is_empty() {
@@ -494,7 +501,7 @@ impl<'a> FieldReader<'a> {
 mod tests {
     use super::*;
 
-    fn complaints<T>(
+    fn errors<T>(
         input: Input,
         read: impl FnOnce(&mut FieldReader<'_>) -> Option<T>,
     ) -> Vec<String> {
@@ -515,10 +522,10 @@ mod tests {
     }
 
     #[test]
-    fn all_complaints_about_one_field_are_collected() {
+    fn all_errors_about_one_field_are_collected() {
         let long = Input::Text(format!("{}\0", "a".repeat(254)));
         assert_eq!(
-            complaints(long.clone(), |r| r.required_email("f")),
+            errors(long.clone(), |r| r.required_email("f")),
             [
                 &messages::too_long(254),
                 messages::NUL,
@@ -526,7 +533,7 @@ mod tests {
             ]
         );
         assert_eq!(
-            complaints(long.clone(), |r| r.optional_phone("f")),
+            errors(long.clone(), |r| r.optional_phone("f")),
             [
                 &messages::too_long(32),
                 messages::NUL,
@@ -534,13 +541,13 @@ mod tests {
             ]
         );
         assert_eq!(
-            complaints(long, |r| r.optional_text("f", 150)),
+            errors(long, |r| r.optional_text("f", 150)),
             [&messages::too_long(150), messages::NUL]
         );
     }
 
     #[test]
-    fn fields_come_in_the_order_of_reading() {
+    fn errors_come_in_reading_order() {
         let fields = Fields::json();
         let mut reader = FieldReader::new(&fields);
         reader.pass("first");
@@ -552,7 +559,7 @@ mod tests {
     }
 
     #[test]
-    fn reading_tells_the_rules() {
+    fn reader_records_the_rules() {
         let fields = Fields::json();
         let mut reader = FieldReader::new(&fields);
         reader.required_email("email");
@@ -586,30 +593,37 @@ mod tests {
             Some("\u{a0} x \u{1f}\n")
         );
         assert_eq!(
-            complaints(Input::Text("  ".into()), |r| r.required_text("f", None)),
+            errors(Input::Text("  ".into()), |r| r.required_text("f", None)),
             [messages::BLANK]
         );
-        assert!(complaints(Input::Text("  ".into()), |r| r.required_secret("f", None)).is_empty());
+        assert!(errors(Input::Text("  ".into()), |r| r.required_secret("f", None)).is_empty());
     }
 
     #[test]
-    fn choices_repeat_what_was_said() {
+    fn choices_are_matched_exactly() {
         for (input, said) in [
             (Input::Bool(true), "True"),
             (Input::Structure("[]".into()), "[]"),
             (Input::Number("1".into()), "1"),
             (Input::Text("m".into()), "m"),
+            (Input::Text(" M".into()), " M"),
+            (Input::Text("M\n".into()), "M\n"),
+            (Input::Text(" ".into()), " "),
         ] {
             assert_eq!(
-                complaints(input, |r| r.optional_gender("f")),
+                errors(input, |r| r.optional_gender("f")),
                 [messages::not_a_choice(said)]
             );
         }
-        assert!(complaints(Input::Text(" ".into()), |r| r.optional_country("f")).is_empty());
+        assert!(errors(Input::Text(String::new()), |r| r.optional_country("f")).is_empty());
+        assert_eq!(
+            errors(Input::Text("US ".into()), |r| r.optional_country("f")),
+            [messages::not_a_choice("US ")]
+        );
     }
 
     #[test]
-    fn booleans_have_many_spellings() {
+    fn booleans_have_several_spellings() {
         for (text, value) in [
             ("true", true),
             ("On", true),
@@ -627,15 +641,15 @@ mod tests {
             );
         }
         assert_eq!(
-            complaints(Input::Text(" true ".into()), |r| r.optional_bool("f")),
+            errors(Input::Text(" true ".into()), |r| r.optional_bool("f")),
             [messages::NOT_A_BOOLEAN]
         );
         assert_eq!(
-            complaints(Input::Text("maybe".into()), |r| r.optional_bool("f")),
+            errors(Input::Text("maybe".into()), |r| r.optional_bool("f")),
             [messages::NOT_A_BOOLEAN]
         );
         assert_eq!(
-            complaints(Input::Null, |r| r.optional_bool("f")),
+            errors(Input::Null, |r| r.optional_bool("f")),
             [messages::NULL]
         );
     }

@@ -1,6 +1,6 @@
 //! Genders.
 
-/// What a profile may say.
+/// The gender in a profile.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Gender {
     /// `M`
@@ -12,10 +12,10 @@ pub enum Gender {
 }
 
 impl Gender {
-    /// All of them.
+    /// All genders.
     pub const ALL: [Self; 3] = [Self::Male, Self::Female, Self::Other];
 
-    /// Reads the one-letter form.
+    /// Parses the one-letter form.
     pub fn parse(text: &str) -> Option<Self> {
         match text {
             "M" => Some(Self::Male),

@@ -1,7 +1,7 @@
-//! Raw input: the fields of a request before anything is known about them, whatever form they came in.
+//! Raw input: the fields of a request before validation, in whatever format they came.
 //!
-//! Error texts of the API repeat a wrong value as Python's `str()` would write it, so that is how numbers, lists and objects
-//! are kept here.
+//! Error messages of the API repeat an invalid value as Python's `str()` writes it, so numbers,
+//! lists and objects are kept in that form.
 
 use std::fmt::{self, Write as _};
 
@@ -11,7 +11,7 @@ use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-/// One value as it came.
+/// One raw value.
 #[derive(Clone, PartialEq, Eq)]
 pub enum Input {
     /// JSON `null`.
@@ -22,11 +22,11 @@ pub enum Input {
     Number(String),
     /// Text.
     Text(String),
-    /// Text that is none, because half of a surrogate pair stands alone in it (`"\ud800"`), which JSON lets one write.
+    /// Text with a lone surrogate (`"\ud800"`), which JSON permits.
     LoneSurrogate {
-        /// The text with U+FFFD where the halves stood.
+        /// The text with U+FFFD in place of lone surrogates.
         text: String,
-        /// The first of them.
+        /// The first lone surrogate.
         first: u16,
     },
     /// A JSON list or object, as Python's `str()` writes it.
@@ -35,7 +35,7 @@ pub enum Input {
     File(UploadedFile),
 }
 
-/// Shows the kind and not the value, which may be a password.
+/// Shows the type only: the value can be a password.
 impl fmt::Debug for Input {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
@@ -53,11 +53,11 @@ impl fmt::Debug for Input {
 /// A file of a multipart form.
 #[derive(Clone, PartialEq, Eq)]
 pub struct UploadedFile {
-    /// What the client calls it.
+    /// File name from the client.
     pub file_name: String,
-    /// What the client says that it is.
+    /// Media type from the client.
     pub content_type: Option<String>,
-    /// What is in it.
+    /// The content.
     pub bytes: Bytes,
 }
 
@@ -78,12 +78,12 @@ pub struct Fields {
 }
 
 impl Fields {
-    /// No fields, as of a JSON body.
+    /// No fields, as in an empty JSON body.
     pub fn json() -> Self {
         Self::default()
     }
 
-    /// No fields, as of an HTML form.
+    /// No fields, as in an empty HTML form.
     pub fn form() -> Self {
         Self {
             is_form: true,
@@ -91,7 +91,7 @@ impl Fields {
         }
     }
 
-    /// Adds a field; the last one of a name counts.
+    /// Adds a field; the last one of a name wins.
     pub fn insert(&mut self, name: String, input: Input) {
         self.values.push((name, input));
     }
@@ -104,34 +104,34 @@ impl Fields {
             .find_map(|(known, input)| (known == name).then_some(input))
     }
 
-    /// The names of the fields, in their order, with repetitions.
+    /// The names of the fields in order, with duplicates.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.values.iter().map(|(name, _)| name.as_str())
     }
 
-    /// Whether there is such a field.
+    /// Whether the field is present.
     pub fn contains(&self, name: &str) -> bool {
         self.get(name).is_some()
     }
 
-    /// Whether the fields come from an HTML form, where an empty text may stand for nothing.
+    /// Whether the fields come from an HTML form, where an empty text can mean absent.
     pub fn is_form(&self) -> bool {
         self.is_form
     }
 }
 
-/// Why a body is no object of fields.
+/// Why a body is not a JSON object.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum BodyError {
-    /// It is no JSON; the text says what is wrong and where.
+    /// Invalid JSON; the text says what is wrong and where.
     NotJson(String),
-    /// It is something else in JSON; Python's name of its type.
+    /// Another JSON type, by its Python name.
     NotAnObject(&'static str),
     /// It is `null`.
     Null,
 }
 
-/// Reads the fields of a JSON object.
+/// Parses the fields of a JSON object.
 ///
 /// # Errors
 /// When the bytes are anything else.
@@ -157,7 +157,7 @@ pub fn parse_json_object(bytes: &[u8]) -> Result<Fields, BodyError> {
     Ok(fields)
 }
 
-/// The members of an object, their values unread: a number keeps all its digits.
+/// The members of an object with raw values: a number keeps all its digits.
 struct Members<'a>(Vec<(String, &'a RawValue)>);
 
 impl<'de> Deserialize<'de> for Members<'de> {
@@ -184,8 +184,8 @@ impl<'de> Deserialize<'de> for Members<'de> {
     }
 }
 
-/// The bytes of a JSON string: UTF-8, but for halves of surrogate pairs that stand alone, which are encoded as if they were
-/// characters ("generalized UTF-8").
+/// The bytes of a JSON string: UTF-8, with lone surrogates encoded like characters ("generalized
+/// UTF-8").
 struct JsonText(Vec<u8>);
 
 impl<'de> Deserialize<'de> for JsonText {
@@ -217,7 +217,7 @@ impl JsonText {
         let (mut text, mut first) = (String::new(), None);
         for chunk in bytes.utf8_chunks() {
             text.push_str(chunk.valid());
-            // Three bytes that each are invalid for themselves; the first one alone begins like this.
+            // Three bytes, each invalid on its own; only the first one starts like this.
             if chunk.invalid() == b"\xed" {
                 text.push(char::REPLACEMENT_CHARACTER);
             }
@@ -237,10 +237,10 @@ impl JsonText {
 }
 
 impl Input {
-    /// Reads one JSON value.
+    /// Parses one JSON value.
     ///
     /// # Errors
-    /// When it is nested too deeply, or is a list or an object with text in it that is none.
+    /// When it is nested too deeply, or a list or object that contains a lone surrogate.
     pub fn from_json(raw: &RawValue) -> Result<Self, serde_json::Error> {
         let text = raw.get();
         Ok(match text.as_bytes().first() {
@@ -261,14 +261,14 @@ fn is_float(number: &str) -> bool {
 /// Python's `str()` of a JSON number.
 fn python_number(number: &str) -> String {
     if !is_float(number) {
-        // Python's whole numbers have no negative zero, and any number of digits.
+        // Python's integers have no negative zero and any number of digits.
         return if number == "-0" { "0" } else { number }.to_owned();
     }
     let value: f64 = number.parse().unwrap_or(f64::NAN);
     if value.is_infinite() {
         return if value > 0.0 { "inf" } else { "-inf" }.to_owned();
     }
-    // Both languages write the shortest digits that read back the same; Python changes to an exponent elsewhere.
+    // Both languages write the shortest digits that round-trip; the exponent threshold differs.
     let scientific = format!("{value:e}");
     let Some((digits, exponent)) = scientific.split_once('e') else {
         return scientific;
@@ -352,7 +352,7 @@ fn write_string_repr(out: &mut String, text: &str) {
     out.push(quote);
 }
 
-/// Near enough to Python's `str.isprintable`: no controls, no blanks but the space, no invisible formatting.
+/// Approximates Python's `str.isprintable`: no controls, no blanks except space, no formatting.
 fn is_printable(c: char) -> bool {
     c == ' '
         || !(c.is_control()
@@ -462,7 +462,7 @@ mod tests {
             assert_eq!(input(json), Input::LoneSurrogate { text, first }, "{json}");
         }
         assert_eq!(input(r#""\ud83d\ude00""#), Input::Text("\u{1f600}".into()));
-        // In a name, too: such a field is one more that nobody knows.
+        // Also in a name: such a field is one more unknown field.
         let fields = parse_json_object(br#"{"\ud800": 1, "a": 2}"#).unwrap();
         assert!(fields.contains("a") && fields.contains("\u{fffd}\u{fffd}\u{fffd}"));
     }

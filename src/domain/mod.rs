@@ -1,5 +1,6 @@
-//! Plain types and the rules that make a value of them right. Knows the standard library, serde and calendars; has no idea
-//! that HTTP, SQL or files exist.
+//! Value types and their rules.
+//!
+//! Knows the standard library, serde and calendars, and nothing of HTTP, SQL, files or the clock.
 
 mod country;
 mod date;

@@ -1,9 +1,9 @@
-//! Networks of clients, by which tries are counted.
+//! Client networks, the unit of rate limits.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv6Addr};
 
-/// One IPv4 address, or the /64 of an IPv6 address: what one customer of a provider has at the least.
+/// One IPv4 address, or the /64 of an IPv6 address: the least that a customer gets.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct ClientNetwork(IpAddr);
 
@@ -30,7 +30,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_ipv6_client_is_its_64() {
+    fn ipv6_clients_share_their_64() {
         for (ip, network) in [
             ("203.0.113.7", "203.0.113.7"),
             ("::ffff:203.0.113.7", "203.0.113.7"),

@@ -1,8 +1,8 @@
-//! One-time passwords: what they are for and what they look like.
+//! One-time passwords: purposes and form.
 
 use std::fmt;
 
-/// What a one-time password was mailed for. A code counts for its own purpose only.
+/// The purpose of a one-time password. A code is valid for its own purpose only.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum OtpPurpose {
@@ -10,12 +10,12 @@ pub enum OtpPurpose {
     SignUp,
     /// Confirms the new address of an account.
     EmailChange,
-    /// Lets the owner of an address choose a new password.
+    /// Resets the password of an account.
     PasswordReset,
 }
 
 impl OtpPurpose {
-    /// The name under which the purpose is stored and hashed.
+    /// The name that is stored and hashed.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::SignUp => "sign_up",
@@ -42,7 +42,7 @@ impl OtpCode {
         Self(format!("{number:06}"))
     }
 
-    /// Reads what somebody typed, already trimmed. `None` when it cannot be a code.
+    /// Parses a trimmed input. `None` when it cannot be a code.
     pub fn parse(text: &str) -> Option<Self> {
         (text.len() == OTP_DIGITS && text.bytes().all(|b| b.is_ascii_digit()))
             .then(|| Self(text.to_owned()))
@@ -65,7 +65,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_code_has_six_ascii_digits() {
+    fn codes_have_six_ascii_digits() {
         assert_eq!(OtpCode::from_number(42).as_str(), "000042");
         assert_eq!(OtpCode::parse("000042"), Some(OtpCode::from_number(42)));
         for wrong in ["", "12345", "1234567", "12345a", "１２３４５６", " 12345"] {

@@ -1,16 +1,15 @@
-//! What counts as blank in a text, as Python sees it, and what in it must not reach a terminal. Knows nothing of fields.
+//! Trimming text as Python does, and making foreign text safe for terminals.
 
 use std::borrow::Cow;
 
-/// Takes blanks from both ends, as Python's `str.strip()` does.
+/// Strips whitespace as Python's `str.strip()` does.
 ///
-/// Python's idea of a blank is Unicode's, and the four separators U+001C to U+001F too.
+/// Python adds the separators U+001C to U+001F to Unicode's whitespace.
 pub fn trim(text: &str) -> &str {
     text.trim_matches(|c: char| c.is_whitespace() || matches!(c, '\u{1c}'..='\u{1f}'))
 }
 
-/// Takes the power over a terminal from a text that somebody else wrote: control characters, and marks that turn the
-/// direction of what follows.
+/// Replaces control characters and bidirectional marks in foreign text, for terminals.
 pub fn printable(text: &str) -> Cow<'_, str> {
     let is_harmful = |c: char| {
         c.is_control()
@@ -28,18 +27,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn blanks_are_those_of_python() {
+    fn trims_like_python() {
         let blanks = "\t\n\u{b}\u{c}\r\u{1c}\u{1d}\u{1e}\u{1f} \u{85}\u{a0}\u{1680}\u{2000}\u{200a}\u{2028}\u{2029}\
                       \u{202f}\u{205f}\u{3000}";
         assert_eq!(trim(blanks), "");
         assert_eq!(trim(&format!("{blanks}a b{blanks}")), "a b");
-        // Neither the zero-width space nor the byte order mark is one.
+        // Neither the zero-width space nor the byte order mark is whitespace.
         assert_eq!(trim("\u{200b}"), "\u{200b}");
         assert_eq!(trim("\u{feff}"), "\u{feff}");
     }
 
     #[test]
-    fn what_others_wrote_has_no_power_over_the_terminal() {
+    fn foreign_text_cannot_control_the_terminal() {
         for (text, shown) in [
             ("Ada", "Ada"),
             ("Zo\u{eb} \u{738b}", "Zo\u{eb} \u{738b}"),

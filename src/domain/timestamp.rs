@@ -8,14 +8,14 @@ use serde::{Serialize, Serializer};
 use super::BirthDate;
 use super::date::write_number;
 
-/// A moment: Unix milliseconds, UTC. Shown to clients in whole seconds (RFC 3339, `2024-12-03T12:00:00Z`).
+/// Unix milliseconds, UTC. Clients see whole seconds (RFC 3339, `2024-12-03T12:00:00Z`).
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
 pub struct Timestamp(i64);
 
 const MILLIS_PER_DAY: i64 = 86_400_000;
 
 impl Timestamp {
-    /// The latest moment that can be told.
+    /// The latest moment.
     pub const MAX: Self = Self(i64::MAX);
 
     /// From Unix milliseconds.
@@ -45,7 +45,7 @@ impl Timestamp {
         Self(self.0.saturating_sub(millis(duration)))
     }
 
-    /// How long after `earlier` this is; zero when it is not after it.
+    /// The time since `earlier`; zero when this is not after it.
     pub fn since(self, earlier: Self) -> Duration {
         Duration::from_millis(u64::try_from(self.0.saturating_sub(earlier.0)).unwrap_or(0))
     }
@@ -91,7 +91,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn is_shown_in_whole_seconds() {
+    fn is_written_in_whole_seconds() {
         for (millis, text) in [
             (0, "1970-01-01T00:00:00Z"),
             (1_733_227_200_000, "2024-12-03T12:00:00Z"),
@@ -107,7 +107,7 @@ mod tests {
     }
 
     #[test]
-    fn reckons_without_overflow() {
+    fn arithmetic_saturates() {
         let start = Timestamp::from_unix_millis(1000);
         assert_eq!(start.plus(Duration::from_secs(2)).unix_millis(), 3000);
         assert_eq!(start.minus(Duration::from_secs(2)).unix_millis(), -1000);

@@ -1,44 +1,44 @@
-//! The account as the rest of the program sees it, and the parts that it is made and changed with.
+//! Accounts, their profiles and changes to them.
 
 use super::{BirthDate, EmailAddress, Timestamp};
 
-/// The number of an account: positive, given out once and never again.
+/// The id of an account: positive and never reused.
 pub type UserId = i64;
 
 /// One account.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct User {
-    /// Its number.
+    /// Its id.
     pub id: UserId,
-    /// The last confirmed address; for a never-verified account the one that it was signed up with.
+    /// The last confirmed address; for a never-verified account that of its sign-up.
     pub email: String,
-    /// An address that the owner asked for and has not confirmed yet.
+    /// The requested address that is not confirmed yet.
     pub new_email: Option<String>,
-    /// What the owner says of itself.
+    /// The profile.
     pub profile: Profile,
-    /// File name of the photo below the media folder.
+    /// File name of the photo in the media folder.
     pub photo: Option<String>,
     /// Whether the account may sign in.
     pub is_active: bool,
-    /// Whether the account may see and change all others.
+    /// Whether the account has staff permissions.
     pub is_staff: bool,
     /// When an address of the account was first confirmed.
     pub verified_at: Option<Timestamp>,
     /// The last sign-in.
     pub last_login_at: Option<Timestamp>,
-    /// When the account was signed up.
+    /// When the account was created.
     pub created_at: Timestamp,
-    /// When something that the profile shows was last changed.
+    /// When the profile was last changed.
     pub updated_at: Timestamp,
 }
 
 impl User {
-    /// The address that the account goes by towards its owner: the new one as soon as it was asked for.
+    /// The address that the owner sees: the new one as soon as it is requested.
     pub fn shown_email(&self) -> &str {
         self.new_email.as_deref().unwrap_or(&self.email)
     }
 
-    /// Whether an address of the account was ever confirmed.
+    /// Whether any address of the account was confirmed.
     pub fn is_verified(&self) -> bool {
         self.verified_at.is_some()
     }
@@ -53,7 +53,7 @@ impl User {
     }
 }
 
-/// What an owner says of itself. An unset text is empty.
+/// The profile of an account. Unset text is empty.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Profile {
     /// Given name, at most 150 characters.
@@ -72,7 +72,7 @@ pub struct Profile {
     pub birthday: Option<BirthDate>,
 }
 
-/// A change of some parts of an account; what is `None` stays as it is.
+/// Changes to an account; `None` leaves a field unchanged.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct UserChanges {
     /// New address.
@@ -89,9 +89,9 @@ pub struct UserChanges {
     pub gender: Option<String>,
     /// See [`Profile::country`].
     pub country: Option<String>,
-    /// `Some(None)` takes the date away.
+    /// `Some(None)` removes the date.
     pub birthday: Option<Option<BirthDate>>,
-    /// `Some(None)` takes the photo away.
+    /// `Some(None)` removes the photo.
     pub photo: Option<Option<String>>,
     /// Staff only: see [`User::is_active`].
     pub is_active: Option<bool>,

@@ -1,7 +1,7 @@
-//! How often one network may do what is worth doing often only to an attacker.
+//! Rate limits per client network.
 //!
-//! The counts are kept in memory and within bounds, whatever the number of networks: they slow a guesser down, and nothing
-//! that has to hold across servers or restarts rests on them. What does (wrong tries at a code, mails to an address) is
+//! The counters are in memory and bounded for any number of networks. They slow attackers down;
+//! what must hold across servers and restarts (wrong tries at a code, mails to an address) is
 //! counted in the store.
 
 use std::collections::VecDeque;
@@ -13,25 +13,25 @@ use lru::LruCache;
 
 use crate::domain::{ClientNetwork, Timestamp};
 
-/// Most networks that are remembered for each kind; the one that was quiet for longest is forgotten first.
+/// Most networks per limit; the least recently used one is evicted first.
 const NETWORKS: NonZeroUsize = NonZeroUsize::new(50_000).expect("the number is not zero");
 
-/// What is limited.
+/// A limited action.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Limited {
-    /// A sign-in that failed: 20 in 5 minutes.
+    /// A failed sign-in: 20 in 5 minutes.
     FailedSignIn,
     /// A sign-up: 20 in an hour.
     SignUp,
-    /// An answer that an address is taken: as many in an hour as sign-ups.
+    /// An answer that an address is taken: per hour as many as sign-ups.
     TakenAddress,
-    /// A change to another address, which mails a code to it: as many in an hour as sign-ups.
+    /// A change to another address, which mails a code to it: per hour as many as sign-ups.
     AddressChange,
     /// A try at a one-time password: 30 in 10 minutes.
     OtpTry,
-    /// A forgotten password: 20 in 10 minutes.
+    /// A password reset request: 20 in 10 minutes.
     Reset,
-    /// A code that is wanted again: 60 in 10 minutes.
+    /// A code resend: 60 in 10 minutes.
     Resend,
 }
 
@@ -46,7 +46,7 @@ impl Limited {
         Self::Resend,
     ];
 
-    /// Within which time so many are allowed.
+    /// The length of the sliding window.
     const fn window(self) -> Duration {
         match self {
             Self::FailedSignIn => Duration::from_mins(5),
@@ -55,7 +55,7 @@ impl Limited {
         }
     }
 
-    /// How many are allowed.
+    /// Most actions in the window.
     fn most(self, allowance: &Allowance) -> usize {
         let most = match self {
             Self::FailedSignIn => allowance.failed_sign_ins,
@@ -68,7 +68,7 @@ impl Limited {
     }
 }
 
-/// How many of each kind one network may have in the time that goes with the kind.
+/// Most actions of each kind per network and window.
 #[derive(Clone, Copy, Debug)]
 pub struct Allowance {
     /// In 5 minutes.
@@ -83,20 +83,20 @@ pub struct Allowance {
     pub resends: u32,
 }
 
-/// The times at which each network did something, the oldest first.
+/// The times of each network's actions, oldest first.
 type Times = LruCache<ClientNetwork, VecDeque<Timestamp>>;
 
-/// Counts by network.
+/// Rate limits per network.
 pub struct NetworkLimits {
-    // `None` when the limits are switched off. One lock for each kind, in the order of `Limited::ALL`.
+    // `None` when the limits are off. One lock per action, in the order of `Limited::ALL`.
     counts: Option<(Allowance, [Mutex<Times>; Limited::ALL.len()])>,
 }
 
 impl NetworkLimits {
-    /// Limits of so much, or none at all.
+    /// These limits, or none.
     pub fn new(allowance: Option<Allowance>) -> Self {
         Self {
-            // Unbounded at first, and bounded by hand below: a bounded one would take all its memory at once.
+            // Bounded in `count`: a bounded cache would allocate all its memory at once.
             counts: allowance.map(|allowance| {
                 (
                     allowance,
@@ -106,7 +106,7 @@ impl NetworkLimits {
         }
     }
 
-    /// Whether one more is allowed; otherwise gives the time until it is. Nothing is counted.
+    /// Checks whether one more is allowed, without counting.
     ///
     /// # Errors
     /// The time to wait.
@@ -125,7 +125,7 @@ impl NetworkLimits {
         }
     }
 
-    /// Counts one more, if that is allowed; otherwise gives the time until it is.
+    /// Counts one more, if it is allowed.
     ///
     /// # Errors
     /// The time to wait.
@@ -147,7 +147,7 @@ impl NetworkLimits {
         Ok(())
     }
 
-    /// Takes back what [`NetworkLimits::count`] has counted last: it turned out to be harmless.
+    /// Takes back the last [`NetworkLimits::count`]: the action was harmless.
     pub fn refund(&self, what: Limited, network: ClientNetwork) {
         let Some((_, mut counts)) = self.lock(what) else {
             return;
@@ -160,7 +160,7 @@ impl NetworkLimits {
         }
     }
 
-    /// Forgets everything.
+    /// Resets all counters.
     pub fn clear(&self) {
         for what in Limited::ALL {
             if let Some((_, mut counts)) = self.lock(what) {
@@ -169,7 +169,7 @@ impl NetworkLimits {
         }
     }
 
-    /// How many are allowed, and the counts.
+    /// The limit and its counters.
     fn lock(&self, what: Limited) -> Option<(usize, MutexGuard<'_, Times>)> {
         let (allowance, counts) = self.counts.as_ref()?;
         let index = Limited::ALL.iter().position(|known| *known == what)?;
@@ -178,7 +178,7 @@ impl NetworkLimits {
     }
 }
 
-/// Forgets what has left the window, and says whether there is room for one more in it.
+/// Drops what has left the window and checks for room for one more.
 fn room(
     what: Limited,
     most: usize,
@@ -186,7 +186,7 @@ fn room(
     now: Timestamp,
 ) -> Result<(), Duration> {
     let within = what.window();
-    // Counted while the clock was ahead: as if it had been now, so that nobody waits for longer than the window.
+    // Counted while the clock was ahead: moved to now, so that no wait exceeds the window.
     if times.back().is_some_and(|last| *last > now) {
         for at in times.iter_mut() {
             *at = (*at).min(now);
@@ -226,7 +226,7 @@ mod tests {
     }
 
     #[test]
-    fn the_window_slides() {
+    fn window_slides() {
         let limits = limits(true);
         for second in 0..20 {
             assert_eq!(
@@ -236,7 +236,7 @@ mod tests {
         }
         let wait = limits.count(Limited::SignUp, network(1), at(30));
         assert_eq!(wait, Err(Duration::from_secs(3570)));
-        // Neither another network nor another kind is touched, and the first one leaves the window after an hour.
+        // Other networks and actions are unaffected; the first one leaves the window after an hour.
         assert_eq!(limits.count(Limited::SignUp, network(2), at(30)), Ok(()));
         assert_eq!(limits.count(Limited::Reset, network(1), at(30)), Ok(()));
         assert_eq!(limits.count(Limited::SignUp, network(1), at(3600)), Ok(()));
@@ -244,7 +244,7 @@ mod tests {
     }
 
     #[test]
-    fn a_clock_that_is_set_back_locks_nobody_out_for_longer() {
+    fn clock_set_back_does_not_prolong_a_limit() {
         let limits = limits(true);
         for second in 0..20 {
             let ahead = at(86_400 + second);
@@ -257,7 +257,7 @@ mod tests {
     }
 
     #[test]
-    fn asking_does_not_count() {
+    fn checks_do_not_count() {
         let limits = limits(true);
         for _ in 0..100 {
             assert_eq!(limits.check(Limited::Reset, network(1), at(0)), Ok(()));
@@ -270,7 +270,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_taken_back_does_not_count() {
+    fn refunds_do_not_count() {
         let limits = limits(true);
         for second in 0..100 {
             let counted = limits.count(Limited::FailedSignIn, network(1), at(second));
@@ -293,7 +293,7 @@ mod tests {
     }
 
     #[test]
-    fn switched_off_nothing_is_limited() {
+    fn disabled_limits_allow_everything() {
         let limits = limits(false);
         for _ in 0..1000 {
             assert_eq!(limits.count(Limited::SignUp, network(1), at(0)), Ok(()));

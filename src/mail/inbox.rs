@@ -95,7 +95,8 @@ impl Inbox {
     /// Lists the mails, newest first; with `to` only those to that address, ignoring case.
     pub fn list(&self, to: Option<&str>) -> Vec<InboxEntry> {
         let to = to.map(str::trim).map(|to| {
-            EmailAddress::parse(to).map_or_else(|_| to.to_lowercase(), |to| to.key().to_owned())
+            EmailAddress::parse(to)
+                .map_or_else(|_| to.to_ascii_lowercase(), |to| to.key().to_owned())
         });
         self.lock()
             .entries

@@ -33,7 +33,8 @@ pub use health::HealthStore;
 pub use keys::{KeyMaterial, KeyStore, RemoveKey, RotateKeys};
 pub use mails::{ClaimedMails, MailClaim, MailQueue, MailStore, NewMail, QueuedMail};
 pub use otps::{
-    AccountOtp, Confirmation, NewOtp, OtpAttempt, OtpCandidates, OtpStore, ReissueOtp, Reissued,
+    AccountOtp, ConfirmSignUp, ConfirmedSignUp, NewOtp, OtpAttempt, OtpCandidates, OtpStore,
+    ReissueOtp, Reissued,
 };
 pub use password_tries::{PasswordTry, PasswordTryLimits, PasswordTryStore, TrySource};
 pub use passwords::{PasswordStore, ReplacePassword, ResetRequest};

@@ -39,8 +39,27 @@ pub struct OtpAttempt {
     pub context: RequestContext,
 }
 
-/// The confirmed account; `None` for an invalid code.
-pub type Confirmation = Option<User>;
+/// The use of a sign-up code.
+pub struct ConfirmSignUp {
+    /// The try.
+    pub attempt: OtpAttempt,
+    /// The session that starts.
+    pub session: NewSession,
+    /// The hash that a password beside the code was found to match, from
+    /// [`OtpStore::find_contested_password`].
+    pub proven_hash: Option<String>,
+    /// A password reset, for a contested account that is left without a password.
+    pub reset: NewOtp,
+}
+
+/// A confirmed sign-up.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ConfirmedSignUp {
+    /// The account.
+    pub user: User,
+    /// Whether it has no password, because its address was contested.
+    pub needs_password: bool,
+}
 
 /// An attempt to confirm an address change.
 pub struct AccountOtp {
@@ -62,6 +81,8 @@ pub struct OtpCandidates {
 pub struct ReissueOtp {
     /// The address, in lower case.
     pub email_key: String,
+    /// The requesting network: of several pending sign-ups its own is repeated, else the newest.
+    pub network: String,
     /// The codes to choose from.
     pub codes: OtpCandidates,
     /// The current time.
@@ -84,17 +105,36 @@ pub struct Reissued {
 /// Operations on codes. A failed attempt is counted in the same transaction.
 #[async_trait]
 pub trait OtpStore {
-    /// Confirms a sign-up: its account becomes verified with the password and the fields of that
-    /// sign-up, all others for the address are deleted, and `session` is created. `None` for an
-    /// invalid code.
+    /// Uses the code of a sign-up: its account becomes verified with the password and the fields of
+    /// that sign-up, all other sign-ups for the address are removed, and the session starts. `None`:
+    /// wrong, used, expired, unknown or dead.
+    ///
+    /// A contested account keeps no password and no field of any sign-up, and a password reset is
+    /// mailed, unless the password of the code's own sign-up was proven.
     async fn confirm_sign_up(
         &self,
-        attempt: OtpAttempt,
-        session: NewSession,
-    ) -> StoreResult<Confirmation>;
+        confirmation: ConfirmSignUp,
+    ) -> StoreResult<Option<ConfirmedSignUp>>;
 
-    /// Confirms an address change of the authenticated account. `None` for an invalid code.
-    async fn confirm_email_change(&self, otp: AccountOtp) -> StoreResult<Confirmation>;
+    /// The password hash of the sign-up that a code belongs to, without using the code up; inner
+    /// `None` unless the account is contested. A wrong code is counted.
+    async fn find_contested_password(
+        &self,
+        attempt: OtpAttempt,
+    ) -> StoreResult<Option<Option<String>>>;
+
+    /// The pending sign-up whose code a resend repeats, if there is one for the address: when it was
+    /// made, and the client's address.
+    async fn find_resent_sign_up(
+        &self,
+        email_key: &str,
+        network: &str,
+        now: Timestamp,
+    ) -> StoreResult<Option<(Timestamp, String)>>;
+
+    /// Uses the code of an address change, which counts for its own account only: the new address becomes the
+    /// confirmed one. `None`: wrong, used, expired, unknown or dead.
+    async fn confirm_email_change(&self, otp: AccountOtp) -> StoreResult<Option<User>>;
 
     /// Resends the code of the newest pending sign-up or of a pending new address; it replaces the
     /// former code. `None` when nothing is pending for the address or its mails are throttled:

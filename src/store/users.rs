@@ -32,7 +32,11 @@ pub struct NewSignUp {
     pub language: String,
     /// The code that confirms this sign-up only.
     pub otp: NewOtp,
-    /// The current time.
+    /// Until when it is pending.
+    pub expires_at: Timestamp,
+    /// Network of the client, as [`crate::domain::ClientNetwork`] writes it.
+    pub network: String,
+    /// When it happened.
     pub now: Timestamp,
     /// How many mails are allowed.
     pub limits: MailLimits,

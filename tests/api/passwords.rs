@@ -174,7 +174,10 @@ fn a_reset_confirms_an_address_that_never_was() {
     server
         .sign_in("user@example.com", PASSWORD)
         .assert(401, UNKNOWN);
-    // The sign-ups that waited beside it are dead, so nobody brings his own password back.
+    // Whose sign-up it was is unknown: no field of it is kept.
+    let profile = server.get("users/me/", Some(&pair.text("access")));
+    assert_eq!((profile.status, &*profile.text("first_name")), (200, ""));
+    // The pending sign-ups are gone, so no other password comes back.
     server
         .post(
             "otp/verify/",

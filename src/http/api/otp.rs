@@ -38,7 +38,9 @@ pub(crate) const VERIFY: Operation = Operation {
     tag: Tag::SignUp,
     summary: "Confirm an address",
     description: "Confirms an address with its OTP. For a sign-up no token is needed, and the answer begins a session. For an \
-                  address change the access token of the account has to come along, and the answer has no tokens.",
+                  address change the access token of the account has to come along, and the answer has no tokens. \
+                  An address is contested once sign-ups with different passwords were pending for it: then the account has no \
+                  password and empty fields, and a password reset is mailed, unless `password` is that of the OTP's own sign-up.",
     body: Some(Body {
         form: forms::confirmation,
         example: r#"{"email": "user@example.com", "otp": "123456"}"#,
@@ -83,7 +85,7 @@ pub(crate) const RESEND: Operation = Operation {
     id: "resendOtp",
     tag: Tag::SignUp,
     summary: "Send the OTP again",
-    description: "Mails a new OTP for the newest pending sign-up of an address, or for an unconfirmed address change to it. The \
+    description: "Mails a new OTP for a pending sign-up of an address, that of the asking network or the newest, or for an unconfirmed address change to it. The \
                   OTP before it is dead then.",
     body: Some(Body {
         form: forms::address,

@@ -13,10 +13,10 @@ use super::rows::{USER_COLUMNS, user};
 use super::sessions::insert_session;
 use super::sign_ups::delete_sign_ups;
 use super::users::find_by_id;
-use crate::domain::{EmailAddress, EventKind, OtpPurpose, Timestamp, UserId};
+use crate::domain::{EmailAddress, EventKind, OtpPurpose, Timestamp, User, UserId};
 use crate::store::{
-    AccountOtp, Confirmation, MailLimits, NewOtp, NewSession, OtpAttempt, OtpStore, ReissueOtp,
-    Reissued, StoreResult,
+    AccountOtp, ConfirmSignUp, ConfirmedSignUp, MailLimits, NewOtp, OtpAttempt, OtpStore,
+    ReissueOtp, Reissued, StoreResult,
 };
 
 const HOUR: Duration = Duration::from_hours(1);
@@ -189,6 +189,7 @@ pub(super) enum Use {
 
 /// What makes a code of an address usable for a network: part of a WHERE clause over `otps`.
 const LIVE: &str = "otps.purpose = :purpose AND otps.email_key = :email_key AND otps.expires_at > :now \
+     AND otps.created_at < :soon \
      AND (:user_id IS NULL OR otps.user_id = :user_id) \
      AND EXISTS (SELECT 1 FROM users WHERE users.id = otps.user_id AND users.is_active) \
      AND coalesce((SELECT wrong_tries FROM otp_network_tries WHERE otp_id = otps.id AND network = :network), 0) \
@@ -310,50 +311,152 @@ pub(super) fn use_otp(
     Ok(None)
 }
 
+/// What a Django service calls an unusable password: no password matches it.
+pub(super) const NO_PASSWORD: &str = "!";
+
 fn confirm_sign_up(
     connection: &Connection,
-    attempt: &OtpAttempt,
-    session: &NewSession,
-) -> rusqlite::Result<Confirmation> {
+    confirmation: &ConfirmSignUp,
+) -> rusqlite::Result<Option<ConfirmedSignUp>> {
+    let attempt = &confirmation.attempt;
     let Some(used) = use_otp(connection, OtpPurpose::SignUp, None, attempt, Use::Up)? else {
         return Ok(None);
     };
-    // The row of the account shows the newest sign-up already, with what staff may have changed since; an older one
-    // brings its own password and fields.
+    let (hash, is_contested) = find_sign_up_password(connection, &used)?;
+    let needs_password = is_contested && confirmation.proven_hash.as_ref() != Some(&hash);
+    // The row of the account shows the newest sign-up already, with what staff may have changed
+    // since; an older one brings its own password and fields.
     connection
         .prepare_cached(
-            "UPDATE users SET (email, password_hash, first_name, last_name, phone, address, gender, country, birthday, \
-             language, created_at, updated_at) = \
-             (SELECT email, password_hash, first_name, last_name, phone, address, gender, country, birthday, language, \
-             created_at, created_at FROM sign_ups WHERE id = :sign_up_id) \
-             WHERE id = :user_id AND :sign_up_id < (SELECT max(id) FROM sign_ups WHERE user_id = :user_id)",
+            "UPDATE users SET (email, password_hash, first_name, last_name, phone, address, gender, \
+             country, birthday, language, created_at, updated_at) = \
+             (SELECT email, password_hash, first_name, last_name, phone, address, gender, country, \
+             birthday, language, created_at, created_at FROM sign_ups WHERE id = :sign_up_id) \
+             WHERE id = :user_id \
+             AND :sign_up_id < (SELECT max(id) FROM sign_ups WHERE user_id = :user_id)",
         )?
         .execute(named_params! { ":user_id": used.user_id, ":sign_up_id": used.sign_up_id })?;
+    if needs_password {
+        forget_sign_up_fields(connection, used.user_id)?;
+    }
     connection
         .prepare_cached(
-            "UPDATE users SET verified_at = :now, last_login_at = :now WHERE id = :user_id",
+            "UPDATE users SET verified_at = :now, last_login_at = :now, password_set_at = :now, \
+             is_contested = 0 WHERE id = :user_id",
         )?
         .execute(named_params! {
             ":user_id": used.user_id, ":now": attempt.now.unix_millis(),
         })?;
     delete_sign_ups(connection, used.user_id)?;
-    insert_session(connection, used.user_id, session)?;
+    insert_session(connection, used.user_id, &confirmation.session)?;
     insert_event(
         connection,
         EventKind::SignUpConfirmed,
         Some(used.user_id),
         Actor::Owner,
         &attempt.context,
-        "",
+        if needs_password { "contested" } else { "" },
         attempt.now,
     )?;
-    find_by_id(connection, used.user_id)
+    let Some(user) = find_by_id(connection, used.user_id)? else {
+        return Ok(None);
+    };
+    if needs_password {
+        // Outside the limits on mails: without it the account has no password at all.
+        insert_otp(
+            connection,
+            OtpPurpose::PasswordReset,
+            user.id,
+            None,
+            (&attempt.email_key, &user.email),
+            &confirmation.reset,
+            attempt.now,
+        )?;
+    }
+    Ok(Some(ConfirmedSignUp {
+        user,
+        needs_password,
+    }))
+}
+
+/// Removes the password and every profile field that a sign-up brought.
+pub(super) fn forget_sign_up_fields(
+    connection: &Connection,
+    user_id: UserId,
+) -> rusqlite::Result<()> {
+    connection
+        .prepare_cached(
+            "UPDATE users SET password_hash = :no_password, first_name = '', last_name = '', \
+             phone = '', address = '', gender = '', country = '', birthday = NULL \
+             WHERE id = :user_id",
+        )?
+        .execute(named_params! { ":user_id": user_id, ":no_password": NO_PASSWORD })
+        .map(drop)
+}
+
+/// The password hash of the sign-up that a code belongs to, and whether its account is contested.
+fn find_sign_up_password(
+    connection: &Connection,
+    used: &UsedOtp,
+) -> rusqlite::Result<(String, bool)> {
+    connection
+        .prepare_cached(
+            "SELECT sign_ups.password_hash, users.is_contested FROM users \
+             JOIN sign_ups ON sign_ups.user_id = users.id \
+             WHERE users.id = :user_id AND sign_ups.id = :sign_up_id",
+        )?
+        .query_row(
+            named_params! { ":user_id": used.user_id, ":sign_up_id": used.sign_up_id },
+            |row| Ok((row.get(0)?, row.get(1)?)),
+        )
+}
+
+fn find_contested_password(
+    connection: &Connection,
+    attempt: &OtpAttempt,
+) -> rusqlite::Result<Option<Option<String>>> {
+    use_otp(
+        connection,
+        OtpPurpose::SignUp,
+        None,
+        attempt,
+        Use::LeaveGood,
+    )?
+    .map(|used| {
+        let (hash, is_contested) = find_sign_up_password(connection, &used)?;
+        Ok(is_contested.then_some(hash))
+    })
+    .transpose()
+}
+
+/// When the sign-up was made whose code a resend repeats, and the client's address.
+fn find_resent_sign_up(
+    connection: &Connection,
+    email_key: &str,
+    network: &str,
+    now: Timestamp,
+) -> rusqlite::Result<Option<(Timestamp, String)>> {
+    connection
+        .prepare_cached(
+            "SELECT sign_ups.created_at, sign_ups.ip FROM users \
+             JOIN sign_ups ON sign_ups.user_id = users.id \
+             WHERE users.email_key = :email_key AND users.verified_at IS NULL \
+             AND (sign_ups.expires_at IS NULL OR sign_ups.expires_at > :now) \
+             ORDER BY sign_ups.network = :network DESC, sign_ups.id DESC LIMIT 1",
+        )?
+        .query_row(
+            named_params! {
+                ":email_key": email_key, ":network": network, ":now": now.unix_millis(),
+            },
+            |row| Ok((Timestamp::from_unix_millis(row.get(0)?), row.get(1)?)),
+        )
+        .optional()
 }
 
 fn confirm_email_change(
     connection: &Connection,
     otp: &AccountOtp,
-) -> rusqlite::Result<Confirmation> {
+) -> rusqlite::Result<Option<User>> {
     let attempt = &otp.attempt;
     let used = use_otp(
         connection,
@@ -411,20 +514,27 @@ struct Pending {
 
 fn find_pending(
     connection: &Connection,
-    email_key: &str,
+    request: &ReissueOtp,
 ) -> rusqlite::Result<Option<(OtpPurpose, Pending)>> {
     let pending: Option<(UserId, Option<i64>, String)> = connection
         .prepare_cached(
-            "SELECT users.id, sign_ups.id, sign_ups.email FROM users JOIN sign_ups ON sign_ups.user_id = users.id \
+            "SELECT users.id, sign_ups.id, sign_ups.email, sign_ups.network = :network FROM users \
+             JOIN sign_ups ON sign_ups.user_id = users.id \
              WHERE users.email_key = :email_key AND users.verified_at IS NULL AND users.is_active \
+             AND (sign_ups.expires_at IS NULL OR sign_ups.expires_at > :now) \
              UNION ALL \
-             SELECT users.id, NULL, users.new_email FROM users \
+             SELECT users.id, NULL, users.new_email, 0 FROM users \
              WHERE users.new_email_key = :email_key AND users.is_active \
-             ORDER BY 2 DESC LIMIT 1",
+             ORDER BY 4 DESC, 2 DESC LIMIT 1",
         )?
-        .query_row(named_params! { ":email_key": email_key }, |row| {
-            Ok((row.get(0)?, row.get(1)?, row.get(2)?))
-        })
+        .query_row(
+            named_params! {
+                ":email_key": request.email_key,
+                ":network": request.network,
+                ":now": request.now.unix_millis(),
+            },
+            |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)),
+        )
         .optional()?;
     let Some((user_id, sign_up_id, email)) = pending else {
         return Ok(None);
@@ -447,7 +557,7 @@ fn find_pending(
 
 fn reissue(connection: &Connection, request: &ReissueOtp) -> rusqlite::Result<Option<Reissued>> {
     let address_hash = &request.codes.sign_up.address_hash;
-    let Some((purpose, pending)) = find_pending(connection, &request.email_key)? else {
+    let Some((purpose, pending)) = find_pending(connection, request)? else {
         note_no_mail(connection, address_hash, request.now, request.limits)?;
         return Ok(None);
     };
@@ -532,15 +642,32 @@ fn delete_expired(
 impl OtpStore for SqliteStore {
     async fn confirm_sign_up(
         &self,
-        attempt: OtpAttempt,
-        session: NewSession,
-    ) -> StoreResult<Confirmation> {
+        confirmation: ConfirmSignUp,
+    ) -> StoreResult<Option<ConfirmedSignUp>> {
         self.writer
-            .run(move |connection| confirm_sign_up(connection, &attempt, &session))
+            .run(move |connection| confirm_sign_up(connection, &confirmation))
             .await
     }
 
-    async fn confirm_email_change(&self, otp: AccountOtp) -> StoreResult<Confirmation> {
+    async fn find_contested_password(
+        &self,
+        attempt: OtpAttempt,
+    ) -> StoreResult<Option<Option<String>>> {
+        self.writer
+            .run(move |connection| find_contested_password(connection, &attempt))
+            .await
+    }
+
+    async fn find_resent_sign_up(
+        &self,
+        email_key: &str,
+        network: &str,
+        now: Timestamp,
+    ) -> StoreResult<Option<(Timestamp, String)>> {
+        self.read(|connection| find_resent_sign_up(connection, email_key, network, now))
+    }
+
+    async fn confirm_email_change(&self, otp: AccountOtp) -> StoreResult<Option<User>> {
         self.writer
             .run(move |connection| confirm_email_change(connection, &otp))
             .await

@@ -6,7 +6,9 @@ use rusqlite::{Connection, OptionalExtension, named_params};
 use super::SqliteStore;
 use super::events::{Actor, insert_event};
 use super::mails::insert_mail;
-use super::otps::{Use, find_pause, insert_otp, note_no_mail, parse_email, use_otp};
+use super::otps::{
+    Use, find_pause, forget_sign_up_fields, insert_otp, note_no_mail, parse_email, use_otp,
+};
 use super::password_tries::note_network;
 use super::sessions::delete_sessions;
 use super::sign_ups::delete_sign_ups;
@@ -19,11 +21,12 @@ use crate::store::{
 fn replace(connection: &Connection, request: &ReplacePassword) -> rusqlite::Result<bool> {
     let replaced = connection
         .prepare_cached(
-            "UPDATE users SET password_hash = :new_hash \
+            "UPDATE users SET password_hash = :new_hash, password_set_at = :now \
              WHERE id = :user_id AND (:old_hash IS NULL OR password_hash = :old_hash)",
         )?
         .execute(named_params! {
             ":user_id": request.user_id, ":old_hash": request.old_hash, ":new_hash": request.new_hash,
+            ":now": request.now.unix_millis(),
         })?;
     if replaced == 0 {
         return Ok(false);
@@ -137,9 +140,14 @@ fn confirm_reset(
     let Some(used) = used else {
         return Ok(None);
     };
+    if find_by_id(connection, used.user_id)?.is_some_and(|user| !user.is_verified()) {
+        // Whose sign-up it was is unknown: a stranger's fields must not become the owner's.
+        forget_sign_up_fields(connection, used.user_id)?;
+    }
     connection
         .prepare_cached(
-            "UPDATE users SET password_hash = :new_hash, verified_at = coalesce(verified_at, :now) WHERE id = :id",
+            "UPDATE users SET password_hash = :new_hash, password_set_at = :now, is_contested = 0, \
+             verified_at = coalesce(verified_at, :now) WHERE id = :id",
         )?
         .execute(named_params! {
             ":id": used.user_id, ":new_hash": new_hash, ":now": attempt.now.unix_millis(),

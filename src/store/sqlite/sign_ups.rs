@@ -9,6 +9,9 @@ use super::users::is_taken;
 use crate::domain::{EventKind, OtpPurpose, UserId};
 use crate::store::{NewSignUp, SignUpOutcome};
 
+/// Most pending sign-ups of one address.
+const MOST_PENDING: i64 = 100;
+
 /// Stores a sign-up beside those already pending for its address.
 pub(super) fn create_sign_up(
     connection: &Connection,
@@ -29,18 +32,21 @@ pub(super) fn create_sign_up(
         return Ok(SignUpOutcome::Throttled { until });
     }
     drop_unconfirmed_claims(connection, email_key, new.now)?;
+    let is_contested = is_contested(connection, new)?;
     let profile = &new.profile;
     let birthday = profile.birthday.map(|date| date.to_string());
     let user_id: UserId = connection
         .prepare_cached(
             "INSERT INTO users (email, email_key, password_hash, first_name, last_name, phone, address, gender, \
-             country, birthday, language, created_at, updated_at) \
+             country, birthday, language, is_contested, created_at, updated_at) \
              VALUES (:email, :email_key, :password_hash, :first_name, :last_name, :phone, :address, :gender, \
-             :country, :birthday, :language, :now, :now) \
+             :country, :birthday, :language, :is_contested, :now, :now) \
              ON CONFLICT (email_key) DO UPDATE SET email = excluded.email, password_hash = excluded.password_hash, \
              first_name = excluded.first_name, last_name = excluded.last_name, phone = excluded.phone, \
              address = excluded.address, gender = excluded.gender, country = excluded.country, \
-             birthday = excluded.birthday, language = excluded.language, created_at = excluded.created_at, updated_at = excluded.updated_at \
+             birthday = excluded.birthday, language = excluded.language, \
+             is_contested = users.is_contested OR excluded.is_contested, \
+             created_at = excluded.created_at, updated_at = excluded.updated_at \
              RETURNING id",
         )?
         .query_row(
@@ -56,18 +62,24 @@ pub(super) fn create_sign_up(
                 ":country": profile.country,
                 ":birthday": birthday,
                 ":language": new.language,
+                ":is_contested": is_contested,
                 ":now": now,
             },
             |row| row.get(0),
         )?;
-    // Only the newest sign-up can get its code again, so an older one whose code has expired can never be confirmed.
+    delete_surplus(connection, user_id)?;
+    let sign_up_id = insert_sign_up(connection, user_id)?;
     connection
         .prepare_cached(
-            "DELETE FROM sign_ups WHERE user_id = :user_id AND NOT EXISTS \
-             (SELECT 1 FROM otps WHERE otps.sign_up_id = sign_ups.id AND otps.expires_at > :now)",
+            "UPDATE sign_ups SET expires_at = :expires_at, network = :network, ip = :ip \
+             WHERE id = :id",
         )?
-        .execute(named_params! { ":user_id": user_id, ":now": now })?;
-    let sign_up_id = insert_sign_up(connection, user_id)?;
+        .execute(named_params! {
+            ":id": sign_up_id,
+            ":expires_at": new.expires_at.unix_millis(),
+            ":network": new.network,
+            ":ip": new.context.ip,
+        })?;
     insert_otp(
         connection,
         OtpPurpose::SignUp,
@@ -83,10 +95,48 @@ pub(super) fn create_sign_up(
         Some(user_id),
         Actor::FromContext,
         &new.context,
-        "",
+        if is_contested { "contested" } else { "" },
         new.now,
     )?;
     Ok(SignUpOutcome::Created(user_id))
+}
+
+/// Whether a sign-up with another password is pending for the address. Expired ones are removed.
+///
+/// Two sign-ups for one address with one password have the same hash, because the caller derives the
+/// salt from the address.
+fn is_contested(connection: &Connection, new: &NewSignUp) -> rusqlite::Result<bool> {
+    connection
+        .prepare_cached(
+            "DELETE FROM sign_ups WHERE expires_at <= :now \
+             AND user_id = (SELECT id FROM users WHERE email_key = :email_key)",
+        )?
+        .execute(named_params! {
+            ":email_key": new.email.key(), ":now": new.now.unix_millis(),
+        })?;
+    connection
+        .prepare_cached(
+            "SELECT EXISTS (SELECT 1 FROM sign_ups JOIN users ON users.id = sign_ups.user_id \
+             WHERE users.email_key = :email_key AND users.verified_at IS NULL \
+             AND sign_ups.password_hash <> :password_hash)",
+        )?
+        .query_row(
+            named_params! {
+                ":email_key": new.email.key(), ":password_hash": new.password_hash,
+            },
+            |row| row.get(0),
+        )
+}
+
+/// Removes the oldest pending sign-ups beyond [`MOST_PENDING`].
+fn delete_surplus(connection: &Connection, user_id: UserId) -> rusqlite::Result<()> {
+    connection
+        .prepare_cached(
+            "DELETE FROM sign_ups WHERE id IN (SELECT id FROM sign_ups WHERE user_id = :user_id \
+             ORDER BY id DESC LIMIT -1 OFFSET :most)",
+        )?
+        .execute(named_params! { ":user_id": user_id, ":most": MOST_PENDING - 1 })
+        .map(drop)
 }
 
 /// Makes a pending sign-up of what the row of a never-verified account shows.

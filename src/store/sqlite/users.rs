@@ -55,13 +55,14 @@ fn create_verified_user(
     let user_id: UserId = connection
         .prepare_cached(
             "INSERT INTO users (email, email_key, password_hash, first_name, last_name, phone, address, gender, \
-             country, birthday, is_staff, verified_at, created_at, updated_at) \
+             country, birthday, is_staff, verified_at, password_set_at, created_at, updated_at) \
              VALUES (:email, :email_key, :password_hash, :first_name, :last_name, :phone, :address, :gender, \
-             :country, :birthday, :is_staff, :now, :now, :now) \
+             :country, :birthday, :is_staff, :now, :now, :now, :now) \
              ON CONFLICT (email_key) DO UPDATE SET email = excluded.email, password_hash = excluded.password_hash, \
              first_name = excluded.first_name, last_name = excluded.last_name, phone = excluded.phone, \
              address = excluded.address, gender = excluded.gender, country = excluded.country, \
-             birthday = excluded.birthday, is_staff = excluded.is_staff, is_active = 1, \
+             birthday = excluded.birthday, is_staff = excluded.is_staff, is_active = 1, is_contested = 0, \
+             password_set_at = excluded.password_set_at, \
              verified_at = excluded.verified_at, created_at = excluded.created_at, updated_at = excluded.updated_at \
              RETURNING id",
         )?

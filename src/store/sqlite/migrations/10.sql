@@ -5,3 +5,18 @@ UPDATE events SET event = CASE event
     WHEN 'password_refused' THEN 'password_check_failed'
     ELSE 'key_encryption_changed' END
 WHERE event IN ('backup_begun', 'sessions_ended', 'password_refused', 'keys_sealed');
+
+-- Contested sign-ups. Those that are pending already stay pending, as they would have.
+ALTER TABLE users ADD COLUMN is_contested INTEGER NOT NULL DEFAULT 0 CHECK (is_contested IN (0, 1));
+CREATE INDEX users_unverified ON users (created_at) WHERE verified_at IS NULL;
+ALTER TABLE sign_ups ADD COLUMN expires_at INTEGER;
+ALTER TABLE sign_ups ADD COLUMN network TEXT NOT NULL DEFAULT '';
+ALTER TABLE sign_ups ADD COLUMN ip TEXT NOT NULL DEFAULT '';
+
+-- Undo restores the account as it was when its link was made: links live for 7 days.
+ALTER TABLE users ADD COLUMN password_set_at INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE users ADD COLUMN email_restored_at INTEGER;
+ALTER TABLE email_undos ADD COLUMN created_at INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE email_undos ADD COLUMN email_key TEXT NOT NULL DEFAULT '';
+UPDATE email_undos SET created_at = expires_at - 604800000, email_key = lower(email);
+CREATE INDEX email_undos_by_email ON email_undos (email_key);
