@@ -11,8 +11,9 @@ use std::time::Duration;
 use bytes::Bytes;
 use serde_json::Value;
 
+use crate::accounts::import::rows::Rows;
 use crate::accounts::{IMPORTED_FIELDS, read_imported_user};
-use crate::cli::{export_line, read_rows};
+use crate::cli::export::UserRecord;
 use crate::crypto::tokens::{TokenOptions, Tokens, generate_key};
 use crate::domain::{
     EmailAddress, FieldErrors, Fields, Input, PhoneNumber, Profile, Timestamp, UploadedFile, User,
@@ -286,6 +287,18 @@ fn account(id: UserId, email: &str) -> User {
     }
 }
 
+/// The readable rows of an import file, up to the first fatal error.
+fn read_rows(file: &[u8]) -> Vec<Fields> {
+    let Ok(mut rows) = Rows::open(file, None) else {
+        return Vec::new();
+    };
+    let mut read = Vec::new();
+    while let Ok(Some(row)) = rows.next() {
+        read.extend(row.fields.ok());
+    }
+    read
+}
+
 /// A file of accounts.
 pub fn import(data: &[u8]) {
     let rows = read_rows(data);
@@ -332,7 +345,7 @@ fn check_reading(reading: &Result<ImportedUser, FieldErrors>) {
             return;
         }
     };
-    let line = export_line(&StoredUser {
+    let stored = StoredUser {
         user: User {
             profile: user.profile.clone(),
             is_active: user.is_active,
@@ -345,7 +358,11 @@ fn check_reading(reading: &Result<ImportedUser, FieldErrors>) {
         },
         password_hash: user.password_hash.clone(),
         language: user.language.clone(),
-    });
+    };
+    let mut line = Vec::new();
+    UserRecord::exported(&stored, true)
+        .write_line(&mut line)
+        .expect("writing to memory does not fail");
     let fields = parse_json_object(&line).expect("an exported line is JSON");
     let again = read_imported_user(&fields, NOW).unwrap_or_else(|errors| {
         panic!("{} is refused: {errors:?}", String::from_utf8_lossy(&line))

@@ -188,8 +188,10 @@ fn dependencies_point_one_way() {
             .filter(|(file, _, _)| file.starts_with(folder))
             .filter(|(_, _, line)| {
                 line.match_indices("crate::").any(|(start, text)| {
+                    // `pub(in crate::…)` is a visibility and not a dependency.
                     let named = &line[start + text.len()..];
                     !named.starts_with('{')
+                        && !line[..start].ends_with("pub(in ")
                         && !known
                             .iter()
                             .any(|known| has_word(named, known) && named.starts_with(known))

@@ -30,7 +30,7 @@ pub(super) struct ExportArguments {
 
 /// An account as scripts get it; the keys are those that `import` reads.
 #[derive(Serialize)]
-pub(super) struct UserRecord<'a> {
+pub(crate) struct UserRecord<'a> {
     id: UserId,
     /// The last confirmed address.
     email: &'a str,
@@ -81,8 +81,8 @@ impl<'a> UserRecord<'a> {
         }
     }
 
-    /// As an export has it.
-    fn exported(stored: &'a StoredUser, with_hashes: bool) -> Self {
+    /// The record in an export.
+    pub(crate) fn exported(stored: &'a StoredUser, with_hashes: bool) -> Self {
         Self {
             language: &stored.language,
             password: with_hashes.then_some(&stored.password_hash),
@@ -99,7 +99,7 @@ impl<'a> UserRecord<'a> {
     }
 
     /// Writes it as one line.
-    pub(super) fn write_line(&self, out: &mut impl Write) -> io::Result<()> {
+    pub(crate) fn write_line(&self, out: &mut impl Write) -> io::Result<()> {
         serde_json::to_writer(&mut *out, self)?;
         out.write_all(b"\n")
     }
@@ -124,15 +124,6 @@ pub(super) fn run(arguments: ExportArguments, config: Config) -> CommandResult {
             Ok(())
         }
     })
-}
-
-/// The line of an account in an export with password hashes.
-pub(crate) fn export_line(stored: &StoredUser) -> Vec<u8> {
-    let mut line = Vec::new();
-    UserRecord::exported(stored, true)
-        .write_line(&mut line)
-        .expect("writing to memory does not fail");
-    line
 }
 
 /// Where an export goes if not to standard output.

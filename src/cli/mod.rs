@@ -7,7 +7,7 @@ mod audit;
 mod backup;
 mod check;
 mod completions;
-mod export;
+pub(crate) mod export;
 mod healthcheck;
 mod import;
 mod keys;
@@ -34,7 +34,6 @@ use crate::config::{self, Config, Sources};
 use crate::domain::printable;
 use crate::observability::{error_chain, logging};
 use crate::store::RequestContext;
-pub(crate) use export::export_line;
 
 /// Outcome of a command: the error is the text for standard error.
 type CommandResult = Result<(), String>;
@@ -285,18 +284,6 @@ fn command_context() -> RequestContext {
         operator: operator(),
         ..RequestContext::default()
     }
-}
-
-/// The readable rows of an import file, up to the first fatal error.
-pub(crate) fn read_rows(file: &[u8]) -> Vec<crate::domain::Fields> {
-    let Ok(mut rows) = crate::accounts::import::rows::Rows::open(file, None) else {
-        return Vec::new();
-    };
-    let mut read = Vec::new();
-    while let Ok(Some(row)) = rows.next() {
-        read.extend(row.fields.ok());
-    }
-    read
 }
 
 /// Refuses a database that does not exist: a mistyped path must not create one.
