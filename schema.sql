@@ -271,12 +271,14 @@ CREATE INDEX sessions_by_user ON sessions (user_id);
 CREATE INDEX sessions_by_expiry ON sessions (expires_at);
 
 -- Refresh tokens by their `jti`. A used one stays for a while, because its second use is the sign of a theft; when
--- even that row is gone, a validly signed token of a living session is treated as used.
+-- even that row is gone, a validly signed token of a live session counts as used. `successor_id` is the token that
+-- replaced it: a repeated use within the grace returns the same one.
 CREATE TABLE refresh_tokens (
     id         TEXT    PRIMARY KEY,
     session_id TEXT    NOT NULL REFERENCES sessions (id) ON DELETE CASCADE,
     expires_at INTEGER NOT NULL,
-    used_at    INTEGER
+    used_at    INTEGER,
+    successor_id TEXT
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX refresh_tokens_by_session ON refresh_tokens (session_id);
 

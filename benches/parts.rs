@@ -12,7 +12,9 @@ use accounts_server::app::App;
 use accounts_server::bootstrap::open_app;
 use accounts_server::clock::{Clock, SystemClock};
 use accounts_server::config::Config;
-use accounts_server::domain::{EmailAddress, Profile, SessionRef, User, UserChanges, UserId};
+use accounts_server::domain::{
+    EmailAddress, Profile, SessionLifetimes, SessionRef, User, UserChanges, UserId,
+};
 use accounts_server::http::routes;
 use accounts_server::passwords::{PasswordOptions, Passwords};
 use accounts_server::store::{
@@ -21,6 +23,7 @@ use accounts_server::store::{
 use criterion::{Criterion, criterion_group, criterion_main};
 use http::Request;
 use http::header::AUTHORIZATION;
+use std::time::Duration;
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
 use tower_service::Service;
@@ -56,6 +59,8 @@ impl One {
                 refresh_id: "r".into(),
                 now,
                 expires_at: now.plus(app.keys.refresh_life()),
+                lifetimes: SessionLifetimes::default(),
+                access_lifetime: Duration::from_mins(5),
                 ip: "127.0.0.1".into(),
                 network: "127.0.0.1".into(),
                 user_agent: String::new(),
@@ -82,7 +87,7 @@ impl One {
         let pair = app
             .keys
             .tokens()
-            .issue(&user, &session_id, "a", "r", now)
+            .issue(&user, &session_id, "a", "r", now, None)
             .unwrap();
         Self {
             runtime,
@@ -136,7 +141,7 @@ fn parts(criterion: &mut Criterion) {
         bencher.iter(|| {
             app.keys
                 .tokens()
-                .issue(&one.user, &one.session_id, "a", "r", now)
+                .issue(&one.user, &one.session_id, "a", "r", now, None)
         });
     });
     // The measurement comes in several runs, and none may see a token of another one.
@@ -149,7 +154,7 @@ fn parts(criterion: &mut Criterion) {
                 let pair = app
                     .keys
                     .tokens()
-                    .issue(&one.user, &one.session_id, &id, &id, now);
+                    .issue(&one.user, &one.session_id, &id, &id, now, None);
                 pair.unwrap().access
             },
             |token| app.keys.tokens().verify(&token, now).unwrap(),

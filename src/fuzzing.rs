@@ -247,6 +247,7 @@ pub fn token(data: &[u8]) {
                 "access",
                 "refresh",
                 NOW,
+                None,
             )
             .expect("it is signed");
         (tokens, [pair.access, pair.refresh])

@@ -10,8 +10,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use accounts_server::domain::{
-    EmailAddress, OtpPurpose, Profile, SessionRef, StoredKey, StoredSecret, Timestamp, User,
-    UserChanges, UserId,
+    EmailAddress, OtpPurpose, Profile, SessionLifetimes, SessionRef, StoredKey, StoredSecret,
+    Timestamp, User, UserChanges, UserId,
 };
 use accounts_server::store::sqlite::{SqliteOptions, SqliteStore};
 use accounts_server::store::{
@@ -107,6 +107,8 @@ fn session(id: &str, now: Timestamp) -> NewSession {
         refresh_id: format!("{id}-0"),
         now,
         expires_at: now.plus(Duration::from_hours(24)),
+        lifetimes: SessionLifetimes::default(),
+        access_lifetime: Duration::from_mins(5),
         ip: "203.0.113.7".into(),
         network: "203.0.113.7".into(),
         user_agent: "story".into(),
@@ -177,6 +179,7 @@ fn rotation(session: &str, from: &str, to: &str, now: Timestamp) -> RotateRefres
         new_expires_at: now.plus(Duration::from_hours(24)),
         now,
         grace: GRACE,
+        lifetimes: SessionLifetimes::default(),
         ip: "203.0.113.8".into(),
         user_agent: "story".into(),
     }
@@ -476,7 +479,7 @@ async fn sessions_and_rotation(store: &dyn Store, id: UserId) {
 
     let live = async |token: &str, now| {
         store
-            .is_refresh_token_live("s", token, now, GRACE)
+            .is_refresh_token_live("s", token, now, GRACE, SessionLifetimes::default())
             .await
             .unwrap()
     };
@@ -485,18 +488,19 @@ async fn sessions_and_rotation(store: &dyn Store, id: UserId) {
         .rotate_refresh_token(rotation("s", "s-0", "s-1", at(1001)))
         .await
         .unwrap();
-    assert_eq!(outcome, Rotation::Rotated(Box::new(user.clone())));
+    let rotated = Rotation::Rotated {
+        user: Box::new(user.clone()),
+        created_at: at(1000),
+        refresh_id: "s-1".into(),
+    };
+    assert_eq!(outcome, rotated);
     assert!(live("s-0", at(1010)).await && live("s-1", at(1010)).await);
     assert!(!live("s-0", at(1012)).await && live("s-1", at(1012)).await);
     let outcome = store
         .rotate_refresh_token(rotation("s", "s-0", "s-2", at(1010)))
         .await
         .unwrap();
-    assert_eq!(
-        outcome,
-        Rotation::Rotated(Box::new(user.clone())),
-        "within the grace"
-    );
+    assert_eq!(outcome, rotated, "the same successor within the grace");
 
     let other = begin(store, sign_in(id, "first", "other", at(1000))).await;
     let outcome = store
@@ -1006,11 +1010,11 @@ async fn mails_that_nobody_needs_any_more(store: &dyn Store) {
         user_id: id,
         old_hash: None,
         new_hash: "other".into(),
-        keep_session: None,
+        session: None,
         now: over,
         notice: mail("new password", over.plus(LEASE)),
     };
-    assert!(store.replace_password(replaced).await.unwrap());
+    assert!(store.replace_password(replaced).await.unwrap().is_some());
     let notice = claim(over, 10, 10).await;
     assert_eq!(told(&notice), [("new password", "q4@example.com", "de", 1)]);
 
@@ -1040,6 +1044,7 @@ async fn mails_that_nobody_needs_any_more(store: &dyn Store) {
         context: RequestContext::default(),
         user_id: created(outcome.unwrap()),
         address_hash: Vec::new(),
+        needs_staff: false,
         keep_last_staff: false,
         now: over,
     };
@@ -1366,4 +1371,63 @@ async fn two_stores_on_one_file_see_each_other() {
         secret(&*second, "name", vec![2]).await,
     ];
     assert_eq!(secrets[0], secrets[1]);
+}
+
+/// Requests are authorized before their body comes; operations check again in their transaction.
+#[tokio::test]
+async fn ended_sessions_and_lost_rights_stop_operations() {
+    let store = in_memory();
+    let store: &dyn Store = store.as_ref();
+    let id = verified(store, "a@example.com", at(0)).await;
+    let other = verified(store, "b@example.com", at(0)).await;
+    let hash = store.find_password_hash(id).await.unwrap().unwrap();
+    begin(store, sign_in(id, &hash, "s", at(1))).await;
+    let hash = store.find_password_hash(other).await.unwrap().unwrap();
+    begin(store, sign_in(other, &hash, "t", at(1))).await;
+    let context = |actor, session: &str| RequestContext {
+        actor_id: Some(actor),
+        session_id: Some(session.into()),
+        ..RequestContext::default()
+    };
+    let rename = async |context| {
+        let update = UserUpdate {
+            context,
+            ..update(id, renamed("Ann"), "000001", at(2))
+        };
+        store.update_user(update).await
+    };
+    assert!(rename(context(id, "s")).await.is_ok());
+    let outcome = rename(context(other, "t")).await;
+    assert!(
+        matches!(outcome, Err(StoreError::Forbidden)),
+        "no staff: {outcome:?}"
+    );
+    let outcome = rename(context(id, "t")).await;
+    assert!(
+        matches!(outcome, Err(StoreError::SessionEnded)),
+        "another account's session: {outcome:?}"
+    );
+    let ended = store.delete_session("s", RequestContext::default(), at(3));
+    assert!(ended.await.unwrap());
+    let outcome = rename(context(id, "s")).await;
+    assert!(
+        matches!(outcome, Err(StoreError::SessionEnded)),
+        "{outcome:?}"
+    );
+    let deletion = DeleteUser {
+        user_id: id,
+        address_hash: Vec::new(),
+        keep_last_staff: true,
+        needs_staff: false,
+        now: at(4),
+        context: context(id, "s"),
+    };
+    let outcome = store.delete_user(deletion).await;
+    assert!(
+        matches!(outcome, Err(StoreError::SessionEnded)),
+        "{outcome:?}"
+    );
+    let ended = store.delete_other_sessions(id, "s", context(id, "s"), at(4));
+    assert!(matches!(ended.await, Err(StoreError::SessionEnded)));
+    assert!(store.find_user(id).await.unwrap().is_some());
 }

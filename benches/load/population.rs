@@ -8,11 +8,14 @@ use accounts_server::app::App;
 use accounts_server::bootstrap::open_app;
 use accounts_server::clock::{Clock, SystemClock};
 use accounts_server::config::{Config, MailTransportKind};
-use accounts_server::domain::{BirthDate, EmailAddress, Profile, Timestamp, UserId};
+use accounts_server::domain::{
+    BirthDate, EmailAddress, Profile, SessionLifetimes, Timestamp, UserId,
+};
 use accounts_server::store::{
     ImportRefusal, ImportSource, ImportedUser, NewSession, PasswordTry, RequestContext, SignIn,
     SignInOutcome, TrySource,
 };
+use std::time::Duration;
 use tempfile::TempDir;
 
 /// Password of every account.
@@ -151,6 +154,8 @@ async fn sign_in(
                 refresh_id: format!("r{session_id}"),
                 now,
                 expires_at,
+                lifetimes: SessionLifetimes::default(),
+                access_lifetime: Duration::from_mins(5),
                 ip: "127.0.0.1".into(),
                 network: "127.0.0.1".into(),
                 user_agent: "load".into(),
@@ -172,7 +177,10 @@ async fn sign_in(
             let SignInOutcome::Started(user) = app.store.create_session(sign_in).await? else {
                 return Err("an account could not be signed in".into());
             };
-            let pair = app.keys.tokens().issue(&user, &session_id, "a", "r", now)?;
+            let pair = app
+                .keys
+                .tokens()
+                .issue(&user, &session_id, "a", "r", now, None)?;
             Ok::<_, Box<dyn Error>>(SignedIn {
                 id: *id,
                 email: user.email,

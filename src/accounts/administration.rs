@@ -127,8 +127,8 @@ pub async fn set_staff(app: &App, id: UserId, is_staff: bool) -> Result<bool, Ac
 /// # Errors
 /// [`AccountError::UserNotFound`].
 pub async fn remove_user(app: &Arc<App>, id: UserId) -> Result<bool, AccountError> {
-    match delete_user(app, id, true, operator(app)).await {
-        Err(AccountError::LastStaffMember) => delete_user(app, id, false, operator(app))
+    match delete_user(app, id, true, false, operator(app)).await {
+        Err(AccountError::LastStaffMember) => delete_user(app, id, false, false, operator(app))
             .await
             .map(|()| true),
         outcome => outcome.map(|()| false),

@@ -3,9 +3,8 @@
 use std::sync::Arc;
 
 use super::detached;
-use super::{AccountError, Caller, Client, keys, unread};
+use super::{AccountError, Caller, Client, first_pair, unread};
 use crate::app::App;
-use crate::crypto::random;
 use crate::crypto::tokens::TokenPair;
 use crate::domain::{
     EmailAddress, FieldErrors, FieldReader, Fields, OtpCode, OtpPurpose, messages,
@@ -104,13 +103,7 @@ pub async fn confirm(
             user.id
         );
     }
-    let pair = keys::signing(app).await?.issue(
-        &user,
-        &session.id,
-        &random::id(),
-        &session.refresh_id,
-        now,
-    )?;
+    let pair = first_pair(app, &user, &session).await?;
     Ok(Confirmed::SignUp(pair))
 }
 

@@ -27,12 +27,14 @@ pub async fn delete<E: From<AccountError>>(
     fields: impl Future<Output = Result<Fields, E>>,
 ) -> Result<(), E> {
     check_right(caller, id)?;
-    if !caller.user.is_staff {
+    let as_staff = caller.user.is_staff;
+    if !as_staff {
         let fields = fields.await?;
         recheck(app, caller).await?;
         check_password(app, caller, &fields, client).await?;
     }
-    Ok(delete_user(app, id, true, client.context(Some(caller))).await?)
+    let context = client.context(Some(caller));
+    Ok(delete_user(app, id, true, as_staff, context).await?)
 }
 
 async fn check_password(
@@ -59,7 +61,7 @@ pub(super) fn read(reader: &mut FieldReader<'_>) -> Option<String> {
 }
 
 /// Deletes an account and its photo file; `keep_last_staff` spares the last active staff
-/// account.
+/// account. `needs_staff`: the session of the request must still be that of a staff account.
 ///
 /// # Errors
 /// [`AccountError::UserNotFound`] and [`AccountError::LastStaffMember`].
@@ -67,6 +69,7 @@ pub async fn delete_user(
     app: &Arc<App>,
     id: UserId,
     keep_last_staff: bool,
+    needs_staff: bool,
     context: RequestContext,
 ) -> Result<(), AccountError> {
     let user = app.store.find_user(id).await?;
@@ -75,6 +78,7 @@ pub async fn delete_user(
         user_id: id,
         address_hash: app.codes.hash_address(&key_of(&user.email)),
         keep_last_staff,
+        needs_staff,
         now: app.clock.now(),
         context,
     };

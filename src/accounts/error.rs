@@ -74,6 +74,8 @@ impl From<StoreError> for AccountError {
     fn from(error: StoreError) -> Self {
         match error {
             StoreError::Busy(_) => Self::Overloaded(error.into()),
+            StoreError::SessionEnded => Self::SessionEnded,
+            StoreError::Forbidden => Self::Forbidden,
             StoreError::Taken(_) | StoreError::Failed(_) => Self::Internal(error.into()),
         }
     }

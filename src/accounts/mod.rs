@@ -30,6 +30,7 @@ mod sign_up;
 mod staff;
 
 use std::net::IpAddr;
+use std::time::Duration;
 
 pub use administration::{
     UserFilter, find_user, list_users_after, remove_user, set_active, set_staff,
@@ -61,7 +62,8 @@ pub use staff::list_users;
 
 use crate::app::App;
 use crate::crypto::random;
-use crate::domain::{ClientNetwork, Timestamp};
+use crate::crypto::tokens::TokenPair;
+use crate::domain::{ClientNetwork, SessionLifetimes, Timestamp, User};
 use crate::limits::Limited;
 use crate::otp_codes::OtpRequest;
 use crate::passwords::Requester;
@@ -78,6 +80,28 @@ fn operator(app: &App) -> RequestContext {
         operator: app.operator.clone(),
         ..RequestContext::default()
     }
+}
+
+/// The maximum age of sessions, as configured.
+fn session_lifetimes(app: &App) -> SessionLifetimes {
+    let hours = |hours: u32| (hours > 0).then(|| Duration::from_hours(hours.into()));
+    let tokens = &app.config.tokens;
+    SessionLifetimes {
+        user: hours(24 * tokens.session_days),
+        staff: hours(tokens.staff_session_hours),
+    }
+}
+
+/// Signs the token pair of a session that was created now.
+async fn first_pair(
+    app: &App,
+    user: &User,
+    session: &NewSession,
+) -> Result<TokenPair, AccountError> {
+    let end = session.lifetimes.end(session.now, user.is_staff);
+    let tokens = keys::signing(app).await?;
+    let (id, access_id) = (&session.id, random::id());
+    Ok(tokens.issue(user, id, &access_id, &session.refresh_id, session.now, end)?)
 }
 
 /// The client of a request.
@@ -104,6 +128,7 @@ impl Client {
     fn context(&self, caller: Option<&Caller>) -> RequestContext {
         RequestContext {
             actor_id: caller.map(|caller| caller.user.id),
+            session_id: caller.map(|caller| caller.session_id().to_owned()),
             operator: String::new(),
             ip: self.ip.to_canonical().to_string(),
             user_agent: self.short_user_agent(),
@@ -153,6 +178,8 @@ impl Client {
             refresh_id: random::id(),
             now,
             expires_at: now.plus(app.keys.refresh_life()),
+            lifetimes: session_lifetimes(app),
+            access_lifetime: Duration::from_secs(60 * u64::from(app.config.tokens.access_minutes)),
             ip: self.ip.to_canonical().to_string(),
             network: self.network().to_string(),
             user_agent: self.short_user_agent(),

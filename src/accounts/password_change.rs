@@ -5,15 +5,17 @@ use super::new_password::{
 };
 use super::password_check::{self, current_hash, is_current_password, wrong_password};
 use super::refresh::recheck;
-use super::{AccountError, Caller, Client, operator, unread};
+use super::{AccountError, Caller, Client, first_pair, operator, unread};
 use crate::app::App;
 use crate::crypto::random;
+use crate::crypto::tokens::TokenPair;
 use crate::domain::{FieldReader, Fields, Input, User, messages};
 use crate::store::ReplacePassword;
 
 const CURRENT: &str = "current_password";
 
-/// Changes the caller's password. All other sessions end.
+/// Changes the caller's password and returns the token pair of a new session. All earlier sessions
+/// end, the caller's too.
 ///
 /// # Errors
 /// [`AccountError::Fields`] with all invalid fields.
@@ -22,7 +24,7 @@ pub async fn change_password(
     caller: &Caller,
     fields: &Fields,
     client: &Client,
-) -> Result<(), AccountError> {
+) -> Result<TokenPair, AccountError> {
     recheck(app, caller).await?;
     let mut reader = FieldReader::new(fields);
     let (current, password) = read(&mut reader);
@@ -38,25 +40,28 @@ pub async fn change_password(
     reader.finish()?;
     let password = password.confirmed()?;
     let hashing = app.passwords.asked_by(client.requester(true));
+    let new_hash = hashing.hash(password, random::bytes()).await?;
+    let now = app.clock.now();
+    let session = client.new_session(app, now);
     let replacement = ReplacePassword {
         user_id: caller.user.id,
         old_hash: Some(old_hash),
-        new_hash: hashing.hash(password, random::bytes()).await?,
-        keep_session: Some(caller.session_id().to_owned()),
-        now: app.clock.now(),
+        new_hash,
+        session: Some(session.clone()),
+        now,
         notice: password_changed(app, Some(client)),
         context: client.context(Some(caller)),
     };
-    if !app.store.replace_password(replacement).await? {
+    let Some(user) = app.store.replace_password(replacement).await? else {
         // Another request changed it meanwhile, so the one given is no longer the current one.
         return Err(wrong_password(CURRENT));
-    }
+    };
     app.outbox.wake().await;
     log::info!(
-        "user {}: password changed, other sessions ended",
-        caller.user.id
+        "user {}: password changed, earlier sessions revoked",
+        user.id
     );
-    Ok(())
+    first_pair(app, &user, &session).await
 }
 
 /// Reads the current password and the new one.
@@ -83,12 +88,12 @@ pub async fn set_password(app: &App, user: &User, password: &str) -> Result<(), 
         user_id: user.id,
         old_hash: None,
         new_hash: app.passwords.hash(password, random::bytes()).await?,
-        keep_session: None,
+        session: None,
         now: app.clock.now(),
         notice: password_changed(app, None),
         context: operator(app),
     };
-    if !app.store.replace_password(replacement).await? {
+    if app.store.replace_password(replacement).await?.is_none() {
         return Err(AccountError::UserNotFound);
     }
     app.outbox.wake().await;

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{AccountError, Client, keys, unread};
+use super::{AccountError, Client, keys, session_lifetimes, unread};
 use crate::app::App;
 use crate::crypto::random;
 use crate::crypto::tokens::{TokenPair, TokenType, Verified};
@@ -76,24 +76,30 @@ pub async fn refresh(
 ) -> Result<TokenPair, AccountError> {
     let now = app.clock.now();
     let token = read_refresh_token(app, fields).await?;
-    let new_refresh_id = random::id();
+    let lifetimes = session_lifetimes(app);
     let rotation = RotateRefreshToken {
         session_id: token.session.id.clone(),
         refresh_id: token.id.clone(),
-        new_refresh_id: new_refresh_id.clone(),
+        new_refresh_id: random::id(),
         new_expires_at: now.plus(app.keys.refresh_life()),
         now,
         grace: app.reuse_grace,
+        lifetimes,
         ip: client.ip.to_canonical().to_string(),
         user_agent: client.short_user_agent(),
     };
     match app.store.rotate_refresh_token(rotation).await? {
-        Rotation::Rotated(user) => Ok(keys::signing(app).await?.issue(
+        Rotation::Rotated {
+            user,
+            created_at,
+            refresh_id,
+        } => Ok(keys::signing(app).await?.issue(
             &user,
             &token.session.id,
             &random::id(),
-            &new_refresh_id,
+            &refresh_id,
             now,
+            lifetimes.end(created_at, user.is_staff),
         )?),
         Rotation::Reused => {
             log::warn!(
@@ -136,7 +142,13 @@ pub async fn check_token(app: &App, fields: &Fields) -> Result<(), AccountError>
         TokenType::Access => app.store.find_session_user(&token.session).await?.is_some(),
         TokenType::Refresh => {
             app.store
-                .is_refresh_token_live(&token.session.id, &token.id, now, app.reuse_grace)
+                .is_refresh_token_live(
+                    &token.session.id,
+                    &token.id,
+                    now,
+                    app.reuse_grace,
+                    session_lifetimes(app),
+                )
                 .await?
         }
     };

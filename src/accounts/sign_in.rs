@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::new_password::NOTICE_LIFE;
 use super::password_tries::{PasswordTries, key_of};
-use super::{AccountError, Client, keys, unread};
+use super::{AccountError, Client, first_pair, unread};
 use crate::app::App;
 use crate::crypto::random;
 use crate::crypto::tokens::TokenPair;
@@ -96,12 +96,11 @@ async fn start_session(
 ) -> Result<Option<TokenPair>, AccountError> {
     let now = app.clock.now();
     let session = tries.client().new_session(app, now);
-    let (session_id, refresh_id) = (session.id.clone(), session.refresh_id.clone());
     let sign_in = SignIn {
         user_id: found.user_id,
         password_hash: found.password_hash.clone(),
         tried: tries.next(app),
-        session,
+        session: session.clone(),
         notice: app.config.mail.new_sign_in_notice.then(|| {
             let content = MailContent::NewSignIn {
                 ip: tries.client().ip.to_canonical().to_string(),
@@ -120,10 +119,7 @@ async fn start_session(
     if app.config.mail.new_sign_in_notice {
         app.outbox.wake().await;
     }
-    let pair =
-        keys::signing(app)
-            .await?
-            .issue(&user, &session_id, &random::id(), &refresh_id, now)?;
+    let pair = first_pair(app, &user, &session).await?;
     Ok(Some(pair))
 }
 

@@ -376,6 +376,11 @@ settings! {
         access_minutes: u32 = 5, rule whole(1, 1440), common "MINUTES";
         /// Lifetime of a refresh token in days, and so of an unused session.
         refresh_days: u32 = 30, rule whole(1, 3650), common "DAYS";
+        /// Days after which a session ends, however often it was refreshed. 0 means never.
+        session_days: u32 = 90, rule whole(0, 3650), common "DAYS";
+        /// Hours after which a session of a staff account ends, however often it was refreshed. 0
+        /// means never.
+        staff_session_hours: u32 = 24, rule whole(0, 8760), common "HOURS";
         /// Seconds in which a used refresh token is accepted again, for clients that lost the
         /// response. Later use counts as theft and ends the session. 0 disables reuse.
         reuse_grace_seconds: u32 = 10, rule whole(0, 300), rare "SECONDS";

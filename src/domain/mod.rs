@@ -29,7 +29,7 @@ pub use key::{StoredKey, StoredSecret};
 pub use network::ClientNetwork;
 pub use otp::{OtpCode, OtpPurpose};
 pub use phone::{InvalidPhone, PhoneNumber};
-pub use session::SessionRef;
+pub use session::{SessionLifetimes, SessionRef};
 pub use text::{printable, trim};
 pub use timestamp::Timestamp;
 pub use user::{Profile, User, UserChanges, UserId};

@@ -15,6 +15,9 @@ pub struct RequestContext {
     /// The authenticated account. Operations that authenticate an account themselves (a sign-in)
     /// record that account instead.
     pub actor_id: Option<UserId>,
+    /// The session of the access token. Operations check in their transaction that it is live and
+    /// that its account still has the right to act. Entries read from the log have none.
+    pub session_id: Option<String>,
     /// The system user who ran a command; empty for network requests.
     pub operator: String,
     /// IP address of the client; empty for commands.

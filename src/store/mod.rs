@@ -146,6 +146,12 @@ pub enum StoreError {
     /// The database is locked, full or overloaded: retry later.
     #[error("the database is busy")]
     Busy(#[source] Cause),
+    /// The session of the request has ended meanwhile.
+    #[error("the session has ended")]
+    SessionEnded,
+    /// The account of the request has lost the right to act meanwhile.
+    #[error("the account has no right to do this")]
+    Forbidden,
     /// Anything else.
     #[error("the database operation failed")]
     Failed(#[source] Cause),

@@ -2,7 +2,9 @@
 
 use async_trait::async_trait;
 
-use super::{MailLimits, NewMail, NewOtp, OtpAttempt, Reissued, RequestContext, StoreResult};
+use super::{
+    MailLimits, NewMail, NewOtp, NewSession, OtpAttempt, Reissued, RequestContext, StoreResult,
+};
 use crate::domain::{Timestamp, User, UserId};
 
 /// A new password for an account.
@@ -13,8 +15,8 @@ pub struct ReplacePassword {
     pub old_hash: Option<String>,
     /// The new hash.
     pub new_hash: String,
-    /// The session to keep; all others are revoked.
-    pub keep_session: Option<String>,
+    /// The session to create; all earlier ones are revoked.
+    pub session: Option<NewSession>,
     /// The current time.
     pub now: Timestamp,
     /// The notice to the last confirmed address.
@@ -43,9 +45,12 @@ pub trait PasswordStore {
     /// Finds the password hash of an account.
     async fn find_password_hash(&self, user_id: UserId) -> StoreResult<Option<String>>;
 
-    /// Replaces a password, revokes all sessions but the one to keep, and deletes reset codes. False
-    /// when the account is gone or its hash has changed.
-    async fn replace_password(&self, request: ReplacePassword) -> StoreResult<bool>;
+    /// Replaces a password, revokes all sessions, creates the new one, and deletes reset codes.
+    /// `None` when the account is gone or its hash has changed.
+    ///
+    /// # Errors
+    /// [`super::StoreError::SessionEnded`], [`super::StoreError::Forbidden`].
+    async fn replace_password(&self, request: ReplacePassword) -> StoreResult<Option<User>>;
 
     /// Replaces the hash by one of the same password in the current form. False when the hash has
     /// changed.

@@ -6,7 +6,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use super::{NewMail, PasswordTry, RequestContext, StoreResult, UserSnapshot};
-use crate::domain::{SessionRef, Timestamp, User, UserId};
+use crate::domain::{SessionLifetimes, SessionRef, Timestamp, User, UserId};
 
 /// A session to create, with its first refresh token.
 #[derive(Clone)]
@@ -17,8 +17,12 @@ pub struct NewSession {
     pub refresh_id: String,
     /// The current time.
     pub now: Timestamp,
-    /// When the first refresh token expires.
+    /// When the first refresh token expires, if the session does not end before.
     pub expires_at: Timestamp,
+    /// The maximum age of sessions.
+    pub lifetimes: SessionLifetimes,
+    /// The lifetime of access tokens: sessions without a live token are evicted first.
+    pub access_lifetime: Duration,
     /// IP address of the client.
     pub ip: String,
     /// The client's [`crate::domain::ClientNetwork`], which becomes known for the account.
@@ -78,8 +82,10 @@ pub struct RotateRefreshToken {
     pub refresh_id: String,
     /// `jti` of the successor.
     pub new_refresh_id: String,
-    /// When the successor expires.
+    /// When the successor expires, if the session does not end before.
     pub new_expires_at: Timestamp,
+    /// The maximum age of sessions.
+    pub lifetimes: SessionLifetimes,
     /// The current time.
     pub now: Timestamp,
     /// How long after its first use a token is accepted again; zero disables it.
@@ -93,8 +99,15 @@ pub struct RotateRefreshToken {
 /// The outcome of a rotation.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Rotation {
-    /// The successor is valid; it belongs to this account.
-    Rotated(Box<User>),
+    /// The successor is valid. Within the grace every repeat returns the same one.
+    Rotated {
+        /// The account.
+        user: Box<User>,
+        /// When the session was created.
+        created_at: Timestamp,
+        /// `jti` of the successor.
+        refresh_id: String,
+    },
     /// Reuse was detected: the session was revoked.
     Reused,
     /// The session has ended, or its account is inactive.
@@ -105,6 +118,9 @@ pub enum Rotation {
 #[async_trait]
 pub trait SessionStore {
     /// Creates a session after a verified password and resets the failures of its source.
+    ///
+    /// An account has at most 100 sessions. Beyond that those are evicted first that were never
+    /// refreshed and have no live access token, then the least recently used.
     async fn create_session(&self, sign_in: SignIn) -> StoreResult<SignInOutcome>;
 
     /// Finds the active account of a live session; never a stale one.
@@ -123,6 +139,7 @@ pub trait SessionStore {
         refresh_id: &str,
         now: Timestamp,
         grace: Duration,
+        lifetimes: SessionLifetimes,
     ) -> StoreResult<bool>;
 
     /// Signs a session out. False when there is none.

@@ -147,6 +147,8 @@ pub struct DeleteUser {
     pub address_hash: Vec<u8>,
     /// Whether to refuse it when it leaves no active staff account.
     pub keep_last_staff: bool,
+    /// Whether it needs a staff account, because no password was shown.
+    pub needs_staff: bool,
     /// The current time.
     pub now: Timestamp,
     /// Who made the request, and from where.

@@ -95,6 +95,7 @@ fn everything_in_the_life_of_an_account_is_there() {
     };
     assert_eq!(change("wrong").status, 400);
     assert_eq!(change(PASSWORD).status, 200);
+    assert_eq!(server.get("users/me/", Some(&user.access)).status, 401);
     server.post("password/reset/", &json!({"email": "new@example.com"}));
     let reset = |otp: &str| {
         let body = json!({

@@ -45,6 +45,35 @@ fn rights_that_are_lost_while_the_body_comes_are_lost() {
 }
 
 #[test]
+fn ended_session_cannot_confirm_an_address() {
+    let server = TestServer::start();
+    let user = server.user("user@example.com");
+    let changed = server.patch("users/me/", &user, &json!({"email": "new@example.com"}));
+    assert_eq!(changed.status, 200, "{}", changed.body);
+    let code = server.otp("new@example.com");
+    let body = json!({"email": "new@example.com", "otp": code}).to_string();
+    let mut stream = TcpStream::connect(server.address()).unwrap();
+    let head = format!(
+        "POST /api/v1/accounts/otp/verify/ HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\
+         Authorization: Bearer {}\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{}",
+        user.access,
+        body.len(),
+        &body[..1]
+    );
+    stream.write_all(head.as_bytes()).unwrap();
+    let ended = server.post("token/blacklist/", &json!({"refresh": user.refresh}));
+    assert_eq!(ended.status, 200, "{}", ended.body);
+    stream.write_all(&body.as_bytes()[1..]).unwrap();
+    let answer = rest(&mut stream);
+    assert!(
+        answer.starts_with("HTTP/1.1 400 ") || answer.starts_with("HTTP/1.1 401 "),
+        "{answer}"
+    );
+    let confirmed = "SELECT count(*) FROM users WHERE email = 'new@example.com'";
+    assert_eq!(server.db_number(confirmed), 0);
+}
+
+#[test]
 fn a_method_without_a_path_is_answered() {
     let server = TestServer::start();
     let mut stream = TcpStream::connect(server.address()).unwrap();

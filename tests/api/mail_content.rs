@@ -283,10 +283,11 @@ fn password_notice_names_time_and_network() {
     );
     assert_eq!((&notice.otp, &notice.link), (&None, &None));
     // Refused passwords cause no notice.
+    let access = server.sign_in("ann@example.com", other).text("access");
     let count = server.mails("ann@example.com").len();
     let body =
         json!({"current_password": "wrong", "password": PASSWORD, "confirm_password": PASSWORD});
-    let answer = server.api("POST", "password/change/", Some(&user.access), &body);
+    let answer = server.api("POST", "password/change/", Some(&access), &body);
     assert_eq!(answer.status, 400, "{}", answer.body);
     assert_eq!(server.mails("ann@example.com").len(), count);
 }

@@ -7,7 +7,7 @@ use crate::support::{Answer, PASSWORD, TestServer, User, at_once, sign_up_with};
 const NEW: &str = "another-Passw0rd";
 const SENT: &str = r#"{"msg":"Email sent successfully!"}"#;
 const RESET: &str = r#"{"msg":"Password reset successfully!"}"#;
-const CHANGED: &str = r#"{"msg":"Password changed successfully!"}"#;
+const CHANGED: &str = r#"{"msg":"Password changed successfully!","access":""#;
 const INVALID_OTP: &str = r#"{"otp":["Invalid or expired OTP."]}"#;
 const UNKNOWN: &str = r#"{"detail":"No active account found with the given credentials"}"#;
 const WRONG: &str = r#"{"current_password":["Invalid password."]}"#;
@@ -63,6 +63,18 @@ fn change(server: &TestServer, user: &User, current: &str, password: &str) -> An
         Some(&user.access),
         &json!({"current_password": current, "password": password, "confirm_password": password}),
     )
+}
+
+/// The account with the token pair of a password change.
+#[track_caller]
+fn assert_changed(user: &User, answer: &Answer) -> User {
+    assert_eq!(answer.status, 200, "{}", answer.body);
+    assert!(answer.body.starts_with(CHANGED), "{}", answer.body);
+    User {
+        access: answer.text("access"),
+        refresh: answer.text("refresh"),
+        ..user.clone()
+    }
 }
 
 /// Another session of the same account.
@@ -547,12 +559,16 @@ fn a_change_ends_every_other_session() {
         sign_in_again(&server, &user, PASSWORD),
     ];
     let stranger = server.user("stranger@example.com");
-    change(&server, &user, PASSWORD, NEW).assert(200, CHANGED);
-    // One's own goes on, the refresh token too.
-    assert_eq!(server.get("users/me/", Some(&user.access)).status, 200);
-    let refreshed = server.post("token/refresh/", &json!({"refresh": user.refresh}));
+    let changed = assert_changed(&user, &change(&server, &user, PASSWORD, NEW));
+    // A new session begins; every one before it ends, the asking one too.
+    assert_eq!(server.get("users/me/", Some(&changed.access)).status, 200);
+    let refreshed = server.post("token/refresh/", &json!({"refresh": changed.refresh}));
     assert_eq!(refreshed.status, 200, "{}", refreshed.body);
-    for other in &others {
+    assert_eq!(
+        server.db_number("SELECT count(*) FROM sessions WHERE user_id = 1"),
+        1
+    );
+    for other in others.iter().chain([&user]) {
         assert_ended(&server, other);
     }
     assert_eq!(server.get("users/me/", Some(&stranger.access)).status, 200);
@@ -608,7 +624,7 @@ fn staff_changes_no_password_but_its_own() {
     assert_eq!(server.sign_in(&user.email, PASSWORD).status, 200);
     assert_eq!(server.sign_in(&staff.email, PASSWORD).status, 200);
     server.sign_in(&user.email, NEW).assert(401, UNKNOWN);
-    change(&server, &staff, PASSWORD, NEW).assert(200, CHANGED);
+    assert_changed(&staff, &change(&server, &staff, PASSWORD, NEW));
     assert_eq!(server.sign_in(&staff.email, NEW).status, 200);
 }
 
@@ -672,7 +688,7 @@ fn passwords_are_not_trimmed() {
     let server = TestServer::start();
     let user = server.user("user@example.com");
     let blank = "  another-Passw0rd\t";
-    change(&server, &user, PASSWORD, blank).assert(200, CHANGED);
+    assert_changed(&user, &change(&server, &user, PASSWORD, blank));
     server.sign_in(&user.email, NEW).assert(401, UNKNOWN);
     assert_eq!(server.sign_in(&user.email, blank).status, 200);
     let otp = reset_code(&server, &user.email);
@@ -693,7 +709,7 @@ fn a_sign_in_that_races_a_change_leaves_no_session_of_the_old_password() {
             server.sign_in(&user.email, PASSWORD)
         }
     });
-    answers[0].assert(200, CHANGED);
+    let changed = assert_changed(&user, &answers[0]);
     for answer in &answers[1..] {
         if answer.status == 200 {
             assert_ended(
@@ -708,8 +724,7 @@ fn a_sign_in_that_races_a_change_leaves_no_session_of_the_old_password() {
             answer.assert(401, UNKNOWN);
         }
     }
-    assert_eq!(server.get("users/me/", Some(&user.access)).status, 200);
-    let sessions = server.get("sessions/", Some(&user.access));
+    let sessions = server.get("sessions/", Some(&changed.access));
     assert_eq!(sessions.json().as_array().unwrap().len(), 1);
 }
 
@@ -727,12 +742,9 @@ fn of_changes_at_once_one_goes_through() {
     let winner = answers.iter().position(|a| a.status == 200).unwrap();
     for (n, answer) in answers.iter().enumerate() {
         if n == winner {
-            answer.assert(200, CHANGED);
+            let changed = assert_changed(&sessions[n], answer);
             assert_eq!(server.sign_in(&user.email, &passwords[n]).status, 200);
-            assert_eq!(
-                server.get("users/me/", Some(&sessions[n].access)).status,
-                200
-            );
+            assert_eq!(server.get("users/me/", Some(&changed.access)).status, 200);
         } else {
             // Too late to know the current password, or to have a session at all.
             match answer.status {

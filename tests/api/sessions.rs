@@ -363,42 +363,59 @@ fn who_and_how() {
 }
 
 #[test]
-fn an_account_has_so_many_sessions_at_most() {
+fn surplus_sessions_are_evicted_unused_ones_first() {
     let server = TestServer::start();
     let user = server.user("user@example.com");
     let other = server.user("other@example.com");
-    let insert = |range: &str| {
-        server.db_execute(&format!(
-            "WITH RECURSIVE numbers (n) AS ({range}) INSERT INTO sessions \
-             SELECT 'session' || n, 1, n, n, 4000000000000, '', '' FROM numbers"
-        ))
+    let count = "SELECT count(*) FROM sessions WHERE user_id = 1";
+    let exists = |id: &str| {
+        server.db_number(&format!("SELECT count(*) FROM sessions WHERE id = '{id}'")) == 1
     };
-    let of_user = "SELECT count(*) FROM sessions WHERE user_id = 1";
-    insert("SELECT 1 UNION ALL SELECT n + 1 FROM numbers WHERE n < 9998");
-    let last = sign_in_on(
-        &server,
-        &user,
-        "127.0.0.1",
-        "the last that there is room for",
+    // 98 sessions that were refreshed long ago, and one younger one that never was.
+    server.db_execute(
+        "WITH RECURSIVE numbers (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM numbers WHERE n < 98) \
+         INSERT INTO sessions SELECT 'refreshed' || n, 1, n, n + 1, 4000000000000, '', '' \
+         FROM numbers",
     );
-    assert_eq!(server.db_number(of_user), 10_000);
-    assert_eq!(list(&server, &last).len(), 10_000);
-    // One more, and a thousand go: those that were not used for longest, which are not those that began first.
-    server.db_execute("UPDATE sessions SET last_used_at = 5000 WHERE id = 'session1'");
-    let one_more = sign_in_on(&server, &user, "127.0.0.1", "one more");
-    assert_eq!(server.db_number(of_user), 9001);
-    let left =
-        "SELECT count(*) FROM sessions WHERE id IN ('session1', 'session1002') AND user_id = 1";
-    assert_eq!(server.db_number(left), 2);
-    let gone = "SELECT count(*) FROM sessions WHERE id IN ('session2', 'session1001')";
-    assert_eq!(server.db_number(gone), 0);
-    for user in [&user, &last, &one_more, &other] {
+    server.db_execute(
+        "INSERT INTO sessions SELECT 'unused', 1, created_at - 300000, created_at - 300000, \
+         4000000000000, '', '' FROM sessions WHERE user_id = 1 ORDER BY created_at DESC LIMIT 1",
+    );
+    assert_eq!(server.db_number(count), 100);
+    // First goes what was never refreshed and whose access token has expired.
+    let second = sign_in_on(&server, &user, "127.0.0.1", "second");
+    assert_eq!(server.db_number(count), 100);
+    assert!(!exists("unused") && exists("refreshed1"));
+    // Sessions whose access token is live stay; the least recently used goes.
+    let third = sign_in_on(&server, &user, "127.0.0.1", "third");
+    assert!(!exists("refreshed1") && exists("refreshed2"));
+    for user in [&user, &second, &third, &other] {
         assert_eq!(server.get("users/me/", Some(&user.access)).status, 200);
     }
-    let told = server.get("users/me/events/?page_size=1", Some(&one_more.access));
-    let told = &told.json()["results"][0];
+    let events = server.get("users/me/events/?page_size=2", Some(&third.access));
+    let events = events.json();
+    let revoked = events["results"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .find(|event| event["event"] == "sessions_revoked")
+        .unwrap();
     assert_eq!(
-        (&told["event"], &told["detail"], &told["actor"]),
-        (&json!("sessions_revoked"), &json!("1000"), &json!("user"))
+        (&revoked["detail"], &revoked["actor"]),
+        (&json!("1"), &json!("user"))
+    );
+}
+
+#[test]
+fn no_operation_leaves_more_than_the_maximum() {
+    let server = TestServer::start();
+    let user = server.user("user@example.com");
+    for _ in 0..120 {
+        let answer = server.sign_in(&user.email, PASSWORD);
+        assert_eq!(answer.status, 200, "{}", answer.body);
+    }
+    assert_eq!(
+        server.db_number("SELECT count(*) FROM sessions WHERE user_id = 1"),
+        100
     );
 }

@@ -296,7 +296,7 @@ impl Tokens {
         }
     }
 
-    /// Issues the pair of a session.
+    /// Issues the token pair of a session; no token outlives `session_end`.
     ///
     /// # Errors
     /// Only by a fault of ours.
@@ -307,10 +307,25 @@ impl Tokens {
         access_id: &str,
         refresh_id: &str,
         now: Timestamp,
+        session_end: Option<Timestamp>,
     ) -> Result<TokenPair, TokenError> {
         Ok(TokenPair {
-            access: self.sign(TokenType::Access, user, session_id, access_id, now)?,
-            refresh: self.sign(TokenType::Refresh, user, session_id, refresh_id, now)?,
+            access: self.sign(
+                TokenType::Access,
+                user,
+                session_id,
+                access_id,
+                now,
+                session_end,
+            )?,
+            refresh: self.sign(
+                TokenType::Refresh,
+                user,
+                session_id,
+                refresh_id,
+                now,
+                session_end,
+            )?,
         })
     }
 
@@ -321,6 +336,7 @@ impl Tokens {
         session_id: &str,
         id: &str,
         now: Timestamp,
+        session_end: Option<Timestamp>,
     ) -> Result<String, TokenError> {
         let (life, audience, person) = match token_type {
             TokenType::Access => (
@@ -331,6 +347,8 @@ impl Tokens {
             // A refresh token is for this server alone and travels less, so it says nothing of the person.
             TokenType::Refresh => (self.options.refresh_life, None, None),
         };
+        let expires_at = now.plus(life);
+        let expires_at = session_end.map_or(expires_at, |end| expires_at.min(end));
         let claims = IssuedClaims {
             iss: &self.options.issuer,
             aud: audience,
@@ -339,7 +357,7 @@ impl Tokens {
             token_type,
             jti: id,
             iat: now.unix_seconds(),
-            exp: now.plus(life).unix_seconds(),
+            exp: expires_at.unix_seconds(),
             sid: session_id,
             email: person.map(|user| user.email.as_str()),
             is_staff: person.map(|user| user.is_staff),
@@ -450,7 +468,9 @@ mod tests {
     fn an_access_token_says_what_other_services_need() {
         let tokens = tokens(1);
         let now = Timestamp::from_unix_millis(1_700_000_000_999);
-        let pair = tokens.issue(&user(), "session", "a", "r", now).unwrap();
+        let pair = tokens
+            .issue(&user(), "session", "a", "r", now, None)
+            .unwrap();
         let kid = tokens.signing_kid.clone();
         assert_eq!(
             part(&pair.access, 0),
@@ -471,7 +491,9 @@ mod tests {
     fn a_token_counts_until_the_second_of_its_expiry() {
         let tokens = tokens(1);
         let now = Timestamp::from_unix_millis(1_700_000_000_000);
-        let pair = tokens.issue(&user(), "session", "a", "r", now).unwrap();
+        let pair = tokens
+            .issue(&user(), "session", "a", "r", now, None)
+            .unwrap();
         let verified = tokens
             .verify(&pair.access, now.plus(Duration::from_millis(299_999)))
             .unwrap();
@@ -495,7 +517,7 @@ mod tests {
         let tokens = tokens(1);
         let now = Timestamp::from_unix_millis(1_700_000_000_000);
         let token = tokens
-            .issue(&user(), "session", "a", "r", now)
+            .issue(&user(), "session", "a", "r", now, None)
             .unwrap()
             .access;
         let first = tokens.verify(&token, now).unwrap();
@@ -534,12 +556,14 @@ mod tests {
     fn what_others_made_does_not_count() {
         let (ours, theirs) = (tokens(1), tokens(2));
         let now = Timestamp::from_unix_millis(1_700_000_000_000);
-        let pair = theirs.issue(&user(), "session", "a", "r", now).unwrap();
+        let pair = theirs
+            .issue(&user(), "session", "a", "r", now, None)
+            .unwrap();
         assert_eq!(ours.verify(&pair.access, now), Err(TokenError::Invalid));
 
         // Our own key id over their signature, no signature at all, and the public key used as a shared secret.
         let own = ours
-            .issue(&user(), "session", "a", "r", now)
+            .issue(&user(), "session", "a", "r", now, None)
             .unwrap()
             .access;
         let (signed, _) = own.rsplit_once('.').unwrap();

@@ -1,8 +1,13 @@
 //! `password/`: choosing a new password.
 
+use http::StatusCode;
+use schemars::JsonSchema;
+use serde::Serialize;
+
 use super::otp::{INVALID_OTP, MAIL_SENT};
 use crate::accounts::{self, forms};
 use crate::app::SharedApp;
+use crate::crypto::tokens::TokenPair;
 use crate::domain::{FieldErrors, messages};
 use crate::http::error::ApiError;
 use crate::http::openapi::{Body, Operation, Outcome, Refusal, THROTTLED, Tag};
@@ -73,20 +78,29 @@ pub(crate) async fn confirm_reset(app: &SharedApp, request: &mut Request) -> Han
     Ok(reply::message("Password reset successfully!"))
 }
 
+/// The password is changed, and a new session begins.
+#[derive(Serialize, JsonSchema)]
+struct ChangeResponse {
+    msg: &'static str,
+    #[serde(flatten)]
+    pair: TokenPair,
+}
+
 /// `POST password/change/`
 pub(crate) const CHANGE: Operation = Operation {
     id: "changePassword",
     tag: Tag::Passwords,
     summary: "Change the password",
-    description: "Sets a new password for who knows the present one. Every other session ends.",
+    description: "Sets a new password for a client that knows the current one. A new session begins, whose tokens are in \
+                  the answer; all earlier sessions end, the caller's too.",
     body: Some(Body {
         form: forms::change_password,
         example: r#"{"current_password": "securepassword123", "password": "betterpassword456", "confirm_password": "betterpassword456"}"#,
     }),
-    answers: &[Outcome::json::<Message>(
+    answers: &[Outcome::json::<ChangeResponse>(
         200,
         "the password is changed",
-        r#"{"msg": "Password changed successfully!"}"#,
+        r#"{"msg": "Password changed successfully!", "access": "eyJ0eXAiOiJhdCtqd3Qi.e30.c2ln", "refresh": "eyJ0eXAiOiJydCtqd3Qi.e30.c2ln"}"#,
     )],
     refusals: &[
         Refusal {
@@ -108,6 +122,10 @@ pub(crate) const CHANGE: Operation = Operation {
 pub(crate) async fn change(app: &SharedApp, request: &mut Request) -> HandlerResult {
     let caller = request.take_caller()?;
     let fields = body::fields(app, request).await?;
-    accounts::change_password(app, &caller, &fields, &request.client(app)).await?;
-    Ok(reply::message("Password changed successfully!"))
+    let pair = accounts::change_password(app, &caller, &fields, &request.client(app)).await?;
+    let response = ChangeResponse {
+        msg: "Password changed successfully!",
+        pair,
+    };
+    Ok(reply::json(StatusCode::OK, &response))
 }

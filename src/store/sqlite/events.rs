@@ -210,6 +210,7 @@ fn event(row: &Row<'_>) -> rusqlite::Result<Option<Event>> {
         kind,
         user_id: row.get(3)?,
         context: RequestContext {
+            session_id: None,
             actor_id: row.get(4)?,
             operator: row.get(5)?,
             ip: row.get(6)?,

@@ -503,6 +503,12 @@ fn bring_up_to_date(connection: &mut Connection) -> rusqlite::Result<()> {
     transaction.commit()
 }
 
+impl From<rusqlite::Error> for StoreError {
+    fn from(error: rusqlite::Error) -> Self {
+        driver_error(error)
+    }
+}
+
 /// Converts an error of the driver.
 fn driver_error(error: rusqlite::Error) -> StoreError {
     match error.sqlite_error() {

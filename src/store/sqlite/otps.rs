@@ -10,7 +10,7 @@ use super::events::{Actor, delete_before, insert_event};
 use super::mails::insert_mail;
 use super::password_tries::{REMEMBER_FAILURES, REMEMBER_NETWORKS};
 use super::rows::{USER_COLUMNS, user};
-use super::sessions::insert_session;
+use super::sessions::{authorize, insert_session};
 use super::sign_ups::delete_sign_ups;
 use super::users::find_by_id;
 use crate::domain::{EmailAddress, EventKind, OtpPurpose, Timestamp, User, UserId};
@@ -348,7 +348,12 @@ fn confirm_sign_up(
             ":user_id": used.user_id, ":now": attempt.now.unix_millis(),
         })?;
     delete_sign_ups(connection, used.user_id)?;
-    insert_session(connection, used.user_id, &confirmation.session)?;
+    insert_session(
+        connection,
+        used.user_id,
+        &confirmation.session,
+        &attempt.context,
+    )?;
     insert_event(
         connection,
         EventKind::SignUpConfirmed,
@@ -453,11 +458,9 @@ fn find_resent_sign_up(
         .optional()
 }
 
-fn confirm_email_change(
-    connection: &Connection,
-    otp: &AccountOtp,
-) -> rusqlite::Result<Option<User>> {
+fn confirm_email_change(connection: &Connection, otp: &AccountOtp) -> StoreResult<Option<User>> {
     let attempt = &otp.attempt;
+    authorize(connection, &attempt.context, otp.user_id, false)?;
     let used = use_otp(
         connection,
         OtpPurpose::EmailChange,
@@ -477,7 +480,7 @@ fn confirm_email_change(
         "",
         attempt.now,
     )?;
-    connection
+    Ok(connection
         .prepare_cached(&format!(
             "UPDATE users SET email = new_email, email_key = new_email_key, new_email = NULL, new_email_key = NULL, \
              verified_at = coalesce(verified_at, :now) WHERE id = :user_id AND new_email_key = :email_key \
@@ -491,7 +494,7 @@ fn confirm_email_change(
             },
             user,
         )
-        .optional()
+        .optional()?)
 }
 
 /// An address that was checked before it was stored.

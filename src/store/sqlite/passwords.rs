@@ -10,7 +10,7 @@ use super::otps::{
     Use, find_pause, forget_sign_up_fields, insert_otp, note_no_mail, parse_email, use_otp,
 };
 use super::password_tries::note_network;
-use super::sessions::delete_sessions;
+use super::sessions::{authorize, delete_sessions, insert_session};
 use super::sign_ups::delete_sign_ups;
 use super::users::find_by_id;
 use crate::domain::{EventKind, OtpPurpose, Timestamp, User, UserId};
@@ -18,21 +18,27 @@ use crate::store::{
     NewMail, OtpAttempt, PasswordStore, Reissued, ReplacePassword, ResetRequest, StoreResult,
 };
 
-fn replace(connection: &Connection, request: &ReplacePassword) -> rusqlite::Result<bool> {
+fn replace(connection: &Connection, request: &ReplacePassword) -> StoreResult<Option<User>> {
+    authorize(connection, &request.context, request.user_id, false)?;
     let replaced = connection
         .prepare_cached(
             "UPDATE users SET password_hash = :new_hash, password_set_at = :now \
              WHERE id = :user_id AND (:old_hash IS NULL OR password_hash = :old_hash)",
         )?
         .execute(named_params! {
-            ":user_id": request.user_id, ":old_hash": request.old_hash, ":new_hash": request.new_hash,
+            ":user_id": request.user_id,
+            ":old_hash": request.old_hash,
+            ":new_hash": request.new_hash,
             ":now": request.now.unix_millis(),
         })?;
     if replaced == 0 {
-        return Ok(false);
+        return Ok(None);
     }
     delete_reset_otps(connection, request.user_id)?;
-    delete_sessions(connection, request.user_id, request.keep_session.as_deref())?;
+    delete_sessions(connection, request.user_id, None)?;
+    if let Some(session) = &request.session {
+        insert_session(connection, request.user_id, session, &request.context)?;
+    }
     tell_owner(connection, request.user_id, &request.notice, request.now)?;
     insert_event(
         connection,
@@ -43,7 +49,7 @@ fn replace(connection: &Connection, request: &ReplacePassword) -> rusqlite::Resu
         "",
         request.now,
     )?;
-    Ok(true)
+    Ok(find_by_id(connection, request.user_id)?)
 }
 
 /// Mails the last confirmed address that the password is another one. One that was never confirmed is told nothing: its
@@ -187,7 +193,7 @@ impl PasswordStore for SqliteStore {
         })
     }
 
-    async fn replace_password(&self, request: ReplacePassword) -> StoreResult<bool> {
+    async fn replace_password(&self, request: ReplacePassword) -> StoreResult<Option<User>> {
         self.writer
             .run(move |connection| replace(connection, &request))
             .await

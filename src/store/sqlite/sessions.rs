@@ -12,31 +12,58 @@ use super::password_tries::{find_pause, forget_failures, note_network};
 use super::rows::{USER_COLUMNS, timestamp, user};
 use super::users::find_by_id;
 use super::{SqliteStore, driver_error};
-use crate::domain::{EventKind, SessionRef, Timestamp, User, UserId};
+use crate::domain::{EventKind, SessionLifetimes, SessionRef, Timestamp, User, UserId};
 use crate::store::{
     NewSession, RequestContext, RotateRefreshToken, Rotation, Session, SessionStore, SignIn,
-    SignInOutcome, StoreResult, UserSnapshot,
+    SignInOutcome, StoreError, StoreResult, UserSnapshot,
 };
 
-/// How long a used refresh token is remembered by a row of its own.
+/// How long a used refresh token keeps its row.
 const REMEMBER_USED: Duration = Duration::from_hours(1);
 
-/// Most sessions of one account.
-const MOST_SESSIONS: i64 = 10_000;
+/// Maximum number of sessions per account.
+const MAX_SESSIONS: i64 = 100;
 
-/// How many of them go at once when there are more, so that looking for them is seldom.
-const SURPLUS: i64 = 1000;
+/// Maximum number of refresh tokens with a row per session.
+const MAX_REFRESH_TOKENS: i64 = 100;
 
-/// Most refresh tokens of one session that have a row: far more than there are tabs, and few enough to look through at each
-/// refresh.
-const MOST_REFRESH_TOKENS: i64 = 100;
+/// Checks that the session of a request is live and that its account may act on `target`.
+///
+/// Requests are authorized before their body is read; operations check again in their transaction.
+/// Commands have no session and may do everything.
+pub(super) fn authorize(
+    connection: &Connection,
+    context: &RequestContext,
+    target: UserId,
+    needs_staff: bool,
+) -> StoreResult<()> {
+    let Some(session_id) = &context.session_id else {
+        return Ok(());
+    };
+    let user = find_live_user(connection, session_id)?
+        .filter(|user| Some(user.id) == context.actor_id)
+        .ok_or(StoreError::SessionEnded)?;
+    if user.is_staff || (user.id == target && !needs_staff) {
+        Ok(())
+    } else {
+        Err(StoreError::Forbidden)
+    }
+}
 
-/// Stores a session and its first refresh token. The account is known in that network from now on.
+/// Stores a session with its first refresh token and evicts surplus ones.
+///
+/// The network becomes known for the account.
 pub(super) fn insert_session(
     connection: &Connection,
     user_id: UserId,
     session: &NewSession,
+    context: &RequestContext,
 ) -> rusqlite::Result<()> {
+    let is_staff: bool = connection
+        .prepare_cached("SELECT is_staff FROM users WHERE id = :id")?
+        .query_row(named_params! { ":id": user_id }, |row| row.get(0))?;
+    let end = session.lifetimes.end(session.now, is_staff);
+    let expires_at = earliest(session.expires_at, end);
     connection
         .prepare_cached(
             "INSERT INTO sessions (id, user_id, created_at, last_used_at, expires_at, ip, user_agent) \
@@ -46,17 +73,25 @@ pub(super) fn insert_session(
             ":id": session.id,
             ":user_id": user_id,
             ":now": session.now.unix_millis(),
-            ":expires_at": session.expires_at.unix_millis(),
+            ":expires_at": expires_at.unix_millis(),
             ":ip": session.ip,
             ":user_agent": session.user_agent,
         })?;
     note_network(connection, user_id, &session.network, session.now)?;
-    insert_refresh_token(
+    insert_refresh_token(connection, &session.refresh_id, &session.id, expires_at)?;
+    let evicted = evict_surplus(connection, user_id, session)?;
+    note_revoked(
         connection,
-        &session.refresh_id,
-        &session.id,
-        session.expires_at,
+        user_id,
+        evicted,
+        (Actor::Owner, context),
+        session.now,
     )
+}
+
+/// The earlier of a time and an optional bound.
+fn earliest(time: Timestamp, bound: Option<Timestamp>) -> Timestamp {
+    bound.map_or(time, |bound| time.min(bound))
 }
 
 fn insert_refresh_token(
@@ -75,37 +110,39 @@ fn insert_refresh_token(
         .map(drop)
 }
 
-/// Ends those sessions of an account that were not used for longest, when there are too many. Gives how many.
-fn evict_oldest(connection: &Connection, user_id: UserId, keep: &str) -> rusqlite::Result<usize> {
-    let has_too_many: bool = connection
-        .prepare_cached(
-            "SELECT EXISTS (SELECT 1 FROM sessions WHERE user_id = :user_id LIMIT 1 OFFSET :most)",
-        )?
-        .query_row(
-            named_params! { ":user_id": user_id, ":most": MOST_SESSIONS },
-            |row| row.get(0),
-        )?;
-    if !has_too_many {
+/// Deletes the sessions beyond the maximum, except the new one. Returns their number.
+fn evict_surplus(
+    connection: &Connection,
+    user_id: UserId,
+    new: &NewSession,
+) -> rusqlite::Result<usize> {
+    let count: i64 = connection
+        .prepare_cached("SELECT count(*) FROM sessions WHERE user_id = :user_id")?
+        .query_row(named_params! { ":user_id": user_id }, |row| row.get(0))?;
+    if count <= MAX_SESSIONS {
         return Ok(0);
     }
     connection
         .prepare_cached(
-            "DELETE FROM sessions WHERE id IN (SELECT id FROM sessions WHERE user_id = :user_id AND id <> :keep \
-             ORDER BY last_used_at DESC, id LIMIT -1 OFFSET :others)",
+            "DELETE FROM sessions WHERE id IN (SELECT id FROM sessions \
+             WHERE user_id = :user_id AND id <> :new ORDER BY \
+             last_used_at = created_at AND created_at <= :access_expired DESC, last_used_at, id \
+             LIMIT :surplus)",
         )?
         .execute(named_params! {
             ":user_id": user_id,
-            ":keep": keep,
-            ":others": MOST_SESSIONS - SURPLUS,
+            ":new": new.id,
+            ":access_expired": new.now.minus(new.access_lifetime).unix_millis(),
+            ":surplus": count - MAX_SESSIONS,
         })
 }
 
 fn create_session(connection: &Connection, sign_in: &SignIn) -> rusqlite::Result<SignInOutcome> {
-    // Asked again in the order of the commits: of guesses made side by side, none beyond the limits is told to be right.
+    // Checked again in commit order: parallel guesses beyond the limit are not answered.
     if let Some(until) = find_pause(connection, &sign_in.tried)? {
         return Ok(SignInOutcome::Throttled { until });
     }
-    let is_new_place = is_new_place(connection, sign_in.user_id, &sign_in.session.network)?;
+    let is_new_network = is_new_network(connection, sign_in.user_id, &sign_in.session.network)?;
     let changed = connection
         .prepare_cached(
             "UPDATE users SET last_login_at = :now \
@@ -120,7 +157,12 @@ fn create_session(connection: &Connection, sign_in: &SignIn) -> rusqlite::Result
         return Ok(SignInOutcome::Changed);
     }
     forget_failures(connection, &sign_in.tried)?;
-    insert_session(connection, sign_in.user_id, &sign_in.session)?;
+    insert_session(
+        connection,
+        sign_in.user_id,
+        &sign_in.session,
+        &sign_in.tried.context,
+    )?;
     insert_event(
         connection,
         EventKind::SignIn,
@@ -130,27 +172,22 @@ fn create_session(connection: &Connection, sign_in: &SignIn) -> rusqlite::Result
         "",
         sign_in.session.now,
     )?;
-    let ended = evict_oldest(connection, sign_in.user_id, &sign_in.session.id)?;
-    note_ended(
-        connection,
-        sign_in.user_id,
-        ended,
-        (Actor::Owner, &sign_in.tried.context),
-        sign_in.session.now,
-    )?;
     let Some(user) = find_by_id(connection, sign_in.user_id)? else {
         return Ok(SignInOutcome::Changed);
     };
-    if let Some(notice) = sign_in.notice.as_ref().filter(|_| is_new_place) {
+    if let Some(notice) = sign_in.notice.as_ref().filter(|_| is_new_network) {
         let now = sign_in.session.now;
         insert_mail(connection, user.id, None, user.email.as_str(), notice, now)?;
     }
     Ok(SignInOutcome::Started(Box::new(user)))
 }
 
-/// Whether an account has been signed in to before, but not from this network. With the first sign-in there is nothing yet that
-/// another one could differ from.
-fn is_new_place(connection: &Connection, user_id: UserId, network: &str) -> rusqlite::Result<bool> {
+/// Whether an account has been signed in to before, but not from this network.
+fn is_new_network(
+    connection: &Connection,
+    user_id: UserId,
+    network: &str,
+) -> rusqlite::Result<bool> {
     connection
         .prepare_cached(
             "SELECT (EXISTS (SELECT 1 FROM known_networks WHERE user_id = :user_id) \
@@ -176,7 +213,7 @@ pub(super) fn find_live_user(
         .optional()
 }
 
-/// Whether a refresh token was used so shortly ago that it may be shown again.
+/// Whether a refresh token was used within the grace.
 fn is_in_grace(
     connection: &Connection,
     session_id: &str,
@@ -197,91 +234,184 @@ fn is_in_grace(
             },
             |row| row.get(0),
         )
-        // A clock that was set back must not stretch a grace of nothing.
+        // A clock that was set back must not extend a grace of zero.
         .map(|recent: bool| recent && !grace.is_zero())
 }
 
-fn rotate(connection: &Connection, rotation: &RotateRefreshToken) -> rusqlite::Result<Rotation> {
-    let Some(user) = find_live_user(connection, &rotation.session_id)? else {
-        return Ok(Rotation::Invalid);
+/// The active account of a live session, and when the session was created.
+fn find_session(
+    connection: &Connection,
+    session_id: &str,
+) -> rusqlite::Result<Option<(User, Timestamp)>> {
+    let Some(user) = find_live_user(connection, session_id)? else {
+        return Ok(None);
     };
-    let now = rotation.now.unix_millis();
+    let created_at = connection
+        .prepare_cached("SELECT created_at FROM sessions WHERE id = :id")?
+        .query_row(named_params! { ":id": session_id }, |row| timestamp(row, 0))?;
+    Ok(Some((user, created_at)))
+}
+
+/// What the use of a refresh token comes to.
+enum Use {
+    /// It is used for the first time.
+    First,
+    /// It is repeated within the grace; this is its successor, if it has one.
+    Repeated(Option<String>),
+    /// It was used before.
+    Reused,
+}
+
+fn use_refresh_token(
+    connection: &Connection,
+    rotation: &RotateRefreshToken,
+) -> rusqlite::Result<Use> {
     let used = connection
         .prepare_cached(
-            "UPDATE refresh_tokens SET used_at = :now WHERE id = :id AND session_id = :session_id AND used_at IS NULL",
+            "UPDATE refresh_tokens SET used_at = :now, successor_id = :new_id \
+             WHERE id = :id AND session_id = :session_id AND used_at IS NULL",
         )?
         .execute(named_params! {
-            ":id": rotation.refresh_id, ":session_id": rotation.session_id, ":now": now,
+            ":id": rotation.refresh_id,
+            ":new_id": rotation.new_refresh_id,
+            ":session_id": rotation.session_id,
+            ":now": rotation.now.unix_millis(),
         })?;
-    if used == 0
-        && !is_in_grace(
-            connection,
-            &rotation.session_id,
-            &rotation.refresh_id,
-            rotation.now,
-            rotation.grace,
-        )?
-    {
-        // A validly signed token of a living session that is not there to be used was used before.
-        delete_session(connection, &rotation.session_id)?;
-        let context = RequestContext {
-            ip: rotation.ip.clone(),
-            user_agent: rotation.user_agent.clone(),
-            ..RequestContext::default()
-        };
-        // Nobody knows whether it is the thief or the owner who shows it.
-        insert_event(
-            connection,
-            EventKind::TokenReused,
-            Some(user.id),
-            Actor::FromContext,
-            &context,
-            "",
-            rotation.now,
-        )?;
-        return Ok(Rotation::Reused);
+    if used > 0 {
+        return Ok(Use::First);
     }
-    insert_refresh_token(
+    let (session_id, refresh_id) = (&rotation.session_id, &rotation.refresh_id);
+    if !is_in_grace(
         connection,
-        &rotation.new_refresh_id,
-        &rotation.session_id,
-        rotation.new_expires_at,
-    )?;
+        session_id,
+        refresh_id,
+        rotation.now,
+        rotation.grace,
+    )? {
+        // A validly signed token of a live session that has no unused row was used before.
+        return Ok(Use::Reused);
+    }
+    // Versions before 10 stored no successor: the first repeat sets it.
+    let successor: Option<String> = connection
+        .prepare_cached("SELECT successor_id FROM refresh_tokens WHERE id = :id")?
+        .query_row(named_params! { ":id": refresh_id }, |row| row.get(0))?;
+    if successor.is_none() {
+        connection
+            .prepare_cached("UPDATE refresh_tokens SET successor_id = :new_id WHERE id = :id")?
+            .execute(named_params! { ":id": refresh_id, ":new_id": rotation.new_refresh_id })?;
+    }
+    Ok(Use::Repeated(successor))
+}
+
+fn rotate(connection: &Connection, rotation: &RotateRefreshToken) -> rusqlite::Result<Rotation> {
+    let Some((user, created_at)) = find_session(connection, &rotation.session_id)? else {
+        return Ok(Rotation::Invalid);
+    };
+    let end = rotation.lifetimes.end(created_at, user.is_staff);
+    if end.is_some_and(|end| end <= rotation.now) {
+        delete_session(connection, &rotation.session_id)?;
+        return Ok(Rotation::Invalid);
+    }
+    let expires_at = earliest(rotation.new_expires_at, end);
+    let refresh_id = match use_refresh_token(connection, rotation)? {
+        Use::First | Use::Repeated(None) => {
+            let id = &rotation.new_refresh_id;
+            insert_refresh_token(connection, id, &rotation.session_id, expires_at)?;
+            rotation.new_refresh_id.clone()
+        }
+        Use::Repeated(Some(successor)) => {
+            // The token that is signed for it now expires a few seconds later than the first one.
+            connection
+                .prepare_cached(
+                    "UPDATE refresh_tokens SET expires_at = max(expires_at, :expires_at) \
+                     WHERE id = :id",
+                )?
+                .execute(named_params! {
+                    ":id": successor, ":expires_at": expires_at.unix_millis(),
+                })?;
+            successor
+        }
+        Use::Reused => {
+            delete_session(connection, &rotation.session_id)?;
+            let context = RequestContext {
+                ip: rotation.ip.clone(),
+                user_agent: rotation.user_agent.clone(),
+                ..RequestContext::default()
+            };
+            // It is unknown whether the owner or the thief sent it.
+            insert_event(
+                connection,
+                EventKind::TokenReused,
+                Some(user.id),
+                Actor::FromContext,
+                &context,
+                "",
+                rotation.now,
+            )?;
+            return Ok(Rotation::Reused);
+        }
+    };
+    touch_session(connection, rotation, expires_at, end)?;
+    delete_surplus_refresh_tokens(connection, rotation, &refresh_id)?;
+    Ok(Rotation::Rotated {
+        user: Box::new(user),
+        created_at,
+        refresh_id,
+    })
+}
+
+/// Records a refresh on its session.
+fn touch_session(
+    connection: &Connection,
+    rotation: &RotateRefreshToken,
+    expires_at: Timestamp,
+    end: Option<Timestamp>,
+) -> rusqlite::Result<()> {
     connection
         .prepare_cached(
-            "UPDATE sessions SET last_used_at = :now, expires_at = max(expires_at, :expires_at), ip = :ip, \
-             user_agent = :user_agent WHERE id = :session_id",
+            "UPDATE sessions SET last_used_at = :now, \
+             expires_at = min(max(expires_at, :expires_at), coalesce(:end, 9223372036854775807)), \
+             ip = :ip, user_agent = :user_agent WHERE id = :session_id",
         )?
         .execute(named_params! {
             ":session_id": rotation.session_id,
-            ":now": now,
-            ":expires_at": rotation.new_expires_at.unix_millis(),
+            ":now": rotation.now.unix_millis(),
+            ":expires_at": expires_at.unix_millis(),
+            ":end": end.map(Timestamp::unix_millis),
             ":ip": rotation.ip,
             ":user_agent": rotation.user_agent,
-        })?;
-    // Of very many those go that count for least: the ones whose use is no more to be pardoned, then the oldest.
+        })
+        .map(drop)
+}
+
+/// Deletes the rows of expired refresh tokens and of those used long ago.
+fn delete_surplus_refresh_tokens(
+    connection: &Connection,
+    rotation: &RotateRefreshToken,
+    new_id: &str,
+) -> rusqlite::Result<()> {
+    let remember = REMEMBER_USED.max(rotation.grace);
     connection
         .prepare_cached(
-            "DELETE FROM refresh_tokens WHERE session_id = :session_id AND (used_at < :used_before OR expires_at <= :now \
-             OR id IN (SELECT id FROM refresh_tokens WHERE session_id = :session_id AND id NOT IN (:id, :new_id) \
-             ORDER BY coalesce(used_at <= :grace_ends, 0), used_at DESC, expires_at DESC LIMIT -1 OFFSET :others))",
+            "DELETE FROM refresh_tokens WHERE session_id = :session_id AND (used_at < :used_before \
+             OR expires_at <= :now OR id IN (SELECT id FROM refresh_tokens \
+             WHERE session_id = :session_id AND id NOT IN (:id, :new_id) \
+             ORDER BY coalesce(used_at <= :grace_ends, 0), used_at DESC, expires_at DESC \
+             LIMIT -1 OFFSET :others))",
         )?
         .execute(named_params! {
             ":session_id": rotation.session_id,
             ":id": rotation.refresh_id,
-            ":new_id": rotation.new_refresh_id,
-            ":others": MOST_REFRESH_TOKENS - 2,
+            ":new_id": new_id,
+            ":others": MAX_REFRESH_TOKENS - 2,
             ":grace_ends": rotation.now.minus(rotation.grace).unix_millis(),
-            ":used_before": rotation
-                .now
-                .minus(REMEMBER_USED.max(rotation.grace))
-                .unix_millis(),
-            ":now": now,
-        })?;
-    Ok(Rotation::Rotated(Box::new(user)))
+            ":used_before": rotation.now.minus(remember).unix_millis(),
+            ":now": rotation.now.unix_millis(),
+        })
+        .map(drop)
 }
 
-/// Ends the sessions of an account, but for one.
+/// Deletes the sessions of an account, except one.
 pub(super) fn delete_sessions(
     connection: &Connection,
     user_id: UserId,
@@ -292,7 +422,7 @@ pub(super) fn delete_sessions(
         .execute(named_params! { ":user_id": user_id, ":keep": keep })
 }
 
-/// Ends a session and gives the account that it was of.
+/// Deletes a session and returns its account.
 fn delete_session(connection: &Connection, session_id: &str) -> rusqlite::Result<Option<UserId>> {
     connection
         .prepare_cached("DELETE FROM sessions WHERE id = :id RETURNING user_id")?
@@ -300,8 +430,8 @@ fn delete_session(connection: &Connection, session_id: &str) -> rusqlite::Result
         .optional()
 }
 
-/// Writes down that sessions were ended by somebody who is signed in, or signs in once too often.
-fn note_ended(
+/// Records that sessions were revoked or evicted.
+fn note_revoked(
     connection: &Connection,
     user_id: UserId,
     ended: usize,
@@ -355,8 +485,16 @@ impl SessionStore for SqliteStore {
         refresh_id: &str,
         now: Timestamp,
         grace: Duration,
+        lifetimes: SessionLifetimes,
     ) -> StoreResult<bool> {
         self.read(|connection| {
+            let Some((user, created_at)) = find_session(connection, session_id)? else {
+                return Ok(false);
+            };
+            let end = lifetimes.end(created_at, user.is_staff);
+            if end.is_some_and(|end| end <= now) {
+                return Ok(false);
+            }
             let unused: bool = connection
                 .prepare_cached(
                     "SELECT EXISTS (SELECT 1 FROM refresh_tokens WHERE id = :id AND session_id = :session_id \
@@ -366,8 +504,7 @@ impl SessionStore for SqliteStore {
                     named_params! { ":id": refresh_id, ":session_id": session_id },
                     |row| row.get(0),
                 )?;
-            Ok((unused || is_in_grace(connection, session_id, refresh_id, now, grace)?)
-                && find_live_user(connection, session_id)?.is_some())
+            Ok(unused || is_in_grace(connection, session_id, refresh_id, now, grace)?)
         })
     }
 
@@ -385,7 +522,7 @@ impl SessionStore for SqliteStore {
                     let kind = EventKind::SignOut;
                     insert_event(connection, kind, user_id, Actor::Owner, &context, "", now)?;
                 }
-                Ok(user_id.is_some())
+                Ok::<_, rusqlite::Error>(user_id.is_some())
             })
             .await
     }
@@ -423,11 +560,12 @@ impl SessionStore for SqliteStore {
     ) -> StoreResult<bool> {
         let session_id = session_id.to_owned();
         self.writer
-            .run(move |connection| {
+            .run(move |connection| -> StoreResult<bool> {
+                authorize(connection, &context, user_id, false)?;
                 let ended = connection
                     .prepare_cached("DELETE FROM sessions WHERE id = :id AND user_id = :user_id")?
                     .execute(named_params! { ":id": session_id, ":user_id": user_id })?;
-                note_ended(
+                note_revoked(
                     connection,
                     user_id,
                     ended,
@@ -448,9 +586,10 @@ impl SessionStore for SqliteStore {
     ) -> StoreResult<usize> {
         let keep = keep.to_owned();
         self.writer
-            .run(move |connection| {
+            .run(move |connection| -> StoreResult<usize> {
+                authorize(connection, &context, user_id, false)?;
                 let ended = delete_sessions(connection, user_id, Some(&keep))?;
-                note_ended(
+                note_revoked(
                     connection,
                     user_id,
                     ended,

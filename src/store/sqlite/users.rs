@@ -7,7 +7,7 @@ use super::email_change::{EmailStep, drop_unconfirmed_claims, undo_email_change,
 use super::events::{Actor, forget_person, insert_event, note_profile_change};
 use super::rows::{USER_COLUMNS, user};
 use super::search::Helper;
-use super::sessions::delete_sessions;
+use super::sessions::{authorize, delete_sessions};
 use super::sign_ups::{create_sign_up, delete_sign_ups};
 use super::{SqliteStore, import, list};
 use crate::domain::{EventKind, Timestamp, User, UserId};
@@ -96,7 +96,9 @@ fn create_verified_user(
     Ok(Some(user_id))
 }
 
-fn update_user(connection: &Connection, update: &UserUpdate) -> rusqlite::Result<UpdateOutcome> {
+fn update_user(connection: &Connection, update: &UserUpdate) -> StoreResult<UpdateOutcome> {
+    let needs_staff = update.changes.is_active.is_some() || update.changes.is_staff.is_some();
+    authorize(connection, &update.context, update.user_id, needs_staff)?;
     let Some(before) = find_by_id(connection, update.user_id)? else {
         return Ok(UpdateOutcome::NotFound);
     };
@@ -259,7 +261,13 @@ fn forget_photo(connection: &Connection, name: &str) -> rusqlite::Result<()> {
         .map(drop)
 }
 
-fn delete_user(connection: &Connection, request: &DeleteUser) -> rusqlite::Result<DeleteOutcome> {
+fn delete_user(connection: &Connection, request: &DeleteUser) -> StoreResult<DeleteOutcome> {
+    authorize(
+        connection,
+        &request.context,
+        request.user_id,
+        request.needs_staff,
+    )?;
     let Some(user) = find_by_id(connection, request.user_id)? else {
         return Ok(DeleteOutcome::NotFound);
     };

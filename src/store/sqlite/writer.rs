@@ -36,10 +36,11 @@ struct Operation<T, F> {
     answer: oneshot::Sender<StoreResult<T>>,
 }
 
-impl<T, F> WriteJob for Operation<T, F>
+impl<T, E, F> WriteJob for Operation<T, F>
 where
     T: Send,
-    F: FnOnce(&Connection) -> rusqlite::Result<T> + Send,
+    E: Into<StoreError>,
+    F: FnOnce(&Connection) -> Result<T, E> + Send,
 {
     fn run(&mut self, connection: &Connection) -> bool {
         let Some(work) = self.work.take() else {
@@ -47,7 +48,7 @@ where
         };
         let result = catch_unwind(AssertUnwindSafe(|| work(connection)))
             .map_err(|_| StoreError::failed("a database operation panicked"))
-            .and_then(|result| result.map_err(driver_error));
+            .and_then(|result| result.map_err(Into::into));
         let keep = result.is_ok();
         self.result = Some(result);
         keep
@@ -99,10 +100,11 @@ impl Writer {
     /// Runs `work` in a transaction and answers after its commit.
     ///
     /// Work that fails leaves nothing behind. It is carried out even when nobody waits for it any more.
-    pub(super) async fn run<T, F>(&self, work: F) -> StoreResult<T>
+    pub(super) async fn run<T, E, F>(&self, work: F) -> StoreResult<T>
     where
         T: Send + 'static,
-        F: FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
+        E: Into<StoreError> + 'static,
+        F: FnOnce(&Connection) -> Result<T, E> + Send + 'static,
     {
         let (answer, receive) = oneshot::channel();
         let job = Box::new(Operation {

@@ -20,3 +20,6 @@ ALTER TABLE email_undos ADD COLUMN created_at INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE email_undos ADD COLUMN email_key TEXT NOT NULL DEFAULT '';
 UPDATE email_undos SET created_at = expires_at - 604800000, email_key = lower(email);
 CREATE INDEX email_undos_by_email ON email_undos (email_key);
+
+-- A repeated use of a refresh token within the grace returns the same successor.
+ALTER TABLE refresh_tokens ADD COLUMN successor_id TEXT;
