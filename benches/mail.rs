@@ -1,7 +1,6 @@
-//! How fast mails leave: from the queue in a database file, by way of a real SMTP conversation, to a mail server on this
-//! machine that takes everything.
+//! Delivery speed of mails, from the queue in a database file over SMTP to a local mail server.
 //!
-//! Run with `cargo bench --bench mail`. A number as argument is how many mails wait, 5,000 unless told.
+//! Run with `cargo bench --bench mail`. An argument sets the number of mails, 5,000 by default.
 
 #![allow(
     clippy::disallowed_methods,
@@ -31,11 +30,11 @@ mod smtp;
 
 use smtp::SmtpSink;
 
-/// How many mails are sent one after the other, to see how long one takes.
+/// Mails sent one at a time, to measure the latency of one.
 const SINGLE: u32 = 200;
 
 fn main() {
-    // Cargo adds arguments of its own, such as --bench.
+    // Cargo adds arguments such as --bench.
     let count = std::env::args()
         .skip(1)
         .find_map(|argument| argument.parse().ok())
@@ -92,7 +91,7 @@ async fn measure(count: u32) {
     );
 }
 
-/// Stores a sign-up together with its mail.
+/// Stores a sign-up with its mail.
 async fn queue(app: &App, number: u32) {
     let email = EmailAddress::parse(&format!("user{number}@example.com")).expect("an address");
     let now = app.clock.now();

@@ -1,9 +1,11 @@
-//! The parts of a request, each for itself: `cargo bench`. The whole server under load is `cargo bench --bench load`.
+//! Benchmarks of single components: `cargo bench`.
+//!
+//! `cargo bench --bench load` measures the whole server.
 
 #![allow(
     missing_docs,
     clippy::unwrap_used,
-    reason = "a benchmark ends where something is not as it should be; criterion's macros write undocumented functions"
+    reason = "a failed benchmark panics; criterion's macros generate undocumented functions"
 )]
 
 use std::sync::Arc;
@@ -30,7 +32,7 @@ use tower_service::Service;
 
 const PASSWORD: &str = "correct horse battery";
 
-/// A database with one account that is signed in.
+/// A database with one signed-in account.
 struct One {
     runtime: Runtime,
     app: Arc<App>,
@@ -144,7 +146,7 @@ fn parts(criterion: &mut Criterion) {
                 .issue(&one.user, &one.session_id, "a", "r", now, None)
         });
     });
-    // The measurement comes in several runs, and none may see a token of another one.
+    // The benchmark runs several times, and no run may reuse the tokens of another.
     let mut number = 0;
     criterion.bench_function("token: check of one that was never seen", |bencher| {
         bencher.iter_batched(

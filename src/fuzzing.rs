@@ -1,8 +1,8 @@
-//! What strangers send, read as the program reads it: one function for each kind of reading. For the targets in `fuzz/` and
-//! for the replay of their seeds in the tests; no part of what this crate promises.
+//! Entry points of the fuzz targets, one for each kind of untrusted input.
 //!
-//! None of these may panic, whatever the bytes, and each checks what must hold for anything that it takes: that what is
-//! stored is read back as the same, that what was written is read as it was, that nothing counts which nobody has signed.
+//! For `fuzz/` and for the replay of its seeds in the tests; not part of the public API. None may
+//! panic for any input, and each checks properties of accepted input: values survive a round trip,
+//! and nothing unsigned is accepted.
 
 use std::path::PathBuf;
 use std::sync::LazyLock;
@@ -24,10 +24,10 @@ use crate::mail::{Composer, ComposerOptions, MailContent};
 use crate::photos::{PhotoOptions, Photos};
 use crate::store::{ImportedUser, StoredUser};
 
-/// Reads something.
+/// Parses arbitrary bytes.
 pub type Reading = fn(&[u8]);
 
-/// The kinds, by the names of their targets.
+/// All entry points, by the names of their targets.
 pub const KINDS: &[(&str, Reading)] = &[
     ("body", body),
     ("email", email),
@@ -39,7 +39,7 @@ pub const KINDS: &[(&str, Reading)] = &[
     ("token", token),
 ];
 
-/// The moment at which everything is read.
+/// The current time for all entry points.
 const NOW: Timestamp = Timestamp::from_unix_millis(1_733_227_200_000);
 
 /// A request body: its media type on the first line, then the body.
@@ -58,19 +58,19 @@ pub fn body(data: &[u8]) {
     }
 }
 
-/// A body in JSON means what it means to every other reader of JSON, and nothing is nested deeper than a stack can bear.
+/// Compares a JSON body with another parser. Deep nesting must not overflow the stack.
 fn check_json(body: &[u8], fields: Option<&Fields>) {
     let members = match serde_json::from_slice(body) {
         Ok(Value::Object(members)) => members,
         Ok(_) => return assert!(fields.is_none(), "no object has no fields"),
         Err(error) => {
-            // Numbers beyond all bounds are infinite here as in Python, halves of surrogate pairs are told by field, and values
-            // nest one deeper than the whole.
+            // Here, as in Python, huge numbers are infinite, lone surrogates are reported by
+            // field, and values may nest one level deeper.
             let error = error.to_string();
             let is_stricter = ["out of range", "hex escape", "recursion limit"]
                 .iter()
                 .any(|known| error.contains(known));
-            return assert!(fields.is_none() || is_stricter, "taken in spite of {error}");
+            return assert!(fields.is_none() || is_stricter, "accepted despite {error}");
         }
     };
     let fields = fields.expect("an object has fields");
@@ -81,7 +81,7 @@ fn check_json(body: &[u8], fields: Option<&Fields>) {
             (Input::Bool(read), Value::Bool(is)) => assert_eq!(read, is),
             (Input::Text(read), Value::String(is)) => assert_eq!(read, is),
             (Input::Number(read), Value::Number(is)) => {
-                // Here a number keeps all its digits; the other reader may be wrong in the last one.
+                // Numbers keep all digits here; the other parser may round the last one.
                 let (read, is): (f64, f64) = (
                     read.parse().expect("a number is read"),
                     is.as_f64().expect("every number is near one of these"),
@@ -96,8 +96,9 @@ fn check_json(body: &[u8], fields: Option<&Fields>) {
     }
 }
 
-/// A form that is sent in both of its encodings: parts that end with a byte 0xff, each of them a name up to the first `=`
-/// and a value. A value that begins with 0xfe is a file.
+/// A form in both encodings. The input has parts that end with 0xff, each a name, `=` and a value.
+///
+/// A value that starts with 0xfe is a file.
 pub fn form(data: &[u8]) {
     let mut boundary = String::from("fuzz");
     while data
@@ -111,7 +112,7 @@ pub fn form(data: &[u8]) {
         let at = part.iter().position(|byte| *byte == b'=');
         let (name, value) = part.split_at(at.unwrap_or(part.len()));
         let name = String::from_utf8_lossy(name);
-        // What would have to be escaped within quotation marks, which every client does in its own way.
+        // Clients differ in how they escape these characters within quotation marks.
         let name = name.replace(|c: char| c.is_control() || "\"\\%".contains(c), "_");
         let value = value.get(1..).unwrap_or_default();
         let file = value.strip_prefix(b"\xfe");
@@ -153,11 +154,11 @@ pub fn form(data: &[u8]) {
     assert!(read == texts, "{read:?} was sent as {texts:?}");
 }
 
-/// An address of mail.
+/// A mail address.
 pub fn email(data: &[u8]) {
     let text = String::from_utf8_lossy(data);
     if let Ok(email) = EmailAddress::parse(&text) {
-        // What is stored is read again and is the same mailbox, in whatever case and in both spellings of its domain.
+        // The stored form parses as the same mailbox, in any case and both spellings of the domain.
         let again = EmailAddress::parse(email.as_str()).expect("a stored address is one");
         assert_eq!(again.as_str(), email.as_str());
         assert_eq!(again.key(), email.key());
@@ -195,7 +196,7 @@ fn header_names(message: &[u8]) -> Vec<String> {
         .collect()
 }
 
-/// No address adds a header to a mail, nor a line that some server might take for the end of one.
+/// An address must not add a header to a mail, nor a line that a server could read as its end.
 fn check_mail(to: &EmailAddress) {
     static USUAL: LazyLock<Vec<String>> = LazyLock::new(|| {
         let usual = EmailAddress::parse("user@example.com").expect("it is an address");
@@ -214,14 +215,14 @@ fn check_mail(to: &EmailAddress) {
     assert_eq!((count(b'\r'), count(b'\n')), (breaks, breaks));
 }
 
-/// A telephone number.
+/// A phone number.
 pub fn phone(data: &[u8]) {
     let text = String::from_utf8_lossy(data);
     if let Ok(phone) = PhoneNumber::parse(&text) {
         let stored = phone.as_str();
         assert!(stored.starts_with('+') && stored[1..].bytes().all(|b| b.is_ascii_digit()));
         assert!((3..=16).contains(&stored.len()) && !stored.starts_with("+0"));
-        // However it is grouped, it is the same number.
+        // Grouping does not change the number.
         let grouped: String = stored.chars().flat_map(|c| [' ', c, '-']).collect();
         for spelling in [stored, &grouped] {
             assert_eq!(PhoneNumber::parse(spelling).as_ref(), Ok(&phone));
@@ -229,7 +230,7 @@ pub fn phone(data: &[u8]) {
     }
 }
 
-/// A token: as it is, and as a list of changes to genuine ones, each a place and a byte to put there.
+/// A token: the input itself, and genuine tokens modified by it (position and byte).
 pub fn token(data: &[u8]) {
     static TOKENS: LazyLock<(Tokens, [String; 2])> = LazyLock::new(|| {
         let options = TokenOptions {
@@ -271,7 +272,7 @@ pub fn token(data: &[u8]) {
     }
 }
 
-/// An account of which nothing is known but its address.
+/// An account with only an id and an address.
 fn account(id: UserId, email: &str) -> User {
     User {
         id,
@@ -300,7 +301,7 @@ fn read_rows(file: &[u8]) -> Vec<Fields> {
     read
 }
 
-/// A file of accounts.
+/// An import file.
 pub fn import(data: &[u8]) {
     let rows = read_rows(data);
     check_records(data, &rows);
@@ -309,8 +310,7 @@ pub fn import(data: &[u8]) {
     }
 }
 
-/// The records of a CSV file are those that a reader of the file as a whole finds: where a record ends is no question that
-/// the content of a field answers.
+/// Compares CSV records with a parser of the whole file: field content must not end a record.
 fn check_records(data: &[u8], rows: &[Fields]) {
     let text = data.strip_prefix(b"\xef\xbb\xbf").unwrap_or(data);
     if !text.starts_with(b"email,first_name\n") || std::str::from_utf8(text).is_err() {
@@ -333,7 +333,7 @@ fn check_records(data: &[u8], rows: &[Fields]) {
     assert_eq!(rows.iter().map(email).collect::<Vec<_>>(), whole);
 }
 
-/// A refusal says what is wrong with which field; an account that was taken is exported, and imported again as it was.
+/// Errors name fields and messages; an accepted account survives export and import.
 fn check_reading(reading: &Result<ImportedUser, FieldErrors>) {
     let user = match reading {
         Ok(user) => user,
@@ -377,7 +377,7 @@ fn check_reading(reading: &Result<ImportedUser, FieldErrors>) {
         (again.is_active, again.is_staff),
         (user.is_active, user.is_staff)
     );
-    // An account without a password gets another one that nothing fits.
+    // An account without a password gets an unusable one, different each time.
     assert_eq!(
         again.password_hash.starts_with('!'),
         user.password_hash.starts_with('!')
@@ -393,7 +393,7 @@ fn check_reading(reading: &Result<ImportedUser, FieldErrors>) {
     }
 }
 
-/// A photo. What becomes of one is small, whole, and taken as a photo again.
+/// A photo. The re-encoded one is small and decodes again.
 pub fn photo(data: &[u8]) {
     static PHOTOS: LazyLock<Photos> = LazyLock::new(|| {
         Photos::open(PhotoOptions {
@@ -413,12 +413,12 @@ pub fn photo(data: &[u8]) {
     }
 }
 
-/// Headers about where a request comes from and what language its sender reads.
+/// Headers about the client's address and language.
 pub fn headers(data: &[u8]) {
     let text = String::from_utf8_lossy(data);
     let language = COMPOSER.negotiate(&text);
     assert!(language.is_empty() || COMPOSER.languages().any(|known| known == language));
-    // What a client writes stands left of what the proxy has seen, and changes nothing about it.
+    // The client's entries are left of the proxy's, and do not change the result.
     for (header, seen) in [
         ("x-forwarded-for", "203.0.113.7"),
         ("forwarded", "for=203.0.113.7"),

@@ -1,7 +1,6 @@
-//! User accounts in one binary: sign-up with confirmation by mail, sign-in, profiles and administration over an embedded
-//! SQLite database.
+//! User accounts in one binary: sign-up, confirmation by mail, sign-in, profiles, administration.
 //!
-//! Most people run the `accounts-server` program. A Rust program or test can start the same server in its own process:
+//! Run the program `accounts-server`, or start the same server within a Rust program or test:
 //!
 //! ```
 //! # #[tokio::main]
@@ -18,7 +17,8 @@
 //! # }
 //! ```
 //!
-//! or mount [`http::routes`], a warp filter, beside its own. `docs/ARCHITECTURE.md` says what is where.
+//! A program that uses warp can also mount [`http::routes`] beside its own routes.
+//! `docs/ARCHITECTURE.md` describes the modules.
 
 #![forbid(unsafe_code)]
 

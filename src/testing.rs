@@ -1,5 +1,7 @@
-//! A server of one's own for each test of another Rust program (cargo feature `testing`): it starts in milliseconds on a free
-//! port and a temporary database, with cheap password hashes, an inbox and a clock that can be moved.
+//! A server for tests of other Rust programs (cargo feature `testing`).
+//!
+//! It starts in milliseconds, on a free port and a temporary database, with cheap password hashes,
+//! an inbox and a settable clock.
 //!
 //! ```
 //! # use std::time::Duration;
@@ -14,8 +16,8 @@
 //! assert!(server.mails("alice@example.com").is_empty());
 //! ```
 //!
-//! Everything here panics where something goes wrong, as a test should. It works in synchronous tests and inside of any
-//! asynchronous runtime.
+//! Methods panic on failure, as a test should. They work in synchronous tests and inside any async
+//! runtime.
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::thread;
@@ -31,22 +33,22 @@ use crate::domain::{Fields, Input, UserId};
 use crate::mail::InboxEntry;
 use crate::server::Server;
 
-/// The password of everybody that [`TestServer`] makes.
+/// Password of the accounts that [`TestServer`] creates.
 pub const PASSWORD: &str = "securepassword123";
 
-/// A running server; it stops and its files go when this is dropped.
+/// A running server, stopped and removed on drop.
 pub struct TestServer {
-    // Both are there until drop.
+    // Both are `Some` until drop.
     server: Option<Server>,
     runtime: Option<Runtime>,
 }
 
-/// Somebody who is signed in.
+/// A signed-in user.
 #[derive(Clone, Debug)]
 pub struct TestUser {
-    /// The number of the account.
+    /// The id of the account.
     pub id: UserId,
-    /// Its address.
+    /// The mail address.
     pub email: String,
     /// An access token, for `Authorization: Bearer`.
     pub access: String,
@@ -60,13 +62,13 @@ impl TestServer {
         Self::start_with(|_| {})
     }
 
-    /// Starts a server whose settings `change` may alter.
+    /// Starts a server with settings changed by `change`.
     pub fn start_with(change: impl FnOnce(&mut Config)) -> Self {
         let mut config = Config::defaults(true);
         config.server.listen = "127.0.0.1:0".parse().expect("this is an address");
         config.development.ephemeral = true;
         config.mail.transport = Some(crate::config::MailTransportKind::File);
-        // The inbox has them; files would only be in the way.
+        // The inbox keeps mails, so no files are needed.
         config.mail.dir = std::env::temp_dir()
             .join("accounts-server-mails")
             .display()
@@ -86,42 +88,42 @@ impl TestServer {
         this
     }
 
-    /// The address to point a program at, such as `http://127.0.0.1:40000`.
+    /// The base URL, such as `http://127.0.0.1:40000`.
     pub fn url(&self) -> String {
         self.app().public_url.to_string()
     }
 
-    /// Makes a verified account with [`PASSWORD`] and signs in.
+    /// Creates a verified account with [`PASSWORD`] and signs in.
     pub fn user(&self, email: &str) -> TestUser {
         self.create(email, false)
     }
 
-    /// Makes a staff account with [`PASSWORD`] and signs in.
+    /// Creates a staff account with [`PASSWORD`] and signs in.
     pub fn staff(&self, email: &str) -> TestUser {
         self.create(email, true)
     }
 
-    /// The mails to an address, the newest first.
+    /// The mails to an address, newest first.
     pub fn mails(&self, to: &str) -> Vec<InboxEntry> {
         let app = self.app();
         let inbox = app.inbox.as_ref();
         inbox.map(|inbox| inbox.list(Some(to))).unwrap_or_default()
     }
 
-    /// The one-time password in the newest mail to an address that has one.
+    /// The one-time password in the newest mail to an address.
     pub fn otp(&self, to: &str) -> String {
         let newest = self.mails(to).into_iter().find_map(|mail| mail.otp);
         newest.unwrap_or_else(|| panic!("no mail with a one-time password to {to}"))
     }
 
-    /// Moves the server's clock forward: one-time passwords, tokens and limits expire without waiting.
+    /// Advances the server's clock, so that codes, tokens and limits expire without waiting.
     pub fn advance(&self, by: Duration) {
         let app = self.app();
         let moved = self.run(async move { dev::advance_clock(&app, by).await });
         assert!(moved.is_some(), "this clock cannot be moved");
     }
 
-    /// Goes back to the state in which the server had started: no accounts, or those of `[dev] seed`.
+    /// Restores the initial state: no accounts, or those of `[dev] seed`.
     pub fn reset(&self) {
         let app = self.app();
         let outcome = self.run(async move { dev::reset(&app).await });
@@ -157,7 +159,7 @@ impl TestServer {
         server.expect("the server runs until drop").app()
     }
 
-    /// Runs something to its end on a thread of its own: the caller's may belong to another runtime.
+    /// Blocks on a future on another thread, because the caller's may belong to a runtime.
     fn run<T: Send>(&self, future: impl Future<Output = T> + Send) -> T {
         let runtime = self.runtime.as_ref().expect("it is there until drop");
         thread::scope(|scope| {

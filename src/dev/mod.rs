@@ -1,8 +1,9 @@
-//! What `--dev` does besides choosing other defaults: a database that goes with the process, accounts to begin with, and the
-//! way back to them. For the prototypes and end-to-end tests of other projects.
+//! What `--dev` adds for prototypes and end-to-end tests of other projects.
 //!
-//! The settings see to it that none of this is there without `--dev`, nor `--dev` on an address that others can reach. A
-//! database that was ever served like this is marked, and says so when it is served otherwise.
+//! A temporary database, seed accounts, and a reset to them.
+//!
+//! The settings refuse all of it without `--dev`, and `--dev` on an address that other machines can
+//! reach. A database served with `--dev` is marked, and serving it without logs a warning.
 
 use std::collections::HashMap;
 use std::fs::{self, File};
@@ -24,22 +25,22 @@ use crate::domain::{FieldErrors, Fields, Input, Timestamp, UserId};
 use crate::passwords::is_known;
 use crate::store::{ImportRefusal, ImportSource, ImportedUser};
 
-/// Most accounts of a database that can be brought back to how it was at the start: its rows are kept in memory.
+/// Most accounts of a database that can be reset; its rows are kept in memory.
 pub const MOST_KEPT: u32 = 10_000;
 
-/// What the names of temporary folders begin with, and no folder that a person has made: what is left over is removed.
+/// Prefix of temporary folders; leftovers with it are removed.
 const PREFIX: &str = "accounts-server-ephemeral-";
 
 /// The database in a temporary folder.
 const DATABASE: &str = "users.db";
 
-/// How old a folder has to be before it can be taken for one that a killed server has left.
+/// Age at which an unlocked folder counts as left by a killed server.
 const LEFT_AFTER: Duration = Duration::from_mins(1);
 
-/// Turns the settings to a temporary folder, where they ask for one. It goes when what is given back is dropped.
+/// Points the settings to a temporary folder if `ephemeral` is set; removed on drop.
 ///
 /// # Errors
-/// When the folder cannot be made.
+/// If the folder cannot be created.
 pub fn make_ephemeral(config: &mut Config) -> Result<Option<TempDir>, StartError> {
     if !config.development.ephemeral {
         return Ok(None);
@@ -56,7 +57,7 @@ pub fn make_ephemeral(config: &mut Config) -> Result<Option<TempDir>, StartError
     Ok(Some(folder))
 }
 
-/// Removes the folders of servers that were killed: those whose lock nobody holds.
+/// Removes the folders of killed servers, whose locks are free.
 fn remove_left_over(parent: &Path) {
     let Ok(entries) = fs::read_dir(parent) else {
         return;
@@ -64,7 +65,7 @@ fn remove_left_over(parent: &Path) {
     for folder in entries.flatten() {
         let is_ours = folder.file_name().to_string_lossy().starts_with(PREFIX);
         if is_ours && is_left_over(&folder.path()) {
-            // Another server may be doing the same at this moment.
+            // Another server may do the same concurrently.
             let _ = fs::remove_dir_all(folder.path());
         }
     }
@@ -83,11 +84,12 @@ fn is_left_over(folder: &Path) -> bool {
     age.is_some_and(|age| age > LEFT_AFTER) && lock.try_lock().is_ok()
 }
 
-/// What is to be done between opening the database and serving it: with `--dev` marking, filling and remembering it, without
-/// it a warning where it was marked.
+/// Prepares an opened database for serving.
+///
+/// With `--dev` it is marked, seeded and remembered; without, a marked one causes a warning.
 ///
 /// # Errors
-/// When the file of accounts to begin with is unusable; the text says where and why.
+/// If the seed file is unusable; the text says where and why.
 pub async fn begin(app: &Arc<App>) -> Result<(), StartError> {
     let failed = StartError::at("cannot prepare --dev");
     if !app.config.dev {
@@ -106,25 +108,26 @@ pub async fn begin(app: &Arc<App>) -> Result<(), StartError> {
     let is_kept = app.store.take_snapshot(MOST_KEPT).await.map_err(&failed)?;
     if !is_kept {
         log::info!(
-            "the database has more than {MOST_KEPT} accounts: it is served, but POST /dev/reset/ cannot bring it back"
+            "the database has more than {MOST_KEPT} accounts, so POST /dev/reset/ cannot restore it"
         );
     }
     Ok(())
 }
 
-/// What there is to say of a database that was served with `--dev` at some time.
+/// The warning about a database that was served with `--dev`.
 pub fn development_warning(since: Timestamp) -> String {
     format!(
-        "this database was served with --dev ({since}): it may hold accounts of tests, passwords with cheap hashes, and codes \
-         that others have seen; do not go on with it where real users sign in"
+        "this database was served with --dev ({since}): it may contain test accounts, cheap password \
+         hashes and disclosed codes; do not use it for real users"
     )
 }
 
-/// Brings everything back to how it was when the server had started: accounts and their numbers, the clock, mails, limits,
-/// photos. Gives false when the database was too large to be remembered.
+/// Restores the initial state: accounts and their ids, the clock, mails, limits, photos.
+///
+/// Returns false if the database was too large to be remembered.
 ///
 /// # Errors
-/// Only by a fault of the store.
+/// If the store fails.
 pub async fn reset(app: &App) -> Result<bool, AccountError> {
     let Some(photos) = app.store.restore_snapshot().await? else {
         return Ok(false);
@@ -141,15 +144,15 @@ pub async fn reset(app: &App) -> Result<bool, AccountError> {
     Ok(true)
 }
 
-/// Moves the clock forward and gives its new time; `None` when this clock cannot be moved.
+/// Advances the clock and returns its new time; `None` if the clock is not settable.
 pub async fn advance_clock(app: &App, by: Duration) -> Option<Timestamp> {
     app.clock.advance(by).then_some(())?;
-    // What has fallen due is done now and not at the next look at the clock.
+    // Run due work now instead of at the next check.
     app.outbox.wake().await;
     Some(app.clock.now())
 }
 
-/// Takes over the accounts of a file, all or none, unless there are accounts already.
+/// Imports the accounts of the seed file, all or none, unless the database has accounts.
 async fn seed(app: &Arc<App>, file: &Path) -> Result<(), StartError> {
     let failed = |e: Cause| StartError::caused_by(format!("--seed {}", file.display()), e);
     let known = app
@@ -208,7 +211,7 @@ async fn seed(app: &Arc<App>, file: &Path) -> Result<(), StartError> {
     }
 }
 
-/// Reads an account whose password may be plain text. The same text is hashed once.
+/// Reads an account whose password may be plain text. Equal passwords are hashed once.
 async fn read_seed(
     app: &App,
     mut fields: Fields,
@@ -243,7 +246,7 @@ fn told(line: u64, errors: &FieldErrors) -> Vec<String> {
 
 type Outcomes = Arc<Mutex<Vec<Result<UserId, ImportRefusal>>>>;
 
-/// Accounts on their way into the store, all or none.
+/// Accounts to be imported, all or none.
 struct Seeds {
     users: std::vec::IntoIter<ImportedUser>,
     outcomes: Outcomes,
