@@ -112,18 +112,17 @@ impl<W: Write> ArchiveWriter<W> {
 
 /// Reads an archive, passes each entry to `store` and verifies that it is complete and undamaged.
 ///
-/// What was stored is valid only after this returned `Ok`. Errors name entries of a backup only:
-/// other bytes of the file never reach the terminal.
+/// What was stored is valid only after this returned `Ok`. Errors say which entry is wrong by its
+/// number, or by its name if that is a valid one: no other bytes of the file get to the terminal.
 pub(super) fn read(
     source: impl Read,
     store: &mut dyn FnMut(Entry, &mut dyn Read) -> io::Result<()>,
 ) -> io::Result<()> {
-    let damaged = |what: String| io::Error::new(io::ErrorKind::InvalidData, what);
     let mut archive = tar::Archive::new(source);
     let mut found = BTreeMap::new();
     let mut sums = None;
-    for entry in archive.entries()? {
-        let mut entry = entry?;
+    for (entry, number) in archive.entries().map_err(without_content)?.zip(1..) {
+        let mut entry = entry.map_err(without_content)?;
         let path = String::from_utf8_lossy(&entry.path_bytes()).into_owned();
         // Archives repacked with standard tools have folders and names that begin with "./".
         let path = path.strip_prefix("./").unwrap_or(&path);
@@ -133,28 +132,34 @@ pub(super) fn read(
         }
         if kind.is_file() && path == SUMS {
             let mut text = String::new();
-            (&mut entry).take(MAX_SUMS).read_to_string(&mut text)?;
+            (&mut entry)
+                .take(MAX_SUMS)
+                .read_to_string(&mut text)
+                .map_err(without_content)?;
             sums = Some(text);
             continue;
         }
         let Some(part) = Entry::parse(path).filter(|_| kind.is_file()) else {
-            return Err(damaged(format!("{path:?} is no part of a backup")));
+            return Err(damaged(format!(
+                "entry {number} does not belong to a backup"
+            )));
         };
         let mut content = Hashing::new(&mut entry);
-        store(part, &mut content)?;
-        io::copy(&mut content, &mut io::sink())?;
+        store(part, &mut content).map_err(without_content)?;
+        io::copy(&mut content, &mut io::sink()).map_err(without_content)?;
         if found.insert(path.to_owned(), content.digest()).is_some() {
-            return Err(damaged(format!("{path:?} is in it twice")));
+            return Err(damaged(format!("{path} is in it twice")));
         }
     }
-    let sums = sums.ok_or_else(|| damaged(format!("it ends before {SUMS}: it was cut off")))?;
-    for line in sums.lines() {
+    let sums = sums.ok_or_else(|| damaged(format!("it ends before {SUMS}: it is truncated")))?;
+    for (line, number) in sums.lines().zip(1..) {
         let (digest, path) = line
             .split_once("  ")
-            .ok_or_else(|| damaged(format!("{SUMS} has a line of another form")))?;
+            .filter(|(_, path)| Entry::parse(path).is_some())
+            .ok_or_else(|| damaged(format!("line {number} of the checksums is invalid")))?;
         match found.remove(path) {
             Some(actual) if actual == digest => {}
-            Some(_) => return Err(damaged(format!("{path} is not as it was backed up"))),
+            Some(_) => return Err(damaged(format!("the checksum of {path} is wrong"))),
             None => return Err(damaged(format!("{path} is missing"))),
         }
     }
@@ -162,6 +167,25 @@ pub(super) fn read(
         Some(path) => Err(damaged(format!("{path} is not listed in {SUMS}"))),
         None => Ok(()),
     }
+}
+
+fn damaged(what: String) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, what)
+}
+
+/// Drops the text of an error, which may quote the file, unless it comes from the operating system.
+fn without_content(error: io::Error) -> io::Error {
+    let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(&error);
+    while let Some(current) = cause {
+        if let Some(code) = current
+            .downcast_ref::<io::Error>()
+            .and_then(io::Error::raw_os_error)
+        {
+            return io::Error::from_raw_os_error(code);
+        }
+        cause = current.source();
+    }
+    damaged("it is damaged, or not a tar archive".to_owned())
 }
 
 /// A reader that computes the SHA-256 of what it reads.
@@ -274,6 +298,52 @@ mod tests {
         tar.append_link(&mut header, DATABASE, "/etc/passwd")
             .unwrap();
         let error = read_all(&tar.into_inner().unwrap()).unwrap_err();
-        assert!(error.to_string().contains("no part of a backup"), "{error}");
+        assert_eq!(error.to_string(), "entry 1 does not belong to a backup");
+    }
+
+    /// An archive with one entry of any name and content.
+    fn archive_with(name: &[u8], content: &[u8]) -> Vec<u8> {
+        let mut header = Header::new_gnu();
+        header.as_old_mut().name[..name.len()].copy_from_slice(name);
+        header.set_entry_type(EntryType::Regular);
+        header.set_size(content.len() as u64);
+        header.set_mode(0o600);
+        header.set_cksum();
+        let mut tar = tar::Builder::new(Vec::new());
+        tar.append(&header, content).unwrap();
+        tar.into_inner().unwrap()
+    }
+
+    #[test]
+    fn errors_do_not_quote_the_archive() {
+        let valid = archive_with(b"\x1b[31mSECRET", b"");
+        // Headers of text, and fields that are not numbers.
+        let mut headers = vec![
+            vec![b'\x1b'; 1024],
+            b"root:x:0:0:\x1b[31m\n".repeat(100),
+            valid.clone(),
+        ];
+        for at in [124, 136, 148] {
+            let mut changed = valid.clone();
+            changed[at..at + 7].copy_from_slice(b"\x1b[31mSE");
+            headers.push(changed.clone());
+            // With the right checksum over the wrong field.
+            let mut header = Header::new_gnu();
+            header.as_mut_bytes().copy_from_slice(&changed[..512]);
+            header.set_cksum();
+            changed[..512].copy_from_slice(header.as_bytes());
+            headers.push(changed);
+        }
+        let sums = format!("{:064}  \x1b[31mSECRET\nSECRET", 0);
+        headers.push(archive_with(SUMS.as_bytes(), sums.as_bytes()));
+        headers.push(archive_with(SUMS.as_bytes(), b"\xff\x1b[31mSECRET"));
+        for archive in headers {
+            let error = read_all(&archive).unwrap_err().to_string();
+            assert!(!error.contains(char::is_control), "{error:?}");
+            assert!(
+                !error.contains("SE") && !error.contains("root"),
+                "{error:?}"
+            );
+        }
     }
 }

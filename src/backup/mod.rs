@@ -251,7 +251,7 @@ impl DataFiles {
             detail,
             now,
         };
-        note_in(&self.database, &event, false, self.busy_timeout).map_err(backup_error)
+        note_in(&self.database, &event, self.busy_timeout).map_err(backup_error)
     }
 
     fn write(

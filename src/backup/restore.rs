@@ -1,4 +1,12 @@
 //! Restores a backup in place of a database that no server uses.
+//!
+//! Whatever interrupts it, the previous data is kept and no server starts with a mixture of both:
+//!
+//! 1. Everything is unpacked and verified in temporary folders beside the targets, so that no file has
+//!    to be copied later. The previous database is locked.
+//! 2. A marker is written, with which the database cannot be opened.
+//! 3. The previous database gets a second name. The photos are exchanged, then the database.
+//! 4. The marker is removed.
 
 use std::fs::{self, File};
 use std::io::{self, Read};
@@ -12,116 +20,136 @@ use super::{
 };
 use crate::domain::{EventKind, Timestamp};
 use crate::store::sqlite::{
-    ServerLock, copy_database, inspect_database, is_sqlite, note_in, set_aside,
+    LastIds, ReplacedDatabase, RestoreChanges, RestoreMarker, ServerLock, apply_restore_changes,
+    canonical_path, copy_database, inspect_database, is_sqlite, keep_companions,
 };
 use crate::store::{NewEvent, RequestContext};
 
-/// What is restored, and how.
+/// What to restore, and how.
 #[derive(Clone, Debug)]
 pub struct Restore {
-    /// Where to.
+    /// The files to replace.
     pub target: DataFiles,
-    /// The backup, or a database alone, which leaves the photos as they are; `None` is standard
+    /// The backup, or a database alone, which leaves the photos unchanged; `None` is standard
     /// input.
     pub from: Option<PathBuf>,
-    /// Whether a database that is there may be replaced.
+    /// Whether an existing database may be replaced.
     pub force: bool,
-    /// Whether everybody has to sign in anew.
-    pub end_sessions: bool,
+    /// Whether sessions and signing keys of the backup stay valid.
+    pub keep_sessions: bool,
     /// Who restores it, for the audit log.
     pub context: RequestContext,
 }
 
-/// What came of it.
+/// The result of a restore.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RestoreSummary {
     /// What was restored.
     pub contents: Contents,
-    /// The names that the former database and photos have now.
-    pub set_aside: Vec<PathBuf>,
+    /// Where the previous database and photos are kept.
+    pub kept: Vec<PathBuf>,
 }
 
 impl Restore {
-    /// Unpacks the backup beside its place, checks all of it, and puts it there.
+    /// Unpacks the backup, verifies it, and replaces database and photos.
     ///
     /// # Errors
-    /// When the database is in use or must not be replaced, or the backup is not as it should be.
-    /// Database and photos are as they were then.
+    /// When the database is in use or must not be replaced, or the backup is invalid: nothing is
+    /// changed. When the file system refuses an exchange, the text says what to do.
     pub fn run(
         &self,
         now: Timestamp,
         progress: &mut dyn FnMut(Progress),
     ) -> Result<RestoreSummary, BackupError> {
-        let database = &self.target.database;
-        let folder = folder_of(database);
-        let _lock = ServerLock::acquire_for_anything(database).map_err(backup_error)?;
+        // A symbolic link stays one; its target is replaced.
+        let database = follow_link(&self.target.database);
+        let photos = follow_link(&self.target.photos);
+        let _lock = ServerLock::acquire_for_anything(&database).map_err(backup_error)?;
         let is_there = database.metadata().is_ok_and(|data| data.len() > 0);
         if is_there && !self.force {
             return Err(BackupError(format!(
                 "{} exists already. With --force it is replaced, and kept under another name",
-                database.display()
+                self.target.database.display()
             )));
         }
-        let scratch = ScratchFolder::create(folder, &self.target.prefix()).map_err(
-            with_context(format!("cannot write into {}", folder.display())),
-        )?;
-        let new = New {
+        let scratch = self.scratch_beside(&database)?;
+        let photo_scratch = self.scratch_beside(&photos)?;
+        let staged = Staged {
             database: scratch.path().join("users.db"),
-            photos: scratch.path().join("photos"),
+            photos: photo_scratch.path().join("photos"),
         };
-        let with_photos = self.unpack(&new, progress)?;
-        let inspection = inspect_database(&new.database).map_err(backup_error)?;
-        let event = NewEvent {
-            kind: EventKind::DatabaseRestored,
-            user_id: None,
-            context: self.context.clone(),
-            detail: if self.end_sessions {
-                "all sessions ended".into()
-            } else {
-                String::new()
-            },
-            now,
+        let with_photos = self.unpack(&staged, progress)?;
+        if with_photos {
+            refuse_mount_point(&photos)?;
+        }
+        let inspection = inspect_database(&staged.database).map_err(backup_error)?;
+        let previous = match is_there {
+            true => Some(ReplacedDatabase::lock(&database).map_err(backup_error)?),
+            false => None,
         };
-        let patience = self.target.busy_timeout;
-        note_in(&new.database, &event, self.end_sessions, patience).map_err(backup_error)?;
-        // The last moment: what is put into its place is put there as a whole.
+        let last_ids = previous
+            .as_ref()
+            .map_or_else(LastIds::new, ReplacedDatabase::last_ids);
+        self.prepare(&staged, last_ids, now)?;
+        // The last chance to cancel: what follows is done as a whole.
         self.target.cancel.check().map_err(backup_error)?;
-        let photos = if with_photos {
-            &new.photos
-        } else {
-            &self.target.photos
+        let available = match with_photos {
+            true => &staged.photos,
+            false => &photos,
         };
-        let (there, missing_photos) = inspection
+        let (present, missing_photos) = inspection
             .photos
             .into_iter()
-            .partition::<Vec<_>, _>(|name| photos.join(name).is_file());
+            .partition::<Vec<_>, _>(|name| available.join(name).is_file());
         let contents = Contents {
             schema_version: inspection.schema_version,
             accounts: inspection.accounts,
-            photos: there.len() as u64,
+            photos: present.len() as u64,
             missing_photos,
         };
-        let set_aside = self.put_in_place(&new, with_photos, is_there, now)?;
-        Ok(RestoreSummary {
-            contents,
-            set_aside,
-        })
+        let exchange = Exchange {
+            staged,
+            with_photos,
+            previous,
+            suffix: free_suffix(&database, &photos, now),
+            database,
+            photos,
+        };
+        let kept = exchange.run()?;
+        Ok(RestoreSummary { contents, kept })
     }
 
-    /// Gives whether photos were part of it.
-    fn unpack(&self, new: &New, progress: &mut dyn FnMut(Progress)) -> Result<bool, BackupError> {
+    /// A temporary folder on the file system of a file or folder that may not exist yet.
+    fn scratch_beside(&self, target: &Path) -> Result<ScratchFolder, BackupError> {
+        let parent = target
+            .ancestors()
+            .skip(1)
+            .find(|folder| folder.is_dir())
+            .unwrap_or(Path::new("."));
+        ScratchFolder::create(parent, &self.target.prefix()).map_err(with_context(format!(
+            "cannot write to {}",
+            parent.display()
+        )))
+    }
+
+    /// Unpacks the backup and returns whether it contains photos.
+    fn unpack(
+        &self,
+        staged: &Staged,
+        progress: &mut dyn FnMut(Progress),
+    ) -> Result<bool, BackupError> {
         let name = match &self.from {
             Some(path) => path.display().to_string(),
             None => "standard input".to_owned(),
         };
         let cannot_read = || with_context(format!("cannot read {name}"));
-        // What is no file, such as the other end of a pipe, can be read once only.
+        // Anything but a regular file, such as a pipe, can be read only once.
         if let Some(path) = self.from.as_ref().filter(|path| path.is_file())
             && is_sqlite(path).map_err(cannot_read())?
         {
             copy_database(
                 path,
-                &new.database,
+                &staged.database,
                 self.target.busy_timeout,
                 &mut |done, total| {
                     progress(Progress::Database { done, total });
@@ -137,76 +165,167 @@ impl Restore {
             None => CancellableStream::input(cancel),
         };
         let source = io::BufReader::new(source.map_err(cannot_read())?);
-        unpack_archive(source, new, progress)
-            .map_err(with_context(format!("{name} is not a complete backup")))?;
+        let unpacked = unpack_archive(source, staged, progress);
+        if unpacked.is_err() {
+            self.target.cancel.check().map_err(backup_error)?;
+        }
+        unpacked.map_err(with_context(format!("{name} is not a complete backup")))?;
         Ok(true)
     }
 
-    /// What was there goes first, the new database comes last: whatever cuts this off, nothing is
-    /// lost, and no server takes up half of it unnoticed.
-    fn put_in_place(
+    /// Ends sessions, removes keys and reserves ids in the unpacked database, and records that.
+    fn prepare(
         &self,
-        new: &New,
-        with_photos: bool,
-        is_there: bool,
+        staged: &Staged,
+        last_ids: LastIds,
         now: Timestamp,
-    ) -> Result<Vec<PathBuf>, BackupError> {
-        let DataFiles {
-            database, photos, ..
-        } = &self.target;
-        let former = format!(
-            ".before-restore-{}",
-            now.to_string().replace(['-', ':'], "")
-        );
-        let mut kept = Vec::new();
-        if is_there {
-            let aside = with_suffix(database, &former);
-            set_aside(database, &aside).map_err(backup_error)?;
-            kept.push(aside);
-        }
-        let mut place = || -> io::Result<()> {
-            if with_photos {
-                if photos.is_dir() {
-                    let aside = with_suffix(photos, &former);
-                    fs::rename(photos, &aside)?;
-                    kept.push(aside);
-                }
-                create_folder(folder_of(photos))?;
-                move_folder(&new.photos, photos)?;
-            }
-            fs::rename(&new.database, database)?;
-            sync_folder(folder_of(database))
+    ) -> Result<(), BackupError> {
+        let detail = match self.keep_sessions {
+            true => "sessions and signing keys kept",
+            false => "all sessions ended, signing keys replaced",
         };
-        place().map_err(with_context(format!(
-            "the backup could not be put into its place (what was there is kept under a name with \
-             {former})"
-        )))?;
-        Ok(kept)
+        let changes = RestoreChanges {
+            event: NewEvent {
+                kind: EventKind::DatabaseRestored,
+                user_id: None,
+                context: self.context.clone(),
+                detail: detail.into(),
+                now,
+            },
+            keep_sessions: self.keep_sessions,
+            last_ids,
+        };
+        apply_restore_changes(&staged.database, &changes, self.target.busy_timeout)
+            .map_err(backup_error)
     }
 }
 
-/// Where the parts of a backup are before they get to their places.
-struct New {
+/// The unpacked parts of a backup.
+struct Staged {
     database: PathBuf,
     photos: PathBuf,
 }
 
+/// The exchange of the previous data and the unpacked backup.
+struct Exchange {
+    staged: Staged,
+    with_photos: bool,
+    // Locked until the exchange is complete.
+    previous: Option<ReplacedDatabase>,
+    /// End of the names under which the previous data is kept.
+    suffix: String,
+    database: PathBuf,
+    photos: PathBuf,
+}
+
+impl Exchange {
+    /// Exchanges the data and returns where the previous data is kept.
+    fn run(&self) -> Result<Vec<PathBuf>, BackupError> {
+        let text = format!(
+            "accounts-server is restoring {}, or was interrupted. Files whose names end with {} are \
+             the previous data. Run the restore again.\n",
+            self.database.display(),
+            self.suffix
+        );
+        let marker = RestoreMarker::create(&self.database, &text).map_err(with_context(
+            format!("cannot write to {}", folder_of(&self.database).display()),
+        ))?;
+        let kept = self.exchange().map_err(with_context(format!(
+            "the backup is not in place (the previous data is kept in files with {} in their names; \
+             run the restore again)",
+            self.suffix
+        )))?;
+        marker.remove().map_err(with_context(format!(
+            "the backup is in place, but {} cannot be removed",
+            RestoreMarker::path_for(&self.database).display()
+        )))?;
+        Ok(kept)
+    }
+
+    fn exchange(&self) -> io::Result<Vec<PathBuf>> {
+        let mut kept = Vec::new();
+        let kept_database = with_suffix(&self.database, &self.suffix);
+        match &self.previous {
+            Some(previous) => {
+                previous.keep_as(&kept_database)?;
+                kept.push(kept_database);
+            }
+            None => keep_companions(&self.database, &kept_database)?,
+        }
+        sync_folder(folder_of(&self.database))?;
+        if self.with_photos {
+            let folder = folder_of(&self.photos);
+            create_folder(folder)?;
+            if self.photos.is_dir() {
+                let kept_photos = with_suffix(&self.photos, &self.suffix);
+                fs::rename(&self.photos, &kept_photos)?;
+                kept.push(kept_photos);
+            }
+            fs::rename(&self.staged.photos, &self.photos)?;
+            sync_folder(folder)?;
+        }
+        fs::rename(&self.staged.database, &self.database)?;
+        sync_folder(folder_of(&self.database))?;
+        Ok(kept)
+    }
+}
+
+/// The target of a symbolic link, or the path itself.
+fn follow_link(path: &Path) -> PathBuf {
+    match path.is_symlink() {
+        true => canonical_path(path),
+        false => path.to_path_buf(),
+    }
+}
+
+/// End of the names of the previous data, which do not exist yet.
+fn free_suffix(database: &Path, photos: &Path, now: Timestamp) -> String {
+    let first = format!(
+        ".before-restore-{}",
+        now.to_string().replace(['-', ':'], "")
+    );
+    let mut suffix = first.clone();
+    let mut number = 1;
+    while with_suffix(database, &suffix).exists() || with_suffix(photos, &suffix).exists() {
+        number += 1;
+        suffix = format!("{first}.{number}");
+    }
+    suffix
+}
+
+/// Refuses a folder of photos that is a mount point: it cannot be renamed.
+fn refuse_mount_point(photos: &Path) -> Result<(), BackupError> {
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::MetadataExt;
+        let device = |path: &Path| path.metadata().map(|data| data.dev()).ok();
+        let own = device(photos);
+        if own.is_some() && own != device(folder_of(photos)) {
+            return Err(BackupError(format!(
+                "{} is a mount point and cannot be replaced; mount the folder above it instead",
+                photos.display()
+            )));
+        }
+    }
+    Ok(())
+}
+
 fn unpack_archive(
     source: impl Read,
-    new: &New,
+    staged: &Staged,
     progress: &mut dyn FnMut(Progress),
 ) -> io::Result<()> {
-    create_folder(&new.photos)?;
+    create_folder(&staged.photos)?;
     let mut done = 0;
-    archive::read(source, &mut |member, content| {
-        let path = match &member {
-            Entry::Database => new.database.clone(),
-            Entry::Photo(name) => new.photos.join(name),
+    archive::read(source, &mut |entry, content| {
+        let path = match &entry {
+            Entry::Database => staged.database.clone(),
+            Entry::Photo(name) => staged.photos.join(name),
         };
-        let mut file = create_private(&path)?;
+        let mut file: File = create_private(&path)?;
         let bytes = io::copy(content, &mut file)?;
         file.sync_all()?;
-        progress(match member {
+        progress(match entry {
             Entry::Database => Progress::Database {
                 done: bytes,
                 total: bytes,
@@ -218,26 +337,8 @@ fn unpack_archive(
         });
         Ok(())
     })?;
-    if !new.database.is_file() {
+    if !staged.database.is_file() {
         return Err(io::Error::other("there is no database in it"));
     }
-    sync_folder(&new.photos)
-}
-
-/// Moves a folder of files, to another file system, too.
-fn move_folder(from: &Path, to: &Path) -> io::Result<()> {
-    match fs::rename(from, to) {
-        Err(e) if e.kind() == io::ErrorKind::CrossesDevices => {
-            create_folder(to)?;
-            for entry in fs::read_dir(from)? {
-                let entry = entry?;
-                let mut file = create_private(&to.join(entry.file_name()))?;
-                io::copy(&mut File::open(entry.path())?, &mut file)?;
-                file.sync_all()?;
-            }
-            sync_folder(to)?;
-        }
-        other => other?,
-    }
-    sync_folder(folder_of(to))
+    sync_folder(&staged.photos)
 }

@@ -1,5 +1,6 @@
 //! `backup` and `restore`: copies the database and the photos, and restores them.
 
+use std::fs::OpenOptions;
 use std::io::{self, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -9,7 +10,8 @@ use indicatif::{ProgressBar, ProgressStyle};
 use tokio::runtime::Runtime;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use super::{CommandResult, cannot_write, command_context, is_dash, require_database};
+use super::output_file::{ProtectedFiles, is_special};
+use super::{CommandResult, cannot_write, command_context, is_dash, printable, require_database};
 use crate::backup::{CancelFlag, CancellableStream, Contents, DataFiles, Progress, Restore};
 use crate::clock::{Clock, SystemClock};
 use crate::config::Config;
@@ -20,11 +22,9 @@ const MAX_DETAIL: usize = 250;
 
 const BACKUP_HELP: &str = "\
 The backup is one tar file with the database and the photos as of one moment; the server keeps \
-running. \
-`tar -xf` unpacks it to users.db and users.db.media, which a server started with --db users.db \
-uses, and \
-`sha256sum --check SHA256SUMS` verifies them. It contains password hashes and signing keys: \
-protect it like the database.
+running. `tar -xf` unpacks it to users.db and users.db.media, which a server started with \
+--db users.db uses, and `sha256sum --check SHA256SUMS` verifies them. It contains password hashes \
+and signing keys: protect it like the database.
 
 Examples:
   accounts-server --db users.db backup /var/backups/accounts.tar
@@ -32,22 +32,20 @@ Examples:
   accounts-server --db users.db backup - | gzip | ssh backup@example.com 'cat > accounts.tar.gz'";
 
 const RESTORE_HELP: &str = "\
-The backup is unpacked beside the database and checked first: its checksums, the database's \
-integrity and whether this \
-program knows its schema. Only then it takes the place of what is there, which is kept under a \
-name with `.before-restore-` \
-and the time. A database file alone, such as users.db.before-v3, can be restored, too; the photos \
-stay as they are then.
+The backup is unpacked beside the database and verified first: checksums, database integrity and \
+schema version. Only then it replaces the existing data, which is kept in files with \
+`.before-restore-` and the time in their names. If a restore is interrupted, the server refuses to \
+start until it is run again. A database file alone, such as users.db.before-v3, can be restored \
+too; the photos stay unchanged.
 
-A restored database knows nothing of what came after the backup: sessions that were ended since \
-are alive again, unless \
---end-sessions is given. Run this as the user that the server runs as, so that the files are that \
-user's.
+A backup knows nothing of what happened after it, such as sessions that were ended. So all \
+sessions end and the signing keys are replaced, unless --keep-sessions is given, and ids used since \
+the backup are not assigned again. Run this as the user of the server, who must own the files.
 
 Examples:
-  accounts-server --db users.db restore /var/backups/accounts.tar
-  ssh old.example.com accounts-server --db users.db backup - | accounts-server --db users.db \
-  restore -";
+  accounts-server --db users.db restore /var/backups/accounts.tar --force
+  ssh old.example.com accounts-server --db users.db backup - |
+    accounts-server --db users.db restore - --keep-sessions";
 
 #[derive(Args)]
 #[command(after_help = BACKUP_HELP)]
@@ -69,9 +67,9 @@ pub(super) struct RestoreArguments {
     /// Replace the existing database, which is kept under another name
     #[arg(long)]
     force: bool,
-    /// End all sessions in the restored database: everybody has to sign in anew
+    /// Keep the sessions and signing keys of the backup valid
     #[arg(long)]
-    end_sessions: bool,
+    keep_sessions: bool,
 }
 
 pub(super) fn backup(arguments: BackupArguments, config: Config) -> CommandResult {
@@ -79,29 +77,33 @@ pub(super) fn backup(arguments: BackupArguments, config: Config) -> CommandResul
     let files = DataFiles::of(&config)
         .ok_or("a database in memory cannot be backed up; name a file with --db")?;
     let now = SystemClock.now();
+    let protected = ProtectedFiles::of(&config);
     let _signals = cancel_on_signal(files.cancel.clone())?;
     if is_dash(&arguments.target) {
+        protected.check_stdout()?;
         if io::stdout().is_terminal() {
             return Err(
                 "standard output is a terminal; name a file, or pipe the backup to a program"
                     .into(),
             );
         }
-        record_start(&files, "standard output", now);
-        let progress = Display::new();
-        let mut out = CancellableStream::output(files.cancel.clone())
+        let out = CancellableStream::output(files.cancel.clone())
             .map_err(|e| format!("cannot write to standard output: {e}"))?;
-        let contents = files
-            .stream(&mut out, now, &mut |step| progress.show(step))
-            .map_err(|e| e.to_string())?;
-        progress.finish();
-        eprintln!("backed up {}", summary(&contents));
-        return Ok(());
+        return stream(&files, out, "standard output", now);
     }
     let target = match arguments.target.is_dir() {
         true => arguments.target.join(files.backup_name(now)),
         false => arguments.target,
     };
+    protected.check(&target)?;
+    if is_special(&target) {
+        let out = OpenOptions::new()
+            .write(true)
+            .open(&target)
+            .map_err(|e| format!("cannot write {}: {e}", target.display()))?;
+        let out = CancellableStream::new(out, files.cancel.clone());
+        return stream(&files, out, &target.to_string_lossy(), now);
+    }
     if target.exists() && !arguments.force {
         return Err(format!(
             "{} exists already; name another file, or replace it with --force",
@@ -115,6 +117,23 @@ pub(super) fn backup(arguments: BackupArguments, config: Config) -> CommandResul
         .map_err(|e| e.to_string())?;
     progress.finish();
     report("backed up", &contents, "in", &target)
+}
+
+/// Writes a backup to a pipe or a device.
+fn stream(
+    files: &DataFiles,
+    mut out: CancellableStream,
+    name: &str,
+    now: Timestamp,
+) -> CommandResult {
+    record_start(files, name, now);
+    let progress = Display::new();
+    let contents = files
+        .stream(&mut out, now, &mut |step| progress.show(step))
+        .map_err(|e| e.to_string())?;
+    progress.finish();
+    eprintln!("backed up {}", summary(&contents));
+    Ok(())
 }
 
 /// Records the start of the backup in the audit log: data leaves the machine even if it is
@@ -138,7 +157,7 @@ pub(super) fn restore(arguments: RestoreArguments, config: &Config) -> CommandRe
         target,
         from,
         force: arguments.force,
-        end_sessions: arguments.end_sessions,
+        keep_sessions: arguments.keep_sessions,
         context: command_context(),
     };
     let progress = Display::new();
@@ -146,7 +165,7 @@ pub(super) fn restore(arguments: RestoreArguments, config: &Config) -> CommandRe
         .run(SystemClock.now(), &mut |step| progress.show(step))
         .map_err(|e| e.to_string())?;
     progress.finish();
-    for path in &restored.set_aside {
+    for path in &restored.kept {
         eprintln!("the previous data is kept in {}", path.display());
     }
     report("restored", &restored.contents, "to", &database)
@@ -224,8 +243,9 @@ fn report(done: &str, contents: &Contents, to: &str, path: &Path) -> CommandResu
 fn summary(contents: &Contents) -> String {
     if let Some(first) = contents.missing_photos.first() {
         eprintln!(
-            "accounts-server: {} photos of accounts are missing, such as {first}",
-            contents.missing_photos.len()
+            "accounts-server: {} photos of accounts are missing, such as {}",
+            contents.missing_photos.len(),
+            printable(first)
         );
     }
     format!(

@@ -3,12 +3,14 @@
 
 use std::fs;
 use std::io::{self, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::{Args, Command};
 use clap_complete::Shell;
 
+use super::output_file::{ProtectedFiles, write_public};
 use super::{CommandResult, cannot_write};
+use crate::config::Config;
 
 #[derive(Args)]
 pub(super) struct CompletionsArguments {
@@ -32,14 +34,23 @@ pub(super) fn completions(arguments: &CompletionsArguments, mut command: Command
 }
 
 /// Prints the manual page, or writes the pages of all commands.
-pub(super) fn man(arguments: ManArguments, command: Command) -> CommandResult {
+pub(super) fn man(arguments: ManArguments, command: Command, config: &Config) -> CommandResult {
     match arguments.dir {
-        Some(dir) => {
-            fs::create_dir_all(&dir).map_err(cannot_write)?;
-            clap_mangen::generate_to(command, &dir).map_err(cannot_write)
-        }
+        Some(dir) => write_pages(command, &dir, &ProtectedFiles::of(config)),
         None => clap_mangen::Man::new(command)
             .render(&mut io::stdout())
             .map_err(cannot_write),
     }
+}
+
+/// Writes the page of a command and those of its subcommands.
+fn write_pages(command: Command, dir: &Path, protected: &ProtectedFiles) -> CommandResult {
+    let pages = tempfile::tempdir().map_err(cannot_write)?;
+    clap_mangen::generate_to(command, pages.path()).map_err(cannot_write)?;
+    for page in fs::read_dir(pages.path()).map_err(cannot_write)? {
+        let page = page.map_err(cannot_write)?;
+        let text = fs::read(page.path()).map_err(cannot_write)?;
+        write_public(&dir.join(page.file_name()), &text, protected)?;
+    }
+    Ok(())
 }

@@ -1,14 +1,12 @@
 //! `export`: all accounts, one JSON object a line; and the form in which the command line shows an account to scripts.
 
-use std::ffi::OsStr;
-use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufWriter, Write};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use clap::Args;
 use serde::Serialize;
-use tempfile::NamedTempFile;
 
+use super::output_file::{OutputFile, ProtectedFiles, Visibility};
 use super::{
     CommandResult, PAGE_SIZE, cannot_write, describe, is_dash, require_database, with_app,
 };
@@ -108,55 +106,21 @@ impl<'a> UserRecord<'a> {
 pub(super) fn run(arguments: ExportArguments, config: Config) -> CommandResult {
     let config = require_database(config)?;
     let with_hashes = arguments.with_password_hashes;
+    let protected = ProtectedFiles::of(&config);
     let file = arguments.file.filter(|file| !is_dash(file));
-    let target = file
-        .as_deref()
-        .map(|file| Target::open(file, &config.database.path))
+    if file.is_none() {
+        protected.check_stdout()?;
+    }
+    let output = file
+        .map(|path| OutputFile::create(&path, Visibility::Private, &protected))
         .transpose()?;
-    with_app(config, async |app| match target {
+    with_app(config, async |app| match output {
         None => write_all(&app, io::stdout(), with_hashes).await,
-        Some(Target::Special(file)) => write_all(&app, file, with_hashes).await,
-        Some(Target::Regular { mut file, path }) => {
-            write_all(&app, file.as_file_mut(), with_hashes).await?;
-            file.as_file().sync_all().map_err(cannot_write)?;
-            file.persist(&path)
-                .map_err(|e| format!("cannot write {}: {}", path.display(), e.error))?;
-            Ok(())
+        Some(mut file) => {
+            write_all(&app, &mut file, with_hashes).await?;
+            file.finish()
         }
     })
-}
-
-/// Where an export goes if not to standard output.
-enum Target {
-    /// A file, under a temporary name until it is complete. Nobody but its owner can read it.
-    Regular { file: NamedTempFile, path: PathBuf },
-    /// Something that is no file, such as a pipe or a device: it is written to and not replaced.
-    Special(File),
-}
-
-impl Target {
-    fn open(path: &Path, database: &str) -> Result<Self, String> {
-        let failed = |e: io::Error| format!("cannot write {}: {e}", path.display());
-        let found = fs::canonicalize(path).ok();
-        if found.is_some() && found == fs::canonicalize(database).ok() {
-            return Err(format!(
-                "{} is the database itself; nothing was exported",
-                path.display()
-            ));
-        }
-        if path.metadata().is_ok_and(|data| !data.is_file()) {
-            let file = OpenOptions::new().write(true).open(path).map_err(failed)?;
-            return Ok(Self::Special(file));
-        }
-        // A link stays one; what it points to is replaced.
-        let path = found.unwrap_or_else(|| path.to_path_buf());
-        let folder = path
-            .parent()
-            .filter(|folder| *folder != OsStr::new(""))
-            .unwrap_or(Path::new("."));
-        let file = NamedTempFile::new_in(folder).map_err(failed)?;
-        Ok(Self::Regular { file, path })
-    }
 }
 
 /// Writes all accounts in the order of their numbers, a bounded number of them in memory at a time.

@@ -1,11 +1,11 @@
 //! `mail`: tests mail delivery, and writes templates and previews.
 
-use std::fs;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 use clap::Subcommand;
 
+use super::output_file::{ProtectedFiles, write_public};
 use super::{CommandResult, cannot_write};
 use crate::bootstrap::{open_composer, open_transport};
 use crate::clock::{Clock, SystemClock};
@@ -52,7 +52,7 @@ pub(super) enum MailCommand {
 pub(super) fn run(command: MailCommand, config: &Config) -> CommandResult {
     match command {
         MailCommand::Test { address, language } => test(&address, &language, config),
-        MailCommand::Templates { dir } => write_templates(&dir),
+        MailCommand::Templates { dir } => write_templates(&dir, config),
         MailCommand::Preview { dir } => preview(&dir, config),
     }
 }
@@ -71,6 +71,9 @@ fn test(address: &str, language: &str, config: &Config) -> CommandResult {
     let to = EmailAddress::parse(address).map_err(|_| {
         format!("{address:?} is not an email address; write it like ada@example.com")
     })?;
+    if config.mail_transport() == MailTransportKind::File {
+        ProtectedFiles::of(config).check(Path::new(&config.mail.dir))?;
+    }
     let composer = composer(config)?;
     let transport = open_transport(config).map_err(|e| error_chain(&e))?;
     let now = SystemClock.now();
@@ -95,7 +98,8 @@ fn test(address: &str, language: &str, config: &Config) -> CommandResult {
 }
 
 /// Writes the built-in files, unless one of them exists and may have been edited.
-fn write_templates(dir: &Path) -> CommandResult {
+fn write_templates(dir: &Path, config: &Config) -> CommandResult {
+    let protected = ProtectedFiles::of(config);
     let existing = BUILT_IN_TEMPLATES
         .iter()
         .map(|(name, _)| dir.join(name))
@@ -108,7 +112,7 @@ fn write_templates(dir: &Path) -> CommandResult {
     }
     for (name, text) in BUILT_IN_TEMPLATES {
         let path = dir.join(name);
-        write_file(&path, text)?;
+        write_public(&path, text.as_bytes(), &protected)?;
         print(&path.display().to_string())?;
     }
     print(&format!(
@@ -122,6 +126,7 @@ fn write_templates(dir: &Path) -> CommandResult {
 const PREVIEW_TIME: Timestamp = Timestamp::from_unix_millis(1_733_227_200_000);
 
 fn preview(dir: &Path, config: &Config) -> CommandResult {
+    let protected = ProtectedFiles::of(config);
     let composer = composer(config)?;
     let to = EmailAddress::parse("ada@example.com").map_err(|_| "the sample address is invalid")?;
     let mut count = 0;
@@ -130,19 +135,13 @@ fn preview(dir: &Path, config: &Config) -> CommandResult {
             let mail = composer
                 .compose(&content, &to, language, PREVIEW_TIME, [0; 16])
                 .map_err(|e| e.to_string())?;
-            write_file(&dir.join(format!("{name}.{language}.html")), &mail.html)?;
+            let path = dir.join(format!("{name}.{language}.html"));
+            write_public(&path, mail.html.as_bytes(), &protected)?;
             let text = format!("Subject: {}\n\n{}", mail.subject, mail.text);
-            write_file(&dir.join(format!("{name}.{language}.txt")), &text)?;
+            let path = dir.join(format!("{name}.{language}.txt"));
+            write_public(&path, text.as_bytes(), &protected)?;
             count += 1;
         }
     }
     print(&format!("{count} emails were written to {}", dir.display()))
-}
-
-fn write_file(path: &Path, text: &str) -> CommandResult {
-    let failed = |e: std::io::Error| format!("cannot write {}: {e}", path.display());
-    if let Some(folder) = path.parent() {
-        fs::create_dir_all(folder).map_err(failed)?;
-    }
-    fs::write(path, text).map_err(failed)
 }

@@ -12,6 +12,7 @@ mod healthcheck;
 mod import;
 mod keys;
 mod mail;
+mod output_file;
 mod prompt;
 mod serve;
 mod systemd;
@@ -170,7 +171,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Some(Command::Completions(arguments)) => {
             completions::completions(&arguments, command_line())
         }
-        Some(Command::Man(arguments)) => completions::man(arguments, help_command_line()),
+        Some(Command::Man(arguments)) => completions::man(arguments, help_command_line(), &config),
         Some(Command::Export(arguments)) => export::run(arguments, config),
         Some(Command::Import(arguments)) => import::run(arguments, config),
     };
@@ -225,8 +226,10 @@ fn hide_settings(command: &mut clap::Command) {
 }
 
 fn print_error(error: &str) {
+    // Errors may quote files and databases; their control characters must not reach the terminal.
+    let lines: Vec<_> = error.lines().map(printable).collect();
     // Standard error may be closed; there is no other place to report to.
-    let _ = writeln!(io::stderr().lock(), "accounts-server: {error}");
+    let _ = writeln!(io::stderr().lock(), "accounts-server: {}", lines.join("\n"));
 }
 
 /// The sources of settings for this invocation.

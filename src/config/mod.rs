@@ -90,6 +90,18 @@ impl Config {
         (!self.is_in_memory()).then(|| PathBuf::from(format!("{}.media", self.database.path)))
     }
 
+    /// The files that settings name, such as certificates and secrets.
+    pub fn named_files(&self) -> Vec<PathBuf> {
+        settings()
+            .iter()
+            .filter(|setting| setting.value_name == "FILE")
+            .filter_map(|setting| match (setting.write)(self) {
+                raw::Raw::Text(path) if !path.is_empty() => Some(PathBuf::from(path)),
+                _ => None,
+            })
+            .collect()
+    }
+
     /// Threads that hash passwords, at least one.
     pub fn hash_threads(&self) -> usize {
         match self.passwords.hash_threads {

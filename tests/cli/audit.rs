@@ -108,21 +108,17 @@ fn what_takes_the_data_out_or_back_is_in_it() {
     assert_eq!(server.terminate().code, Some(0));
 
     // Of what came after the backup nothing is left but that it was made.
-    let restore = [
-        "--db",
-        "users.db",
-        "restore",
-        "one.tar",
-        "--force",
-        "--end-sessions",
-    ];
+    let restore = ["--db", "users.db", "restore", "one.tar", "--force"];
     assert_eq!(run(dir.path(), &restore).code, Some(0));
     let all = audit();
     assert_eq!(
         names(&all),
         ["user_created", "backup_started", "database_restored"]
     );
-    assert_eq!(all[2]["detail"], "all sessions ended");
+    assert_eq!(
+        all[2]["detail"],
+        "all sessions ended, signing keys replaced"
+    );
     assert_ne!(all[2]["operator"], "");
 }
 

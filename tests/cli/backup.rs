@@ -41,6 +41,14 @@ fn with_photo(dir: &Path) -> (Running, String) {
     (server, access)
 }
 
+/// The names of previous data in a folder.
+fn kept_in(dir: &Path) -> Vec<String> {
+    let names = names_in(dir).into_iter();
+    names
+        .filter(|name| name.contains(".before-restore-"))
+        .collect()
+}
+
 /// The names of the photos that accounts in a database have.
 fn photos_named_in(database: &Path) -> Vec<String> {
     let connection = Connection::open(database).unwrap();
@@ -74,15 +82,20 @@ fn backup_round_trip() {
 
     let refused = restore(dir.path(), Path::new("backup.tar"), &[]);
     refused.assert_refused(1, &["users.db exists already", "--force"]);
-    let outcome = restore(dir.path(), Path::new("backup.tar"), &["--force"]);
+    let outcome = restore(
+        dir.path(),
+        Path::new("backup.tar"),
+        &["--force", "--keep-sessions"],
+    );
     done(&outcome, "restored 1 accounts and 1 photos");
-    let names = names_in(dir.path());
-    let aside: Vec<_> = names
-        .iter()
-        .filter(|name| name.contains("before-restore"))
-        .collect();
-    assert_eq!(aside.len(), 1, "{names:?}");
-    let kept: String = Connection::open(dir.path().join(aside[0]))
+    let kept = kept_in(dir.path());
+    assert_eq!(kept.len(), 1, "{kept:?}");
+    assert_eq!(
+        kept_in(&dir.path().join("users.db.media")).len(),
+        1,
+        "the previous photos are kept"
+    );
+    let kept: String = Connection::open(dir.path().join(&kept[0]))
         .unwrap()
         .query_row("SELECT first_name FROM users", [], |row| row.get(0))
         .unwrap();
@@ -258,7 +271,7 @@ fn invalid_backup_changes_nothing() {
             &changed,
             "changed.tar is not a complete backup",
         ),
-        ("empty.tar", &[], "cut off"),
+        ("empty.tar", &[], "truncated"),
         (
             "text.tar",
             b"Dear diary",
@@ -299,16 +312,12 @@ fn invalid_backup_changes_nothing() {
 }
 
 #[test]
-fn a_database_alone_can_be_restored_and_sessions_ended() {
+fn database_alone_is_restored_and_keeps_the_photos() {
     let dir = folder();
     let (server, access) = with_photo(dir.path());
     assert_eq!(server.terminate().code, Some(0));
     fs::copy(dir.path().join("users.db"), dir.path().join("copy.db")).unwrap();
-    let outcome = restore(
-        dir.path(),
-        Path::new("copy.db"),
-        &["--force", "--end-sessions"],
-    );
+    let outcome = restore(dir.path(), Path::new("copy.db"), &["--force"]);
     done(&outcome, "restored 1 accounts and 1 photos");
     let server = Running::start(dir.path());
     let (status, _) = server.api("GET", "users/me/", Some(&access), &json!({}));
@@ -316,6 +325,271 @@ fn a_database_alone_can_be_restored_and_sessions_ended() {
     let access = server.sign_in("ada@example.com");
     let (_, profile) = server.api("GET", "users/me/", Some(&access), &json!({}));
     assert!(profile["photo"].is_string(), "the photos stay: {profile}");
+}
+
+/// The id of the key that signed a token.
+fn kid_of(token: &str) -> String {
+    use base64::Engine;
+    let header = base64::engine::general_purpose::URL_SAFE_NO_PAD
+        .decode(token.split('.').next().unwrap())
+        .unwrap();
+    let header: serde_json::Value = serde_json::from_slice(&header).unwrap();
+    header["kid"].as_str().unwrap().to_owned()
+}
+
+#[test]
+fn restore_ends_sessions_and_replaces_keys_unless_told_otherwise() {
+    for (option, status, is_same_key) in [(None, 401, false), (Some("--keep-sessions"), 200, true)]
+    {
+        let dir = folder();
+        create_user(dir.path(), "ada@example.com", &[]);
+        let server = Running::start(dir.path());
+        let access = server.sign_in("ada@example.com");
+        let backup = [DB, &["backup", "backup.tar"]].concat();
+        done(&run(dir.path(), &backup), "1 accounts");
+        assert_eq!(server.terminate().code, Some(0));
+        let options: Vec<&str> = ["--force"].into_iter().chain(option).collect();
+        let outcome = restore(dir.path(), Path::new("backup.tar"), &options);
+        done(&outcome, "restored 1 accounts");
+        let server = Running::start(dir.path());
+        let (answered, _) = server.api("GET", "users/me/", Some(&access), &json!({}));
+        assert_eq!(answered, status, "{option:?}");
+        let again = server.sign_in("ada@example.com");
+        assert_eq!(kid_of(&again) == kid_of(&access), is_same_key, "{option:?}");
+        drop(server);
+        let audit = run(
+            dir.path(),
+            &[DB, &["audit", "--event", "database_restored"]].concat(),
+        );
+        let expected = match option {
+            None => "all sessions ended, signing keys replaced",
+            Some(_) => "sessions and signing keys kept",
+        };
+        assert!(audit.stdout.contains(expected), "{audit:?}");
+    }
+}
+
+#[test]
+fn ids_of_the_replaced_database_are_not_assigned_again() {
+    let dir = folder();
+    create_user(dir.path(), "ada@example.com", &[]);
+    let backup = [DB, &["backup", "backup.tar"]].concat();
+    done(&run(dir.path(), &backup), "1 accounts");
+    let last = create_user(dir.path(), "bob@example.com", &[]);
+    // Deleted accounts have used their ids too.
+    let gone = create_user(dir.path(), "carol@example.com", &[]);
+    let delete = ["user", "delete", "carol@example.com"];
+    assert_eq!(run(dir.path(), &[DB, &delete].concat()).code, Some(0));
+    for round in 0..2 {
+        let outcome = restore(dir.path(), Path::new("backup.tar"), &["--force"]);
+        done(&outcome, "restored 1 accounts");
+        let email = format!("new{round}@example.com");
+        let id = create_user(dir.path(), &email, &[]);
+        assert!(id > last && id > gone + round, "{id}");
+    }
+    // A backup with higher ids than the replaced database keeps its own.
+    let other = folder();
+    create_user(other.path(), "dora@example.com", &[]);
+    let source = dir.path().join("backup2.tar");
+    let backup = [DB, &["backup", "backup2.tar"]].concat();
+    done(&run(dir.path(), &backup), "2 accounts");
+    done(&restore(other.path(), &source, &["--force"]), "2 accounts");
+    assert!(create_user(other.path(), "eve@example.com", &[]) > gone + 2);
+}
+
+#[test]
+fn restore_through_a_symlink_replaces_its_target() {
+    let dir = folder();
+    let disk = folder();
+    create_user(dir.path(), "ada@example.com", &[]);
+    let backup = [DB, &["backup", "backup.tar"]].concat();
+    done(&run(dir.path(), &backup), "1 accounts");
+    let target = disk.path().join("data.db");
+    fs::rename(dir.path().join("users.db"), &target).unwrap();
+    std::os::unix::fs::symlink(&target, dir.path().join("users.db")).unwrap();
+    let outcome = restore(dir.path(), Path::new("backup.tar"), &["--force"]);
+    done(&outcome, "restored 1 accounts");
+    assert!(dir.path().join("users.db").is_symlink());
+    assert_eq!(kept_in(disk.path()).len(), 1);
+    Running::start(dir.path()).sign_in("ada@example.com");
+}
+
+/// Asserts that no command uses the database, and that none creates another one in its place.
+#[track_caller]
+fn assert_unusable(dir: &Path) {
+    let names = names_in(dir);
+    for arguments in [
+        &["serve", "--listen", "127.0.0.1:0"][..],
+        &["user", "create", "eve@example.com", "--password-stdin"],
+        &["backup", "other.tar"],
+    ] {
+        let outcome = crate::support::run_with_input(
+            dir,
+            &[DB, arguments].concat(),
+            &format!("{PASSWORD}\n"),
+        );
+        let text = "a restore of users.db is in progress or was interrupted";
+        outcome.assert_refused(1, &[text, "users.db.restoring", ".before-restore-"]);
+    }
+    let outcome = run(dir, &[DB, &["check"]].concat());
+    assert_eq!(outcome.code, Some(1), "{outcome:?}");
+    assert!(outcome.stdout.contains("was interrupted"), "{outcome:?}");
+    let without_lock = |names: Vec<String>| {
+        let names = names.into_iter();
+        names
+            .filter(|name| name != "users.db.lock")
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(without_lock(names_in(dir)), without_lock(names));
+}
+
+#[test]
+fn interrupted_restore_is_detected_and_can_be_repeated() {
+    // What remains of the previous data after each step, in the order of the steps.
+    for (has_photos, has_database, has_kept_database) in [
+        (true, true, false),
+        (true, true, true),
+        (false, true, true),
+        (false, false, true),
+    ] {
+        let dir = folder();
+        drop(with_photo(dir.path()));
+        let backup = [DB, &["backup", "backup.tar"]].concat();
+        done(&run(dir.path(), &backup), "1 accounts and 1 photos");
+        let at = |name: &str| dir.path().join(name);
+        fs::write(at("users.db.restoring"), "").unwrap();
+        if has_kept_database {
+            let kept = at("users.db.before-restore-20260101T000000Z");
+            fs::hard_link(at("users.db"), kept).unwrap();
+        }
+        if !has_photos {
+            let kept = at("users.db.media/photos.before-restore-20260101T000000Z");
+            fs::rename(at("users.db.media/photos"), kept).unwrap();
+        }
+        if !has_database {
+            for name in ["users.db", "users.db-wal", "users.db-shm"] {
+                let _ = fs::remove_file(at(name));
+            }
+        }
+        let case = (has_photos, has_database, has_kept_database);
+        if has_database {
+            assert_unusable(dir.path());
+        } else {
+            let serve = [DB, &["--listen", "127.0.0.1:0"]].concat();
+            run(dir.path(), &serve).assert_refused(1, &["was interrupted"]);
+            assert!(!at("users.db").exists(), "no empty database was created");
+        }
+        let outcome = restore(dir.path(), Path::new("backup.tar"), &["--force"]);
+        done(&outcome, "restored 1 accounts and 1 photos");
+        assert!(!at("users.db.restoring").exists(), "{case:?}");
+        let server = Running::start(dir.path());
+        let access = server.sign_in("ada@example.com");
+        let (_, profile) = server.api("GET", "users/me/", Some(&access), &json!({}));
+        let photo = profile["photo"].as_str().unwrap();
+        let path = &photo[photo.find("/media/").unwrap()..];
+        let client = Client::new(server.address);
+        assert_eq!(client.send("GET", path, None, "", b"").unwrap().0, 200);
+    }
+}
+
+#[test]
+fn killed_restore_leaves_the_old_data_the_new_data_or_a_refusal() {
+    let dir = folder();
+    create_user(dir.path(), "ada@example.com", &[]);
+    // The photos are on another file system where the machine has one.
+    let memory = tempfile::tempdir_in("/dev/shm").unwrap_or_else(|_| folder());
+    let media = memory.path().join("media").to_str().unwrap().to_owned();
+    let with_media = [DB, &["--media-dir", &media]].concat();
+    let cheap = ["--passwords-bcrypt-cost", "4"];
+    let server = Running::start_with(dir.path(), &[&with_media[..], &cheap].concat());
+    let access = server.sign_in("ada@example.com");
+    let client = Client::new(server.address);
+    assert_eq!(client.upload(&access, &picture(1)).unwrap().0, 200);
+    drop(server);
+    let backup = [&with_media[..], &["backup", "backup.tar"]].concat();
+    done(&run(dir.path(), &backup), "1 accounts and 1 photos");
+    create_user(dir.path(), "bob@example.com", &[]);
+
+    let restore = [&with_media[..], &["restore", "backup.tar", "--force"]].concat();
+    let is_new = |name: &String| name.contains("before-restore") || name.contains("restoring");
+    let mut outcomes = [0; 3];
+    for round in 0..24 {
+        let before = names_in(dir.path());
+        let mut child = program(dir.path(), &restore)
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        // Kills it a little later in each round, once its first visible step is done.
+        while child.try_wait().unwrap().is_none() {
+            let names = names_in(dir.path());
+            if names
+                .iter()
+                .any(|name| is_new(name) && !before.contains(name))
+            {
+                for _ in 0..round * 50 {
+                    std::hint::spin_loop();
+                }
+                break;
+            }
+        }
+        let _ = child.kill();
+        child.wait().unwrap();
+        assert!(
+            dir.path().join("users.db").exists(),
+            "the database is always there"
+        );
+        let list = run(dir.path(), &[&with_media[..], &["user", "list"]].concat());
+        if list.code == Some(0) {
+            let has_bob = list.stdout.contains("bob@example.com");
+            assert!(list.stdout.contains("ada@example.com"), "{list:?}");
+            outcomes[usize::from(has_bob)] += 1;
+            let photos = Path::new(&media).join("photos");
+            let named = photos_named_in(&dir.path().join("users.db"));
+            assert!(
+                named.iter().all(|name| photos.join(name).is_file()),
+                "{named:?}"
+            );
+            if !has_bob {
+                create_user(dir.path(), "bob@example.com", &[]);
+            }
+        } else {
+            list.assert_refused(1, &["was interrupted"]);
+            outcomes[2] += 1;
+            done(
+                &run(dir.path(), &restore),
+                "restored 1 accounts and 1 photos",
+            );
+            create_user(dir.path(), "bob@example.com", &[]);
+        }
+    }
+    assert_eq!(outcomes.iter().sum::<i32>(), 24);
+    assert!(
+        !names_in(dir.path()).contains(&"users.db.restoring".to_owned()),
+        "{outcomes:?}"
+    );
+}
+
+#[test]
+fn errors_of_restore_do_not_quote_the_file() {
+    let dir = folder();
+    let secret = "root:x:0:0:\u{1b}[31mSECRET\n".repeat(100);
+    fs::write(dir.path().join("passwd"), &secret).unwrap();
+    let mut header = tar::Header::new_gnu();
+    header.set_entry_type(tar::EntryType::Regular);
+    header.set_size(0);
+    header.as_old_mut().name[..11].copy_from_slice(b"\x1b[31mSECRET"[..11].as_ref());
+    header.set_cksum();
+    let mut archive = tar::Builder::new(Vec::new());
+    archive.append(&header, &b""[..]).unwrap();
+    fs::write(dir.path().join("odd.tar"), archive.into_inner().unwrap()).unwrap();
+    for name in ["passwd", "odd.tar"] {
+        let outcome = restore(dir.path(), Path::new(name), &[]);
+        outcome.assert_refused(1, &[&format!("{name} is not a complete backup")]);
+        assert!(!outcome.stderr.contains('\u{1b}'), "{outcome:?}");
+        assert!(!outcome.stderr.contains("SEC"), "{outcome:?}");
+        assert!(!outcome.stderr.contains("root"), "{outcome:?}");
+    }
 }
 
 #[test]

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use rusqlite::backup::{Backup, StepResult};
-use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior};
+use rusqlite::{Connection, OpenFlags, TransactionBehavior};
 
 use super::events::{Actor, insert_event};
 use super::file::{self, APPLICATION_ID, OpenError};
@@ -51,6 +51,7 @@ pub fn copy_database(
             target.display()
         ))
     };
+    file::refuse_unfinished_restore(source)?;
     file::inspect(source)?;
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let from = Connection::open_with_flags(source, flags).map_err(failed)?;
@@ -213,17 +214,14 @@ pub fn inspect_database(path: &Path) -> Result<Inspection, OpenError> {
     })
 }
 
-/// Writes an entry into the audit log of a database that is neither migrated nor changed in any other way; with
-/// `end_sessions` all sessions end in the same transaction. A database from before there was such a log gets no entry.
+/// Writes an entry to the audit log of a database, which is not migrated.
+///
+/// A database from before the audit log gets no entry.
 ///
 /// # Errors
 /// When it cannot be written.
-pub fn note_in(
-    path: &Path,
-    event: &NewEvent,
-    end_sessions: bool,
-    busy_timeout: Duration,
-) -> Result<(), OpenError> {
+pub fn note_in(path: &Path, event: &NewEvent, busy_timeout: Duration) -> Result<(), OpenError> {
+    file::refuse_unfinished_restore(path)?;
     file::inspect(path)?;
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let write = || {
@@ -231,9 +229,6 @@ pub fn note_in(
         connection.busy_timeout(busy_timeout)?;
         connection.execute_batch("PRAGMA foreign_keys = ON; PRAGMA secure_delete = ON;")?;
         let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-        if end_sessions {
-            transaction.execute("DELETE FROM sessions", [])?;
-        }
         if transaction.table_exists(None, "events")? {
             insert_event(
                 &transaction,
@@ -246,44 +241,9 @@ pub fn note_in(
             )?;
         }
         transaction.commit()?;
-        // Closing the last connection empties and removes the log.
+        // Closing the last connection truncates and removes the log.
         connection.close().map_err(|(_, e)| e)
     };
-    write().map_err(|e: rusqlite::Error| {
-        OpenError(format!("cannot write into {}: {e}", path.display()))
-    })
-}
-
-/// Renames a database that no server holds, so that another can take its place.
-///
-/// # Errors
-/// When another process has it open, or the file system refuses.
-pub fn set_aside(path: &Path, aside: &Path) -> Result<(), OpenError> {
-    if let Err(e) = merge_log(path)
-        && e.sqlite_error_code() == Some(ErrorCode::DatabaseBusy)
-    {
-        return Err(OpenError(format!(
-            "another process has {} open; end it first",
-            path.display()
-        )));
-    }
-    // A log of the old file must never lie beside the new one, so it goes first where it could not be merged.
-    for suffix in ["-wal", "-journal", "-shm", ""] {
-        let from = beside(path, suffix);
-        if from.exists() {
-            std::fs::rename(&from, beside(aside, suffix))
-                .map_err(|e| OpenError(format!("cannot rename {}: {e}", from.display())))?;
-        }
-    }
-    Ok(())
-}
-
-/// Moves what is in the log into the file, which nobody else may have open. A damaged file cannot be dealt with so.
-fn merge_log(path: &Path) -> rusqlite::Result<()> {
-    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let connection = Connection::open_with_flags(path, flags)?;
-    // In this mode SQLite lets nobody else have the file open, not even for reading.
-    connection.execute_batch("PRAGMA locking_mode = EXCLUSIVE; BEGIN EXCLUSIVE; COMMIT;")?;
-    connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))?;
-    connection.close().map_err(|(_, e)| e)
+    write()
+        .map_err(|e: rusqlite::Error| OpenError(format!("cannot write to {}: {e}", path.display())))
 }

@@ -37,6 +37,7 @@ pub struct Examination {
 /// # Errors
 /// When it cannot be read, is another program's, or of a newer version of this one.
 pub fn examine_database(path: &Path, busy_timeout: Duration) -> Result<Examination, OpenError> {
+    file::refuse_unfinished_restore(path)?;
     file::inspect(path)?;
     let failed = |e: rusqlite::Error| OpenError(format!("cannot read {}: {e}", path.display()));
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;

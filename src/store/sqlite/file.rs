@@ -1,6 +1,7 @@
 //! The database file: who may open it, and whether it is ours at all.
 //!
-//! Everything here looks before SQLite touches the file, so that a file which is refused stays byte for byte as it was.
+//! Everything here looks before SQLite touches the file, so that a file which is refused stays
+//! byte for byte as it was.
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, Read};
@@ -89,8 +90,10 @@ pub fn is_sqlite(path: &Path) -> io::Result<bool> {
 pub(super) fn check_version(path: &Path, version: i32) -> Result<(), OpenError> {
     if version > SCHEMA_VERSION {
         return Err(OpenError(format!(
-            "{} was written by a newer accounts-server (schema version {version}; this program knows up to \
-             {SCHEMA_VERSION}); it was left as it is. Run the newer program, or restore an older backup.",
+            "{} was written by a newer accounts-server (schema version {version}; this program \
+             knows up to \
+             {SCHEMA_VERSION}); it was left as it is. Run the newer program, or restore an older \
+             backup.",
             path.display()
         )));
     }
@@ -100,7 +103,8 @@ pub(super) fn check_version(path: &Path, version: i32) -> Result<(), OpenError> 
 /// The refusal of somebody else's database.
 pub(super) fn foreign(path: &Path, sign: &str) -> OpenError {
     OpenError(format!(
-        "{} is a database of another program ({sign}); it was left as it is. Name another file with --db.",
+        "{} is a database of another program ({sign}); it was left as it is. Name another file \
+         with --db.",
         path.display()
     ))
 }
@@ -124,8 +128,8 @@ pub(super) fn create_private(path: &Path) -> Result<(), OpenError> {
     }
 }
 
-/// The database and its log as they were opened. SQLite goes on writing into files that somebody has removed or replaced, and
-/// nobody would find again what it puts there.
+/// The database and its log as they were opened. SQLite goes on writing into files that somebody
+/// has removed or replaced, and nobody would find again what it puts there.
 #[derive(Clone, Debug)]
 pub(super) struct OpenedFiles {
     files: Vec<(PathBuf, FileNumber)>,
@@ -154,7 +158,8 @@ impl OpenedFiles {
                 Err(e) => format!("cannot be found any more ({e})"),
             };
             return Err(format!(
-                "{} {what}: nothing is written until it is back in its place, or the server is started again",
+                "{} {what}: nothing is written until it is back in its place, or the server is \
+                 started again",
                 path.display()
             ));
         }
@@ -162,8 +167,9 @@ impl OpenedFiles {
     }
 }
 
-/// On Linux nothing but the number is asked for: newer versions give a file whose times somebody has looked at another time
-/// with the next write, however soon it comes, and bring that to the disk with each commit.
+/// On Linux nothing but the number is asked for: newer versions give a file whose times somebody
+/// has looked at another time with the next write, however soon it comes, and bring that to the
+/// disk with each commit.
 fn number_of(path: &Path) -> io::Result<FileNumber> {
     #[cfg(target_os = "linux")]
     {
@@ -187,7 +193,97 @@ fn number_of(path: &Path) -> io::Result<FileNumber> {
     }
 }
 
-/// The sign that a server holds a database file; given up when it is dropped or the process ends, however it ends.
+/// Ends of the names of the files beside a database that belong to it.
+pub const COMPANION_SUFFIXES: [&str; 5] = ["-wal", "-shm", "-journal", LOCK, RESTORING];
+
+/// End of the name of the lock file.
+const LOCK: &str = ".lock";
+
+/// End of the name of the marker of an unfinished restore.
+const RESTORING: &str = ".restoring";
+
+/// The existing SQLite database whose companion file `path` names, such as `users.db` for
+/// `users.db-wal`.
+pub fn companion_owner(path: &Path) -> Option<PathBuf> {
+    let name = path.file_name()?.to_str()?;
+    COMPANION_SUFFIXES.iter().find_map(|suffix| {
+        let start = name.len().checked_sub(suffix.len())?;
+        // Some file systems ignore case.
+        let owner = name
+            .get(start..)
+            .filter(|end| end.eq_ignore_ascii_case(suffix))
+            .map(|_| path.with_file_name(&name[..start]))?;
+        (owner.is_file() && is_sqlite(&owner).unwrap_or(false)).then_some(owner)
+    })
+}
+
+/// Refuses to create a database in a companion file of another one.
+pub(super) fn refuse_companion(path: &Path) -> Result<(), OpenError> {
+    let owner = companion_owner(path).or_else(|| companion_owner(&canonical_path(path)));
+    match owner {
+        Some(owner) => Err(OpenError(format!(
+            "{} belongs to the database {}; it was not changed. Name another file with --db.",
+            path.display(),
+            owner.display()
+        ))),
+        None => Ok(()),
+    }
+}
+
+/// The file beside a database that says that a restore is not finished.
+#[derive(Debug)]
+pub struct RestoreMarker {
+    path: PathBuf,
+}
+
+impl RestoreMarker {
+    /// Creates the marker durably, with a text for the operator.
+    ///
+    /// # Errors
+    /// When the file system refuses.
+    pub fn create(database: &Path, text: &str) -> io::Result<Self> {
+        use std::io::Write;
+        let path = Self::path_for(database);
+        let mut file = File::create(&path)?;
+        file.write_all(text.as_bytes())?;
+        file.sync_all()?;
+        File::open(folder_of(&path))?.sync_all()?;
+        Ok(Self { path })
+    }
+
+    /// Removes the marker durably: the data is complete.
+    ///
+    /// # Errors
+    /// When the file system refuses.
+    pub fn remove(self) -> io::Result<()> {
+        std::fs::remove_file(&self.path)?;
+        File::open(folder_of(&self.path))?.sync_all()
+    }
+
+    /// Where the marker of a database is.
+    pub fn path_for(database: &Path) -> PathBuf {
+        let mut name = canonical_path(database).into_os_string();
+        name.push(RESTORING);
+        PathBuf::from(name)
+    }
+}
+
+/// Refuses a database whose restore is in progress or was interrupted.
+pub(super) fn refuse_unfinished_restore(path: &Path) -> Result<(), OpenError> {
+    let marker = RestoreMarker::path_for(path);
+    if !marker.exists() {
+        return Ok(());
+    }
+    Err(OpenError(format!(
+        "a restore of {} is in progress or was interrupted ({} exists). Run `restore` with --force \
+         again; the previous data is kept in files with `.before-restore-` in their names.",
+        path.display(),
+        marker.display()
+    )))
+}
+
+/// The sign that a server holds a database file; given up when it is dropped or the process ends,
+/// however it ends.
 #[derive(Debug)]
 pub struct ServerLock {
     // The lock lives as long as the open file.
@@ -200,6 +296,7 @@ impl ServerLock {
     /// # Errors
     /// When another server has it.
     pub fn acquire(path: &Path) -> Result<Self, OpenError> {
+        refuse_companion(path)?;
         // What is not ours gets no lock file beside it either.
         if path.exists() {
             inspect(path)?;
@@ -212,7 +309,8 @@ impl ServerLock {
     /// # Errors
     /// As [`ServerLock::acquire`].
     pub fn acquire_for_anything(path: &Path) -> Result<Self, OpenError> {
-        // A file of its own: closing any descriptor of the database itself would drop the locks that SQLite holds on it.
+        // A file of its own: closing any descriptor of the database itself would drop the locks
+        // that SQLite holds on it.
         let lock_path = Self::path_for(path);
         create_private(&lock_path)?;
         let file = OpenOptions::new()
@@ -222,7 +320,8 @@ impl ServerLock {
         match file.try_lock() {
             Ok(()) => Ok(Self { _file: file }),
             Err(TryLockError::WouldBlock) => Err(OpenError(format!(
-                "another accounts-server is serving {} already. Stop it first, or give this one a file of its own with \
+                "another accounts-server is serving {} already. Stop it first, or give this one a \
+                 file of its own with \
                  --db.",
                 path.display()
             ))),
@@ -241,8 +340,8 @@ impl ServerLock {
 
     fn path_for(path: &Path) -> PathBuf {
         // Two ways to write one path must meet at one lock.
-        let mut name = canonical(path).into_os_string();
-        name.push(".lock");
+        let mut name = canonical_path(path).into_os_string();
+        name.push(LOCK);
         PathBuf::from(name)
     }
 }
@@ -255,14 +354,15 @@ pub(super) fn folder_of(file: &Path) -> &Path {
     }
 }
 
-/// How many bytes this user may still write to the file system of `path`; `None` where it does not tell.
+/// How many bytes this user may still write to the file system of `path`; `None` where it does not
+/// tell.
 pub fn free_bytes(path: &Path) -> Option<u64> {
     let system = rustix::fs::statvfs(path).ok()?;
     Some(system.f_bavail.saturating_mul(system.f_frsize))
 }
 
-/// The one path of a file, whether it exists yet or not.
-fn canonical(path: &Path) -> PathBuf {
+/// The canonical path of a file, whether it exists yet or not.
+pub fn canonical_path(path: &Path) -> PathBuf {
     path.canonicalize()
         .or_else(|e| {
             let name = path.file_name().ok_or(e)?;

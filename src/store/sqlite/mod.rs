@@ -19,6 +19,7 @@ mod migrations;
 mod otps;
 mod password_tries;
 mod passwords;
+mod replacement;
 mod rows;
 mod search;
 mod session_cache;
@@ -38,11 +39,17 @@ use rusqlite::{Connection, ErrorCode, OpenFlags};
 use tokio::sync::Semaphore;
 
 use super::{Field, StoreError, StoreResult};
-pub use copy::{Inspection, copy_database, inspect_database, note_in, set_aside};
+pub use copy::{Inspection, copy_database, inspect_database, note_in};
 pub use examination::{Examination, examine_database};
 use file::{APPLICATION_ID, Kind, OpenedFiles};
-pub use file::{OpenError, ServerLock, free_bytes, is_sqlite};
+pub use file::{
+    COMPANION_SUFFIXES, OpenError, RestoreMarker, ServerLock, canonical_path, companion_owner,
+    free_bytes, is_sqlite,
+};
 use migrations::{MIGRATIONS, SCHEMA, SCHEMA_VERSION};
+pub use replacement::{
+    LastIds, ReplacedDatabase, RestoreChanges, apply_restore_changes, keep_companions,
+};
 use session_cache::SessionCache;
 use writer::Writer;
 
@@ -158,6 +165,8 @@ impl SqliteStore {
             };
             OpenError(format!("cannot open {shown}: {e}{hint}"))
         };
+        file::refuse_unfinished_restore(path)?;
+        file::refuse_companion(path)?;
         file::create_private(path)?;
         let kind = file::inspect(path)?;
         refuse_what_is_not_ours(path, &kind)?;

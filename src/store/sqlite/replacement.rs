@@ -1,0 +1,197 @@
+//! Replaces a database by a restored one: the restored copy is prepared, the previous one locked
+//! and kept.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior};
+
+use super::beside;
+use super::events::{Actor, insert_event};
+use super::file::{self, OpenError};
+use crate::store::NewEvent;
+
+/// The last id of each table, which must not be assigned again: tokens and links may name it.
+pub type LastIds = Vec<(String, i64)>;
+
+/// Companion files of a database, the log first: it must never be beside another database.
+const COMPANIONS: [&str; 3] = ["-wal", "-journal", "-shm"];
+
+/// How a restored database differs from its backup.
+#[derive(Clone, Debug)]
+pub struct RestoreChanges {
+    /// The entry for the audit log.
+    pub event: NewEvent,
+    /// Whether sessions and signing keys stay valid.
+    pub keep_sessions: bool,
+    /// Ids that the replaced database has assigned.
+    pub last_ids: LastIds,
+}
+
+/// Prepares an unpacked database in one transaction. It is neither migrated nor changed otherwise.
+///
+/// Without `keep_sessions` all sessions end, and the signing keys are removed, so the server
+/// creates a new one when it starts.
+///
+/// # Errors
+/// When it cannot be written.
+pub fn apply_restore_changes(
+    path: &Path,
+    changes: &RestoreChanges,
+    busy_timeout: Duration,
+) -> Result<(), OpenError> {
+    file::inspect(path)?;
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let write = || {
+        let mut connection = Connection::open_with_flags(path, flags)?;
+        connection.busy_timeout(busy_timeout)?;
+        connection.execute_batch("PRAGMA foreign_keys = ON; PRAGMA secure_delete = ON;")?;
+        let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        if !changes.keep_sessions {
+            transaction.execute_batch("DELETE FROM sessions; DELETE FROM signing_keys;")?;
+        }
+        for (table, last_id) in &changes.last_ids {
+            raise_last_id(&transaction, table, *last_id)?;
+        }
+        // The log came with the seventh version.
+        if transaction.table_exists(None, "events")? {
+            let event = &changes.event;
+            insert_event(
+                &transaction,
+                event.kind,
+                event.user_id,
+                Actor::FromContext,
+                &event.context,
+                &event.detail,
+                event.now,
+            )?;
+        }
+        transaction.commit()?;
+        // Closing the last connection truncates and removes the log.
+        connection.close().map_err(|(_, e)| e)
+    };
+    write()
+        .map_err(|e: rusqlite::Error| OpenError(format!("cannot write to {}: {e}", path.display())))
+}
+
+/// Makes the next id of a table higher than `last_id`, if the table exists.
+fn raise_last_id(connection: &Connection, table: &str, last_id: i64) -> rusqlite::Result<()> {
+    if !connection.table_exists(None, table)? {
+        return Ok(());
+    }
+    let updated = connection.execute(
+        "UPDATE sqlite_sequence SET seq = max(seq, ?2) WHERE name = ?1",
+        (table, last_id),
+    )?;
+    if updated == 0 {
+        connection.execute(
+            "INSERT INTO sqlite_sequence (name, seq) VALUES (?1, ?2)",
+            (table, last_id),
+        )?;
+    }
+    Ok(())
+}
+
+/// The previous database, locked until this is dropped so that no other process can use it.
+pub struct ReplacedDatabase {
+    path: PathBuf,
+    // `None` for a file that SQLite cannot read.
+    connection: Option<Connection>,
+}
+
+impl ReplacedDatabase {
+    /// Locks a database and merges its log into the file. A damaged one cannot be locked.
+    ///
+    /// # Errors
+    /// When another process has it open.
+    pub fn lock(path: &Path) -> Result<Self, OpenError> {
+        let connection = match lock(path) {
+            Ok(connection) => Some(connection),
+            Err(e) if e.sqlite_error_code() == Some(ErrorCode::DatabaseBusy) => {
+                return Err(OpenError(format!(
+                    "another process has {} open; stop it first",
+                    path.display()
+                )));
+            }
+            Err(e) => {
+                log::warn!(
+                    "{} cannot be read ({e}); it is kept as it is",
+                    path.display()
+                );
+                None
+            }
+        };
+        Ok(Self {
+            path: path.to_path_buf(),
+            connection,
+        })
+    }
+
+    /// The last id of each table; empty for a database that cannot be read.
+    pub fn last_ids(&self) -> LastIds {
+        let Some(connection) = &self.connection else {
+            return LastIds::new();
+        };
+        let read = || {
+            connection
+                .prepare("SELECT name, seq FROM sqlite_sequence")?
+                .query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?
+                .collect::<rusqlite::Result<LastIds>>()
+        };
+        read().unwrap_or_else(|e| {
+            log::warn!("the ids used in {} are unknown: {e}", self.path.display());
+            LastIds::new()
+        })
+    }
+
+    /// Gives the database a second name, under which it is kept when its first one is replaced.
+    ///
+    /// A file system without hard links gets the file renamed instead. A log that could not be
+    /// merged is renamed with it.
+    ///
+    /// # Errors
+    /// When the file system refuses.
+    pub fn keep_as(&self, kept: &Path) -> io::Result<()> {
+        if self.connection.is_some() {
+            // In its exclusive mode SQLite leaves an empty journal.
+            match fs::remove_file(beside(&self.path, "-journal")) {
+                Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e),
+                _ => {}
+            }
+        }
+        keep_companions(&self.path, kept)?;
+        match fs::hard_link(&self.path, kept) {
+            Err(e) if e.kind() == io::ErrorKind::Unsupported => fs::rename(&self.path, kept),
+            Err(e) if e.kind() == io::ErrorKind::PermissionDenied => fs::rename(&self.path, kept),
+            outcome => outcome,
+        }
+    }
+}
+
+/// Renames the log of a database, which would be applied to the database that replaces it.
+///
+/// # Errors
+/// When the file system refuses.
+pub fn keep_companions(path: &Path, kept: &Path) -> io::Result<()> {
+    for suffix in COMPANIONS {
+        let companion = beside(path, suffix);
+        if companion.exists() {
+            fs::rename(companion, beside(kept, suffix))?;
+        }
+    }
+    Ok(())
+}
+
+/// Merges the log and keeps an exclusive lock. The companion files of SQLite are removed.
+fn lock(path: &Path) -> rusqlite::Result<Connection> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(path, flags)?;
+    // In this mode SQLite lets no other process open the file, not even for reading.
+    connection.execute_batch("PRAGMA locking_mode = EXCLUSIVE; BEGIN EXCLUSIVE; COMMIT;")?;
+    let _: String = connection.query_row("PRAGMA journal_mode = DELETE", [], |row| row.get(0))?;
+    // The lock is taken again at the next access, and then kept.
+    connection.execute_batch("BEGIN EXCLUSIVE;")?;
+    Ok(connection)
+}
