@@ -16,9 +16,9 @@ use crate::config::{Config, MIN_KEY_SECRET_CHARS, MailTransportKind, RateLimitsC
 use crate::crypto::keyring::{KeyRing, KeySealing};
 use crate::crypto::random;
 use crate::crypto::sealing::KEY_BYTES;
-use crate::crypto::tokens::{TokenError, TokenOptions, generate_key};
+use crate::crypto::tokens::{TokenError, TokenOptions};
 use crate::delivery::{MailSender, Outbox, OutboxParts};
-use crate::domain::{EmailAddress, OtpCode, Timestamp};
+use crate::domain::{EmailAddress, OtpCode, SigningAlgorithm, Timestamp};
 use crate::http::links;
 use crate::limits::{Allowance, NetworkLimits};
 use crate::mail::{
@@ -30,7 +30,7 @@ use crate::otp_codes::OtpCodes;
 use crate::passwords::{BreachedList, PasswordOptions, Passwords};
 use crate::photos::{PhotoOptions, Photos};
 use crate::store::sqlite::{SqliteOptions, SqliteStore};
-use crate::store::{MailLimits, RequestContext, SharedStore};
+use crate::store::{MailLimits, RequestContext, RotateKeys, SharedStore};
 
 /// A failed start. The message says what is wrong and what to do.
 #[derive(Debug, thiserror::Error)]
@@ -293,7 +293,19 @@ async fn find_secret(
         .map_err(|e| StartError::new(e.to_string()))
 }
 
-/// Opens the signing keys, creating the first one, and encrypts what should be encrypted.
+/// The algorithm of the first signing key of a database: practically every JOSE library verifies it.
+const DEFAULT_ALGORITHM: SigningAlgorithm = SigningAlgorithm::Es256;
+
+/// The program itself as the source of a change.
+fn program() -> RequestContext {
+    RequestContext {
+        operator: "program".into(),
+        ..RequestContext::default()
+    }
+}
+
+/// Opens the signing keys: creates the first one, rotates them to the configured algorithm, and
+/// encrypts them if they should be.
 async fn open_keys(
     config: &Config,
     store: &SharedStore,
@@ -304,21 +316,39 @@ async fn open_keys(
     const CONTEXT: &str = "cannot prepare the signing keys";
     let failed = StartError::at(CONTEXT);
     let mut keys = store.list_signing_keys().await.map_err(&failed)?;
+    let algorithm = config.tokens.algorithm;
     if keys.is_empty() {
-        let key = generate_key(random::bytes(), now).map_err(StartError::at(CONTEXT))?;
+        let key = accounts::create_key(algorithm.unwrap_or(DEFAULT_ALGORITHM), now)
+            .await
+            .map_err(StartError::at(CONTEXT))?;
         let first = store.create_first_signing_key(sealing.seal_key(key));
         keys = first.await.map_err(&failed)?;
+    }
+    if let Some(algorithm) = algorithm
+        && let Some(current) = keys.iter().find(|key| key.retired_at.is_none())
+        && current.algorithm != algorithm.as_str()
+    {
+        log::info!(
+            "[tokens] algorithm is {algorithm}: rotating the signing keys, {} is retired",
+            current.algorithm
+        );
+        let key = accounts::create_key(algorithm, now)
+            .await
+            .map_err(StartError::at(CONTEXT))?;
+        let rotation = RotateKeys {
+            key: sealing.seal_key(key),
+            context: program(),
+            now,
+        };
+        store.rotate_keys(rotation).await.map_err(&failed)?;
+        keys = store.list_signing_keys().await.map_err(&failed)?;
     }
     if sealing.is_on() {
         let secrets = store.list_secrets().await.map_err(&failed)?;
         let are_sealed = keys.iter().all(|key| key.is_sealed)
             && secrets.iter().all(|(_, secret)| secret.is_sealed);
         if !are_sealed {
-            let context = RequestContext {
-                operator: "program".into(),
-                ..RequestContext::default()
-            };
-            accounts::reseal(store.as_ref(), &sealing, &sealing, context, now)
+            accounts::reseal(store.as_ref(), &sealing, &sealing, program(), now)
                 .await
                 .map_err(StartError::at(CONTEXT))?;
             keys = store.list_signing_keys().await.map_err(&failed)?;

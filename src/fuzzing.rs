@@ -16,8 +16,8 @@ use crate::accounts::{IMPORTED_FIELDS, read_imported_user};
 use crate::cli::export::UserRecord;
 use crate::crypto::tokens::{TokenOptions, Tokens, generate_key};
 use crate::domain::{
-    EmailAddress, FieldErrors, Fields, Input, PhoneNumber, Profile, Timestamp, UploadedFile, User,
-    UserId, parse_json_object,
+    EmailAddress, FieldErrors, Fields, Input, PhoneNumber, Profile, SigningAlgorithm, Timestamp,
+    UploadedFile, User, UserId, parse_json_object,
 };
 use crate::http::{forwarded_for, read_fields};
 use crate::mail::{Composer, ComposerOptions, MailContent};
@@ -239,7 +239,7 @@ pub fn token(data: &[u8]) {
             access_life: Duration::from_mins(5),
             refresh_life: Duration::from_hours(1),
         };
-        let key = generate_key([7; 32], NOW).expect("32 bytes make a key");
+        let key = generate_key(SigningAlgorithm::Es256, NOW).expect("a key is generated");
         let tokens = Tokens::new(options, &[key]).expect("a key signs");
         let pair = tokens
             .issue(

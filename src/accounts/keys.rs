@@ -6,9 +6,8 @@ use std::time::Duration;
 use super::{AccountError, operator};
 use crate::app::App;
 use crate::crypto::keyring::{KeySealing, SealError};
-use crate::crypto::random;
 use crate::crypto::tokens::{KeySet, TokenError, Tokens, Verified, generate_key};
-use crate::domain::{StoredKey, Timestamp};
+use crate::domain::{SigningAlgorithm, StoredKey, Timestamp};
 use crate::store::{KeyMaterial, RemoveKey, RequestContext, RotateKeys, Store};
 
 /// How long a retired key outlives its last token, for clock skew.
@@ -63,7 +62,7 @@ pub async fn published_keys(app: &App) -> Result<KeySet, AccountError> {
 /// Reloads the keys from the store; true when they changed. Unusable keys leave the ring unchanged.
 async fn reload(app: &App) -> Result<bool, AccountError> {
     let keys = app.store.list_signing_keys().await?;
-    app.keys.take(keys).or_else(|e| {
+    app.keys.replace(keys).or_else(|e| {
         log::error!("unusable signing keys in the database; keeping the previous ones: {e}");
         Ok(false)
     })
@@ -93,13 +92,21 @@ fn info(app: &App, key: StoredKey) -> KeyInfo {
 
 /// Creates a new signing key for all servers on this store and returns its id.
 ///
-/// Older keys keep verifying until their last token has expired.
+/// Without an algorithm it is that of the settings, or else that of the present key. Older keys keep
+/// verifying until their last token has expired.
 ///
 /// # Errors
 /// Only internal errors.
-pub async fn rotate_keys(app: &App) -> Result<String, AccountError> {
+pub async fn rotate_keys(
+    app: &App,
+    algorithm: Option<SigningAlgorithm>,
+) -> Result<String, AccountError> {
     let now = app.clock.now();
-    let key = generate_key(random::bytes(), now)?;
+    let algorithm = match algorithm.or(app.config.tokens.algorithm) {
+        Some(algorithm) => algorithm,
+        None => signing(app).await?.algorithm(),
+    };
+    let key = create_key(algorithm, now).await?;
     let kid = key.kid.clone();
     let rotation = RotateKeys {
         key: app.keys.sealing().seal_key(key),
@@ -108,8 +115,18 @@ pub async fn rotate_keys(app: &App) -> Result<String, AccountError> {
     };
     app.store.rotate_keys(rotation).await?;
     remove_old_keys(app).await?;
-    log::info!("signing keys rotated: {kid} is active");
+    log::info!("signing keys rotated: {kid} ({algorithm}) is active");
     Ok(kid)
+}
+
+/// Generates a key on a blocking thread, as RSA takes up to a few seconds.
+pub(crate) async fn create_key(
+    algorithm: SigningAlgorithm,
+    now: Timestamp,
+) -> Result<StoredKey, TokenError> {
+    tokio::task::spawn_blocking(move || generate_key(algorithm, now))
+        .await
+        .unwrap_or_else(|e| Err(TokenError::Failed(format!("a task failed: {e}"))))
 }
 
 /// Removes a retired key. Every server rejects its tokens within seconds.

@@ -46,10 +46,10 @@ pub use expiry::clear_expired;
 pub use import::{
     IMPORTED_FIELDS, import_users, next_user_id, parse_moment, read_imported_user, refused,
 };
-pub(crate) use keys::reseal;
 pub use keys::{
     KeyInfo, list_keys, published_keys, remove_key, remove_old_keys, reseal_keys, rotate_keys,
 };
+pub(crate) use keys::{create_key, reseal};
 pub use password_change::{change_password, set_password};
 pub use password_reset::{confirm_reset, request_reset};
 pub use photo::{remove_photos_left_behind, remove_unused_photos};

@@ -3,6 +3,7 @@
 use std::io::{self, Write};
 
 use clap::Subcommand;
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 use serde_json::json;
 
 use super::prompt::read_secret;
@@ -11,6 +12,7 @@ use super::{CommandResult, cannot_write, describe, require_database, with_app};
 use crate::accounts::{self, AccountError, KeyInfo};
 use crate::config::{Config, MIN_KEY_SECRET_CHARS};
 use crate::crypto::keyring::KeySealing;
+use crate::domain::SigningAlgorithm;
 
 #[derive(Subcommand)]
 pub(super) enum KeysCommand {
@@ -23,7 +25,14 @@ pub(super) enum KeysCommand {
     /// Create a signing key, use it from now on (in a running server too) and print its id
     ///
     /// Tokens signed by earlier keys stay valid until they expire; then those keys are removed.
-    Rotate,
+    Rotate {
+        /// Algorithm of the new key. By default that of the current key
+        ///
+        /// ES256 is verified by practically every library; EdDSA by fewer; RS256 by all, but it
+        /// is large and slow. When [tokens] algorithm is set, change it there instead.
+        #[arg(long, value_parser = algorithms())]
+        algorithm: Option<SigningAlgorithm>,
+    },
     /// Remove a retired key: its tokens become invalid within seconds
     ///
     /// For a compromised key: rotate first, then remove it. Users with tokens of the removed key
@@ -53,8 +62,18 @@ pub(super) fn run(command: KeysCommand, config: Config) -> CommandResult {
             let keys = accounts::list_keys(&app).await.map_err(describe)?;
             list(&keys, json).map_err(cannot_write)
         }
-        KeysCommand::Rotate => {
-            let kid = accounts::rotate_keys(&app).await.map_err(describe)?;
+        KeysCommand::Rotate { algorithm } => {
+            if let (Some(set), Some(wanted)) = (app.config.tokens.algorithm, algorithm)
+                && set != wanted
+            {
+                return Err(format!(
+                    "[tokens] algorithm is {set}, so the next start would rotate to it again; set \
+                     it to {wanted} instead"
+                ));
+            }
+            let kid = accounts::rotate_keys(&app, algorithm)
+                .await
+                .map_err(describe)?;
             writeln!(io::stdout(), "{kid}").map_err(cannot_write)
         }
         KeysCommand::Remove { kid } => match accounts::remove_key(&app, &kid).await {
@@ -85,6 +104,12 @@ pub(super) fn run(command: KeysCommand, config: Config) -> CommandResult {
             .await
             .map_err(describe),
     })
+}
+
+/// Parses the name of an algorithm.
+fn algorithms() -> impl TypedValueParser<Value = SigningAlgorithm> {
+    PossibleValuesParser::new(SigningAlgorithm::ALL.map(SigningAlgorithm::as_str))
+        .map(|name| SigningAlgorithm::parse(&name).expect("clap accepts these names only"))
 }
 
 fn list(keys: &[KeyInfo], json: bool) -> io::Result<()> {

@@ -30,6 +30,7 @@ use super::values::{
     CorsOrigin, Interval, ListenAddr, LogFormat, MailTransportKind, ProxyNetwork, PublicUrl,
     Secret, is_fixed_otp, is_log_filter, is_mailbox, is_one_line, is_path,
 };
+use crate::domain::SigningAlgorithm;
 
 /// The description of one setting.
 #[derive(Clone, Debug)]
@@ -390,6 +391,10 @@ settings! {
         key_encryption_secret: Secret<String> = Secret::new(String::new()), rule KeySecret, rare "SECRET";
         /// File with that secret, read at start, such as a secret of systemd or Docker.
         key_encryption_secret_file: Option<PathBuf> = None, rule optional_path("a file"), rare "FILE";
+        /// Algorithm that signs tokens: `ES256`, `EdDSA` or `RS256`. When it differs from that of the
+        /// current key, the next start rotates the keys; tokens of earlier keys stay valid. Empty
+        /// means `ES256` for a new database and no change for an existing one.
+        algorithm: Option<SigningAlgorithm> = None, rule maybe::<SigningAlgorithm>(), common "ALGORITHM";
         /// Claim `iss` of tokens. Empty means the public URL.
         issuer: String = String::new(), rule checked("text on one line", is_one_line), rare "TEXT";
         /// Claim `aud` of access tokens. Empty means none.

@@ -1,7 +1,7 @@
-//! The keys that sign and check tokens as the store has them by now, and the encryption under which they rest there.
+//! The signing keys in use, and their encryption at rest.
 //!
-//! Another process may rotate the keys at any moment: the ring is looked over before a token is signed and, for checking
-//! them, every few seconds, so that no request pays for it. Knows nothing of the store; it is handed what is in it.
+//! Another process may rotate the keys at any time. So callers reload them from the store before they
+//! sign a token, and every few seconds before they verify one. Knows nothing of the store.
 
 use std::fmt;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -14,21 +14,20 @@ use sha2::Sha256;
 use crate::crypto::random;
 use crate::crypto::sealing::{self, KEY_BYTES};
 use crate::crypto::tokens::{TokenError, TokenOptions, Tokens};
-use crate::domain::Timestamp;
-use crate::domain::{StoredKey, StoredSecret};
+use crate::domain::{StoredKey, StoredSecret, Timestamp};
 
-/// How old what is known of the keys may be when a token is checked.
-const STALENESS: Duration = Duration::from_secs(5);
+/// Maximum age of the keys when a token is verified.
+const MAX_AGE: Duration = Duration::from_secs(5);
 
-/// How old it may be when a token is not known: it may be signed by a key that was made a moment ago.
-const STALENESS_OF_REFUSALS: Duration = Duration::from_secs(1);
+/// Maximum age of the keys when a token is refused: a new key may have signed it.
+const MAX_AGE_FOR_REFUSAL: Duration = Duration::from_secs(1);
 
-/// Why the secrets of a database cannot be read. The text is for the person at the terminal.
+/// Why the secrets of a database cannot be decrypted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SealError {
-    /// They are encrypted, and nothing is configured to decrypt them with.
+    /// They are encrypted, and no secret is configured.
     NoSecret,
-    /// They are encrypted under another secret.
+    /// They are encrypted with another secret.
     WrongSecret,
 }
 
@@ -36,12 +35,14 @@ impl fmt::Display for SealError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::NoSecret => {
-                "the keys in the database are encrypted: set [tokens] key_encryption_secret (environment: \
-                 ACCOUNTS_TOKENS_KEY_ENCRYPTION_SECRET) to the secret that they were encrypted with"
+                "the keys in the database are encrypted: set [tokens] key_encryption_secret \
+                 (environment: ACCOUNTS_TOKENS_KEY_ENCRYPTION_SECRET) to the secret that they were \
+                 encrypted with"
             }
             Self::WrongSecret => {
-                "the keys in the database are encrypted with another secret than [tokens] key_encryption_secret; set it to \
-                 the one that they were encrypted with (`keys reencrypt` changes it)"
+                "the keys in the database are encrypted with another secret than [tokens] \
+                 key_encryption_secret; set it to the one that they were encrypted with (`keys \
+                 reencrypt` changes it)"
             }
         })
     }
@@ -54,8 +55,10 @@ impl std::error::Error for SealError {}
 pub struct KeySealing(Option<[u8; KEY_BYTES]>);
 
 impl KeySealing {
-    /// Encrypts under a secret text, or not at all when it is empty. The text has to be long and random: no slow hash is
-    /// made of it, so that nothing is waited for at every start.
+    /// Encrypts with a secret text, or not at all when it is empty.
+    ///
+    /// The text has to be long and random: it is not stretched by a slow hash, which would delay
+    /// every start.
     pub fn new(secret: &str) -> Self {
         Self((!secret.is_empty()).then(|| {
             let mut mac = Hmac::<Sha256>::new_from_slice(b"accounts-server key encryption")
@@ -65,28 +68,28 @@ impl KeySealing {
         }))
     }
 
-    /// Whether secrets are to rest encrypted.
+    /// Whether secrets are encrypted.
     pub fn is_on(&self) -> bool {
         self.0.is_some()
     }
 
-    /// A key pair in the form in which it is to rest.
+    /// Encrypts a key pair.
     pub fn seal_key(&self, mut key: StoredKey) -> StoredKey {
         let name = key_name(&key.kid);
         (key.private_key, key.is_sealed) = self.seal(&name, key.private_key);
         key
     }
 
-    /// A secret in the form in which it is to rest.
+    /// Encrypts a secret.
     pub fn seal_secret(&self, name: &str, value: Vec<u8>) -> StoredSecret {
         let (value, is_sealed) = self.seal(&secret_name(name), value);
         StoredSecret { value, is_sealed }
     }
 
-    /// A key pair that can be used.
+    /// Decrypts a key pair.
     ///
     /// # Errors
-    /// When it is encrypted under a secret that is not there.
+    /// When it is encrypted with a secret that is not configured.
     pub fn open_key(&self, mut key: StoredKey) -> Result<StoredKey, SealError> {
         if key.is_sealed {
             key.private_key = self.open(&key_name(&key.kid), &key.private_key)?;
@@ -95,10 +98,10 @@ impl KeySealing {
         Ok(key)
     }
 
-    /// A secret that can be used.
+    /// Decrypts a secret.
     ///
     /// # Errors
-    /// When it is encrypted under a secret that is not there.
+    /// When it is encrypted with a secret that is not configured.
     pub fn open_secret(&self, name: &str, secret: StoredSecret) -> Result<Vec<u8>, SealError> {
         if secret.is_sealed {
             self.open(&secret_name(name), &secret.value)
@@ -123,7 +126,7 @@ impl KeySealing {
     }
 }
 
-/// What a private key is bound to, so that one cannot be put in the place of another.
+/// The associated bytes of a private key, which prevent it from being replaced by another one.
 fn key_name(kid: &str) -> String {
     format!("signing key {kid}")
 }
@@ -137,20 +140,20 @@ pub struct KeyRing {
     options: TokenOptions,
     sealing: KeySealing,
     state: RwLock<State>,
-    looked_at: AtomicI64,
+    loaded_at: AtomicI64,
 }
 
 struct State {
     tokens: Arc<Tokens>,
-    /// What the ring was made of, to notice when the store has something else.
+    /// Ids and retirements of its keys, to notice changes.
     marks: Vec<(String, Option<Timestamp>)>,
 }
 
 impl KeyRing {
-    /// A ring of the keys of the store, the newest first.
+    /// A ring of the keys of the store, newest first.
     ///
     /// # Errors
-    /// When they cannot be used; the text says why.
+    /// When they are unusable; the text says why.
     pub fn new(
         options: TokenOptions,
         sealing: KeySealing,
@@ -162,42 +165,47 @@ impl KeyRing {
             options,
             sealing,
             state: RwLock::new(state),
-            looked_at: AtomicI64::new(now.unix_millis()),
+            loaded_at: AtomicI64::new(now.unix_millis()),
         })
     }
 
-    /// What issues and checks tokens with the keys that are known by now.
+    /// Issues and verifies tokens with the current keys.
     pub fn tokens(&self) -> Arc<Tokens> {
         Arc::clone(&self.read().tokens)
     }
 
-    /// How the keys rest.
+    /// The claim `iss` of tokens.
+    pub fn issuer(&self) -> &str {
+        &self.options.issuer
+    }
+
+    /// The encryption of the keys at rest.
     pub fn sealing(&self) -> &KeySealing {
         &self.sealing
     }
 
-    /// How long a refresh token lives.
+    /// The lifetime of refresh tokens.
     pub fn refresh_life(&self) -> Duration {
         self.options.refresh_life
     }
 
-    /// Whether it is time to look into the store before a token is checked. Says so once: whoever asks has to look.
+    /// Whether the caller has to reload the keys before it verifies a token; true for one caller only.
     pub fn is_due(&self, now: Timestamp) -> bool {
-        self.is_older_than(STALENESS, now)
+        self.is_older_than(MAX_AGE, now)
     }
 
-    /// Whether it is worth looking into the store for a token that no known key has signed.
+    /// The same for a token that no known key has signed.
     pub fn is_due_for_unknown(&self, now: Timestamp) -> bool {
-        self.is_older_than(STALENESS_OF_REFUSALS, now)
+        self.is_older_than(MAX_AGE_FOR_REFUSAL, now)
     }
 
     fn is_older_than(&self, age: Duration, now: Timestamp) -> bool {
-        let looked_at = self.looked_at.load(Ordering::Relaxed);
-        Timestamp::from_unix_millis(looked_at).plus(age) <= now
+        let loaded_at = self.loaded_at.load(Ordering::Relaxed);
+        Timestamp::from_unix_millis(loaded_at).plus(age) <= now
             && self
-                .looked_at
+                .loaded_at
                 .compare_exchange(
-                    looked_at,
+                    loaded_at,
                     now.unix_millis(),
                     Ordering::Relaxed,
                     Ordering::Relaxed,
@@ -205,11 +213,11 @@ impl KeyRing {
                 .is_ok()
     }
 
-    /// Takes what the store has now; true when that was something else.
+    /// Replaces the keys by those of the store; false when they have not changed.
     ///
     /// # Errors
-    /// When it cannot be used; the ring stays as it was.
-    pub fn take(&self, keys: Vec<StoredKey>) -> Result<bool, TokenError> {
+    /// When they are unusable; then the ring does not change.
+    pub fn replace(&self, keys: Vec<StoredKey>) -> Result<bool, TokenError> {
         if self.read().marks == marks(&keys) {
             return Ok(false);
         }
@@ -248,11 +256,12 @@ fn make(
 mod tests {
     use super::*;
     use crate::crypto::tokens::generate_key;
+    use crate::domain::SigningAlgorithm;
 
     #[test]
-    fn what_is_sealed_opens_in_its_own_place_alone() {
+    fn sealed_keys_cannot_be_exchanged() {
         let sealing = KeySealing::new("a secret that is long enough to be one");
-        let plain = generate_key([7; 32], Timestamp::default()).unwrap();
+        let plain = generate_key(SigningAlgorithm::Es256, Timestamp::default()).unwrap();
         let sealed = sealing.seal_key(plain.clone());
         assert!(sealed.is_sealed && sealed.private_key != plain.private_key);
         assert!(
@@ -277,7 +286,7 @@ mod tests {
             KeySealing::new("").open_key(sealed).err(),
             Some(SealError::NoSecret)
         );
-        // What rests unencrypted is taken as it is, with a secret too: it is encrypted at the next start.
+        // Unencrypted keys are accepted with a secret as well: the next start encrypts them.
         assert!(
             sealing
                 .open_key(plain.clone())
@@ -292,7 +301,7 @@ mod tests {
     }
 
     #[test]
-    fn the_store_is_looked_into_now_and_then() {
+    fn keys_are_reloaded_when_they_are_stale() {
         let options = TokenOptions {
             issuer: "test".into(),
             audience: None,
@@ -300,23 +309,23 @@ mod tests {
             refresh_life: Duration::from_hours(1),
         };
         let at = |seconds: i64| Timestamp::from_unix_millis(seconds * 1000);
-        let first = generate_key([1; 32], at(0)).unwrap();
+        let first = generate_key(SigningAlgorithm::Es256, at(0)).unwrap();
         let ring = KeyRing::new(options, KeySealing::new(""), vec![first.clone()], at(0)).unwrap();
         assert!(!ring.is_due(at(4)));
         assert!(ring.is_due(at(5)));
-        assert!(!ring.is_due(at(5)), "one look is enough");
+        assert!(!ring.is_due(at(5)), "one caller reloads");
         assert!(!ring.is_due_for_unknown(at(5)));
         assert!(ring.is_due_for_unknown(at(6)));
 
         let before = ring.tokens();
-        assert_eq!(ring.take(vec![first.clone()]), Ok(false));
-        let second = generate_key([2; 32], at(7)).unwrap();
+        assert_eq!(ring.replace(vec![first.clone()]), Ok(false));
+        let second = generate_key(SigningAlgorithm::Rs256, at(7)).unwrap();
         let retired = StoredKey {
             retired_at: Some(at(7)),
             ..first
         };
-        assert_eq!(ring.take(vec![second, retired]), Ok(true));
+        assert_eq!(ring.replace(vec![second, retired]), Ok(true));
         assert!(!Arc::ptr_eq(&before, &ring.tokens()));
-        assert!(ring.take(Vec::new()).is_err(), "nothing to sign with");
+        assert!(ring.replace(Vec::new()).is_err(), "no key signs");
     }
 }

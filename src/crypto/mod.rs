@@ -1,4 +1,4 @@
-//! Cryptography: random values, sealing of stored secrets, signing keys, and tokens.
+//! Cryptography: randomness, encryption of stored secrets, signing keys and tokens.
 
 pub mod keyring;
 pub(crate) mod random;

@@ -1,7 +1,9 @@
-//! The one place where randomness is made: identifiers, codes, salts and keys, all from the operating system's
-//! cryptographically secure source by way of `rand`'s thread-local generator.
+//! The only source of randomness: identifiers, codes, salts and keys.
+//!
+//! All of it comes from the operating system, through `rand`'s thread-local generator or `ring`.
 
-use rand::RngExt;
+use rand::{CryptoRng, RngExt};
+use ring::rand::SystemRandom;
 
 use crate::domain::OtpCode;
 
@@ -13,12 +15,23 @@ pub(crate) fn bytes<const N: usize>() -> [u8; N] {
     bytes
 }
 
-/// A new identifier that nobody can guess: 128 random bits in 32 hexadecimal digits.
+/// The operating system's generator, for `ring`.
+pub(crate) fn system() -> SystemRandom {
+    SystemRandom::new()
+}
+
+/// The thread-local generator, for libraries that take a generator of `rand`.
+#[expect(clippy::disallowed_methods, reason = "the one source of randomness")]
+pub(crate) fn generator() -> impl CryptoRng {
+    rand::rng()
+}
+
+/// A new unguessable identifier: 128 random bits in 32 hexadecimal digits.
 pub(crate) fn id() -> String {
     format!("{:032x}", u128::from_le_bytes(bytes()))
 }
 
-/// A new one-time password; every code is as likely as any other.
+/// A new one-time password, uniformly distributed.
 #[expect(clippy::disallowed_methods, reason = "the one source of randomness")]
 pub(crate) fn otp() -> OtpCode {
     OtpCode::from_number(rand::rng().random_range(0..1_000_000))

@@ -1,7 +1,7 @@
-//! Sealing: authenticated encryption of what rests in the database and is to tell its reader nothing.
+//! Sealing: authenticated encryption of secrets in the database.
 //!
-//! XChaCha20-Poly1305 (RFC 8439 with the longer nonce, which may be random). The nonce stands before the ciphertext. Knows
-//! nothing of what is sealed or where it rests; randomness is handed in.
+//! XChaCha20-Poly1305 (RFC 8439 with a longer nonce, which can be random). The nonce precedes the
+//! ciphertext. Does not know what is sealed or where it is stored; the caller provides randomness.
 
 use chacha20poly1305::aead::{Aead, Payload};
 use chacha20poly1305::{KeyInit, XChaCha20Poly1305, XNonce};
@@ -9,10 +9,10 @@ use chacha20poly1305::{KeyInit, XChaCha20Poly1305, XNonce};
 /// Bytes of a key.
 pub(crate) const KEY_BYTES: usize = 32;
 
-/// Bytes of a nonce, which must be random and never the same twice under one key.
+/// Bytes of a nonce, which must be random.
 pub(crate) const NONCE_BYTES: usize = 24;
 
-/// Encrypts `plaintext`. What is sealed opens only together with the same `associated` bytes, which are not part of it.
+/// Encrypts `plaintext`. Opening it requires the same `associated` bytes, which are not included.
 pub(crate) fn seal(
     key: &[u8; KEY_BYTES],
     associated: &[u8],
@@ -25,11 +25,11 @@ pub(crate) fn seal(
     };
     let ciphertext = XChaCha20Poly1305::new(key.into())
         .encrypt(&XNonce::from(nonce), payload)
-        .expect("what is sealed is far shorter than the cipher's limit of 256 GiB");
+        .expect("secrets are shorter than the cipher's limit of 256 GiB");
     [&nonce[..], &ciphertext].concat()
 }
 
-/// Decrypts what [`seal`] made. `None` when the key or `associated` is another one, or a bit was changed.
+/// Decrypts the result of [`seal`]. `None` for another key, other `associated` bytes, or changed data.
 pub(crate) fn open(key: &[u8; KEY_BYTES], associated: &[u8], sealed: &[u8]) -> Option<Vec<u8>> {
     let (nonce, ciphertext) = sealed.split_first_chunk::<NONCE_BYTES>()?;
     let payload = Payload {
@@ -46,7 +46,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_sealed_opens_with_the_same_key_and_association_only() {
+    fn sealed_data_opens_with_its_key_and_associated_bytes_only() {
         let (key, nonce) = ([7; KEY_BYTES], [9; NONCE_BYTES]);
         let sealed = seal(&key, b"mail", b"123456", nonce);
         assert!(!sealed.windows(6).any(|window| window == b"123456"));

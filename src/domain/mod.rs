@@ -25,7 +25,7 @@ pub use event::EventKind;
 pub use fields::{FieldErrors, FieldKind, FieldReader, FieldRule, messages};
 pub use gender::Gender;
 pub use input::{BodyError, Fields, Input, UploadedFile, parse_json_object};
-pub use key::{StoredKey, StoredSecret};
+pub use key::{SigningAlgorithm, StoredKey, StoredSecret};
 pub use network::ClientNetwork;
 pub use otp::{OtpCode, OtpPurpose};
 pub use phone::{InvalidPhone, PhoneNumber};

@@ -206,6 +206,8 @@ pub(super) static ROUTES: &[Route] = &[
 
     get!("/media/photos/{id}", "Photo", photos::retrieve).docs(&photos::RETRIEVE),
     get!("/.well-known/jwks.json", "Key Set", discovery::key_set).docs(&discovery::KEY_SET),
+    get!("/.well-known/openid-configuration", "Discovery", discovery::metadata)
+        .docs(&discovery::METADATA),
     get!("/api/schema/", "Schema", openapi::retrieve).docs(&openapi::RETRIEVE),
     get!("/api/docs/", "Docs", docs::retrieve).page().docs(&docs::RETRIEVE),
 

@@ -46,6 +46,11 @@ const PATHS: &[(&str, &str, bool)] = &[
         true,
     ),
     ("/.well-known/jwks.json", "GET, HEAD, OPTIONS", false),
+    (
+        "/.well-known/openid-configuration",
+        "GET, HEAD, OPTIONS",
+        false,
+    ),
     ("/healthz", "GET, HEAD, OPTIONS", false),
     ("/dev/mail/", "GET, HEAD, OPTIONS", false),
 ];
@@ -438,8 +443,9 @@ fn every_answer_has_its_headers_and_an_id_of_its_own() {
                     Some("nosniff"),
                     "{what}"
                 );
-                let is_public =
-                    path.ends_with("jwks.json") && answer.status == 200 && method != "OPTIONS";
+                let is_public = path.starts_with("/.well-known/")
+                    && answer.status == 200
+                    && method != "OPTIONS";
                 let caching = if is_public {
                     "public, max-age=300"
                 } else {

@@ -13,7 +13,7 @@ use accounts_server::clock::{Clock, ManualClock};
 use accounts_server::config::{
     Config, ListenAddr, MailTransportKind, ProxyNetwork, PublicUrl, Secret,
 };
-use accounts_server::domain::Timestamp;
+use accounts_server::domain::{SigningAlgorithm, Timestamp};
 use accounts_server::mail::InboxEntry;
 use accounts_server::server::{Reloaded, Server};
 use serde_json::{Value, json};
@@ -458,11 +458,11 @@ impl TestServer {
         self.post("token/", &json!({"email": email, "password": password}))
     }
 
-    /// Makes another key, as `keys rotate` does.
-    pub fn rotate_keys(&self) {
+    /// Rotates the signing keys, as `keys rotate` does.
+    pub fn rotate_keys(&self, algorithm: Option<SigningAlgorithm>) {
         let app = self.server().app();
         self.runtime
-            .block_on(accounts_server::accounts::rotate_keys(&app))
+            .block_on(accounts_server::accounts::rotate_keys(&app, algorithm))
             .unwrap();
     }
 

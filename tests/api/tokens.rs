@@ -2,11 +2,13 @@
 
 use std::time::Duration;
 
+use accounts_server::domain::SigningAlgorithm;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use ed25519_dalek::{Signer, SigningKey};
 use hmac::{Hmac, Mac};
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
+use ring::rand::SystemRandom;
+use ring::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair};
 use serde_json::{Value, json};
 use sha2::Sha256;
 
@@ -100,7 +102,21 @@ fn forge(header: &Value, claims: &Value, sign: impl FnOnce(&[u8]) -> Vec<u8>) ->
     format!("{signed}.{signature}")
 }
 
-/// The one published key.
+/// A P-256 key pair that does not belong to the server.
+fn foreign_key() -> EcdsaKeyPair {
+    let (algorithm, random) = (&ECDSA_P256_SHA256_FIXED_SIGNING, SystemRandom::new());
+    let document = EcdsaKeyPair::generate_pkcs8(algorithm, &random).unwrap();
+    EcdsaKeyPair::from_pkcs8(algorithm, document.as_ref(), &random).unwrap()
+}
+
+/// The base64url coordinates of its public key.
+fn coordinates(key: &EcdsaKeyPair) -> (String, String) {
+    let point = &key.public_key().as_ref()[1..];
+    let (x, y) = point.split_at(32);
+    (URL_SAFE_NO_PAD.encode(x), URL_SAFE_NO_PAD.encode(y))
+}
+
+/// The only published key.
 fn published_key(server: &TestServer) -> Value {
     let answer = server.request("GET", "/.well-known/jwks.json", &[], "");
     assert_eq!(answer.status, 200, "{}", answer.body);
@@ -256,14 +272,14 @@ fn the_tokens_of_an_account_that_is_gone_are_dead() {
 }
 
 #[test]
-fn an_access_token_says_what_other_services_need() {
+fn access_tokens_have_the_claims_of_rfc_9068() {
     let server = TestServer::start();
     let user = server.user("User@Example.com");
     let kid = published_key(&server)["kid"].clone();
     let (access, refresh_token) = pair_of(&server.sign_in("user@example.com", PASSWORD));
     assert_eq!(
         part(&access, 0),
-        json!({"typ": "at+jwt", "alg": "EdDSA", "kid": kid})
+        json!({"typ": "at+jwt", "alg": "ES256", "kid": kid})
     );
     let (jti, sid) = (claim(&access, "jti"), claim(&access, "sid"));
     assert!(
@@ -275,7 +291,8 @@ fn an_access_token_says_what_other_services_need() {
         part(&access, 1),
         json!({
             "iss": "http://localhost:8000", "sub": user.id.to_string(), "user_id": user.id, "token_type": "access",
-            "jti": jti, "iat": now, "exp": now + 300, "sid": sid, "email": "User@example.com", "is_staff": false,
+            "jti": jti, "iat": now, "exp": now + 300, "sid": sid, "email": "User@example.com",
+            "is_staff": false, "client_id": "accounts-server",
         })
     );
 
@@ -285,7 +302,8 @@ fn an_access_token_says_what_other_services_need() {
         "at+jwt",
         "no access token for whoever looks at the header alone"
     );
-    assert_eq!(part(&refresh_token, 0)["alg"], "EdDSA");
+    assert_eq!(part(&refresh_token, 0)["alg"], "ES256");
+    assert_eq!(claims["client_id"], Value::Null);
     assert_eq!(claims["token_type"], "refresh");
     assert_eq!(
         (&claims["iat"], &claims["exp"]),
@@ -674,31 +692,32 @@ fn what_the_token_paths_need() {
 }
 
 #[test]
-fn the_published_key_checks_our_tokens() {
+fn the_published_key_verifies_tokens() {
     let server = TestServer::start();
     let user = server.user("user@example.com");
     let answer = server.request("GET", "/.well-known/jwks.json", &[], "");
     let key = published_key(&server);
-    let (x, kid) = (key["x"].as_str().unwrap(), key["kid"].as_str().unwrap());
+    let member = |name: &str| key[name].as_str().unwrap();
+    let (x, y, kid) = (member("x"), member("y"), member("kid"));
     answer.assert(
         200,
         &format!(
-            r#"{{"keys":[{{"kty":"OKP","crv":"Ed25519","x":"{x}","kid":"{kid}","alg":"EdDSA","use":"sig"}}]}}"#
+            r#"{{"keys":[{{"kty":"EC","crv":"P-256","x":"{x}","y":"{y}","kid":"{kid}","alg":"ES256","use":"sig"}}]}}"#
         ),
     );
     assert_eq!(answer.header("content-type"), Some("application/json"));
 
-    let mut validation = Validation::new(Algorithm::EdDSA);
+    let mut validation = Validation::new(Algorithm::ES256);
     validation.validate_exp = false; // The tests' time is long past.
     validation.set_issuer(&["http://localhost:8000"]);
-    let decoding_key = DecodingKey::from_ed_components(x).unwrap();
+    let decoding_key = DecodingKey::from_ec_components(x, y).unwrap();
     for token in [&user.access, &user.refresh] {
         let checked = jsonwebtoken::decode::<Value>(token, &decoding_key, &validation).unwrap();
         assert_eq!(checked.header.kid.as_deref(), Some(kid));
         assert_eq!(checked.claims["user_id"], user.id);
     }
-    let foreign = SigningKey::from_bytes(&[7; 32]).verifying_key().to_bytes();
-    let foreign = DecodingKey::from_ed_components(&URL_SAFE_NO_PAD.encode(foreign)).unwrap();
+    let (x, y) = coordinates(&foreign_key());
+    let foreign = DecodingKey::from_ec_components(&x, &y).unwrap();
     assert!(jsonwebtoken::decode::<Value>(&user.access, &foreign, &validation).is_err());
 }
 
@@ -708,18 +727,23 @@ fn forged_tokens_are_refused() {
     let victim = server.user("victim@example.com");
     let key = published_key(&server);
     let (x, kid) = (key["x"].as_str().unwrap().to_owned(), key["kid"].clone());
-    let public = URL_SAFE_NO_PAD.decode(&x).unwrap();
-    let mallory = SigningKey::from_bytes(&[7; 32]);
-    let by_mallory = |data: &[u8]| mallory.sign(data).to_bytes().to_vec();
+    let coordinate = |name: &str| URL_SAFE_NO_PAD.decode(key[name].as_str().unwrap()).unwrap();
+    let public = [&[4], &coordinate("x")[..], &coordinate("y")].concat();
+    let mallory = foreign_key();
+    let by_mallory = |data: &[u8]| {
+        let signature = mallory.sign(&SystemRandom::new(), data).unwrap();
+        signature.as_ref().to_vec()
+    };
     let hmac = |secret: &[u8], data: &[u8]| {
         let mut mac = Hmac::<Sha256>::new_from_slice(secret).unwrap();
         mac.update(data);
         mac.finalize().into_bytes().to_vec()
     };
-    let mallorys_x = URL_SAFE_NO_PAD.encode(mallory.verifying_key().to_bytes());
+    let (mallorys_x, mallorys_y) = coordinates(&mallory);
     let der = [
         &[
-            0x30, 0x2a, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x03, 0x21, 0x00,
+            0x30, 0x59, 0x30, 0x13, 0x06, 0x07, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x02, 0x01, 0x06,
+            0x08, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x03, 0x01, 0x07, 0x03, 0x42, 0x00,
         ][..],
         &public,
     ]
@@ -727,7 +751,7 @@ fn forged_tokens_are_refused() {
 
     for (token, typ) in [(&victim.access, "at+jwt"), (&victim.refresh, "rt+jwt")] {
         let claims = part(token, 1);
-        let header = json!({"typ": typ, "alg": "EdDSA", "kid": kid});
+        let header = json!({"typ": typ, "alg": "ES256", "kid": kid});
         let (head, rest) = token.split_once('.').unwrap();
         let (body, signature) = rest.split_once('.').unwrap();
         let altered = |name: &str, value: Value| {
@@ -784,15 +808,17 @@ fn forged_tokens_are_refused() {
                 "HS256 with nothing",
                 forge(&with_alg("HS256"), &claims, |data| hmac(b"", data)),
             ),
-            ("ES256", forge(&with_alg("ES256"), &claims, |_| vec![0; 64])),
+            ("EdDSA", forge(&with_alg("EdDSA"), &claims, |_| vec![0; 64])),
+            ("RS256", forge(&with_alg("RS256"), &claims, by_mallory)),
+            ("ES384", forge(&with_alg("ES384"), &claims, by_mallory)),
             (
                 "no key id",
-                forge(&json!({"typ": typ, "alg": "EdDSA"}), &claims, by_mallory),
+                forge(&json!({"typ": typ, "alg": "ES256"}), &claims, by_mallory),
             ),
             (
                 "an unknown key id",
                 forge(
-                    &json!({"typ": typ, "alg": "EdDSA", "kid": "x"}),
+                    &json!({"typ": typ, "alg": "ES256", "kid": "x"}),
                     &claims,
                     by_mallory,
                 ),
@@ -801,8 +827,8 @@ fn forged_tokens_are_refused() {
                 "a key of its own",
                 forge(
                     &json!({
-                        "typ": typ, "alg": "EdDSA", "kid": kid,
-                        "jwk": {"kty": "OKP", "crv": "Ed25519", "x": mallorys_x},
+                        "typ": typ, "alg": "ES256", "kid": kid,
+                        "jwk": {"kty": "EC", "crv": "P-256", "x": mallorys_x, "y": mallorys_y},
                     }),
                     &claims,
                     by_mallory,
@@ -848,10 +874,10 @@ fn a_token_signed_by_us_needs_a_living_session_of_its_account() {
     let key = server.db_signing_key();
     let kid = published_key(&server)["kid"].as_str().unwrap().to_owned();
     let sign = |claims: &Value, typ: &str| {
-        let mut header = Header::new(Algorithm::EdDSA);
+        let mut header = Header::new(Algorithm::ES256);
         header.typ = Some(typ.into());
         header.kid = Some(kid.clone());
-        jsonwebtoken::encode(&header, claims, &EncodingKey::from_ed_der(&key)).unwrap()
+        jsonwebtoken::encode(&header, claims, &EncodingKey::from_ec_der(&key)).unwrap()
     };
     let claims = part(&user.access, 1);
     let altered = |name: &str, value: Value| {
@@ -862,7 +888,7 @@ fn a_token_signed_by_us_needs_a_living_session_of_its_account() {
     assert_eq!(
         me(&server, &sign(&claims, "at+jwt")).status,
         200,
-        "this is how a right one is made"
+        "the unchanged claims are valid"
     );
     for (what, token) in [
         (
@@ -881,8 +907,16 @@ fn a_token_signed_by_us_needs_a_living_session_of_its_account() {
         ),
         ("no expiry", sign(&altered("exp", Value::Null), "at+jwt")),
         (
-            "an expiry that is over",
+            "an expiry in the past",
             sign(&altered("exp", json!(START / 1000)), "at+jwt"),
+        ),
+        (
+            "no issue time",
+            sign(&altered("iat", Value::Null), "at+jwt"),
+        ),
+        (
+            "an issue time in the future",
+            sign(&altered("iat", json!(START / 1000 + 61)), "at+jwt"),
         ),
     ] {
         let answer = me(&server, &token);
@@ -1085,10 +1119,10 @@ fn no_secret_rests_in_the_database_as_it_is() {
 }
 
 #[test]
-fn a_retired_key_goes_when_its_last_token_has_expired() {
+fn a_retired_key_is_removed_when_its_last_token_has_expired() {
     let mut server = TestServer::start_with(|config| config.tokens.refresh_days = 1);
     let user = server.user("user@example.com");
-    server.rotate_keys();
+    server.rotate_keys(None);
     let kids = |server: &TestServer| {
         let set = server
             .request("GET", "/.well-known/jwks.json", &[], "")
@@ -1096,7 +1130,7 @@ fn a_retired_key_goes_when_its_last_token_has_expired() {
         set["keys"].as_array().unwrap().len()
     };
     assert_eq!(kids(&server), 2);
-    // The old key goes on checking what it has signed, and the next pair is by the new one.
+    // The old key still verifies its tokens, and the new one signs the next pair.
     assert_eq!(me(&server, &user.access).status, 200);
     let pair = refresh(&server, &user.refresh);
     assert_eq!(pair.status, 200, "{}", pair.body);
@@ -1104,7 +1138,7 @@ fn a_retired_key_goes_when_its_last_token_has_expired() {
         part(&pair.text("access"), 0)["kid"],
         part(&user.access, 0)["kid"]
     );
-    // The rows that are over are cleared away at the start, and hourly.
+    // Expired rows are deleted at the start, and hourly.
     server.advance_seconds(86_400);
     server.restart();
     assert_eq!(kids(&server), 2);
@@ -1113,4 +1147,83 @@ fn a_retired_key_goes_when_its_last_token_has_expired() {
     server.wait_for_number("SELECT count(*) FROM signing_keys", 1);
     server.advance_seconds(5);
     assert_eq!(kids(&server), 1);
+}
+
+/// The published keys by algorithm.
+fn published_algorithms(server: &TestServer) -> Vec<String> {
+    let answer = server.request("GET", "/.well-known/jwks.json", &[], "");
+    let keys = answer.json()["keys"].as_array().unwrap().clone();
+    keys.iter()
+        .map(|key| key["alg"].as_str().unwrap().to_owned())
+        .collect()
+}
+
+#[test]
+fn keys_of_several_algorithms_work_side_by_side() {
+    let server = TestServer::start_with(|config| {
+        config.tokens.algorithm = Some(SigningAlgorithm::EdDsa);
+    });
+    let user = server.user("user@example.com");
+    assert_eq!(part(&user.access, 0)["alg"], "EdDSA");
+    assert_eq!(published_algorithms(&server), ["EdDSA"]);
+
+    // A changed setting rotates the keys, here at a reload.
+    let reloaded = server.reload(|config| config.tokens.algorithm = Some(SigningAlgorithm::Rs256));
+    assert_eq!(reloaded.unwrap().changed, ["tokens.algorithm"]);
+    let rs256 = sign_in_again(&server, &user);
+    assert_eq!(part(&rs256.access, 0)["alg"], "RS256");
+    let log = server.db_text("SELECT event FROM events WHERE operator = 'program'");
+    assert_eq!(log, "keys_rotated");
+
+    // Without the setting a rotation keeps the algorithm, unless it is told another one.
+    server
+        .reload(|config| config.tokens.algorithm = None)
+        .unwrap();
+    assert_eq!(published_algorithms(&server), ["RS256", "EdDSA"]);
+    server.rotate_keys(Some(SigningAlgorithm::Es256));
+    let es256 = sign_in_again(&server, &user);
+    assert_eq!(part(&es256.access, 0)["alg"], "ES256");
+    server.rotate_keys(None);
+    let again = sign_in_again(&server, &user);
+    assert_eq!(part(&again.access, 0)["alg"], "ES256");
+    assert_eq!(
+        published_algorithms(&server),
+        ["ES256", "ES256", "RS256", "EdDSA"]
+    );
+
+    for user in [&user, &rs256, &es256, &again] {
+        assert_alive(&server, user);
+        let next = refresh(&server, &user.refresh);
+        assert_eq!(next.status, 200, "{}", next.body);
+        assert_eq!(part(&next.text("access"), 0)["alg"], "ES256");
+    }
+}
+
+#[test]
+fn tokens_from_the_future_are_refused() {
+    let server = TestServer::start();
+    let user = server.user("user@example.com");
+    server.turn_back(Duration::from_mins(1));
+    assert_alive(&server, &user);
+    // Another second, for tokens in the cache as well.
+    server.turn_back(Duration::from_secs(1));
+    me(&server, &user.access).assert(401, BAD);
+    refresh(&server, &user.refresh).assert(401, INVALID);
+    server.advance(Duration::from_secs(1));
+    assert_alive(&server, &user);
+}
+
+#[test]
+fn discovery_names_issuer_and_keys() {
+    let path = "/.well-known/openid-configuration";
+    let server = TestServer::start();
+    let answer = server.request("GET", path, &[], "");
+    answer.assert(
+        200,
+        r#"{"issuer":"http://localhost:8000","jwks_uri":"http://localhost:8000/.well-known/jwks.json"}"#,
+    );
+    assert_eq!(answer.header("cache-control"), Some("public, max-age=300"));
+    let server = TestServer::start_with(|config| config.tokens.issuer = "accounts".into());
+    let metadata = server.request("GET", path, &[], "").json();
+    assert_eq!(metadata["issuer"], "accounts");
 }

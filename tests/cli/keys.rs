@@ -1,4 +1,4 @@
-//! `keys`: rotating, removing and encrypting the keys that sign tokens, beside a running server.
+//! `keys`: rotates, removes and encrypts the signing keys beside a running server.
 
 use std::path::Path;
 use std::process::Command;
@@ -15,7 +15,7 @@ fn keys(dir: &Path, command: &str) -> Outcome {
     run(dir, &["--db", "users.db", "keys", command])
 }
 
-/// A command in whose environment the keys are encrypted with a secret.
+/// A command with a key encryption secret in its environment.
 fn with_secret(dir: &Path, secret: &str, arguments: &[&str]) -> Command {
     let mut command = program(dir, &[&["--db", "users.db"], arguments].concat());
     command.env("ACCOUNTS_TOKENS_KEY_ENCRYPTION_SECRET", secret);
@@ -43,15 +43,24 @@ fn published(server: &Running) -> Vec<String> {
         .collect()
 }
 
-/// The id of the key that has signed a token.
-fn kid(token: &str) -> String {
+/// The header of a token.
+fn header(token: &str) -> Value {
     use base64::Engine as _;
     let header = token.split('.').next().unwrap();
     let header = base64::engine::general_purpose::URL_SAFE_NO_PAD
         .decode(header)
         .unwrap();
-    let header: Value = serde_json::from_slice(&header).unwrap();
-    header["kid"].as_str().unwrap().to_owned()
+    serde_json::from_slice(&header).unwrap()
+}
+
+/// The id of the key that signed a token.
+fn kid(token: &str) -> String {
+    header(token)["kid"].as_str().unwrap().to_owned()
+}
+
+/// The algorithm that signed a token.
+fn algorithm(token: &str) -> String {
+    header(token)["alg"].as_str().unwrap().to_owned()
 }
 
 fn me(server: &Running, token: &str) -> u16 {
@@ -59,7 +68,7 @@ fn me(server: &Running, token: &str) -> u16 {
 }
 
 #[test]
-fn an_id_that_begins_with_a_hyphen_is_no_option() {
+fn a_key_id_may_begin_with_a_hyphen() {
     let dir = folder();
     create_user(dir.path(), EMAIL, &[]);
     for kid in ["-CjG3rpWHy9tkHnQhhTfAkJ", "--jG3rpWHy9tkHnQhhTfAkJ"] {
@@ -69,7 +78,7 @@ fn an_id_that_begins_with_a_hyphen_is_no_option() {
 }
 
 #[test]
-fn a_running_server_signs_with_the_new_key_at_once_and_knows_the_old_one() {
+fn rotation_beside_a_running_server() {
     let dir = folder();
     create_user(dir.path(), EMAIL, &[]);
     let server = Running::start(dir.path());
@@ -93,7 +102,7 @@ fn a_running_server_signs_with_the_new_key_at_once_and_knows_the_old_one() {
     let text = keys(dir.path(), "list");
     assert!(text.stdout.starts_with("KID"), "{text:?}");
 
-    // The one that signs cannot be removed; another one can, and what it has signed is dead.
+    // The active key cannot be removed. A retired key can, and its tokens are invalid.
     run(
         dir.path(),
         &["--db", "users.db", "keys", "remove", &new_kid],
@@ -112,7 +121,7 @@ fn a_running_server_signs_with_the_new_key_at_once_and_knows_the_old_one() {
 }
 
 #[test]
-fn with_a_secret_all_secrets_rest_encrypted() {
+fn secrets_are_encrypted_at_rest() {
     let dir = folder();
     create_user(dir.path(), EMAIL, &[]);
     let (server, token) = {
@@ -124,7 +133,7 @@ fn with_a_secret_all_secrets_rest_encrypted() {
     assert_eq!(list(dir.path())[0]["is_encrypted"], false);
     let plain = secrets(dir.path());
 
-    // Whatever starts with the secret encrypts what is there; tokens go on counting.
+    // The first start with the secret encrypts everything; tokens stay valid.
     let mut command = with_secret(dir.path(), SECRET, &["--passwords-bcrypt-cost", "4"]);
     command.args(["--listen", "127.0.0.1:0"]);
     let server = Running::spawn(command);
@@ -139,12 +148,12 @@ fn with_a_secret_all_secrets_rest_encrypted() {
         for secret in &plain {
             assert!(
                 !content.windows(secret.len()).any(|window| window == secret),
-                "a secret is still in {file}"
+                "{file} contains a secret"
             );
         }
     }
 
-    // Without the secret, and with another one, nothing works and the error says what to do.
+    // Without the secret, or with another one, commands fail and say what to do.
     keys(dir.path(), "list").assert_refused(
         1,
         &["are encrypted", "ACCOUNTS_TOKENS_KEY_ENCRYPTION_SECRET"],
@@ -154,7 +163,7 @@ fn with_a_secret_all_secrets_rest_encrypted() {
     finish(with_secret(dir.path(), "short", &["keys", "list"]), "")
         .assert_refused(2, &["32 characters"]);
 
-    // Another secret, from a file this time, and back to none.
+    // Another secret, from a file this time, and none again.
     finish(
         with_secret(dir.path(), SECRET, &["keys", "reencrypt"]),
         "short\n",
@@ -201,7 +210,7 @@ fn with_a_secret_all_secrets_rest_encrypted() {
     assert!(!log.stdout.contains(SECRET) && !log.stdout.contains(OTHER));
 }
 
-/// The secrets in the database as they rest.
+/// The stored secrets.
 fn secrets(dir: &Path) -> Vec<Vec<u8>> {
     let connection = rusqlite::Connection::open(dir.join("users.db")).unwrap();
     let mut statement = connection
@@ -217,7 +226,7 @@ fn secrets(dir: &Path) -> Vec<Vec<u8>> {
 }
 
 #[test]
-fn a_server_without_the_secret_goes_on_with_the_keys_that_it_has() {
+fn a_server_without_the_secret_keeps_its_previous_keys() {
     let dir = folder();
     create_user(dir.path(), EMAIL, &[]);
     let server = Running::start(dir.path());
@@ -226,5 +235,78 @@ fn a_server_without_the_secret_goes_on_with_the_keys_that_it_has() {
     assert_eq!(rotated.code, Some(0), "{rotated:?}");
     assert_eq!(kid(&server.sign_in(EMAIL)), kid(&token));
     assert_eq!(me(&server, &token), 200);
-    server.wait_for_log("goes on with those it has");
+    server.wait_for_log("keeping the previous ones");
+}
+
+#[test]
+fn rotation_changes_the_algorithm_on_request() {
+    let dir = folder();
+    // As a database of version 0.1 has it.
+    create_user(dir.path(), EMAIL, &["--tokens-algorithm", "EdDSA"]);
+    let mut command = with_secret(dir.path(), SECRET, &["--passwords-bcrypt-cost", "4"]);
+    command.args(["--listen", "127.0.0.1:0"]);
+    let server = Running::spawn(command);
+    let mut tokens = vec![server.sign_in(EMAIL)];
+    for arguments in [
+        &["keys", "rotate"][..],
+        &["keys", "rotate", "--algorithm", "RS256"],
+        &["keys", "rotate", "--algorithm", "ES256"],
+    ] {
+        let outcome = finish(with_secret(dir.path(), SECRET, arguments), "");
+        assert_eq!(outcome.code, Some(0), "{outcome:?}");
+        tokens.push(server.sign_in(EMAIL));
+        assert_eq!(kid(&tokens[tokens.len() - 1]), outcome.stdout.trim_end());
+    }
+    let algorithms: Vec<String> = tokens.iter().map(|token| algorithm(token)).collect();
+    assert_eq!(algorithms, ["EdDSA", "EdDSA", "RS256", "ES256"]);
+    for token in &tokens {
+        assert_eq!(me(&server, token), 200);
+    }
+    assert_eq!(published(&server).len(), 4);
+
+    // All kinds of keys are encrypted, and can be decrypted.
+    let list_json = ["keys", "list", "--json"];
+    let listed = finish(with_secret(dir.path(), SECRET, &list_json), "");
+    let keys: Vec<Value> = listed
+        .stdout
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    let listed: Vec<&Value> = keys.iter().map(|key| &key["algorithm"]).collect();
+    assert_eq!(listed, ["ES256", "RS256", "EdDSA", "EdDSA"]);
+    assert!(keys.iter().all(|key| key["is_encrypted"] == true));
+    finish(with_secret(dir.path(), SECRET, &["keys", "decrypt"]), "").assert_done("");
+    server.terminate();
+    let server = Running::start(dir.path());
+    for token in &tokens {
+        assert_eq!(me(&server, token), 200);
+    }
+
+    // A conflicting setting would rotate back, and unknown algorithms are refused.
+    let rs256 = ["keys", "rotate", "--algorithm", "RS256"];
+    let conflict = [
+        &["--db", "users.db", "--tokens-algorithm", "ES256"],
+        &rs256[..],
+    ]
+    .concat();
+    run(dir.path(), &conflict).assert_refused(1, &["[tokens] algorithm is ES256"]);
+    let unknown = ["--db", "users.db", "keys", "rotate", "--algorithm", "HS256"];
+    run(dir.path(), &unknown).assert_refused(2, &["HS256", "ES256, EdDSA, RS256"]);
+    let unknown = [
+        "--db",
+        "users.db",
+        "--tokens-algorithm",
+        "none",
+        "keys",
+        "list",
+    ];
+    run(dir.path(), &unknown).assert_refused(2, &["--tokens-algorithm", "ES256"]);
+}
+
+#[test]
+fn new_databases_sign_with_es256() {
+    let dir = folder();
+    create_user(dir.path(), EMAIL, &[]);
+    let server = Running::start(dir.path());
+    assert_eq!(algorithm(&server.sign_in(EMAIL)), "ES256");
 }

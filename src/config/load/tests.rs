@@ -101,6 +101,7 @@ fn every_setting_is_read_from_every_layer() {
         "mail.transport" => "file",
         "mail.smtp_url" => "smtp://localhost",
         "mail.from" | "mail.reply_to" => "a@b.example",
+        "tokens.algorithm" => "RS256",
         "rate_limits.enabled" => "false",
         "dev.fixed_otp" => "a@b.example=123456,c@d.example=000000",
         "dev.ephemeral" | "dev.exit_with_parent" | "mail.new_sign_in_notice" => "true",

@@ -1,6 +1,7 @@
 //! Settings that take one of a few names.
 
 use super::TextValue;
+use crate::domain::SigningAlgorithm;
 
 /// How mail is sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,6 +35,18 @@ impl TextValue for MailTransportKind {
 
     fn parse(text: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|kind| kind.as_str() == text)
+    }
+
+    fn text(&self) -> String {
+        self.as_str().to_owned()
+    }
+}
+
+impl TextValue for SigningAlgorithm {
+    const EXPECTED: &'static str = "one of ES256, EdDSA and RS256";
+
+    fn parse(text: &str) -> Option<Self> {
+        Self::parse(text)
     }
 
     fn text(&self) -> String {

@@ -2,6 +2,8 @@
 
 use http::StatusCode;
 use http::header::{CACHE_CONTROL, HeaderValue};
+use schemars::JsonSchema;
+use serde::Serialize;
 
 use crate::accounts;
 use crate::app::SharedApp;
@@ -18,12 +20,12 @@ pub(crate) const KEY_SET: Operation = Operation {
     id: "retrieveKeySet",
     tag: Tag::Service,
     summary: "Public keys",
-    description: "The keys with which other services verify access tokens (RFC 7517, RFC 8037). \
+    description: "The keys with which other services verify access tokens (RFC 7517). \
                   Cache them for at most 300 seconds.",
     answers: &[Outcome::json::<KeySet>(
         200,
         "the keys",
-        r#"{"keys": [{"kty": "OKP", "crv": "Ed25519", "x": "YbkR_GWqAzMdQe34MESQs7ZYNnnQJEviQEmlp8jx5SA", "kid": "FDBDyCX0EX38oJdRXjERu3bJUPOyJe4FLqGW7Zk50TI", "alg": "EdDSA", "use": "sig"}]}"#,
+        r#"{"keys": [{"kty": "EC", "crv": "P-256", "x": "MKBCTNIcKUSDii11ySs3526iDZ8AiTo7Tu6KPAqv7D4", "y": "4Etl6SRW2YiLUrN5vfvVHuhp7x8PxltmWWlbbM4IFyM", "kid": "cn-I_WNMClehiVp51i_0VpOENW1upEerA8sEam5hn-s", "alg": "ES256", "use": "sig"}]}"#,
     )],
     ..Operation::NEW
 };
@@ -31,6 +33,39 @@ pub(crate) const KEY_SET: Operation = Operation {
 /// `GET /.well-known/jwks.json`
 pub(crate) async fn key_set(app: &SharedApp, _: &mut Request) -> HandlerResult {
     let mut response = reply::json(StatusCode::OK, &accounts::published_keys(app).await?);
+    response.headers_mut().insert(CACHE_CONTROL, FIVE_MINUTES);
+    Ok(response)
+}
+
+/// What is true so far of the metadata of OpenID Connect Discovery 1.0 and RFC 8414.
+#[derive(Serialize, JsonSchema)]
+struct Metadata<'a> {
+    issuer: &'a str,
+    jwks_uri: String,
+}
+
+/// `GET /.well-known/openid-configuration`
+pub(crate) const METADATA: Operation = Operation {
+    id: "retrieveMetadata",
+    tag: Tag::Service,
+    summary: "Discovery",
+    description: "The issuer of tokens and the address of its public keys (OpenID Connect Discovery). \
+                  Cache them for at most 300 seconds.",
+    answers: &[Outcome::json::<Metadata<'_>>(
+        200,
+        "the metadata",
+        r#"{"issuer": "https://accounts.example.com", "jwks_uri": "https://accounts.example.com/.well-known/jwks.json"}"#,
+    )],
+    ..Operation::NEW
+};
+
+/// `GET /.well-known/openid-configuration`
+pub(crate) async fn metadata(app: &SharedApp, _: &mut Request) -> HandlerResult {
+    let metadata = Metadata {
+        issuer: app.keys.issuer(),
+        jwks_uri: format!("{}/.well-known/jwks.json", app.public_url),
+    };
+    let mut response = reply::json(StatusCode::OK, &metadata);
     response.headers_mut().insert(CACHE_CONTROL, FIVE_MINUTES);
     Ok(response)
 }
