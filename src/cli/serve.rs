@@ -71,7 +71,7 @@ pub(super) fn serve(config: Config, sources: &Sources) -> CommandResult {
             _ = interrupt.recv() => {}
             () = watchdog => {}
             () = reloads => {}
-            () = logging::tell_left_out() => {}
+            () = logging::report_suppressed() => {}
             () = parent_exit(parent), if ends_with_parent => {
                 log::info!("the parent process has exited");
             }

@@ -17,7 +17,7 @@ use super::api::{
 use super::openapi::{self, Operation, docs};
 use super::request::Request;
 use crate::app::SharedApp;
-use crate::observability::metrics::{Action, MOST_ROUTES};
+use crate::observability::metrics::{Action, MAX_ROUTES};
 
 /// Handles one method of one path.
 pub(super) type Handler =
@@ -229,7 +229,7 @@ pub(super) static ROUTES: &[Route] = &[
 ];
 
 const _: () = assert!(
-    ROUTES.len() < MOST_ROUTES,
+    ROUTES.len() < MAX_ROUTES,
     "the metrics have room for every path"
 );
 

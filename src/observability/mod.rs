@@ -1,4 +1,4 @@
-//! What operators see of the running server: logs, metrics, request ids and readiness.
+//! Observability: logs, metrics, request ids and readiness.
 
 mod error_chain;
 pub mod logging;

@@ -1,7 +1,7 @@
-//! Whether the database can be written: seldom asked of it, however often and by however many it is asked here.
+//! Readiness: whether the database is writable.
 //!
-//! The answer costs a commit, and anybody may ask. So those who ask at one time share one attempt, and one that succeeded
-//! counts for a moment. A failure is never remembered: the next who asks learns whether it is over.
+//! A check costs a commit, and anybody can request one. So concurrent callers share a check, and its
+//! success is cached for a moment. Failures are not cached, so that recovery shows at once.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -12,30 +12,30 @@ use crate::clock::Clock;
 use crate::domain::Timestamp;
 use crate::store::{Store, StoreResult};
 
-/// How long an attempt counts that succeeded.
-const MOMENT: Duration = Duration::from_secs(1);
+/// How long a success is cached.
+const CACHE_TIME: Duration = Duration::from_secs(1);
 
-/// Attempts to write, shared by those who ask.
+/// Checks of the database, shared by concurrent callers.
 #[derive(Debug, Default)]
 pub struct Readiness {
-    /// How many attempts have ended.
+    /// Number of completed checks.
     ended: AtomicU64,
-    /// When the last one ended, and how. Held while one is under way.
+    /// Time and result of the last one. Locked during a check.
     last: Mutex<Option<(Timestamp, StoreResult<()>)>>,
 }
 
 impl Readiness {
-    /// Whether the store can be written to.
+    /// Checks that the store is writable.
     ///
     /// # Errors
-    /// Why it cannot.
+    /// When it is not; the error says why.
     pub async fn check(&self, store: &dyn Store, clock: &dyn Clock) -> StoreResult<()> {
         let ended = self.ended.load(Ordering::SeqCst);
         let mut last = self.last.lock().await;
         if let Some((at, outcome)) = &*last {
             let now = clock.now();
-            let is_recent = *at <= now && now.since(*at) < MOMENT;
-            // One that ended while this caller waited for its turn is as good as an attempt of its own.
+            let is_recent = *at <= now && now.since(*at) < CACHE_TIME;
+            // A check that completed while this caller waited is as good as its own.
             let is_shared = self.ended.load(Ordering::SeqCst) > ended;
             if is_shared || (is_recent && outcome.is_ok()) {
                 return outcome.clone();

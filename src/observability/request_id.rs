@@ -1,4 +1,4 @@
-//! The id of the request that a task works for, so that every line of the log can name it.
+//! Request ids, task-local so that every log line can contain one.
 
 use std::str;
 
@@ -6,15 +6,15 @@ use tokio::task_local;
 
 use crate::crypto::random;
 
-/// Digits of an id.
+/// Length of an id in digits.
 const LENGTH: usize = 16;
 
-/// A name for one request: 64 random bits in 16 hexadecimal digits.
+/// The id of a request: 64 random bits in 16 hexadecimal digits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct RequestId([u8; LENGTH]);
 
 impl RequestId {
-    /// Another one.
+    /// A new random id.
     pub(crate) fn new() -> Self {
         const DIGITS: &[u8; 16] = b"0123456789abcdef";
         let random: [u8; LENGTH / 2] = random::bytes();
@@ -25,7 +25,7 @@ impl RequestId {
         }))
     }
 
-    /// As it is written.
+    /// Its digits.
     pub(crate) fn as_str(&self) -> &str {
         str::from_utf8(&self.0).expect("digits are ASCII")
     }
@@ -35,12 +35,12 @@ task_local! {
     static REQUEST_ID: RequestId;
 }
 
-/// Runs the work for a request under its id.
+/// Runs the work of a request with its id.
 pub(crate) async fn scope<T>(id: RequestId, work: impl Future<Output = T>) -> T {
     REQUEST_ID.scope(id, work).await
 }
 
-/// Work that goes on in a task of its own, under the id of the request that began it.
+/// Keeps the current id for work that is spawned as another task.
 pub(crate) fn carried<T>(work: impl Future<Output = T>) -> impl Future<Output = T> {
     let id = current();
     async move {
@@ -51,7 +51,7 @@ pub(crate) fn carried<T>(work: impl Future<Output = T>) -> impl Future<Output = 
     }
 }
 
-/// The id of the request that this is done for, if it is for one.
+/// The id of the current request, if there is one.
 pub(crate) fn current() -> Option<RequestId> {
     REQUEST_ID.try_with(|id| *id).ok()
 }
@@ -61,7 +61,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn the_id_goes_along_into_other_tasks() {
+    async fn spawned_tasks_keep_the_id() {
         assert_eq!(current(), None);
         let id = RequestId::new();
         scope(id, async {
@@ -76,7 +76,7 @@ mod tests {
     }
 
     #[test]
-    fn an_id_is_sixteen_digits_and_no_two_are_the_same() {
+    fn ids_are_sixteen_random_digits() {
         let id = RequestId::new();
         assert_eq!(id.as_str().len(), 16);
         assert!(id.as_str().bytes().all(|digit| digit.is_ascii_hexdigit()));

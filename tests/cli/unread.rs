@@ -113,10 +113,10 @@ fn dropped_log_lines_are_counted() {
     assert_eq!(server.terminate(), Some(0));
     let rest = reader.join().unwrap();
     let (before, _) = rest
-        .split_once(" lines before this one are lost: ")
+        .split_once(" lines before this one were lost: ")
         .unwrap_or_else(|| panic!("{rest}"));
     let count: u32 = before.rsplit(' ').next().unwrap().parse().unwrap();
     assert!(count > 0, "{rest}");
-    assert!(rest.contains("Readiness -> 200"), "{rest}");
+    assert!(rest.contains("GET /readyz -> 200"), "{rest}");
     assert!(rest.contains(" stopped\n"), "{rest}");
 }

@@ -8,7 +8,7 @@ use crate::http::openapi::{Operation, Outcome, Refusal, Tag};
 use crate::http::request::Request;
 use crate::http::router;
 use crate::http::{HandlerResult, reply};
-use crate::observability::metrics::{Figures, MailMetrics};
+use crate::observability::metrics::{Gauges, MailMetrics};
 
 /// `GET /metrics`
 pub(crate) const RETRIEVE: Operation = Operation {
@@ -36,13 +36,13 @@ pub(crate) async fn retrieve(app: &SharedApp, _: &mut Request) -> HandlerResult 
             queued: queue.waiting,
             oldest: queue.oldest_at.map(|at| now.since(at)).unwrap_or_default(),
         });
-    let figures = Figures {
+    let gauges = Gauges {
         mails: mails.ok(),
         queued_hashes: app.passwords.queue_length(),
         hash_queue_capacity: app.passwords.queue_capacity(),
         store: app.store.figures().await,
     };
-    let text = app.metrics.text(&router::labels(), &figures);
+    let text = app.metrics.text(&router::labels(), &gauges);
     Ok(reply::with_type(
         StatusCode::OK,
         "text/plain; version=0.0.4; charset=utf-8",

@@ -1,7 +1,7 @@
-//! The log: lines on standard error, for people or for programs, and how much of them. Both can change while it runs.
+//! The log on standard error, as text or JSON. Format and level can change at runtime.
 //!
-//! Every line that is written on the way of a request has its id, whoever writes it. Lines that repeat are written a bounded
-//! number of times a minute and then counted; where `debug` is logged, all are written.
+//! Every line of a request contains its id. Repeated lines are limited per minute and counted; at
+//! level `debug` all of them are written.
 
 mod repeats;
 
@@ -24,21 +24,21 @@ use crate::observability::request_id;
 use crate::output::{TimeoutWriter, has_room};
 use repeats::Repeats;
 
-/// How often it is told what was left out.
+/// How often suppressed lines are reported.
 const PERIOD: Duration = Duration::from_mins(1);
 
-/// How long a line waits for whoever reads standard error, before it is lost.
-const PATIENCE: Duration = Duration::from_secs(1);
+/// How long a line waits for the reader of standard error before it is lost.
+const WRITE_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// How many lines nobody took.
+/// Number of lost lines.
 static LOST: AtomicU64 = AtomicU64::new(0);
 
-/// What is logged where nothing is said about it.
-const USUAL_LEVEL: &str = "info";
+/// The level before the configuration is loaded.
+const DEFAULT_LEVEL: &str = "info";
 
 /// The logger of the program.
 struct Logger {
-    /// It is behind a lock so that it can be replaced.
+    /// Replaced when the configuration changes.
     writer: RwLock<Option<env_logger::Logger>>,
     repeats: Mutex<Repeats>,
 }
@@ -62,27 +62,27 @@ impl Log for Logger {
             && writer.matches(record)
             && (is_complete(writer, record.target()) || self.admits(record))
         {
-            tell_lost(writer);
+            report_lost(writer);
             writer.log(record);
         }
     }
 
-    /// Tells what was left out since the last time.
+    /// Reports the lines that were suppressed since the last time.
     fn flush(&self) {
-        let left_out = self
+        let suppressed = self
             .repeats
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .end_period();
         let writer = self.writer.read().unwrap_or_else(PoisonError::into_inner);
         let Some(writer) = &*writer else { return };
-        for lines in left_out {
+        for lines in suppressed {
             writer.log(
                 &Record::builder()
                     .level(lines.level)
                     .target(lines.module)
                     .args(format_args!(
-                        "{} more lines like this were left out: {}",
+                        "{} more lines like this were suppressed: {}",
                         lines.count, lines.text
                     ))
                     .build(),
@@ -91,7 +91,7 @@ impl Log for Logger {
     }
 }
 
-/// Whether lines are written however often they come: where everything is asked for.
+/// Whether repeated lines are written as well: at level `debug`.
 fn is_complete(writer: &env_logger::Logger, target: &str) -> bool {
     writer.enabled(
         &Metadata::builder()
@@ -101,26 +101,26 @@ fn is_complete(writer: &env_logger::Logger, target: &str) -> bool {
     )
 }
 
-/// Lines for a stream, which may be a pipe that nobody reads.
+/// Writes lines to a stream, which may be a pipe that nobody reads.
 struct Lines<S> {
     stream: S,
-    /// Whether the last thing that was written was the beginning of a line and no more.
-    is_torn: bool,
+    /// Whether the last line was written in part.
+    is_partial: bool,
 }
 
 impl<S: AsFd> Lines<S> {
-    /// Writes a line, or as much of it as there is room for.
+    /// Writes a line, or the part of it that fits.
     fn write_line(&mut self, line: &[u8], patience: Duration) -> io::Result<()> {
         let mut stream = TimeoutWriter::new(&self.stream, patience);
-        if self.is_torn {
-            // The next line does not begin in the middle of the last one.
+        if self.is_partial {
+            // Ends the partial line first.
             stream.write_all(b"\n")?;
-            self.is_torn = false;
+            self.is_partial = false;
         }
         let mut rest = line;
         while !rest.is_empty() {
             let written = stream.write(rest).inspect_err(|_| {
-                self.is_torn = rest.len() < line.len();
+                self.is_partial = rest.len() < line.len();
             })?;
             rest = &rest[written..];
         }
@@ -129,11 +129,11 @@ impl<S: AsFd> Lines<S> {
 }
 
 impl<S: AsFd> Write for Lines<S> {
-    /// Takes a whole line.
+    /// Writes a whole line.
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
-        // Where one was lost the next ones do not wait: whoever logs has other things to do.
+        // After a lost line the next ones do not wait, so that logging delays nothing.
         let patience = match LOST.load(Ordering::Relaxed) {
-            0 => PATIENCE,
+            0 => WRITE_TIMEOUT,
             _ => Duration::ZERO,
         };
         self.write_line(line, patience).inspect_err(|_| {
@@ -147,15 +147,15 @@ impl<S: AsFd> Write for Lines<S> {
     }
 }
 
-/// Says how many lines were lost, once there is room for it.
-fn tell_lost(writer: &env_logger::Logger) {
+/// Logs how many lines were lost, once there is room.
+fn report_lost(writer: &env_logger::Logger) {
     if LOST.load(Ordering::Relaxed) == 0 || !has_room(io::stderr(), Duration::ZERO).unwrap_or(false)
     {
         return;
     }
     let lost = LOST.swap(0, Ordering::Relaxed);
     if lost == 0 {
-        // Another thread has just said so.
+        // Another thread has logged it.
         return;
     }
     writer.log(
@@ -163,7 +163,7 @@ fn tell_lost(writer: &env_logger::Logger) {
             .level(Level::Warn)
             .target(module_path!())
             .args(format_args!(
-                "{lost} lines before this one are lost: nobody was reading standard error"
+                "{lost} lines before this one were lost: nothing was reading standard error"
             ))
             .build(),
     );
@@ -177,8 +177,8 @@ impl Logger {
     }
 }
 
-/// Tells once a minute what was left out, for as long as it is waited for.
-pub async fn tell_left_out() {
+/// Reports suppressed lines once a minute, until it is dropped.
+pub async fn report_suppressed() {
     let mut periods = interval(PERIOD);
     periods.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
@@ -187,29 +187,29 @@ pub async fn tell_left_out() {
     }
 }
 
-/// Begins to log, before there is a configuration.
+/// Starts logging, before the configuration is loaded.
 pub fn start() {
-    set(USUAL_LEVEL, LogFormat::Text);
+    set(DEFAULT_LEVEL, LogFormat::Text);
     // A second start in one process (a test) keeps the first logger.
     if log::set_logger(&LOGGER).is_ok() {
-        // What panics says so in the log, in its format.
+        // Panics are logged as well.
         std::panic::set_hook(Box::new(|panic| log::error!("{panic}")));
     }
 }
 
-/// Logs as the settings say from now on. The variable `RUST_LOG` has the last word on how much.
+/// Applies the settings. The variable `RUST_LOG` overrides the level.
 pub fn configure(config: &LogConfig) {
     set(&config.level, config.format);
 }
 
 fn set(level: &str, format: LogFormat) {
     let filter = env_logger::Env::default().default_filter_or(level);
-    // A terminal is looked at by somebody, and shows colours.
+    // A terminal has colours, and somebody reads it.
     let target = match io::stderr().is_terminal() {
         true => Target::Stderr,
         false => Target::Pipe(Box::new(Lines {
             stream: io::stderr(),
-            is_torn: false,
+            is_partial: false,
         })),
     };
     let logger = env_logger::Builder::from_env(filter)
@@ -238,7 +238,7 @@ fn text(out: &mut Formatter, record: &Record<'_>) -> std::io::Result<()> {
     }
 }
 
-/// A message in one line that does nothing but say something: a part of it may come from elsewhere.
+/// The message on one line without control characters, as parts of it may come from clients.
 fn one_line(message: &str) -> String {
     printable(&message.replace('\n', " ")).into_owned()
 }
@@ -263,15 +263,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_line_that_is_cut_short_ends_before_the_next_one() {
+    fn a_partial_line_ends_before_the_next_one() {
         let (mut reader, writer) = io::pipe().unwrap();
         let mut lines = Lines {
             stream: &writer,
-            is_torn: false,
+            is_partial: false,
         };
         let long = format!("{}\n", "x".repeat(200_000));
         assert!(lines.write_line(long.as_bytes(), Duration::ZERO).is_err());
-        // Room for the end of the line, and for the next one.
+        // Makes room for a line break and the next line.
         reader.read_exact(&mut vec![0; 16_384]).unwrap();
         lines.write_line(b"next\n", Duration::ZERO).unwrap();
         drop(writer);
@@ -281,7 +281,7 @@ mod tests {
     }
 
     #[test]
-    fn a_message_is_one_line_without_power_over_the_terminal() {
+    fn messages_have_no_control_characters() {
         for (message, line) in [
             ("panicked at x.rs:1:\nno", "panicked at x.rs:1: no"),
             (

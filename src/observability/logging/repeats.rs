@@ -1,72 +1,72 @@
-//! Lines that repeat. Anybody can bring some of them about with each request, and the log must not fill the disk then: of those
-//! with the same words so many are written in a period, and the others are counted. Of warnings and errors the same goes for
-//! those from one place in the program, whatever their words: some name a file, or say what a decoder ran into.
+//! Rate limiting of repeated log lines, so that clients cannot fill the disk.
 //!
-//! Knows nothing of the time: a period ends when somebody asks what was left out in it.
+//! In each period a limited number of lines with the same text is written and the rest is counted.
+//! Warnings and errors are limited by their place in the program as well, as some texts name a file
+//! or the error of a decoder. Knows nothing of time: the caller ends a period.
 
 use std::collections::BTreeMap;
 
 use log::{Level, Record};
 
-/// How many lines of the same words are written in a period.
-const SAME_WORDS: u32 = 20;
+/// Lines with the same text that are written in a period.
+const MAX_SAME_TEXT: u32 = 20;
 
-/// How many warnings and errors of one place in the program are written in a period.
-const SAME_PLACE: u32 = 200;
+/// Warnings and errors of one place in the program that are written in a period.
+const MAX_SAME_PLACE: u32 = 200;
 
-/// Most kinds of lines that are told apart by their words, so that memory is bounded.
-const MOST_KINDS: usize = 10_000;
+/// Maximum number of kinds of lines with a count of their own, which bounds memory.
+const MAX_KINDS: usize = 10_000;
 
-/// Characters of a text that count.
-const LONGEST_TEXT: usize = 300;
+/// Characters of a text that are compared.
+const MAX_TEXT_CHARS: usize = 300;
 
-/// The lines of this period.
+/// The repeated lines of a period.
 pub(super) struct Repeats(BTreeMap<Kind, Count>);
 
-/// Lines that are alike.
+/// Lines that count as the same.
 #[derive(PartialEq, Eq, PartialOrd, Ord)]
 struct Kind {
     module: &'static str,
     line: u32,
-    /// Nothing is said of the words where all lines of a place are one kind.
-    words: Option<String>,
+    /// `None` for all lines of a place.
+    text: Option<String>,
 }
 
 struct Count {
     written: u32,
-    left_out: u32,
+    suppressed: u32,
     level: Level,
-    /// What the last one that was left out said.
+    /// The text of the last suppressed line.
     text: String,
 }
 
-/// Lines that were not written.
+/// Lines that were not written in a period.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct LeftOut {
+pub(super) struct Suppressed {
     pub(super) module: &'static str,
     pub(super) level: Level,
     pub(super) count: u32,
-    /// What the last of them said.
+    /// The text of the last one.
     pub(super) text: String,
 }
 
 impl Repeats {
     pub(super) const NONE: Self = Self(BTreeMap::new());
 
-    /// Whether a line is to be written. It counts as written then, and as left out otherwise.
+    /// Whether to write a line, which is counted either way.
     pub(super) fn admit(&mut self, record: &Record<'_>, text: &str) -> bool {
-        let text: String = text.chars().take(LONGEST_TEXT).collect();
-        let kind = |words| Kind {
+        let text: String = text.chars().take(MAX_TEXT_CHARS).collect();
+        let kind = |text| Kind {
             module: record.module_path_static().unwrap_or_default(),
             line: record.line().unwrap_or_default(),
-            words,
+            text,
         };
-        let same_words = kind(Some(text.clone()));
-        let is_told_apart = self.0.len() < MOST_KINDS || self.0.contains_key(&same_words);
+        let same_text = kind(Some(text.clone()));
+        let is_counted = self.0.len() < MAX_KINDS || self.0.contains_key(&same_text);
         let mut has_room = |kind, most| {
             let count = self.0.entry(kind).or_insert_with(|| Count {
                 written: 0,
-                left_out: 0,
+                suppressed: 0,
                 level: record.level(),
                 text: String::new(),
             });
@@ -74,23 +74,23 @@ impl Repeats {
                 count.written += 1;
                 return true;
             }
-            count.left_out = count.left_out.saturating_add(1);
+            count.suppressed = count.suppressed.saturating_add(1);
             count.text.clone_from(&text);
             false
         };
-        (!is_told_apart || has_room(same_words, SAME_WORDS))
-            && (record.level() > Level::Warn || has_room(kind(None), SAME_PLACE))
+        (!is_counted || has_room(same_text, MAX_SAME_TEXT))
+            && (record.level() > Level::Warn || has_room(kind(None), MAX_SAME_PLACE))
     }
 
-    /// Ends the period and gives what was left out in it.
-    pub(super) fn end_period(&mut self) -> Vec<LeftOut> {
+    /// Ends the period and returns the suppressed lines.
+    pub(super) fn end_period(&mut self) -> Vec<Suppressed> {
         std::mem::take(&mut self.0)
             .into_iter()
-            .filter(|(_, count)| count.left_out > 0)
-            .map(|(kind, count)| LeftOut {
+            .filter(|(_, count)| count.suppressed > 0)
+            .map(|(kind, count)| Suppressed {
                 module: kind.module,
                 level: count.level,
-                count: count.left_out,
+                count: count.suppressed,
                 text: count.text,
             })
             .collect()
@@ -114,8 +114,8 @@ mod tests {
         repeats.admit(&record, text)
     }
 
-    fn left_out(count: u32, text: &str) -> LeftOut {
-        LeftOut {
+    fn suppressed(count: u32, text: &str) -> Suppressed {
+        Suppressed {
             module: "store",
             level: Level::Warn,
             count,
@@ -124,50 +124,50 @@ mod tests {
     }
 
     #[test]
-    fn the_same_words_are_written_so_often_and_then_counted() {
+    fn repeated_lines_are_limited_and_counted() {
         let mut repeats = Repeats::NONE;
         for _ in 0..2 {
             let written = (0..1000).filter(|_| is_written(&mut repeats, 1, "busy"));
-            assert_eq!(written.count(), SAME_WORDS as usize);
-            // Other words, and the same ones elsewhere, have a number of their own.
+            assert_eq!(written.count(), MAX_SAME_TEXT as usize);
+            // Other texts, and the same text from another place, have limits of their own.
             assert!(is_written(&mut repeats, 1, "full"));
             assert!(is_written(&mut repeats, 2, "busy"));
             assert_eq!(
                 repeats.end_period(),
-                [left_out(1000 - SAME_WORDS, "busy")],
-                "and the next period begins anew"
+                [suppressed(1000 - MAX_SAME_TEXT, "busy")],
+                "each period begins at zero"
             );
         }
         assert_eq!(repeats.end_period(), []);
     }
 
     #[test]
-    fn one_place_is_bounded_whatever_the_words_and_so_is_memory() {
+    fn lines_of_one_place_and_memory_are_bounded() {
         let mut repeats = Repeats::NONE;
         let written = (0..50_000).filter(|number| is_written(&mut repeats, 1, &number.to_string()));
-        assert_eq!(written.count(), SAME_PLACE as usize);
-        assert!(repeats.0.len() <= MOST_KINDS + 1, "{}", repeats.0.len());
+        assert_eq!(written.count(), MAX_SAME_PLACE as usize);
+        assert!(repeats.0.len() <= MAX_KINDS + 1, "{}", repeats.0.len());
         assert!(is_written(&mut repeats, 2, "49999"), "another place");
         assert_eq!(
             repeats.end_period(),
-            [left_out(50_000 - SAME_PLACE, "49999")]
+            [suppressed(50_000 - MAX_SAME_PLACE, "49999")]
         );
-        // What is no fault has its own words and is written.
-        let mut is_told = |number: u32| {
+        // Info lines are limited by their text only.
+        let mut is_written_info = |number: u32| {
             let text = format!("user {number}: signed in");
             is_written_as(Level::Info, &mut repeats, 1, &text)
         };
-        assert!((0..1000).all(&mut is_told));
+        assert!((0..1000).all(&mut is_written_info));
         assert_eq!(
-            (0..1000).filter(|_| is_told(7)).count(),
-            SAME_WORDS as usize - 1
+            (0..1000).filter(|_| is_written_info(7)).count(),
+            MAX_SAME_TEXT as usize - 1
         );
-        let long = "ä".repeat(10 * LONGEST_TEXT);
+        let long = "ä".repeat(10 * MAX_TEXT_CHARS);
         assert!(is_written(&mut repeats, 1, &long));
-        let kept = repeats.0.keys().filter_map(|kind| kind.words.as_ref());
+        let kept = repeats.0.keys().filter_map(|kind| kind.text.as_ref());
         assert_eq!(
-            kept.map(|words| words.chars().count()).max(),
-            Some(LONGEST_TEXT)
+            kept.map(|text| text.chars().count()).max(),
+            Some(MAX_TEXT_CHARS)
         );
     }
 }

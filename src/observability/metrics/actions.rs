@@ -14,15 +14,15 @@ pub enum Action {
     Confirmation,
     /// Signing in with a password.
     SignIn,
-    /// Getting the next pair of tokens.
+    /// Refreshing the pair of tokens.
     Refresh,
     /// Signing out.
     SignOut,
-    /// Asking for a code to choose another password.
+    /// Requesting a password reset.
     ResetRequest,
-    /// Choosing another password with a code.
+    /// Resetting the password.
     PasswordReset,
-    /// Changing the password, knowing the old one.
+    /// Changing the password.
     PasswordChange,
     /// Deleting an account.
     Deletion,
@@ -59,23 +59,23 @@ impl Action {
 /// The outcome of an action.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ActionOutcome {
-    /// It was done.
+    /// It succeeded.
     Done,
-    /// The request was not one that could be done.
+    /// The request was invalid.
     Invalid,
-    /// A code did not count.
+    /// A code was wrong or expired.
     WrongCode,
-    /// No active account has this address and password, or the password shown once more was wrong.
+    /// Address and password do not match an active account, or the current password was wrong.
     WrongPassword,
-    /// The password was right, but the address was never confirmed.
+    /// The password was right, but the address is not verified.
     NotVerified,
-    /// A token did not count.
+    /// A token was invalid.
     BadToken,
-    /// Too much of it came from there.
+    /// It was throttled.
     Throttled,
-    /// The server could not do it for now.
+    /// The server was overloaded.
     Unavailable,
-    /// A fault of the server.
+    /// An internal error.
     Failed,
 }
 
@@ -106,7 +106,7 @@ impl ActionOutcome {
         }
     }
 
-    /// Whether an action can end like this at all; the others need no series.
+    /// Whether an action can have this outcome; the others need no series.
     const fn is_possible(self, action: Action) -> bool {
         match self {
             Self::WrongCode => matches!(action, Action::Confirmation | Action::PasswordReset),
@@ -139,14 +139,11 @@ impl ActionCounts {
         self.0[action as usize][outcome as usize].fetch_add(1, Ordering::Relaxed);
     }
 
-    /// All that can happen is there from the beginning: a series that begins with its first failure has no rate.
+    /// Writes all possible series, also those at 0: a series that begins with its first failure has
+    /// no rate.
     pub(super) fn write(&self, page: &mut Page) {
         let name = "accounts_actions_total";
-        page.family(
-            name,
-            "counter",
-            "What people did with their accounts, and how it ended.",
-        );
+        page.family(name, "counter", "Actions on accounts by outcome.");
         for action in Action::ALL {
             for outcome in ActionOutcome::ALL {
                 let count = self.0[action as usize][outcome as usize].load(Ordering::Relaxed);

@@ -1,10 +1,11 @@
-//! How long things took, counted in buckets.
+//! Histograms of durations.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-/// The upper bounds of the buckets, as Prometheus reads them and in microseconds. From what a read of a profile takes to
-/// what a client waits at the most.
+/// The upper bounds of the buckets, as Prometheus text and in microseconds.
+///
+/// They range from the time of a profile read to the longest time that clients wait.
 pub(super) const BOUNDS: [(&str, u64); 14] = [
     ("0.00025", 250),
     ("0.0005", 500),
@@ -22,7 +23,7 @@ pub(super) const BOUNDS: [(&str, u64); 14] = [
     ("10", 10_000_000),
 ];
 
-/// Durations by bucket. Counting one is two atomic additions.
+/// Counts of durations by bucket.
 #[derive(Debug, Default)]
 pub struct Histogram {
     buckets: [AtomicU64; BOUNDS.len() + 1],
@@ -38,7 +39,7 @@ impl Histogram {
         self.sum_micros.fetch_add(micros, Ordering::Relaxed);
     }
 
-    /// The count of each bucket alone, in the order of the bounds; the last is of what took longer.
+    /// The count of each bucket in the order of the bounds; the last one is for longer durations.
     pub(super) fn counts(&self) -> impl Iterator<Item = u64> {
         self.buckets
             .iter()
@@ -55,7 +56,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_bucket_ends_with_its_bound() {
+    fn buckets_include_their_upper_bound() {
         let histogram = Histogram::default();
         for micros in [0, 250, 251, 10_000_000, 10_000_001] {
             histogram.count(Duration::from_micros(micros));
@@ -68,7 +69,7 @@ mod tests {
     }
 
     #[test]
-    fn bounds_are_what_they_say() {
+    fn bounds_and_their_texts_agree() {
         for (text, micros) in BOUNDS {
             let seconds: f64 = text.parse().unwrap();
             assert_eq!(

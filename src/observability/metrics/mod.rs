@@ -1,9 +1,9 @@
-//! Figures about the running server, for Prometheus.
+//! Metrics of the running server, for Prometheus.
 //!
-//! They are counted while requests are answered, so counting is an atomic addition at a place that is known beforehand:
-//! no lock, no look-up by name, nothing that a client can make grow. Libraries for this keep series in maps behind locks,
-//! because they do not know the values of labels; here all of them are known. Names and text come in only when somebody
-//! asks for the page.
+//! Counting a request is an atomic addition at a fixed place: no lock, no lookup by name, and nothing
+//! that clients can make grow. Metrics libraries keep series in maps behind locks because they do not
+//! know the label values in advance; here all of them are known at compile time. Names and text are
+//! added when the page is requested.
 
 mod actions;
 mod histogram;
@@ -23,28 +23,28 @@ pub use histogram::Histogram;
 use page::{Page, escaped};
 pub use store::{StoreMetrics, WriteCounts};
 
-/// Most routes that are told apart.
-pub const MOST_ROUTES: usize = 128;
+/// Maximum number of routes.
+pub const MAX_ROUTES: usize = 128;
 
-/// Methods that are told apart; all others count as one.
+/// Methods with series of their own; the last one is for all others.
 const METHODS: [&str; 7] = ["GET", "HEAD", "POST", "PATCH", "DELETE", "OPTIONS", "other"];
 
-/// Statuses that are told apart; all others count as one.
+/// Statuses with series of their own; 0 is for all others.
 const STATUSES: [u16; 23] = [
     200, 201, 202, 204, 206, 302, 304, 307, 400, 401, 403, 404, 405, 408, 409, 412, 413, 415, 416,
     429, 500, 503, 0,
 ];
 
-/// What became of a mail.
+/// The outcome of a delivery attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum MailOutcome {
-    /// Somebody else is responsible for it now.
+    /// The next mail server accepted the mail.
     Delivered,
-    /// It is tried again later.
+    /// It is retried later.
     Postponed,
-    /// It was refused for good.
+    /// It was refused permanently.
     GivenUp,
-    /// It was of no use any more before it could be delivered.
+    /// It expired before it could be delivered.
     Expired,
 }
 
@@ -66,20 +66,20 @@ impl MailOutcome {
     }
 }
 
-/// Why the server ended a connection of its own accord, or did not take it.
+/// Why the server closed or refused a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ConnectionEnd {
-    /// There was no room, and all others were being served.
+    /// The limit was reached, and no other connection was idle.
     Refused,
-    /// It made room for others.
+    /// It was evicted for a new one.
     Evicted,
-    /// Nothing came at all.
+    /// No request arrived.
     NoRequest,
-    /// The header of a request did not come in time.
+    /// The header of a request did not arrive in time.
     SlowHeader,
-    /// An answer was not read in time.
+    /// A response was not read in time.
     SlowReader,
-    /// It had been quiet for too long between two requests.
+    /// It was idle for too long between two requests.
     Idle,
 }
 
@@ -105,18 +105,18 @@ impl ConnectionEnd {
     }
 }
 
-/// What is counted of one method of one route.
+/// The counts of one method of one route.
 #[derive(Debug, Default)]
-struct Answers {
+struct ResponseCounts {
     by_status: [AtomicU64; STATUSES.len()],
-    took: Histogram,
+    duration: Histogram,
 }
 
-/// The counts since the start of the server.
+/// Counters since the start of the server.
 #[derive(Debug)]
 pub struct Metrics {
-    // Those that never happen take no room.
-    answers: [[OnceLock<Box<Answers>>; METHODS.len()]; MOST_ROUTES],
+    // Series that never occur take no memory.
+    answers: [[OnceLock<Box<ResponseCounts>>; METHODS.len()]; MAX_ROUTES],
     actions: ActionCounts,
     mails: [AtomicU64; MailOutcome::ALL.len()],
     failed_backups: AtomicU64,
@@ -132,7 +132,7 @@ pub struct Metrics {
 }
 
 impl Metrics {
-    /// Begins to count, for a process that was started at this moment, in Unix seconds.
+    /// New counters of a process that was started at this time, in Unix seconds.
     pub fn new(started_at: i64) -> Self {
         Self {
             certificate_end: AtomicI64::new(0),
@@ -148,36 +148,36 @@ impl Metrics {
         }
     }
 
-    /// Notes when the certificate ends, in Unix seconds.
+    /// Sets when the certificate expires, in Unix seconds.
     pub fn set_certificate_end(&self, seconds: i64) {
         self.certificate_end.store(seconds, Ordering::Relaxed);
     }
 }
 
-/// What others know at the moment in which the page is asked for.
+/// Values that are sampled when the page is requested.
 #[derive(Clone, Debug, Default)]
-pub struct Figures {
-    /// The mails that wait; `None` when the store cannot tell.
+pub struct Gauges {
+    /// The mail queue; `None` when the store cannot be read.
     pub mails: Option<MailMetrics>,
-    /// Passwords that wait to be hashed.
+    /// Passwords in the queue for hashing.
     pub queued_hashes: usize,
-    /// Most passwords that may wait.
+    /// Capacity of that queue.
     pub hash_queue_capacity: usize,
-    /// What the store tells of itself.
+    /// The metrics of the store.
     pub store: StoreMetrics,
 }
 
-/// The mails that wait to be delivered.
+/// The mail queue.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct MailMetrics {
-    /// How many there are.
+    /// Queued mails.
     pub queued: u64,
-    /// How long the oldest of them has waited; zero when there is none.
+    /// Age of the oldest one; zero when there is none.
     pub oldest: Duration,
 }
 
 impl Metrics {
-    /// Counts an answer of a route, which is a number below [`MOST_ROUTES`], and how long it took.
+    /// Counts a response of a route, a number below [`MAX_ROUTES`], and its duration.
     pub fn count_answer(&self, route: usize, method: &str, status: u16, took: Duration) {
         let Some(methods) = self.answers.get(route) else {
             return;
@@ -192,20 +192,20 @@ impl Metrics {
             .unwrap_or(STATUSES.len() - 1);
         let answers = methods[method].get_or_init(Box::default);
         answers.by_status[status].fetch_add(1, Ordering::Relaxed);
-        answers.took.count(took);
+        answers.duration.count(took);
     }
 
-    /// Counts something that somebody did with an account.
+    /// Counts an action on an account.
     pub fn count_action(&self, action: Action, outcome: ActionOutcome) {
         self.actions.count(action, outcome);
     }
 
-    /// Counts what became of a mail.
-    pub fn count_mail(&self, fate: MailOutcome) {
-        self.mails[fate as usize].fetch_add(1, Ordering::Relaxed);
+    /// Counts a delivery attempt.
+    pub fn count_mail(&self, outcome: MailOutcome) {
+        self.mails[outcome as usize].fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Notes when the newest scheduled backup was made.
+    /// Sets the time of the newest scheduled backup.
     pub fn set_last_backup(&self, made_at: Timestamp) {
         let seconds = made_at.unix_seconds().max(0).unsigned_abs();
         self.last_backup.store(seconds, Ordering::Relaxed);
@@ -216,32 +216,38 @@ impl Metrics {
         self.failed_backups.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Counts a connection that was taken in.
+    /// Counts an accepted connection.
     pub fn count_connection(&self) {
         self.connections.fetch_add(1, Ordering::Relaxed);
         self.open_connections.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Counts a connection that is over.
+    /// Counts the end of a connection.
     pub fn uncount_connection(&self) {
         self.open_connections.fetch_sub(1, Ordering::Relaxed);
     }
 
-    /// Counts connections that the server ends, or does not take.
+    /// Counts connections that the server closes or refuses.
     pub fn count_connection_end(&self, end: ConnectionEnd, count: u64) {
         self.connection_ends[end as usize].fetch_add(count, Ordering::Relaxed);
     }
 
-    /// The page in Prometheus' text format, version 0.0.4. `routes` are the names of the routes by their numbers.
-    pub fn text(&self, routes: &[String], figures: &Figures) -> String {
+    /// The page in the text format of Prometheus, version 0.0.4.
+    ///
+    /// `routes` are the names of the routes by number.
+    pub fn text(&self, routes: &[String], gauges: &Gauges) -> String {
         let mut page = Page::default();
-        page.family("accounts_build_info", "gauge", "The running program.");
+        page.family(
+            "accounts_build_info",
+            "gauge",
+            "Version of the running program.",
+        );
         let version = format!("version=\"{}\"", env!("CARGO_PKG_VERSION"));
         page.sample("accounts_build_info", &version, 1);
         page.single(
             "process_start_time_seconds",
             "gauge",
-            "When the server was started, in Unix seconds.",
+            "Start time of the process in Unix seconds.",
             self.started_at,
         );
         process::write(&mut page);
@@ -250,7 +256,7 @@ impl Metrics {
             page.single(
                 "accounts_certificate_end_seconds",
                 "gauge",
-                "When the TLS certificate ends, in Unix seconds.",
+                "Expiry of the TLS certificate in Unix seconds.",
                 certificate_end,
             );
         }
@@ -260,17 +266,17 @@ impl Metrics {
         page.single(
             "accounts_hash_queue_length",
             "gauge",
-            "Passwords that wait to be hashed.",
-            figures.queued_hashes,
+            "Passwords in the queue for hashing.",
+            gauges.queued_hashes,
         );
         page.single(
             "accounts_hash_queue_capacity",
             "gauge",
-            "Most passwords that may wait to be hashed.",
-            figures.hash_queue_capacity,
+            "Capacity of the queue for hashing.",
+            gauges.hash_queue_capacity,
         );
-        store::write(&mut page, &figures.store);
-        self.write_mails(&mut page, figures.mails);
+        store::write(&mut page, &gauges.store);
+        self.write_mails(&mut page, gauges.mails);
         page.single(
             "accounts_backup_failures_total",
             "counter",
@@ -280,14 +286,14 @@ impl Metrics {
         page.single(
             "accounts_backup_last_success_timestamp_seconds",
             "gauge",
-            "When the newest scheduled backup was made, in Unix seconds; 0 for none.",
+            "Time of the newest scheduled backup in Unix seconds; 0 if there is none.",
             self.last_backup.load(Ordering::Relaxed),
         );
         page.into_text()
     }
 
     fn write_answers(&self, page: &mut Page, routes: &[String]) {
-        let all: Vec<(String, &Answers)> = routes
+        let all: Vec<(String, &ResponseCounts)> = routes
             .iter()
             .zip(&self.answers)
             .flat_map(|(route, methods)| {
@@ -302,7 +308,7 @@ impl Metrics {
             })
             .collect();
         let name = "accounts_http_requests_total";
-        page.family(name, "counter", "Requests answered.");
+        page.family(name, "counter", "Requests by route, method and status.");
         for (labels, answers) in &all {
             for (status, count) in STATUSES.iter().zip(&answers.by_status) {
                 let count = count.load(Ordering::Relaxed);
@@ -319,10 +325,10 @@ impl Metrics {
         page.family(
             name,
             "histogram",
-            "Time from the header of a request to its answer.",
+            "Time from the header of a request to the response.",
         );
         for (labels, answers) in &all {
-            page.histogram(name, labels, &answers.took);
+            page.histogram(name, labels, &answers.duration);
         }
     }
 
@@ -330,20 +336,20 @@ impl Metrics {
         page.single(
             "accounts_connections",
             "gauge",
-            "Connections that are open.",
+            "Open connections.",
             self.open_connections.load(Ordering::Relaxed),
         );
         page.single(
             "accounts_connections_total",
             "counter",
-            "Connections that were taken in.",
+            "Accepted connections.",
             self.connections.load(Ordering::Relaxed),
         );
         let name = "accounts_connections_ended_total";
         page.family(
             name,
             "counter",
-            "Connections that the server ended of its own accord, or did not take.",
+            "Connections that the server closed or refused, by reason.",
         );
         for end in ConnectionEnd::ALL {
             let count = self.connection_ends[end as usize].load(Ordering::Relaxed);
@@ -351,26 +357,26 @@ impl Metrics {
         }
     }
 
-    fn write_mails(&self, page: &mut Page, waiting: Option<MailMetrics>) {
-        if let Some(waiting) = waiting {
+    fn write_mails(&self, page: &mut Page, queue: Option<MailMetrics>) {
+        if let Some(queue) = queue {
             page.single(
                 "accounts_mail_queue_length",
                 "gauge",
-                "Mails that wait to be delivered.",
-                waiting.queued,
+                "Mails in the queue.",
+                queue.queued,
             );
             page.single(
                 "accounts_mail_oldest_seconds",
                 "gauge",
-                "How long the oldest of them has waited.",
-                waiting.oldest.as_secs(),
+                "Age of the oldest queued mail in seconds.",
+                queue.oldest.as_secs(),
             );
         }
         let name = "accounts_mails_total";
-        page.family(name, "counter", "What became of mails.");
-        for fate in MailOutcome::ALL {
-            let count = self.mails[fate as usize].load(Ordering::Relaxed);
-            page.sample(name, &format!("fate=\"{}\"", fate.name()), count);
+        page.family(name, "counter", "Delivery attempts by outcome.");
+        for outcome in MailOutcome::ALL {
+            let count = self.mails[outcome as usize].load(Ordering::Relaxed);
+            page.sample(name, &format!("fate=\"{}\"", outcome.name()), count);
         }
     }
 }
@@ -380,26 +386,26 @@ mod tests {
     use super::*;
 
     #[test]
-    fn answers_are_counted_by_route_method_and_status() {
+    fn responses_are_counted_by_route_method_and_status() {
         let metrics = Metrics::new(0);
         metrics.count_answer(0, "GET", 200, Duration::from_micros(300));
         metrics.count_answer(0, "GET", 200, Duration::from_millis(1200));
         metrics.count_answer(1, "BREW", 418, Duration::ZERO);
-        // One that is out of the range is not counted, and harms nobody.
-        metrics.count_answer(MOST_ROUTES, "GET", 200, Duration::ZERO);
+        // A number out of range is ignored.
+        metrics.count_answer(MAX_ROUTES, "GET", 200, Duration::ZERO);
         metrics.count_mail(MailOutcome::GivenUp);
         metrics.set_last_backup(Timestamp::from_unix_millis(1_733_227_200_999));
         metrics.count_failed_backup();
         let routes = ["/healthz".to_owned(), "none".to_owned()];
-        let figures = Figures {
+        let gauges = Gauges {
             mails: Some(MailMetrics {
                 queued: 3,
                 oldest: Duration::from_millis(90_900),
             }),
             queued_hashes: 2,
-            ..Figures::default()
+            ..Gauges::default()
         };
-        let text = metrics.text(&routes, &figures);
+        let text = metrics.text(&routes, &gauges);
         for line in [
             "accounts_mails_total{fate=\"given_up\"} 1",
             "accounts_mails_total{fate=\"delivered\"} 0",
@@ -421,13 +427,13 @@ mod tests {
     }
 
     #[test]
-    fn connections_are_counted_by_their_ends() {
+    fn connections_are_counted_by_reason() {
         let metrics = Metrics::new(0);
         metrics.count_connection();
         metrics.count_connection();
         metrics.uncount_connection();
         metrics.count_connection_end(ConnectionEnd::Evicted, 5);
-        let text = metrics.text(&[], &Figures::default());
+        let text = metrics.text(&[], &Gauges::default());
         for line in [
             "accounts_connections 1",
             "accounts_connections_total 2",

@@ -4,18 +4,18 @@ use std::fmt::{Display, Write as _};
 
 use super::histogram::{BOUNDS, Histogram};
 
-/// A page of figures on its way to be text.
+/// A page of metrics being written.
 #[derive(Default)]
 pub(super) struct Page(String);
 
 impl Page {
-    /// Begins a family of figures: what it counts, in one line.
+    /// Begins a metric family with its help text.
     pub(super) fn family(&mut self, name: &str, kind: &str, help: &str) {
         // Writing to a String cannot fail.
         let _ = writeln!(self.0, "# HELP {name} {help}\n# TYPE {name} {kind}");
     }
 
-    /// Adds a figure. `labels` is what stands between the braces.
+    /// Adds a sample. `labels` is the text between the braces.
     pub(super) fn sample(&mut self, name: &str, labels: &str, value: impl Display) {
         let _ = if labels.is_empty() {
             writeln!(self.0, "{name} {value}")
@@ -24,13 +24,13 @@ impl Page {
         };
     }
 
-    /// A family of one figure.
+    /// Adds a family with a single sample.
     pub(super) fn single(&mut self, name: &str, kind: &str, help: &str, value: impl Display) {
         self.family(name, kind, help);
         self.sample(name, "", value);
     }
 
-    /// The figures of one histogram of seconds.
+    /// Adds the samples of a histogram in seconds.
     pub(super) fn histogram(&mut self, name: &str, labels: &str, histogram: &Histogram) {
         let comma = if labels.is_empty() { "" } else { "," };
         let bucket = format!("{name}_bucket");
@@ -54,7 +54,7 @@ impl Page {
     }
 }
 
-/// A value as a label holds it.
+/// Escapes the value of a label.
 pub(super) fn escaped(value: &str) -> String {
     value
         .replace('\\', "\\\\")

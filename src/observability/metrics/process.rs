@@ -1,20 +1,21 @@
-//! What the system knows of this process: the figures that Prometheus' client libraries give, under their names. Linux
-//! tells them in `/proc`; elsewhere they are left out.
+//! Metrics of the process, under the names that the client libraries of Prometheus use.
+//!
+//! They are read from `/proc` on Linux and omitted elsewhere.
 
 use std::fs;
 
 use super::page::Page;
 
-/// Clock ticks a second in `/proc/self/stat`: fixed by the kernel's interface (`USER_HZ`), whatever its real clock does.
-const TICKS_A_SECOND: f64 = 100.0;
+/// Clock ticks per second in `/proc/self/stat`, `USER_HZ` of the kernel's interface.
+const TICKS_PER_SECOND: f64 = 100.0;
 
-/// Adds the figures of this process.
+/// Adds the metrics of this process.
 pub(super) fn write(page: &mut Page) {
     if let Some(seconds) = cpu_seconds() {
         page.single(
             "process_cpu_seconds_total",
             "counter",
-            "Processor time that the process has used.",
+            "CPU time used by the process in seconds.",
             seconds,
         );
     }
@@ -22,7 +23,7 @@ pub(super) fn write(page: &mut Page) {
         page.single(
             "process_resident_memory_bytes",
             "gauge",
-            "Memory of the process that is in use.",
+            "Resident memory of the process in bytes.",
             bytes,
         );
     }
@@ -30,8 +31,8 @@ pub(super) fn write(page: &mut Page) {
         page.single(
             "process_open_fds",
             "gauge",
-            "Files and sockets that are open.",
-            // The one that is open for reading the folder does not count.
+            "Open files and sockets.",
+            // Reading the directory opens one more.
             files.count().saturating_sub(1),
         );
     }
@@ -39,7 +40,7 @@ pub(super) fn write(page: &mut Page) {
         page.single(
             "process_max_fds",
             "gauge",
-            "Most files and sockets that may be open.",
+            "Limit on open files and sockets.",
             most,
         );
     }
@@ -47,12 +48,13 @@ pub(super) fn write(page: &mut Page) {
 
 fn cpu_seconds() -> Option<f64> {
     let text = fs::read_to_string("/proc/self/stat").ok()?;
-    // The name of the program stands in brackets and may hold blanks; user and system time are the 14th and 15th field.
+    // The program name is in parentheses and may contain spaces. User and system time are the fields
+    // 14 and 15.
     let fields = text.rsplit_once(')')?.1;
     let mut fields = fields.split_ascii_whitespace().skip(11);
     let user: f64 = fields.next()?.parse().ok()?;
     let system: f64 = fields.next()?.parse().ok()?;
-    Some((user + system) / TICKS_A_SECOND)
+    Some((user + system) / TICKS_PER_SECOND)
 }
 
 fn memory_bytes(field: &str) -> Option<u64> {

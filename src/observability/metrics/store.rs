@@ -1,4 +1,4 @@
-//! What a store tells of its work.
+//! Metrics of the store.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -7,18 +7,18 @@ use std::time::Duration;
 use super::histogram::Histogram;
 use super::page::Page;
 
-/// Figures of a store at one moment.
+/// Metrics of a store at one moment.
 #[derive(Clone, Debug, Default)]
 pub struct StoreMetrics {
-    /// Bytes that the database takes on disk; `None` where it takes none.
+    /// Size of the database on disk in bytes; `None` for one in memory.
     pub size_bytes: Option<u64>,
-    /// Bytes of what is committed and not yet part of the database itself; `None` where there is no such thing.
+    /// Size of the write-ahead log in bytes; `None` for a database without one.
     pub log_bytes: Option<u64>,
-    /// What was written.
+    /// Counters of writes.
     pub writes: Arc<WriteCounts>,
 }
 
-/// What a store counts while it writes.
+/// Counters of writes.
 #[derive(Debug, Default)]
 pub struct WriteCounts {
     waiting: AtomicU64,
@@ -28,35 +28,35 @@ pub struct WriteCounts {
 }
 
 impl WriteCounts {
-    /// One more operation waits to be written. Gives how many waited before it.
+    /// Counts a queued operation and returns how many were queued before it.
     pub fn enqueued(&self) -> u64 {
         self.waiting.fetch_add(1, Ordering::Relaxed)
     }
 
-    /// So many operations wait no longer.
+    /// Counts operations that leave the queue.
     pub fn dequeued(&self, operations: u64) {
         self.waiting.fetch_sub(operations, Ordering::Relaxed);
     }
 
-    /// A transaction of so many operations has been made durable; it took so long from its beginning.
+    /// Counts a committed transaction, its operations and its duration.
     pub fn committed(&self, operations: u64, took: Duration) {
         self.operations.fetch_add(operations, Ordering::Relaxed);
         self.commits.count(took);
     }
 
-    /// A transaction could not be begun or made durable.
+    /// Counts a transaction that could not be begun or committed.
     pub fn failed(&self) {
         self.failures.fetch_add(1, Ordering::Relaxed);
     }
 }
 
-/// Adds the figures of a store.
+/// Adds the metrics of a store.
 pub(super) fn write(page: &mut Page, store: &StoreMetrics) {
     if let Some(bytes) = store.size_bytes {
         page.single(
             "accounts_database_size_bytes",
             "gauge",
-            "Size of the database on disk.",
+            "Size of the database on disk in bytes.",
             bytes,
         );
     }
@@ -64,7 +64,7 @@ pub(super) fn write(page: &mut Page, store: &StoreMetrics) {
         page.single(
             "accounts_database_log_size_bytes",
             "gauge",
-            "Size of the write-ahead log, which has what is committed and not yet in the database itself.",
+            "Size of the write-ahead log in bytes.",
             bytes,
         );
     }
@@ -72,20 +72,20 @@ pub(super) fn write(page: &mut Page, store: &StoreMetrics) {
     page.single(
         "accounts_database_queue_length",
         "gauge",
-        "Operations that wait to be written.",
+        "Operations in the queue of the writer.",
         writes.waiting.load(Ordering::Relaxed),
     );
     page.single(
         "accounts_database_writes_total",
         "counter",
-        "Operations that were written; many may share a commit.",
+        "Operations written; many can share a commit.",
         writes.operations.load(Ordering::Relaxed),
     );
     let name = "accounts_database_commit_duration_seconds";
     page.family(
         name,
         "histogram",
-        "Time from the beginning of a transaction until it is on disk.",
+        "Time from the beginning of a transaction to its commit.",
     );
     page.histogram(name, "", &writes.commits);
     page.single(
