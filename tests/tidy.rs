@@ -360,6 +360,59 @@ fn the_settings_reference_is_current() {
     }
 }
 
+/// The anchor that GitHub gives a heading.
+fn anchor(heading: &str) -> String {
+    heading
+        .chars()
+        .filter(|c| c.is_alphanumeric() || matches!(c, ' ' | '-' | '_'))
+        .map(|c| if c == ' ' { '-' } else { c })
+        .collect::<String>()
+        .to_lowercase()
+}
+
+#[test]
+fn links_between_documents_work() {
+    let mut documents: Vec<String> = files_below("docs")
+        .into_iter()
+        .filter(|file| Path::new(file).extension().is_some_and(|e| e == "md"))
+        .collect();
+    documents.extend(
+        [
+            "README.md",
+            "CONTRIBUTING.md",
+            "SECURITY.md",
+            "examples/README.md",
+        ]
+        .map(str::to_owned),
+    );
+    let mut broken = Vec::new();
+    for file in &documents {
+        let text = read(file);
+        let targets = text.split("](").skip(1).filter_map(|rest| {
+            let target = rest.split(')').next()?;
+            (!target.contains("://")).then(|| target.replace('\n', ""))
+        });
+        for target in targets {
+            let (path, fragment) = target.split_once('#').unwrap_or((&target, ""));
+            let path = match path {
+                "" => root().join(file),
+                path => root().join(file).parent().unwrap().join(path),
+            };
+            let works = path.exists()
+                && (fragment.is_empty()
+                    || fs::read_to_string(&path).is_ok_and(|text| {
+                        text.lines()
+                            .filter_map(|line| line.strip_prefix('#'))
+                            .any(|line| anchor(line.trim_start_matches('#').trim()) == fragment)
+                    }));
+            if !works {
+                broken.push(format!("{file}: {target}"));
+            }
+        }
+    }
+    assert!(broken.is_empty(), "broken links:\n{}", broken.join("\n"));
+}
+
 #[test]
 fn every_setting_that_the_readme_names_exists() {
     let readme = read("README.md");
