@@ -145,6 +145,42 @@ fn warnings_are_reported_with_exit_status_zero() {
 }
 
 #[test]
+fn undelivered_mails_are_reported() {
+    let dir = folder();
+    let server = Running::start(dir.path());
+    for name in ["one", "two"] {
+        assert_eq!(server.sign_up(&format!("{name}@example.com")).0, 201);
+        server.next_mail();
+    }
+    drop(server);
+    // Mails that were tried once and twice, as a mail server that refuses them leaves them.
+    let connection = Connection::open(dir.path().join("users.db")).unwrap();
+    let queue = |tries: u32| {
+        connection
+            .execute(
+                "INSERT INTO mails (message_id, user_id, email, language, content, created_at, \
+                 expires_at, tries, next_try_at) SELECT randomblob(16), min(id), 'a@example.com', \
+                 'en', x'00', 1767225600000, 1767312000000, ?, 0 FROM users",
+                [tries],
+            )
+            .unwrap();
+    };
+    queue(1);
+    let outcome = check(dir.path(), &[]);
+    assert!(
+        !outcome.stdout.contains("could not be delivered"),
+        "{outcome:?}"
+    );
+    queue(2);
+    let outcome = check(dir.path(), &[]);
+    assert_line(
+        &outcome,
+        "warning mail: 1 emails could not be delivered yet",
+        "2026-01-01T00:00:00Z",
+    );
+}
+
+#[test]
 fn errors_are_reported_with_exit_status_one() {
     let dir = folder();
     create_user(dir.path(), "ada@example.com", &[]);

@@ -17,7 +17,7 @@ use crate::backup::DataFiles;
 use crate::bootstrap::{open_composer, open_transport};
 use crate::clock::{Clock, SystemClock};
 use crate::config::{Config, MailTransportKind};
-use crate::store::sqlite::examine_database;
+use crate::store::sqlite::{Examination, examine_database};
 
 const HELP: &str = "\
 Each line begins with `ok`, `warning` (the server works, but something is risky) or `error` \
@@ -126,6 +126,7 @@ pub(super) fn run(arguments: CheckArguments, config: &Config) -> CommandResult {
         if let Some(examination) = &examination {
             data::check_clock(examination.newest_at, now, &mut report);
             data::check_keys(examination, &mut report);
+            check_mail_queue(examination, &mut report);
         }
         let examine_again = || examine_database(&files.database, files.busy_timeout).ok();
         files::check_photos(
@@ -206,6 +207,19 @@ fn check_mail(config: &Config, report: &mut Report) {
         MailTransportKind::File => "emails are written to a folder",
     };
     report.ok_if_silent("mail", ok);
+}
+
+/// Reports mails that the server could not deliver.
+fn check_mail_queue(examination: &Examination, report: &mut Report) {
+    let failing = &examination.failing_mails;
+    if let Some(oldest) = failing.oldest_at {
+        let text = format!(
+            "{} emails could not be delivered yet, the oldest is from {oldest}; the log of the \
+             server says why",
+            failing.count
+        );
+        report.warning("mail", text);
+    }
 }
 
 /// Whether a file can be created in a folder. The file is removed at once.

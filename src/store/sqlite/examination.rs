@@ -9,6 +9,18 @@ use super::development::DEVELOPMENT_MARK;
 use super::file::{self, APPLICATION_ID, OpenError};
 use crate::domain::Timestamp;
 
+/// Mails in the queue that several attempts could not deliver.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct FailingMails {
+    /// How many there are.
+    pub count: u64,
+    /// When the oldest was queued.
+    pub oldest_at: Option<Timestamp>,
+}
+
+/// Attempts after which a mail counts as failing: a single failure is often temporary.
+const FAILING_TRIES: u32 = 2;
+
 /// What there is to know about a database in use.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Examination {
@@ -30,6 +42,8 @@ pub struct Examination {
     pub newest_at: Option<Timestamp>,
     /// Since when it counts as one that was served for development.
     pub development_since: Option<Timestamp>,
+    /// Mails that several attempts could not deliver.
+    pub failing_mails: FailingMails,
 }
 
 /// Looks through a database, which is neither made nor migrated.
@@ -75,6 +89,7 @@ pub fn examine_database(path: &Path, busy_timeout: Duration) -> Result<Examinati
                 signing_keys: 0,
                 newest_at: None,
                 development_since: None,
+                failing_mails: FailingMails::default(),
             }),
             false => Err(failed(e)),
         }
@@ -126,5 +141,23 @@ fn examine(
         signing_keys: count("SELECT count(*) FROM signing_keys WHERE retired_at IS NULL")?,
         newest_at: newest.map(Timestamp::from_unix_millis),
         development_since: development_since.map(Timestamp::from_unix_millis),
+        failing_mails: failing_mails(connection)?,
     })
+}
+
+fn failing_mails(connection: &Connection) -> rusqlite::Result<FailingMails> {
+    if !connection.table_exists(None, "mails")? {
+        return Ok(FailingMails::default());
+    }
+    connection.query_row(
+        "SELECT count(*), min(created_at) FROM mails WHERE tries >= :tries",
+        named_params! { ":tries": FAILING_TRIES },
+        |row| {
+            let oldest: Option<i64> = row.get(1)?;
+            Ok(FailingMails {
+                count: row.get::<_, i64>(0)?.unsigned_abs(),
+                oldest_at: oldest.map(Timestamp::from_unix_millis),
+            })
+        },
+    )
 }

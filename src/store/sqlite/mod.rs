@@ -40,7 +40,7 @@ use tokio::sync::Semaphore;
 
 use super::{Field, StoreError, StoreResult};
 pub use copy::{Inspection, copy_database, inspect_database, note_in};
-pub use examination::{Examination, examine_database};
+pub use examination::{Examination, FailingMails, examine_database};
 use file::{APPLICATION_ID, Kind, OpenedFiles};
 pub use file::{
     COMPANION_SUFFIXES, OpenError, RestoreMarker, ServerLock, canonical_path, companion_owner,
