@@ -158,7 +158,7 @@ fn dependencies_point_one_way() {
         ),
         ("src/output.rs", &[]),
         ("src/mail/", &["domain", "output"]),
-        ("src/config/", &[]),
+        ("src/config/", &["domain"]),
         ("src/store/", &["clock", "domain", "observability", "store"]),
         (
             "src/accounts/",
@@ -255,7 +255,8 @@ fn statements_read_no_clock_and_make_no_randomness() {
         line.contains("SystemTime::now") || line.contains("Instant::now")
     });
     only_in(&["src/crypto/random.rs"], "randomness", |line| {
-        has_word(line, "rand") && line.contains("rand::")
+        // The trait `CryptoRng` is passed on, not a source.
+        has_word(line, "rand") && line.contains("rand::") && !line.contains("rand::CryptoRng")
     });
 }
 
