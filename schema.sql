@@ -8,6 +8,7 @@
 -- One row is one account. Until `verified_at` is set, the row shows the newest of the sign-ups pending for its
 -- address. `email` is the last confirmed address, `new_email` one that its owner asked for and has not confirmed. `language` is that of mails (BCP 47).
 -- `is_contested`: sign-ups with different passwords were pending, so a code proves the mailbox and nothing else.
+-- `password_version` counts how often the password was set.
 -- `email_restored_at`: when an undo last moved the address; it cannot be changed again for a while.
 -- AUTOINCREMENT: an id is never used twice, so that a token of a deleted account can never become somebody else's.
 CREATE TABLE users (
@@ -33,7 +34,7 @@ CREATE TABLE users (
     updated_at    INTEGER NOT NULL,
     language      TEXT    NOT NULL DEFAULT '',
     is_contested  INTEGER NOT NULL DEFAULT 0 CHECK (is_contested IN (0, 1)),
-    password_set_at INTEGER NOT NULL DEFAULT 0,
+    password_version INTEGER NOT NULL DEFAULT 0,
     email_restored_at INTEGER,
     CHECK ((new_email IS NULL) = (new_email_key IS NULL))
 ) STRICT;
@@ -222,14 +223,16 @@ CREATE INDEX otp_mails_by_address ON otp_mails (address_hash, purpose, sent_at);
 CREATE INDEX otp_mails_by_time ON otp_mails (sent_at);
 
 -- The links that undo an address change, as mailed to the former address: a hash of the link's token, and the
--- address that it restores, which the account holds as long as the link is valid. Using one removes later ones too.
+-- address that it restores, which the account holds as long as the link is valid. Using one removes later ones
+-- (by `sequence`) too, and a password that was set since (by `password_version`).
 CREATE TABLE email_undos (
     token_hash BLOB    PRIMARY KEY,
     user_id    INTEGER NOT NULL REFERENCES users (id) ON DELETE CASCADE,
     email      TEXT    NOT NULL,
     expires_at INTEGER NOT NULL,
-    created_at INTEGER NOT NULL DEFAULT 0,
-    email_key  TEXT    NOT NULL DEFAULT ''
+    email_key  TEXT    NOT NULL DEFAULT '',
+    sequence   INTEGER NOT NULL DEFAULT 0,
+    password_version INTEGER NOT NULL DEFAULT 0
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX email_undos_by_user ON email_undos (user_id);
 CREATE INDEX email_undos_by_email ON email_undos (email_key);

@@ -125,6 +125,7 @@ fn rename(app: &App, user_id: UserId, number: u64) -> UserUpdate {
             ..UserChanges::default()
         },
         email_change: None,
+        promotion_notice: None,
         keep_last_staff: true,
         now: app.clock.now(),
         context: RequestContext::default(),

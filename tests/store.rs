@@ -200,6 +200,7 @@ fn update(user_id: UserId, changes: UserChanges, code: &str, now: Timestamp) -> 
         user_id,
         changes,
         email_change,
+        promotion_notice: None,
         keep_last_staff: false,
         now,
         context: RequestContext::default(),
@@ -383,7 +384,12 @@ async fn sign_ups_side_by_side(store: &dyn Store) -> UserId {
         (found.user_id, &*found.password_hash, found.is_verified),
         (id, "second", false)
     );
-    assert!(!store.is_email_taken("ann@example.com", None).await.unwrap());
+    assert!(
+        !store
+            .is_email_taken("ann@example.com", None, at(599))
+            .await
+            .unwrap()
+    );
     assert!(
         store
             .create_session(sign_in(id, "second", "early", now))
@@ -435,10 +441,15 @@ async fn sign_ups_side_by_side(store: &dyn Store) -> UserId {
             .unwrap();
         assert_eq!(outcome, None, "code {code} is dead");
     }
-    assert!(store.is_email_taken("ann@example.com", None).await.unwrap());
+    assert!(
+        store
+            .is_email_taken("ann@example.com", None, at(599))
+            .await
+            .unwrap()
+    );
     assert!(
         !store
-            .is_email_taken("ann@example.com", Some(id))
+            .is_email_taken("ann@example.com", Some(id), at(599))
             .await
             .unwrap()
     );
@@ -662,6 +673,7 @@ async fn addresses(store: &dyn Store) {
     let by = |user_id, code| AccountOtp {
         user_id,
         attempt: attempt("new@example.com", code, now),
+        notices: Vec::new(),
     };
     assert_eq!(
         store.confirm_email_change(by(eve, "b")).await.unwrap(),
@@ -790,7 +802,7 @@ async fn wrong_passwords(store: &dyn Store) {
         assert_eq!(store.find_password_pause(&tried).await.unwrap(), None);
     }
     let tomorrow = at(20_000 + 3 * 86_400);
-    store.delete_expired(tomorrow, None).await.unwrap();
+    store.delete_expired(tomorrow, None, None).await.unwrap();
     let tried = try_from("198.51.100.1", "zoe", Some(id), tomorrow);
     assert_eq!(store.find_password_pause(&tried).await.unwrap(), None);
 
@@ -1012,7 +1024,7 @@ async fn mails_that_nobody_needs_any_more(store: &dyn Store) {
         new_hash: "other".into(),
         session: None,
         now: over,
-        notice: mail("new password", over.plus(LEASE)),
+        notices: vec![mail("new password", over.plus(LEASE))],
     };
     assert!(store.replace_password(replaced).await.unwrap().is_some());
     let notice = claim(over, 10, 10).await;
@@ -1107,7 +1119,7 @@ async fn accounts_without_confirmation(store: &dyn Store) {
 async fn what_has_expired_goes(store: &dyn Store) {
     let id = verified(store, "late@example.com", at(7000)).await;
     let day = 86_400;
-    store.delete_expired(at(7000), None).await.unwrap();
+    store.delete_expired(at(7000), None, None).await.unwrap();
     assert!(
         store
             .find_session_user(&named("late@example.com", id))
@@ -1115,7 +1127,13 @@ async fn what_has_expired_goes(store: &dyn Store) {
             .unwrap()
             .is_some()
     );
-    assert!(store.delete_expired(at(7000 + day), None).await.unwrap() > 0);
+    assert!(
+        store
+            .delete_expired(at(7000 + day), None, None)
+            .await
+            .unwrap()
+            > 0
+    );
     assert!(
         store
             .find_session_user(&named("late@example.com", id))
@@ -1127,7 +1145,13 @@ async fn what_has_expired_goes(store: &dyn Store) {
         store.find_user(id).await.unwrap().is_some(),
         "accounts stay"
     );
-    assert_eq!(store.delete_expired(at(7000 + day), None).await.unwrap(), 0);
+    assert_eq!(
+        store
+            .delete_expired(at(7000 + day), None, None)
+            .await
+            .unwrap(),
+        0
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

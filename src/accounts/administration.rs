@@ -6,9 +6,10 @@
 
 use std::sync::Arc;
 
+use super::profile::promotion_notice;
 use super::{AccountError, delete_user, operator};
 use crate::app::App;
-use crate::domain::{EmailAddress, User, UserChanges, UserId};
+use crate::domain::{EmailAddress, FieldErrors, User, UserChanges, UserId, messages};
 use crate::store::{StoredUser, UpdateOutcome, UserUpdate};
 
 /// A filter for accounts.
@@ -144,13 +145,20 @@ async fn change(app: &App, id: UserId, changes: &UserChanges) -> Result<bool, Ac
             user_id: id,
             changes: changes.clone(),
             email_change: None,
+            promotion_notice: promotion_notice(app, changes),
             keep_last_staff,
             now: app.clock.now(),
             context: operator(app),
         };
         match app.store.update_user(update).await? {
-            UpdateOutcome::Updated { .. } => return Ok(!keep_last_staff),
+            UpdateOutcome::Updated { .. } => {
+                app.outbox.wake().await;
+                return Ok(!keep_last_staff);
+            }
             UpdateOutcome::NotFound => return Err(AccountError::UserNotFound),
+            UpdateOutcome::NotVerified => {
+                return Err(FieldErrors::one("is_staff", messages::NOT_VERIFIED).into());
+            }
             UpdateOutcome::LastStaffMember if keep_last_staff => {}
             outcome => {
                 return Err(AccountError::Internal(

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::detached;
+use super::new_password::notices;
 use super::{AccountError, Caller, Client, first_pair, unread};
 use crate::app::App;
 use crate::crypto::tokens::TokenPair;
@@ -10,6 +11,7 @@ use crate::domain::{
     EmailAddress, FieldErrors, FieldReader, Fields, OtpCode, OtpPurpose, messages,
 };
 use crate::limits::Limited;
+use crate::mail::MailContent;
 use crate::otp_codes::OtpRequest;
 use crate::store::{AccountOtp, ConfirmSignUp, OtpAttempt, OtpCandidates, ReissueOtp, TryLimits};
 
@@ -61,9 +63,17 @@ pub async fn confirm(
         let otp = AccountOtp {
             user_id: caller.user.id,
             attempt: attempt(OtpPurpose::EmailChange),
+            notices: notices(
+                app,
+                &MailContent::AddressConfirmed {
+                    new_email: email.as_str().to_owned(),
+                    ip: Some(client.shown_ip()),
+                },
+            ),
         };
         return match app.store.confirm_email_change(otp).await? {
             Some(user) => {
+                app.outbox.wake().await;
                 log::info!("user {}: new address confirmed", user.id);
                 Ok(Confirmed::EmailChange)
             }

@@ -1,7 +1,10 @@
 //! Undoing an address change by the link sent to the former address.
 
+use super::new_password::{NOTICE_LIFE, notices};
 use super::{AccountError, Caller, Client};
 use crate::app::App;
+use crate::domain::{EmailAddress, OtpPurpose};
+use crate::mail::MailContent;
 use crate::store::{UndoEmailChange, UndoOutcome};
 
 /// The address that this link's token restores, if the link is valid.
@@ -15,7 +18,10 @@ pub async fn find_undo(app: &App, token: &str) -> Result<Option<String>, Account
         .await?)
 }
 
-/// Restores the address before a change. All sessions except the caller's own end.
+/// Restores the account as it was when the link was made.
+///
+/// All sessions end, the asking one too. What was set since then is void: password, codes, later
+/// links and pending changes. The restored address gets a password reset.
 ///
 /// # Errors
 /// [`AccountError::InvalidLink`] when the link is unknown, used or expired;
@@ -26,14 +32,34 @@ pub async fn undo(
     caller: Option<&Caller>,
     client: &Client,
 ) -> Result<(), AccountError> {
-    let undo = UndoEmailChange {
-        token_hash: app.codes.hash_link(token),
-        keep_session: caller.map(|caller| caller.session_id().to_owned()),
-        now: app.clock.now(),
-        context: client.context(caller),
+    let now = app.clock.now();
+    let email = find_undo(app, token).await?;
+    let email = email.ok_or(AccountError::InvalidLink)?;
+    let email = EmailAddress::parse(&email).map_err(|_| AccountError::InvalidLink)?;
+    let request = client.otp_request(now);
+    let restored = MailContent::AddressRestored {
+        ip: Some(client.shown_ip()),
     };
-    match app.store.undo_email_change(undo).await? {
+    let outcome = app
+        .codes
+        .draw(async |code| {
+            let (purpose, removed) = (OtpPurpose::PasswordReset, MailContent::AddressRemoved);
+            let undo = UndoEmailChange {
+                token_hash: app.codes.hash_link(token),
+                reset: app
+                    .codes
+                    .new_otp(&app.outbox, purpose, email.key(), &code, &request),
+                notices: notices(app, &restored),
+                removed_notice: app.outbox.new_mail(&removed, now.plus(NOTICE_LIFE)),
+                now,
+                context: client.context(caller),
+            };
+            app.store.undo_email_change(undo).await
+        })
+        .await?;
+    match outcome {
         UndoOutcome::Undone(user) => {
+            app.outbox.wake().await;
             log::info!("user {}: address change undone, sessions ended", user.id);
             Ok(())
         }

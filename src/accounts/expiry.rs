@@ -1,4 +1,4 @@
-//! Removing expired rows.
+//! Removing expired rows and accounts that were never verified.
 
 use std::time::Duration;
 
@@ -11,9 +11,14 @@ use crate::app::App;
 /// Only store errors.
 pub async fn clear_expired(app: &App) -> Result<usize, AccountError> {
     let now = app.clock.now();
-    let days = app.config.audit.retention_days;
-    let events_before =
-        (days > 0).then(|| now.minus(Duration::from_secs(86_400 * u64::from(days))));
+    let before =
+        |days: u32| (days > 0).then(|| now.minus(Duration::from_secs(86_400 * u64::from(days))));
+    let events_before = before(app.config.audit.retention_days);
+    let unverified_before = before(app.config.accounts.unverified_days);
     let keys = remove_old_keys(app).await?;
-    Ok(keys + app.store.delete_expired(now, events_before).await?)
+    Ok(keys
+        + app
+            .store
+            .delete_expired(now, events_before, unverified_before)
+            .await?)
 }

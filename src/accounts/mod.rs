@@ -119,6 +119,11 @@ pub struct Client {
 const USER_AGENT_LENGTH: usize = 256;
 
 impl Client {
+    /// The client's address as mails and logs show it.
+    fn shown_ip(&self) -> String {
+        self.ip.to_canonical().to_string()
+    }
+
     /// The network that rate limits count.
     pub fn network(&self) -> ClientNetwork {
         ClientNetwork::from(self.ip)

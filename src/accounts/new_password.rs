@@ -7,7 +7,7 @@ use crate::app::App;
 use crate::domain::{FieldErrors, FieldReader, User, messages};
 use crate::mail::MailContent;
 use crate::passwords::PersonalData;
-use crate::store::NewMail;
+use crate::store::{NOTICES, NewMail};
 
 /// How long a notice is retried before it expires.
 pub(super) const NOTICE_LIFE: Duration = Duration::from_hours(72);
@@ -89,11 +89,18 @@ pub(super) fn person_of(user: &User) -> PersonalData<'_> {
     }
 }
 
-/// The notice of a password change by a client or by an administrator.
-pub(super) fn password_changed(app: &App, client: Option<&Client>) -> NewMail {
-    let now = app.clock.now();
+/// A notice, once for each address of its owner.
+pub(super) fn notices(app: &App, content: &MailContent) -> Vec<NewMail> {
+    let expires_at = app.clock.now().plus(NOTICE_LIFE);
+    (0..NOTICES)
+        .map(|_| app.outbox.new_mail(content, expires_at))
+        .collect()
+}
+
+/// The notices of a password change by a client or by an administrator.
+pub(super) fn password_changed(app: &App, client: Option<&Client>) -> Vec<NewMail> {
     let content = MailContent::PasswordChanged {
         ip: client.map(|client| client.ip.to_canonical().to_string()),
     };
-    app.outbox.new_mail(&content, now.plus(NOTICE_LIFE))
+    notices(app, &content)
 }

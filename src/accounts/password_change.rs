@@ -49,7 +49,7 @@ pub async fn change_password(
         new_hash,
         session: Some(session.clone()),
         now,
-        notice: password_changed(app, Some(client)),
+        notices: password_changed(app, Some(client)),
         context: client.context(Some(caller)),
     };
     let Some(user) = app.store.replace_password(replacement).await? else {
@@ -90,7 +90,7 @@ pub async fn set_password(app: &App, user: &User, password: &str) -> Result<(), 
         new_hash: app.passwords.hash(password, random::bytes()).await?,
         session: None,
         now: app.clock.now(),
-        notice: password_changed(app, None),
+        notices: password_changed(app, None),
         context: operator(app),
     };
     if app.store.replace_password(replacement).await?.is_none() {

@@ -119,10 +119,10 @@ pub async fn confirm_reset(
         .asked_by(client.requester(false))
         .hash(password, random::bytes())
         .await?;
-    let notice = password_changed(app, Some(client));
+    let notices = password_changed(app, Some(client));
     let user = app
         .store
-        .confirm_password_reset(attempt(), &new_hash, notice)
+        .confirm_password_reset(attempt(), &new_hash, notices)
         .await?
         .ok_or_else(invalid_otp)?;
     app.outbox.wake().await;

@@ -1,23 +1,24 @@
 //! Reading and updating an account.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use super::detached;
+use super::new_password::NOTICE_LIFE;
 use super::photo::{PhotoChange, prepare_photo, remove_photo, write_photo};
 use super::refresh::recheck;
 use super::{AccountError, Caller, Client};
 use crate::app::App;
 use crate::crypto::random;
 use crate::domain::{
-    EmailAddress, FieldReader, Fields, OtpCode, OtpPurpose, Timestamp, User, UserChanges, UserId,
-    messages,
+    EmailAddress, FieldErrors, FieldReader, Fields, OtpCode, OtpPurpose, Timestamp, User,
+    UserChanges, UserId, messages,
 };
 use crate::limits::Limited;
 use crate::mail::MailContent;
 use crate::otp_codes::OtpRequest;
 use crate::store::{
-    EmailChange, NewEmailUndo, RequestContext, UpdateOutcome, UserSnapshot, UserUpdate,
+    EmailChange, NewEmailUndo, NewMail, RequestContext, UNDO_LIFETIME, UpdateOutcome, UserSnapshot,
+    UserUpdate,
 };
 
 /// Longest first or last name, in characters.
@@ -25,9 +26,6 @@ pub(super) const NAME_LENGTH: usize = 150;
 
 /// Longest postal address, in characters.
 pub(super) const ADDRESS_LENGTH: usize = 255;
-
-/// Lifetime of the link that undoes an address change.
-const UNDO_LIFETIME: Duration = Duration::from_hours(168);
 
 /// An updated account, and which optional response fields the request set.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -135,7 +133,7 @@ async fn apply(
             client.check_limit(app, Limited::AddressChange)?;
             client.check_limit(app, Limited::TakenAddress)?;
         }
-        if app.store.is_email_taken(email.key(), Some(id)).await? {
+        if app.store.is_email_taken(email.key(), Some(id), now).await? {
             if is_limited {
                 client.count(app, Limited::TakenAddress)?;
             }
@@ -270,6 +268,7 @@ async fn store_and_mail(
                 user_id,
                 changes: changes.clone(),
                 email_change,
+                promotion_notice: promotion_notice(app, &changes),
                 keep_last_staff: true,
                 now,
                 context: context.clone(),
@@ -283,7 +282,7 @@ async fn store_and_mail(
             mail,
             old_photo,
         } => {
-            if mail.is_some() {
+            if mail.is_some() || changes.is_staff == Some(true) {
                 app.outbox.wake().await;
             }
             Ok((*user, old_photo))
@@ -291,8 +290,22 @@ async fn store_and_mail(
         UpdateOutcome::NotFound => Err(AccountError::UserNotFound),
         UpdateOutcome::LastStaffMember => Err(AccountError::LastStaffMember),
         UpdateOutcome::EmailTaken => Err(AccountError::EmailTaken),
+        UpdateOutcome::NotVerified => {
+            Err(FieldErrors::one("is_staff", messages::NOT_VERIFIED).into())
+        }
+        UpdateOutcome::EmailRestored { until } => {
+            let hours = until.since(now).as_secs().div_ceil(60 * 60);
+            Err(FieldErrors::one("email", messages::restored_recently(hours)).into())
+        }
         UpdateOutcome::Throttled { until } => Err(AccountError::Throttled(until.since(now))),
     }
+}
+
+/// The notice of a promotion, if the changes promote an account.
+pub(super) fn promotion_notice(app: &App, changes: &UserChanges) -> Option<NewMail> {
+    let expires_at = app.clock.now().plus(NOTICE_LIFE);
+    let notice = || app.outbox.new_mail(&MailContent::Promoted, expires_at);
+    (changes.is_staff == Some(true)).then(notice)
 }
 
 /// The codes of an address change, and the notice with the undo link to the former address.

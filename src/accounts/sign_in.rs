@@ -101,7 +101,7 @@ async fn start_session(
         password_hash: found.password_hash.clone(),
         tried: tries.next(app),
         session: session.clone(),
-        notice: app.config.mail.new_sign_in_notice.then(|| {
+        notice: app.config.sends_sign_in_notices().then(|| {
             let content = MailContent::NewSignIn {
                 ip: tries.client().ip.to_canonical().to_string(),
             };
@@ -116,7 +116,7 @@ async fn start_session(
         }
     };
     log::info!("user {}: signed in", user.id);
-    if app.config.mail.new_sign_in_notice {
+    if app.config.sends_sign_in_notices() {
         app.outbox.wake().await;
     }
     let pair = first_pair(app, &user, &session).await?;

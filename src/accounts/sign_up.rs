@@ -52,7 +52,7 @@ pub async fn sign_up(
         profile,
     } = read(&mut reader, now);
     if let Some(email) = &email
-        && app.store.is_email_taken(email.key(), None).await?
+        && app.store.is_email_taken(email.key(), None, now).await?
     {
         // The one error that reveals an account. It is rate-limited against address lists.
         client.count(app, Limited::TakenAddress)?;

@@ -74,6 +74,13 @@ impl Config {
         }
     }
 
+    /// Whether owners get a notice of sign-ins from new networks: on by setting, and only where mails
+    /// leave the machine or a developer reads them.
+    pub fn sends_sign_in_notices(&self) -> bool {
+        let reaches = self.dev || self.mail_transport() != MailTransportKind::Stdout;
+        self.mail.new_sign_in_notice && reaches
+    }
+
     /// Whether the database is in memory.
     pub fn is_in_memory(&self) -> bool {
         self.database.path == IN_MEMORY

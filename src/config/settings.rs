@@ -365,7 +365,7 @@ settings! {
         templates_dir: Option<PathBuf> = None, rule optional_path("a directory"), common "DIR";
         /// Whether a mail tells the owner of a sign-in from a new network. People who often change
         /// mobile networks get many of these.
-        new_sign_in_notice: bool = false, rule Switch, common "true|false";
+        new_sign_in_notice: bool = true, rule Switch, common "true|false";
         /// Default language of mails, as a tag such as `de`, when `Accept-Language` at sign-up
         /// contains no available language.
         language: String = "en".to_owned(), rule checked("a language tag such as de or pt-BR", is_one_line), common "TAG";
@@ -417,6 +417,13 @@ settings! {
         /// Maximum number of passwords that wait to be hashed; further requests are answered with 503.
         /// 0 means as many as are hashed in about ten seconds.
         hash_queue: u32 = 0, rule whole(0, 10_000), rare "COUNT";
+    }
+
+    /// Accounts.
+    accounts: AccountsConfig, "Accounts" {
+        /// Days after which a never-verified account without a valid code is deleted, unless it is
+        /// staff or imported. 0 keeps them.
+        unverified_days: u32 = 7, rule whole(0, 36_500), rare "DAYS";
     }
 
     /// One-time passwords sent by mail.

@@ -36,6 +36,8 @@ macro_rules! events {
 events! {
     /// Somebody signed up with an unconfirmed address.
     SignUp = "sign_up",
+    /// A pending sign-up was removed because another account claimed its address.
+    SignUpDisplaced = "sign_up_displaced",
     /// The address of a sign-up was confirmed; the account is signed in.
     SignUpConfirmed = "sign_up_confirmed",
     /// Somebody signed in with the password.

@@ -67,6 +67,17 @@ pub mod messages {
         format!("Ensure this field has no more than {max} characters.")
     }
 
+    /// A promotion of an account whose address was never confirmed.
+    pub const NOT_VERIFIED: &str = "The address of this account is not confirmed.";
+
+    /// An address change soon after an undo.
+    pub fn restored_recently(hours: u64) -> String {
+        let unit = if hours == 1 { "hour" } else { "hours" };
+        format!(
+            "The email address was restored recently and can be changed again in {hours} {unit}."
+        )
+    }
+
     /// A value that is not among the choices.
     pub fn not_a_choice(value: &str) -> String {
         format!("\"{value}\" is not a valid choice.")

@@ -37,15 +37,16 @@ pub use otps::{
     ReissueOtp, Reissued,
 };
 pub use password_tries::{PasswordTry, PasswordTryLimits, PasswordTryStore, TrySource};
-pub use passwords::{PasswordStore, ReplacePassword, ResetRequest};
+pub use passwords::{NOTICES, PasswordStore, ReplacePassword, ResetRequest};
 pub use sessions::{
     NewSession, RotateRefreshToken, Rotation, Session, SessionStore, SignIn, SignInOutcome,
 };
 pub use user_snapshot::UserSnapshot;
 pub use users::{
     Credentials, DeleteOutcome, DeleteUser, EmailChange, ImportRefusal, ImportSource, ImportedUser,
-    NewEmailUndo, NewSignUp, NewUser, PageRequest, SignUpOutcome, StoredUser, UndoEmailChange,
-    UndoOutcome, UpdateOutcome, UserOrder, UserPage, UserQuery, UserStore, UserUpdate,
+    NewEmailUndo, NewSignUp, NewUser, PageRequest, RESTORED_REST, SignUpOutcome, StoredUser,
+    UNDO_LIFETIME, UndoEmailChange, UndoOutcome, UpdateOutcome, UserOrder, UserPage, UserQuery,
+    UserStore, UserUpdate,
 };
 
 /// All operations of an engine.

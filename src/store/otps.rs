@@ -67,6 +67,8 @@ pub struct AccountOtp {
     pub user_id: UserId,
     /// The attempt.
     pub attempt: OtpAttempt,
+    /// The notice to the former address, once for each of the owner's addresses.
+    pub notices: Vec<NewMail>,
 }
 
 /// A code for each purpose that a resent mail can have; only one of them is used.
@@ -144,12 +146,14 @@ pub trait OtpStore {
     /// [`super::StoreError::Taken`] when the same code is live for this address: retry with another.
     async fn reissue_otp(&self, wish: ReissueOtp) -> StoreResult<Option<Reissued>>;
 
-    /// Deletes expired codes, counts, sessions and refresh tokens, and audit log entries before
-    /// `events_before`. Returns the number of rows.
+    /// Deletes expired codes, counts, sessions and refresh tokens, audit log entries before
+    /// `events_before`, and never-verified accounts from before `unverified_before`: those without a
+    /// code, that are neither staff nor imported. Returns the number of rows.
     async fn delete_expired(
         &self,
         now: Timestamp,
         events_before: Option<Timestamp>,
+        unverified_before: Option<Timestamp>,
     ) -> StoreResult<usize>;
 
     /// Finds when the next mail for `purpose` is allowed; `None` when it is allowed now.

@@ -19,8 +19,8 @@ pub struct ReplacePassword {
     pub session: Option<NewSession>,
     /// The current time.
     pub now: Timestamp,
-    /// The notice to the last confirmed address.
-    pub notice: NewMail,
+    /// The notice to the owner, once for each of its addresses; see [`NOTICES`].
+    pub notices: Vec<NewMail>,
     /// Who made the request, and from where.
     pub context: RequestContext,
 }
@@ -38,6 +38,9 @@ pub struct ResetRequest {
     /// Who made the request, and from where.
     pub context: RequestContext,
 }
+
+/// Most addresses that get a notice: the confirmed one and those with a valid undo link.
+pub const NOTICES: usize = 5;
 
 /// Operations on passwords.
 #[async_trait]
@@ -72,11 +75,11 @@ pub trait PasswordStore {
     async fn check_password_reset(&self, attempt: OtpAttempt) -> StoreResult<Option<User>>;
 
     /// Uses a code: sets the new password, marks the account as verified, revokes all its sessions
-    /// and enqueues `notice`. `None` for an invalid code.
+    /// and enqueues the notices. `None` for an invalid code.
     async fn confirm_password_reset(
         &self,
         attempt: OtpAttempt,
         new_hash: &str,
-        notice: NewMail,
+        notices: Vec<NewMail>,
     ) -> StoreResult<Option<User>>;
 }

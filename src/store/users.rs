@@ -1,5 +1,7 @@
 //! Accounts: sign-up, lookup, changes, deletion, the staff list, import.
 
+use std::time::Duration;
+
 use async_trait::async_trait;
 
 use super::{MailLimits, NewMail, NewOtp, RequestContext, StoreResult};
@@ -74,6 +76,12 @@ pub struct NewUser {
     pub context: RequestContext,
 }
 
+/// Lifetime of a link that undoes an address change.
+pub const UNDO_LIFETIME: Duration = Duration::from_hours(7 * 24);
+
+/// How long the address stays after an undo that moved it.
+pub const RESTORED_REST: Duration = Duration::from_hours(72);
+
 /// A link that undoes an address change.
 #[derive(Clone)]
 pub struct NewEmailUndo {
@@ -105,6 +113,8 @@ pub struct UserUpdate {
     pub changes: UserChanges,
     /// Required with [`UserChanges::email`], ignored otherwise.
     pub email_change: Option<EmailChange>,
+    /// The notice of a promotion to staff.
+    pub promotion_notice: Option<NewMail>,
     /// Whether to refuse a change that leaves no active staff account.
     pub keep_last_staff: bool,
     /// The current time.
@@ -132,6 +142,13 @@ pub enum UpdateOutcome {
     EmailTaken,
     /// It would leave no active staff account; nothing has changed.
     LastStaffMember,
+    /// An undo restored the address recently; nothing has changed.
+    EmailRestored {
+        /// When it can be changed again.
+        until: Timestamp,
+    },
+    /// A never-verified account cannot be promoted; nothing has changed.
+    NotVerified,
     /// Mails to the new address are throttled; nothing has changed.
     Throttled {
         /// When the next mail is allowed.
@@ -173,8 +190,12 @@ pub enum DeleteOutcome {
 pub struct UndoEmailChange {
     /// Hash of the token in the link.
     pub token_hash: Vec<u8>,
-    /// The session to keep; all others are revoked.
-    pub keep_session: Option<String>,
+    /// A password reset for the restored address, outside the limits on mails.
+    pub reset: NewOtp,
+    /// The notice to the restored address, once for each of the owner's addresses.
+    pub notices: Vec<NewMail>,
+    /// The notice to the address that the account loses.
+    pub removed_notice: NewMail,
     /// The current time.
     pub now: Timestamp,
     /// Who made the request, and from where.
@@ -322,7 +343,12 @@ pub trait UserStore {
     /// Whether a verified account other than `except` has confirmed this address.
     ///
     /// For early answers only: the operations below check it again.
-    async fn is_email_taken(&self, email_key: &str, except: Option<UserId>) -> StoreResult<bool>;
+    async fn is_email_taken(
+        &self,
+        email_key: &str,
+        except: Option<UserId>,
+        now: Timestamp,
+    ) -> StoreResult<bool>;
 
     /// Stores a sign-up beside those pending for the address.
     ///

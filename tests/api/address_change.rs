@@ -1,5 +1,7 @@
 //! `email` in `PATCH users/<pk>/`: an account gets another address.
 
+use std::time::Duration;
+
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Value, json};
@@ -127,7 +129,9 @@ fn a_new_address_takes_effect_at_once_and_is_confirmed_by_its_code() {
     );
     assert_eq!(email_claim(&refreshed.text("access")), "New@example.com");
 
-    // The old address is free.
+    // The old address is free when it can no longer be restored.
+    server.sign_up("old@example.com").assert(400, TAKEN);
+    server.advance(Duration::from_hours(7 * 24));
     assert_eq!(server.sign_up("old@example.com").status, 201);
     let other = server.confirm("old@example.com");
     assert_eq!(
@@ -400,13 +404,19 @@ fn two_accounts_change_places() {
     let alice = server.user("alice@example.com");
     let bob = server.user("bob@example.com");
     change(&server, &alice, "bob@example.com").assert(400, TAKEN);
-    for (user, email) in [
-        (&bob, "third@example.com"),
-        (&alice, "bob@example.com"),
-        (&bob, "alice@example.com"),
+    for (user, email, next) in [
+        (&bob, "bob@example.com", "third@example.com"),
+        (&alice, "alice@example.com", "bob@example.com"),
+        (&bob, "third@example.com", "alice@example.com"),
     ] {
-        let otp = changed(&server, user, email);
-        confirm(&server, user, email, &otp).assert(200, CONFIRMED);
+        let user = User {
+            access: server.sign_in(email, PASSWORD).text("access"),
+            ..user.clone()
+        };
+        let otp = changed(&server, &user, next);
+        confirm(&server, &user, next, &otp).assert(200, CONFIRMED);
+        // Until then the former address is held for its account.
+        server.advance(Duration::from_hours(7 * 24));
     }
     assert_signs_in(&server, &alice, "bob@example.com");
     assert_signs_in(&server, &bob, "alice@example.com");

@@ -1,4 +1,6 @@
-//! `email/undo/<token>/`: the link that takes a change of the address back.
+//! `email/undo/<token>/`: the link that gives an account back after a change of its address.
+
+use std::time::Duration;
 
 use serde_json::json;
 
@@ -13,7 +15,7 @@ const BAD_TOKEN: &str =
     r#"{"detail":"Given token not valid for any token type","code":"token_not_valid"}"#;
 const BASE: &str = "http://localhost:8000";
 
-/// Changes the address of an account and gives the path of the link in the notice to its last confirmed one.
+/// Changes the address of an account. Returns the path of the link in the notice.
 #[track_caller]
 fn change(server: &TestServer, user: &User, confirmed: &str, email: &str) -> String {
     let before = notices(server, confirmed);
@@ -26,16 +28,29 @@ fn change(server: &TestServer, user: &User, confirmed: &str, email: &str) -> Str
 /// The path of the link in the newest mail to an address.
 #[track_caller]
 fn newest_link(server: &TestServer, to: &str) -> String {
-    let link = server.mails(to)[0].link.clone().unwrap();
+    let mails = server.mails(to);
+    let mut links = mails.iter().filter_map(|mail| mail.link.clone());
+    let link = links.find(|link| link.contains("/email/undo/")).unwrap();
     let path = link.strip_prefix(BASE).unwrap_or_else(|| panic!("{link}"));
     assert!(path.starts_with("/api/v1/accounts/email/undo/"), "{link}");
     path.to_owned()
 }
 
-/// How many mails with a link went to an address.
+/// How many mails with an undo link went to an address.
 fn notices(server: &TestServer, to: &str) -> usize {
+    let is_undo = |link: &String| link.contains("/email/undo/");
     let mails = server.mails(to);
-    mails.iter().filter(|mail| mail.link.is_some()).count()
+    mails
+        .iter()
+        .filter(|mail| mail.link.as_ref().is_some_and(is_undo))
+        .count()
+}
+
+/// Waits until an address that an undo restored can be changed again, and signs in.
+#[track_caller]
+fn rest(server: &TestServer, email: &str, like: &User) -> User {
+    server.advance_seconds(3 * DAY);
+    sign_in(server, email, like)
 }
 
 /// Changes the address of an account and confirms it.
@@ -237,6 +252,7 @@ fn codes_that_are_out_are_dead_after_an_undo() {
     );
 
     // The same before the change was confirmed.
+    let user = rest(&server, "old@example.com", &user);
     let link = change(&server, &user, "old@example.com", "new@example.com");
     undo(&server, &link).assert(200, UNDONE);
     let user = sign_in(&server, "old@example.com", &user);
@@ -244,29 +260,207 @@ fn codes_that_are_out_are_dead_after_an_undo() {
 }
 
 #[test]
-fn the_session_that_asks_goes_on() {
+fn undo_ends_the_asking_session_too() {
     let server = TestServer::start();
     let user = server.user("old@example.com");
-    let other = sign_in(&server, "old@example.com", &user);
     let stranger = server.user("stranger@example.com");
     let undo_as = |link: &str, token: &str| {
         let value = format!("Bearer {token}");
         server.request("POST", link, &[("authorization", &value)], "")
     };
-    let link = change(&server, &user, "old@example.com", "new@example.com");
-    undo_as(&link, &user.access).assert(200, UNDONE);
-    assert_ended(&server, &other);
-    let profile = server.get("users/me/", Some(&user.access));
-    assert_eq!(profile.json()["email"], "old@example.com");
-
-    // Somebody else's token, and one that does not count, keep nothing alive and stand in nobody's way.
-    for token in [&stranger.access, &other.access, &"nonsense".to_owned()] {
+    // A foreign or invalid token ends nothing of its own and is in nobody's way.
+    for token in [&user.access, &stranger.access, &"nonsense".to_owned()] {
         let user = sign_in(&server, "old@example.com", &user);
         let link = change(&server, &user, "old@example.com", "new@example.com");
         undo_as(&link, token).assert(200, UNDONE);
         assert_ended(&server, &user);
     }
+    assert_ended(&server, &user);
     assert_eq!(server.get("users/me/", Some(&stranger.access)).status, 200);
+}
+
+/// The code of the newest mail to an address that has one.
+fn reset_with(server: &TestServer, email: &str, password: &str) -> Answer {
+    let body = json!({
+        "email": email, "otp": server.otp(email), "password": password,
+        "confirm_password": password,
+    });
+    server.post("password/reset/confirm/", &body)
+}
+
+const RESTORED: &str = r#"{"email":["The email address was restored recently and can be changed again in 72 hours."]}"#;
+
+#[test]
+fn undo_gives_the_account_back_for_good() {
+    // A thief with one access token moves the address, resets the password by the new mailbox, and
+    // would move the address again after each undo.
+    let server = TestServer::start();
+    let owner = server.user("owner@example.com");
+    let link = change_and_confirm(&server, &owner, "owner@example.com", "thief@example.com");
+    server.post("password/reset/", &json!({"email": "thief@example.com"}));
+    assert_eq!(
+        reset_with(&server, "thief@example.com", "password-of-thief").status,
+        200
+    );
+    let pair = server.sign_in("thief@example.com", "password-of-thief");
+    let thief = User {
+        access: pair.text("access"),
+        refresh: pair.text("refresh"),
+        ..owner.clone()
+    };
+    let thiefs = change(&server, &thief, "thief@example.com", "thief2@example.com");
+
+    undo(&server, &link).assert(200, UNDONE);
+    assert_ended(&server, &thief);
+    for email in [
+        "owner@example.com",
+        "thief@example.com",
+        "thief2@example.com",
+    ] {
+        for password in ["password-of-thief", PASSWORD] {
+            server.sign_in(email, password).assert(401, UNKNOWN);
+        }
+    }
+    undo(&server, &thiefs).assert(400, DEAD_LINK);
+    confirm(&server, &thief, "thief2@example.com").assert(400, INVALID_OTP);
+
+    // The owner has a reset mail and sets a password; the address then stays for a while.
+    assert_eq!(
+        reset_with(&server, "owner@example.com", "password-of-owner").status,
+        200
+    );
+    let pair = server.sign_in("owner@example.com", "password-of-owner");
+    let owner = User {
+        access: pair.text("access"),
+        ..owner
+    };
+    let body = json!({"email": "another@example.com"});
+    server
+        .patch("users/me/", &owner, &body)
+        .assert(400, RESTORED);
+    server.advance_seconds(3 * DAY - 1);
+    let pair = server.sign_in("owner@example.com", "password-of-owner");
+    let owner = User {
+        access: pair.text("access"),
+        ..owner
+    };
+    let answer = server.patch("users/me/", &owner, &body);
+    answer.assert(400, &RESTORED.replace("72 hours", "1 hour"));
+    // Everything else can be changed meanwhile, and the address in another spelling.
+    for body in [
+        json!({"first_name": "Ann"}),
+        json!({"email": "Owner@example.com"}),
+    ] {
+        assert_eq!(server.patch("users/me/", &owner, &body).status, 200);
+    }
+    server.advance_seconds(1);
+    assert_eq!(server.patch("users/me/", &owner, &body).status, 200);
+}
+
+#[test]
+fn undo_keeps_a_password_that_is_older_than_the_link() {
+    let server = TestServer::start();
+    let user = server.user("old@example.com");
+    let link = change_and_confirm(&server, &user, "old@example.com", "new@example.com");
+    undo(&server, &link).assert(200, UNDONE);
+    assert_goes_by(&server, &user, "old@example.com", &["new@example.com"]);
+    // The reset is mailed anyway.
+    assert_eq!(
+        reset_with(&server, "old@example.com", "another-password-1").status,
+        200
+    );
+}
+
+#[test]
+fn undo_voids_a_changed_password() {
+    let server = TestServer::start();
+    let user = server.user("old@example.com");
+    let link = change(&server, &user, "old@example.com", "new@example.com");
+    let body = json!({
+        "current_password": PASSWORD, "password": "another-password-1",
+        "confirm_password": "another-password-1",
+    });
+    let answer = server.api("POST", "password/change/", Some(&user.access), &body);
+    assert_eq!(answer.status, 200, "{}", answer.body);
+    undo(&server, &link).assert(200, UNDONE);
+    for password in [PASSWORD, "another-password-1", "!"] {
+        server
+            .sign_in("old@example.com", password)
+            .assert(401, UNKNOWN);
+    }
+}
+
+#[test]
+fn address_with_a_link_is_held_by_its_account() {
+    let server = TestServer::start();
+    let taken = r#"{"email":["user with this email already exists."]}"#;
+    let user = server.user("old@example.com");
+    let other = server.user("other@example.com");
+    change_and_confirm(&server, &user, "old@example.com", "new@example.com");
+    server.sign_up("OLD@example.com").assert(400, taken);
+    let body = json!({"email": "old@example.com"});
+    server.patch("users/me/", &other, &body).assert(400, taken);
+    server.advance_seconds(7 * DAY);
+    assert_eq!(server.sign_up("old@example.com").status, 201);
+}
+
+#[test]
+fn notices_go_to_every_address_with_a_link() {
+    let server = TestServer::start();
+    let user = server.user("owner@example.com");
+    change_and_confirm(&server, &user, "owner@example.com", "second@example.com");
+    server.advance_seconds(60);
+    change_and_confirm(&server, &user, "second@example.com", "third@example.com");
+    let count = |to: &str| server.mails(to).len();
+    let addresses = [
+        "owner@example.com",
+        "second@example.com",
+        "third@example.com",
+    ];
+    let before = addresses.map(count);
+    let body = json!({
+        "current_password": PASSWORD, "password": "another-password-1",
+        "confirm_password": "another-password-1",
+    });
+    let answer = server.api("POST", "password/change/", Some(&user.access), &body);
+    assert_eq!(answer.status, 200, "{}", answer.body);
+    assert_eq!(addresses.map(count), before.map(|count| count + 1));
+    for address in addresses {
+        let mail = &server.mails(address)[0];
+        assert!(
+            mail.subject.to_lowercase().contains("password"),
+            "{}",
+            mail.subject
+        );
+    }
+    // The owner's address was told of the second change as well: link, two confirmations, password.
+    assert!(before[0] >= 4, "{before:?}");
+}
+
+#[test]
+fn address_that_loses_by_an_undo_is_told() {
+    let server = TestServer::start();
+    let user = server.user("old@example.com");
+    let link = change_and_confirm(&server, &user, "old@example.com", "new@example.com");
+    let before = (
+        server.mails("new@example.com").len(),
+        server.mails("old@example.com").len(),
+    );
+    undo(&server, &link).assert(200, UNDONE);
+    assert_eq!(server.mails("new@example.com").len(), before.0 + 1);
+    // A notice and a reset.
+    assert_eq!(server.mails("old@example.com").len(), before.1 + 2);
+}
+
+#[test]
+fn link_from_the_future_is_refused() {
+    let server = TestServer::start();
+    let user = server.user("old@example.com");
+    let link = change(&server, &user, "old@example.com", "new@example.com");
+    server.turn_back(Duration::from_secs(61));
+    undo(&server, &link).assert(400, DEAD_LINK);
+    server.advance_seconds(2);
+    undo(&server, &link).assert(200, UNDONE);
 }
 
 #[test]
@@ -291,7 +485,7 @@ fn a_link_works_for_seven_days() {
     server.advance_seconds(7 * DAY - 1);
     assert_page(&open(&server, &link), 200);
     undo(&server, &link).assert(200, UNDONE);
-    let user = sign_in(&server, "old@example.com", &user);
+    let user = rest(&server, "old@example.com", &user);
     let link = change_and_confirm(&server, &user, "old@example.com", "new@example.com");
     server.advance_seconds(7 * DAY);
     assert_page(&open(&server, &link), 404);
@@ -407,29 +601,31 @@ fn no_notice_goes_out_where_nothing_needs_undoing() {
 }
 
 #[test]
-fn an_address_that_somebody_else_has_by_now_does_not_come_back() {
+fn address_that_another_account_confirmed_is_not_restored() {
     let server = TestServer::start();
     let user = server.user("old@example.com");
     let link = change_and_confirm(&server, &user, "old@example.com", "new@example.com");
+    // Links of earlier versions hold no address.
+    server.db_execute("UPDATE email_undos SET email_key = ''");
     let newcomer = server.user("old@example.com");
     assert_ne!(newcomer.id, user.id);
     undo(&server, &link).assert(400, r#"{"email":["user with this email already exists."]}"#);
     let page = press(&server, &link);
     assert_page(&page, 400);
     assert!(page.body.contains("another account"), "{}", page.body);
-    for somebody in [&user, &newcomer] {
-        assert_eq!(server.get("users/me/", Some(&somebody.access)).status, 200);
+    for session in [&user, &newcomer] {
+        assert_eq!(server.get("users/me/", Some(&session.access)).status, 200);
     }
     assert_goes_by(&server, &user, "new@example.com", &[]);
     assert_goes_by(&server, &newcomer, "old@example.com", &[]);
 }
 
 #[test]
-fn who_never_confirmed_the_address_gives_way() {
+fn unconfirmed_claims_give_way_to_an_undo() {
     let server = TestServer::start();
     let user = server.user("old@example.com");
-    let other = server.user("other@example.com");
     let link = change_and_confirm(&server, &user, "old@example.com", "new@example.com");
+    server.db_execute("UPDATE email_undos SET email_key = ''");
     assert_eq!(server.sign_up("old@example.com").status, 201);
     let sign_up_otp = server.otp("old@example.com");
     undo(&server, &link).assert(200, UNDONE);
@@ -440,9 +636,13 @@ fn who_never_confirmed_the_address_gives_way() {
         )
         .assert(400, INVALID_OTP);
     assert_goes_by(&server, &user, "old@example.com", &["new@example.com"]);
+    let displaced = "SELECT count(*) FROM events WHERE event = 'sign_up_displaced'";
+    assert_eq!(server.db_number(displaced), 1);
 
-    let user = sign_in(&server, "old@example.com", &user);
+    let user = rest(&server, "old@example.com", &user);
+    let other = server.user("other@example.com");
     let link = change_and_confirm(&server, &user, "old@example.com", "new@example.com");
+    server.db_execute("UPDATE email_undos SET email_key = ''");
     let answer = server.patch("users/me/", &other, &json!({"email": "old@example.com"}));
     assert_eq!(answer.status, 200, "{}", answer.body);
     undo(&server, &link).assert(200, UNDONE);

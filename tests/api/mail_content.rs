@@ -246,12 +246,12 @@ fn new_network_is_notified_if_enabled() {
 }
 
 #[test]
-fn new_network_is_not_notified_by_default() {
+fn new_network_is_notified_by_default_where_mail_is_configured() {
     let server = TestServer::start_behind_proxy();
     server.user("ann@example.com");
     let body = json!({"email": "ann@example.com", "password": PASSWORD});
     assert_eq!(server.post_from("203.0.113.7", "token/", &body).status, 200);
-    assert_eq!(server.mails("ann@example.com").len(), 1);
+    assert_eq!(server.mails("ann@example.com").len(), 2);
 }
 
 #[test]

@@ -209,13 +209,42 @@ fn a_reset_during_an_address_change_keeps_to_the_confirmed_address() {
     let otp = reset_code(&server, "user@example.com");
     confirm(&server, "new@example.com", &otp, NEW).assert(400, INVALID_OTP);
     confirm(&server, "user@example.com", &otp, NEW).assert(200, RESET);
-    // The change still waits for its code, and either address signs in.
+    // The reset drops the pending address.
+    assert_eq!(server.sign_in("user@example.com", NEW).status, 200);
+    server.sign_in("new@example.com", NEW).assert(401, UNKNOWN);
+}
+
+#[test]
+fn confirmed_change_ends_reset_codes_of_the_former_address() {
+    let server = TestServer::start();
+    let user = server.user("user@example.com");
+    server.patch("users/me/", &user, &json!({"email": "new@example.com"}));
+    let otp = reset_code(&server, "user@example.com");
+    let body = json!({"email": "new@example.com", "otp": server.otp("new@example.com")});
+    let confirmed = server.api("POST", "otp/verify/", Some(&user.access), &body);
+    assert_eq!(confirmed.status, 200, "{}", confirmed.body);
     for email in ["user@example.com", "new@example.com"] {
-        assert_eq!(server.sign_in(email, NEW).status, 200, "{email}");
+        confirm(&server, email, &otp, NEW).assert(400, INVALID_OTP);
     }
-    let session = sign_in_again(&server, &user, NEW);
-    let profile = server.get("users/me/", Some(&session.access));
-    assert_eq!(profile.json()["email"], "new@example.com");
+}
+
+#[test]
+fn password_change_drops_a_pending_address() {
+    let server = TestServer::start();
+    let user = server.user("user@example.com");
+    server.patch("users/me/", &user, &json!({"email": "new@example.com"}));
+    let otp = server.otp("new@example.com");
+    let change = json!({
+        "current_password": PASSWORD, "password": NEW, "confirm_password": NEW,
+    });
+    let answer = server.api("POST", "password/change/", Some(&user.access), &change);
+    assert_eq!(answer.status, 200, "{}", answer.body);
+    let pair = server.sign_in("user@example.com", NEW);
+    let body = json!({"email": "new@example.com", "otp": otp});
+    let confirmed = server.api("POST", "otp/verify/", Some(&pair.text("access")), &body);
+    confirmed.assert(400, INVALID_OTP);
+    let profile = server.get("users/me/", Some(&pair.text("access")));
+    assert_eq!(profile.text("email"), "user@example.com");
 }
 
 #[test]

@@ -535,6 +535,44 @@ fn resend_repeats_the_sign_up_of_the_asking_network() {
 }
 
 #[test]
+fn unverified_accounts_are_deleted_after_seven_days() {
+    let server = TestServer::start();
+    server.sign_up("gone@example.com");
+    server.user("verified@example.com");
+    let expire = || server.clear_expired();
+    server.advance_seconds(7 * 24 * 60 * 60 - 1);
+    expire();
+    assert_eq!(server.db_number("SELECT count(*) FROM users"), 2);
+    server.sign_up("late@example.com");
+    // A valid code keeps its account, and staff stays.
+    let resent = json!({"email": "gone@example.com"});
+    server.db_execute(
+        "INSERT INTO users (email, email_key, password_hash, is_staff, created_at, updated_at) \
+         VALUES ('s@example.com', 's@example.com', '!', 1, 0, 0)",
+    );
+    server.post("otp/resend/", &resent);
+    server.advance_seconds(1);
+    expire();
+    assert_eq!(server.db_number("SELECT count(*) FROM users"), 4);
+    server.advance_seconds(600);
+    expire();
+    let left = server.db_text("SELECT group_concat(email, ' ') FROM users ORDER BY id");
+    assert_eq!(left, "verified@example.com late@example.com s@example.com");
+    let deleted = "SELECT count(*) FROM events WHERE event = 'user_deleted' \
+                   AND detail = 'never verified'";
+    assert_eq!(server.db_number(deleted), 1);
+}
+
+#[test]
+fn unverified_accounts_can_be_kept() {
+    let server = TestServer::start_with(|config| config.accounts.unverified_days = 0);
+    server.sign_up("kept@example.com");
+    server.advance_seconds(30 * 24 * 60 * 60);
+    server.clear_expired();
+    assert_eq!(server.db_number("SELECT count(*) FROM users"), 1);
+}
+
+#[test]
 fn mail_of_a_sign_up_names_time_and_network() {
     let server = TestServer::start();
     sign_up_as(&server, "owner@example.com", "password-of-owner", "Owner");

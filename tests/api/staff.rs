@@ -498,6 +498,24 @@ fn staff_deactivates_and_activates() {
 }
 
 #[test]
+fn unverified_account_cannot_be_promoted() {
+    let server = TestServer::start();
+    let staff = server.staff("staff@example.com");
+    let id = server.sign_up("user@example.com").json()["data"]["id"].clone();
+    let answer = server.patch(&format!("users/{id}/"), &staff, &json!({"is_staff": true}));
+    answer.assert(
+        400,
+        r#"{"is_staff":["The address of this account is not confirmed."]}"#,
+    );
+    assert_eq!(server.confirm("user@example.com").status, 200);
+    let answer = server.patch(&format!("users/{id}/"), &staff, &json!({"is_staff": true}));
+    assert_eq!(answer.status, 200, "{}", answer.body);
+    // The owner is told.
+    let subject = &server.mails("user@example.com")[0].subject;
+    assert!(subject.contains("administrator"), "{subject}");
+}
+
+#[test]
 fn staff_promotes_and_demotes() {
     let server = TestServer::start();
     let staff = server.staff("staff@example.com");

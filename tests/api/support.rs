@@ -231,6 +231,13 @@ impl TestServer {
             .unwrap()
     }
 
+    /// Removes what has expired, as the server does every hour.
+    pub fn clear_expired(&self) {
+        let app = self.server().app();
+        let cleared = accounts_server::accounts::clear_expired(&app);
+        self.runtime.block_on(cleared).unwrap();
+    }
+
     /// Has the server look into its queue of mails now and not in some seconds.
     pub fn wake_mail(&self) {
         self.runtime.block_on(self.server().app().outbox.wake());
@@ -274,15 +281,11 @@ impl TestServer {
         self.server().app().inbox.as_ref().unwrap().list(Some(to))
     }
 
-    /// The code in the newest mail to an address.
+    /// The code in the newest mail with one to an address.
     #[track_caller]
     pub fn otp(&self, to: &str) -> String {
-        self.mails(to)
-            .first()
-            .unwrap_or_else(|| panic!("no mail to {to}"))
-            .otp
-            .clone()
-            .unwrap()
+        let newest = self.mails(to).into_iter().find_map(|mail| mail.otp);
+        newest.unwrap_or_else(|| panic!("no mail with a code to {to}"))
     }
 
     /// A request to a whole path, such as `/healthz`.

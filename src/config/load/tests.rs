@@ -104,7 +104,9 @@ fn every_setting_is_read_from_every_layer() {
         "tokens.algorithm" => "RS256",
         "rate_limits.enabled" => "false",
         "dev.fixed_otp" => "a@b.example=123456,c@d.example=000000",
-        "dev.ephemeral" | "dev.exit_with_parent" | "mail.new_sign_in_notice" => "true",
+        "dev.ephemeral" | "dev.exit_with_parent" => "true",
+        "mail.new_sign_in_notice" => "false",
+        "accounts.unverified_days" => "30",
         "media.max_side_pixels" => "640",
         "tokens.key_encryption_secret" => "0123456789abcdef0123456789abcdef",
         "backup.every" => "12h",
@@ -200,7 +202,7 @@ fn unknown_settings_are_errors_with_a_suggestion() {
             "[[zebra]]\n[zebra2]",
             "config.toml:1: setting \"zebra\" is outside any section\n\
              config.toml:2: unknown section [zebra2]; known sections: [server], [tls], [metrics], \
-             [log], [database], [mail], [tokens], [passwords], [otp], [rate_limits], [audit], \
+             [log], [database], [mail], [tokens], [passwords], [accounts], [otp], [rate_limits], [audit], \
              [media], [backup], [dev]",
         ),
         (

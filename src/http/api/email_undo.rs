@@ -45,8 +45,9 @@ pub(crate) const UNDO: Operation = Operation {
     id: "undoEmailChange",
     tag: Tag::Users,
     summary: "Undo an address change",
-    description: "Brings back the address before a change. The link works once, for 7 days. All \
-                  sessions end, except the one whose access token came along. A body of the type \
+    description: "Restores the account as it was before a change of its address. The link works \
+                  once, for 7 days. All sessions end, the asking one too; a password that was set \
+                  since is void, and a password reset is mailed. A body of the type \
                   `application/x-www-form-urlencoded`, as the button of the page sends it, is \
                   answered with a page.",
     answers: &[

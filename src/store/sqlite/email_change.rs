@@ -2,14 +2,18 @@
 
 use rusqlite::{Connection, OptionalExtension, named_params};
 
-use super::events::{Actor, insert_event};
+use super::events::{Actor, forget_person, insert_event};
 use super::mails::insert_mail;
-use super::otps::{find_pause, insert_otp, parse_email};
+use super::notices::notify_owner;
+use super::otps::{CLOCK_SLACK, NO_PASSWORD, find_pause, insert_otp, parse_email};
 use super::rows::{USER_COLUMNS, user};
 use super::sessions::delete_sessions;
-use super::users::is_taken;
+use super::users::{find_by_id, is_taken};
 use crate::domain::{EmailAddress, EventKind, OtpPurpose, Timestamp, User, UserId};
-use crate::store::{EmailChange, NewOtp, UndoEmailChange, UndoOutcome, UpdateOutcome};
+use crate::store::{
+    EmailChange, NewOtp, RESTORED_REST, RequestContext, UNDO_LIFETIME, UndoEmailChange,
+    UndoOutcome, UpdateOutcome, UserUpdate,
+};
 
 /// What a change of the address comes to.
 pub(super) enum EmailStep {
@@ -28,13 +32,16 @@ pub(super) fn update_email(
     before: &User,
     email: &EmailAddress,
     change: &EmailChange,
-    now: Timestamp,
+    update: &UserUpdate,
 ) -> rusqlite::Result<EmailStep> {
+    let now = update.now;
     let email_key = email.key();
-    let (own_key, new_key): (String, Option<String>) = connection
-        .prepare_cached("SELECT email_key, new_email_key FROM users WHERE id = :id")?
+    let (own_key, new_key, restored_at): (String, Option<String>, Option<i64>) = connection
+        .prepare_cached(
+            "SELECT email_key, new_email_key, email_restored_at FROM users WHERE id = :id",
+        )?
         .query_row(named_params! { ":id": before.id }, |row| {
-            Ok((row.get(0)?, row.get(1)?))
+            Ok((row.get(0)?, row.get(1)?, row.get(2)?))
         })?;
     if email.as_str() == before.shown_email() {
         return Ok(EmailStep::NOTHING_DUE);
@@ -63,7 +70,11 @@ pub(super) fn update_email(
             })?;
         return Ok(EmailStep::NOTHING_DUE);
     }
-    if is_taken(connection, email_key, Some(before.id))? {
+    let restored_at = restored_at.map(Timestamp::from_unix_millis);
+    if let Some(until) = rest_after_undo(restored_at, now) {
+        return Ok(EmailStep::Stop(UpdateOutcome::EmailRestored { until }));
+    }
+    if is_taken(connection, email_key, Some(before.id), now)? {
         return Ok(EmailStep::Stop(UpdateOutcome::EmailTaken));
     }
     let (purpose, otp) = if before.is_verified() {
@@ -74,7 +85,7 @@ pub(super) fn update_email(
     if let Some(until) = find_pause(connection, &otp.address_hash, purpose, now, change.limits)? {
         return Ok(EmailStep::Stop(UpdateOutcome::Throttled { until }));
     }
-    take_from_unconfirmed(connection, email_key, before.id, now)?;
+    take_from_unconfirmed(connection, email_key, before.id, (&update.context, now))?;
     if purpose == OtpPurpose::EmailChange {
         delete_change_otps(connection, before.id)?;
         connection
@@ -108,7 +119,7 @@ pub(super) fn take_from_unconfirmed(
     connection: &Connection,
     email_key: &str,
     user_id: UserId,
-    now: Timestamp,
+    (context, now): (&RequestContext, Timestamp),
 ) -> rusqlite::Result<()> {
     // Staff may have given it a photo, whose file is to go with the account.
     connection
@@ -119,11 +130,28 @@ pub(super) fn take_from_unconfirmed(
         .execute(named_params! {
             ":email_key": email_key, ":id": user_id, ":now": now.unix_millis(),
         })?;
-    connection
+    let displaced: Option<UserId> = connection
         .prepare_cached(
-            "DELETE FROM users WHERE email_key = :email_key AND verified_at IS NULL AND id <> :id",
+            "DELETE FROM users WHERE email_key = :email_key AND verified_at IS NULL AND id <> :id \
+             RETURNING id",
         )?
-        .execute(named_params! { ":email_key": email_key, ":id": user_id })?;
+        .query_row(
+            named_params! { ":email_key": email_key, ":id": user_id },
+            |row| row.get(0),
+        )
+        .optional()?;
+    if let Some(displaced) = displaced {
+        forget_person(connection, displaced)?;
+        insert_event(
+            connection,
+            EventKind::SignUpDisplaced,
+            Some(displaced),
+            Actor::FromContext,
+            context,
+            "",
+            now,
+        )?;
+    }
     drop_unconfirmed_claims(connection, email_key, now)
 }
 
@@ -156,14 +184,17 @@ fn insert_undo(
 ) -> rusqlite::Result<()> {
     let inserted = connection
         .prepare_cached(
-            "INSERT INTO email_undos (token_hash, user_id, email, expires_at) \
-             SELECT :token_hash, :user_id, :email, :expires_at WHERE NOT EXISTS (SELECT 1 FROM email_undos \
-             WHERE user_id = :user_id AND email = :email AND expires_at > :recent)",
+            "INSERT INTO email_undos \
+             (token_hash, user_id, email, email_key, expires_at, sequence, password_version) \
+             SELECT :token_hash, :user_id, email, email_key, :expires_at, \
+             (SELECT coalesce(max(sequence), 0) + 1 FROM email_undos WHERE user_id = :user_id), \
+             password_version FROM users WHERE id = :user_id \
+             AND NOT EXISTS (SELECT 1 FROM email_undos \
+             WHERE user_id = :user_id AND email_key = users.email_key AND expires_at > :recent)",
         )?
         .execute(named_params! {
             ":token_hash": change.undo.token_hash,
             ":user_id": before.id,
-            ":email": before.email,
             ":expires_at": change.undo.expires_at.unix_millis(),
             ":recent": change.undo.expires_at.minus(change.limits.pause).unix_millis(),
         })?;
@@ -231,39 +262,96 @@ fn delete_change_otps(connection: &Connection, user_id: UserId) -> rusqlite::Res
         .map(drop)
 }
 
-/// Brings back the address before a change.
+/// Drops a pending address with its code; the last confirmed one stays.
+pub(super) fn drop_pending_email(
+    connection: &Connection,
+    user_id: UserId,
+    now: Timestamp,
+) -> rusqlite::Result<()> {
+    delete_change_otps(connection, user_id)?;
+    connection
+        .prepare_cached(
+            "UPDATE users SET new_email = NULL, new_email_key = NULL, updated_at = :now \
+             WHERE id = :user_id AND new_email IS NOT NULL",
+        )?
+        .execute(named_params! { ":user_id": user_id, ":now": now.unix_millis() })
+        .map(drop)
+}
+
+/// When the address can be changed again after an undo, if it cannot now.
+fn rest_after_undo(restored_at: Option<Timestamp>, now: Timestamp) -> Option<Timestamp> {
+    // An undo from the future was stored while the clock was wrong.
+    let restored_at = restored_at.filter(|at| *at < now.plus(CLOCK_SLACK))?;
+    Some(restored_at.plus(RESTORED_REST)).filter(|until| *until > now)
+}
+
+/// The latest expiry that a link made by now can have; later ones are from a wrong clock.
+pub(super) fn latest_expiry(now: Timestamp) -> Timestamp {
+    now.plus(UNDO_LIFETIME).plus(CLOCK_SLACK)
+}
+
+/// A valid undo link.
+struct UndoLink {
+    user_id: UserId,
+    email: String,
+    sequence: i64,
+    password_version: i64,
+}
+
+fn find_link(
+    connection: &Connection,
+    undo: &UndoEmailChange,
+) -> rusqlite::Result<Option<UndoLink>> {
+    connection
+        .prepare_cached(
+            "SELECT user_id, email, sequence, password_version FROM email_undos \
+             WHERE token_hash = :token_hash AND expires_at > :now AND expires_at < :latest",
+        )?
+        .query_row(
+            named_params! {
+                ":token_hash": undo.token_hash,
+                ":now": undo.now.unix_millis(),
+                ":latest": latest_expiry(undo.now).unix_millis(),
+            },
+            |row| {
+                Ok(UndoLink {
+                    user_id: row.get(0)?,
+                    email: row.get(1)?,
+                    sequence: row.get(2)?,
+                    password_version: row.get(3)?,
+                })
+            },
+        )
+        .optional()
+}
+
+/// Restores the account as it was when the link was made.
 pub(super) fn undo_email_change(
     connection: &Connection,
     undo: &UndoEmailChange,
 ) -> rusqlite::Result<UndoOutcome> {
-    let found: Option<(UserId, String, i64)> = connection
-        .prepare_cached(
-            "SELECT user_id, email, expires_at FROM email_undos WHERE token_hash = :token_hash AND expires_at > :now",
-        )?
-        .query_row(
-            named_params! { ":token_hash": undo.token_hash, ":now": undo.now.unix_millis() },
-            |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)),
-        )
-        .optional()?;
-    let Some((user_id, email, expires_at)) = found else {
+    let Some(link) = find_link(connection, undo)? else {
         return Ok(UndoOutcome::InvalidLink);
     };
-    let email = parse_email(&email)?;
-    if is_taken(connection, email.key(), Some(user_id))? {
+    let (user_id, email, now) = (link.user_id, parse_email(&link.email)?, undo.now);
+    if is_taken(connection, email.key(), Some(user_id), now)? {
         return Ok(UndoOutcome::EmailTaken);
     }
-    take_from_unconfirmed(connection, email.key(), user_id, undo.now)?;
-    // Codes and links that went to the addresses since then must not work any more. Earlier links stay: whoever took the
-    // account over and changed the address twice must not be able to take the owner's way back.
-    connection
-        .prepare_cached("DELETE FROM otps WHERE user_id = :user_id")?
-        .execute(named_params! { ":user_id": user_id })?;
-    connection
-        .prepare_cached(
-            "DELETE FROM email_undos WHERE user_id = :user_id AND expires_at >= :expires_at",
-        )?
-        .execute(named_params! { ":user_id": user_id, ":expires_at": expires_at })?;
-    delete_sessions(connection, user_id, undo.keep_session.as_deref())?;
+    let Some(before) = find_by_id(connection, user_id)? else {
+        return Ok(UndoOutcome::InvalidLink);
+    };
+    take_from_unconfirmed(connection, email.key(), user_id, (&undo.context, now))?;
+    // Codes and links that were mailed since then are revoked. Earlier links stay valid: a thief who
+    // changed the address twice must not revoke the owner's link.
+    for statement in [
+        "DELETE FROM otps WHERE user_id = :user_id AND :sequence = :sequence",
+        "DELETE FROM email_undos WHERE user_id = :user_id AND sequence >= :sequence",
+    ] {
+        connection
+            .prepare_cached(statement)?
+            .execute(named_params! { ":user_id": user_id, ":sequence": link.sequence })?;
+    }
+    delete_sessions(connection, user_id, None)?;
     insert_event(
         connection,
         EventKind::EmailChangeUndone,
@@ -271,11 +359,16 @@ pub(super) fn undo_email_change(
         Actor::FromContext,
         &undo.context,
         "",
-        undo.now,
+        now,
     )?;
-    connection
+    let user = connection
         .prepare_cached(&format!(
-            "UPDATE users SET email = :email, email_key = :email_key, new_email = NULL, new_email_key = NULL, \
+            "UPDATE users SET email_restored_at = CASE WHEN email_key <> :email_key THEN :now \
+             ELSE email_restored_at END, \
+             email = :email, email_key = :email_key, new_email = NULL, new_email_key = NULL, \
+             password_hash = CASE WHEN password_version > :password_version THEN :no_password \
+             ELSE password_hash END, \
+             password_version = password_version + (password_version > :password_version), \
              updated_at = :now WHERE id = :user_id RETURNING {USER_COLUMNS}"
         ))?
         .query_row(
@@ -283,9 +376,25 @@ pub(super) fn undo_email_change(
                 ":user_id": user_id,
                 ":email": email.as_str(),
                 ":email_key": email.key(),
-                ":now": undo.now.unix_millis(),
+                ":password_version": link.password_version,
+                ":no_password": NO_PASSWORD,
+                ":now": now.unix_millis(),
             },
             user,
-        )
-        .map(|user| UndoOutcome::Undone(Box::new(user)))
+        )?;
+    insert_otp(
+        connection,
+        OtpPurpose::PasswordReset,
+        user_id,
+        None,
+        (email.key(), email.as_str()),
+        &undo.reset,
+        now,
+    )?;
+    notify_owner(connection, user_id, &undo.notices, now)?;
+    let lost = before.shown_email();
+    if EmailAddress::parse(lost).is_ok_and(|lost| lost.key() != email.key()) {
+        insert_mail(connection, user_id, None, lost, &undo.removed_notice, now)?;
+    }
+    Ok(UndoOutcome::Undone(Box::new(user)))
 }

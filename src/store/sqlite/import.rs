@@ -23,7 +23,7 @@ pub(super) fn import_users(
     connection.execute_batch("SAVEPOINT import")?;
     let mut imported: u64 = 0;
     while let Some(user) = source.next_user() {
-        let outcome = insert(connection, &user, free_from)?;
+        let outcome = insert(connection, &user, free_from, context)?;
         imported += u64::from(outcome.is_ok());
         source.imported(outcome);
     }
@@ -58,6 +58,7 @@ fn insert(
     connection: &Connection,
     user: &ImportedUser,
     free_from: UserId,
+    context: &RequestContext,
 ) -> rusqlite::Result<Result<UserId, ImportRefusal>> {
     if user.id.is_some_and(|id| id < free_from) {
         return Ok(Err(ImportRefusal::IdTaken));
@@ -71,7 +72,7 @@ fn insert(
     let key = user.email.key();
     // Nobody has confirmed the address of a never-verified account, so it blocks nobody who has.
     if user.verified_at.is_some() {
-        take_from_unconfirmed(connection, key, NOBODY, user.updated_at)?;
+        take_from_unconfirmed(connection, key, NOBODY, (context, user.updated_at))?;
     }
     let taken: Option<UserId> = connection
         .prepare_cached("SELECT id FROM users WHERE email_key = :key OR new_email_key = :key")?

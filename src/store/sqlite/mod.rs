@@ -16,6 +16,7 @@ mod keys;
 mod list;
 mod mails;
 mod migrations;
+mod notices;
 mod otps;
 mod password_tries;
 mod passwords;

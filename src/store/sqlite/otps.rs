@@ -6,9 +6,11 @@ use async_trait::async_trait;
 use rusqlite::{Connection, OptionalExtension, named_params};
 
 use super::SqliteStore;
-use super::events::{Actor, delete_before, insert_event};
+use super::events::{Actor, delete_before, forget_person, insert_event};
 use super::mails::insert_mail;
+use super::notices::notify_owner;
 use super::password_tries::{REMEMBER_FAILURES, REMEMBER_NETWORKS};
+use super::passwords::delete_reset_otps;
 use super::rows::{USER_COLUMNS, user};
 use super::sessions::{authorize, insert_session};
 use super::sign_ups::delete_sign_ups;
@@ -16,7 +18,7 @@ use super::users::find_by_id;
 use crate::domain::{EmailAddress, EventKind, OtpPurpose, Timestamp, User, UserId};
 use crate::store::{
     AccountOtp, ConfirmSignUp, ConfirmedSignUp, MailLimits, NewOtp, OtpAttempt, OtpStore,
-    ReissueOtp, Reissued, StoreResult,
+    ReissueOtp, Reissued, RequestContext, StoreResult,
 };
 
 const HOUR: Duration = Duration::from_hours(1);
@@ -341,7 +343,8 @@ fn confirm_sign_up(
     }
     connection
         .prepare_cached(
-            "UPDATE users SET verified_at = :now, last_login_at = :now, password_set_at = :now, \
+            "UPDATE users SET verified_at = :now, last_login_at = :now, \
+             password_version = password_version + 1, \
              is_contested = 0 WHERE id = :user_id",
         )?
         .execute(named_params! {
@@ -471,6 +474,9 @@ fn confirm_email_change(connection: &Connection, otp: &AccountOtp) -> StoreResul
     if used.is_none() {
         return Ok(None);
     }
+    // Reset codes of the former address are no longer valid. The notice goes to that address.
+    delete_reset_otps(connection, otp.user_id)?;
+    notify_owner(connection, otp.user_id, &otp.notices, attempt.now)?;
     insert_event(
         connection,
         EventKind::EmailChanged,
@@ -608,6 +614,7 @@ fn delete_expired(
     connection: &Connection,
     now: Timestamp,
     events_before: Option<Timestamp>,
+    unverified_before: Option<Timestamp>,
 ) -> rusqlite::Result<usize> {
     let mut deleted = match events_before {
         Some(until) => delete_before(connection, until)?,
@@ -638,7 +645,65 @@ fn delete_expired(
             .prepare_cached(statement)?
             .execute(named_params! { ":until": until.unix_millis() })?;
     }
+    if let Some(before) = unverified_before {
+        deleted += delete_unverified(connection, before, now)?;
+    }
     Ok(deleted)
+}
+
+/// Most never-verified accounts that are deleted at once, so that other writes do not wait.
+const UNVERIFIED_BATCH: u32 = 1_000;
+
+/// Deletes never-verified accounts from before a time that have no valid code.
+fn delete_unverified(
+    connection: &Connection,
+    before: Timestamp,
+    now: Timestamp,
+) -> rusqlite::Result<usize> {
+    let ids: Vec<UserId> = connection
+        .prepare_cached(
+            "SELECT id FROM users INDEXED BY users_unverified \
+             WHERE verified_at IS NULL AND created_at <= :before AND NOT is_staff \
+             AND NOT EXISTS (SELECT 1 FROM otps WHERE user_id = users.id AND expires_at > :now) \
+             AND NOT EXISTS \
+             (SELECT 1 FROM sign_ups WHERE user_id = users.id AND expires_at IS NULL) \
+             ORDER BY created_at LIMIT :batch",
+        )?
+        .query_map(
+            named_params! {
+                ":before": before.unix_millis(),
+                ":now": now.unix_millis(),
+                ":batch": UNVERIFIED_BATCH,
+            },
+            |row| row.get(0),
+        )?
+        .collect::<rusqlite::Result<_>>()?;
+    for id in &ids {
+        connection
+            .prepare_cached(
+                "INSERT INTO unused_photos (name, noted_at) SELECT photo, :now FROM users \
+                 WHERE id = :id AND photo IS NOT NULL ON CONFLICT (name) DO NOTHING",
+            )?
+            .execute(named_params! { ":id": id, ":now": now.unix_millis() })?;
+        connection
+            .prepare_cached("DELETE FROM users WHERE id = :id")?
+            .execute(named_params! { ":id": id })?;
+        forget_person(connection, *id)?;
+        let context = RequestContext {
+            operator: "program".to_owned(),
+            ..RequestContext::default()
+        };
+        insert_event(
+            connection,
+            EventKind::UserDeleted,
+            Some(*id),
+            Actor::FromContext,
+            &context,
+            "never verified",
+            now,
+        )?;
+    }
+    Ok(ids.len())
 }
 
 #[async_trait]
@@ -686,9 +751,12 @@ impl OtpStore for SqliteStore {
         &self,
         now: Timestamp,
         events_before: Option<Timestamp>,
+        unverified_before: Option<Timestamp>,
     ) -> StoreResult<usize> {
         self.writer
-            .run(move |connection| delete_expired(connection, now, events_before))
+            .run(move |connection| {
+                delete_expired(connection, now, events_before, unverified_before)
+            })
             .await
     }
 

@@ -4,8 +4,9 @@ use async_trait::async_trait;
 use rusqlite::{Connection, OptionalExtension, named_params};
 
 use super::SqliteStore;
+use super::email_change::drop_pending_email;
 use super::events::{Actor, insert_event};
-use super::mails::insert_mail;
+use super::notices::notify_owner;
 use super::otps::{
     Use, find_pause, forget_sign_up_fields, insert_otp, note_no_mail, parse_email, use_otp,
 };
@@ -13,7 +14,7 @@ use super::password_tries::note_network;
 use super::sessions::{authorize, delete_sessions, insert_session};
 use super::sign_ups::delete_sign_ups;
 use super::users::find_by_id;
-use crate::domain::{EventKind, OtpPurpose, Timestamp, User, UserId};
+use crate::domain::{EventKind, OtpPurpose, User, UserId};
 use crate::store::{
     NewMail, OtpAttempt, PasswordStore, Reissued, ReplacePassword, ResetRequest, StoreResult,
 };
@@ -22,24 +23,25 @@ fn replace(connection: &Connection, request: &ReplacePassword) -> StoreResult<Op
     authorize(connection, &request.context, request.user_id, false)?;
     let replaced = connection
         .prepare_cached(
-            "UPDATE users SET password_hash = :new_hash, password_set_at = :now \
+            "UPDATE users SET password_hash = :new_hash, \
+             password_version = password_version + 1 \
              WHERE id = :user_id AND (:old_hash IS NULL OR password_hash = :old_hash)",
         )?
         .execute(named_params! {
             ":user_id": request.user_id,
             ":old_hash": request.old_hash,
             ":new_hash": request.new_hash,
-            ":now": request.now.unix_millis(),
         })?;
     if replaced == 0 {
         return Ok(None);
     }
     delete_reset_otps(connection, request.user_id)?;
+    drop_pending_email(connection, request.user_id, request.now)?;
     delete_sessions(connection, request.user_id, None)?;
     if let Some(session) = &request.session {
         insert_session(connection, request.user_id, session, &request.context)?;
     }
-    tell_owner(connection, request.user_id, &request.notice, request.now)?;
+    notify_owner(connection, request.user_id, &request.notices, request.now)?;
     insert_event(
         connection,
         EventKind::PasswordChanged,
@@ -52,25 +54,7 @@ fn replace(connection: &Connection, request: &ReplacePassword) -> StoreResult<Op
     Ok(find_by_id(connection, request.user_id)?)
 }
 
-/// Mails the last confirmed address that the password is another one. One that was never confirmed is told nothing: its
-/// owner may never have heard of the account.
-fn tell_owner(
-    connection: &Connection,
-    user_id: UserId,
-    notice: &NewMail,
-    now: Timestamp,
-) -> rusqlite::Result<()> {
-    let email: Option<String> = connection
-        .prepare_cached("SELECT email FROM users WHERE id = :id AND verified_at IS NOT NULL")?
-        .query_row(named_params! { ":id": user_id }, |row| row.get(0))
-        .optional()?;
-    match email {
-        Some(email) => insert_mail(connection, user_id, None, &email, notice, now),
-        None => Ok(()),
-    }
-}
-
-fn delete_reset_otps(connection: &Connection, user_id: UserId) -> rusqlite::Result<()> {
+pub(super) fn delete_reset_otps(connection: &Connection, user_id: UserId) -> rusqlite::Result<()> {
     connection
         .prepare_cached("DELETE FROM otps WHERE user_id = :user_id AND purpose = 'password_reset'")?
         .execute(named_params! { ":user_id": user_id })
@@ -134,7 +118,7 @@ fn confirm_reset(
     connection: &Connection,
     attempt: &OtpAttempt,
     new_hash: &str,
-    notice: &NewMail,
+    notices: &[NewMail],
 ) -> rusqlite::Result<Option<User>> {
     let used = use_otp(
         connection,
@@ -152,13 +136,14 @@ fn confirm_reset(
     }
     connection
         .prepare_cached(
-            "UPDATE users SET password_hash = :new_hash, password_set_at = :now, is_contested = 0, \
+            "UPDATE users SET password_hash = :new_hash, password_version = password_version + 1, is_contested = 0, \
              verified_at = coalesce(verified_at, :now) WHERE id = :id",
         )?
         .execute(named_params! {
             ":id": used.user_id, ":new_hash": new_hash, ":now": attempt.now.unix_millis(),
         })?;
     delete_sign_ups(connection, used.user_id)?;
+    drop_pending_email(connection, used.user_id, attempt.now)?;
     delete_sessions(connection, used.user_id, None)?;
     // Whoever reads the mailbox is the owner: the new password may be used from there, whatever was tried before.
     note_network(connection, used.user_id, &attempt.network, attempt.now)?;
@@ -169,7 +154,7 @@ fn confirm_reset(
         .execute(named_params! {
             ":address_hash": attempt.address_hash, ":network": attempt.network,
         })?;
-    tell_owner(connection, used.user_id, notice, attempt.now)?;
+    notify_owner(connection, used.user_id, notices, attempt.now)?;
     insert_event(
         connection,
         EventKind::PasswordReset,
@@ -242,11 +227,11 @@ impl PasswordStore for SqliteStore {
         &self,
         attempt: OtpAttempt,
         new_hash: &str,
-        notice: NewMail,
+        notices: Vec<NewMail>,
     ) -> StoreResult<Option<User>> {
         let new_hash = new_hash.to_owned();
         self.writer
-            .run(move |connection| confirm_reset(connection, &attempt, &new_hash, &notice))
+            .run(move |connection| confirm_reset(connection, &attempt, &new_hash, &notices))
             .await
     }
 }

@@ -19,7 +19,7 @@ pub(super) fn create_sign_up(
 ) -> rusqlite::Result<SignUpOutcome> {
     let email_key = new.email.key();
     let now = new.now.unix_millis();
-    if is_taken(connection, email_key, None)? {
+    if is_taken(connection, email_key, None, new.now)? {
         return Ok(SignUpOutcome::EmailTaken);
     }
     if let Some(until) = find_pause(

@@ -3,8 +3,11 @@
 use async_trait::async_trait;
 use rusqlite::{Connection, OptionalExtension, named_params};
 
-use super::email_change::{EmailStep, drop_unconfirmed_claims, undo_email_change, update_email};
+use super::email_change::{
+    EmailStep, drop_unconfirmed_claims, latest_expiry, undo_email_change, update_email,
+};
 use super::events::{Actor, forget_person, insert_event, note_profile_change};
+use super::mails::insert_mail;
 use super::rows::{USER_COLUMNS, user};
 use super::search::Helper;
 use super::sessions::{authorize, delete_sessions};
@@ -30,14 +33,19 @@ pub(super) fn is_taken(
     connection: &Connection,
     email_key: &str,
     except: Option<UserId>,
+    now: Timestamp,
 ) -> rusqlite::Result<bool> {
     connection
         .prepare_cached(
-            "SELECT EXISTS (SELECT 1 FROM users WHERE email_key = :email_key AND verified_at IS NOT NULL \
-             AND id IS NOT :except)",
+            "SELECT EXISTS (SELECT 1 FROM users \
+             WHERE email_key = :email_key AND verified_at IS NOT NULL AND id IS NOT :except) \
+             OR EXISTS (SELECT 1 FROM email_undos \
+             WHERE email_key = :email_key AND expires_at > :now AND user_id IS NOT :except)",
         )?
         .query_row(
-            named_params! { ":email_key": email_key, ":except": except },
+            named_params! {
+                ":email_key": email_key, ":except": except, ":now": now.unix_millis(),
+            },
             |row| row.get(0),
         )
 }
@@ -47,7 +55,7 @@ fn create_verified_user(
     new: &NewUser,
 ) -> rusqlite::Result<Option<UserId>> {
     let email_key = new.email.key();
-    if is_taken(connection, email_key, None)? {
+    if is_taken(connection, email_key, None, new.now)? {
         return Ok(None);
     }
     drop_unconfirmed_claims(connection, email_key, new.now)?;
@@ -55,14 +63,14 @@ fn create_verified_user(
     let user_id: UserId = connection
         .prepare_cached(
             "INSERT INTO users (email, email_key, password_hash, first_name, last_name, phone, address, gender, \
-             country, birthday, is_staff, verified_at, password_set_at, created_at, updated_at) \
+             country, birthday, is_staff, verified_at, password_version, created_at, updated_at) \
              VALUES (:email, :email_key, :password_hash, :first_name, :last_name, :phone, :address, :gender, \
-             :country, :birthday, :is_staff, :now, :now, :now, :now) \
+             :country, :birthday, :is_staff, :now, 1, :now, :now) \
              ON CONFLICT (email_key) DO UPDATE SET email = excluded.email, password_hash = excluded.password_hash, \
              first_name = excluded.first_name, last_name = excluded.last_name, phone = excluded.phone, \
              address = excluded.address, gender = excluded.gender, country = excluded.country, \
              birthday = excluded.birthday, is_staff = excluded.is_staff, is_active = 1, is_contested = 0, \
-             password_set_at = excluded.password_set_at, \
+             password_version = users.password_version + 1, \
              verified_at = excluded.verified_at, created_at = excluded.created_at, updated_at = excluded.updated_at \
              RETURNING id",
         )?
@@ -107,9 +115,12 @@ fn update_user(connection: &Connection, update: &UserUpdate) -> StoreResult<Upda
     if update.keep_last_staff && becomes_powerless && is_last_staff_member(connection, &before)? {
         return Ok(UpdateOutcome::LastStaffMember);
     }
+    if update.changes.is_staff == Some(true) && !before.is_staff && !before.is_verified() {
+        return Ok(UpdateOutcome::NotVerified);
+    }
     let mut mail = None;
     if let (Some(email), Some(change)) = (&update.changes.email, &update.email_change) {
-        match update_email(connection, &before, email, change, update.now)? {
+        match update_email(connection, &before, email, change, update)? {
             EmailStep::Done(due) => mail = due,
             EmailStep::Stop(outcome) => return Ok(outcome),
         }
@@ -153,6 +164,10 @@ fn update_user(connection: &Connection, update: &UserUpdate) -> StoreResult<Upda
     if before.is_active && !after.is_active {
         // Sessions that ended stay ended, also when the account is activated again.
         delete_sessions(connection, after.id, None)?;
+    }
+    if let (false, true, Some(notice)) = (before.is_staff, after.is_staff, &update.promotion_notice)
+    {
+        insert_mail(connection, after.id, None, &after.email, notice, update.now)?;
     }
     note_changes(connection, &before, &after, update)?;
     if let Some(Some(photo)) = &changes.photo {
@@ -331,8 +346,13 @@ impl UserStore for SqliteStore {
         })
     }
 
-    async fn is_email_taken(&self, email_key: &str, except: Option<UserId>) -> StoreResult<bool> {
-        self.read(|connection| is_taken(connection, email_key, except))
+    async fn is_email_taken(
+        &self,
+        email_key: &str,
+        except: Option<UserId>,
+        now: Timestamp,
+    ) -> StoreResult<bool> {
+        self.read(|connection| is_taken(connection, email_key, except, now))
     }
 
     async fn create_sign_up(&self, sign_up: NewSignUp) -> StoreResult<SignUpOutcome> {
@@ -422,10 +442,14 @@ impl UserStore for SqliteStore {
         self.read(|connection| {
             connection
                 .prepare_cached(
-                    "SELECT email FROM email_undos WHERE token_hash = :token_hash AND expires_at > :now",
+                    "SELECT email FROM email_undos WHERE token_hash = :token_hash AND expires_at > :now AND expires_at < :latest",
                 )?
                 .query_row(
-                    named_params! { ":token_hash": token_hash, ":now": now.unix_millis() },
+                    named_params! {
+                        ":token_hash": token_hash,
+                        ":now": now.unix_millis(),
+                        ":latest": latest_expiry(now).unix_millis(),
+                    },
                     |row| row.get(0),
                 )
                 .optional()

@@ -13,12 +13,13 @@ ALTER TABLE sign_ups ADD COLUMN expires_at INTEGER;
 ALTER TABLE sign_ups ADD COLUMN network TEXT NOT NULL DEFAULT '';
 ALTER TABLE sign_ups ADD COLUMN ip TEXT NOT NULL DEFAULT '';
 
--- Undo restores the account as it was when its link was made: links live for 7 days.
-ALTER TABLE users ADD COLUMN password_set_at INTEGER NOT NULL DEFAULT 0;
+-- Undo restores the account as it was when its link was made.
+ALTER TABLE users ADD COLUMN password_version INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE users ADD COLUMN email_restored_at INTEGER;
-ALTER TABLE email_undos ADD COLUMN created_at INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE email_undos ADD COLUMN email_key TEXT NOT NULL DEFAULT '';
-UPDATE email_undos SET created_at = expires_at - 604800000, email_key = lower(email);
+ALTER TABLE email_undos ADD COLUMN sequence INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE email_undos ADD COLUMN password_version INTEGER NOT NULL DEFAULT 0;
+UPDATE email_undos SET email_key = lower(email), sequence = expires_at;
 CREATE INDEX email_undos_by_email ON email_undos (email_key);
 
 -- A repeated use of a refresh token within the grace returns the same successor.

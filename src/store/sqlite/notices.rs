@@ -1,0 +1,39 @@
+//! Notices to the owner of an account.
+
+use rusqlite::{Connection, named_params};
+
+use super::mails::insert_mail;
+use crate::domain::{Timestamp, UserId};
+use crate::store::NewMail;
+
+/// Enqueues a notice to the last confirmed address and to every address with a valid undo link: the
+/// owner may have lost the account together with its address.
+///
+/// There is one mail for each address, at most as many as there are `notices`. An address that was
+/// never confirmed gets none, since its owner may not know the account.
+pub(super) fn notify_owner(
+    connection: &Connection,
+    user_id: UserId,
+    notices: &[NewMail],
+    now: Timestamp,
+) -> rusqlite::Result<()> {
+    let addresses: Vec<String> = connection
+        .prepare_cached(
+            "SELECT email FROM (\
+             SELECT email, email_key, 0 AS sequence FROM users \
+             WHERE id = :user_id AND verified_at IS NOT NULL \
+             UNION ALL \
+             SELECT email, email_key, sequence FROM email_undos \
+             WHERE user_id = :user_id AND expires_at > :now) \
+             GROUP BY email_key ORDER BY min(sequence)",
+        )?
+        .query_map(
+            named_params! { ":user_id": user_id, ":now": now.unix_millis() },
+            |row| row.get(0),
+        )?
+        .collect::<rusqlite::Result<_>>()?;
+    for (address, notice) in addresses.iter().zip(notices) {
+        insert_mail(connection, user_id, None, address, notice, now)?;
+    }
+    Ok(())
+}
