@@ -18,7 +18,7 @@ use super::{
     BackupError, CancellableStream, Contents, DataFiles, Progress, backup_error, folder_of,
     with_context, with_suffix,
 };
-use crate::domain::{EventKind, Timestamp};
+use crate::domain::{EventKind, SigningAlgorithm, StoredKey, Timestamp};
 use crate::store::sqlite::{
     LastIds, ReplacedDatabase, RestoreChanges, RestoreMarker, ServerLock, apply_restore_changes,
     canonical_path, copy_database, inspect_database, is_sqlite, keep_companions,
@@ -37,9 +37,14 @@ pub struct Restore {
     pub force: bool,
     /// Whether sessions and signing keys of the backup stay valid.
     pub keep_sessions: bool,
+    /// Generates the new signing key, in the algorithm of the one that it replaces.
+    pub generate_key: GenerateKey,
     /// Who restores it, for the audit log.
     pub context: RequestContext,
 }
+
+/// Generates a signing key that was created at the given time.
+pub type GenerateKey = fn(SigningAlgorithm, Timestamp) -> Result<StoredKey, String>;
 
 /// The result of a restore.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -90,7 +95,11 @@ impl Restore {
         let last_ids = previous
             .as_ref()
             .map_or_else(LastIds::new, ReplacedDatabase::last_ids);
-        self.prepare(&staged, last_ids, now)?;
+        let algorithm = inspection
+            .signing_algorithm
+            .as_deref()
+            .and_then(SigningAlgorithm::parse);
+        self.prepare(&staged, last_ids, algorithm, now)?;
         // The last chance to cancel: what follows is done as a whole.
         self.target.cancel.check().map_err(backup_error)?;
         let available = match with_photos {
@@ -178,8 +187,14 @@ impl Restore {
         &self,
         staged: &Staged,
         last_ids: LastIds,
+        algorithm: Option<SigningAlgorithm>,
         now: Timestamp,
     ) -> Result<(), BackupError> {
+        let new_key = algorithm
+            .filter(|_| !self.keep_sessions)
+            .map(|algorithm| (self.generate_key)(algorithm, now))
+            .transpose()
+            .map_err(backup_error)?;
         let detail = match self.keep_sessions {
             true => "sessions and signing keys kept",
             false => "all sessions ended, signing keys replaced",
@@ -193,6 +208,7 @@ impl Restore {
                 now,
             },
             keep_sessions: self.keep_sessions,
+            new_key,
             last_ids,
         };
         apply_restore_changes(&staged.database, &changes, self.target.busy_timeout)

@@ -15,6 +15,7 @@ use super::{CommandResult, cannot_write, command_context, is_dash, printable, re
 use crate::backup::{CancelFlag, CancellableStream, Contents, DataFiles, Progress, Restore};
 use crate::clock::{Clock, SystemClock};
 use crate::config::Config;
+use crate::crypto::tokens::generate_key;
 use crate::domain::Timestamp;
 
 /// Most characters of a path in the audit log.
@@ -158,6 +159,7 @@ pub(super) fn restore(arguments: RestoreArguments, config: &Config) -> CommandRe
         from,
         force: arguments.force,
         keep_sessions: arguments.keep_sessions,
+        generate_key: |algorithm, now| generate_key(algorithm, now).map_err(|e| e.to_string()),
         context: command_context(),
     };
     let progress = Display::new();

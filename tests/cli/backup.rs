@@ -327,14 +327,14 @@ fn database_alone_is_restored_and_keeps_the_photos() {
     assert!(profile["photo"].is_string(), "the photos stay: {profile}");
 }
 
-/// The id of the key that signed a token.
-fn kid_of(token: &str) -> String {
+/// The value of a field in the header of a token.
+fn header_field(token: &str, name: &str) -> String {
     use base64::Engine;
     let header = base64::engine::general_purpose::URL_SAFE_NO_PAD
         .decode(token.split('.').next().unwrap())
         .unwrap();
     let header: serde_json::Value = serde_json::from_slice(&header).unwrap();
-    header["kid"].as_str().unwrap().to_owned()
+    header[name].as_str().unwrap().to_owned()
 }
 
 #[test]
@@ -343,6 +343,9 @@ fn restore_ends_sessions_and_replaces_keys_unless_told_otherwise() {
     {
         let dir = folder();
         create_user(dir.path(), "ada@example.com", &[]);
+        // Not the algorithm of new databases.
+        let rotate = [DB, &["keys", "rotate", "--algorithm", "EdDSA"]].concat();
+        assert_eq!(run(dir.path(), &rotate).code, Some(0));
         let server = Running::start(dir.path());
         let access = server.sign_in("ada@example.com");
         let backup = [DB, &["backup", "backup.tar"]].concat();
@@ -355,7 +358,9 @@ fn restore_ends_sessions_and_replaces_keys_unless_told_otherwise() {
         let (answered, _) = server.api("GET", "users/me/", Some(&access), &json!({}));
         assert_eq!(answered, status, "{option:?}");
         let again = server.sign_in("ada@example.com");
-        assert_eq!(kid_of(&again) == kid_of(&access), is_same_key, "{option:?}");
+        let is_same = |name: &str| header_field(&again, name) == header_field(&access, name);
+        assert_eq!(is_same("kid"), is_same_key, "{option:?}");
+        assert!(is_same("alg"), "the algorithm stays: {option:?}");
         drop(server);
         let audit = run(
             dir.path(),

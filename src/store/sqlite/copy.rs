@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use rusqlite::backup::{Backup, StepResult};
-use rusqlite::{Connection, OpenFlags, TransactionBehavior};
+use rusqlite::{Connection, OpenFlags, OptionalExtension, TransactionBehavior};
 
 use super::events::{Actor, insert_event};
 use super::file::{self, APPLICATION_ID, OpenError};
@@ -28,6 +28,8 @@ pub struct Inspection {
     pub accounts: u64,
     /// The names of the photos that they have.
     pub photos: Vec<String>,
+    /// JOSE name of the algorithm of the active signing key, if there is one.
+    pub signing_algorithm: Option<String>,
 }
 
 /// Copies the database at `source` as it is at one moment to the new file `target`, and calls `progress` with the bytes
@@ -207,10 +209,20 @@ pub fn inspect_database(path: &Path) -> Result<Inspection, OpenError> {
         .prepare("SELECT photo FROM users WHERE photo IS NOT NULL ORDER BY photo")
         .and_then(|mut statement| statement.query_map([], |row| row.get(0))?.collect())
         .map_err(failed)?;
+    let signing_algorithm = connection
+        .query_row(
+            "SELECT algorithm FROM signing_keys WHERE retired_at IS NULL \
+             ORDER BY created_at DESC, kid LIMIT 1",
+            [],
+            |row| row.get(0),
+        )
+        .optional()
+        .map_err(failed)?;
     Ok(Inspection {
         schema_version,
         accounts: accounts.unsigned_abs(),
         photos,
+        signing_algorithm,
     })
 }
 

@@ -6,11 +6,12 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior};
+use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior, named_params};
 
 use super::beside;
 use super::events::{Actor, insert_event};
 use super::file::{self, OpenError};
+use crate::domain::StoredKey;
 use crate::store::NewEvent;
 
 /// The last id of each table, which must not be assigned again: tokens and links may name it.
@@ -20,20 +21,22 @@ pub type LastIds = Vec<(String, i64)>;
 const COMPANIONS: [&str; 3] = ["-wal", "-journal", "-shm"];
 
 /// How a restored database differs from its backup.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct RestoreChanges {
     /// The entry for the audit log.
     pub event: NewEvent,
     /// Whether sessions and signing keys stay valid.
     pub keep_sessions: bool,
+    /// The key that replaces all signing keys. Without one the server creates it when it starts.
+    pub new_key: Option<StoredKey>,
     /// Ids that the replaced database has assigned.
     pub last_ids: LastIds,
 }
 
 /// Prepares an unpacked database in one transaction. It is neither migrated nor changed otherwise.
 ///
-/// Without `keep_sessions` all sessions end, and the signing keys are removed, so the server
-/// creates a new one when it starts.
+/// Without `keep_sessions` all sessions end, and the signing keys are replaced. The new key is not
+/// encrypted; the server does that when it starts, if it should be.
 ///
 /// # Errors
 /// When it cannot be written.
@@ -51,6 +54,20 @@ pub fn apply_restore_changes(
         let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
         if !changes.keep_sessions {
             transaction.execute_batch("DELETE FROM sessions; DELETE FROM signing_keys;")?;
+            if let Some(key) = &changes.new_key {
+                // These columns are in every schema version.
+                transaction.execute(
+                    "INSERT INTO signing_keys (kid, algorithm, private_key, public_key, created_at) \
+                     VALUES (:kid, :algorithm, :private_key, :public_key, :created_at)",
+                    named_params! {
+                        ":kid": key.kid,
+                        ":algorithm": key.algorithm,
+                        ":private_key": key.private_key,
+                        ":public_key": key.public_key,
+                        ":created_at": key.created_at.unix_millis(),
+                    },
+                )?;
+            }
         }
         for (table, last_id) in &changes.last_ids {
             raise_last_id(&transaction, table, *last_id)?;
