@@ -40,6 +40,9 @@ const app = express();
 app.get("/", auth({ issuerBaseURL: server, audience, strict: true }), (request, response) => {
   response.json(request.auth.payload);
 });
+app.use((error, request, response, next) => {
+  response.set(error.headers).status(error.status).end();
+});
 const service = app.listen(0, "127.0.0.1");
 await once(service, "listening");
 const byExpressOauth2JwtBearer = async (token) => {

@@ -55,6 +55,7 @@ def by_simplejwt(token, algorithm):
 
 
 settings.configure(
+    SECRET_KEY="it signs nothing here",
     INSTALLED_APPS=["django.contrib.auth", "django.contrib.contenttypes", "rest_framework"],
     SIMPLE_JWT={
         "ALGORITHM": "ES256",
