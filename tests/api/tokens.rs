@@ -1168,6 +1168,7 @@ fn keys_of_several_algorithms_work_side_by_side() {
     assert_eq!(published_algorithms(&server), ["EdDSA"]);
 
     // A changed setting rotates the keys, here at a reload.
+    server.advance_seconds(1);
     let reloaded = server.reload(|config| config.tokens.algorithm = Some(SigningAlgorithm::Rs256));
     assert_eq!(reloaded.unwrap().changed, ["tokens.algorithm"]);
     let rs256 = sign_in_again(&server, &user);
@@ -1180,9 +1181,11 @@ fn keys_of_several_algorithms_work_side_by_side() {
         .reload(|config| config.tokens.algorithm = None)
         .unwrap();
     assert_eq!(published_algorithms(&server), ["RS256", "EdDSA"]);
+    server.advance_seconds(1);
     server.rotate_keys(Some(SigningAlgorithm::Es256));
     let es256 = sign_in_again(&server, &user);
     assert_eq!(part(&es256.access, 0)["alg"], "ES256");
+    server.advance_seconds(1);
     server.rotate_keys(None);
     let again = sign_in_again(&server, &user);
     assert_eq!(part(&again.access, 0)["alg"], "ES256");
