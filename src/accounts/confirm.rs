@@ -7,9 +7,7 @@ use super::new_password::notices;
 use super::{AccountError, Caller, Client, first_pair, unread};
 use crate::app::App;
 use crate::crypto::tokens::TokenPair;
-use crate::domain::{
-    EmailAddress, FieldErrors, FieldReader, Fields, OtpCode, OtpPurpose, messages,
-};
+use crate::domain::{EmailAddress, FieldReader, Fields, OtpCode, OtpPurpose};
 use crate::limits::Limited;
 use crate::mail::MailContent;
 use crate::otp_codes::OtpRequest;
@@ -176,7 +174,7 @@ fn has_new_address(caller: &Caller, email_key: &str) -> bool {
 
 /// The one error for every invalid code.
 fn invalid_otp() -> AccountError {
-    FieldErrors::one("otp", messages::INVALID_OTP).into()
+    AccountError::InvalidOtp
 }
 
 /// Reads the address that a code is requested for.

@@ -17,6 +17,12 @@ pub enum AccountError {
     /// Some fields are invalid.
     #[error("{}", serde_json::to_string(.0).unwrap_or_default())]
     Fields(FieldErrors),
+    /// The one-time password is wrong, used, expired or unknown.
+    #[error("the one-time password is invalid or expired")]
+    InvalidOtp,
+    /// The re-entered password is wrong; other fields may be invalid too.
+    #[error("{}", serde_json::to_string(.0).unwrap_or_default())]
+    InvalidPassword(FieldErrors),
     /// No active account has these credentials.
     #[error("no active account has these credentials")]
     NoActiveAccount,

@@ -29,15 +29,20 @@ pub async fn change_password(
     let mut reader = FieldReader::new(fields);
     let (current, password) = read(&mut reader);
     let old_hash = current_hash(app, caller).await?;
-    if let Some(current) = current
-        && !is_current_password(app, caller, client, current, &old_hash).await?
-    {
+    let is_wrong = match current {
+        Some(current) => !is_current_password(app, caller, client, current, &old_hash).await?,
+        None => false,
+    };
+    if is_wrong {
         reader.reject(CURRENT, messages::INVALID_PASSWORD);
     }
     password
         .check(app, &mut reader, &person_of(&caller.user))
         .await?;
-    reader.finish()?;
+    reader.finish().map_err(|errors| match is_wrong {
+        true => AccountError::InvalidPassword(errors),
+        false => AccountError::Fields(errors),
+    })?;
     let password = password.confirmed()?;
     let hashing = app.passwords.asked_by(client.requester(true));
     let new_hash = hashing.hash(password, random::bytes()).await?;

@@ -48,5 +48,5 @@ pub(super) fn read(reader: &mut FieldReader<'_>, field: &'static str) -> Option<
 
 /// The error for a wrong password in `field`.
 pub(super) fn wrong_password(field: &'static str) -> AccountError {
-    FieldErrors::one(field, messages::INVALID_PASSWORD).into()
+    AccountError::InvalidPassword(FieldErrors::one(field, messages::INVALID_PASSWORD))
 }

@@ -8,9 +8,7 @@ use super::new_password::{NewPassword, check_password, password_changed, person_
 use super::{AccountError, Client, unread};
 use crate::app::App;
 use crate::crypto::random;
-use crate::domain::{
-    EmailAddress, FieldErrors, FieldReader, Fields, OtpCode, OtpPurpose, messages,
-};
+use crate::domain::{EmailAddress, FieldReader, Fields, OtpCode, OtpPurpose};
 use crate::limits::Limited;
 use crate::passwords::PersonalData;
 use crate::store::{OtpAttempt, ResetRequest, TryLimits};
@@ -104,7 +102,7 @@ pub async fn confirm_reset(
         limits: TryLimits::DEFAULT,
         context: client.context(None),
     };
-    let invalid_otp = || FieldErrors::one("otp", messages::INVALID_OTP);
+    let invalid_otp = || AccountError::InvalidOtp;
     // Before the costly hash, and so that the same code works again after a refused password.
     let user = app
         .store

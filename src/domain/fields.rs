@@ -116,12 +116,6 @@ impl FieldErrors {
         self.0.is_empty()
     }
 
-    /// Whether this message is among them, for any field.
-    pub fn says(&self, message: &str) -> bool {
-        let mut messages = self.0.iter().flat_map(|(_, messages)| messages);
-        messages.any(|known| known == message)
-    }
-
     /// Whether this field has errors.
     pub fn has(&self, field: &str) -> bool {
         self.0.iter().any(|(known, _)| *known == field)
@@ -183,7 +177,7 @@ pub struct FieldRule {
     pub kind: FieldKind,
     /// Whether it is required.
     pub required: bool,
-    /// Maximum length in characters.
+    /// Maximum length in characters, or the largest number.
     pub max: Option<usize>,
 }
 
@@ -393,7 +387,7 @@ impl<'a> FieldReader<'a> {
 
     /// A required integer from 0 to `max`.
     pub fn required_whole(&mut self, field: &'static str, max: u64) -> Option<u64> {
-        self.require(field, FieldKind::Whole, None)?;
+        self.require(field, FieldKind::Whole, usize::try_from(max).ok())?;
         let text = match self.fields.get(field)? {
             Input::Number(text) | Input::Text(text) => trim(text),
             Input::Null => {
@@ -404,13 +398,13 @@ impl<'a> FieldReader<'a> {
                 ""
             }
         };
-        match text.parse::<i128>() {
-            Err(_) => self.reject(field, messages::NOT_AN_INTEGER),
-            Ok(number) if number < 0 => self.reject(field, messages::too_small(0)),
-            Ok(number) if number > i128::from(max) => {
+        match whole(text) {
+            None => self.reject(field, messages::NOT_AN_INTEGER),
+            Some(number) if number < 0 => self.reject(field, messages::too_small(0)),
+            Some(number) if number > i128::from(max) => {
                 self.reject(field, messages::too_large(max));
             }
-            Ok(number) => return u64::try_from(number).ok(),
+            Some(number) => return u64::try_from(number).ok(),
         }
         None
     }
@@ -506,6 +500,15 @@ impl<'a> FieldReader<'a> {
         }
         choice.map(Some)
     }
+}
+
+/// Reads an integer; zeros behind a decimal point are dropped, as Django REST framework does.
+fn whole(text: &str) -> Option<i128> {
+    let digits = match text.split_once('.') {
+        Some((digits, zeros)) if zeros.bytes().all(|b| b == b'0') => digits,
+        _ => text,
+    };
+    digits.parse().ok()
 }
 
 #[cfg(test)]
@@ -631,6 +634,23 @@ mod tests {
             errors(Input::Text("US ".into()), |r| r.optional_country("f")),
             [messages::not_a_choice("US ")]
         );
+    }
+
+    #[test]
+    fn integers_may_have_zeros_behind_the_point() {
+        for (text, value) in [
+            ("480", Some(480)),
+            ("480.0", Some(480)),
+            ("480.", Some(480)),
+            ("480.5", None),
+            (".0", None),
+            ("4.8e2", None),
+        ] {
+            let mut fields = Fields::json();
+            fields.insert("f".into(), Input::Number(text.into()));
+            let read = FieldReader::new(&fields).required_whole("f", 1000);
+            assert_eq!(read, value, "{text}");
+        }
     }
 
     #[test]

@@ -22,6 +22,10 @@ const OVERLOAD_PAUSE: u64 = 5;
 pub(super) enum ApiError {
     /// 400, field name to messages.
     Fields(FieldErrors),
+    /// 400, a one-time password that does not count.
+    InvalidOtp,
+    /// 400, a re-entered password that is wrong.
+    InvalidPassword(FieldErrors),
     /// 400, about the whole body.
     NonField(String),
     /// 400, a plain text.
@@ -90,11 +94,8 @@ impl ApiError {
     /// What the metrics count an action as that failed with this.
     pub(super) fn outcome(&self) -> ActionOutcome {
         match self {
-            Self::Fields(errors) if errors.says(messages::INVALID_OTP) => ActionOutcome::WrongCode,
-            Self::Fields(errors) if errors.says(messages::INVALID_PASSWORD) => {
-                ActionOutcome::WrongPassword
-            }
-            Self::NoActiveAccount => ActionOutcome::WrongPassword,
+            Self::InvalidOtp => ActionOutcome::WrongCode,
+            Self::NoActiveAccount | Self::InvalidPassword(_) => ActionOutcome::WrongPassword,
             Self::EmailNotVerified => ActionOutcome::NotVerified,
             Self::NotAuthenticated | Self::BadToken | Self::InvalidToken => ActionOutcome::BadToken,
             Self::Throttled(_) => ActionOutcome::Throttled,
@@ -134,7 +135,13 @@ impl ApiError {
         let detail = |text: &str| json!({ "detail": text });
         let coded = |text: &str, code: &str| json!({ "detail": text, "code": code });
         match self {
-            Self::Fields(errors) => (StatusCode::BAD_REQUEST, json!(errors)),
+            Self::Fields(errors) | Self::InvalidPassword(errors) => {
+                (StatusCode::BAD_REQUEST, json!(errors))
+            }
+            Self::InvalidOtp => (
+                StatusCode::BAD_REQUEST,
+                json!({ "otp": [messages::INVALID_OTP] }),
+            ),
             Self::NonField(text) => (
                 StatusCode::BAD_REQUEST,
                 json!({ "non_field_errors": [text] }),
@@ -223,6 +230,8 @@ impl From<AccountError> for ApiError {
     fn from(error: AccountError) -> Self {
         match error {
             AccountError::Fields(errors) => Self::Fields(errors),
+            AccountError::InvalidOtp => Self::InvalidOtp,
+            AccountError::InvalidPassword(errors) => Self::InvalidPassword(errors),
             AccountError::NoActiveAccount => Self::NoActiveAccount,
             AccountError::EmailNotVerified => Self::EmailNotVerified,
             AccountError::InvalidToken => Self::InvalidToken,

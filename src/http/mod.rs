@@ -28,6 +28,7 @@ mod pages;
 mod reply;
 mod request;
 mod router;
+mod text_encoding;
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
@@ -36,7 +37,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::FutureExt;
-use http::header::{ALLOW, HeaderName, HeaderValue};
+use http::header::{ALLOW, CONNECTION, HeaderName, HeaderValue};
 use http::{Method, StatusCode, Uri};
 use serde_json::json;
 use tokio::sync::Semaphore;
@@ -142,8 +143,12 @@ async fn answer_under_id(app: SharedApp, mut request: Request) -> Response {
         }
     };
     // A client that is still sending would see a broken connection instead of the answer.
-    request.drain(&app.config.server).await;
+    let is_drained = request.drain(&app.config.server).await;
     let headers = response.headers_mut();
+    if !is_drained {
+        // hyper leaves it out of HTTP/2, which has other means.
+        headers.insert(CONNECTION, HeaderValue::from_static("close"));
+    }
     if let Ok(id) = HeaderValue::from_str(request.id.as_str()) {
         headers.insert(HeaderName::from_static("x-request-id"), id);
     }

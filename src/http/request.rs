@@ -118,8 +118,12 @@ pub(crate) struct Request {
     pub(super) pk_index: Option<usize>,
     /// Who calls, on a path that needs a token.
     pub(super) caller: Option<Caller>,
-    // `None` once it was read to its end or given up.
+    /// `None` once it was read to its end or given up.
     body: Option<BodyStream>,
+    /// Whether reading has started, which sends a 100 Continue to a client that expects it.
+    is_body_awaited: bool,
+    /// Whether the rest of the body does not come.
+    is_body_broken: bool,
 }
 
 impl Request {
@@ -138,6 +142,8 @@ impl Request {
             pk_index: None,
             caller: None,
             body: has_body.then(|| Box::pin(body) as BodyStream),
+            is_body_awaited: false,
+            is_body_broken: false,
         }
     }
 
@@ -254,12 +260,12 @@ impl Request {
             .ok_or_else(|| ApiError::internal("a path that needs a token was handled without"))
     }
 
-    /// The whole body, of at most `limit` bytes.
-    pub(super) async fn read_body(
-        &mut self,
-        limit: usize,
-        server: &ServerConfig,
-    ) -> Result<Bytes, ApiError> {
+    /// Reads the whole body, of at most `limit` bytes.
+    ///
+    /// # Errors
+    /// 413, 408, and 400 when the body breaks off.
+    pub(super) async fn read_body(&mut self, limit: usize, app: &App) -> Result<Bytes, ApiError> {
+        let server = &app.config.server;
         if self.content_length().is_some_and(|length| length > limit) {
             return Err(ApiError::TooLarge);
         }
@@ -267,7 +273,8 @@ impl Request {
         let Some(body) = &mut self.body else {
             return Ok(Bytes::new());
         };
-        // The time allowed grows with the length, so that a slow line may upload a photo and nobody can dawdle for ever.
+        self.is_body_awaited = true;
+        // The time allowed grows with the length, so that a slow line may upload a photo.
         let patience = Duration::from_secs(server.body_timeout_seconds.into())
             + Duration::from_millis((length / SLOWEST_BYTES_PER_MILLI) as u64);
         let pause = Duration::from_secs(server.body_pause_seconds.into());
@@ -289,9 +296,14 @@ impl Request {
         let outcome = timeout(patience, read)
             .await
             .unwrap_or(Err(ApiError::Timeout));
-        // Only of a body that is too large there is more to come that is worth waiting for.
-        if !matches!(outcome, Err(ApiError::TooLarge)) {
-            self.body = None;
+        match &outcome {
+            Ok(_) => self.body = None,
+            // Its rest is worth reading.
+            Err(ApiError::TooLarge) => {}
+            Err(_) => {
+                self.body = None;
+                self.is_body_broken = true;
+            }
         }
         outcome
     }
@@ -306,28 +318,35 @@ impl Request {
             .ok()
     }
 
-    /// Reads what is left of the body, within bounds, and throws it away.
-    pub(super) async fn drain(&mut self, server: &ServerConfig) {
+    /// Reads and discards the rest of the body, within limits. Returns whether all of it was read;
+    /// otherwise the connection cannot be used for another request.
+    pub(super) async fn drain(&mut self, server: &ServerConfig) -> bool {
         let Some(mut body) = self.body.take() else {
-            return;
+            return !self.is_body_broken;
         };
-        // A client that waits to be told to go on (RFC 9110, section 10.1.1) sends nothing more.
-        if self.head.headers.contains_key(EXPECT) {
-            return;
+        // The client waits for a 100 Continue, or has sent the body without: which of the two, only
+        // a closed connection leaves no doubt (RFC 9110, section 10.1.1).
+        if self.head.headers.contains_key(EXPECT) && !self.is_body_awaited {
+            return false;
         }
         let pause = Duration::from_secs(server.body_timeout_seconds.into()).min(LONGEST_DRAIN);
         let mut left = MOST_DRAINED;
         let read = async {
-            while let Some(Ok(part)) = body.next().await {
-                match left.checked_sub(part.len()) {
-                    Some(rest) => left = rest,
-                    None => break,
+            loop {
+                match body.next().await {
+                    None => return true,
+                    Some(Err(_)) => return false,
+                    Some(Ok(part)) => match left.checked_sub(part.len()) {
+                        Some(rest) => left = rest,
+                        None => return false,
+                    },
                 }
             }
         };
-        if timeout(pause, read).await.is_err() {
+        timeout(pause, read).await.unwrap_or_else(|_| {
             log::debug!("a client that went on sending was cut off");
-        }
+            false
+        })
     }
 }
 

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::openapi::{Described, Schema};
 use crate::support::TestServer;
@@ -251,4 +251,24 @@ fn the_reference_and_the_document_say_the_same() {
         differences.push(format!("{name} has no section in docs/API.md"));
     }
     assert!(differences.is_empty(), "{}", differences.join("\n"));
+}
+
+#[test]
+fn request_bodies_are_described_with_their_limits() {
+    let server = TestServer::start();
+    let schema = schema_of(&server);
+    let schemas = &schema.document()["components"]["schemas"];
+    let seconds = &schemas["AdvanceClockRequest"]["properties"]["advance_seconds"];
+    assert_eq!(
+        (&seconds["minimum"], &seconds["maximum"]),
+        (&json!(0), &json!(3_155_760_000_u64))
+    );
+    // JSON removes a birthday with null, a form with an empty text.
+    let json = &schemas["UpdateUserRequest"]["properties"]["birthday"]["type"];
+    assert_eq!(*json, json!(["string", "null"]));
+    let form = &schemas["UpdateUserForm"]["properties"]["birthday"]["anyOf"];
+    assert_eq!(
+        *form,
+        json!([{"type": "string", "format": "date"}, {"type": "string", "maxLength": 0}])
+    );
 }

@@ -7,7 +7,6 @@ use serde::Serialize;
 use crate::accounts::{self, Confirmed, forms};
 use crate::app::SharedApp;
 use crate::crypto::tokens::TokenPair;
-use crate::domain::{FieldErrors, messages};
 use crate::http::error::ApiError;
 use crate::http::openapi::{Body, Operation, Outcome, Refusal, THROTTLED, Tag};
 use crate::http::reply::{self, Message};
@@ -21,7 +20,7 @@ pub(crate) const MAIL_SENT: &str = "Email sent successfully!";
 /// One and the same for every OTP that does not count.
 pub(crate) const INVALID_OTP: Refusal = Refusal {
     when: "the OTP is wrong, used, expired or dead, or the address is unknown",
-    error: || ApiError::Fields(FieldErrors::one("otp", messages::INVALID_OTP)),
+    error: || ApiError::InvalidOtp,
 };
 
 /// The address of a sign-up is confirmed, and its account signed in.

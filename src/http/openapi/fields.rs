@@ -5,7 +5,7 @@ use serde_json::{Map, Value, json};
 use crate::accounts::forms::Form;
 use crate::domain::{FieldKind, FieldRule, Gender};
 
-/// The object that a form is read from: as JSON, or as a form that may have a file in it.
+/// The schema of a body: as JSON, or as a form that may contain a file.
 pub(super) fn form_schema(form: &Form, with_files: bool) -> Value {
     let mut properties = Map::new();
     for rule in &form.rules {
@@ -39,6 +39,11 @@ fn field_schema(rule: &FieldRule, with_files: bool) -> Value {
             choices.push("");
             json!({ "type": "string", "enum": choices })
         }
+        // A form cannot express null: there an empty text removes the date.
+        FieldKind::Birthday if with_files => json!({ "anyOf": [
+            { "type": "string", "format": "date" },
+            { "type": "string", "maxLength": 0 },
+        ] }),
         FieldKind::Birthday => json!({ "type": ["string", "null"], "format": "date" }),
         FieldKind::Bool => json!({ "type": "boolean" }),
         FieldKind::Whole => json!({ "type": "integer", "minimum": 0 }),
@@ -47,7 +52,11 @@ fn field_schema(rule: &FieldRule, with_files: bool) -> Value {
         FieldKind::Other => json!({}),
     };
     if let Some(max) = rule.max {
-        schema["maxLength"] = json!(max);
+        let limit = match rule.kind {
+            FieldKind::Whole => "maximum",
+            _ => "maxLength",
+        };
+        schema[limit] = json!(max);
     }
     if let Some(description) = field_description(rule, with_files) {
         schema["description"] = json!(description);
@@ -59,19 +68,20 @@ fn field_description(rule: &FieldRule, with_files: bool) -> Option<&'static str>
     Some(match (rule.name, rule.kind) {
         ("otp", _) => "Six digits, as text.",
         ("password", FieldKind::Secret) if rule.max.is_some() => {
-            "A new password; it has to pass Django's four rules: not similar to address or name, long enough, not common, \
-             not digits alone."
+            "A new password. Django's four rules apply: not similar to address or name, long \
+             enough, not common, not digits alone."
         }
         ("confirm_password", _) => "The same as `password`.",
         ("is_active" | "is_staff", _) => "For staff; ignored from everybody else.",
         (_, FieldKind::Phone) => {
-            "A telephone number in the form of E.164 with its `+`; spaces, dots, dashes and brackets are dropped. Empty for \
-             none."
+            "A telephone number in E.164 form with its `+`; spaces, dots, dashes and brackets are \
+             dropped. Empty for none."
         }
         (_, FieldKind::Country) => "ISO 3166-1 alpha-2 in upper case, or empty.",
+        (_, FieldKind::Birthday) if with_files => "Not in the future; empty for none.",
         (_, FieldKind::Birthday) => "Not in the future; `null` for none.",
         (_, FieldKind::File) if with_files => {
-            "JPEG, PNG, WebP or GIF. It is decoded, and stored anew without metadata."
+            "JPEG, PNG, WebP or GIF. It is decoded and re-encoded without metadata."
         }
         (_, FieldKind::File) => {
             "`null` removes the photo. A new one is sent as a file in `multipart/form-data`."
@@ -80,7 +90,7 @@ fn field_description(rule: &FieldRule, with_files: bool) -> Option<&'static str>
     })
 }
 
-/// Complaints about the fields of a form, and about the form as a whole.
+/// The schema of errors about the fields of a form, and about the form as a whole.
 pub(super) fn errors_schema(form: &Form) -> Value {
     let properties: Map<String, Value> = form
         .rules
