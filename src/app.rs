@@ -13,7 +13,7 @@ use crate::clock::SharedClock;
 use crate::config::Config;
 use crate::crypto::keyring::KeyRing;
 use crate::delivery::Outbox;
-use crate::limits::NetworkLimits;
+use crate::limits::{Buffers, NetworkLimits};
 use crate::links::Links;
 use crate::mail::Inbox;
 use crate::observability::metrics::Metrics;
@@ -44,6 +44,8 @@ pub struct App {
     pub metrics: Arc<Metrics>,
     /// Rate limits per client network.
     pub limits: Arc<NetworkLimits>,
+    /// The memory that request bodies and unsent answers take.
+    pub buffers: Arc<Buffers>,
     /// How long after its first use a refresh token is accepted again.
     pub reuse_grace: Duration,
     /// The public URL of the server, without a trailing slash.

@@ -105,6 +105,7 @@ pub async fn open_app(config: Config, clock: SharedClock, port: u16) -> Result<A
     Ok(App {
         metrics,
         limits: Arc::new(NetworkLimits::new(allowance(&config.rate_limits))),
+        buffers: Arc::default(),
         photo_turns: Arc::new(Semaphore::new(config.hash_threads())),
         photos: Arc::new(photos),
         temporary_media,

@@ -37,8 +37,8 @@ pub use settings::{
     TlsConfig, TokensConfig, setting, settings,
 };
 pub use values::{
-    CorsOrigin, Interval, InvalidValue, ListenAddr, LogFormat, MailTransportKind, ProxyNetwork,
-    PublicUrl, Secret,
+    CorsOrigin, HeaderName, Interval, InvalidValue, ListenAddr, LogFormat, MailTransportKind,
+    ProxyNetwork, PublicUrl, Secret,
 };
 
 /// The path of a database in memory.

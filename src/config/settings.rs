@@ -27,8 +27,8 @@ use super::rules::{
     parsed, whole,
 };
 use super::values::{
-    CorsOrigin, Interval, ListenAddr, LogFormat, MailTransportKind, ProxyNetwork, PublicUrl,
-    Secret, is_fixed_otp, is_log_filter, is_mailbox, is_one_line, is_path,
+    CorsOrigin, HeaderName, Interval, ListenAddr, LogFormat, MailTransportKind, ProxyNetwork,
+    PublicUrl, Secret, is_fixed_otp, is_log_filter, is_mailbox, is_one_line, is_path,
 };
 use crate::domain::SigningAlgorithm;
 
@@ -254,12 +254,21 @@ settings! {
         /// Origins of web pages that may use the API from a browser (CORS), exactly as the browser
         /// sends them.
         cors_origins: Vec<CorsOrigin> = Vec::new(), rule listed::<CorsOrigin>(), common "ORIGINS";
+        /// Request headers that these pages may send beside `Authorization` and `Content-Type`, such as
+        /// those of a tracing library.
+        cors_headers: Vec<HeaderName> = Vec::new(), rule listed::<HeaderName>(), rare "HEADERS";
         /// Largest request body in KiB; larger ones are refused with 413. For photo uploads see
         /// `max_photo_mib`.
         max_body_kib: u32 = 1024, rule whole(1, 1_048_576), rare "KIB";
         /// Largest request header in KiB, including the request line; larger ones, and those with
         /// more than 100 fields, are refused with 431.
         max_header_kib: u32 = 16, rule whole(4, 1024), rare "KIB";
+        /// Most MiB of request bodies and unsent answers in memory at a time; requests beyond it are
+        /// refused with 503.
+        max_buffered_mib: u32 = 256, rule whole(1, 1_048_576), rare "MIB";
+        /// Most of them for one client network (IPv4 address, IPv6 /64). 0 means no limit. Trusted
+        /// proxies and programs on the same machine are not limited.
+        max_buffered_mib_per_network: u32 = 64, rule whole(0, 1_048_576), rare "MIB";
         /// Seconds in which a client has to send the header of a request. For the first one they
         /// begin with the connection.
         header_timeout_seconds: u32 = 15, rule whole(1, MAX_TIMEOUT_SECONDS), rare "SECONDS";

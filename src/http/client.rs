@@ -8,6 +8,7 @@ use http::header::{ACCEPT_LANGUAGE, FORWARDED, HeaderName, USER_AGENT};
 use super::Head;
 use crate::accounts::Client;
 use crate::config::ServerConfig;
+use crate::domain::ClientNetwork;
 
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 
@@ -50,6 +51,17 @@ pub(crate) fn forwarded_for(header: &'static str, value: &str) -> Option<IpAddr>
     headers.append(header, value.parse().ok()?);
     let proxy = IpAddr::V4(Ipv4Addr::LOCALHOST);
     Some(last_untrusted(proxy, &headers, |ip| *ip == proxy))
+}
+
+/// The network that a request counts for; `None` for trusted proxies and programs on this machine.
+pub(super) fn limited_network(head: &Head, server: &ServerConfig) -> Option<ClientNetwork> {
+    let ip = of(head.peer.map(|peer| peer.0), &head.headers, server).ip;
+    let is_exempt = ip.to_canonical().is_loopback()
+        || server
+            .trusted_proxies
+            .iter()
+            .any(|network| network.contains(ip));
+    (!is_exempt).then(|| ip.into())
 }
 
 /// Whether a request comes from a program on this machine and no proxy says it forwarded it.

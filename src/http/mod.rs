@@ -33,12 +33,14 @@ mod text_encoding;
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::panic::AssertUnwindSafe;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::FutureExt;
 use http::header::{ALLOW, CONNECTION, HeaderName, HeaderValue};
 use http::{Method, StatusCode, Uri};
+use http_body::Body as _;
 use serde_json::json;
 use tokio::sync::Semaphore;
 use warp::Filter;
@@ -70,6 +72,9 @@ const REFUSAL_DELAY: Duration = Duration::from_millis(50);
 
 /// Most delayed refusals at a time; more are sent at once.
 static DELAYED_REFUSALS: Semaphore = Semaphore::const_new(256);
+
+/// Bytes of an answer that no memory is reserved for.
+const SMALL_ANSWER: usize = 16 * 1024;
 
 /// The error of a request without exactly one host (RFC 9112, section 3.2, asks for this 400).
 const ONE_HOST: &str = "A request has to have one Host header.";
@@ -142,6 +147,10 @@ async fn answer_under_id(app: SharedApp, mut request: Request) -> Response {
             }
         }
     };
+    if let Err(error) = hold(&app, &request, &mut response) {
+        error.log();
+        response = error.into_response(request.id.as_str());
+    }
     // A client that is still sending would see a broken connection instead of the answer.
     let is_drained = request.drain(&app.config.server).await;
     let headers = response.headers_mut();
@@ -156,12 +165,8 @@ async fn answer_under_id(app: SharedApp, mut request: Request) -> Response {
     if let Some(path) = path {
         headers.insert(ALLOW, path.allow.clone());
     }
-    cors::allow(
-        &app.config.server.cors_origins,
-        &request.head.method,
-        &request.head.headers,
-        headers,
-    );
+    let for_any_origin = path.is_some_and(Path::is_for_any_origin);
+    cors::allow(&app.config.server, for_any_origin, &request.head, headers);
     app.metrics.count_answer(
         path.map_or_else(router::unknown_path, |path| path.number),
         request.head.method.as_str(),
@@ -177,6 +182,30 @@ async fn answer_under_id(app: SharedApp, mut request: Request) -> Response {
         response.status().as_u16()
     );
     response
+}
+
+/// Reserves the memory of a large answer until it is sent.
+///
+/// # Errors
+/// 503 when the client's network, or all together, leave too much unread.
+fn hold(app: &SharedApp, request: &Request, response: &mut Response) -> Result<(), ApiError> {
+    let size = response.body().size_hint().exact().unwrap_or_default();
+    let size = usize::try_from(size).unwrap_or(usize::MAX);
+    if size <= SMALL_ANSWER || response.extensions().get::<reply::IsHeld>().is_some() {
+        return Ok(());
+    }
+    let mut reservation = request::reservation(app, &request.head);
+    reservation
+        .grow(size)
+        .map_err(|e| ApiError::Overloaded(e.to_string()))?;
+    let mut body = std::mem::take(response.body_mut());
+    // Our answers are in memory as one piece.
+    let frame = std::future::poll_fn(|context| Pin::new(&mut body).poll_frame(context));
+    let frame = frame.now_or_never().flatten().and_then(Result::ok);
+    let bytes = frame.and_then(|frame| frame.into_data().ok());
+    let bytes = bytes.unwrap_or_default();
+    *response.body_mut() = reply::held(bytes, reservation).into();
+    Ok(())
 }
 
 /// Whether a path exists for this request.
@@ -215,6 +244,12 @@ async fn dispatch(
         Auth::OptionalBearer => request.authenticate_if_possible(app).await?,
         Auth::Bearer => Some(request.authenticate(app).await?),
     };
+    if route.exposure == Exposure::Public
+        && cors::is_cross_site(&app.config.server, &app.public_url, &request.head)
+    {
+        log::debug!("a page of another origin was refused");
+        return Err(ApiError::Forbidden);
+    }
     (route.handler)(app, request).await
 }
 

@@ -7,6 +7,8 @@ use schemars::JsonSchema;
 use serde::Serialize;
 use warp::reply::Response;
 
+use crate::limits::Reservation;
+
 /// Bytes that most answers fit into.
 const USUAL_LENGTH: usize = 640;
 
@@ -72,6 +74,30 @@ pub(super) fn with_type(status: StatusCode, media_type: &'static str, body: Byte
         .insert(CONTENT_TYPE, HeaderValue::from_static(media_type));
     response
 }
+
+/// The bytes of an answer, with their memory reserved until they are sent.
+struct HeldBytes {
+    bytes: Bytes,
+    _reservation: Reservation,
+}
+
+impl AsRef<[u8]> for HeldBytes {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
+/// Keeps memory reserved for as long as these bytes are in it.
+pub(super) fn held(bytes: Bytes, reservation: Reservation) -> Bytes {
+    Bytes::from_owner(HeldBytes {
+        bytes,
+        _reservation: reservation,
+    })
+}
+
+/// Marks an answer whose memory is reserved already.
+#[derive(Clone, Copy)]
+pub(super) struct IsHeld;
 
 /// `204 No Content`.
 pub(super) fn no_content() -> Response {

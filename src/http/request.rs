@@ -18,6 +18,7 @@ use crate::accounts::{Caller, Client, authenticate};
 use crate::app::App;
 use crate::config::ServerConfig;
 use crate::domain::UserId;
+use crate::limits::{BufferLimits, Reservation};
 use crate::observability::request_id::RequestId;
 
 /// Most bytes that are read and thrown away so that a client which is still sending gets its answer.
@@ -28,6 +29,8 @@ const LONGEST_DRAIN: Duration = Duration::from_secs(5);
 
 /// A body may take as long as its timeout and, on top of it, as long as it takes at this speed.
 const SLOWEST_BYTES_PER_MILLI: usize = 16;
+
+const MIB: usize = 1024 * 1024;
 
 /// The scheme of tokens (RFC 6750) with the space behind it.
 const BEARER: &[u8] = b"bearer ";
@@ -109,6 +112,17 @@ impl Head {
     }
 }
 
+/// A reservation of memory for the client of a request.
+pub(super) fn reservation(app: &App, head: &Head) -> Reservation {
+    let server = &app.config.server;
+    let limits = BufferLimits {
+        total: server.max_buffered_mib as usize * MIB,
+        per_network: server.max_buffered_mib_per_network as usize * MIB,
+    };
+    app.buffers
+        .reservation(client::limited_network(head, server), limits)
+}
+
 /// One request.
 pub(crate) struct Request {
     /// Random name of the request, in its answer and in the log.
@@ -124,6 +138,8 @@ pub(crate) struct Request {
     is_body_awaited: bool,
     /// Whether the rest of the body does not come.
     is_body_broken: bool,
+    /// The memory that the body takes.
+    reservation: Option<Reservation>,
 }
 
 impl Request {
@@ -144,6 +160,7 @@ impl Request {
             body: has_body.then(|| Box::pin(body) as BodyStream),
             is_body_awaited: false,
             is_body_broken: false,
+            reservation: None,
         }
     }
 
@@ -274,6 +291,10 @@ impl Request {
             return Ok(Bytes::new());
         };
         self.is_body_awaited = true;
+        // Until the request is answered: what is parsed from the body is about as large.
+        let reservation = self
+            .reservation
+            .get_or_insert_with(|| reservation(app, &self.head));
         // The time allowed grows with the length, so that a slow line may upload a photo.
         let patience = Duration::from_secs(server.body_timeout_seconds.into())
             + Duration::from_millis((length / SLOWEST_BYTES_PER_MILLI) as u64);
@@ -289,6 +310,9 @@ impl Request {
                 if whole.len() + part.len() > limit {
                     return Err(ApiError::TooLarge);
                 }
+                reservation
+                    .grow(part.len())
+                    .map_err(|e| ApiError::Overloaded(e.to_string()))?;
                 whole.extend_from_slice(&part);
             }
             Ok(whole.freeze())
@@ -298,8 +322,8 @@ impl Request {
             .unwrap_or(Err(ApiError::Timeout));
         match &outcome {
             Ok(_) => self.body = None,
-            // Its rest is worth reading.
-            Err(ApiError::TooLarge) => {}
+            // The rest is worth reading.
+            Err(ApiError::TooLarge | ApiError::Overloaded(_)) => {}
             Err(_) => {
                 self.body = None;
                 self.is_body_broken = true;

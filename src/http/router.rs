@@ -68,6 +68,8 @@ pub(super) struct Route {
     pub(super) auth: Auth,
     pub(super) exposure: Exposure,
     pub(super) errors: ErrorFormat,
+    /// Whether pages of any origin may read its answers.
+    pub(super) for_any_origin: bool,
     /// What the metrics count its requests as.
     pub(super) action: Option<Action>,
     /// Its entry in the OpenAPI document, if it has one.
@@ -84,6 +86,7 @@ impl Route {
             auth: Auth::None,
             exposure: Exposure::Public,
             errors: ErrorFormat::Json,
+            for_any_origin: false,
             action: None,
             docs: None,
         }
@@ -106,6 +109,11 @@ impl Route {
     /// Renders errors as pages.
     const fn page(mut self) -> Self {
         self.errors = ErrorFormat::Page;
+        self
+    }
+
+    const fn for_any_origin(mut self) -> Self {
+        self.for_any_origin = true;
         self
     }
 
@@ -205,9 +213,10 @@ pub(super) static ROUTES: &[Route] = &[
         .auth(Auth::OptionalBearer).docs(&email_undo::UNDO),
 
     get!("/media/photos/{id}", "Photo", photos::retrieve).docs(&photos::RETRIEVE),
-    get!("/.well-known/jwks.json", "Key Set", discovery::key_set).docs(&discovery::KEY_SET),
+    get!("/.well-known/jwks.json", "Key Set", discovery::key_set)
+        .for_any_origin().docs(&discovery::KEY_SET),
     get!("/.well-known/openid-configuration", "Discovery", discovery::metadata)
-        .docs(&discovery::METADATA),
+        .for_any_origin().docs(&discovery::METADATA),
     get!("/api/schema/", "Schema", openapi::retrieve).docs(&openapi::RETRIEVE),
     get!("/api/docs/", "Docs", docs::retrieve).page().docs(&docs::RETRIEVE),
 
@@ -266,6 +275,11 @@ impl Path {
 
     pub(super) fn exposure(&self) -> Exposure {
         self.routes[0].exposure
+    }
+
+    /// Whether pages of any origin may read its answers.
+    pub(super) fn is_for_any_origin(&self) -> bool {
+        self.routes.iter().all(|route| route.for_any_origin)
     }
 
     pub(super) fn routes(&self) -> &[&'static Route] {

@@ -4,6 +4,8 @@
 //! what must hold across servers and restarts (wrong tries at a code, mails to an address) is
 //! counted in the store.
 
+mod buffers;
+
 use std::collections::VecDeque;
 use std::num::NonZeroUsize;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -12,6 +14,7 @@ use std::time::Duration;
 use lru::LruCache;
 
 use crate::domain::{ClientNetwork, Timestamp};
+pub use buffers::{BufferLimits, Buffers, Exhausted, Reservation};
 
 /// Most networks per limit; the least recently used one is evicted first.
 const NETWORKS: NonZeroUsize = NonZeroUsize::new(50_000).expect("the number is not zero");

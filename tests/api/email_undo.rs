@@ -86,6 +86,56 @@ fn press(server: &TestServer, link: &str) -> Answer {
     server.request("POST", link, &[form], "")
 }
 
+#[test]
+fn pages_speak_the_languages_of_the_mails() {
+    let server = TestServer::start();
+    let link = "/api/v1/accounts/email/undo/unknown/";
+    for (accepted, language, title) in [
+        ("", "en", "This link does not work any more"),
+        ("xx", "en", "This link does not work any more"),
+        (
+            "de-AT, en;q=0.5",
+            "de",
+            "Dieser Link funktioniert nicht mehr",
+        ),
+        ("es", "es", "Este enlace ya no funciona"),
+        ("fr", "fr", "Ce lien ne fonctionne plus"),
+        ("it", "it", "Questo link non funziona più"),
+        ("pt", "pt-BR", "Este link não funciona mais"),
+    ] {
+        let headers = [("accept-language", accepted)];
+        let page = server.request("GET", link, &headers, "");
+        assert_page(&page, 404);
+        assert!(
+            page.body.contains(&format!("<html lang=\"{language}\">")),
+            "{}",
+            page.body
+        );
+        assert!(
+            page.body.contains(&format!("<h1>{title}</h1>")),
+            "{}",
+            page.body
+        );
+        // It says what to do instead.
+        assert_eq!(page.body.matches("<p>").count(), 2, "{}", page.body);
+    }
+}
+
+#[test]
+fn button_works_in_a_browser() {
+    let server = TestServer::start();
+    let own = format!("http://{}", server.address());
+    for headers in [
+        [("origin", &*own), ("sec-fetch-site", "same-origin")],
+        [("origin", "null"), ("sec-fetch-site", "same-origin")],
+    ] {
+        let form = ("content-type", "application/x-www-form-urlencoded");
+        let headers = [form, headers[0], headers[1]];
+        let link = "/api/v1/accounts/email/undo/unknown/";
+        assert_page(&server.request("POST", link, &headers, ""), 400);
+    }
+}
+
 #[track_caller]
 fn sign_in(server: &TestServer, email: &str, like: &User) -> User {
     let pair = server.sign_in(email, PASSWORD);
@@ -128,7 +178,8 @@ fn assert_page(answer: &Answer, status: u16) {
         Some("text/html; charset=utf-8")
     );
     // The path is the secret, and the page is to run nothing.
-    assert_eq!(answer.header("referrer-policy"), Some("no-referrer"));
+    // The page posts to itself, and with `no-referrer` its origin would be `null`.
+    assert_eq!(answer.header("referrer-policy"), Some("same-origin"));
     assert_eq!(answer.header("cache-control"), Some("no-store"));
     let policy = answer.header("content-security-policy").unwrap();
     assert!(policy.contains("default-src 'none'"), "{policy}");

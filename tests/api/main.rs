@@ -26,6 +26,7 @@ mod events;
 mod hardening;
 mod health;
 mod mail_content;
+mod memory;
 mod messages;
 mod metrics;
 mod openapi;

@@ -181,6 +181,11 @@ impl TestServer {
         self.server.as_ref().unwrap()
     }
 
+    /// Bytes of request bodies and unsent answers in the server's memory.
+    pub fn buffered_bytes(&self) -> usize {
+        self.server().app().buffers.total()
+    }
+
     pub fn address(&self) -> std::net::SocketAddr {
         self.server().address()
     }

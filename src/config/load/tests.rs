@@ -94,6 +94,7 @@ fn every_setting_is_read_from_every_layer() {
         "server.public_url" => "https://a.example",
         "server.trusted_proxies" => "10.0.0.0/8,::1",
         "server.cors_origins" => "https://b.example",
+        "server.cors_headers" => "x-trace-id",
         "server.listen" => "[::1]:9000",
         "metrics.listen" => "127.0.0.1:9001",
         "log.level" => "warn,accounts_server=debug",

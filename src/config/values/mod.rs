@@ -8,11 +8,12 @@
 //! listen_addr     where to accept connections      choices    settings with a fixed set of names
 //! url             public URL and CORS origins      interval   lengths of time such as 90m
 //! proxy_network   trusted reverse proxies          checks     rules for settings that stay text
-//! secret          values that are never shown
+//! secret          values that are never shown      header_name  names of request headers
 //! ```
 
 mod checks;
 mod choices;
+mod header_name;
 mod interval;
 mod listen_addr;
 mod proxy_network;
@@ -25,6 +26,7 @@ pub(super) use checks::{
     is_fixed_otp, is_log_filter, is_mailbox, is_one_line, is_path, is_smtp_url,
 };
 pub use choices::{LogFormat, MailTransportKind};
+pub use header_name::HeaderName;
 pub use interval::Interval;
 pub use listen_addr::ListenAddr;
 pub use proxy_network::ProxyNetwork;
@@ -67,7 +69,14 @@ macro_rules! from_str {
     )+ };
 }
 
-from_str!(ListenAddr, PublicUrl, CorsOrigin, ProxyNetwork, Interval);
+from_str!(
+    ListenAddr,
+    PublicUrl,
+    CorsOrigin,
+    HeaderName,
+    ProxyNetwork,
+    Interval
+);
 
 /// Parses decimal digits alone: `FromStr` of the integer types accepts a sign as well.
 fn digits<N: std::str::FromStr>(text: &str) -> Option<N> {

@@ -69,6 +69,13 @@ impl CorsOrigin {
         Some(Self(parts.origin()))
     }
 
+    /// The origin of a URL with any path.
+    pub fn of_url(url: &str) -> Option<Self> {
+        let (scheme, rest) = url.split_once("://")?;
+        let authority = rest.split('/').next().unwrap_or_default();
+        Self::parse(&format!("{scheme}://{authority}"))
+    }
+
     /// The value that the `Origin` header has to equal.
     pub fn as_str(&self) -> &str {
         &self.0

@@ -32,12 +32,12 @@ pub(crate) const CONFIRM: Operation = Operation {
 
 /// `GET email/undo/<token>/`
 pub(crate) async fn confirm(app: &SharedApp, request: &mut Request) -> HandlerResult {
-    Ok(
-        match accounts::find_undo(app, request.last_segment()).await? {
-            Some(email) => pages::confirm(&email),
-            None => pages::dead_link(StatusCode::NOT_FOUND),
-        },
-    )
+    let language = language(app, request);
+    let email = accounts::find_undo(app, request.last_segment()).await?;
+    Ok(match email {
+        Some(email) => pages::confirm(&language, &email),
+        None => pages::dead_link(&language, StatusCode::NOT_FOUND),
+    })
 }
 
 /// `POST email/undo/<token>/`
@@ -82,9 +82,17 @@ pub(crate) async fn undo(app: &SharedApp, request: &mut Request) -> HandlerResul
         return Ok(reply::message("Email change undone."));
     }
     match outcome {
-        Ok(()) => Ok(pages::done()),
-        Err(error) => pages::refusal(&error).ok_or_else(|| error.into()),
+        Ok(()) => Ok(pages::done(&language(app, request))),
+        Err(error) => pages::refusal(&language(app, request), &error).ok_or_else(|| error.into()),
     }
+}
+
+/// The language of the mails that the browser prefers; empty if there is none.
+fn language(app: &SharedApp, request: &Request) -> String {
+    let composer = app.outbox.composer();
+    composer
+        .negotiate(&request.client(app).accept_language)
+        .to_owned()
 }
 
 /// Whether the body is an HTML form, as the button of the page sends it.

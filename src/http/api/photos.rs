@@ -23,7 +23,8 @@ use crate::http::HandlerResult;
 use crate::http::error::ApiError;
 use crate::http::openapi::{Content, Operation, Outcome, Refusal, Tag};
 use crate::http::reply::{self, Detail};
-use crate::http::request::Request;
+use crate::http::request::{Request, reservation};
+use crate::limits::Reservation;
 use crate::photos::Photos;
 
 /// Headers of every answer with a photo in it. The pictures are our own encodings; should a browser ever take one for a
@@ -85,13 +86,22 @@ pub(crate) async fn retrieve(app: &SharedApp, request: &mut Request) -> HandlerR
     let method = request.head.method.clone();
     let headers = request.head.headers.clone();
     let app = app.clone();
-    tokio::task::spawn_blocking(move || serve(&app.photos, &name, &method, &headers))
+    let reservation = reservation(&app, &request.head);
+    tokio::task::spawn_blocking(move || serve(&app.photos, &name, &method, &headers, reservation))
         .await
         .map_err(|e| ApiError::Internal(format!("a task failed: {e}")))?
 }
 
 /// Reads as much of the file as the request wants. A fault of the folder is over at some time, so the client may try again.
-fn serve(photos: &Photos, name: &str, method: &Method, headers: &HeaderMap) -> HandlerResult {
+///
+/// The memory for the content is reserved before it is read, and until it is sent.
+fn serve(
+    photos: &Photos,
+    name: &str,
+    method: &Method,
+    headers: &HeaderMap,
+    mut reservation: Reservation,
+) -> HandlerResult {
     let failed = |e: io::Error| ApiError::Overloaded(format!("cannot read the photo {name}: {e}"));
     let mut file = photos
         .open_file(name)
@@ -110,14 +120,16 @@ fn serve(photos: &Photos, name: &str, method: &Method, headers: &HeaderMap) -> H
         length: metadata.len(),
     };
     let answer = decide(&stored, method, headers);
-    let mut read = |first: u64, length: u64| {
+    let read = |first: u64, length: u64| {
         if method == Method::HEAD {
             return Ok(Bytes::new());
         }
-        let mut content = Vec::with_capacity(usize::try_from(length).unwrap_or_default());
+        let bytes = usize::try_from(length).unwrap_or(usize::MAX);
+        reservation.grow(bytes).map_err(io::Error::other)?;
+        let mut content = Vec::with_capacity(bytes);
         file.seek(SeekFrom::Start(first))?;
         (&mut file).take(length).read_to_end(&mut content)?;
-        Ok(content.into())
+        Ok(reply::held(content.into(), reservation))
     };
     Ok(match answer {
         Answer::NotModified => stored.not_modified(),
@@ -166,6 +178,7 @@ impl Stored {
 
     fn content(&self, status: StatusCode, content: Bytes, length: u64) -> Response {
         let mut response = reply::with_type(status, self.media_type, content);
+        response.extensions_mut().insert(reply::IsHeld);
         let headers = response.headers_mut();
         // Said here because the answer to HEAD has no content to take it from.
         headers.typed_insert(ContentLength(length));
@@ -297,6 +310,9 @@ fn position(digits: &str) -> Option<u64> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
+    use crate::limits::{BufferLimits, Buffers};
     use std::time::{Duration, UNIX_EPOCH};
 
     use super::*;
@@ -459,8 +475,16 @@ mod tests {
         }
     }
 
+    fn unlimited() -> Reservation {
+        let limits = BufferLimits {
+            total: usize::MAX,
+            per_network: 0,
+        };
+        Arc::new(Buffers::default()).reservation(None, limits)
+    }
+
     #[test]
-    fn a_file_is_served_with_its_headers() {
+    fn file_is_served_with_its_headers() {
         let temp = tempfile::tempdir().unwrap();
         let name = "0123456789abcdef0123456789abcdef.png";
         let path = temp.path().join(name);
@@ -485,7 +509,7 @@ mod tests {
                 .get(name)
                 .map(|value| value.to_str().unwrap().to_owned())
         };
-        let whole = serve(&photos, name, &Method::GET, &headers("")).unwrap();
+        let whole = serve(&photos, name, &Method::GET, &headers(""), unlimited()).unwrap();
         assert_eq!(whole.status(), StatusCode::OK);
         for (name, value) in [
             ("content-type", "image/png"),
@@ -500,7 +524,14 @@ mod tests {
         }
         assert!(header(&whole, "last-modified").is_some_and(|date| date.ends_with(" GMT")));
 
-        let part = serve(&photos, name, &Method::GET, &headers("bytes=2-4")).unwrap();
+        let part = serve(
+            &photos,
+            name,
+            &Method::GET,
+            &headers("bytes=2-4"),
+            unlimited(),
+        )
+        .unwrap();
         assert_eq!(part.status(), StatusCode::PARTIAL_CONTENT);
         assert_eq!(
             header(&part, "content-range").as_deref(),
@@ -508,21 +539,28 @@ mod tests {
         );
         assert_eq!(header(&part, "content-length").as_deref(), Some("3"));
 
-        let beyond = serve(&photos, name, &Method::GET, &headers("bytes=10-")).unwrap();
+        let beyond = serve(
+            &photos,
+            name,
+            &Method::GET,
+            &headers("bytes=10-"),
+            unlimited(),
+        )
+        .unwrap();
         assert_eq!(beyond.status(), StatusCode::RANGE_NOT_SATISFIABLE);
         assert_eq!(
             header(&beyond, "content-range").as_deref(),
             Some("bytes */10")
         );
 
-        let head = serve(&photos, name, &Method::HEAD, &headers("")).unwrap();
+        let head = serve(&photos, name, &Method::HEAD, &headers(""), unlimited()).unwrap();
         assert_eq!(header(&head, "content-length").as_deref(), Some("10"));
 
         std::fs::remove_file(&path).unwrap();
-        let gone = serve(&photos, name, &Method::GET, &headers(""));
+        let gone = serve(&photos, name, &Method::GET, &headers(""), unlimited());
         assert!(matches!(gone, Err(ApiError::NotFound)), "{gone:?}");
         std::fs::create_dir(&path).unwrap();
-        let folder = serve(&photos, name, &Method::GET, &headers(""));
+        let folder = serve(&photos, name, &Method::GET, &headers(""), unlimited());
         assert!(matches!(folder, Err(ApiError::NotFound)), "{folder:?}");
     }
 }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use http::Method;
 use serde_json::{Map, Value, json};
 
 use super::operation::Refusal;
@@ -18,6 +19,10 @@ pub(super) fn general_refusals(route: &Route) -> impl Iterator<Item = &'static R
         (route.auth == Auth::Bearer, TOKEN_REFUSALS),
         (route.path.contains("{pk}"), OBJECT_REFUSALS),
         (has_body, BODY_REFUSALS),
+        (
+            route.exposure == Exposure::Public && route.method != Method::GET,
+            CROSS_SITE_REFUSALS,
+        ),
         (
             route.exposure == Exposure::Development,
             DEVELOPMENT_REFUSALS,
@@ -81,6 +86,11 @@ const BODY_REFUSALS: &[Refusal] = &[
         error: || ApiError::UnsupportedMediaType("text/plain".into()),
     },
 ];
+
+const CROSS_SITE_REFUSALS: &[Refusal] = &[Refusal {
+    when: "a page of an origin that is not configured",
+    error: || ApiError::Forbidden,
+}];
 
 const DEVELOPMENT_REFUSALS: &[Refusal] = &[Refusal {
     when: "no `--dev`, a client on another machine, or a proxy in between",

@@ -1,5 +1,6 @@
 //! The inbox of `--dev` as a page. It shows no HTML part: nothing that came by mail is run.
 
+use http::StatusCode;
 use warp::reply::Response;
 
 use super::layout::{Page, escape};
@@ -7,7 +8,7 @@ use crate::mail::InboxEntry;
 
 /// The inbox, newest mail first.
 pub(crate) fn inbox(mails: &[InboxEntry]) -> Response {
-    let mut body = String::from("<h1>Development inbox</h1>");
+    let mut body = String::new();
     if mails.is_empty() {
         body.push_str("<p>No mail yet. Sign somebody up, then reload this page.</p>");
     }
@@ -31,5 +32,7 @@ pub(crate) fn inbox(mails: &[InboxEntry]) -> Response {
             escape(&mail.text),
         ));
     }
-    Page::of_body("Development inbox", body).into_response()
+    Page::new(StatusCode::OK, "en", "Development inbox")
+        .markup(&body)
+        .into_response()
 }

@@ -14,52 +14,54 @@ const POLICY: HeaderValue = HeaderValue::from_static(
 
 const STYLE: &str = include_str!("page.css");
 
-/// A page.
+/// A page with a heading.
 pub(super) struct Page<'a> {
     status: StatusCode,
+    language: &'a str,
     title: &'a str,
     /// Markup.
     body: String,
 }
 
 impl<'a> Page<'a> {
-    /// A page with a title and a paragraph of markup.
-    pub(super) fn new(status: StatusCode, title: &'a str, paragraph: &str) -> Self {
+    pub(super) fn new(status: StatusCode, language: &'a str, title: &'a str) -> Self {
         Self {
             status,
+            language,
             title,
-            body: format!("<h1>{}</h1><p>{paragraph}</p>", escape(title)),
+            body: format!("<h1>{}</h1>", escape(title)),
         }
     }
 
-    /// A page with this markup for a body.
-    pub(super) fn of_body(title: &'a str, body: String) -> Self {
-        Self {
-            status: StatusCode::OK,
-            title,
-            body,
-        }
+    /// Adds a paragraph of markup.
+    pub(super) fn paragraph(mut self, markup: &str) -> Self {
+        self.body.push_str("<p>");
+        self.body.push_str(markup);
+        self.body.push_str("</p>");
+        self
     }
 
-    /// Adds markup at the end.
-    pub(super) fn with(mut self, markup: &str) -> Self {
+    /// Adds markup.
+    pub(super) fn markup(mut self, markup: &str) -> Self {
         self.body.push_str(markup);
         self
     }
 
     pub(super) fn into_response(self) -> Response {
         let page = format!(
-            "<!doctype html><html lang=\"en\"><head><meta charset=\"utf-8\">\
+            "<!doctype html><html lang=\"{}\"><head><meta charset=\"utf-8\">\
              <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\
              <title>{}</title><style>{STYLE}</style></head><body>{}</body></html>",
+            self.language,
             escape(self.title),
             self.body
         );
         let mut response = reply::with_type(self.status, "text/html; charset=utf-8", page.into());
         let headers = response.headers_mut();
         headers.insert(CONTENT_SECURITY_POLICY, POLICY);
-        // The path of a page may be a secret: nothing that the page leads to may learn it.
-        headers.insert(REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
+        // The path of a page may be a secret, so other sites get no referrer. With `no-referrer`
+        // browsers send `Origin: null` from the page's own form, which looks like a foreign page.
+        headers.insert(REFERRER_POLICY, HeaderValue::from_static("same-origin"));
         response
     }
 }

@@ -5,6 +5,7 @@
 pub(crate) mod email_undo;
 pub(crate) mod inbox;
 mod layout;
+mod texts;
 
 use warp::reply::Response;
 
@@ -16,7 +17,8 @@ pub(crate) fn error(error: ApiError, request_id: &str) -> Response {
     let header = error.header();
     let (status, body) = error.status_and_body(request_id);
     let text = body["detail"].as_str().unwrap_or("Bad request.");
-    let mut response = Page::new(status, "This did not work", &escape(text)).into_response();
+    let page = Page::new(status, "en", "This did not work").paragraph(&escape(text));
+    let mut response = page.into_response();
     if let Some((name, value)) = header {
         response.headers_mut().insert(name, value);
     }
