@@ -125,7 +125,7 @@ pub(super) fn run(arguments: ExportArguments, config: Config) -> CommandResult {
 
 /// Writes all accounts in the order of their numbers, a bounded number of them in memory at a time.
 async fn write_all(app: &App, out: impl Write, with_hashes: bool) -> CommandResult {
-    // Before anything is written: whoever interrupts the export has seen something already.
+    // Before anything is written: an administrator who interrupts the export has seen some output.
     let detail = if with_hashes {
         "with password hashes"
     } else {

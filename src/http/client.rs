@@ -1,4 +1,4 @@
-//! Where a request comes from, when proxies may stand in between.
+//! Who sends a request, also behind reverse proxies.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
@@ -12,9 +12,9 @@ use crate::domain::ClientNetwork;
 
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 
-/// The client: the peer itself, or, when the peer is a trusted proxy, the right-most address in `X-Forwarded-For` (or
-/// else `Forwarded`, RFC 7239) that is not a trusted proxy too. What stands further left was said by the client and
-/// proves nothing.
+/// The client: the peer itself, or behind a trusted proxy the right-most address in
+/// `X-Forwarded-For` (else `Forwarded`, RFC 7239) that is not a trusted proxy too. The client wrote
+/// what is further left, so it proves nothing.
 pub(super) fn of(peer: Option<SocketAddr>, headers: &HeaderMap, server: &ServerConfig) -> Client {
     let peer = peer.map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |peer| {
         peer.ip().to_canonical()
@@ -43,8 +43,7 @@ pub(super) fn of(peer: Option<SocketAddr>, headers: &HeaderMap, server: &ServerC
     }
 }
 
-/// The address that a header with this value names, which comes from a proxy that is the only trusted one. `None` when it
-/// cannot be a header's.
+/// Parses a forwarding header of a single trusted proxy; `None` when the value is no header.
 #[cfg(feature = "fuzzing")]
 pub(crate) fn forwarded_for(header: &'static str, value: &str) -> Option<IpAddr> {
     let mut headers = HeaderMap::new();
@@ -92,7 +91,7 @@ fn last_untrusted(
 ) -> IpAddr {
     let mut nearest = peer;
     for hop in hops(headers).iter().rev() {
-        // An entry that is no address ends the chain: whoever wrote it, nothing left of it can be believed.
+        // An entry that is no address ends the chain: nothing left of it can be trusted.
         let Some(ip) = hop else { return nearest };
         nearest = *ip;
         if !is_trusted(ip) {
@@ -102,7 +101,8 @@ fn last_untrusted(
     nearest
 }
 
-/// The addresses that the proxies have noted, from left to right; `None` where there is no address.
+/// The addresses in the forwarding headers, from left to right; `None` where an entry is no
+/// address.
 fn hops(headers: &HeaderMap) -> Vec<Option<IpAddr>> {
     let values = |name: &HeaderName| -> Vec<String> {
         headers
@@ -134,7 +134,7 @@ fn hops(headers: &HeaderMap) -> Vec<Option<IpAddr>> {
         .collect()
 }
 
-/// An address with or without brackets and port.
+/// Parses an address with or without brackets and port.
 fn address(text: &str) -> Option<IpAddr> {
     let ip = text
         .parse::<IpAddr>()
@@ -161,14 +161,14 @@ mod tests {
     }
 
     #[test]
-    fn nobody_is_believed_unless_trusted() {
+    fn untrusted_forwarding_headers_are_ignored() {
         let headers = [("x-forwarded-for", "1.2.3.4"), ("forwarded", "for=1.2.3.4")];
         assert_eq!(ip_of(&[], "10.0.0.1", &headers), "10.0.0.1");
         assert_eq!(ip_of(&["10.0.0.2"], "10.0.0.1", &headers), "10.0.0.1");
     }
 
     #[test]
-    fn the_right_most_untrusted_address_counts() {
+    fn right_most_untrusted_address_is_the_client() {
         let trusted = ["10.0.0.0/8", "::1"];
         for (header, value, expected) in [
             ("x-forwarded-for", "6.6.6.6, 1.2.3.4, 10.0.0.9", "1.2.3.4"),

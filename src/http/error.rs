@@ -1,5 +1,5 @@
-//! The one map from errors to status and JSON body. Texts and codes are those of Django REST framework's
-//! `exceptions.py` and of simplejwt.
+//! Maps errors to status and JSON body; no other file knows statuses. Texts and codes are those of
+//! the `exceptions.py` of Django REST framework and of simplejwt.
 
 use std::time::Duration;
 
@@ -14,10 +14,10 @@ use crate::domain::{FieldErrors, messages};
 use crate::observability::error_chain;
 use crate::observability::metrics::ActionOutcome;
 
-/// Seconds after which an overloaded server may be asked again.
+/// Seconds after which a client may retry at an overloaded server.
 const OVERLOAD_PAUSE: u64 = 5;
 
-/// Everything that can stand in the way of an answer.
+/// Every error of the API.
 #[derive(Debug)]
 pub(super) enum ApiError {
     /// 400, field name to messages.
@@ -32,29 +32,29 @@ pub(super) enum ApiError {
     BadRequest(String),
     /// 401, no token came.
     NotAuthenticated,
-    /// 401, the token of the `Authorization` header does not count.
+    /// 401, the token of the `Authorization` header is invalid.
     BadToken,
-    /// 401, a token in the body does not count.
+    /// 401, a token in the body is invalid.
     InvalidToken,
-    /// 401, nobody signs in like this.
+    /// 401, no active account has these credentials.
     NoActiveAccount,
     /// 401, the address was never confirmed.
     EmailNotVerified,
     /// 403.
     Forbidden,
-    /// 404, no such path.
+    /// 404, the path or object does not exist.
     NotFound,
-    /// 404, no such account.
+    /// 404, the account does not exist.
     UserNotFound,
-    /// 404, the list has no such page.
+    /// 404, the page does not exist.
     InvalidPage,
-    /// 405, with the method that came. The header `Allow` is added to every answer of a resource.
+    /// 405, with the method. Every answer of a known path gets `Allow`.
     MethodNotAllowed(String),
-    /// 408, the body did not come.
+    /// 408, the body did not arrive in time.
     Timeout,
     /// 413.
     TooLarge,
-    /// 415, with the content type that came.
+    /// 415, with the content type.
     UnsupportedMediaType(String),
     /// 429.
     Throttled(Duration),
@@ -69,7 +69,8 @@ impl ApiError {
         Self::Internal(cause.to_owned())
     }
 
-    /// An error of [`crate::accounts::authenticate`]: about the header's token, not one in the body.
+    /// An error of [`crate::accounts::authenticate`]: about the token of the header, not of the
+    /// body.
     pub(super) fn of_header_token(error: AccountError) -> Self {
         match Self::from(error) {
             Self::InvalidToken => Self::BadToken,
@@ -77,12 +78,12 @@ impl ApiError {
         }
     }
 
-    /// Whether it says that there are too many requests, of this client or of all.
+    /// Whether a rate limit or overload refused the request.
     pub(super) fn is_refusal(&self) -> bool {
         matches!(self, Self::Throttled(_) | Self::Overloaded(_))
     }
 
-    /// Writes down what only the log may know.
+    /// Logs the cause, which the client must not see.
     pub(super) fn log(&self) {
         match self {
             Self::Internal(cause) => log::error!("{cause}"),
@@ -217,7 +218,7 @@ impl ApiError {
     }
 }
 
-/// Whole seconds, rounded up: who comes back then is not turned away once more.
+/// Whole seconds, rounded up: a client that waits for them is not refused again.
 fn seconds(wait: Duration) -> u64 {
     wait.as_millis()
         .div_ceil(1000)

@@ -9,10 +9,10 @@ use warp::reply::Response;
 
 use crate::limits::Reservation;
 
-/// Bytes that most answers fit into.
+/// Most answers fit into this many bytes.
 const USUAL_LENGTH: usize = 640;
 
-/// Headers that most answers have.
+/// Most answers have this many headers.
 const USUAL_HEADERS: usize = 12;
 
 /// The media type of most answers.
@@ -25,24 +25,24 @@ pub(super) fn json(status: StatusCode, body: &impl Serialize) -> Response {
 
 /// JSON, written compactly as Django REST framework does.
 pub(super) fn write(body: &impl Serialize) -> Bytes {
-    // Room for a whole profile, the most frequent answer.
+    // A whole profile, the most frequent answer, fits.
     let mut bytes = Vec::with_capacity(USUAL_LENGTH);
     serde_json::to_writer(&mut bytes, body).expect("answers consist of texts, numbers and lists");
     bytes.into()
 }
 
-/// An answer that says only what was done.
+/// An answer that is only a message.
 #[derive(Serialize, JsonSchema)]
 pub(super) struct Message {
     msg: &'static str,
 }
 
-/// `200` and what was done.
+/// `200` with a message.
 pub(super) fn message(msg: &'static str) -> Response {
     json(StatusCode::OK, &Message { msg })
 }
 
-/// What is in the way, where it is no error of the API itself.
+/// An error that only one resource has.
 #[derive(Serialize, JsonSchema)]
 pub(super) struct Detail {
     detail: &'static str,
@@ -54,11 +54,11 @@ impl Detail {
     }
 }
 
-/// An answer with nothing to say.
+/// An empty object.
 #[derive(Serialize, JsonSchema)]
 pub(super) struct Nothing {}
 
-/// `200` and nothing else.
+/// `200` with an empty object.
 pub(super) fn nothing() -> Response {
     json(StatusCode::OK, &Nothing {})
 }
@@ -67,7 +67,7 @@ pub(super) fn nothing() -> Response {
 pub(super) fn with_type(status: StatusCode, media_type: &'static str, body: Bytes) -> Response {
     let mut response = Response::new(body.into());
     *response.status_mut() = status;
-    // Room for those that every answer gets: to grow would mean to sort them in anew.
+    // With room for the headers that every answer gets, so that the map need not grow.
     *response.headers_mut() = HeaderMap::with_capacity(USUAL_HEADERS);
     response
         .headers_mut()

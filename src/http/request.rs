@@ -1,4 +1,4 @@
-//! A request on its way through the API: its parts, who sends it, and its body, which is read only when it is wanted.
+//! One request: its head, its caller, and its body, which is read only when it is needed.
 
 use std::borrow::Cow;
 use std::pin::Pin;
@@ -21,13 +21,13 @@ use crate::domain::UserId;
 use crate::limits::{BufferLimits, Reservation};
 use crate::observability::request_id::RequestId;
 
-/// Most bytes that are read and thrown away so that a client which is still sending gets its answer.
+/// Most bytes that are read and discarded so that a client that is still sending gets its answer.
 const MOST_DRAINED: usize = 16 * 1024 * 1024;
 
 /// Longest time spent on that.
 const LONGEST_DRAIN: Duration = Duration::from_secs(5);
 
-/// A body may take as long as its timeout and, on top of it, as long as it takes at this speed.
+/// A body may take its timeout and the time that its length takes at this speed.
 const SLOWEST_BYTES_PER_MILLI: usize = 16;
 
 const MIB: usize = 1024 * 1024;
@@ -50,35 +50,35 @@ enum Pk {
 }
 
 impl Pk {
-    /// Reads a path segment: `me`, or an integer in ASCII digits; `None` when it is neither.
+    /// Parses a path segment: `me`, or an integer in ASCII digits.
     fn parse(segment: &str) -> Option<Self> {
         if segment == "me" {
             return Some(Self::Me);
         }
         let digits = segment.strip_prefix('-').unwrap_or(segment);
         let is_number = !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit());
-        // A number that is too large to be given out is nobody's, as is zero and everything below.
+        // A number that is too large for an id is that of no account, like zero and below.
         is_number.then(|| Self::Id(segment.parse().unwrap_or(0)))
     }
 }
 
-/// What comes before the body of a request.
+/// The head of a request.
 pub(crate) struct Head {
     pub(super) method: Method,
     uri: Uri,
-    // Only where there were any percent-escapes in it.
+    // `None` without percent-escapes.
     decoded_path: Option<String>,
     pub(super) headers: HeaderMap,
     /// The other end of the connection.
     pub(super) peer: Option<Peer>,
-    /// Whether it came by way of `[metrics] listen`.
+    /// Whether it came to `[metrics] listen`.
     pub(super) is_for_metrics: bool,
-    /// Whether it does not say for which host it is, or says so twice: which one counts, a proxy in front may see otherwise.
+    /// Whether it has no `Host` or several: a proxy in front may read another one than we do.
     pub(crate) is_host_unclear: bool,
 }
 
 impl Head {
-    /// Takes the parts of a request as they came.
+    /// A head from its parts.
     pub(crate) fn new(
         method: Method,
         uri: Uri,
@@ -101,12 +101,12 @@ impl Head {
         }
     }
 
-    /// Path with its percent-escapes resolved.
+    /// The path, percent-decoded.
     pub(super) fn path(&self) -> &str {
         self.decoded_path.as_deref().unwrap_or(self.uri.path())
     }
 
-    /// Query string as it came.
+    /// The query string, not decoded.
     pub(super) fn query(&self) -> &str {
         self.uri.query().unwrap_or_default()
     }
@@ -125,12 +125,12 @@ pub(super) fn reservation(app: &App, head: &Head) -> Reservation {
 
 /// One request.
 pub(crate) struct Request {
-    /// Random name of the request, in its answer and in the log.
+    /// The id in the answer and in the log.
     pub(super) id: RequestId,
     pub(super) head: Head,
     /// Place of the path's user id among its segments.
     pub(super) pk_index: Option<usize>,
-    /// Who calls, on a path that needs a token.
+    /// The caller, if the route authenticates.
     pub(super) caller: Option<Caller>,
     /// `None` once it was read to its end or given up.
     body: Option<BodyStream>,
@@ -185,10 +185,10 @@ impl Request {
         )
     }
 
-    /// Who calls.
+    /// Authenticates the caller.
     ///
     /// # Errors
-    /// 401 when there is no `Authorization: Bearer` header, or its token does not count.
+    /// 401 without an `Authorization: Bearer` header or with an invalid token.
     pub(super) async fn authenticate(&self, app: &App) -> Result<Caller, ApiError> {
         match self.bearer()? {
             None => Err(ApiError::NotAuthenticated),
@@ -198,10 +198,10 @@ impl Request {
         }
     }
 
-    /// Who calls, where a token is welcome and not needed: a bad one counts as none.
+    /// Authenticates the caller if there is a valid token; an invalid one counts as none.
     ///
     /// # Errors
-    /// Only when the token could not be looked up.
+    /// Only when the token cannot be looked up.
     pub(super) async fn authenticate_if_possible(
         &self,
         app: &App,
@@ -213,9 +213,9 @@ impl Request {
         }
     }
 
-    /// The token of the `Authorization` header. Another scheme than `Bearer` is no token at all (as in simplejwt); a
-    /// `Bearer` without exactly one token behind it is a bad one, and so are several headers: which of them counts, a proxy
-    /// in front may see otherwise.
+    /// The token of the `Authorization` header. Another scheme than `Bearer` counts as no token (as
+    /// in simplejwt). `Bearer` without exactly one token is an error, and so are several headers: a
+    /// proxy in front may read another one than we do.
     fn bearer(&self) -> Result<Option<&str>, ApiError> {
         let mut headers = self.head.headers.get_all(AUTHORIZATION).iter();
         let Some(header) = headers.next() else {
@@ -224,7 +224,7 @@ impl Request {
         if headers.next().is_some() {
             return Err(ApiError::BadToken);
         }
-        // Nearly every one comes in this form, and a token is long.
+        // The usual form; a token is long, so it is scanned once.
         if let Some((scheme, token)) = header.as_bytes().split_at_checked(BEARER.len())
             && scheme.eq_ignore_ascii_case(BEARER)
             && memchr::memchr2(b' ', b'\t', token).is_none()
@@ -263,18 +263,18 @@ impl Request {
         }
     }
 
-    /// The last segment of the path, which names what `{id}` stands for.
+    /// The last segment of the path, which is `{id}`.
     pub(super) fn last_segment(&self) -> &str {
         let path = self.head.path();
         let path = path.strip_suffix('/').unwrap_or(path);
         path.rsplit('/').next().unwrap_or_default()
     }
 
-    /// Who calls, on a path that needs a token.
+    /// The caller of a route that needs a token.
     pub(super) fn take_caller(&mut self) -> Result<Caller, ApiError> {
         self.caller
             .take()
-            .ok_or_else(|| ApiError::internal("a path that needs a token was handled without"))
+            .ok_or_else(|| ApiError::internal("a route that needs a token was handled without"))
     }
 
     /// Reads the whole body, of at most `limit` bytes.
@@ -379,7 +379,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_number_in_a_path_is_an_integer() {
+    fn user_id_in_a_path_is_an_integer() {
         for (segment, pk) in [
             ("me", Some(Pk::Me)),
             ("1", Some(Pk::Id(1))),

@@ -1,7 +1,7 @@
-//! Answers that are given before a request has come to hyper, or in place of one that never came whole: bytes, ready to
-//! be sent, in the forms that the API has for them.
+//! Answers without a request that hyper has parsed: bytes, ready to be sent, in the forms of the
+//! API.
 
-/// 408: the header of a request did not come in time (RFC 9110, section 15.5.9).
+/// 408: the header of a request did not arrive in time (RFC 9110, section 15.5.9).
 pub(super) const TIMEOUT: &[u8] = b"HTTP/1.1 408 Request Timeout\r\n\
     connection: close\r\n\
     content-type: application/json\r\n\
@@ -9,7 +9,7 @@ pub(super) const TIMEOUT: &[u8] = b"HTTP/1.1 408 Request Timeout\r\n\
     \r\n\
     {\"detail\":\"The request did not arrive in time.\"}";
 
-/// 503: every connection that there can be is in use.
+/// 503: all connections are in use.
 pub(super) const OVERLOADED: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\n\
     connection: close\r\n\
     retry-after: 5\r\n\
@@ -18,7 +18,7 @@ pub(super) const OVERLOADED: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\n\
     \r\n\
     {\"detail\":\"Service temporarily unavailable, try again later.\"}";
 
-/// 400: the request came without encryption where there has to be some.
+/// 400: plain HTTP on a TLS port.
 pub(super) const NOT_ENCRYPTED: &[u8] = b"HTTP/1.1 400 Bad Request\r\n\
     connection: close\r\n\
     content-type: application/json\r\n\
@@ -31,7 +31,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn lengths_are_right() {
+    fn content_lengths_are_right() {
         for answer in [TIMEOUT, OVERLOADED, NOT_ENCRYPTED] {
             let answer = std::str::from_utf8(answer).unwrap();
             let (head, body) = answer.split_once("\r\n\r\n").unwrap();

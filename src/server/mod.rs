@@ -1,13 +1,14 @@
-//! From a configuration to a running server: `start` gives back the bound address and the means to stop it.
+//! Runs a server from a configuration: `start` returns its address and the means to stop it.
 //!
-//! The accept loop is our own, over warp's service and hyper's connections, because warp's server bounds neither the
+//! The accept loop is our own, over hyper's connections, because warp's server limits neither the
 //! number of connections nor the time that clients may take.
 //!
 //! ```text
-//! listener    binding, accepting                    connections   who may come, who has to go; the passage of time
-//! connection  one connection from start to end      service       its requests, between hyper and warp
-//! stream      its bytes, encrypted or not           answers       what is said where no request came whole
-//! tls         the certificate, and new ones
+//! listener    binding, accepting                   table      admission, eviction, timeouts
+//! connection  one connection from start to end     state      of one connection, in atomics
+//! service     its requests, between hyper and http answers    where no request was parsed
+//! stream      its bytes, with or without TLS       tls        the certificate, and its reload
+//! reload      new settings while it runs
 //! ```
 
 mod answers;
@@ -48,35 +49,35 @@ pub use reload::Reloaded;
 use table::{Connections, Limits};
 use tls::Tls;
 
-/// How often expired rows are cleared away.
-const CLEARING_PAUSE: Duration = Duration::from_hours(1);
+/// How often expired rows are deleted.
+const CLEANUP_INTERVAL: Duration = Duration::from_hours(1);
 
-/// How long a client whose connection has been quiet for a short time only may go on with another request once the server
-/// stops: it may have sent it already.
+/// How long a client whose connection became idle just before a shutdown may send another request:
+/// it may be on its way.
 const LAST_REQUEST_GRACE: Duration = Duration::from_millis(250);
 
-/// Most bytes of a connection that hyper holds at a time, beside the header.
+/// Most bytes of a connection that hyper buffers, besides the header.
 const BUFFER_BYTES: usize = 64 * 1024;
 
-/// Most requests side by side on one connection of HTTP/2: the least that its standard recommends.
+/// Most concurrent streams of an HTTP/2 connection: the least that its standard recommends.
 const MOST_STREAMS: u32 = 100;
 
-/// Most of them that a client may take back before the server has looked at them.
+/// Most streams that a client may reset before the server has accepted them.
 const MOST_RESET_STREAMS: usize = 20;
 
-/// Most bytes of one request on its way (RFC 9113, section 5.2).
+/// Flow-control window of one stream (RFC 9113, section 5.2).
 const STREAM_BYTES: u32 = 256 * 1024;
 
-/// How often the files of the certificate are looked at.
-const CERTIFICATE_PAUSE: Duration = Duration::from_secs(5);
+/// How often the certificate files are checked for changes.
+const CERTIFICATE_INTERVAL: Duration = Duration::from_secs(5);
 
-/// File descriptors that are for other things than connections: the database, photos, mail.
+/// File descriptors for other things than connections: the database, photos, mail.
 const OTHER_FILES: u64 = 128;
 
-/// Most connections where the settings leave it to the program.
+/// Most connections without a setting.
 const MOST_CONNECTIONS: u64 = 20_000;
 
-/// Looks whether certificate and key of these settings can be used; gives whether there are any.
+/// Checks the certificate and key of these settings; returns whether there are any.
 ///
 /// # Errors
 /// The text says why not and what to do.
@@ -84,12 +85,12 @@ pub fn check_certificate(config: &TlsConfig, now: Timestamp) -> Result<bool, Str
     Tls::open(config, now).map(|tls| tls.is_some())
 }
 
-/// Sockets that listen already, from whoever started the program.
+/// Sockets that listen already, from the process that started this one.
 #[derive(Debug, Default)]
 pub struct Inherited {
     /// For the API.
     pub main: Option<std::net::TcpListener>,
-    /// For figures.
+    /// For metrics.
     pub metrics: Option<std::net::TcpListener>,
 }
 
@@ -103,9 +104,9 @@ pub struct Server {
     probes: mpsc::Sender<Probe>,
     task: Option<JoinHandle<()>>,
     backups: Option<BackupScheduler>,
-    // Held as long as the server runs.
+    // Held for as long as the server runs.
     _lock: Option<ServerLock>,
-    // The last to go: it takes the files with it.
+    // Dropped last: it deletes the files.
     _ephemeral: Option<TempDir>,
 }
 
@@ -113,7 +114,7 @@ impl Server {
     /// Opens the database, binds the address and serves, on the machine's clock.
     ///
     /// # Errors
-    /// When the database or the address cannot be had; the text says why and what to do.
+    /// When the database or the address cannot be used; the text says why and what to do.
     pub async fn start(config: Config) -> Result<Self, StartError> {
         let clock = clock_for(config.dev);
         Self::start_with_clock(config, clock).await
@@ -127,10 +128,7 @@ impl Server {
         Self::start_on(config, clock, Inherited::default()).await
     }
 
-    /// As [`Server::start_with_clock`], on sockets that listen already; what is not inherited is bound.
-    ///
-    /// # Errors
-    /// As [`Server::start`].
+    /// As [`Server::start_with_clock`], on inherited sockets; missing ones are bound.
     pub async fn start_on(
         mut config: Config,
         clock: SharedClock,
@@ -158,7 +156,7 @@ impl Server {
         let (metrics, metrics_address) = metrics.unzip();
         let app: SharedApp = Arc::new(open_app(config, clock, address.port()).await?);
         if let Some(tls) = &tls {
-            // Known before anybody can ask.
+            // Set before the first request.
             app.metrics
                 .set_certificate_end(tls.expires_at().unix_seconds());
         }
@@ -199,23 +197,23 @@ impl Server {
         self.address
     }
 
-    /// The address that figures have of their own.
+    /// The address of `[metrics] listen`.
     pub fn metrics_address(&self) -> Option<SocketAddr> {
         self.metrics_address
     }
 
-    /// How clients reach it directly, such as `http://127.0.0.1:8000`.
+    /// Its direct URL, such as `http://127.0.0.1:8000`.
     pub fn url(&self) -> String {
         format!("{}://{}", self.app().config.tls.scheme(), self.address)
     }
 
-    /// What the handlers share at the moment.
+    /// The current application.
     pub fn app(&self) -> SharedApp {
         self.current.get()
     }
 
-    /// Returns once the server has shown that it works: its loop takes connections in, and its database answers, whatever
-    /// the answer is. Another start would not help where a disk is full.
+    /// Returns once the accept loop and the database respond, whatever the database answers: a
+    /// restart would not help against a full disk.
     pub async fn respond(&self) {
         let (call, answered) = oneshot::channel();
         if self.probes.send(call).await.is_err() || answered.await.is_err() {
@@ -226,8 +224,8 @@ impl Server {
         }
     }
 
-    /// Stops accepting, finishes what runs and delivers what is queued, each for as long as the settings allow. A backup is
-    /// broken off: the next start makes it.
+    /// Shuts down gracefully: stops accepting, finishes requests in flight and delivers queued
+    /// mails, each within the timeout. A running backup is aborted; the next start makes it.
     pub async fn shutdown(mut self) {
         let _ = self.stop.send(true);
         if let Some(backups) = &self.backups {
@@ -239,7 +237,7 @@ impl Server {
             log::error!("the server's task failed: {e}");
         }
         let app = self.app();
-        app.outbox.stop(patience_of(&app.config)).await;
+        app.outbox.stop(shutdown_timeout(&app.config)).await;
         if let Some(backups) = &self.backups {
             backups.finished().await;
         }
@@ -254,12 +252,12 @@ impl Drop for Server {
     }
 }
 
-/// How long what runs may take to end.
-fn patience_of(config: &Config) -> Duration {
+/// How long a graceful shutdown may take.
+fn shutdown_timeout(config: &Config) -> Duration {
     Duration::from_secs(config.server.shutdown_seconds.into())
 }
 
-/// The ways in.
+/// The sockets of a server, and the channels to its accept loop.
 struct Listeners {
     main: TcpListener,
     metrics: Option<TcpListener>,
@@ -285,20 +283,20 @@ async fn serve(current: Arc<CurrentApp>, tls: Option<Arc<Tls>>, listeners: Liste
             }
         };
         tokio::join!(main, metrics);
-        let patience = patience_of(&current.get().config);
-        if !connections.drain(LAST_REQUEST_GRACE, patience).await {
-            log::warn!("some requests had not ended after {patience:?} and were cut off");
+        let timeout = shutdown_timeout(&current.get().config);
+        if !connections.drain(LAST_REQUEST_GRACE, timeout).await {
+            log::warn!("some requests had not ended after {timeout:?} and were aborted");
         }
     };
     tokio::select! {
         () = ended => {}
         () = connections.watch(|| limits_of(&current.get().config)) => {}
-        () = clear_regularly(&current) => {}
-        () = look_at_certificate(&current, tls.as_deref()) => {}
+        () = clean_up_regularly(&current) => {}
+        () = reload_certificate_regularly(&current, tls.as_deref()) => {}
     }
 }
 
-/// How hyper speaks HTTP/1. Time is kept by the table of connections.
+/// Settings of HTTP/1. The table of connections keeps the timeouts.
 fn http1_of(config: &Config) -> http1::Builder {
     let header = config.server.max_header_kib as usize * 1024;
     let mut http = http1::Builder::new();
@@ -323,7 +321,7 @@ fn limits_of(config: &Config) -> Limits {
     }
 }
 
-/// How many connections the limit on open files allows.
+/// The connections that the limit on open files allows.
 fn connections_by_files() -> usize {
     let limit = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
     let connections = limit
@@ -332,9 +330,9 @@ fn connections_by_files() -> usize {
     usize::try_from(connections).unwrap_or(usize::MAX)
 }
 
-/// How hyper speaks HTTP/2. What a client may ask for at no cost to itself is bounded: requests at a time, requests that
-/// it takes back at once (CVE-2023-44487), header fields (frames that continue them without end, CVE-2024-27316, are
-/// bounded by their number in `h2` itself), and bytes under way.
+/// Settings of HTTP/2. They limit what costs a client nothing: concurrent streams, streams reset at
+/// once (CVE-2023-44487), header fields (`h2` itself limits the number of CONTINUATION frames,
+/// CVE-2024-27316) and bytes in flight.
 fn http2_of(config: &Config) -> http2::Builder<TokioExecutor> {
     let mut http = http2::Builder::new(TokioExecutor::new());
     http.timer(TokioTimer::new())
@@ -348,25 +346,25 @@ fn http2_of(config: &Config) -> http2::Builder<TokioExecutor> {
     http
 }
 
-/// Takes a new certificate over soon after it was put in the place of the one before.
-async fn look_at_certificate(current: &CurrentApp, tls: Option<&Tls>) {
+/// Reloads the certificate soon after its files change.
+async fn reload_certificate_regularly(current: &CurrentApp, tls: Option<&Tls>) {
     let Some(tls) = tls else {
         return std::future::pending().await;
     };
-    let mut looks = interval(CERTIFICATE_PAUSE);
+    let mut checks = interval(CERTIFICATE_INTERVAL);
     loop {
-        looks.tick().await;
+        checks.tick().await;
         let app = current.get();
-        tls.look(app.clock.now());
+        tls.reload_if_changed(app.clock.now());
         app.metrics
             .set_certificate_end(tls.expires_at().unix_seconds());
     }
 }
 
-async fn clear_regularly(current: &CurrentApp) {
-    let mut clearing = interval(CLEARING_PAUSE);
+async fn clean_up_regularly(current: &CurrentApp) {
+    let mut cleanups = interval(CLEANUP_INTERVAL);
     loop {
-        clearing.tick().await;
+        cleanups.tick().await;
         let app = current.get();
         tokio::spawn(async move { clear_expired(&app).await });
     }
@@ -375,12 +373,12 @@ async fn clear_regularly(current: &CurrentApp) {
 async fn clear_expired(app: &SharedApp) {
     match accounts::clear_expired(app).await {
         Ok(0) => {}
-        Ok(rows) => log::info!("{rows} expired rows cleared away"),
-        Err(e) => log::warn!("expired rows were not cleared away: {e}"),
+        Ok(rows) => log::info!("{rows} expired rows deleted"),
+        Err(e) => log::warn!("expired rows were not deleted: {e}"),
     }
     match remove_unused_photos(app).await {
         Ok(0) => {}
-        Ok(files) => log::info!("{files} photos without an account cleared away"),
-        Err(e) => log::warn!("photos without an account were not cleared away: {e}"),
+        Ok(files) => log::info!("{files} photos without an account deleted"),
+        Err(e) => log::warn!("photos without an account were not deleted: {e}"),
     }
 }

@@ -1,7 +1,8 @@
-//! Taking other settings over while the server runs.
+//! Reloading settings while the server runs.
 //!
-//! Whatever the operations share is made anew from the new settings, all of it before any of it is used: settings that
-//! cannot be used change nothing. Requests under way end under the settings with which they began.
+//! A new application is built completely from the new settings before it replaces the old one:
+//! invalid settings change nothing. Requests in flight finish under the settings with which they
+//! started.
 
 use std::sync::Arc;
 
@@ -9,7 +10,7 @@ use super::Server;
 use crate::bootstrap::{StartError, apply_settings};
 use crate::config::{Config, SettingInfo};
 
-/// Settings that count at the start only: what they are about is held for as long as the server runs.
+/// Settings that need a restart: what they configure is held for as long as the server runs.
 const FIXED: [&str; 6] = [
     "server.listen",
     "metrics.listen",
@@ -19,21 +20,21 @@ const FIXED: [&str; 6] = [
     "media.dir",
 ];
 
-/// What has become of new settings.
+/// The outcome of a reload.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Reloaded {
-    /// Names of the settings that have changed.
+    /// The settings that have changed.
     pub changed: Vec<&'static str>,
-    /// Names of those that will change with the next start.
+    /// The changed settings that need a restart.
     pub need_restart: Vec<&'static str>,
 }
 
 impl Server {
-    /// Takes other settings over. The certificate, the templates of mails and the files with passwords are read anew also
-    /// when the settings are the same.
+    /// Reloads the settings. The certificate, mail templates and secret files are read again even
+    /// when the settings are unchanged.
     ///
     /// # Errors
-    /// When they cannot be used; the text says why, and nothing has changed.
+    /// When they are unusable; the text says why, and nothing has changed.
     pub async fn reload(&self, mut config: Config) -> Result<Reloaded, StartError> {
         let old = self.app();
         let is_tls_fixed = config.tls.is_on() != old.config.tls.is_on();

@@ -1,7 +1,7 @@
-//! Encryption: the certificate and its key, and taking new ones over while the server runs.
+//! TLS: the certificate and its key, and their reload while the server runs.
 //!
-//! Certificates are renewed every few weeks by a program that knows nothing of this one, so the files are looked at from
-//! time to time. A new pair counts for connections that come after it; those that are open keep theirs.
+//! Certificates are renewed every few weeks by another program, so the files are checked regularly.
+//! New connections use the new pair; open ones keep theirs.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -19,20 +19,20 @@ use x509_cert::der::Decode;
 use crate::config::TlsConfig;
 use crate::domain::Timestamp;
 
-/// A certificate that ends so soon is worth a warning: whoever renews it has missed its time.
-const SOON: Duration = Duration::from_hours(24 * 14);
+/// Remaining validity that is worth a warning: the renewal is late by then.
+const EXPIRY_WARNING: Duration = Duration::from_hours(24 * 14);
 
-/// The protocols that are offered (RFC 7301), the preferred one first.
+/// The offered protocols (RFC 7301), the preferred one first.
 const PROTOCOLS: [&[u8]; 2] = [b"h2", b"http/1.1"];
 
-/// What of a file tells that it has changed.
+/// Modification time and size of a file, to detect changes.
 type Stamp = Option<(SystemTime, u64)>;
 
-/// The certificate that is shown to those who connect.
+/// The certificate of new connections.
 pub(super) struct Tls {
     current: RwLock<Pair>,
-    /// What the files were like when they were last looked at. Whoever may change the pair holds it from before it looks
-    /// until after the change: or else a look that began before other settings came would bring the old files back.
+    /// The stamps of the files at the last check. A reload holds the lock from before it reads them
+    /// until after the change, so that an older check never brings old files back.
     seen: Mutex<[Stamp; 2]>,
 }
 
@@ -46,7 +46,7 @@ struct Pair {
 }
 
 impl Tls {
-    /// Reads certificate and key; `None` when the settings name none.
+    /// Reads certificate and key; `None` without these settings.
     ///
     /// # Errors
     /// When they cannot be used; the text says why and what to do.
@@ -55,30 +55,30 @@ impl Tls {
             return Ok(None);
         };
         let (cert, key) = (cert.to_path_buf(), key.to_path_buf());
-        // Looked at before they are read: what changes in between is seen the next time.
+        // Stamped before reading: a change in between is noticed at the next check.
         let seen = [stamp(&cert), stamp(&key)];
         let pair = Pair::read(cert, key, now)?;
-        pair.warn_if_ending(now);
+        pair.warn_if_expiring(now);
         Ok(Some(Self {
             current: RwLock::new(pair),
             seen: Mutex::new(seen),
         }))
     }
 
-    /// What encrypts a connection that comes now.
+    /// The acceptor of new connections.
     pub(super) fn acceptor(&self) -> TlsAcceptor {
         TlsAcceptor::from(Arc::clone(&self.current().config))
     }
 
-    /// When the certificate ends.
+    /// When the certificate expires.
     pub(super) fn expires_at(&self) -> Timestamp {
         self.current().expires_at
     }
 
-    /// Takes over the certificate and key of other settings, or new ones in the same files.
+    /// Reads the certificate and key again, from the files of these settings.
     ///
     /// # Errors
-    /// When they cannot be used; then the present ones stay.
+    /// When they are unusable; the current ones stay in use.
     pub(super) fn reload(&self, config: &TlsConfig, now: Timestamp) -> Result<(), String> {
         let Some((cert, key)) = config.files() else {
             return Ok(());
@@ -88,13 +88,13 @@ impl Tls {
         let stamps = [stamp(&cert), stamp(&key)];
         let pair = Pair::read(cert, key, now)?;
         *seen = stamps;
-        pair.warn_if_ending(now);
+        pair.warn_if_expiring(now);
         *self.current.write().unwrap_or_else(PoisonError::into_inner) = pair;
         Ok(())
     }
 
-    /// Takes over what is new in the files, and says so in the log.
-    pub(super) fn look(&self, now: Timestamp) {
+    /// Reloads changed files, and logs it.
+    pub(super) fn reload_if_changed(&self, now: Timestamp) {
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         let Pair { cert, key, .. } = self.current();
         let stamps = [stamp(&cert), stamp(&key)];
@@ -104,12 +104,15 @@ impl Tls {
         *seen = stamps;
         match Pair::read(cert, key, now) {
             Ok(pair) => {
-                log::info!("a new certificate is in use, until {}", pair.expires_at);
-                pair.warn_if_ending(now);
+                log::info!(
+                    "certificate reloaded; it is valid until {}",
+                    pair.expires_at
+                );
+                pair.warn_if_expiring(now);
                 *self.current.write().unwrap_or_else(PoisonError::into_inner) = pair;
             }
-            // Often the key is still to come: the two files are not written at one moment.
-            Err(e) => log::warn!("{e}; the certificate before it stays in use"),
+            // The two files are not written at once, so often only the key is still missing.
+            Err(e) => log::warn!("{e}; the previous certificate stays in use"),
         }
     }
 
@@ -158,8 +161,8 @@ impl Pair {
         })
     }
 
-    fn warn_if_ending(&self, now: Timestamp) {
-        if now.plus(SOON) > self.expires_at {
+    fn warn_if_expiring(&self, now: Timestamp) {
+        if now.plus(EXPIRY_WARNING) > self.expires_at {
             log::warn!(
                 "[tls] cert {} ends on {}: has it been renewed?",
                 self.cert.display(),
@@ -201,7 +204,7 @@ fn is_encrypted(text: &[u8]) -> bool {
     String::from_utf8_lossy(text).contains("ENCRYPTED")
 }
 
-/// When the certificate ends.
+/// When the certificate expires.
 fn validity_of(
     cert: &CertificateDer<'_>,
     path: &Path,

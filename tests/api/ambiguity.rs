@@ -10,7 +10,7 @@ fn answers(raw: &str) -> usize {
 }
 
 #[test]
-fn a_body_of_two_lengths_brings_no_second_request() {
+fn conflicting_lengths_smuggle_no_request() {
     let server = TestServer::start();
     let hidden = "GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
     for (lengths, body) in [
@@ -65,7 +65,7 @@ fn a_body_of_two_lengths_brings_no_second_request() {
 }
 
 #[test]
-fn a_request_is_for_one_host() {
+fn request_has_exactly_one_host() {
     let server = TestServer::start();
     for (version, hosts, status) in [
         ("1.1", "Host: localhost\r\n", "200"),
@@ -89,7 +89,7 @@ fn a_request_is_for_one_host() {
 }
 
 #[test]
-fn of_two_tokens_none_counts() {
+fn two_authorization_headers_are_refused() {
     let server = TestServer::start();
     let (one, other) = (
         server.user("one@example.com"),
@@ -113,7 +113,7 @@ fn of_two_tokens_none_counts() {
 }
 
 #[test]
-fn a_path_that_is_almost_one_is_none() {
+fn similar_paths_do_not_match() {
     let server = TestServer::start();
     let user = server.user("user@example.com");
     for path in [
@@ -152,7 +152,7 @@ fn a_path_that_is_almost_one_is_none() {
 }
 
 #[test]
-fn a_header_does_not_lead_the_links_of_mails_elsewhere() {
+fn headers_cannot_change_mail_links() {
     let server = TestServer::start();
     let user = server.user("user@example.com");
     let token = format!("Bearer {}", user.access);
@@ -192,7 +192,7 @@ fn a_header_does_not_lead_the_links_of_mails_elsewhere() {
 }
 
 #[test]
-fn of_members_of_one_name_the_last_counts_wherever_it_is_asked() {
+fn last_duplicate_json_member_counts() {
     let server = TestServer::start();
     server.user("user@example.com");
     for (body, status) in [

@@ -74,7 +74,7 @@ fn ended(reason: &str) -> String {
 }
 
 #[test]
-fn a_thousand_idle_connections_keep_nobody_out() {
+fn idle_connections_block_nobody() {
     allow_files();
     let server = TestServer::start_with(|config| config.server.max_connections = 200);
     let mut idle: Vec<TcpStream> = (0..1000).map(|_| connect(&server)).collect();
@@ -91,7 +91,7 @@ fn a_thousand_idle_connections_keep_nobody_out() {
 }
 
 #[test]
-fn connections_that_are_used_stay_when_others_make_room() {
+fn connections_in_use_are_not_evicted() {
     allow_files();
     let server = TestServer::start_with(|config| config.server.max_connections = 100);
     let silent: Vec<TcpStream> = (0..50).map(|_| connect(&server)).collect();
@@ -107,7 +107,7 @@ fn connections_that_are_used_stay_when_others_make_room() {
 }
 
 #[test]
-fn headers_that_come_one_by_one_keep_nobody_out() {
+fn slow_headers_block_nobody() {
     let server = TestServer::start_with(|config| {
         config.server.max_connections = 50;
         config.server.header_timeout_seconds = 1;
@@ -130,7 +130,7 @@ fn headers_that_come_one_by_one_keep_nobody_out() {
 }
 
 #[test]
-fn bodies_that_come_byte_by_byte_keep_nobody_out() {
+fn slow_bodies_block_nobody() {
     let server = TestServer::start_with(|config| {
         config.server.max_connections = 50;
         config.server.body_pause_seconds = 1;
@@ -151,7 +151,7 @@ fn bodies_that_come_byte_by_byte_keep_nobody_out() {
 }
 
 #[test]
-fn a_body_that_trickles_in_has_an_end_too() {
+fn trickling_body_times_out() {
     let server = TestServer::start_with(|config| {
         config.server.body_pause_seconds = 60;
         config.server.body_timeout_seconds = 1;
@@ -176,7 +176,7 @@ fn a_body_that_trickles_in_has_an_end_too() {
 }
 
 #[test]
-fn an_answer_that_nobody_reads_is_given_up() {
+fn unread_answer_times_out() {
     let server = TestServer::start_with(|config| config.server.send_timeout_seconds = 1);
     let mut stream = connect(&server);
     stream
@@ -189,7 +189,7 @@ fn an_answer_that_nobody_reads_is_given_up() {
 }
 
 #[test]
-fn a_quiet_connection_ends_without_a_word() {
+fn idle_connection_is_closed_silently() {
     let server = TestServer::start_with(|config| {
         config.server.keep_alive_seconds = 1;
         config.server.header_timeout_seconds = 1;
@@ -204,7 +204,7 @@ fn a_quiet_connection_ends_without_a_word() {
 }
 
 #[test]
-fn connections_that_rest_wake_up() {
+fn parked_connection_serves_again() {
     allow_files();
     let server = TestServer::start();
     // So many that most are put to rest as soon as they are quiet.
@@ -231,7 +231,7 @@ fn connections_that_rest_wake_up() {
 }
 
 #[test]
-fn headers_are_bounded() {
+fn header_size_is_limited() {
     let server = TestServer::start();
     let request = |fields: &str| {
         format!("GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n{fields}\r\n")

@@ -136,8 +136,8 @@ fn a_database_with_very_many_accounts_is_served_and_not_brought_back() {
 
     server.db_execute(&insert("SELECT 10001"));
     server.restart();
-    let detail = "The database had more than 10000 accounts at the start, too many to be remembered. Start with --ephemeral \
-                  and a --seed of 10000 accounts at most.";
+    let detail = "The database had more than 10000 accounts at the start, too many to restore. Start with --ephemeral \
+                  and a --seed of at most 10000 accounts.";
     server
         .request("POST", "/dev/reset/", &[], "")
         .assert_json(400, &json!({ "detail": detail }));

@@ -15,7 +15,7 @@ fn rest(stream: &mut TcpStream) -> String {
 }
 
 #[test]
-fn rights_that_are_lost_while_the_body_comes_are_lost() {
+fn rights_lost_while_the_body_arrives_are_lost() {
     let server = TestServer::start();
     let staff = server.staff("staff@example.com");
     let other = server.staff("other@example.com");
@@ -74,7 +74,7 @@ fn ended_session_cannot_confirm_an_address() {
 }
 
 #[test]
-fn a_method_without_a_path_is_answered() {
+fn connect_method_is_answered() {
     let server = TestServer::start();
     let mut stream = TcpStream::connect(server.address()).unwrap();
     stream
@@ -86,7 +86,7 @@ fn a_method_without_a_path_is_answered() {
 }
 
 #[test]
-fn right_passwords_side_by_side_are_no_guesses() {
+fn concurrent_right_passwords_are_no_guesses() {
     let server = TestServer::start_with(|config| config.rate_limits.enabled = true);
     server.user("user@example.com");
     let statuses: Vec<u16> = std::thread::scope(|scope| {
@@ -99,7 +99,7 @@ fn right_passwords_side_by_side_are_no_guesses() {
 }
 
 #[test]
-fn guesses_side_by_side_are_answered_no_more_often_than_one_after_the_other() {
+fn concurrent_guesses_are_limited_like_sequential_ones() {
     let server = TestServer::start_with(|config| config.rate_limits.enabled = true);
     server.user("user@example.com");
     let statuses: Vec<u16> = std::thread::scope(|scope| {
@@ -116,7 +116,7 @@ fn guesses_side_by_side_are_answered_no_more_often_than_one_after_the_other() {
 }
 
 #[test]
-fn a_stolen_token_is_no_way_to_guess_the_password() {
+fn stolen_token_cannot_guess_the_password() {
     let server = TestServer::start_with(|config| config.rate_limits.enabled = true);
     let user = server.user("user@example.com");
     let guess = json!({"current_password": "wrong", "password": "another-pass-77", "confirm_password": "another-pass-77"});
@@ -160,7 +160,7 @@ fn both_spellings_of_a_domain_are_one_address() {
 }
 
 #[test]
-fn asking_for_an_unknown_address_touches_no_limit_of_it() {
+fn unknown_address_uses_no_limit() {
     let server = TestServer::start_with(|config| {
         config.otp.resend_seconds = 60;
         config.otp.mails_per_hour = 10;

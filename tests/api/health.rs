@@ -9,7 +9,7 @@ use serde_json::json;
 use crate::support::TestServer;
 
 #[test]
-fn a_server_that_is_well_says_so() {
+fn healthy_server_is_live_and_ready() {
     let server = TestServer::start();
     for path in ["/healthz", "/healthz/", "/readyz", "/readyz/"] {
         server
@@ -19,7 +19,7 @@ fn a_server_that_is_well_says_so() {
 }
 
 #[test]
-fn a_database_that_is_held_by_somebody_else_is_not_ready() {
+fn locked_database_is_not_ready() {
     let server = TestServer::start_with(|config| config.database.busy_timeout_ms = 1);
     let other = rusqlite::Connection::open(server.dir().join("users.db")).unwrap();
     other.execute_batch("BEGIN IMMEDIATE").unwrap();
@@ -39,7 +39,7 @@ fn a_database_that_is_held_by_somebody_else_is_not_ready() {
 }
 
 #[test]
-fn the_database_is_written_to_at_most_once_a_second_however_many_ask() {
+fn readiness_writes_at_most_once_a_second() {
     let server = TestServer::start();
     let ask = || {
         let answer = server.request("GET", "/readyz", &[], "");
@@ -62,7 +62,7 @@ fn the_database_is_written_to_at_most_once_a_second_however_many_ask() {
 }
 
 #[test]
-fn figures_are_for_programs_on_this_machine() {
+fn metrics_are_for_local_programs() {
     let server = TestServer::start();
     server.request("GET", "/healthz", &[], "");
     server.request("GET", "/healthz", &[], "");
@@ -95,7 +95,7 @@ fn figures_are_for_programs_on_this_machine() {
 }
 
 #[test]
-fn figures_may_have_an_address_of_their_own() {
+fn metrics_listen_serves_metrics() {
     let server = TestServer::start_with(|config| {
         config.metrics.listen = Some("127.0.0.1:0".parse().unwrap());
     });
@@ -131,7 +131,7 @@ fn figures_may_have_an_address_of_their_own() {
 }
 
 #[test]
-fn mails_that_wait_are_told_and_keep_nobody_out() {
+fn delayed_mails_are_a_readiness_warning() {
     // Nobody listens there.
     let server = TestServer::start_with_smtp("smtp://127.0.0.1:1");
     let user = server.user("user@example.com");
@@ -157,7 +157,7 @@ fn mails_that_wait_are_told_and_keep_nobody_out() {
 }
 
 #[test]
-fn the_process_is_described() {
+fn process_metrics_are_exported() {
     let server = TestServer::start();
     assert_eq!(server.metric("process_start_time_seconds "), 1_733_227_200);
     assert!(server.metric("process_resident_memory_bytes ") > 1_000_000);
@@ -166,7 +166,7 @@ fn the_process_is_described() {
 }
 
 #[test]
-fn other_settings_count_for_the_next_request() {
+fn reloaded_settings_apply_to_the_next_request() {
     let server = TestServer::start();
     let origin = "https://app.example";
     let ask = || {

@@ -332,7 +332,7 @@ fn profile(server: &TestServer, user: &User) -> Value {
 }
 
 #[test]
-fn every_wrong_value_is_told_at_sign_up() {
+fn invalid_values_are_reported_at_sign_up() {
     let server = TestServer::start();
     assert_all_told(|field, value| sign_up_with_raw(&server, field, value));
     assert_eq!(server.db_number("SELECT count(*) FROM users"), 0);
@@ -340,7 +340,7 @@ fn every_wrong_value_is_told_at_sign_up() {
 }
 
 #[test]
-fn every_wrong_value_is_told_at_an_update() {
+fn invalid_values_are_reported_at_an_update() {
     let server = TestServer::start();
     let user = server.user("user@example.com");
     let before = profile(&server, &user);
@@ -350,7 +350,7 @@ fn every_wrong_value_is_told_at_an_update() {
 }
 
 #[test]
-fn all_wrong_fields_of_a_sign_up_are_told_at_once() {
+fn all_field_errors_of_a_sign_up_are_reported() {
     let server = TestServer::start();
     let body = json!({
         "email": "x", "password": "1234", "confirm_password": "", "first_name": true, "last_name": "x".repeat(151),
@@ -367,7 +367,7 @@ fn all_wrong_fields_of_a_sign_up_are_told_at_once() {
 }
 
 #[test]
-fn all_wrong_fields_of_an_update_are_told_at_once_and_nothing_changes() {
+fn all_field_errors_of_an_update_are_reported_and_nothing_changes() {
     let server = TestServer::start();
     let user = server.user("user@example.com");
     server.user("taken@example.com");
@@ -396,7 +396,7 @@ fn all_wrong_fields_of_an_update_are_told_at_once_and_nothing_changes() {
 }
 
 #[test]
-fn a_photo_is_a_file() {
+fn photo_must_be_a_file() {
     let server = TestServer::start();
     let user = server.user("user@example.com");
     for value in ["true", "5", "1.5", r#""""#, r#""x""#, "[]", "{}"] {
@@ -407,7 +407,7 @@ fn a_photo_is_a_file() {
 }
 
 #[test]
-fn what_a_sign_up_cannot_do_without() {
+fn required_fields_of_a_sign_up() {
     let server = TestServer::start();
     for field in ["email", "password", "confirm_password"] {
         let mut body = sign_up_with("user@example.com", &json!({}));
@@ -455,7 +455,7 @@ fn sign_up_with_raw_passwords(server: &TestServer, field: &str, value: &str) -> 
 }
 
 #[test]
-fn the_rules_for_passwords_are_told_in_their_order() {
+fn password_rules_are_reported_in_order() {
     let server = TestServer::start();
     let similar = |to: &str| format!("The password is too similar to the {to}.");
     let (email, first, last) = (
@@ -581,7 +581,7 @@ fn the_rules_for_passwords_are_told_in_their_order() {
 }
 
 #[test]
-fn passwords_that_pass_the_rules() {
+fn valid_passwords_are_accepted() {
     let server = TestServer::start();
     for (n, password) in [
         "securepassword123",
@@ -605,7 +605,7 @@ fn passwords_that_pass_the_rules() {
 }
 
 #[test]
-fn the_least_length_of_a_password_is_a_setting() {
+fn minimum_password_length_is_configurable() {
     let server = TestServer::start_with(|config| config.passwords.min_length = 12);
     let body = |password: &str| json!({"email": "user@example.com", "password": password, "confirm_password": password});
     server.post("users/", &body("zq7-vb4-mk1")).assert_json(
@@ -616,7 +616,7 @@ fn the_least_length_of_a_password_is_a_setting() {
 }
 
 #[test]
-fn that_passwords_differ_is_told_once_all_else_is_right() {
+fn password_mismatch_is_reported_last() {
     let server = TestServer::start();
     server.user("taken@example.com");
     let sign_up = |email: &str, changes: Value| {
@@ -673,7 +673,7 @@ fn that_passwords_differ_is_told_once_all_else_is_right() {
 }
 
 #[test]
-fn the_longest_values_are_taken_whole() {
+fn longest_values_are_stored_whole() {
     let server = TestServer::start();
     let user = server.user("user@example.com");
     for (field, value) in [
@@ -726,7 +726,7 @@ fn the_longest_values_are_taken_whole() {
 }
 
 #[test]
-fn addresses_of_every_good_form_get_their_mail() {
+fn valid_address_forms_get_mail() {
     let server = TestServer::start();
     for (email, shown) in [
         ("a@b.co", "a@b.co"),
@@ -752,7 +752,7 @@ fn addresses_of_every_good_form_get_their_mail() {
 }
 
 #[test]
-fn no_address_is_taken_that_cannot_get_its_mail() {
+fn undeliverable_address_forms_are_refused() {
     let server = TestServer::start();
     let user = server.user("user@example.com");
     for (n, local) in [
@@ -790,7 +790,7 @@ fn no_address_is_taken_that_cannot_get_its_mail() {
 }
 
 #[test]
-fn a_domain_of_any_script_gets_its_mail() {
+fn international_domains_get_mail() {
     let server = TestServer::start();
     for email in ["user@exämple.com", "user@例え.jp", "user@пример.рф"] {
         let answer = server.sign_up(email);

@@ -15,7 +15,7 @@ fn action(action: &str, outcome: &str) -> String {
 }
 
 #[test]
-fn what_people_do_is_counted_with_how_it_ended() {
+fn actions_are_counted_by_outcome() {
     let server = TestServer::start();
     // There before anything has happened, so that the first failure is a rise.
     for (name, outcome) in [
@@ -81,7 +81,7 @@ fn what_people_do_is_counted_with_how_it_ended() {
 }
 
 #[test]
-fn an_action_that_comes_too_often_is_counted_as_such() {
+fn throttled_actions_are_counted() {
     let server = TestServer::start_with(|config| {
         config.rate_limits.enabled = true;
         config.rate_limits.failed_sign_ins = 1;
@@ -94,7 +94,7 @@ fn an_action_that_comes_too_often_is_counted_as_such() {
 }
 
 #[test]
-fn the_database_tells_how_large_it_is_and_how_long_commits_take() {
+fn database_size_and_commit_times_are_exported() {
     let server = TestServer::start_with(|config| config.database.busy_timeout_ms = 1);
     let path = server.dir().join("users.db");
     let commits = "accounts_database_commit_duration_seconds_count ";
@@ -122,7 +122,7 @@ fn the_database_tells_how_large_it_is_and_how_long_commits_take() {
 }
 
 #[test]
-fn there_are_figures_when_the_database_cannot_be_read() {
+fn metrics_work_without_the_database() {
     let server = TestServer::start_with(|config| config.database.busy_timeout_ms = 1);
     let other = rusqlite::Connection::open(server.dir().join("users.db")).unwrap();
     other
@@ -159,7 +159,7 @@ fn texts<'a>(value: &'a Value, key: &str, found: &mut Vec<&'a str>) {
 }
 
 #[test]
-fn the_dashboard_and_the_alerts_ask_for_figures_that_there_are() {
+fn dashboard_and_alerts_use_existing_metrics() {
     let dir = tempfile::tempdir().unwrap();
     let key = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
     fs::write(dir.path().join("cert.pem"), key.cert.pem()).unwrap();

@@ -1,5 +1,5 @@
-//! Holds answers against the OpenAPI document: as much of JSON Schema as that document uses. Every answer that any test
-//! gets goes through here, so the document cannot say something else than the server does.
+//! Checks answers against the OpenAPI document, with as much of JSON Schema as it uses. Every
+//! answer in these tests is checked, so the document cannot differ from the server.
 
 use serde_json::{Map, Value};
 

@@ -93,7 +93,7 @@ fn raw_header<'a>(head: &'a str, name: &str) -> Option<&'a str> {
 }
 
 #[test]
-fn every_path_is_served_with_and_without_its_trailing_slash() {
+fn paths_work_with_and_without_trailing_slash() {
     let server = TestServer::start();
     let user = server.staff("user@example.com");
     for (path, allow, _) in PATHS {
@@ -113,7 +113,7 @@ fn every_path_is_served_with_and_without_its_trailing_slash() {
 }
 
 #[test]
-fn an_unknown_path_is_told_in_json_whatever_the_method() {
+fn unknown_path_is_404_in_json() {
     let server = TestServer::start();
     let user = server.user("user@example.com");
     for path in [
@@ -186,7 +186,7 @@ fn raw_ask(server: &TestServer, method: &str, path: &str, user: Option<&User>) -
 }
 
 #[test]
-fn escapes_in_a_path_are_resolved() {
+fn paths_are_percent_decoded() {
     let server = TestServer::start();
     let user = server.user("user@example.com");
     for path in [
@@ -205,7 +205,7 @@ fn escapes_in_a_path_are_resolved() {
 }
 
 #[test]
-fn a_wrong_method_is_told_with_those_that_are_right() {
+fn wrong_method_is_405_with_allow() {
     let server = TestServer::start();
     let user = server.staff("user@example.com");
     for (path, allow, wants_token) in PATHS {
@@ -284,7 +284,7 @@ fn options_needs_no_token() {
 }
 
 #[test]
-fn head_is_get_without_its_body() {
+fn head_is_get_without_body() {
     let server = TestServer::start();
     let user = server.staff("user@example.com");
     for (path, allow, wants_token) in PATHS {
@@ -335,7 +335,7 @@ fn head_is_get_without_its_body() {
 }
 
 #[test]
-fn answers_are_json_whatever_is_accepted() {
+fn answers_are_json_for_any_accept() {
     let server = TestServer::start();
     let user = server.user("user@example.com");
     for accept in [
@@ -385,7 +385,7 @@ fn answers_are_json_whatever_is_accepted() {
 }
 
 #[test]
-fn open_paths_look_at_no_token() {
+fn open_paths_ignore_tokens() {
     let server = TestServer::start();
     let user = server.user("user@example.com");
     let ours = format!("Bearer {}", user.access);
@@ -428,7 +428,7 @@ fn open_paths_look_at_no_token() {
 }
 
 #[test]
-fn every_answer_has_its_headers_and_an_id_of_its_own() {
+fn every_answer_has_security_headers_and_a_request_id() {
     let server = TestServer::start();
     let user = server.staff("user@example.com");
     let mut ids = HashSet::new();
@@ -482,7 +482,7 @@ fn every_answer_has_its_headers_and_an_id_of_its_own() {
 }
 
 #[test]
-fn behind_https_browsers_are_told_to_stay_there() {
+fn https_url_sends_hsts() {
     let server = TestServer::start_with(|config| {
         config.server.public_url = PublicUrl::parse("https://accounts.example.com");
     });
@@ -497,14 +497,14 @@ fn behind_https_browsers_are_told_to_stay_there() {
 }
 
 #[test]
-fn a_client_does_not_choose_the_id_of_its_request() {
+fn client_cannot_choose_the_request_id() {
     let server = TestServer::start();
     let answer = server.request("GET", "/healthz", &[("x-request-id", "chosen")], "");
     assert_ne!(answer.header("x-request-id"), Some("chosen"));
 }
 
 #[test]
-fn the_sign_of_life() {
+fn liveness() {
     let server = TestServer::start();
     for path in ["/healthz", "/healthz/"] {
         let answer = server.request("GET", path, &[], "");
@@ -513,7 +513,7 @@ fn the_sign_of_life() {
 }
 
 #[test]
-fn a_connection_is_kept_and_takes_requests_ahead() {
+fn keep_alive_and_pipelining() {
     let server = TestServer::start();
     let user = server.user("user@example.com");
     let first = format!(
@@ -560,7 +560,7 @@ fn a_connection_is_kept_and_takes_requests_ahead() {
 }
 
 #[test]
-fn what_is_no_http_gets_no_further() {
+fn malformed_http_is_refused() {
     let server = TestServer::start();
     for request in [
         "nonsense\r\n\r\n",
@@ -578,7 +578,7 @@ fn what_is_no_http_gets_no_further() {
 }
 
 #[test]
-fn a_header_that_does_not_come_to_its_end_is_cut_off() {
+fn unfinished_header_times_out() {
     let server = TestServer::start_with(|config| config.server.header_timeout_seconds = 1);
     for beginning in [
         "GET /healthz HTTP/1.1\r\nHost: localhost\r\n",
@@ -608,7 +608,7 @@ fn a_header_that_does_not_come_to_its_end_is_cut_off() {
 }
 
 #[test]
-fn the_inbox_shows_mails_newest_first() {
+fn inbox_lists_newest_mail_first() {
     let server = TestServer::start();
     server
         .request("GET", "/dev/mail/", &[], "")
@@ -697,7 +697,7 @@ fn the_inbox_shows_mails_newest_first() {
 }
 
 #[test]
-fn the_inbox_takes_a_plus_sign_for_itself() {
+fn inbox_filter_accepts_plus_sign() {
     let server = TestServer::start();
     server.sign_up("user+tag@example.com");
     server.sign_up("user@example.com");
@@ -716,7 +716,7 @@ fn the_inbox_takes_a_plus_sign_for_itself() {
 }
 
 #[test]
-fn there_is_no_inbox_outside_development() {
+fn inbox_needs_dev() {
     let server = TestServer::start_with(|config| config.dev = false);
     server.sign_up("user@example.com");
     for method in ["GET", "HEAD", "POST", "OPTIONS", "PUT"] {
@@ -731,7 +731,7 @@ fn there_is_no_inbox_outside_development() {
 }
 
 #[test]
-fn the_inbox_is_for_this_machine_alone() {
+fn inbox_is_for_local_clients_only() {
     let server = TestServer::start();
     server.sign_up("user@example.com");
     for host in [
@@ -774,7 +774,7 @@ fn the_inbox_is_for_this_machine_alone() {
 }
 
 #[test]
-fn a_browser_sees_the_inbox_as_a_page() {
+fn browser_gets_inbox_page() {
     let server = TestServer::start();
     let accept = (
         "accept",

@@ -23,7 +23,7 @@ fn filled_in(path: &str) -> String {
 }
 
 #[test]
-fn what_is_described_is_served_with_the_same_methods() {
+fn documented_methods_are_served() {
     let server = TestServer::start();
     let schema = schema_of(&server);
     assert!(schema.path_names().count() > 15);
@@ -43,7 +43,7 @@ fn what_is_described_is_served_with_the_same_methods() {
 }
 
 #[test]
-fn a_token_is_needed_where_the_document_says_so() {
+fn documented_security_is_enforced() {
     let server = TestServer::start();
     let schema = schema_of(&server);
     for Described {
@@ -69,7 +69,7 @@ fn a_token_is_needed_where_the_document_says_so() {
 }
 
 #[test]
-fn the_address_is_the_public_one_and_development_is_left_out_without_dev() {
+fn server_url_is_public_and_dev_paths_need_dev() {
     let server = TestServer::start_with(|config| config.dev = false);
     let schema = schema_of(&server);
     let document = schema.document();
@@ -102,7 +102,7 @@ fn below<'a>(value: &'a Value, key: &str, found: &mut Vec<&'a Value>) {
 }
 
 #[test]
-fn examples_are_of_the_schemas_beside_them() {
+fn examples_match_their_schemas() {
     let server = TestServer::start();
     let schema = schema_of(&server);
     let mut contents = Vec::new();
@@ -126,7 +126,7 @@ fn examples_are_of_the_schemas_beside_them() {
 }
 
 #[test]
-fn every_reference_leads_somewhere_and_nothing_stands_there_unused() {
+fn references_resolve_and_components_are_used() {
     let server = TestServer::start();
     let schema = schema_of(&server);
     let mut references = Vec::new();
@@ -220,7 +220,7 @@ fn statuses_of(operation: &Value) -> BTreeSet<u16> {
 }
 
 #[test]
-fn the_reference_and_the_document_say_the_same() {
+fn api_reference_agrees_with_the_schema() {
     let server = TestServer::start();
     let mut operations: BTreeMap<String, Value> = schema_of(&server)
         .operations()

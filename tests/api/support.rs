@@ -190,12 +190,12 @@ impl TestServer {
         self.server().address()
     }
 
-    /// The address that figures have of their own.
+    /// The address of `[metrics] listen`.
     pub fn metrics_address(&self) -> Option<std::net::SocketAddr> {
         self.server().metrics_address()
     }
 
-    /// Has the server take its settings over anew, with the certificate and all that is in files.
+    /// Reloads the settings, certificate and secret files.
     pub fn reload(&self, change: impl FnOnce(&mut Config)) -> Result<Reloaded, StartError> {
         let mut config = self.config.clone();
         change(&mut config);
@@ -265,7 +265,7 @@ impl TestServer {
             .unwrap_or_else(|| panic!("no {series} in {text}"))
     }
 
-    /// Waits until a figure of `/metrics` has a value.
+    /// Waits until a metric has a value.
     #[track_caller]
     pub fn wait_for_metric(&self, series: &str, value: u64) {
         for _ in 0..6_000 {

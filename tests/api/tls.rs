@@ -101,7 +101,7 @@ fn ask(stream: &mut Encrypted) -> String {
 }
 
 #[test]
-fn requests_come_encrypted() {
+fn requests_work_over_tls() {
     let (server, _dir, cert) = start(|_| {});
     let mut stream = connect(&server, trust(&cert, &[])).unwrap();
     assert_eq!(
@@ -117,7 +117,7 @@ fn requests_come_encrypted() {
 }
 
 #[test]
-fn a_request_that_comes_along_with_the_end_of_the_handshake_is_answered() {
+fn request_sent_with_the_handshake_is_answered() {
     let (server, _dir, cert) = start(|_| {});
     let mut socket = TcpStream::connect(server.address()).unwrap();
     let mut tls = ClientConnection::new(trust(&cert, &[]), localhost()).unwrap();
@@ -144,7 +144,7 @@ fn a_request_that_comes_along_with_the_end_of_the_handshake_is_answered() {
 }
 
 #[test]
-fn links_begin_with_https() {
+fn links_use_https() {
     let (server, _dir, cert) = start(|config| config.server.public_url = None);
     let mut stream = connect(&server, trust(&cert, &[])).unwrap();
     let query = "GET /api/v1/accounts/users/?page_size=1 HTTP/1.1\r\n";
@@ -159,7 +159,7 @@ fn links_begin_with_https() {
 }
 
 #[test]
-fn whoever_asks_without_encryption_is_told() {
+fn plain_http_on_a_tls_port_is_400() {
     let (server, _dir, _) = start(|_| {});
     let answer = server.raw(REQUEST);
     assert!(answer.starts_with("HTTP/1.1 400 "), "{answer}");
@@ -167,7 +167,7 @@ fn whoever_asks_without_encryption_is_told() {
 }
 
 #[test]
-fn a_handshake_has_an_end() {
+fn handshake_times_out() {
     let (server, _dir, cert) = start(|config| config.server.header_timeout_seconds = 1);
     let mut silent = TcpStream::connect(server.address()).unwrap();
     let mut slow = TcpStream::connect(server.address()).unwrap();
@@ -185,7 +185,7 @@ fn a_handshake_has_an_end() {
 }
 
 #[test]
-fn a_new_certificate_is_taken_over_and_open_connections_stay() {
+fn certificate_reload_keeps_open_connections() {
     let (server, dir, old) = start(|_| {});
     let mut open = connect(&server, trust(&old, &[])).unwrap();
     // A certificate whose key is still to come changes nothing, whenever the server looks.
@@ -210,7 +210,7 @@ fn a_new_certificate_is_taken_over_and_open_connections_stay() {
 }
 
 #[test]
-fn a_certificate_elsewhere_is_taken_over_on_demand() {
+fn reload_uses_new_certificate_paths() {
     let (server, _dir, old) = start(|_| {});
     let other = tempfile::tempdir().unwrap();
     let new = put(other.path());
@@ -254,7 +254,7 @@ fn refusal(cert: Option<&str>, key: Option<&str>) -> String {
 }
 
 #[test]
-fn what_is_wrong_with_a_certificate_is_said_at_the_start() {
+fn certificate_errors_are_reported_at_the_start() {
     let (cert, key) = certificate(|_| {});
     let (_, other_key) = certificate(|_| {});
     let (ended, ended_key) = certificate(|params| params.not_after = date_time_ymd(2024, 12, 1));
@@ -348,7 +348,7 @@ async fn whole(answer: h2::client::ResponseFuture) -> (u16, String) {
 }
 
 #[test]
-fn requests_come_side_by_side_on_http_2() {
+fn http_2_serves_concurrent_streams() {
     let (server, _dir, cert) = start(|_| {});
     http2(&server, &cert, async |sender, _connection| {
         // Before its first answer the server says how many requests it takes at once, and the client keeps to that.
@@ -391,7 +391,7 @@ fn requests_come_side_by_side_on_http_2() {
 }
 
 #[test]
-fn requests_that_are_taken_back_at_once_end_the_connection() {
+fn rapid_reset_ends_the_connection() {
     let (server, _dir, cert) = start(|_| {});
     http2(&server, &cert, async |sender, connection| {
         for _ in 0..10_000 {
@@ -416,7 +416,7 @@ fn requests_that_are_taken_back_at_once_end_the_connection() {
 }
 
 #[test]
-fn headers_on_http_2_are_bounded_too() {
+fn http_2_header_size_is_limited() {
     let (server, _dir, cert) = start(|_| {});
     http2(&server, &cert, async |sender, _connection| {
         let request = http::Request::get("https://localhost/healthz")
@@ -430,7 +430,7 @@ fn headers_on_http_2_are_bounded_too() {
 }
 
 #[test]
-fn a_quiet_connection_of_http_2_ends_in_good_order() {
+fn idle_http_2_connection_shuts_down_gracefully() {
     let (server, _dir, cert) = start(|config| config.server.keep_alive_seconds = 1);
     http2(&server, &cert, async |sender, connection| {
         let mut ready = sender.ready().await.unwrap();
@@ -442,7 +442,7 @@ fn a_quiet_connection_of_http_2_ends_in_good_order() {
 }
 
 #[test]
-fn http_2_is_understood_without_encryption() {
+fn http_2_works_without_tls() {
     let server = TestServer::start();
     Runtime::new().unwrap().block_on(async {
         let stream = tokio::net::TcpStream::connect(server.address())

@@ -68,10 +68,12 @@ pub(crate) const INBOX: Operation = Operation {
     id: "listMails",
     tag: Tag::Development,
     summary: "Development inbox",
-    description: "The newest 1,000 mails, newest first. A browser (`Accept: text/html`) gets a page.",
+    description: "The newest 1,000 mails, newest first. A browser (`Accept: text/html`) gets a \
+                  page.",
     query: &[Parameter {
         name: "to",
-        description: "Only mails to this address, in any case. A `+` stands for itself, escaped or not.",
+        description: "Only mails to this address, in any case. A `+` is read as a plus sign, \
+                      escaped or not.",
         schema: r#"{"type": "string"}"#,
     }],
     answers: &[
@@ -91,7 +93,7 @@ pub(crate) async fn inbox(app: &SharedApp, request: &mut Request) -> HandlerResu
     let to = form_urlencoded::parse(request.head.query().as_bytes())
         .filter(|(name, _)| name == "to")
         .last()
-        // No address has a blank in it; but many a test writes a plus sign as it is, which stands for one in a query.
+        // No address contains a blank, but many a test writes `+` unescaped, which decodes to one.
         .map(|(_, value)| value.trim().replace(' ', "+"))
         .filter(|to| !to.is_empty());
     let mails = inbox.list(to.as_deref());
@@ -107,7 +109,7 @@ pub(crate) async fn inbox(app: &SharedApp, request: &mut Request) -> HandlerResu
     Ok(pages::inbox(&mails))
 }
 
-/// What the clock shows.
+/// The time of the server.
 #[derive(Serialize, JsonSchema)]
 #[schemars(rename = "Clock")]
 struct ClockResponse {
@@ -121,7 +123,7 @@ pub(crate) const READ_CLOCK: Operation = Operation {
     id: "retrieveClock",
     tag: Tag::Development,
     summary: "Read the clock",
-    description: "What time it is for the server.",
+    description: "The current time of the server.",
     answers: &[Outcome::json::<ClockResponse>(200, "the time", NOW)],
     ..Operation::NEW
 };
@@ -137,7 +139,8 @@ pub(crate) const ADVANCE_CLOCK: Operation = Operation {
     id: "advanceClock",
     tag: Tag::Development,
     summary: "Move the clock forward",
-    description: "OTPs, tokens, links and limits expire without waiting. `POST /dev/reset/` sets the clock right again.",
+    description: "OTPs, tokens, links and limits expire without waiting. `POST /dev/reset/` resets \
+                  the clock.",
     body: Some(Body {
         form: forms::advance_clock,
         example: r#"{"advance_seconds": 600}"#,
@@ -163,10 +166,10 @@ pub(crate) async fn advance_clock(app: &SharedApp, request: &mut Request) -> Han
 pub(crate) const RESET: Operation = Operation {
     id: "reset",
     tag: Tag::Development,
-    summary: "Go back to the start",
-    description: "Everything is as it was when the server had started and read its `--seed`: accounts, the numbers that new ones \
-                  get, and the clock. Mails, sessions, limits and new photos are gone.",
-    answers: &[Outcome::nothing(204, "all is as it was")],
+    summary: "Reset to the seed data",
+    description: "Restores the state after the start and the `--seed`: accounts, ids of new \
+                  accounts, and the clock. Mails, sessions, limits and new photos are removed.",
+    answers: &[Outcome::nothing(204, "the state is restored")],
     refusals: &[Refusal {
         when: "the database had more than 10,000 accounts at the start",
         error: too_large,
@@ -176,8 +179,8 @@ pub(crate) const RESET: Operation = Operation {
 
 fn too_large() -> ApiError {
     ApiError::BadRequest(format!(
-        "The database had more than {0} accounts at the start, too many to be remembered. Start with --ephemeral and a --seed of \
-         {0} accounts at most.",
+        "The database had more than {0} accounts at the start, too many to restore. Start with \
+         --ephemeral and a --seed of at most {0} accounts.",
         dev::MOST_KEPT
     ))
 }
@@ -196,7 +199,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_a_loopback_host_is_one() {
+    fn loopback_hosts_are_recognised() {
         for host in [
             "localhost",
             "LOCALHOST:8000",

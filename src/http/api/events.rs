@@ -1,4 +1,4 @@
-//! `users/<pk>/events/`: what happened to an account.
+//! `users/<pk>/events/`: the audit log of an account.
 
 use http::StatusCode;
 use schemars::JsonSchema;
@@ -15,7 +15,7 @@ use crate::http::reply;
 use crate::http::request::Request;
 use crate::store::Event;
 
-/// A page of what happened to an account.
+/// A page of the audit log.
 #[derive(Serialize, JsonSchema)]
 #[schemars(rename = "EventPage")]
 struct ListResponse<'a> {
@@ -28,23 +28,24 @@ struct ListResponse<'a> {
     results: Vec<EventResponse<'a>>,
 }
 
-/// Something that happened to an account.
+/// An entry of the audit log.
 #[derive(Serialize, JsonSchema)]
 #[schemars(rename = "Event")]
 struct EventResponse<'a> {
     id: i64,
-    /// What happened, such as `sign_in`.
+    /// The kind of event, such as `sign_in`.
     event: &'static str,
     created_at: Timestamp,
-    /// Who did it: `user` (the account itself), `staff`, `administrator` (on the machine of the server) or `unknown`.
+    /// The actor: `user` (the account itself), `staff`, `administrator` (a command on the
+    /// server's machine) or `unknown`.
     actor: &'static str,
-    /// The account that did it, if one did.
+    /// The account that acted, if any.
     actor_id: Option<UserId>,
     /// The client's address; empty for administrators, and for staff unless staff asks.
     ip: &'a str,
-    /// What the client called itself.
+    /// The `User-Agent` of the client.
     user_agent: &'a str,
-    /// More about it, such as the names of the fields that were changed.
+    /// Details, such as the names of changed fields.
     detail: &'a str,
 }
 
@@ -52,8 +53,9 @@ struct EventResponse<'a> {
 pub(crate) const LIST: Operation = Operation {
     id: "listUserEvents",
     tag: Tag::Users,
-    summary: "List what happened to a user",
-    description: "Lists the audit log of an account in pages, the newest entry first. A user sees its own, staff everyone's.",
+    summary: "List events",
+    description: "Lists the audit log of an account in pages, newest entry first. A user sees its \
+                  own, staff everyone's.",
     query: &[
         Parameter {
             name: "page",
@@ -62,7 +64,7 @@ pub(crate) const LIST: Operation = Operation {
         },
         Parameter {
             name: "page_size",
-            description: "Entries on a page; a larger number counts as 100, what is no number is ignored.",
+            description: "Entries per page, at most 100; anything else than a number is ignored.",
             schema: r#"{"type": "integer", "minimum": 1, "maximum": 100, "default": 20}"#,
         },
     ],
@@ -72,7 +74,7 @@ pub(crate) const LIST: Operation = Operation {
         r#"{"count": 1, "next": null, "previous": null, "results": [{"id": 3, "event": "sign_in", "created_at": "2024-12-03T12:00:00Z", "actor": "user", "actor_id": 1, "ip": "203.0.113.7", "user_agent": "curl/8.11.0", "detail": ""}]}"#,
     )],
     refusals: &[Refusal {
-        when: "a page past the end, or no number",
+        when: "the page does not exist or is no number",
         error: || ApiError::InvalidPage,
     }],
     ..Operation::NEW

@@ -17,7 +17,7 @@ const VERIFIED: &str = "Email verified successfully!";
 
 pub(crate) const MAIL_SENT: &str = "Email sent successfully!";
 
-/// One and the same for every OTP that does not count.
+/// One answer for every OTP that is not accepted.
 pub(crate) const INVALID_OTP: Refusal = Refusal {
     when: "the OTP is wrong, used, expired or dead, or the address is unknown",
     error: || ApiError::InvalidOtp,
@@ -84,8 +84,9 @@ pub(crate) const RESEND: Operation = Operation {
     id: "resendOtp",
     tag: Tag::SignUp,
     summary: "Send the OTP again",
-    description: "Mails a new OTP for a pending sign-up of an address, that of the asking network or the newest, or for an unconfirmed address change to it. The \
-                  OTP before it is dead then.",
+    description: "Mails a new OTP for a pending sign-up of an address (that of the client's \
+                  network, else the newest) or for an unconfirmed address change to it. The \
+                  previous OTP becomes invalid.",
     body: Some(Body {
         form: forms::address,
         example: r#"{"email": "user@example.com"}"#,

@@ -1,11 +1,11 @@
-//! Lists in the pages of Django REST framework's `PageNumberPagination`.
+//! Pagination as the `PageNumberPagination` of Django REST framework does it.
 
 use crate::store::PageRequest;
 
 const PAGE_SIZE: u32 = 20;
 const LARGEST_PAGE: u32 = 100;
 
-/// Names and values of a query, in their order.
+/// Names and values of a query string, in order.
 pub(crate) type Parameters = Vec<(String, String)>;
 
 /// Reads a query string.
@@ -23,7 +23,7 @@ pub(crate) fn value<'a>(parameters: &'a Parameters, name: &str) -> Option<&'a st
         .find_map(|(known, value)| (known == name).then_some(value.as_str()))
 }
 
-/// The page that is asked for; `None` when it is no page.
+/// The requested page; `None` when it is invalid.
 pub(crate) fn read_page(parameters: &Parameters) -> Option<PageRequest> {
     match value(parameters, "page").map(str::trim) {
         None | Some("") => Some(PageRequest::Number(1)),
@@ -32,7 +32,7 @@ pub(crate) fn read_page(parameters: &Parameters) -> Option<PageRequest> {
     }
 }
 
-/// Entries on a page; a bad wish is none.
+/// Entries per page; an invalid number is ignored.
 pub(crate) fn read_page_size(parameters: &Parameters) -> u32 {
     value(parameters, "page_size")
         .and_then(|size| size.trim().parse().ok())
@@ -42,8 +42,8 @@ pub(crate) fn read_page_size(parameters: &Parameters) -> u32 {
         })
 }
 
-/// The address of another page, with the other parameters sorted by name and page 1 left out, as Django REST framework
-/// writes it.
+/// The URL of another page. The other parameters are sorted by name and page 1 is left out, as
+/// Django REST framework does.
 pub(crate) fn link(url: &str, parameters: &Parameters, page: u64) -> String {
     let mut parameters: Vec<(String, String)> = parameters
         .iter()
@@ -88,7 +88,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_page_is_none() {
+    fn invalid_page_is_none() {
         for (page, wish) in [
             ("", Some(PageRequest::Number(1))),
             ("page=last", Some(PageRequest::Last)),

@@ -1,4 +1,4 @@
-//! `password/`: choosing a new password.
+//! `password/`: changing and resetting passwords.
 
 use http::StatusCode;
 use schemars::JsonSchema;
@@ -19,8 +19,9 @@ use crate::http::{HandlerResult, body};
 pub(crate) const RESET: Operation = Operation {
     id: "requestPasswordReset",
     tag: Tag::Passwords,
-    summary: "Ask for a password reset",
-    description: "Mails an OTP for a new password to the last confirmed address of an account, where there is one.",
+    summary: "Request a password reset",
+    description: "Mails an OTP for a new password to the last confirmed address of an account, if \
+                  there is one.",
     body: Some(Body {
         form: forms::address,
         example: r#"{"email": "user@example.com"}"#,
@@ -56,8 +57,8 @@ pub(crate) const CONFIRM_RESET: Operation = Operation {
     id: "confirmPasswordReset",
     tag: Tag::Passwords,
     summary: "Reset the password",
-    description: "Sets a new password with the OTP of a reset. All sessions end, and the address counts as verified. A \
-                  password that the rules refuse does not use the OTP up.",
+    description: "Sets a new password with the OTP of a reset. All sessions end, and the address \
+                  counts as verified. A password that the rules refuse does not use the OTP up.",
     body: Some(Body {
         form: forms::confirm_reset,
         example: r#"{"email": "user@example.com", "otp": "123456", "password": "betterpassword456", "confirm_password": "betterpassword456"}"#,

@@ -1,7 +1,8 @@
-//! Photos over HTTP: one file by its name, with conditional requests and ranges as RFC 9110 has them (sections 13 and 14).
+//! `/media/photos/<name>`: photo files, with conditional requests and ranges (RFC 9110, sections 13
+//! and 14).
 //!
-//! Which files there are is `photos`' to know. A name is random and never used for another content, so an answer may be
-//! kept for as long as anybody likes, and the name itself tells versions apart.
+//! A name is random and never reused for other content, so an answer may be cached for ever, and
+//! the name is the version.
 
 use std::io::{self, Read, Seek, SeekFrom};
 use std::time::SystemTime;
@@ -27,8 +28,8 @@ use crate::http::request::{Request, reservation};
 use crate::limits::Reservation;
 use crate::photos::Photos;
 
-/// Headers of every answer with a photo in it. The pictures are our own encodings; should a browser ever take one for a
-/// document, that document may do nothing.
+/// Headers of every photo. Photos are re-encoded; should a browser take one for a document all the
+/// same, it can do nothing.
 const PHOTO_HEADERS: [(HeaderName, HeaderValue); 2] = [
     (CONTENT_DISPOSITION, HeaderValue::from_static("inline")),
     (
@@ -37,7 +38,7 @@ const PHOTO_HEADERS: [(HeaderName, HeaderValue); 2] = [
     ),
 ];
 
-/// A year, the longest that caches go by.
+/// A year, the longest that caches keep anything.
 const KEEP: HeaderValue = HeaderValue::from_static("public, max-age=31536000, immutable");
 
 /// The media types of photos.
@@ -48,8 +49,8 @@ pub(crate) const RETRIEVE: Operation = Operation {
     id: "retrievePhoto",
     tag: Tag::Users,
     summary: "Read a photo",
-    description: "The file of a photo, at the URL that the profile shows. Conditional requests and one range work; a name never \
-                  gets another content.",
+    description: "The file of a photo, at the URL in the profile. Conditional requests and a \
+                  single range are supported; a name never gets other content.",
     answers: &[
         Outcome {
             status: 200,
@@ -92,7 +93,8 @@ pub(crate) async fn retrieve(app: &SharedApp, request: &mut Request) -> HandlerR
         .map_err(|e| ApiError::Internal(format!("a task failed: {e}")))?
 }
 
-/// Reads as much of the file as the request wants. A fault of the folder is over at some time, so the client may try again.
+/// Reads as much of the file as the request asks for. Faults of the media folder pass, so the
+/// client may retry (503).
 ///
 /// The memory for the content is reserved before it is read, and until it is sent.
 fn serve(
@@ -153,7 +155,7 @@ fn media_type(name: &str) -> &'static str {
     }
 }
 
-/// A file, as far as headers tell of it.
+/// A file, as the headers describe it.
 struct Stored {
     media_type: &'static str,
     etag: ETag,
@@ -180,7 +182,7 @@ impl Stored {
         let mut response = reply::with_type(status, self.media_type, content);
         response.extensions_mut().insert(reply::IsHeld);
         let headers = response.headers_mut();
-        // Said here because the answer to HEAD has no content to take it from.
+        // Set here because the answer to HEAD has no content.
         headers.typed_insert(ContentLength(length));
         headers.typed_insert(AcceptRanges::bytes());
         headers.extend(PHOTO_HEADERS);
@@ -214,7 +216,7 @@ impl Stored {
     }
 }
 
-/// What a request gets.
+/// What to answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Answer {
     Whole,
@@ -228,24 +230,25 @@ enum Answer {
     NotSatisfiable,
 }
 
-/// Goes through the preconditions in the order of RFC 9110, section 13.2.2. A header that cannot be read counts as none.
+/// Evaluates the preconditions in the order of RFC 9110, section 13.2.2. A malformed header is
+/// ignored.
 fn decide(stored: &Stored, method: &Method, headers: &HeaderMap) -> Answer {
-    let may_go_on = match headers.typed_get::<IfMatch>() {
+    let is_met = match headers.typed_get::<IfMatch>() {
         Some(tags) => tags.precondition_passes(&stored.etag),
         None => headers
             .typed_get::<IfUnmodifiedSince>()
             .is_none_or(|since| since.precondition_passes(stored.modified)),
     };
-    if !may_go_on {
+    if !is_met {
         return Answer::PreconditionFailed;
     }
-    let is_news = match headers.typed_get::<IfNoneMatch>() {
+    let is_modified = match headers.typed_get::<IfNoneMatch>() {
         Some(tags) => tags.precondition_passes(&stored.etag),
         None => headers
             .typed_get::<IfModifiedSince>()
             .is_none_or(|since| since.is_modified(stored.modified)),
     };
-    if !is_news {
+    if !is_modified {
         return Answer::NotModified;
     }
     // A range means something for GET alone (section 14.2).
@@ -256,7 +259,7 @@ fn decide(stored: &Stored, method: &Method, headers: &HeaderMap) -> Answer {
     let (Some(range), None) = (ranges.next(), ranges.next()) else {
         return Answer::Whole;
     };
-    // The one header that must hold, rather than be left out of account, for a part to be served.
+    // Unlike the others, a malformed `If-Range` is not ignored: it gets the whole.
     let has_same_version = !headers.contains_key(IF_RANGE)
         || headers.typed_get::<IfRange>().is_some_and(|version| {
             !version.is_modified(Some(&stored.etag), Some(&stored.modified.into()))
@@ -267,8 +270,8 @@ fn decide(stored: &Stored, method: &Method, headers: &HeaderMap) -> Answer {
     }
 }
 
-/// The part of `length` bytes that a `Range` header asks for. The whole when it asks for several, for something other than
-/// bytes, or makes no sense: a server may leave any range out of account (section 14.2).
+/// The part that a `Range` header asks for. Several ranges, other units and malformed ranges get
+/// the whole: a server may ignore any range (section 14.2).
 fn part_of(range: &str, length: u64) -> Answer {
     let part = range
         .split_once('=')
@@ -290,7 +293,7 @@ fn part_of(range: &str, length: u64) -> Answer {
             Some(end) if first <= end => Answer::Part { first, last: end },
             _ => Answer::NotSatisfiable,
         },
-        // The last so many bytes.
+        // The last `count` bytes.
         (None, Some(count)) if first.is_empty() => match length.checked_sub(1) {
             Some(end) if count > 0 => Answer::Part {
                 first: length.saturating_sub(count),
@@ -417,7 +420,7 @@ mod tests {
     }
 
     #[test]
-    fn who_has_it_is_told_so() {
+    fn unchanged_photo_is_not_sent_again() {
         let weak = format!("W/{TAG}");
         let among = format!("\"other\", {TAG}");
         for (name, value, answer) in [
@@ -434,7 +437,7 @@ mod tests {
             assert_eq!(got(&[(name, value)]), answer, "{name}: {value}");
             assert_eq!(decided(&Method::HEAD, &[(name, value)]), answer);
         }
-        // The tag decides alone where there is one.
+        // With a tag, the date does not count.
         assert_eq!(
             got(&[
                 ("if-none-match", "\"other\""),
@@ -445,7 +448,7 @@ mod tests {
     }
 
     #[test]
-    fn a_condition_that_does_not_hold_fails() {
+    fn failed_precondition_is_412() {
         for (name, value, answer) in [
             ("if-match", TAG, Answer::Whole),
             ("if-match", "*", Answer::Whole),
@@ -458,7 +461,7 @@ mod tests {
     }
 
     #[test]
-    fn a_part_is_only_for_who_has_the_same_version() {
+    fn if_range_needs_the_same_version() {
         for (version, answer) in [
             (TAG, part(1, 2)),
             (MODIFIED, part(1, 2)),

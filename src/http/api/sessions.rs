@@ -1,4 +1,4 @@
-//! `sessions/`: the devices on which the caller is signed in.
+//! `sessions/`: the sessions of the caller.
 
 use http::StatusCode;
 use schemars::JsonSchema;
@@ -13,7 +13,7 @@ use crate::http::openapi::{Operation, Outcome, Refusal, Tag};
 use crate::http::reply;
 use crate::http::request::Request;
 
-/// A device on which the caller is signed in.
+/// A session of the caller.
 #[derive(Serialize, JsonSchema)]
 #[schemars(rename = "Session")]
 struct SessionResponse<'a> {
@@ -23,7 +23,7 @@ struct SessionResponse<'a> {
     last_used_at: Timestamp,
     /// The client's address then.
     ip: &'a str,
-    /// What the client called itself then.
+    /// The `User-Agent` of the client then.
     user_agent: &'a str,
     /// Whether it is the session of the token.
     current: bool,
@@ -47,9 +47,10 @@ pub(crate) const LIST: Operation = Operation {
 pub(crate) const DESTROY: Operation = Operation {
     id: "endSession",
     tag: Tag::Sessions,
-    summary: "End a session",
-    description: "Ends one session of the caller; its tokens are dead at once. It may be the caller's own.",
-    answers: &[Outcome::nothing(204, "the session has ended")],
+    summary: "Revoke a session",
+    description: "Revokes one session of the caller, possibly the current one; its tokens are \
+                  invalid at once.",
+    answers: &[Outcome::nothing(204, "the session is revoked")],
     refusals: &[Refusal {
         when: "none of the caller's sessions",
         error: || ApiError::NotFound,
@@ -61,11 +62,11 @@ pub(crate) const DESTROY: Operation = Operation {
 pub(crate) const DESTROY_OTHERS: Operation = Operation {
     id: "endOtherSessions",
     tag: Tag::Sessions,
-    summary: "End the other sessions",
+    summary: "Revoke the other sessions",
     description: "Ends all sessions of the caller but the current one.",
     answers: &[Outcome::nothing(
         204,
-        "the others have ended, if there were any",
+        "the others are revoked, if there were any",
     )],
     ..Operation::NEW
 };

@@ -16,7 +16,7 @@ use crate::http::reply;
 use crate::http::request::Request;
 use crate::store::{PageRequest, UserOrder, UserPage, UserQuery};
 
-/// Most words that a search looks for; who types more gets what the first ones find.
+/// Most words of a search; further ones are ignored.
 const MOST_WORDS: usize = 16;
 
 /// A page of accounts.
@@ -52,13 +52,13 @@ pub(crate) const LIST: Operation = Operation {
     query: &[
         Parameter {
             name: "search",
-            description: "Words, divided by blanks or commas; each has to be in email, first name, last name or phone. The first \
-                          16 count.",
+            description: "Words, separated by blanks or commas; each has to be in email, first \
+                          name, last name or phone. The first 16 count.",
             schema: r#"{"type": "string"}"#,
         },
         Parameter {
             name: "is_active",
-            description: "Only accounts that may or may not sign in.",
+            description: "Only active or only deactivated accounts.",
             schema: r#"{"type": "boolean"}"#,
         },
         Parameter {
@@ -68,8 +68,9 @@ pub(crate) const LIST: Operation = Operation {
         },
         Parameter {
             name: "ordering",
-            description: "`id`, `email`, `first_name`, `last_name`, `created_at`, `updated_at`, `last_login`, several divided by \
-                          commas, each with `-` for descending. Others are ignored.",
+            description: "`id`, `email`, `first_name`, `last_name`, `created_at`, `updated_at`, \
+                          `last_login`, several separated by commas, each with `-` for descending. \
+                          Others are ignored.",
             schema: r#"{"type": "string", "default": "id"}"#,
         },
         Parameter {
@@ -79,7 +80,7 @@ pub(crate) const LIST: Operation = Operation {
         },
         Parameter {
             name: "page_size",
-            description: "Accounts on a page; a larger number counts as 100, what is no number is ignored.",
+            description: "Accounts per page, at most 100; anything else than a number is ignored.",
             schema: r#"{"type": "integer", "minimum": 1, "maximum": 100, "default": 20}"#,
         },
     ],
@@ -98,7 +99,7 @@ pub(crate) const LIST: Operation = Operation {
             error: || ApiError::Forbidden,
         },
         Refusal {
-            when: "a page past the end, or no number",
+            when: "the page does not exist or is no number",
             error: || ApiError::InvalidPage,
         },
     ],
@@ -108,7 +109,7 @@ pub(crate) const LIST: Operation = Operation {
 /// `GET users/`
 pub(crate) async fn list(app: &SharedApp, request: &mut Request) -> HandlerResult {
     let caller = request.take_caller()?;
-    // Who has no right to the list is not told what is wrong with the query.
+    // The right is checked before the query.
     if !caller.user.is_staff {
         return Err(ApiError::Forbidden);
     }
@@ -163,7 +164,7 @@ fn read_query(parameters: &Parameters) -> Result<UserQuery, ApiError> {
     })
 }
 
-/// A filter; what is no boolean filters nothing.
+/// A filter; anything else than a boolean is ignored.
 fn read_bool(parameters: &Parameters, name: &str) -> Option<bool> {
     match value(parameters, name)?.to_ascii_lowercase().as_str() {
         "true" | "1" => Some(true),
@@ -195,7 +196,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_no_filter_filters_nothing() {
+    fn invalid_filters_are_ignored() {
         let query = read_query(&parameters(
             "is_active=maybe&is_verified=TRUE&ordering=-id,nonsense, email,--id&page_size=0&search=a,b%20%20c",
         ))

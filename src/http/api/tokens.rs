@@ -1,4 +1,4 @@
-//! `token/`: signing in, keeping a session going, ending it.
+//! `token/`: signing in, refreshing and verifying tokens, signing out.
 
 use http::StatusCode;
 
@@ -11,11 +11,11 @@ use crate::http::reply::{self, Nothing};
 use crate::http::request::Request;
 use crate::http::{HandlerResult, body};
 
-/// What a pair of tokens looks like.
+/// An example of a pair of tokens.
 const PAIR: &str =
     r#"{"access": "eyJ0eXAiOiJhdCtqd3Qi.e30.c2ln", "refresh": "eyJ0eXAiOiJydCtqd3Qi.e30.c2ln"}"#;
 
-/// What a request with a refresh token looks like.
+/// An example of a request with a refresh token.
 const REFRESH_BODY: &str = r#"{"refresh": "eyJ0eXAiOiJydCtqd3Qi.e30.c2ln"}"#;
 
 /// `POST token/`
@@ -23,8 +23,8 @@ pub(crate) const OBTAIN: Operation = Operation {
     id: "signIn",
     tag: Tag::Tokens,
     summary: "Sign in",
-    description: "Begins a session with address and password. While a changed address waits for its confirmation, either \
-                  address signs in. `last_login` moves.",
+    description: "Starts a session with address and password. While a changed address awaits its \
+                  confirmation, either address signs in. `last_login` moves.",
     body: Some(Body {
         form: forms::sign_in,
         example: r#"{"email": "user@example.com", "password": "securepassword123"}"#,
@@ -60,7 +60,7 @@ const INVALID_TOKEN: Refusal = Refusal {
 pub(crate) const REFRESH: Operation = Operation {
     id: "refreshTokens",
     tag: Tag::Tokens,
-    summary: "Get the next pair of tokens",
+    summary: "Refresh tokens",
     description: "Trades a refresh token for a new pair of the same session; the old refresh token is used up. Within a \
                   grace of 10 seconds showing it again gives another pair; later it counts as stolen and ends the session.",
     body: Some(Body {
@@ -83,16 +83,16 @@ pub(crate) async fn refresh(app: &SharedApp, request: &mut Request) -> HandlerRe
 pub(crate) const VERIFY: Operation = Operation {
     id: "verifyToken",
     tag: Tag::Tokens,
-    summary: "Ask whether a token is good",
-    description: "Says whether an access or refresh token would be taken now; it looks at session and account too. A refresh \
-                  token is not used up.",
+    summary: "Verify a token",
+    description: "Verifies an access or refresh token, including its session and account. A \
+                  refresh token is not used up.",
     body: Some(Body {
         form: forms::token,
         example: r#"{"token": "eyJ0eXAiOiJhdCtqd3Qi.e30.c2ln"}"#,
     }),
-    answers: &[Outcome::json::<Nothing>(200, "the token is good", "{}")],
+    answers: &[Outcome::json::<Nothing>(200, "the token is valid", "{}")],
     refusals: &[Refusal {
-        when: "it would not be taken",
+        when: "it is not valid",
         error: || ApiError::InvalidToken,
     }],
     ..Operation::NEW
@@ -110,8 +110,8 @@ pub(crate) const BLACKLIST: Operation = Operation {
     id: "signOut",
     tag: Tag::Tokens,
     summary: "Sign out",
-    description: "Ends the session of a refresh token, also of one that was used already. Access and refresh tokens of the \
-                  session are dead at once.",
+    description: "Revokes the session of a refresh token, also of a used one. Its access and \
+                  refresh tokens are invalid at once.",
     body: Some(Body {
         form: forms::refresh_token,
         example: REFRESH_BODY,

@@ -31,14 +31,14 @@ struct AccountData<'a> {
     updated_at: Timestamp,
 }
 
-/// A sign-up that waits for its OTP.
+/// A pending sign-up.
 #[derive(Serialize, JsonSchema)]
 struct SignUpResponse<'a> {
     msg: &'static str,
     data: AccountData<'a>,
 }
 
-/// What an update answers: the nine keys, and those of the others that the request set.
+/// The answer to an update: the nine keys, and those of the others that the request set.
 #[derive(Serialize, JsonSchema)]
 struct UpdateResponse<'a> {
     #[serde(flatten)]
@@ -68,15 +68,16 @@ pub(crate) const CREATE: Operation = Operation {
     id: "createUser",
     tag: Tag::SignUp,
     summary: "Sign up",
-    description: "Stores a sign-up and mails an OTP to the address. An unconfirmed address blocks nobody: another sign-up for \
-                  it stands beside the earlier ones under the same `id`, and each OTP activates its own.",
+    description: "Stores a sign-up and mails an OTP to the address. An unconfirmed address blocks \
+                  nobody: another sign-up for it is stored beside the earlier ones under the same \
+                  `id`, and each OTP activates its own.",
     body: Some(Body {
         form: forms::sign_up,
         example: r#"{"email": "user@example.com", "password": "securepassword123", "confirm_password": "securepassword123", "first_name": "John", "last_name": "Doe", "phone": "+1234567890", "gender": "M", "country": "US"}"#,
     }),
     answers: &[Outcome::json::<SignUpResponse>(
         201,
-        "the sign-up waits for its OTP",
+        "the sign-up awaits its OTP",
         r#"{"msg": "Email sent successfully!", "data": {"id": 1, "email": "user@example.com", "first_name": "John", "last_name": "Doe", "phone": "+1234567890", "gender": "M", "country": "US", "created_at": "2024-12-03T12:00:00Z", "updated_at": "2024-12-03T12:00:00Z"}}"#,
     )],
     refusals: &[
@@ -101,8 +102,9 @@ pub(crate) const RETRIEVE: Operation = Operation {
     id: "retrieveUser",
     tag: Tag::Users,
     summary: "Read a user",
-    description: "Gives the whole profile. A user sees itself, staff sees everyone. `has_initial_profile` is true once first \
-                  name, last name, phone, gender, country and birthday are all filled in.",
+    description: "Returns the whole profile. A user sees itself, staff sees everyone. \
+                  `has_initial_profile` is true once first name, last name, phone, gender, country \
+                  and birthday are all filled in.",
     answers: &[Outcome::json::<UserResponse<'static>>(
         200,
         "the profile",
@@ -116,9 +118,10 @@ pub(crate) const PARTIAL_UPDATE: Operation = Operation {
     id: "updateUser",
     tag: Tag::Users,
     summary: "Change a user",
-    description: "Changes any subset of a profile. A user changes itself, staff everyone. A new address is shown at once and \
-                  gets an OTP; it counts as unverified until that comes back to `otp/verify/` with the token of the account. A \
-                  photo goes as a file in `multipart/form-data`.",
+    description: "Changes any subset of a profile. A user changes itself, staff everyone. A new \
+                  address is shown at once and gets an OTP; it counts as unverified until \
+                  `otp/verify/` confirms it with the token of the account. A photo is sent as a \
+                  file in `multipart/form-data`.",
     body: Some(Body {
         form: forms::update,
         example: r#"{"first_name": "John", "birthday": "1990-01-01", "address": "123 Main Street, Some City, Some Country"}"#,
@@ -150,8 +153,8 @@ pub(crate) const DESTROY: Operation = Operation {
     id: "deleteUser",
     tag: Tag::Users,
     summary: "Delete a user",
-    description: "Deletes an account: a user itself with its password, staff anyone without a body. Profile, photo and sessions \
-                  are gone; the number is never used again.",
+    description: "Deletes an account: users themselves with their password, staff anyone without a \
+                  body. Profile, photo and sessions are removed; the id is never used again.",
     body: Some(Body {
         form: forms::delete,
         example: r#"{"password": "securepassword123"}"#,

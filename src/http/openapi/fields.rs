@@ -101,7 +101,7 @@ pub(super) fn errors_schema(form: &Form) -> Value {
         .collect();
     json!({
         "type": "object",
-        "description": "Every wrong field with all that is wrong with it.",
+        "description": "Every wrong field with all its errors.",
         "properties": properties,
         "additionalProperties": false,
     })

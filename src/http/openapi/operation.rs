@@ -1,35 +1,35 @@
-//! What an operation says about itself. It stands beside the handler that does it, and the table of resources names
-//! both, so that nothing can be served without being described.
+//! How an operation is documented. An `Operation` is next to its handler, and the table of routes
+//! names both.
 //!
-//! Only what is particular to an operation is said here. What holds for all of a kind (a token that is missing, a body
-//! that is no JSON, a number that nobody has) is added in [`super::schema`].
+//! It contains only what is particular to the operation. What all of a kind share (a missing token,
+//! a body that is not JSON, an unknown id) is added in `responses`.
 
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 
 use crate::accounts::forms::Form;
 use crate::http::error::ApiError;
 
-/// One method of one resource, as the schema tells of it.
+/// The documentation of one method of one path.
 pub(crate) struct Operation {
     /// A verb and a noun in camel case: generated clients name their functions after it.
     pub(crate) id: &'static str,
     pub(crate) tag: Tag,
-    /// What it is for, in two to five words.
+    /// Its purpose, in two to five words.
     pub(crate) summary: &'static str,
-    /// What it does and what else happens, in Markdown.
+    /// What it does, with side effects, in Markdown.
     pub(crate) description: &'static str,
     /// Parameters of the query.
     pub(crate) query: &'static [Parameter],
-    /// What it reads from the body.
+    /// The body it reads.
     pub(crate) body: Option<Body>,
-    /// What it answers when it is done.
+    /// Its answers on success.
     pub(crate) answers: &'static [Outcome],
-    /// What else it answers, apart from what holds for all operations of its kind.
+    /// Its errors, besides those that all operations of its kind share.
     pub(crate) refusals: &'static [Refusal],
 }
 
 impl Operation {
-    /// An operation with nothing to say, to be filled in.
+    /// An empty operation, to be filled in.
     pub(crate) const NEW: Self = Self {
         id: "",
         tag: Tag::Service,
@@ -83,14 +83,12 @@ impl Tag {
     pub(crate) const fn description(self) -> &'static str {
         match self {
             Self::SignUp => "Signing up and confirming an address.",
-            Self::Tokens => "Signing in, keeping a session going, signing out.",
-            Self::Users => {
-                "Reading, changing and deleting an account; `me` stands for one's own number."
-            }
+            Self::Tokens => "Signing in, refreshing tokens, signing out.",
+            Self::Users => "Reading, changing and deleting an account; `me` is one's own id.",
             Self::Passwords => "Choosing a new password.",
-            Self::Sessions => "The devices on which one is signed in.",
+            Self::Sessions => "The devices with a session.",
             Self::Staff => "For staff.",
-            Self::Service => "What is not about accounts.",
+            Self::Service => "Keys, health, metrics and this document.",
             Self::Development => "With `--dev` only, and only for clients on the same machine.",
         }
     }
@@ -104,23 +102,23 @@ pub(crate) struct Parameter {
     pub(crate) schema: &'static str,
 }
 
-/// What an operation reads from a body.
+/// The body of an operation.
 pub(crate) struct Body {
     /// The fields, as the operation itself reads them.
     pub(crate) form: fn() -> Form,
-    /// A body that is taken.
+    /// A valid body.
     pub(crate) example: &'static str,
 }
 
-/// An answer of an operation that is done.
+/// A successful answer.
 pub(crate) struct Outcome {
     pub(crate) status: u16,
-    /// When it is given.
+    /// When it is sent.
     pub(crate) when: &'static str,
     pub(crate) content: Content,
 }
 
-/// What an answer carries.
+/// The content of an answer.
 pub(crate) enum Content {
     Nothing,
     Json {
@@ -142,7 +140,7 @@ impl Outcome {
         }
     }
 
-    /// JSON of a type; `example` is a text of it.
+    /// JSON of a type, with an example.
     pub(crate) const fn json<T: JsonSchema>(
         status: u16,
         when: &'static str,
@@ -167,9 +165,9 @@ impl Outcome {
     }
 }
 
-/// An answer of an operation that does not do what was asked. Status, body and headers are those of the error itself.
+/// An error of an operation. Status, body and headers are those of the error itself.
 pub(crate) struct Refusal {
-    /// What is in the way.
+    /// The cause.
     pub(crate) when: &'static str,
     pub(crate) error: fn() -> ApiError,
 }

@@ -47,22 +47,22 @@ const TOKEN_REFUSALS: &[Refusal] = &[
 
 const OBJECT_REFUSALS: &[Refusal] = &[
     Refusal {
-        when: "somebody else's number, existing or not, without staff rights",
+        when: "somebody else's id, existing or not, without staff rights",
         error: || ApiError::Forbidden,
     },
     Refusal {
-        when: "staff names a number that does not exist",
+        when: "staff names an id that does not exist",
         error: || ApiError::UserNotFound,
     },
     Refusal {
-        when: "neither a number nor `me`",
+        when: "neither an integer nor `me`",
         error: || ApiError::NotFound,
     },
 ];
 
 const BODY_REFUSALS: &[Refusal] = &[
     Refusal {
-        when: "the body is no JSON",
+        when: "the body is not JSON",
         error: || {
             ApiError::BadRequest(
                 "JSON parse error - EOF while parsing an object at line 1 column 1".into(),
@@ -70,7 +70,7 @@ const BODY_REFUSALS: &[Refusal] = &[
         },
     },
     Refusal {
-        when: "the body is JSON, but no object",
+        when: "the body is JSON, but not an object",
         error: || ApiError::NonField("Invalid data. Expected a dictionary, but got list.".into()),
     },
     Refusal {
@@ -99,18 +99,18 @@ const DEVELOPMENT_REFUSALS: &[Refusal] = &[Refusal {
 
 const ALL_REFUSALS: &[Refusal] = &[
     Refusal {
-        when: "a fault of the server",
+        when: "an internal error",
         error: || ApiError::internal("an example"),
     },
     Refusal {
-        when: "too much to do; try again after `Retry-After` seconds",
+        when: "the server is overloaded; retry after `Retry-After` seconds",
         error: || ApiError::Overloaded(String::new()),
     },
 ];
 
-/// A refusal by a limit, for operations that have one.
+/// A refusal by a rate limit, for operations that have one.
 pub(crate) const THROTTLED: Refusal = Refusal {
-    when: "too many requests of this kind; try again after `Retry-After` seconds",
+    when: "rate limited; retry after `Retry-After` seconds",
     error: || ApiError::Throttled(Duration::from_secs(42)),
 };
 
@@ -131,7 +131,7 @@ impl Responses {
         self.0.entry(status).or_default()
     }
 
-    /// Adds what an error comes to. `errors` is the schema of complaints about fields.
+    /// Adds an error. `errors` is the schema of field errors.
     pub(super) fn refuse(&mut self, error: ApiError, when: &str, errors: &str, is_page: bool) {
         let header = error.header();
         let (status, body) = error.status_and_body("9f86d081884c7d65");
@@ -197,7 +197,7 @@ impl Response {
         upper_first(&self.when.join("; "))
     }
 
-    /// Adds a kind of content beside those that there are.
+    /// Adds a media type, or a choice to the schema of one.
     pub(super) fn add(&mut self, media_type: &str, schema: Value, example: Option<(&str, Value)>) {
         let content = self
             .content
@@ -209,7 +209,7 @@ impl Response {
             }
             let choices = content["schema"]["anyOf"]
                 .as_array_mut()
-                .expect("the lines above see to it");
+                .expect("the lines above make it an array");
             if !choices.contains(&schema) {
                 choices.push(schema);
             }
@@ -220,7 +220,7 @@ impl Response {
     }
 }
 
-/// A sentence as the key of an example: its words with dashes.
+/// The key of an example: its words with dashes.
 fn example_name(when: &str) -> String {
     when.split(|c: char| !c.is_ascii_alphanumeric())
         .filter(|word| !word.is_empty())

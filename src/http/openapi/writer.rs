@@ -35,17 +35,17 @@ impl Writer {
         let errors = json!({
             "Error": {
                 "type": "object",
-                "description": "What is in the way, as a sentence, and for some a code for programs.",
+                "description": "The error as a sentence, some with a code for programs.",
                 "properties": {
                     "detail": { "type": "string" },
                     "code": { "type": "string" },
-                    "request_id": { "type": "string", "description": "Leads to the cause in the log of the server." },
+                    "request_id": { "type": "string", "description": "Finds the cause in the log." },
                 },
                 "required": ["detail"],
             },
             "FieldErrors": {
                 "type": "object",
-                "description": "Field names, each with all that is wrong with it.",
+                "description": "Field names, each with all its errors.",
                 "additionalProperties": messages_schema(),
             },
             "UserNotFound": {
@@ -206,7 +206,7 @@ fn path_parameter(segment: &str) -> Option<Value> {
     let (name, description, schema) = match segment {
         "{pk}" => (
             "pk",
-            "The number of an account, or `me` for one's own.",
+            "The id of an account, or `me` for one's own.",
             json!({ "anyOf": [
                 { "type": "integer", "format": "int64" },
                 { "type": "string", "const": "me" },
@@ -214,7 +214,7 @@ fn path_parameter(segment: &str) -> Option<Value> {
         ),
         "{id}" => (
             "id",
-            "The name of the object.",
+            "The id of the object.",
             json!({ "type": "string", "minLength": 1 }),
         ),
         _ => return None,

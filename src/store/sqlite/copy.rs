@@ -58,7 +58,7 @@ pub fn copy_database(
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let from = Connection::open_with_flags(source, flags).map_err(failed)?;
     from.busy_timeout(busy_timeout).map_err(failed)?;
-    // Without an open transaction every write of somebody else would make the copy begin anew.
+    // Without an open transaction every write of somebody else would restart the copy.
     from.execute_batch("BEGIN").map_err(failed)?;
     let (id, page_size): (i32, u64) = from
         .query_row(

@@ -114,7 +114,7 @@ pub(super) fn update_email(
     Ok(EmailStep::Done(Some(purpose)))
 }
 
-/// An address that is not confirmed belongs to nobody: whoever waits for its code has to give way to `user_id`.
+/// An address that is not confirmed belongs to nobody: an account that awaits its code gives way to `user_id`.
 pub(super) fn take_from_unconfirmed(
     connection: &Connection,
     email_key: &str,
@@ -155,7 +155,7 @@ pub(super) fn take_from_unconfirmed(
     drop_unconfirmed_claims(connection, email_key, now)
 }
 
-/// Whoever has the address as an unconfirmed new one falls back to the last confirmed one.
+/// An account with the address as an unconfirmed new one falls back to the last confirmed one.
 pub(super) fn drop_unconfirmed_claims(
     connection: &Connection,
     email_key: &str,

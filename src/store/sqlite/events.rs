@@ -19,7 +19,7 @@ const LISTED_AT_ACCOUNTS: i64 = 1000;
 /// keep guesses at an account out of the log.
 const LISTED_AT_NOBODY: i64 = 100;
 
-/// Entries about one account within an hour after which changes of its profile share one: whoever has signed up can make
+/// Entries about one account within an hour after which changes of its profile share one: a user can make
 /// thousands of them a second.
 const LISTED_OF_ACCOUNT: i64 = 100;
 
@@ -30,7 +30,7 @@ const MILLIS_PER_HOUR: i64 = 60 * 60 * 1000;
 pub(super) enum Actor {
     /// The account itself: it has just proven to be the owner's.
     Owner,
-    /// Whoever the context says.
+    /// The actor of the context.
     FromContext,
 }
 

@@ -126,7 +126,7 @@ pub(super) const MIGRATIONS: &[(i32, &str)] = &[
          noted_at INTEGER NOT NULL
      ) STRICT, WITHOUT ROWID;",
     ),
-    // The hashes need a key that SQL does not have, so the counts of the last hour begin anew.
+    // The hashes need a key that SQL does not have, so the counts of the last hour restart.
     (
         9,
         "DROP TABLE otp_mails;

@@ -145,7 +145,7 @@ fn confirm_reset(
     delete_sign_ups(connection, used.user_id)?;
     drop_pending_email(connection, used.user_id, attempt.now)?;
     delete_sessions(connection, used.user_id, None)?;
-    // Whoever reads the mailbox is the owner: the new password may be used from there, whatever was tried before.
+    // The reader of the mailbox is the owner: the new password may be used from there, whatever was tried before.
     note_network(connection, used.user_id, &attempt.network, attempt.now)?;
     connection
         .prepare_cached(

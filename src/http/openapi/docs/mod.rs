@@ -1,7 +1,8 @@
-//! `GET /api/docs/`: the schema as a page for people, on which operations can be tried out.
+//! `GET /api/docs/`: the schema as a page, on which operations can be tried out.
 //!
-//! Page, style and script are one answer from the binary. Its Content-Security-Policy lets exactly these two run, by their
-//! hashes, and lets them talk to this server alone. The script makes texts of what it gets and never markup.
+//! Page, style and script are one answer from the binary. Its Content-Security-Policy allows
+//! exactly that style and script, by their hashes, and requests to this server alone. The script
+//! never turns data into markup.
 
 use std::sync::LazyLock;
 
@@ -48,7 +49,8 @@ pub(crate) const RETRIEVE: Operation = Operation {
     id: "retrieveDocs",
     tag: Tag::Service,
     summary: "The page about this API",
-    description: "The schema as a page, on which one can sign in and try operations out. It asks no other host for anything.",
+    description: "The schema as a page, on which one can sign in and try operations out. It loads \
+                  nothing from other hosts.",
     answers: &[Outcome::text(200, "the page", "text/html")],
     ..Operation::NEW
 };
