@@ -25,7 +25,7 @@ use std::time::Duration;
 use archive::{ArchiveWriter, Entry};
 use files::{ScratchFolder, create_private, owner_of, sync_folder};
 pub(crate) use files::{folder_of, with_suffix};
-pub use restore::{Restore, RestoreSummary};
+pub use restore::{GenerateKey, Restore, RestoreSummary};
 pub use stream::CancellableStream;
 
 use crate::config::Config;
