@@ -33,6 +33,7 @@ pub mod crypto;
 pub mod delivery;
 pub mod dev;
 pub mod domain;
+mod fair_queue;
 #[cfg(feature = "fuzzing")]
 #[doc(hidden)]
 pub mod fuzzing;

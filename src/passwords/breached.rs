@@ -1,6 +1,8 @@
-//! A list of leaked passwords on disk, as haveibeenpwned.com gives it out: one line for each, the upper-case SHA-1 in
-//! hexadecimal, a colon, and how often it was seen, sorted by the hash. The whole of it has tens of gigabytes, so it is
-//! bisected where it lies; a look costs some thirty reads of which the system keeps the first in memory.
+//! A list of leaked passwords on disk, as haveibeenpwned.com publishes it.
+//!
+//! Each line has the upper-case SHA-1 in hexadecimal, a colon, and a count; lines are sorted by
+//! hash. The whole list has tens of gigabytes, so it is searched in place by bisection. A lookup costs
+//! some thirty reads, of which the system caches the first.
 
 use std::cmp::Ordering;
 use std::fmt;
@@ -14,13 +16,13 @@ use sha1::{Digest, Sha1};
 /// Hexadecimal digits of a SHA-1.
 const HASH: usize = 40;
 
-/// Bytes that are read at a time; longer than any line.
+/// Size of a read, in bytes; longer than any line.
 const BLOCK: usize = 256;
 
-/// Places that are looked at before the list is trusted.
+/// Samples that are checked before the list is accepted.
 const SAMPLES: u64 = 64;
 
-/// Why a file is no such list. The text is for the person at the terminal.
+/// Why a file is not such a list. The text is for the operator.
 #[derive(Debug)]
 pub struct ListError(String);
 
@@ -38,29 +40,29 @@ pub struct BreachedList {
     length: u64,
 }
 
-/// A line: where it begins and ends, the line break included, and its hash.
+/// A line: where it ends, line break included, and its hash.
 struct Line {
     end: u64,
     hash: [u8; HASH],
 }
 
 impl BreachedList {
-    /// Opens a list and looks at samples of it.
+    /// Opens a list and checks samples of it.
     ///
     /// # Errors
     /// When it cannot be read, is of another form, or is not sorted.
     pub fn open(path: &Path) -> Result<Self, ListError> {
         let failed = |cause: &dyn fmt::Display| {
             ListError(format!(
-                "{}: {cause}. Expected the list of SHA-1 hashes that haveibeenpwned.com gives out, sorted by hash, with \
-                 lines such as 000000005AD76BD555C1D6D771DE417A4B87E4B4:10",
+                "{}: {cause}. Expected the list of SHA-1 hashes from haveibeenpwned.com, sorted by \
+                 hash, with lines such as 000000005AD76BD555C1D6D771DE417A4B87E4B4:10",
                 path.display()
             ))
         };
         let file = File::open(path).map_err(|e| failed(&e))?;
         let data = file.metadata().map_err(|e| failed(&e))?;
         if !data.is_file() || data.len() == 0 {
-            return Err(failed(&"it is no file with anything in it"));
+            return Err(failed(&"the file is empty or not a regular file"));
         }
         let list = Self {
             file,
@@ -68,7 +70,7 @@ impl BreachedList {
         };
         let mut before: Option<[u8; HASH]> = None;
         for sample in 0..=SAMPLES {
-            // The last sample is the last line; a file of a few lines is read over and over, which does no harm.
+            // The last sample is the last line. Samples of a short file repeat, which does no harm.
             let at = (list.length - 1) / SAMPLES * sample;
             let at = if sample == SAMPLES {
                 list.length - 1
@@ -84,7 +86,9 @@ impl BreachedList {
             if before.is_some_and(|before| before > line.hash)
                 || next.is_some_and(|next| next.hash <= line.hash)
             {
-                return Err(failed(&format_args!("it is not sorted around byte {at}")));
+                return Err(failed(&format_args!(
+                    "the file is not sorted around byte {at}"
+                )));
             }
             before = Some(line.hash);
         }
@@ -97,7 +101,7 @@ impl BreachedList {
     /// When the file cannot be read.
     pub fn contains(&self, password: &str) -> io::Result<bool> {
         let wanted = hex(&Sha1::digest(password.as_bytes()));
-        // Both bounds are beginnings of lines.
+        // Both bounds are starts of lines.
         let (mut low, mut high) = (0, self.length);
         while low < high {
             let start = self.line_start(u64::midpoint(low, high))?.max(low);
@@ -111,14 +115,14 @@ impl BreachedList {
         Ok(false)
     }
 
-    /// Where the line begins that has this byte.
+    /// Start of the line that contains this byte.
     fn line_start(&self, at: u64) -> io::Result<u64> {
         let from = at.saturating_sub(BLOCK as u64);
         let block = self.read(from, usize::try_from(at - from).unwrap_or(BLOCK))?;
         match block.iter().rposition(|byte| *byte == b'\n') {
             Some(place) => Ok(from + place as u64 + 1),
             None if from == 0 => Ok(0),
-            None => Err(broken(at, "has a line that is far too long")),
+            None => Err(broken(at, "has a line that is too long")),
         }
     }
 
@@ -127,7 +131,7 @@ impl BreachedList {
         let length = block.iter().position(|byte| *byte == b'\n');
         let text = &block[..length.unwrap_or(block.len())];
         if length.is_none() && block.len() == BLOCK {
-            return Err(broken(start, "has a line that is far too long"));
+            return Err(broken(start, "has a line that is too long"));
         }
         let digits = text
             .iter()
@@ -170,7 +174,7 @@ impl BreachedList {
 fn broken(at: u64, what: &str) -> io::Error {
     io::Error::new(
         io::ErrorKind::InvalidData,
-        format!("around byte {at} it {what}"),
+        format!("the file {what} around byte {at}"),
     )
 }
 
@@ -213,7 +217,7 @@ mod tests {
     }
 
     #[test]
-    fn every_password_of_a_list_is_found_and_no_other() {
+    fn every_listed_password_is_found_and_no_other() {
         for (count, line_break, end) in [
             (1, "\n", ""),
             (2, "\r\n", "\r\n"),
@@ -235,16 +239,16 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_such_list_is_refused_with_the_reason() {
+    fn other_files_are_refused_with_the_reason() {
         let sorted = lines(&(0..100).map(|n| n.to_string()).collect::<Vec<_>>(), "\n");
         let reversed: Vec<&str> = sorted.lines().rev().collect();
         let ntlm = "0123456789ABCDEF0123456789ABCDEF:5\n".repeat(2);
         for (content, reason) in [
-            ("", "no file with anything in it"),
+            ("", "the file is empty"),
             ("password\n123456\n", "no SHA-1 hash"),
             (&*reversed.join("\n"), "not sorted"),
             (&*ntlm, "NTLM"),
-            (&*"x".repeat(1000), "far too long"),
+            (&*"x".repeat(1000), "too long"),
             (&*format!("{sorted}\n{sorted}"), "not sorted"),
         ] {
             let file = file(content);

@@ -1,67 +1,99 @@
-//! Passwords: the rules for choosing one, hashing, and checking.
+//! Password rules, hashing and verification.
 //!
-//! A hash is written as Django's `BCryptSHA256PasswordHasher` writes it: `bcrypt_sha256$` and the bcrypt string of the
-//! hexadecimal SHA-256 of the password. Hashing first means that bcrypt, which stops at 72 bytes and at a NUL, sees 64
-//! plain bytes whatever was typed, so no password is ever cut; and a Django service can take the hashes over as they are.
+//! A hash has the form of Django's `BCryptSHA256PasswordHasher`: `bcrypt_sha256$` and the bcrypt
+//! string of the hexadecimal SHA-256 of the password. bcrypt stops at 72 bytes and at a NUL;
+//! hashing first means that no password is ever cut, and a Django service can read the hashes.
 //!
-//! bcrypt is slow on purpose, so it runs on a few threads of its own with a bounded queue, never on a thread that serves
-//! connections. A request that finds the queue full is turned away at once, and one whose client has gone is not hashed.
+//! Passwords are normalised to NFC before they are hashed: keyboards differ in how they send `é`.
+//! Verification tries the password as typed too, for hashes made without normalisation.
+//!
+//! bcrypt is slow on purpose, so it runs on a few threads of its own behind a bounded queue, never
+//! on a thread that serves connections. A request that finds the queue full is rejected at once,
+//! and one whose client has gone is not hashed.
 
 mod breached;
 mod foreign;
-mod queue;
 mod rules;
 
+use std::borrow::Cow;
 use std::fmt;
 use std::fmt::Write as _;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::thread;
 
+use icu_normalizer::ComposingNormalizerBorrowed;
 use sha2::{Digest, Sha256};
 use tokio::sync::oneshot;
 
+use crate::domain::ClientNetwork;
+use crate::fair_queue::{FairQueue, FlowKey, Priority, QueuedJob};
+
 pub use breached::{BreachedList, ListError};
 pub use foreign::is_known;
-pub use queue::Requester;
-use queue::{FairQueue, Job, Pace};
 pub use rules::{PasswordRules, PersonalData};
 
-/// How an own hash begins.
+/// Prefix of our own hashes.
 const PREFIX: &str = "bcrypt_sha256$";
 
-/// Milliseconds that one hash of cost 12 takes on an ordinary core; only sizes the default queue.
+/// Milliseconds for one hash of cost 12 on an ordinary core; only sizes the default queue.
 const MILLIS_AT_COST_12: u64 = 224;
 
-/// How far hashing stands back where it shares a core with serving: nine parts to eleven, so that a flood of reads leaves
-/// enough to those who sign in; and for floods one part to three, so that they leave enough to those who read.
+/// Niceness of the hashing threads, which share cores with serving. One step leaves hashing nine
+/// parts to eleven, so a flood of reads leaves enough for sign-ins; five steps leave floods one
+/// part to three.
 #[cfg(target_os = "linux")]
-const fn niceness(pace: Pace) -> i32 {
-    match pace {
-        Pace::Ordinary => 1,
-        Pace::Background => 5,
+const fn niceness(priority: Priority) -> i32 {
+    match priority {
+        Priority::Normal => 1,
+        Priority::Background => 5,
     }
 }
 
-/// Most passwords of one network that wait before they are a flood; fewer where that is more than half of the queue.
-const LONGEST_ORDINARY_LANE: usize = 32;
+/// Most waiting passwords of one network before they are a flood; fewer where that is more than
+/// half of the queue.
+const FLOOD_THRESHOLD: usize = 32;
 
 /// Longest wait in the default queue, in milliseconds.
 const LONGEST_WAIT_MILLIS: u64 = 10_000;
 
+/// Who wants a password hashed: the key of a flow in the queue.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Requester {
+    /// A client on a network.
+    Network {
+        /// The network.
+        network: ClientNetwork,
+        /// Whether the owner of the account in question has signed in from there before.
+        is_known: bool,
+    },
+    /// The server itself, or its operator.
+    Server,
+}
+
+impl FlowKey for Requester {
+    fn is_preferred(self) -> bool {
+        matches!(self, Self::Network { is_known: true, .. } | Self::Server)
+    }
+
+    fn can_flood(self) -> bool {
+        self != Self::Server
+    }
+}
+
 /// Why a password was not hashed or checked.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum PasswordError {
-    /// More hashing is queued than can be done soon: try again later.
+    /// The queue is full: try again later.
     Overloaded,
-    /// A fault of ours; the text is for the log.
+    /// An internal error; the text is for the log.
     Failed(String),
 }
 
 impl fmt::Display for PasswordError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Overloaded => f.write_str("too many passwords wait to be hashed"),
+            Self::Overloaded => f.write_str("the hashing queue is full"),
             Self::Failed(cause) => write!(f, "hashing failed: {cause}"),
         }
     }
@@ -73,13 +105,13 @@ impl std::error::Error for PasswordError {}
 pub struct PasswordOptions {
     /// bcrypt's cost: the hash takes 2^cost rounds.
     pub cost: u32,
-    /// Threads that hash, and as many again for floods.
+    /// Hashing threads, and as many again for floods.
     pub threads: usize,
-    /// Most passwords that wait; zero chooses as many as are done within about ten seconds.
+    /// Capacity of the queue; zero chooses what is hashed within about ten seconds.
     pub queue: usize,
     /// Shortest allowed password, in characters.
     pub min_length: usize,
-    /// Passwords that are known to have leaked.
+    /// Known leaked passwords.
     pub breached: Option<BreachedList>,
 }
 
@@ -87,7 +119,7 @@ pub struct PasswordOptions {
 pub struct Passwords {
     cost: u32,
     rules: PasswordRules,
-    queue: Arc<FairQueue>,
+    queue: Arc<FairQueue<Requester>>,
     dummy_hash: Arc<str>,
     breached: Option<Arc<BreachedList>>,
 }
@@ -101,14 +133,17 @@ impl Passwords {
         } else {
             options.queue
         };
-        let longest_ordinary = LONGEST_ORDINARY_LANE.min(queue / 2).max(1);
-        let queue = Arc::new(FairQueue::new(queue, longest_ordinary));
+        let flood_threshold = FLOOD_THRESHOLD.min(queue / 2).max(1);
+        let queue = Arc::new(FairQueue::new(queue, flood_threshold));
         for number in 0..threads {
-            for (pace, name) in [(Pace::Ordinary, "hash"), (Pace::Background, "hash-flood")] {
+            for (priority, name) in [
+                (Priority::Normal, "hash"),
+                (Priority::Background, "hash-flood"),
+            ] {
                 let queue = Arc::clone(&queue);
                 thread::Builder::new()
                     .name(format!("{name}-{number}"))
-                    .spawn(move || work(&queue, pace))
+                    .spawn(move || work(&queue, priority))
                     .expect("the system can start a thread");
             }
         }
@@ -118,7 +153,7 @@ impl Passwords {
                 min_length: options.min_length,
             },
             queue,
-            // A well-formed hash of nothing: checking it costs what a real check costs, and no password fits it.
+            // A well-formed hash that no password matches: verifying it costs what a real one does.
             dummy_hash: format!(
                 "{PREFIX}$2b${:02}$......................{}",
                 options.cost,
@@ -134,13 +169,12 @@ impl Passwords {
         self.queue.len()
     }
 
-    /// How many may wait.
+    /// Capacity of the queue.
     pub fn queue_capacity(&self) -> usize {
         self.queue.capacity()
     }
 
-    /// Everything that speaks against a password, as the rules have it. One that has leaked is too common, however rare it
-    /// looks.
+    /// Lists the rules that a new password breaks. A leaked password counts as too common.
     ///
     /// # Errors
     /// When the list of leaked passwords cannot be read.
@@ -149,15 +183,17 @@ impl Passwords {
         password: &str,
         person: &PersonalData<'_>,
     ) -> Result<Vec<String>, PasswordError> {
+        let normalised = normalised(password);
+        let password = &*normalised;
         let has_leaked = match &self.breached {
             None => false,
             Some(list) => {
                 let (list, password) = (Arc::clone(list), password.to_owned());
-                // The list is on disk, and a disk may take its time.
+                // The list is on disk, and disks can be slow.
                 tokio::task::spawn_blocking(move || list.contains(&password))
                     .await
                     .map_err(|e| {
-                        PasswordError::Failed(format!("a look into the list failed: {e}"))
+                        PasswordError::Failed(format!("the lookup of leaked passwords failed: {e}"))
                     })?
                     .map_err(|e| {
                         PasswordError::Failed(format!("the list of leaked passwords: {e}"))
@@ -167,26 +203,26 @@ impl Passwords {
         Ok(self.rules.complaints(password, person, has_leaked))
     }
 
-    /// Hashing on behalf of somebody: whose turn it is depends on who asks.
-    pub fn asked_by(&self, asker: Requester) -> Hashing<'_> {
+    /// Hashing for a requester, which decides the order in the queue.
+    pub fn asked_by(&self, requester: Requester) -> Hashing<'_> {
         Hashing {
             passwords: self,
-            asker,
+            requester,
         }
     }
 
-    /// Hashes a password under a fresh random salt, on behalf of the server.
+    /// Hashes a password with `salt` for the server itself.
     ///
     /// # Errors
-    /// [`PasswordError::Overloaded`] when too many wait already.
+    /// [`PasswordError::Overloaded`] when the queue is full.
     pub async fn hash(&self, password: String, salt: [u8; 16]) -> Result<String, PasswordError> {
         self.asked_by(Requester::Server).hash(password, salt).await
     }
 
-    /// Whether the password fits the hash, asked on behalf of the server; see [`Hashing::verify`].
+    /// Verifies a password for the server itself; see [`Hashing::verify`].
     ///
     /// # Errors
-    /// [`PasswordError::Overloaded`] when too many wait already.
+    /// [`PasswordError::Overloaded`] when the queue is full.
     pub async fn verify(
         &self,
         password: String,
@@ -197,8 +233,8 @@ impl Passwords {
             .await
     }
 
-    /// Whether a hash that was just found to fit ought to be made anew: it is of another form, or cheaper than new ones are.
-    /// A dearer one stays, so that a server with fast hashes for tests weakens nothing.
+    /// Whether a matching hash needs a rehash: it has another form, or a lower cost than new ones.
+    /// One of a higher cost stays, so a server with cheap hashes for tests weakens nothing.
     pub fn is_outdated(&self, hash: &str) -> bool {
         let cost = hash
             .strip_prefix(PREFIX)
@@ -215,38 +251,38 @@ impl Drop for Passwords {
     }
 }
 
-/// Hashing on behalf of somebody.
+/// Hashing for one requester.
 #[derive(Clone, Copy)]
 pub struct Hashing<'a> {
     passwords: &'a Passwords,
-    asker: Requester,
+    requester: Requester,
 }
 
 impl Hashing<'_> {
-    /// Hashes a password under a fresh random salt.
+    /// Hashes a password with `salt`, which must be fresh and random.
     ///
     /// # Errors
-    /// [`PasswordError::Overloaded`] when too many wait already.
+    /// [`PasswordError::Overloaded`] when the queue is full.
     pub async fn hash(self, password: String, salt: [u8; 16]) -> Result<String, PasswordError> {
         let cost = self.passwords.cost;
         self.run(move || hash(&password, cost, salt)).await?
     }
 
-    /// Whether the password fits the hash. Without a hash (nobody of that name) the same work is done for nothing, so
-    /// that the time tells nothing either.
+    /// Whether the password matches the hash. Without a hash (an unknown account) a dummy hash is
+    /// verified, so that the time reveals nothing.
     ///
     /// # Errors
-    /// [`PasswordError::Overloaded`] when too many wait already.
+    /// [`PasswordError::Overloaded`] when the queue is full.
     pub async fn verify(self, password: String, hash: Option<&str>) -> Result<bool, PasswordError> {
-        // An unusable password (Django's `!`) answers as slowly as any other.
+        // An unusable password (Django's `!`) takes as long as any other.
         let hash = hash.filter(|hash| !hash.starts_with('!'));
         let known = hash.is_some();
         let hash: Arc<str> = match hash {
             Some(hash) => hash.into(),
             None => Arc::clone(&self.passwords.dummy_hash),
         };
-        let fits = self.run(move || verify(&password, &hash)).await??;
-        Ok(fits && known)
+        let matches = self.run(move || verify(&password, &hash)).await??;
+        Ok(matches && known)
     }
 
     async fn run<T: Send + 'static>(
@@ -255,22 +291,22 @@ impl Hashing<'_> {
     ) -> Result<T, PasswordError> {
         let (answer, receive) = oneshot::channel();
         let task = Task { work, answer };
-        self.passwords.queue.push(self.asker, Box::new(task));
+        self.passwords.queue.push(self.requester, Box::new(task));
         receive
             .await
             .unwrap_or_else(|_| Err(PasswordError::Failed("a hashing thread failed".into())))
     }
 }
 
-/// Something to be done by a hashing thread, and who waits for it.
+/// Work for a hashing thread, and where its result goes.
 struct Task<T, F> {
     work: F,
     answer: oneshot::Sender<Result<T, PasswordError>>,
 }
 
-impl<T: Send, F: FnOnce() -> T + Send> Job for Task<T, F> {
+impl<T: Send, F: FnOnce() -> T + Send> QueuedJob for Task<T, F> {
     fn is_abandoned(&self) -> bool {
-        // The client hung up while its request stood in the queue.
+        // The client hung up while its request was queued.
         self.answer.is_closed()
     }
 
@@ -278,20 +314,20 @@ impl<T: Send, F: FnOnce() -> T + Send> Job for Task<T, F> {
         let _ = self.answer.send(Ok((self.work)()));
     }
 
-    fn turn_away(self: Box<Self>) {
+    fn reject(self: Box<Self>) {
         let _ = self.answer.send(Err(PasswordError::Overloaded));
     }
 }
 
-fn work(queue: &FairQueue, pace: Pace) {
-    // Elsewhere it would be about the whole process. Where it is refused, hashing shares evenly.
+fn work(queue: &FairQueue<Requester>, priority: Priority) {
+    // Elsewhere niceness concerns the whole process. Where it is refused, hashing shares evenly.
     #[cfg(target_os = "linux")]
-    if let Err(e) = rustix::process::nice(niceness(pace)) {
-        log::debug!("hashing has the same priority as everything else: {e}");
+    if let Err(e) = rustix::process::nice(niceness(priority)) {
+        log::debug!("the priority of hashing threads stays normal: {e}");
     }
-    while let Some(job) = queue.pop(pace) {
+    while let Some(job) = queue.pop(priority) {
         if catch_unwind(AssertUnwindSafe(|| job.run())).is_err() {
-            log::error!("hashing a password panicked; its request is answered with an error");
+            log::error!("a hashing thread panicked; the request is answered with an error");
         }
     }
 }
@@ -305,6 +341,11 @@ fn default_queue(cost: u32, threads: usize) -> usize {
     usize::try_from(hashes).unwrap_or(usize::MAX) * threads
 }
 
+/// The password in Unicode's normalisation form C.
+fn normalised(password: &str) -> Cow<'_, str> {
+    ComposingNormalizerBorrowed::new_nfc().normalize(password)
+}
+
 fn digest(password: &str) -> String {
     let mut hex = String::with_capacity(64);
     for byte in Sha256::digest(password.as_bytes()) {
@@ -314,7 +355,7 @@ fn digest(password: &str) -> String {
 }
 
 fn hash(password: &str, cost: u32, salt: [u8; 16]) -> Result<String, PasswordError> {
-    bcrypt::hash_with_salt(digest(password), cost, salt)
+    bcrypt::hash_with_salt(digest(&normalised(password)), cost, salt)
         .map(|parts| {
             format!(
                 "{PREFIX}{}",
@@ -325,8 +366,16 @@ fn hash(password: &str, cost: u32, salt: [u8; 16]) -> Result<String, PasswordErr
 }
 
 fn verify(password: &str, hash: &str) -> Result<bool, PasswordError> {
-    foreign::verify(password, hash)
-        .ok_or_else(|| PasswordError::Failed("a stored hash has an unknown form".into()))
+    let unknown = || PasswordError::Failed("a stored hash has an unknown form".into());
+    let normalised = normalised(password);
+    if foreign::verify(&normalised, hash).ok_or_else(unknown)? {
+        return Ok(true);
+    }
+    // Older hashes and those of other programs were made of what was typed.
+    if normalised == password {
+        return Ok(false);
+    }
+    foreign::verify(password, hash).ok_or_else(unknown)
 }
 
 #[cfg(test)]
@@ -338,7 +387,7 @@ mod tests {
     const SALT: [u8; 16] = *b"sixteen byte sal";
 
     #[test]
-    fn passwords_differ_wherever_they_differ() {
+    fn every_byte_of_a_password_counts() {
         let long = "x".repeat(72);
         for (one, other) in [
             (format!("{long}a"), format!("{long}b")),
@@ -351,7 +400,7 @@ mod tests {
     }
 
     #[test]
-    fn a_hash_is_in_the_form_of_django() {
+    fn hash_has_the_form_of_django() {
         let hashed = hash("securepassword123", 4, SALT).unwrap();
         assert!(hashed.starts_with("bcrypt_sha256$$2b$04$"), "{hashed}");
         assert_eq!(hashed.len(), PREFIX.len() + 60);
@@ -363,7 +412,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn nobody_knows_the_password_of_nobody() {
+    async fn missing_hash_matches_no_password() {
         let passwords = Passwords::start(PasswordOptions {
             breached: None,
             cost: 4,
@@ -384,7 +433,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn hashes_are_renewed_only_to_better_ones() {
+    async fn only_weaker_hashes_are_outdated() {
         let passwords = Passwords::start(PasswordOptions {
             breached: None,
             cost: 5,
@@ -416,7 +465,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_full_queue_turns_away_at_once() {
+    async fn full_queue_rejects_at_once() {
         let passwords = Passwords::start(PasswordOptions {
             breached: None,
             cost: 4,
@@ -452,7 +501,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_nobody_waits_for_any_more_is_not_hashed() {
+    async fn abandoned_request_is_not_hashed() {
         let passwords = Passwords::start(PasswordOptions {
             breached: None,
             cost: 4,
@@ -463,16 +512,32 @@ mod tests {
         let passwords = passwords.asked_by(Requester::Server);
         let (release, hold) = std::sync::mpsc::channel::<()>();
         let mut running = Box::pin(passwords.run(move || hold.recv()));
-        let (tell, told) = std::sync::mpsc::channel();
-        let mut given_up = Box::pin(passwords.run(move || tell.send("hashed")));
-        // Both are in the queue or beyond it once they were polled; then the client of the second one hangs up.
+        let (send, hashed) = std::sync::mpsc::channel();
+        let mut given_up = Box::pin(passwords.run(move || send.send("hashed")));
+        // Polling queues both; then the client of the second one hangs up.
         assert!((&mut running).now_or_never().is_none());
         assert!((&mut given_up).now_or_never().is_none());
         drop(given_up);
         release.send(()).unwrap();
         assert_eq!(running.await, Ok(Ok(())));
-        // One thread takes one after the other: when this is done, the other one has been passed over.
+        // One thread runs jobs in order: once this is done, the abandoned one has been skipped.
         assert_eq!(passwords.run(|| ()).await, Ok(()));
-        assert!(told.try_recv().is_err());
+        assert!(hashed.try_recv().is_err());
+    }
+
+    #[test]
+    fn passwords_match_in_any_unicode_normalisation() {
+        let (composed, decomposed) = ("caf\u{e9}-au-lait-7", "cafe\u{301}-au-lait-7");
+        for typed in [composed, decomposed] {
+            let hashed = hash(typed, 4, SALT).unwrap();
+            assert_eq!(hashed, hash(composed, 4, SALT).unwrap(), "NFC is hashed");
+            assert!(verify(composed, &hashed).unwrap());
+            assert!(verify(decomposed, &hashed).unwrap());
+            assert!(!verify("cafe-au-lait-7", &hashed).unwrap());
+        }
+        // Made of what was typed, by a program or version that does not normalise.
+        let old = "bcrypt_sha256$$2b$06$3uQ101kluPlka143VZ8K3OH4uCCozK5zrmYnmQb32ZXBJEijEkWxi";
+        assert!(verify(decomposed, old).unwrap());
+        assert!(!verify(composed, old).unwrap());
     }
 }

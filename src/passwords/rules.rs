@@ -1,20 +1,21 @@
-//! The rules for choosing a password: Django's four validators, with their algorithms and texts. Knows nothing of hashing.
+//! The rules for new passwords: Django's four validators, with their algorithms and texts.
 //!
-//! `common.txt` is the data of `common-passwords.txt.gz` in Django's `django/contrib/auth` (BSD-3-Clause, copyright Django
-//! Software Foundation and individual contributors): nearly 20,000 common passwords that Royce Williams compiled from leaked
-//! ones, here in lower case, without repetitions, and in the order of their bytes.
+//! `common.txt` is the data of `common-passwords.txt.gz` in Django's `django/contrib/auth`
+//! (BSD-3-Clause, copyright Django Software Foundation and individual contributors): nearly 20,000
+//! common passwords that Royce Williams compiled from leaked ones, here in lower case, without
+//! duplicates, and sorted bytewise.
 
 use std::cmp::Ordering;
 
 use crate::domain::trim;
 
-/// The common passwords, one a line, sorted bytewise.
+/// The common passwords, one per line, sorted bytewise.
 static COMMON: &str = include_str!("common.txt");
 
-/// Likeness from which on a password is too similar to something about its owner.
+/// Similarity from which on a password is too similar to an attribute of its owner.
 const MAX_SIMILARITY: f64 = 0.7;
 
-/// What is known of a password's owner.
+/// The attributes of the owner that a password must not resemble.
 #[derive(Clone, Copy, Default)]
 pub struct PersonalData<'a> {
     /// Mail address.
@@ -33,10 +34,10 @@ pub struct PasswordRules {
 }
 
 impl PasswordRules {
-    /// Everything that speaks against a password, in the order of the API: similar to its owner, too short, too common,
-    /// entirely numeric. Of several similarities only the first is told, as in Django.
+    /// Lists the rules that a password breaks, in the order of the API: similar to its owner, too
+    /// short, too common, entirely numeric. Only the first similarity is reported, as in Django.
     ///
-    /// `has_leaked` is what a list on disk says of it.
+    /// `has_leaked` says whether the list on disk contains it.
     pub fn complaints(
         &self,
         password: &str,
@@ -76,14 +77,14 @@ impl PasswordRules {
     }
 }
 
-/// Django's `UserAttributeSimilarityValidator` for one attribute: the whole of it and each of its words.
+/// Django's `UserAttributeSimilarityValidator` for one attribute: all of it, and each of its words.
 fn is_similar(password: &str, value: &str) -> bool {
     let password = sorted_chars(&password.to_lowercase());
     let value = value.to_lowercase();
     value
         .split(|c| !is_word(c))
         .chain([value.as_str()])
-        // Python's split gives empty words too, but no password resembles those.
+        // Python's split gives empty words too, which no password resembles.
         .filter(|part| !part.is_empty())
         .map(sorted_chars)
         .any(|part| {
@@ -98,13 +99,14 @@ fn sorted_chars(text: &str) -> Vec<char> {
     chars
 }
 
-/// Django's shortcut: what is much shorter than the password cannot be similar to it.
+/// Django's shortcut: a much shorter word cannot be similar to the password.
 fn exceeds_length_ratio(password: usize, part: usize) -> bool {
     let bound = MAX_SIMILARITY / 2.0 * to_f64(password);
     password >= 10 * part && to_f64(part) < bound
 }
 
-/// Python's `SequenceMatcher.quick_ratio` of two sorted texts: the share of characters that both have, wherever they stand.
+/// Python's `SequenceMatcher.quick_ratio` of two sorted texts: the share of characters in common,
+/// regardless of their order.
 fn quick_ratio(one: &[char], other: &[char]) -> f64 {
     let (mut left, mut right, mut matches) = (0, 0, 0);
     while left < one.len() && right < other.len() {
@@ -129,8 +131,8 @@ fn to_f64(number: usize) -> f64 {
     number as f64
 }
 
-/// Python's `\w`: letters, numbers and the underscore. Rust's alphanumeric characters are these and some more: vowel signs and
-/// other marks, and letters in circles.
+/// Python's `\w`: letters, numbers and the underscore. Rust's alphanumeric characters include vowel
+/// signs, other marks, and circled letters too.
 fn is_word(c: char) -> bool {
     c == '_' || (c.is_alphanumeric() && !is_within(c, MARKS))
 }
@@ -140,7 +142,7 @@ fn is_common(password: &str) -> bool {
     let password = password.to_lowercase();
     let wanted = trim(&password).as_bytes();
     let list = COMMON.as_bytes();
-    // Bisects the text itself, so that nothing has to be built first. Both bounds are beginnings of lines.
+    // Bisects the text itself, so no index has to be built. Both bounds are starts of lines.
     let (mut low, mut high) = (0, list.len());
     while low < high {
         let middle = usize::midpoint(low, high);
@@ -161,8 +163,8 @@ fn is_common(password: &str) -> bool {
     false
 }
 
-/// Django's `NumericPasswordValidator`, that is Python's `str.isdigit`: digits of any script, superscripts and circled ones
-/// too, but no fractions or Roman numerals.
+/// Django's `NumericPasswordValidator`, that is Python's `str.isdigit`: digits of any script,
+/// superscripts and circled ones too, but no fractions or Roman numerals.
 fn is_numeric(password: &str) -> bool {
     !password.is_empty() && password.chars().all(is_digit)
 }
@@ -176,11 +178,11 @@ fn is_digit(c: char) -> bool {
 
 fn is_within(c: char, ranges: &[(u32, u32)]) -> bool {
     let code = u32::from(c);
-    let begun = ranges.partition_point(|(first, _)| *first <= code);
-    begun > 0 && code <= ranges[begun - 1].1
+    let started = ranges.partition_point(|(first, _)| *first <= code);
+    started > 0 && code <= ranges[started - 1].1
 }
 
-/// Where the decimal digits of each script begin (general category Nd, Unicode 17); nine more follow.
+/// The zero of each script's decimal digits (general category Nd, Unicode 17); nine more follow.
 #[rustfmt::skip]
 const ZEROS: &[u32] = &[
     0x30, 0x660, 0x6f0, 0x7c0, 0x966, 0x9e6, 0xa66, 0xae6, 0xb66, 0xbe6, 0xc66, 0xce6, 0xd66,
@@ -192,7 +194,7 @@ const ZEROS: &[u32] = &[
     0x1d7d8, 0x1d7e2, 0x1d7ec, 0x1d7f6, 0x1e140, 0x1e2f0, 0x1e5f1, 0x1e950, 0x1fbf0,
 ];
 
-/// Characters with the numeric type Digit that are no decimal digits.
+/// Characters with the numeric type Digit that are not decimal digits.
 #[rustfmt::skip]
 const DIGITS: &[(u32, u32)] = &[
     (0xb2, 0xb3), (0xb9, 0xb9), (0x1369, 0x1371), (0x19da, 0x19da), (0x2070, 0x2070),
@@ -202,8 +204,8 @@ const DIGITS: &[(u32, u32)] = &[
     (0x1f100, 0x1f10a),
 ];
 
-/// Characters that are Alphabetic without being letters or numbers (categories Mn, Mc and So; Unicode 14). Ranges go on over
-/// characters that are not alphanumeric at all.
+/// Alphabetic characters that are not letters or numbers (categories Mn, Mc and So; Unicode 14).
+/// Ranges also span characters that are not alphanumeric at all.
 #[rustfmt::skip]
 const MARKS: &[(u32, u32)] = &[
     (0x345, 0x36f), (0x5b0, 0x5c7), (0x610, 0x61a), (0x64b, 0x65f), (0x670, 0x670),
@@ -265,7 +267,7 @@ mod tests {
     }
 
     #[test]
-    fn likeness_is_told_once() {
+    fn first_similarity_is_reported() {
         for (password, first, last, email, expected) in [
             ("charlotte7", "Charlotte", "", "", &[FIRST][..]),
             ("annecharlotte", "Charlotte Anne", "", "", &[FIRST]),
@@ -294,7 +296,7 @@ mod tests {
     }
 
     #[test]
-    fn complaints_come_in_the_order_of_the_api() {
+    fn complaints_have_the_order_of_the_api() {
         assert_eq!(
             complaints("12345", "12345", "", ""),
             [FIRST, SHORT, COMMON_ONE, NUMERIC]
