@@ -10,6 +10,7 @@
 -- `is_contested`: sign-ups with different passwords were pending, so a code proves the mailbox and nothing else.
 -- `password_version` counts how often the password was set.
 -- `email_restored_at`: when an undo last moved the address; it cannot be changed again for a while.
+-- `external_id`: the id in the system that the account was imported from.
 -- AUTOINCREMENT: an id is never used twice, so that a token of a deleted account can never become somebody else's.
 CREATE TABLE users (
     id            INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -36,10 +37,12 @@ CREATE TABLE users (
     is_contested  INTEGER NOT NULL DEFAULT 0 CHECK (is_contested IN (0, 1)),
     password_version INTEGER NOT NULL DEFAULT 0,
     email_restored_at INTEGER,
+    external_id   TEXT,
     CHECK ((new_email IS NULL) = (new_email_key IS NULL))
 ) STRICT;
 
 CREATE INDEX users_by_staff ON users (id) WHERE is_staff;
+CREATE UNIQUE INDEX users_by_external_id ON users (external_id) WHERE external_id IS NOT NULL;
 CREATE INDEX users_unverified ON users (created_at) WHERE verified_at IS NULL;
 
 -- The list for staff, by any of its columns: `id` decides between equals, and what can be filtered by stands in each index,

@@ -28,7 +28,7 @@ work=$(mktemp -d)
 export DJANGO_DATABASE="$work/django.db"
 : >"$work/said"
 "$VENV/bin/python" examples/django/move.py >"$work/users.jsonl"
-"$SERVER_PROGRAM" --db "$work/users.db" import "$work/users.jsonl"
+"$SERVER_PROGRAM" --db "$work/users.db" import "$work/users.jsonl" --staff-from-file
 "$SERVER_PROGRAM" --db "$work/users.db" --listen 127.0.0.1:0 --mail-transport file \
     --mail-dir "$work/mail" --passwords-bcrypt-cost 4 >"$work/said" 2>"$work/log" &
 SERVER_PID=$!

@@ -7,7 +7,6 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use tempfile::TempDir;
-use tokio::sync::Semaphore;
 
 use crate::clock::SharedClock;
 use crate::config::Config;
@@ -54,8 +53,6 @@ pub struct App {
     pub links: Arc<Links>,
     /// The photo files.
     pub photos: Arc<Photos>,
-    /// Limits how many photos are decoded at once; decoding one takes a permit.
-    pub photo_turns: Arc<Semaphore>,
     /// The recent mails, with `--dev` only.
     pub inbox: Option<Inbox>,
     /// The mail queue.

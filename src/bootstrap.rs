@@ -7,8 +7,6 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::Semaphore;
-
 use crate::accounts;
 use crate::app::App;
 use crate::clock::SharedClock;
@@ -106,7 +104,6 @@ pub async fn open_app(config: Config, clock: SharedClock, port: u16) -> Result<A
         metrics,
         limits: Arc::new(NetworkLimits::new(allowance(&config.rate_limits))),
         buffers: Arc::default(),
-        photo_turns: Arc::new(Semaphore::new(config.hash_threads())),
         photos: Arc::new(photos),
         temporary_media,
         reuse_grace: Duration::from_secs(config.tokens.reuse_grace_seconds.into()),
@@ -152,7 +149,7 @@ pub async fn apply_settings(
     if config.rate_limits != app.config.rate_limits {
         changed.limits = Arc::new(NetworkLimits::new(allowance(&config.rate_limits)));
     }
-    if config.media != app.config.media {
+    if config.media != app.config.media || config.rate_limits != app.config.rate_limits {
         let dir = app.temporary_media.as_ref();
         let dir = dir.map(|dir| dir.path().to_path_buf());
         if let Some(dir) = config.media_dir().or(dir) {
@@ -198,6 +195,12 @@ fn open_photos(config: &Config, media_dir: &Path) -> Result<Photos, StartError> 
         max_bytes: config.media.max_photo_mib as usize * 1024 * 1024,
         max_pixels: u64::from(config.media.max_megapixels) * 1_000_000,
         max_side: config.media.max_side_pixels,
+        memory: u64::from(config.media.decode_memory_mib) * 1024 * 1024,
+        threads: config.hash_threads(),
+        uploads: config
+            .rate_limits
+            .enabled
+            .then_some(config.rate_limits.photo_uploads),
     })
     .map_err(StartError::at("[media] dir"))
 }
@@ -274,7 +277,8 @@ fn open_sealing(config: &Config) -> Result<KeySealing, StartError> {
 fn read_secret(setting: &str, path: &Path) -> Result<String, StartError> {
     let text = fs::read_to_string(path)
         .map_err(|e| StartError::caused_by(format!("{setting}: {}", path.display()), e))?;
-    // Editors end a file with a line break, which is not part of the secret.
+    // Editors add a byte order mark before the secret, and a line break after it.
+    let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
     Ok(text.trim_end_matches(['\r', '\n']).to_owned())
 }
 

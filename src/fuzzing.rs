@@ -284,6 +284,7 @@ fn account(id: UserId, email: &str) -> User {
         is_staff: false,
         verified_at: None,
         last_login_at: None,
+        external_id: None,
         created_at: NOW,
         updated_at: NOW,
     }
@@ -291,7 +292,7 @@ fn account(id: UserId, email: &str) -> User {
 
 /// The readable rows of an import file, up to the first fatal error.
 fn read_rows(file: &[u8]) -> Vec<Fields> {
-    let Ok(mut rows) = Rows::open(file, None) else {
+    let Ok(mut rows) = Rows::open(file, None, Vec::new()) else {
         return Vec::new();
     };
     let mut read = Vec::new();
@@ -353,6 +354,7 @@ fn check_reading(reading: &Result<ImportedUser, FieldErrors>) {
             is_staff: user.is_staff,
             verified_at: user.verified_at,
             last_login_at: user.last_login_at,
+            external_id: user.external_id.clone(),
             created_at: user.created_at,
             updated_at: user.updated_at,
             ..account(user.id.unwrap_or(1), user.email.as_str())
@@ -373,6 +375,7 @@ fn check_reading(reading: &Result<ImportedUser, FieldErrors>) {
     assert_eq!(again.email, user.email);
     assert_eq!(again.profile, user.profile);
     assert_eq!(again.language, user.language);
+    assert_eq!(again.external_id, user.external_id);
     assert_eq!(
         (again.is_active, again.is_staff),
         (user.is_active, user.is_staff)
@@ -401,13 +404,14 @@ pub fn photo(data: &[u8]) {
             max_bytes: 64 * 1024,
             max_pixels: 256 * 256,
             max_side: 64,
+            ..PhotoOptions::default()
         })
         .expect("nothing is opened yet")
     });
-    if let Ok(photo) = PHOTOS.prepare(data) {
+    if let Ok(photo) = PHOTOS.prepare_here(data) {
         let (width, height) = photo.dimensions();
         assert!((1..=64).contains(&width) && (1..=64).contains(&height));
-        let again = PHOTOS.prepare(photo.bytes()).expect("a photo is one");
+        let again = PHOTOS.prepare_here(photo.bytes()).expect("a photo is one");
         assert_eq!(again.dimensions(), photo.dimensions());
         assert_eq!(again.extension(), photo.extension());
     }

@@ -1,20 +1,17 @@
-//! Replays what the fuzz targets start from, and small changes of it that are the same every time. `SEED_CHANGES=100000
-//! cargo test --test seeds` makes a long run of it.
+//! Replays the seeds of the fuzz targets, and deterministic small mutations of them.
+//! `SEED_CHANGES=100000 cargo test --test seeds` makes it a long run.
 
-#![allow(
-    clippy::unwrap_used,
-    reason = "a test ends where something is not as it should be"
-)]
+#![allow(clippy::unwrap_used, reason = "tests fail by panicking")]
 
 use std::fs;
 use std::path::Path;
 
 use accounts_server::fuzzing::KINDS;
 
-/// Changed copies of each seed, where the environment asks for no other number.
+/// Mutations of each seed, unless the environment sets another number.
 const CHANGES: usize = 200;
 
-/// Numbers that look random and are the same every time (the generator xorshift64).
+/// Deterministic pseudo-random numbers (xorshift64).
 struct Numbers(u64);
 
 impl Numbers {
@@ -26,7 +23,7 @@ impl Numbers {
     }
 }
 
-/// A copy with a byte changed, put in, taken out, or a piece repeated.
+/// A copy with bytes changed, inserted, removed, or a piece repeated.
 fn changed(seed: &[u8], numbers: &mut Numbers) -> Vec<u8> {
     const TELLING: &[u8] = b"\0\n\r\"'\\{}[]:,;=&%@.-+\xff\xc3\x80";
     let mut copy = seed.to_vec();
@@ -46,7 +43,7 @@ fn changed(seed: &[u8], numbers: &mut Numbers) -> Vec<u8> {
 }
 
 #[test]
-fn every_seed_is_read_without_harm() {
+fn every_seed_and_mutation_is_read_without_a_panic() {
     let changes = std::env::var("SEED_CHANGES").map_or(CHANGES, |number| {
         number.parse().expect("SEED_CHANGES is a number")
     });

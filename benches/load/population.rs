@@ -288,6 +288,7 @@ pub(crate) fn person(number: u64, password_hash: &str) -> Option<ImportedUser> {
         created_at: at(created),
         updated_at: at(created + dice.below(YEAR)),
         language: String::new(),
+        external_id: None,
     })
 }
 

@@ -192,6 +192,7 @@ mod tests {
             is_staff: false,
             verified_at: Some(Timestamp::default()),
             last_login_at: None,
+            external_id: None,
             created_at: Timestamp::default(),
             updated_at: Timestamp::default(),
         }

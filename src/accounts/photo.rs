@@ -10,7 +10,7 @@ use std::time::Duration;
 use super::AccountError;
 use crate::app::App;
 use crate::crypto::random;
-use crate::domain::{Fields, Input, Timestamp, messages};
+use crate::domain::{Fields, Input, Timestamp, UserId, messages};
 use crate::photos::{PhotoError, PreparedPhoto};
 
 /// Minimum age of an unused file before its removal: far longer than any upload takes.
@@ -28,9 +28,14 @@ pub(super) enum PhotoChange {
     Invalid(&'static str),
 }
 
-/// Decodes and re-encodes the photo of a request on a blocking thread.
+/// Re-encodes the photo of a request of an account.
+///
+/// # Errors
+/// [`AccountError::Throttled`] after too many uploads, [`AccountError::Overloaded`] when too many
+/// photos wait.
 pub(super) async fn prepare_photo(
     app: &Arc<App>,
+    account: UserId,
     fields: &Fields,
 ) -> Result<PhotoChange, AccountError> {
     let file = match fields.get("photo") {
@@ -46,28 +51,22 @@ pub(super) async fn prepare_photo(
     if file.bytes.is_empty() {
         return Ok(PhotoChange::Invalid(messages::EMPTY_FILE));
     }
-    let bytes = file.bytes.clone();
-    let turn = Arc::clone(&app.photo_turns)
-        .acquire_owned()
-        .await
-        .map_err(|e| AccountError::Internal(e.into()))?;
-    let worker = Arc::clone(app);
-    let prepared = tokio::task::spawn_blocking(move || {
-        // The permit is held until the work is done, also when the client disconnects.
-        let _turn = turn;
-        worker.photos.prepare(&bytes)
-    })
-    .await
-    .map_err(|e| AccountError::Internal(format!("a photo could not be prepared: {e}").into()))?;
-    match prepared {
-        Ok(photo) => Ok(PhotoChange::Set(photo)),
-        Err(PhotoError::TooLarge) => Err(AccountError::PhotoTooLarge),
-        Err(PhotoError::Io(cause)) => Err(AccountError::Internal(cause.into())),
-        Err(refused) => {
-            log::info!("a photo was refused: {refused}");
-            Ok(PhotoChange::Invalid(messages::NOT_AN_IMAGE))
-        }
-    }
+    app.photos
+        .count_upload(account, app.clock.now())
+        .map_err(AccountError::Throttled)?;
+    let refused = match app.photos.prepare(account, file.bytes.clone()).await {
+        Ok(photo) => return Ok(PhotoChange::Set(photo)),
+        Err(PhotoError::TooLarge) => return Err(AccountError::PhotoTooLarge),
+        Err(PhotoError::Io(cause)) => return Err(AccountError::Internal(cause.into())),
+        Err(e @ PhotoError::Overloaded) => return Err(AccountError::Overloaded(e.into())),
+        Err(refused) => refused,
+    };
+    log::info!("a photo was refused: {refused}");
+    Ok(PhotoChange::Invalid(match refused {
+        PhotoError::TooManyPixels { .. } => messages::TOO_MANY_PIXELS,
+        PhotoError::Unsupported => messages::UNSUPPORTED_IMAGE,
+        _ => messages::NOT_AN_IMAGE,
+    }))
 }
 
 /// Writes the file of a photo and returns its name.

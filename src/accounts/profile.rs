@@ -115,7 +115,7 @@ async fn apply(
     client: &Client,
 ) -> Result<Updated, AccountError> {
     let now = app.clock.now();
-    let photo = prepare_photo(app, fields).await?;
+    let photo = prepare_photo(app, caller.user.id, fields).await?;
     let mut reader = FieldReader::new(fields);
     let mut changes = read_changes(&mut reader, &photo, now);
     if caller.user.is_staff {

@@ -1,4 +1,4 @@
-//! `export`: all accounts, one JSON object a line; and the form in which the command line shows an account to scripts.
+//! `export`: all accounts, one JSON object per line; and the form of an account for scripts.
 
 use std::io::{self, BufWriter, Write};
 use std::path::PathBuf;
@@ -18,21 +18,21 @@ use crate::store::StoredUser;
 
 #[derive(Args)]
 pub(super) struct ExportArguments {
-    /// Where to; `-` or nothing is standard output. A file appears under its name once it is complete, readable for its
-    /// owner alone
+    /// File to write; `-` or nothing is standard output. It is written atomically, and readable by
+    /// its owner alone
     file: Option<PathBuf>,
-    /// Export the password hashes, too: `import` then takes the accounts over with their passwords
+    /// Include password hashes, so that `import` keeps the passwords
     #[arg(long)]
     with_password_hashes: bool,
 }
 
-/// An account as scripts get it; the keys are those that `import` reads.
+/// An account for scripts; the keys are those that `import` reads.
 #[derive(Serialize)]
 pub(crate) struct UserRecord<'a> {
     id: UserId,
     /// The last confirmed address.
     email: &'a str,
-    /// An address that waits for its code; not a part of an export, because nothing of it could be imported.
+    /// An address that is pending; not part of an export, because it cannot be imported.
     #[serde(skip_serializing_if = "Option::is_none")]
     new_email: Option<Option<&'a str>>,
     first_name: &'a str,
@@ -50,6 +50,8 @@ pub(crate) struct UserRecord<'a> {
     updated_at: Timestamp,
     #[serde(skip_serializing_if = "str::is_empty")]
     language: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    external_id: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     password: Option<&'a str>,
 }
@@ -75,6 +77,7 @@ impl<'a> UserRecord<'a> {
             created_at: user.created_at,
             updated_at: user.updated_at,
             language: "",
+            external_id: user.external_id.as_deref(),
             password: None,
         }
     }
@@ -88,7 +91,7 @@ impl<'a> UserRecord<'a> {
         }
     }
 
-    /// As `user list` and `user show` give it.
+    /// The record of `user list` and `user show`.
     pub(super) fn shown(user: &'a User) -> Self {
         Self {
             new_email: Some(user.new_email.as_deref()),

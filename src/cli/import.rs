@@ -1,8 +1,9 @@
-//! `import`: taking over accounts from an export, or from the users of another system.
+//! `import`: accounts of an export, or of the users of another system.
 //!
-//! Reads row by row and hands the good ones to the store in transactions of bounded size, each read before it begins, so
-//! that a running server never waits for our input. `--one-transaction` and `--dry-run` need one transaction for all; rows
-//! then go straight from the file into it. Either way no more than a batch is in memory.
+//! Reads row by row and hands good rows to the store in transactions of bounded size. Each is read
+//! before its transaction begins, so a running server never waits for our input.
+//! `--one-transaction` and `--dry-run` need one transaction for everything; rows then go straight
+//! from the file into it. Either way at most one batch is in memory.
 
 use std::borrow::Cow;
 use std::fs::File;
@@ -16,54 +17,81 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 use super::{CommandResult, cannot_write, describe, is_dash, printable, with_app};
 use crate::accounts::import::rows::{Format, Rows};
+use crate::accounts::import::{Mapping, drop_unknown_hash};
 use crate::accounts::{self, read_imported_user, refused};
 use crate::app::App;
 use crate::config::Config;
-use crate::domain::{FieldErrors, Timestamp, UserId};
+use crate::domain::{FieldErrors, Fields, Timestamp, UserId};
 use crate::store::{ImportRefusal, ImportSource, ImportedUser};
 
-/// Longest complaint that is told whole, in characters.
+/// Longest reason that is printed whole, in characters.
 const LONGEST_MESSAGE: usize = 300;
 
 const LONG_HELP: &str = "\
-Fields (JSON keys or columns; only email has to be there): id, email, password, first_name, last_name, phone, gender, \
-country, address, birthday, is_active, is_staff, is_verified (or email_verified), verified_at, last_login, language, created_at (or \
-date_joined), updated_at. Others are ignored, with a warning.
+Fields (JSON keys or CSV columns; only email is required): id, email, password, first_name, \
+last_name, phone, gender, country, address, birthday, is_active, is_staff, is_verified (or \
+email_verified), verified_at, last_login, language, external_id, created_at (or date_joined), updated_at. Others \
+are ignored with a warning. A file with a flag of another program (such as emailVerified or disabled) \
+and none of ours is refused until --map says what the flag means.
 
-password is a hash: of Django (pbkdf2_sha256$, pbkdf2_sha1$, bcrypt_sha256$, bcrypt$, argon2$, scrypt$, and !, which is \
-none), plain bcrypt ($2a$, $2b$, $2y$), or plain Argon2 ($argon2id$, ...). Everybody's password goes on working, and is \
-rehashed at the first sign-in. Without a hash the owner has to choose a password by a password reset.
+password is a hash: of Django (pbkdf2_sha256$, pbkdf2_sha1$, bcrypt_sha256$, bcrypt$, argon2$, \
+scrypt$, and !, which is none), bcrypt ($2a$, $2b$, $2y$), Argon2 ($argon2id$, ...), PBKDF2 \
+($pbkdf2-sha256$, ..., and those of ASP.NET Identity), Firebase ($fbscrypt$), WordPress ($wp$, $P$), \
+crypt ($5$, $6$), LDAP ({SSHA}, ...) or better-auth. Passwords keep working and are rehashed at the \
+first sign-in. Without a hash the owner chooses a password by a password reset.
 
-is_verified and verified_at mean \"no\" when they are empty; who has neither counts as verified. Moments without a zone are UTC. \
-Numbers (id) are kept where they were never used here.
+is_verified and verified_at mean \"no\" when they are empty; an account with neither counts as \
+verified. Timestamps without a zone are UTC. Ids are kept where they were never used here.
 
-Each bad row is told on standard error as \"line N: field: reason\". Exit status 0: every row was imported; 1: some were \
-not.";
+Each refused row is reported on standard error as \"line N: field: reason\". Exit status 0: every row \
+was imported; 1: some were not.
+
+Examples:
+  accounts-server import users.jsonl --dry-run
+  accounts-server import users.csv --map emailVerified=is_verified --map disabled='!is_active'";
 
 #[derive(Args)]
 #[command(after_long_help = LONG_HELP)]
 pub(super) struct ImportArguments {
-    /// The file; `-` or nothing is standard input
+    /// File to import; `-` or nothing is standard input
     file: Option<PathBuf>,
-    /// How it is written: one JSON object a line, as `export` writes it, or CSV with a header
+    /// Format: one JSON object per line, as `export` writes it, or CSV with a header
     #[arg(long, value_enum, default_value_t = FormatChoice::Auto)]
     format: FormatChoice,
-    /// Say what would come of it and change nothing; a running server cannot write meanwhile
+    /// Import a column or key THEIRS as the field OURS; `!OURS` is the opposite of a yes or no, and
+    /// nothing ignores it
+    #[arg(long, value_name = "THEIRS=OURS")]
+    map: Vec<Mapping>,
+    /// Import staff rights too; without this nobody in the file becomes staff
+    #[arg(long)]
+    staff_from_file: bool,
+    /// What happens to an account whose password hash has an unknown form
+    #[arg(long, value_enum, default_value_t = UnknownHash::Refuse)]
+    unknown_hash: UnknownHash,
+    /// Report what would happen and change nothing; a running server cannot write meanwhile
     #[arg(long)]
     dry_run: bool,
-    /// Import so many rows in one transaction; bad rows do not stop the others
+    /// Import N rows per transaction; refused rows do not stop the others
     #[arg(long, value_name = "N", default_value_t = 1000, value_parser = clap::value_parser!(u32).range(1..=100_000))]
     batch: u32,
-    /// Import all or nothing; a running server cannot write meanwhile
+    /// Import all rows or none; a running server cannot write meanwhile
     #[arg(long, conflicts_with = "batch")]
     one_transaction: bool,
 }
 
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum UnknownHash {
+    /// The row is refused
+    Refuse,
+    /// It is imported without a password; its owner chooses one by a password reset
+    NoPassword,
+}
+
 #[derive(Clone, Copy, ValueEnum)]
 enum FormatChoice {
-    /// By the name of the file, or else its first character
+    /// By the extension of the file, or else its first character
     Auto,
-    /// One JSON object a line
+    /// One JSON object per line
     Jsonl,
     /// CSV with a header
     Csv,
@@ -94,8 +122,8 @@ enum Mode {
     DryRun,
 }
 
-/// Least memory for pages of the database, in MiB: accounts come in any order of their addresses, so that a small cache
-/// writes and reads the same pages again and again.
+/// Smallest page cache of an import, in MiB: accounts come in any order of their addresses, so a
+/// small cache writes and reads the same pages again and again.
 const CACHE_MIB: u32 = 64;
 
 pub(super) fn run(arguments: ImportArguments, mut config: Config) -> CommandResult {
@@ -104,7 +132,7 @@ pub(super) fn run(arguments: ImportArguments, mut config: Config) -> CommandResu
     let (input, size) = open(file)?;
     let progress = progress(size);
     let reader = BufReader::new(progress.wrap_read(input));
-    let rows = Rows::open(reader, arguments.format.format(file))?;
+    let rows = Rows::open(reader, arguments.format.format(file), arguments.map)?;
     let mode = if arguments.dry_run {
         Mode::DryRun
     } else if arguments.one_transaction {
@@ -116,6 +144,10 @@ pub(super) fn run(arguments: ImportArguments, mut config: Config) -> CommandResu
         let mut import = Import {
             rows,
             now: app.clock.now(),
+            takes_staff: arguments.staff_from_file,
+            takes_unknown_hashes: arguments.unknown_hash == UnknownHash::NoPassword,
+            former_staff: 0,
+            unknown_hashes: 0,
             progress,
             imported: 0,
             refused: 0,
@@ -141,13 +173,13 @@ fn open(file: Option<&Path>) -> Result<(Box<dyn Read + Send>, Option<u64>), Stri
     let file = File::open(path).map_err(failed)?;
     let data = file.metadata().map_err(failed)?;
     if data.is_dir() {
-        return Err(format!("cannot read {}: it is a folder", path.display()));
+        return Err(format!("cannot read {}: it is a directory", path.display()));
     }
     let size = data.is_file().then_some(data.len());
     Ok((Box::new(file), size))
 }
 
-/// A bar on standard error, if somebody sits before it.
+/// A progress bar, if standard error is a terminal.
 fn progress(size: Option<u64>) -> ProgressBar {
     if !io::stderr().is_terminal() {
         return ProgressBar::hidden();
@@ -170,34 +202,34 @@ fn progress(size: Option<u64>) -> ProgressBar {
 
 type Input = BufReader<indicatif::ProgressBarIter<Box<dyn Read + Send>>>;
 
-/// A file on its way into the database.
+/// The state of an import.
 struct Import {
     rows: Rows<Input>,
     now: Timestamp,
+    /// Whether staff rights are imported.
+    takes_staff: bool,
+    /// Whether accounts with unknown hashes are imported without a password.
+    takes_unknown_hashes: bool,
+    /// Accounts that are staff in the file and not here.
+    former_staff: u64,
+    /// Accounts whose hashes were dropped.
+    unknown_hashes: u64,
     progress: ProgressBar,
     imported: u64,
     refused: u64,
-    /// Why the file could not be read to its end.
+    /// Why the rest of the file could not be read.
     broken: Option<String>,
 }
 
 impl Import {
-    /// The next row: its line, and the account in it or what is wrong with it.
+    /// The next row: its line, and its account or the reasons for its refusal.
     fn next_row(&mut self) -> Option<(u64, Result<ImportedUser, Vec<String>>)> {
-        // What follows a place that could not be read would be read wrongly.
+        // Rows after an unreadable place would be read wrongly.
         if self.broken.is_some() {
             return None;
         }
         match self.rows.next() {
-            Ok(row) => row.map(|row| {
-                let user = row
-                    .fields
-                    .map_err(|reason| vec![reason])
-                    .and_then(|fields| {
-                        read_imported_user(&fields, self.now).map_err(|e| complaints(&e))
-                    });
-                (row.line, user)
-            }),
+            Ok(row) => row.map(|row| (row.line, self.read_user(row.fields))),
             Err(reason) => {
                 self.broken = Some(reason);
                 None
@@ -205,23 +237,36 @@ impl Import {
         }
     }
 
-    /// Notes what became of a row.
+    fn read_user(&mut self, fields: Result<Fields, String>) -> Result<ImportedUser, Vec<String>> {
+        let mut fields = fields.map_err(|reason| vec![reason])?;
+        if self.takes_unknown_hashes && drop_unknown_hash(&mut fields) {
+            self.unknown_hashes += 1;
+        }
+        let mut user = read_imported_user(&fields, self.now).map_err(|e| complaints(&e))?;
+        if user.is_staff && !self.takes_staff {
+            user.is_staff = false;
+            self.former_staff += 1;
+        }
+        Ok(user)
+    }
+
+    /// Records the outcome of a row.
     fn settle(&mut self, line: u64, outcome: Result<(), Vec<String>>) {
         match outcome {
             Ok(()) => self.imported += 1,
             Err(complaints) => {
                 self.refused += 1;
                 for complaint in complaints {
-                    self.tell(&format!("line {line}: {complaint}"));
+                    self.report(&format!("line {line}: {complaint}"));
                 }
             }
         }
     }
 
-    /// Says something on standard error, out of the way of the progress bar.
-    fn tell(&self, text: &str) {
+    /// Prints a line on standard error, above the progress bar.
+    fn report(&self, text: &str) {
         self.progress.suspend(|| {
-            // There is nobody left to tell when standard error is closed.
+            // A closed standard error is not a reason to stop.
             let _ = writeln!(io::stderr().lock(), "{}", printable(text));
         });
     }
@@ -230,13 +275,27 @@ impl Import {
         self.refused == 0 && self.broken.is_none()
     }
 
-    /// Says what came of it all.
+    /// Prints the summary.
     fn finish(self, mode: Mode) -> CommandResult {
         self.progress.finish_and_clear();
         let unknown = self.rows.unknown();
         if !unknown.is_empty() {
             let names: Vec<_> = unknown.iter().map(|name| printable(name)).collect();
             log::warn!("these fields were ignored: {}", names.join(", "));
+        }
+        if self.former_staff > 0 {
+            log::warn!(
+                "{} accounts are staff in the file and not here; --staff-from-file imports the \
+                 right too",
+                self.former_staff
+            );
+        }
+        if self.unknown_hashes > 0 {
+            log::warn!(
+                "{} accounts have a password hash of an unknown form and are without a password; \
+                 their owners need a password reset",
+                self.unknown_hashes
+            );
         }
         let Self {
             imported, refused, ..
@@ -267,7 +326,7 @@ impl Import {
     }
 }
 
-/// What is wrong with a row, field by field. A message that repeats a value is cut, so that a batch of them stays small.
+/// The reasons for a refusal, by field. Long messages are cut, so a batch of them stays small.
 fn complaints(errors: &FieldErrors) -> Vec<String> {
     errors
         .iter()
@@ -294,7 +353,7 @@ fn outcome_of(stored: Result<UserId, ImportRefusal>) -> Result<(), Vec<String>> 
 
 /// Imports in transactions of up to `size` rows.
 async fn import_batches(app: &App, import: &mut Import, size: u32) -> CommandResult {
-    // Asked once, so that rows need not be in the order of their numbers.
+    // Asked once, so rows need not be in the order of their ids.
     let free_from = accounts::next_user_id(app).await.map_err(describe)?;
     loop {
         let mut users = Vec::new();
@@ -317,17 +376,17 @@ async fn import_batches(app: &App, import: &mut Import, size: u32) -> CommandRes
             .map_err(|e| {
                 import.progress.finish_and_clear();
                 format!(
-                    "{}\n{} accounts were imported before; to go on, import the same file once more: they will be \
-                     refused as existing",
+                    "{}\n{} accounts were imported before; import the same file again to go on: they \
+                     are refused as existing",
                     describe(e),
                     import.imported
                 )
             })?;
-        // Those that were right have their outcomes in the same order.
+        // The outcomes of good rows come in the same order.
         let mut outcomes = std::mem::take(&mut *lock(&outcomes)).into_iter();
         for (line, row) in rows {
             let outcome = row.and_then(|()| {
-                outcome_of(outcomes.next().expect("the store tells of every account"))
+                outcome_of(outcomes.next().expect("the store reports on every account"))
             });
             import.settle(line, outcome);
         }
@@ -336,7 +395,7 @@ async fn import_batches(app: &App, import: &mut Import, size: u32) -> CommandRes
 
 type Outcomes = Vec<Result<UserId, ImportRefusal>>;
 
-/// Accounts that were read before their transaction.
+/// Accounts that are read before their transaction.
 struct Batch {
     users: std::vec::IntoIter<ImportedUser>,
     outcomes: Arc<Mutex<Outcomes>>,
@@ -356,7 +415,7 @@ impl ImportSource for Batch {
     }
 }
 
-/// Imports everything in one transaction and asks at its end whether it is to stand.
+/// Imports everything in one transaction, and decides at its end whether it is kept.
 async fn import_whole(
     app: &App,
     import: Import,
@@ -374,13 +433,13 @@ async fn import_whole(
         .await
         .map_err(|e| format!("{}\nnothing was imported", describe(e)))?;
     let import = lock(&back).take();
-    import.ok_or_else(|| "the database gave up without a reason; nothing was imported".into())
+    import.ok_or_else(|| "the import ended unexpectedly; nothing was imported".into())
 }
 
 /// Accounts that are read while their transaction runs.
 struct Whole {
     import: Option<Import>,
-    /// Where `import` goes when this is dropped, for its numbers to be told.
+    /// Receives `import` when this is dropped, for the summary.
     back: Arc<Mutex<Option<Import>>>,
     line: u64,
     keep: fn(&Import) -> bool,

@@ -14,7 +14,14 @@ pub(super) fn read_secret(prompt: &str) -> Result<String, String> {
     io::stdin()
         .read_line(&mut line)
         .map_err(|e| format!("cannot read the secret from standard input: {e}"))?;
-    Ok(line.trim_end_matches(['\r', '\n']).to_owned())
+    Ok(without_mark(&line)
+        .trim_end_matches(['\r', '\n'])
+        .to_owned())
+}
+
+/// Drops a byte order mark, which some editors and shells put before text.
+fn without_mark(text: &str) -> &str {
+    text.strip_prefix('\u{feff}').unwrap_or(text)
 }
 
 /// Reads a password: twice at the terminal without echo, or one line of standard input.
@@ -24,7 +31,8 @@ pub(super) fn read_password(from_stdin: bool) -> Result<String, String> {
         io::stdin()
             .read_line(&mut line)
             .map_err(|e| format!("cannot read the password from standard input: {e}"))?;
-        let password = line.strip_suffix('\n').unwrap_or(&line);
+        let line = without_mark(&line);
+        let password = line.strip_suffix('\n').unwrap_or(line);
         let password = password.strip_suffix('\r').unwrap_or(password);
         if password.is_empty() {
             return Err("standard input has no password".into());

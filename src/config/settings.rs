@@ -460,6 +460,8 @@ settings! {
         resets: u32 = 20, rule whole(1, MAX_RATE_LIMIT), rare "COUNT";
         /// Requests to resend a one-time password per network in 10 minutes.
         resends: u32 = 60, rule whole(1, MAX_RATE_LIMIT), rare "COUNT";
+        /// Photo uploads per account in 10 minutes.
+        photo_uploads: u32 = 30, rule whole(1, MAX_RATE_LIMIT), rare "COUNT";
         /// Failed sign-ins to one account from one network before it has to wait between them: one
         /// second, then twice as long each time, up to 15 minutes.
         account_failures: u32 = 5, rule whole(1, MAX_RATE_LIMIT), rare "COUNT";
@@ -481,9 +483,12 @@ settings! {
         dir: Option<PathBuf> = None, rule optional_path("a directory"), common "DIR";
         /// Largest photo upload in MiB.
         max_photo_mib: u32 = 5, rule whole(1, 50), common "MIB";
-        /// Maximum number of pixels of an uploaded photo, in millions. Larger ones are refused before
-        /// they are decoded.
-        max_megapixels: u32 = 50, rule whole(1, 500), rare "MILLIONS";
+        /// Maximum number of pixels of an uploaded photo, in millions. A JPEG may have four times as
+        /// many: it is decoded at reduced size.
+        max_megapixels: u32 = 24, rule whole(1, 500), rare "MILLIONS";
+        /// Memory for decoding photos, in MiB, shared by all uploads. A photo that needs more alone is
+        /// refused, others wait.
+        decode_memory_mib: u32 = 100, rule whole(16, 16_384), rare "MIB";
         /// Longer side of a stored photo in pixels. Larger photos are scaled down.
         max_side_pixels: u32 = 1024, rule whole(16, 16_384), rare "PIXELS";
     }

@@ -165,7 +165,7 @@ async fn seed(app: &Arc<App>, file: &Path) -> Result<(), StartError> {
         return Ok(());
     }
     let reader = BufReader::new(File::open(file).map_err(|e| failed(e.into()))?);
-    let mut rows = Rows::open(reader, None).map_err(|e| failed(e.into()))?;
+    let mut rows = Rows::open(reader, None, Vec::new()).map_err(|e| failed(e.into()))?;
     let mut hashes = HashMap::new();
     let mut users = Vec::new();
     let mut lines = Vec::new();

@@ -43,6 +43,11 @@ pub mod messages {
     /// A file that is not an image.
     pub const NOT_AN_IMAGE: &str =
         "Upload a valid image. The file you uploaded was either not an image or a corrupted image.";
+    /// An image with more pixels than can be decoded.
+    pub const TOO_MANY_PIXELS: &str = "The image has too many pixels. Upload a smaller one.";
+    /// An image of phones that browsers do not show everywhere.
+    pub const UNSUPPORTED_IMAGE: &str =
+        "HEIC and AVIF images are not supported. Upload a JPEG, PNG, WebP or GIF instead.";
 
     /// Not an integer.
     pub const NOT_AN_INTEGER: &str = "A valid integer is required.";

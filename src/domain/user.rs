@@ -26,6 +26,8 @@ pub struct User {
     pub verified_at: Option<Timestamp>,
     /// The last sign-in.
     pub last_login_at: Option<Timestamp>,
+    /// The id in the system that the account was imported from.
+    pub external_id: Option<String>,
     /// When the account was created.
     pub created_at: Timestamp,
     /// When the profile was last changed.

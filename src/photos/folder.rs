@@ -1,5 +1,6 @@
-//! The folder of the photos: the form of their names, and how files come into being and go. Knows nothing of what is in
-//! them, nor who they belong to.
+//! The folder of photo files: their names, durable writes, removal, and the lock of backups.
+//!
+//! Knows nothing of the content of files, nor of their owners.
 
 use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{self, ErrorKind, Write};
@@ -8,11 +9,11 @@ use std::path::Path;
 /// Hexadecimal digits of a name.
 const DIGITS: usize = 32;
 
-/// What the name of a file that is still being written begins and ends with. The dot in front keeps it out of
+/// Prefix and suffix of a file that is being written. With the dot in front it is not a name by
 /// [`is_name`], so it is never served.
 const UNFINISHED: (&str, &str) = (".", ".part");
 
-/// The same for a file that is removed as soon as nobody [holds](hold) the folder.
+/// Prefix and suffix of a file that is hidden until nobody [holds](hold) the folder.
 const RETIRED: (&str, &str) = (".", ".old");
 
 /// The name of a photo.
@@ -20,7 +21,7 @@ pub(super) fn name(random: [u8; 16], extension: &str) -> String {
     format!("{:032x}.{extension}", u128::from_be_bytes(random))
 }
 
-/// Whether this is exactly the form of our names.
+/// Whether `name` has exactly the form of [`name`].
 pub(super) fn is_name(name: &str) -> bool {
     name.split_once('.').is_some_and(|(stem, extension)| {
         stem.len() == DIGITS
@@ -29,20 +30,20 @@ pub(super) fn is_name(name: &str) -> bool {
     })
 }
 
-/// The name of a file while it is being written.
+/// The name of a file during its write.
 fn unfinished(name: &str) -> String {
     format!("{}{name}{}", UNFINISHED.0, UNFINISHED.1)
 }
 
-/// The name of a file that is not served any more and not gone yet.
+/// The name of a file that is hidden and not removed yet.
 fn retired(name: &str) -> String {
     format!("{}{name}{}", RETIRED.0, RETIRED.1)
 }
 
-/// Writes a file so that it is there as a whole, durably, or not at all.
+/// Writes a file atomically and durably.
 ///
 /// # Errors
-/// When the file system refuses; nothing is left then.
+/// When the file system refuses; no file is left then.
 pub(super) fn write(dir: &Path, name: &str, bytes: &[u8]) -> io::Result<()> {
     create(dir)?;
     let unfinished = dir.join(unfinished(name));
@@ -50,16 +51,16 @@ pub(super) fn write(dir: &Path, name: &str, bytes: &[u8]) -> io::Result<()> {
     write_durably(&unfinished, bytes)
         .and_then(|()| fs::rename(&unfinished, &finished))
         .inspect_err(|_| {
-            // The error that matters is the first; what cannot be removed now is removed later.
+            // The first error matters. A file that cannot be removed now is removed later.
             let _ = fs::remove_file(&unfinished);
         })?;
-    // Without this the name could be lost in a power failure although the content was not.
+    // Without this a power failure could lose the name although the content is on disk.
     sync_folder(dir).inspect_err(|_| {
         let _ = fs::remove_file(&finished);
     })
 }
 
-/// Makes the folder and its parents, for nobody but us.
+/// Creates the folder and its parents, accessible to our user alone.
 fn create(dir: &Path) -> io::Result<()> {
     if dir.is_dir() {
         return Ok(());
@@ -72,7 +73,7 @@ fn create(dir: &Path) -> io::Result<()> {
         builder.mode(0o700);
     }
     builder.create(dir)?;
-    // The folder and the media folder above it may both be new, and are as easily lost as a file.
+    // The folder and the media folder above it may both be new, and need syncing like a file.
     for parent in dir.ancestors().skip(1).take(2) {
         let parent = if parent.as_os_str().is_empty() {
             Path::new(".")
@@ -80,8 +81,8 @@ fn create(dir: &Path) -> io::Result<()> {
             parent
         };
         if let Err(e) = sync_folder(parent) {
-            // A parent that we may pass through but not read is no reason to refuse the photo.
-            log::debug!("{} was not synchronised: {e}", parent.display());
+            // A parent without read permission is not a reason to refuse the photo.
+            log::debug!("{} was not synced: {e}", parent.display());
         }
     }
     Ok(())
@@ -100,7 +101,7 @@ fn write_durably(path: &Path, bytes: &[u8]) -> io::Result<()> {
     file.sync_all()
 }
 
-/// Makes the names in a folder durable. Only Unix lets a folder be opened for that.
+/// Makes the names in a folder durable, on Unix, where a folder can be opened for that.
 fn sync_folder(dir: &Path) -> io::Result<()> {
     if cfg!(unix) {
         File::open(dir)?.sync_all()
@@ -109,11 +110,11 @@ fn sync_folder(dir: &Path) -> io::Result<()> {
     }
 }
 
-/// Keeps every file in the folder, in all processes, until what it gives is dropped: [`remove`] puts them out of sight only.
-/// `None` while others do the same.
+/// Locks the folder against removals, in all processes, until the returned file is dropped:
+/// [`remove`] only hides files meanwhile. `None` while somebody else holds the lock.
 ///
 /// # Errors
-/// When the folder cannot be made or locked.
+/// When the folder cannot be created or locked.
 pub(super) fn hold(dir: &Path) -> io::Result<Option<File>> {
     create(dir)?;
     let folder = File::open(dir)?;
@@ -124,21 +125,21 @@ pub(super) fn hold(dir: &Path) -> io::Result<Option<File>> {
     }
 }
 
-/// Opens a file for whoever holds the folder, one that was put out of sight, too.
+/// Opens a file for the holder of the folder, a hidden one too.
 ///
 /// # Errors
 /// When there is no such file or it cannot be read.
 pub(super) fn open(dir: &Path, name: &str) -> io::Result<File> {
     let visible = || File::open(dir.join(name));
     match visible() {
-        // It may be put out of sight between the two looks, but never comes back.
+        // It may be hidden between the two attempts, but is never shown again.
         Err(e) if e.kind() == ErrorKind::NotFound => File::open(dir.join(retired(name))),
         other => other,
     }
 }
 
-/// Removes a file, and what is left of one whose writing was cut off; one that is not there is fine. Gives whether it is
-/// gone: while somebody [holds](hold) the folder it is put out of sight instead, to be removed later.
+/// Removes a file, complete or not, and returns whether it is gone. A missing file is fine. While
+/// somebody [holds](hold) the folder, the file is hidden instead and has to be removed later.
 pub(super) fn remove(dir: &Path, name: &str) -> io::Result<bool> {
     let folder = match File::open(dir) {
         Err(e) if e.kind() == ErrorKind::NotFound => return Ok(true),
@@ -173,7 +174,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_has_one_form() {
+    fn name_has_one_form() {
         let ours = name([0xab; 16], "jpg");
         assert_eq!(ours, format!("{}.jpg", "ab".repeat(16)));
         assert_eq!(name([0; 16], "png"), format!("{}.png", "0".repeat(32)));
@@ -201,7 +202,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_is_written_whole_and_alone() {
+    fn file_is_written_atomically_and_private() {
         let temp = tempfile::tempdir().unwrap();
         let dir = temp.path().join("media").join("photos");
         let name = name([1; 16], "jpg");
@@ -219,11 +220,14 @@ mod tests {
         assert!(remove(&dir, &name).unwrap());
         assert!(names(&dir).is_empty());
         fs::remove_dir(&dir).unwrap();
-        assert!(remove(&dir, &name).unwrap(), "nothing is in no folder");
+        assert!(
+            remove(&dir, &name).unwrap(),
+            "a missing folder has no files"
+        );
     }
 
     #[test]
-    fn what_somebody_holds_is_put_out_of_sight_and_removed_later() {
+    fn file_in_held_folder_is_hidden_and_removed_later() {
         let temp = tempfile::tempdir().unwrap();
         let dir = temp.path().join("photos");
         let name = name([1; 16], "jpg");
@@ -242,17 +246,17 @@ mod tests {
     }
 
     #[test]
-    fn what_could_not_be_finished_is_not_left() {
+    fn failed_write_leaves_no_file() {
         let temp = tempfile::tempdir().unwrap();
         let name = name([1; 16], "jpg");
-        // A folder in the place of the file makes the renaming fail.
+        // A folder at the path of the file makes the rename fail.
         fs::create_dir(temp.path().join(&name)).unwrap();
         assert!(write(temp.path(), &name, b"content").is_err());
         assert_eq!(names(temp.path()), [name]);
     }
 
     #[test]
-    fn what_was_cut_off_goes_too() {
+    fn unfinished_file_is_removed_too() {
         let temp = tempfile::tempdir().unwrap();
         let (gone, kept) = (name([1; 16], "jpg"), name([2; 16], "jpg"));
         for file in [&unfinished(&gone), &kept] {

@@ -246,6 +246,8 @@ pub enum PageRequest {
 pub struct UserQuery {
     /// Words that must each occur in the address, a name or the phone number, ignoring ASCII case.
     pub words: Vec<String>,
+    /// Only the account of this external id.
+    pub external_id: Option<String>,
     /// Only active or inactive accounts.
     pub is_active: Option<bool>,
     /// Only verified or unverified accounts.
@@ -307,6 +309,8 @@ pub struct ImportedUser {
     pub updated_at: Timestamp,
     /// BCP 47 tag of the language of its mails; empty for the default.
     pub language: String,
+    /// Its id in the system that it comes from.
+    pub external_id: Option<String>,
 }
 
 /// Why an account was not imported.
@@ -316,6 +320,8 @@ pub enum ImportRefusal {
     EmailTaken,
     /// The id is or was another account's.
     IdTaken,
+    /// Another account has the external id.
+    ExternalIdTaken,
 }
 
 /// A source of accounts to import, read one by one so that files of any size fit.

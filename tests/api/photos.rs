@@ -1,4 +1,4 @@
-//! `photo` in `PATCH users/<pk>/`, and `/media/photos/`: pictures of accounts.
+//! `photo` in `PATCH users/<pk>/`, and `/media/photos/`.
 
 use std::fs;
 use std::io::Cursor;
@@ -13,6 +13,9 @@ use crate::support::{Answer, Download, PASSWORD, TestServer, User, at_once};
 
 const NO_IMAGE: &str =
     "Upload a valid image. The file you uploaded was either not an image or a corrupted image.";
+const TOO_MANY_PIXELS: &str = "The image has too many pixels. Upload a smaller one.";
+const UNSUPPORTED: &str =
+    "HEIC and AVIF images are not supported. Upload a JPEG, PNG, WebP or GIF instead.";
 const NO_FILE: &str = "The submitted data was not a file. Check the encoding type on the form.";
 const EMPTY: &str = "The submitted file is empty.";
 const TOO_LARGE: &str = r#"{"detail":"Request body too large."}"#;
@@ -29,7 +32,7 @@ fn multipart(parts: &[Part]) -> Vec<u8> {
     for (name, file_name, content) in parts {
         body.extend(format!("--BoUnD\r\nContent-Disposition: form-data; name=\"{name}\"").bytes());
         if let Some(file_name) = file_name {
-            // What the client says about the file is not to be believed.
+            // What the client says about the file is not believed.
             body.extend(format!("; filename=\"{file_name}\"\r\nContent-Type: text/html").bytes());
         }
         body.extend(b"\r\n\r\n");
@@ -55,7 +58,7 @@ fn upload(server: &TestServer, user: &User, content: &[u8]) -> Answer {
     patch_form(server, "users/me/", Some(&user.access), &parts)
 }
 
-/// Uploads a photo and gives its name.
+/// Uploads a photo and returns its name.
 #[track_caller]
 fn uploaded(server: &TestServer, user: &User, content: &[u8]) -> String {
     let answer = upload(server, user, content);
@@ -63,7 +66,7 @@ fn uploaded(server: &TestServer, user: &User, content: &[u8]) -> String {
     name_in(&answer.text("photo"))
 }
 
-/// The name at the end of a link to a photo; the name has exactly one form.
+/// The name at the end of the link to a photo, which has exactly one form.
 #[track_caller]
 fn name_in(url: &str) -> String {
     let name = url
@@ -86,7 +89,7 @@ fn get_with(server: &TestServer, name: &str, headers: &[(&str, &str)]) -> Downlo
     server.download("GET", &format!("/media/photos/{name}"), headers)
 }
 
-/// What an account shows as its photo.
+/// The photo of an account in the API.
 fn shown(server: &TestServer, user: &User) -> Value {
     server.get("users/me/", Some(&user.access)).json()["photo"].clone()
 }
@@ -107,7 +110,7 @@ fn files(server: &TestServer) -> Vec<String> {
     names
 }
 
-/// The left half in one colour, the right one in another.
+/// An image whose halves have one colour each.
 fn halves(width: u32, height: u32, left: [u8; 3], right: [u8; 3]) -> DynamicImage {
     RgbImage::from_fn(width, height, |x, _| {
         Rgb(if x < width / 2 { left } else { right })
@@ -186,7 +189,7 @@ fn every_kind_of_image_becomes_a_photo() {
 }
 
 #[test]
-fn a_photo_comes_with_other_fields() {
+fn photo_is_set_together_with_other_fields() {
     let server = TestServer::start();
     let user = server.user("user@example.com");
     let jpeg = jpeg();
@@ -208,7 +211,7 @@ fn a_photo_comes_with_other_fields() {
 }
 
 #[test]
-fn its_link_begins_with_the_public_url() {
+fn link_begins_with_the_public_url() {
     let server = TestServer::start_with(|config| {
         config.server.public_url = PublicUrl::parse("https://accounts.example.com/people");
     });
@@ -231,7 +234,7 @@ fn its_link_begins_with_the_public_url() {
         .strip_prefix("https://accounts.example.com/people/media/photos/")
         .unwrap_or_else(|| panic!("{url}"));
     assert_eq!(get(&server, name).status, 200);
-    // Also where it has just been shown under another one.
+    // A cached profile shows the current public URL too.
     assert_eq!(shown(&server, &user), json!(url));
     server
         .reload(|config| config.server.public_url = PublicUrl::parse("https://people.example.com"))
@@ -242,7 +245,7 @@ fn its_link_begins_with_the_public_url() {
 }
 
 #[test]
-fn a_photo_is_served_to_everybody_and_to_caches() {
+fn photo_is_public_and_cacheable() {
     let server = TestServer::start();
     let user = server.user("user@example.com");
     let name = uploaded(&server, &user, &jpeg());
@@ -275,7 +278,7 @@ fn a_photo_is_served_to_everybody_and_to_caches() {
     for header in ["content-type", "content-length", "etag", "cache-control"] {
         assert_eq!(head.header(header), whole.header(header), "{header}");
     }
-    // Nobody's token is needed, and a bad one does no harm.
+    // No token is needed, and a bad one does no harm.
     let with_token = get_with(&server, &name, &[("authorization", "Bearer nonsense")]);
     assert_eq!(with_token.status, 200);
     for method in ["POST", "PUT", "PATCH", "DELETE"] {
@@ -287,7 +290,7 @@ fn a_photo_is_served_to_everybody_and_to_caches() {
 }
 
 #[test]
-fn who_has_it_already_is_told_so() {
+fn conditional_requests_are_answered() {
     let server = TestServer::start();
     let user = server.user("user@example.com");
     let name = uploaded(&server, &user, &jpeg());
@@ -320,7 +323,7 @@ fn who_has_it_already_is_told_so() {
 }
 
 #[test]
-fn parts_of_a_photo_can_be_had() {
+fn ranges_are_served() {
     let server = TestServer::start();
     let user = server.user("user@example.com");
     let name = uploaded(&server, &user, &jpeg());
@@ -403,11 +406,11 @@ fn exif(orientation: u16) -> Vec<u8> {
 }
 
 #[test]
-fn where_a_photo_was_taken_is_not_kept_and_it_stands_upright() {
+fn metadata_is_dropped_and_orientation_applied() {
     let server = TestServer::start();
     let user = server.user("user@example.com");
     let plain = jpeg();
-    // Turned by a quarter to the right for showing, so the left becomes the top.
+    // To be rotated by a quarter to the right, so the left becomes the top.
     let upload = [
         &plain[..2],
         &segment(0xe1, &exif(6)),
@@ -433,7 +436,7 @@ fn where_a_photo_was_taken_is_not_kept_and_it_stands_upright() {
 }
 
 #[test]
-fn a_large_photo_is_scaled_down() {
+fn large_photo_is_scaled_down() {
     let server = TestServer::start();
     let user = server.user("user@example.com");
     for (width, height, expected) in [
@@ -459,7 +462,7 @@ fn a_large_photo_is_scaled_down() {
 }
 
 #[test]
-fn the_largest_side_is_a_setting() {
+fn largest_side_is_configurable() {
     let server = TestServer::start_with(|config| config.media.max_side_pixels = 16);
     let user = server.user("user@example.com");
     let name = uploaded(&server, &user, &jpeg());
@@ -492,7 +495,7 @@ fn transparency_is_kept() {
 }
 
 #[test]
-fn a_new_photo_replaces_the_old_one() {
+fn new_photo_replaces_the_old_one() {
     let server = TestServer::start();
     let user = server.user("user@example.com");
     let first = uploaded(&server, &user, &jpeg());
@@ -505,7 +508,7 @@ fn a_new_photo_replaces_the_old_one() {
 }
 
 #[test]
-fn a_photo_can_be_taken_away() {
+fn photo_can_be_removed() {
     let server = TestServer::start();
     let user = server.user("user@example.com");
     let authorization = format!("Bearer {}", user.access);
@@ -537,17 +540,17 @@ fn a_photo_can_be_taken_away() {
         assert_eq!(shown(&server, &user), Value::Null, "{how}");
         assert_eq!(files(&server), [""; 0], "{how}");
         assert_eq!(get(&server, &name).status, 404, "{how}");
-        // There is nothing left to take away, which is no error.
+        // Removing nothing is not an error.
         assert_eq!(remove(how).status, 200, "{how}");
     }
 }
 
 #[test]
-fn a_form_without_a_file_leaves_the_photo() {
+fn form_without_a_file_keeps_the_photo() {
     let server = TestServer::start();
     let user = server.user("user@example.com");
     let name = uploaded(&server, &user, &jpeg());
-    // The second is what a browser sends for a file that was not chosen.
+    // The second form is what a browser sends when no file was chosen.
     for parts in [
         &[("first_name", None, &b"John"[..])][..],
         &[
@@ -562,7 +565,7 @@ fn a_form_without_a_file_leaves_the_photo() {
     assert_eq!(files(&server), [name]);
 }
 
-/// Uploads that are no photo, with what is said about them.
+/// Uploads that are refused, with their messages.
 fn refused() -> Vec<(&'static str, Vec<u8>, &'static str)> {
     let image = halves(40, 20, RED, BLUE);
     let cut = |format: ImageFormat| {
@@ -597,14 +600,24 @@ fn refused() -> Vec<(&'static str, Vec<u8>, &'static str)> {
         ("a cut WebP", cut(ImageFormat::WebP), NO_IMAGE),
         ("a BMP", bmp(), NO_IMAGE),
         (
+            "a HEIC",
+            b"\0\0\0\x18ftypheic\0\0\0\0".to_vec(),
+            UNSUPPORTED,
+        ),
+        (
+            "an AVIF",
+            b"\0\0\0\x1cftypavif\0\0\0\0".to_vec(),
+            UNSUPPORTED,
+        ),
+        (
             "a GIF of four thousand million pixels",
             gif_bomb(),
-            NO_IMAGE,
+            TOO_MANY_PIXELS,
         ),
     ]
 }
 
-/// An image of a kind that is not among those that are taken.
+/// An image of a format that is not accepted.
 fn bmp() -> Vec<u8> {
     let mut bytes = b"BM".to_vec();
     for number in [58_u32, 0, 54, 40, 1, 1] {
@@ -616,7 +629,7 @@ fn bmp() -> Vec<u8> {
     bytes
 }
 
-/// A few bytes that claim to be an image of 65535 by 65535.
+/// A few bytes that claim to be an image of 65,535 by 65,535 pixels.
 fn gif_bomb() -> Vec<u8> {
     [
         &b"GIF89a\xff\xff\xff\xff\x80\0\0\0\0\0\xff\xff\xff"[..],
@@ -626,7 +639,7 @@ fn gif_bomb() -> Vec<u8> {
 }
 
 #[test]
-fn what_is_no_image_is_refused_and_leaves_nothing() {
+fn other_content_is_refused_and_leaves_no_file() {
     let server = TestServer::start();
     let user = server.user("user@example.com");
     for (what, content, message) in refused() {
@@ -649,7 +662,7 @@ fn what_is_no_image_is_refused_and_leaves_nothing() {
 }
 
 #[test]
-fn a_text_is_no_photo() {
+fn text_is_refused() {
     let server = TestServer::start();
     let user = server.user("user@example.com");
     for text in ["me.jpg", " ", "null", "data:image/png;base64,AAAA"] {
@@ -664,7 +677,7 @@ fn a_text_is_no_photo() {
 }
 
 #[test]
-fn file_names_of_every_kind_make_a_file_and_none_makes_a_text() {
+fn any_file_name_makes_a_file_and_an_empty_one_does_not() {
     let server = TestServer::start();
     let user = server.user("user@example.com");
     let token = format!("Bearer {}", user.access);
@@ -696,7 +709,7 @@ fn file_names_of_every_kind_make_a_file_and_none_makes_a_text() {
 }
 
 #[test]
-fn a_refused_photo_is_told_with_all_other_complaints() {
+fn refused_photo_is_reported_with_other_errors() {
     let server = TestServer::start();
     let user = server.user("user@example.com");
     server.user("taken@example.com");
@@ -705,7 +718,7 @@ fn a_refused_photo_is_told_with_all_other_complaints() {
     for (photo, message) in [
         (&b"no image"[..], Some(NO_IMAGE)),
         (b"", Some(EMPTY)),
-        // A good one is refused with the rest, too.
+        // A good photo is refused with the rest.
         (&jpeg, None),
     ] {
         let parts: [Part; 5] = [
@@ -735,11 +748,11 @@ fn a_refused_photo_is_told_with_all_other_complaints() {
 }
 
 #[test]
-fn what_the_store_refuses_leaves_no_file() {
+fn change_refused_by_the_store_leaves_no_file() {
     let server = TestServer::start_with_mail_limits();
     let user = server.user("user@example.com");
     let name = uploaded(&server, &user, &jpeg());
-    // The address had its mail of this minute, so the change has to wait.
+    // The address has had its mail of this minute, so the change has to wait.
     server.patch("users/me/", &user, &json!({"email": "new@example.com"}));
     server.patch("users/me/", &user, &json!({"email": "user@example.com"}));
     let jpeg = jpeg();
@@ -753,7 +766,7 @@ fn what_the_store_refuses_leaves_no_file() {
     assert_eq!(server.db_number("SELECT count(*) FROM unused_photos"), 0);
 }
 
-/// A good JPEG, made that long by bytes after its end.
+/// A JPEG of that length, by bytes after its end.
 fn jpeg_of_length(length: usize) -> Vec<u8> {
     let mut bytes = jpeg();
     bytes.resize(length, b'x');
@@ -761,7 +774,7 @@ fn jpeg_of_length(length: usize) -> Vec<u8> {
 }
 
 #[test]
-fn five_mebibytes_are_the_most() {
+fn upload_is_limited_to_five_mebibytes() {
     let server = TestServer::start();
     let user = server.user("user@example.com");
     let most = 5 * 1024 * 1024;
@@ -771,7 +784,7 @@ fn five_mebibytes_are_the_most() {
     }
     assert_eq!(files(&server), [name.as_str()]);
     assert_eq!(name_in(shown(&server, &user).as_str().unwrap()), name);
-    // Elsewhere the ordinary limit stays.
+    // Other endpoints keep their own limit.
     let answer = server.request(
         "POST",
         "/api/v1/accounts/users/",
@@ -782,7 +795,7 @@ fn five_mebibytes_are_the_most() {
 }
 
 #[test]
-fn the_most_bytes_and_pixels_are_settings() {
+fn limits_of_bytes_and_pixels_are_configurable() {
     let server = TestServer::start_with(|config| {
         config.media.max_photo_mib = 2;
         config.media.max_megapixels = 1;
@@ -797,12 +810,19 @@ fn the_most_bytes_and_pixels_are_settings() {
         ImageFormat::WebP,
         ImageFormat::Gif,
     ] {
-        let image = |width| encoded(&halves(width, 1000, RED, BLUE), format);
-        uploaded(&server, &user, &image(1000));
-        let answer = upload(&server, &user, &image(1001));
+        let image = |width, height| encoded(&halves(width, height, RED, BLUE), format);
+        uploaded(&server, &user, &image(1000, 1000));
+        // A JPEG of up to four times as many is decoded at reduced size.
+        let too_large = if format == ImageFormat::Jpeg {
+            uploaded(&server, &user, &image(2000, 2000));
+            image(2000, 2001)
+        } else {
+            image(1001, 1000)
+        };
+        let answer = upload(&server, &user, &too_large);
         assert_eq!(
             (answer.status, answer.json()),
-            (400, json!({"photo": [NO_IMAGE]})),
+            (400, json!({"photo": [TOO_MANY_PIXELS]})),
             "{format:?}"
         );
     }
@@ -810,7 +830,7 @@ fn the_most_bytes_and_pixels_are_settings() {
 }
 
 #[test]
-fn who_may_not_set_a_photo() {
+fn only_owner_and_staff_set_a_photo() {
     let server = TestServer::start();
     let user = server.user("user@example.com");
     let other = server.user("other@example.com");
@@ -833,7 +853,7 @@ fn who_may_not_set_a_photo() {
 }
 
 #[test]
-fn a_sign_up_brings_no_photo() {
+fn sign_up_ignores_a_photo() {
     let server = TestServer::start();
     let answer = server.request(
         "POST",
@@ -854,7 +874,7 @@ fn a_sign_up_brings_no_photo() {
 }
 
 #[test]
-fn staff_sets_and_removes_the_photo_of_somebody_else() {
+fn staff_sets_and_removes_photos_of_others() {
     let server = TestServer::start();
     let user = server.user("user@example.com");
     let staff = server.staff("staff@example.com");
@@ -871,11 +891,11 @@ fn staff_sets_and_removes_the_photo_of_somebody_else() {
 }
 
 #[test]
-fn nothing_but_photos_can_be_had() {
+fn only_photos_are_served() {
     let server = TestServer::start();
     let user = server.user("user@example.com");
     let name = uploaded(&server, &user, &jpeg());
-    // Files that are there and are nobody's business.
+    // Files that exist and must not be served.
     let hidden = format!(".{name}.part");
     fs::write(folder(&server).join(&hidden), "unfinished").unwrap();
     fs::write(folder(&server).join("notes.jpg"), "notes").unwrap();
@@ -912,7 +932,7 @@ fn nothing_but_photos_can_be_had() {
         &format!("{name}.part"),
         &"a".repeat(5000),
     ] {
-        // As it stands: a client library might tidy up the path.
+        // A raw request: a client library might normalise the path.
         let answer = server.raw(format!(
             "GET /media/photos/{path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
         ));
@@ -925,13 +945,13 @@ fn nothing_but_photos_can_be_had() {
         }
     }
     assert_eq!(get(&server, &name).status, 200);
-    // Escapes that were not needed mean the same name, and the slash at the end is accepted as everywhere.
+    // Needless escapes mean the same name, and a trailing slash is accepted as everywhere.
     assert_eq!(get(&server, &name.replace('.', "%2E")).status, 200);
     assert_eq!(get(&server, &format!("{name}/")).status, 200);
 }
 
 #[test]
-fn a_photo_goes_with_its_account() {
+fn photo_is_removed_with_its_account() {
     let server = TestServer::start();
     let user = server.user("user@example.com");
     let other = server.user("other@example.com");
@@ -949,7 +969,7 @@ fn a_photo_goes_with_its_account() {
 }
 
 #[test]
-fn a_photo_outlives_a_restart() {
+fn photo_survives_a_restart() {
     let mut server = TestServer::start();
     let user = server.user("user@example.com");
     let name = uploaded(&server, &user, &jpeg());
@@ -962,7 +982,7 @@ fn a_photo_outlives_a_restart() {
 }
 
 #[test]
-fn photos_at_once_leave_one() {
+fn concurrent_uploads_leave_one_file() {
     let server = TestServer::start();
     let user = server.user("user@example.com");
     let jpeg = jpeg();
@@ -976,7 +996,7 @@ fn photos_at_once_leave_one() {
 }
 
 #[test]
-fn the_folder_is_a_setting() {
+fn folder_is_configurable() {
     let elsewhere = tempfile::tempdir().unwrap();
     let dir = elsewhere.path().join("deep").join("media");
     let server = TestServer::start_with(|config| config.media.dir = Some(dir.clone()));
@@ -987,7 +1007,7 @@ fn the_folder_is_a_setting() {
     assert_eq!(get(&server, &name).status, 200);
 }
 
-/// Leaves files behind as a crash does: one of an hour ago, one of then that was not finished, and one of just now.
+/// Leaves files behind as a crash does: an old one, an old unfinished one, and a recent one.
 fn leave_behind(server: &TestServer) -> [String; 3] {
     let now = server.db_number("SELECT created_at FROM users");
     let [old, unfinished, recent] = ["a", "b", "c"].map(|c| format!("{}.jpg", c.repeat(32)));
@@ -1006,7 +1026,7 @@ fn leave_behind(server: &TestServer) -> [String; 3] {
 }
 
 #[test]
-fn what_a_crash_left_behind_is_removed_before_the_next_start() {
+fn leftovers_of_a_crash_are_removed_at_start() {
     let mut server = TestServer::start();
     let user = server.user("user@example.com");
     let kept = uploaded(&server, &user, &jpeg());
@@ -1020,7 +1040,7 @@ fn what_a_crash_left_behind_is_removed_before_the_next_start() {
 }
 
 #[test]
-fn what_a_request_may_be_about_to_name_is_left_alone() {
+fn recent_unnamed_file_is_kept() {
     let server = TestServer::start();
     let user = server.user("user@example.com");
     let kept = uploaded(&server, &user, &jpeg());
@@ -1032,7 +1052,7 @@ fn what_a_request_may_be_about_to_name_is_left_alone() {
 }
 
 #[test]
-fn the_photo_of_an_account_that_gave_way_is_removed() {
+fn photo_of_a_displaced_account_is_removed() {
     let mut server = TestServer::start();
     let user = server.user("user@example.com");
     let staff = server.staff("staff@example.com");
@@ -1042,7 +1062,7 @@ fn the_photo_of_an_account_that_gave_way_is_removed() {
     let path = format!("users/{waiting}/");
     let answer = patch_form(&server, &path, Some(&staff.access), &parts);
     let name = name_in(&answer.text("photo"));
-    // The address was never confirmed, so another account may take it over.
+    // The address was never confirmed, so another account may claim it.
     let changed = server.patch("users/me/", &user, &json!({"email": "waiting@example.com"}));
     assert_eq!(changed.status, 200, "{}", changed.body);
     server
@@ -1051,4 +1071,35 @@ fn the_photo_of_an_account_that_gave_way_is_removed() {
     server.restart();
     assert_eq!(get(&server, &name).status, 404);
     assert_eq!(files(&server), [""; 0]);
+}
+
+#[test]
+fn uploads_of_one_account_are_limited() {
+    let server = TestServer::start_with(|config| {
+        config.rate_limits.enabled = true;
+        config.rate_limits.photo_uploads = 3;
+    });
+    let user = server.user("user@example.com");
+    let other = server.user("other@example.com");
+    for content in [&jpeg()[..], b"no image", &jpeg()] {
+        let answer = upload(&server, &user, content);
+        assert_ne!(answer.status, 429, "{}", answer.body);
+    }
+    upload(&server, &user, &jpeg()).assert_throttled(600);
+    assert_eq!(upload(&server, &other, &jpeg()).status, 200);
+    // Other changes and the removal of the photo are not uploads.
+    let changed = server.patch(
+        "users/me/",
+        &user,
+        &json!({"photo": null, "first_name": "A"}),
+    );
+    assert_eq!(changed.status, 200, "{}", changed.body);
+    server.advance_seconds(600);
+    let access = server.sign_in("user@example.com", PASSWORD).text("access");
+    let content = jpeg();
+    let parts: [Part; 1] = [("photo", Some("me.jpg"), &content)];
+    assert_eq!(
+        patch_form(&server, "users/me/", Some(&access), &parts).status,
+        200
+    );
 }

@@ -87,12 +87,12 @@ fn staff_sees_all_accounts() {
         r#"{"id":1,"email":"staff@example.com","first_name":"","last_name":"","phone":"","photo":null,"#,
         r#""address":"","gender":"","country":"","birthday":null,"has_initial_profile":false,"#,
         r#""created_at":"2024-12-03T12:00:00Z","updated_at":"2024-12-03T12:00:00Z","#,
-        r#""is_active":true,"is_verified":true,"is_staff":true,"last_login":"2024-12-03T12:00:00Z"},"#,
+        r#""is_active":true,"is_verified":true,"is_staff":true,"last_login":"2024-12-03T12:00:00Z","external_id":""},"#,
         r#"{"id":2,"email":"user@example.com","first_name":"John","last_name":"Doe","phone":"+1234567890","#,
         r#""photo":"http://localhost:8000/media/photos/photo.jpg","address":"123 Main Street","gender":"M","#,
         r#""country":"US","birthday":"1990-01-01","has_initial_profile":true,"#,
         r#""created_at":"2024-12-03T12:01:00Z","updated_at":"2024-12-03T12:01:00Z","#,
-        r#""is_active":true,"is_verified":false,"is_staff":false,"last_login":null}]}"#
+        r#""is_active":true,"is_verified":false,"is_staff":false,"last_login":null,"external_id":""}]}"#
     );
     for path in [
         "users/",
@@ -685,4 +685,32 @@ fn a_deactivated_account_does_nothing_by_mail_either() {
             &json!({"email": "waiting@example.com", "otp": otp}),
         )
         .text("access");
+}
+
+#[test]
+fn external_id_is_shown_and_found() {
+    let server = TestServer::start();
+    let staff = server.staff("staff@example.com");
+    server.user("user@example.com");
+    server.db_execute("UPDATE users SET external_id = 'auth0|60425d' WHERE email LIKE 'user@%'");
+    for query in [
+        "?external_id=auth0%7C60425d",
+        "?external_id=auth0%7C60425d&is_verified=true",
+        "?external_id=auth0%7C60425d&search=user",
+    ] {
+        let page = list(&server, &staff, query).json();
+        assert_eq!(page["count"], 1, "{query}");
+        assert_eq!(page["results"][0]["email"], "user@example.com", "{query}");
+        assert_eq!(page["results"][0]["external_id"], "auth0|60425d", "{query}");
+    }
+    for query in [
+        "?external_id=auth0%7C60425",
+        "?external_id=auth0%7C60425d&is_verified=false",
+        "?external_id=auth0%7C60425d&is_active=false",
+        "?external_id=auth0%7C60425d&search=staff",
+    ] {
+        assert_eq!(results(&server, &staff, query), [json!(null); 0], "{query}");
+    }
+    // An empty one filters nothing.
+    assert_eq!(results(&server, &staff, "?external_id=").len(), 2);
 }

@@ -1230,3 +1230,14 @@ fn discovery_names_issuer_and_keys() {
     let metadata = server.request("GET", path, &[], "").json();
     assert_eq!(metadata["issuer"], "accounts");
 }
+
+#[test]
+fn external_id_is_a_claim_of_access_tokens() {
+    let server = TestServer::start();
+    let user = server.user("user@example.com");
+    assert_eq!(claim(&user.access, "external_id"), Value::Null);
+    server.db_execute("UPDATE users SET external_id = 'auth0|60425d'");
+    let pair = server.sign_in("user@example.com", PASSWORD);
+    assert_eq!(claim(&pair.text("access"), "external_id"), "auth0|60425d");
+    assert_eq!(claim(&pair.text("refresh"), "external_id"), Value::Null);
+}

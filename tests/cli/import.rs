@@ -1,4 +1,4 @@
-//! `import` and `export`: accounts that come from elsewhere, and that go elsewhere.
+//! `import` and `export`.
 
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
@@ -12,7 +12,7 @@ use crate::support::{
     run_with_input,
 };
 
-/// The table `auth_user` of a Django project, as a database writes CSV. The names say of which hasher a password is.
+/// The table `auth_user` of a Django project as CSV. The names say which hasher a password has.
 const DJANGO_USERS: &str = include_str!("django_users.csv");
 
 /// The password of most of them.
@@ -72,7 +72,7 @@ fn sign_in(server: &Running, email: &str, password: &str) -> (u16, Value) {
 }
 
 #[test]
-fn the_users_of_a_django_project_move_over_with_their_passwords() {
+fn users_of_a_django_project_keep_their_passwords() {
     let dir = folder();
     fs::write(dir.path().join("users.csv"), DJANGO_USERS).unwrap();
     let outcome = on_db(dir.path(), &["import", "users.csv"], "");
@@ -143,9 +143,10 @@ fn the_users_of_a_django_project_move_over_with_their_passwords() {
 }
 
 #[test]
-fn everything_that_django_knows_of_a_user_is_taken_over() {
+fn all_django_fields_are_imported() {
     let dir = folder();
-    on_db(dir.path(), &["import", "--format", "csv"], DJANGO_USERS);
+    let arguments = ["import", "--format", "csv", "--staff-from-file"];
+    on_db(dir.path(), &arguments, DJANGO_USERS);
     let anna = exported(dir.path(), "anna@example.com");
     assert_eq!(
         anna,
@@ -169,9 +170,9 @@ fn everything_that_django_knows_of_a_user_is_taken_over() {
 }
 
 #[test]
-fn hashes_of_other_programs_work() {
+fn foreign_hashes_sign_in_and_are_rehashed() {
     let dir = folder();
-    // Django's, as old versions of it or of bcrypt wrote them; and plain ones. All of the same password.
+    // Hashes of Django, also of old versions; and plain ones. All have the same password.
     let hashes = [
         "pbkdf2_sha256$1$seasalt1$6nxmV+gGfodCDrskfcP3euWTjp3GPsMllkIhT30LHJU=",
         "bcrypt$$2a$06$eVq5WrXvAuktpIES1r2HU.DwNLmYFmgO0YaO3bPaxID/uDG/5QJeq",
@@ -206,7 +207,7 @@ fn hashes_of_other_programs_work() {
 }
 
 #[test]
-fn who_has_no_password_chooses_one_by_a_reset() {
+fn account_without_password_resets_it() {
     let dir = folder();
     let server = Running::start(dir.path());
     on_db(
@@ -227,7 +228,7 @@ fn who_has_no_password_chooses_one_by_a_reset() {
 }
 
 #[test]
-fn an_unverified_account_stays_so_until_its_code_comes_back() {
+fn unverified_account_is_verified_by_its_code() {
     let dir = folder();
     let server = Running::start(dir.path());
     let hash = "pbkdf2_sha256$1$seasalt1$6nxmV+gGfodCDrskfcP3euWTjp3GPsMllkIhT30LHJU=";
@@ -252,9 +253,10 @@ fn an_unverified_account_stays_so_until_its_code_comes_back() {
 }
 
 #[test]
-fn an_export_comes_back_as_it_was() {
+fn export_round_trip() {
     let (one, other) = (folder(), folder());
-    on_db(one.path(), &["import"], EXPORTED).assert_done("imported 3, refused 0\n");
+    on_db(one.path(), &["import", "--staff-from-file"], EXPORTED)
+        .assert_done("imported 3, refused 0\n");
     assert_exported(one.path(), EXPORTED);
     let created = create_user(one.path(), "new@example.com", &[]);
     assert_eq!(created, 10, "ids count on from the highest one");
@@ -266,14 +268,19 @@ fn an_export_comes_back_as_it_was() {
     .assert_done("");
     let all = fs::read_to_string(one.path().join("all.jsonl")).unwrap();
     fs::copy(one.path().join("all.jsonl"), other.path().join("all.jsonl")).unwrap();
-    on_db(other.path(), &["import", "all.jsonl"], "").assert_done("imported 4, refused 0\n");
+    on_db(
+        other.path(),
+        &["import", "all.jsonl", "--staff-from-file"],
+        "",
+    )
+    .assert_done("imported 4, refused 0\n");
     assert_exported(other.path(), &all);
 }
 
 #[test]
-fn hashes_are_exported_only_when_asked_for() {
+fn hashes_are_exported_only_on_request() {
     let dir = folder();
-    on_db(dir.path(), &["import"], EXPORTED);
+    on_db(dir.path(), &["import", "--staff-from-file"], EXPORTED);
     let outcome = on_db(dir.path(), &["export"], "");
     let expected: String = EXPORTED
         .lines()
@@ -291,9 +298,9 @@ fn hashes_are_exported_only_when_asked_for() {
 }
 
 #[test]
-fn an_export_takes_the_place_of_a_file_at_once_and_is_private() {
+fn export_replaces_a_file_atomically_and_privately() {
     let dir = folder();
-    on_db(dir.path(), &["import"], EXPORTED);
+    on_db(dir.path(), &["import", "--staff-from-file"], EXPORTED);
     let target = dir.path().join("out.jsonl");
     fs::write(&target, "what was there before").unwrap();
     on_db(
@@ -324,7 +331,7 @@ fn an_export_takes_the_place_of_a_file_at_once_and_is_private() {
 }
 
 #[test]
-fn without_a_database_there_is_nothing_to_export() {
+fn export_needs_a_database() {
     let dir = folder();
     on_db(dir.path(), &["export", "out.jsonl"], "")
         .assert_refused(1, &["there is no database users.db"]);
@@ -332,7 +339,7 @@ fn without_a_database_there_is_nothing_to_export() {
 }
 
 #[test]
-fn bad_rows_are_told_with_their_lines_and_stop_nobody() {
+fn bad_rows_are_reported_by_line_and_stop_no_others() {
     let dir = folder();
     let rows = [
         r#"{"email": "one@example.com"}"#,
@@ -356,12 +363,13 @@ fn bad_rows_are_told_with_their_lines_and_stop_nobody() {
         [
             "line 3: id: A valid integer is required.",
             "line 3: email: Enter a valid email address.",
-            "line 3: password: This is no password hash that can be checked here. Leave it empty to take the account \
-             over without a password; its owner then chooses one by a password reset.",
+            "line 3: password: This is not a known password hash. Leave it empty (or pass \
+             --unknown-hash=no-password) to import the account without a password; its owner then \
+             chooses one by a password reset.",
             "line 3: gender: \"Y\" is not a valid choice.",
             "line 3: is_active: Must be a valid boolean.",
-            "line 4: no JSON: expected ident at column 2",
-            "line 5: no JSON object, but of Python's type list",
+            "line 4: not JSON: expected ident at column 2",
+            "line 5: not a JSON object, but of Python's type list",
             "line 6: email: This field is required.",
             "line 7: phone: Enter a valid phone number.",
             "line 7: country: \"XX\" is not a valid choice.",
@@ -381,7 +389,7 @@ fn bad_rows_are_told_with_their_lines_and_stop_nobody() {
 }
 
 #[test]
-fn lines_of_csv_are_those_of_the_file() {
+fn csv_records_are_reported_by_line() {
     let dir = folder();
     let rows = "\u{feff}email;first_name;address\r\none@example.com;One;\"1 Street\r\nTown\"\r\n\r\ntwo@example.com;Two\r\n\
                 three@example.com;\"Three \"\"3\"\"\";\r\nfour;Four;\r\n";
@@ -401,7 +409,7 @@ fn lines_of_csv_are_those_of_the_file() {
 }
 
 #[test]
-fn what_is_told_of_a_row_has_no_power_over_the_terminal() {
+fn control_characters_are_not_printed() {
     let dir = folder();
     let row = r#"{"email": "one@example.com", "gender": "\u001b[2J\u202e"}"#;
     let outcome = on_db(dir.path(), &["import"], row);
@@ -412,7 +420,7 @@ fn what_is_told_of_a_row_has_no_power_over_the_terminal() {
 }
 
 #[test]
-fn addresses_and_ids_are_taken_once() {
+fn emails_and_ids_are_unique() {
     let dir = folder();
     assert_eq!(create_user(dir.path(), "first@example.com", &[]), 1);
     on_db(dir.path(), &["user", "delete", "1", "--yes"], "").assert_done("");
@@ -429,10 +437,10 @@ fn addresses_and_ids_are_taken_once() {
         assert_eq!(
             complaints(&outcome),
             [
-                "line 3: id: another account has or had this number.",
-                "line 4: id: another account has or had this number.",
+                "line 3: id: another account has or had this id.",
+                "line 4: id: another account has or had this id.",
                 "line 5: email: user with this email already exists.",
-                "line 6: id: another account has or had this number.",
+                "line 6: id: another account has or had this id.",
                 "line 7: email: user with this email already exists.",
             ],
             "{arguments:?}"
@@ -447,13 +455,13 @@ fn addresses_and_ids_are_taken_once() {
     let outcome = on_db(dir.path(), &["import"], "id,email\n3,late@example.com\n");
     assert_eq!(
         complaints(&outcome),
-        ["line 2: id: another account has or had this number."],
+        ["line 2: id: another account has or had this id."],
         "ids below the highest one were somebody's once, for all that is known"
     );
 }
 
 #[test]
-fn an_unconfirmed_sign_up_gives_way_only_to_who_is_imported() {
+fn pending_sign_up_is_displaced_only_by_an_imported_row() {
     let dir = folder();
     let server = Running::start(dir.path());
     assert_eq!(server.sign_up("user@example.com").1["data"]["id"], 1);
@@ -487,7 +495,7 @@ fn an_unconfirmed_sign_up_gives_way_only_to_who_is_imported() {
 }
 
 #[test]
-fn a_dry_run_changes_nothing() {
+fn dry_run_changes_nothing() {
     let dir = folder();
     create_user(dir.path(), "user@example.com", &[]);
     let before = on_db(dir.path(), &["export", "--with-password-hashes"], "").stdout;
@@ -533,7 +541,7 @@ fn one_transaction_is_all_or_nothing() {
             "line 4: email: Enter a valid email address.",
             "line 5: email: user with this email already exists.",
         ],
-        "every bad row is told, not only the first"
+        "every bad row is reported, not only the first"
     );
     assert!(
         outcome.stderr.contains("nothing was imported"),
@@ -546,7 +554,7 @@ fn one_transaction_is_all_or_nothing() {
 }
 
 #[test]
-fn a_quotation_mark_that_stays_open_ends_the_reading() {
+fn unclosed_quotation_mark_ends_the_import() {
     let dir = folder();
     let rows = format!(
         "email,first_name\none@example.com,One\ntwo@example.com,\"Two\n{}",
@@ -577,11 +585,12 @@ fn a_quotation_mark_that_stays_open_ends_the_reading() {
 }
 
 #[test]
-fn it_works_while_the_server_runs() {
+fn import_works_beside_a_running_server() {
     let dir = folder();
     let server = Running::start(dir.path());
     assert_eq!(server.sign_up("first@example.com").1["data"]["id"], 1);
-    on_db(dir.path(), &["import"], EXPORTED).assert_done("imported 3, refused 0\n");
+    on_db(dir.path(), &["import", "--staff-from-file"], EXPORTED)
+        .assert_done("imported 3, refused 0\n");
     assert_eq!(sign_in(&server, "ada@example.com", RIVER).0, 200);
     assert_eq!(
         sign_in(&server, "pending@example.com", PASSWORD).1["code"],
@@ -593,7 +602,7 @@ fn it_works_while_the_server_runs() {
 }
 
 #[test]
-fn files_that_make_no_sense_are_refused_before_anything_is_made() {
+fn unusable_file_is_refused_before_a_database_is_created() {
     let dir = folder();
     fs::write(
         dir.path().join("list.json"),
@@ -603,10 +612,10 @@ fn files_that_make_no_sense_are_refused_before_anything_is_made() {
     fs::write(dir.path().join("names.csv"), "name,mail\nx,y\n").unwrap();
     fs::create_dir(dir.path().join("folder")).unwrap();
     for (file, text) in [
-        ("list.json", "one object a line"),
+        ("list.json", "one object per line"),
         ("names.csv", "the header names no column `email`"),
         ("missing.csv", "cannot read missing.csv"),
-        ("folder", "it is a folder"),
+        ("folder", "it is a directory"),
     ] {
         on_db(dir.path(), &["import", file], "").assert_refused(1, &[text]);
     }
@@ -614,7 +623,7 @@ fn files_that_make_no_sense_are_refused_before_anything_is_made() {
 }
 
 #[test]
-fn wrong_usage_is_told() {
+fn wrong_usage_is_refused() {
     let dir = folder();
     for (arguments, text) in [
         (&["import", "--batch", "0"][..], "--batch"),
@@ -630,7 +639,7 @@ fn wrong_usage_is_told() {
 }
 
 #[test]
-fn the_format_is_that_of_the_flag_the_name_or_the_beginning() {
+fn format_follows_flag_extension_or_content() {
     let dir = folder();
     let (csv, jsonl) = ("email\na@example.com\n", "{\"email\": \"a@example.com\"}\n");
     fs::write(dir.path().join("users.CSV"), csv).unwrap();
@@ -649,6 +658,146 @@ fn the_format_is_that_of_the_flag_the_name_or_the_beginning() {
         on_db(dir.path(), &arguments, input).assert_done("would import 1, refuse 0\n");
     }
     on_db(dir.path(), &["import"], "").assert_done("imported 0, refused 0\n");
+}
+
+#[test]
+fn staff_rights_are_imported_only_on_request() {
+    let rows = "email,is_staff\nroot@example.com,1\nuser@example.com,0\n";
+    for (flags, is_staff) in [(&[][..], false), (&["--staff-from-file"], true)] {
+        let dir = folder();
+        let outcome = on_db(dir.path(), &[&["import"], flags].concat(), rows);
+        outcome.assert_done("imported 2, refused 0\n");
+        assert_eq!(
+            exported(dir.path(), "root@example.com")["is_staff"],
+            is_staff
+        );
+        assert_eq!(exported(dir.path(), "user@example.com")["is_staff"], false);
+        let warning = "1 accounts are staff in the file and not here";
+        assert_eq!(outcome.stderr.contains(warning), !is_staff, "{outcome:?}");
+    }
+}
+
+#[test]
+fn external_ids_are_kept_and_unique() {
+    let (dir, other) = (folder(), folder());
+    let rows = "email,uid\na@example.com,6nGQ|1\nb@example.com,\nc@example.com,6nGQ|1\n";
+    let arguments = ["import", "--map", "uid=external_id"];
+    let outcome = on_db(dir.path(), &arguments, rows);
+    assert_eq!(outcome.stdout, "imported 2, refused 1\n", "{outcome:?}");
+    assert_eq!(
+        complaints(&outcome),
+        ["line 4: external_id: another account has this external id."]
+    );
+    assert_eq!(
+        exported(dir.path(), "a@example.com")["external_id"],
+        "6nGQ|1"
+    );
+    let b = exported(dir.path(), "b@example.com");
+    assert_eq!(b.get("external_id"), None, "{b}");
+    let all = on_db(dir.path(), &["export", "--with-password-hashes"], "").stdout;
+    on_db(other.path(), &["import"], &all).assert_done("imported 2, refused 0\n");
+    assert_exported(other.path(), &all);
+}
+
+#[test]
+fn foreign_flags_are_refused_until_they_are_mapped() {
+    let dir = folder();
+    let csv = "email,emailVerified,disabled\na@example.com,false,true\nb@example.com,true,false\n";
+    let jsonl = "{\"email\": \"a@example.com\", \"emailVerified\": false, \"disabled\": true}\n\
+                 {\"email\": \"b@example.com\", \"emailVerified\": true, \"disabled\": false}\n";
+    for rows in [csv, jsonl] {
+        on_db(dir.path(), &["import"], rows).assert_refused(
+            1,
+            &[
+                "`emailVerified` is a flag of another program",
+                "--map emailVerified=is_verified",
+            ],
+        );
+        assert_eq!(
+            names_in(dir.path()),
+            Vec::<String>::new(),
+            "nothing was created"
+        );
+        let arguments = ["import", "--dry-run", "--map", "emailVerified="];
+        on_db(dir.path(), &arguments, rows).assert_refused(1, &["--map disabled=!is_active"]);
+    }
+    for rows in [csv, jsonl] {
+        let dir = folder();
+        let arguments = [
+            "import",
+            "--map",
+            "emailVerified=is_verified",
+            "--map",
+            "disabled=!is_active",
+        ];
+        on_db(dir.path(), &arguments, rows).assert_done("imported 2, refused 0\n");
+        let a = exported(dir.path(), "a@example.com");
+        assert_eq!(
+            (&a["is_active"], &a["verified_at"]),
+            (&json!(false), &Value::Null)
+        );
+        let b = exported(dir.path(), "b@example.com");
+        assert_eq!(b["is_active"], true);
+        assert!(b["verified_at"].is_string());
+    }
+}
+
+#[test]
+fn unknown_hashes_are_dropped_on_request() {
+    let dir = folder();
+    let rows = "email,password\na@example.com,md5$salt$39db8adf2a918c380519fd3cc33069e4\n\
+                b@example.com,$2b$06$5gZfVzEfMQMWm4IE4Ylw3.mtHPt6gKbSSjpUdbbCqL0mTKkhQhZRe\n";
+    let refused = on_db(dir.path(), &["import", "--dry-run"], rows);
+    assert_eq!(refused.stdout, "would import 1, refuse 1\n", "{refused:?}");
+    let outcome = on_db(
+        dir.path(),
+        &["import", "--unknown-hash", "no-password"],
+        rows,
+    );
+    outcome.assert_done("imported 2, refused 0\n");
+    assert!(
+        outcome
+            .stderr
+            .contains("1 accounts have a password hash of an unknown form"),
+        "{outcome:?}"
+    );
+    let password = |email| exported(dir.path(), email)["password"].to_string();
+    assert!(password("a@example.com").starts_with("\"!"));
+    assert!(password("b@example.com").starts_with("\"$2b$"));
+}
+
+#[test]
+fn csv_of_every_spreadsheet_is_imported() {
+    let text = "email;first_name\r\na@example.com;Zo\u{eb}\r\nb@example.com;B\r\n";
+    let utf16 = |text: &str| -> Vec<u8> {
+        let units = std::iter::once(0xfeff).chain(text.encode_utf16());
+        units.flat_map(u16::to_le_bytes).collect()
+    };
+    for content in [
+        text.as_bytes().to_vec(),
+        text.replace("\r\n", "\r").into_bytes(),
+        format!("sep=;\r\n{text}").into_bytes(),
+        utf16(text),
+        utf16(&text.replace(';', "\t")),
+    ] {
+        let dir = folder();
+        fs::write(dir.path().join("users.csv"), &content).unwrap();
+        on_db(dir.path(), &["import", "users.csv"], "").assert_done("imported 2, refused 0\n");
+        assert_eq!(
+            exported(dir.path(), "a@example.com")["first_name"],
+            "Zo\u{eb}"
+        );
+    }
+    // What cannot be read is refused by name.
+    let dir = folder();
+    for (content, reason) in [
+        (&b"\xff\xfee\0m\0\0\xd8"[..], "not valid UTF-16"),
+        (b"PK\x03\x04\x14\0\x06\0\x08\0", "no column `email`"),
+        (b"name;mail\r\n1;2\r\n", "no column `email`"),
+    ] {
+        fs::write(dir.path().join("users.csv"), content).unwrap();
+        on_db(dir.path(), &["import", "users.csv"], "").assert_refused(1, &[reason]);
+    }
 }
 
 /// The most memory that a process has ever had, in KiB, where the system tells it.

@@ -22,6 +22,7 @@ mod lifecycle;
 mod mail;
 mod mail_templates;
 mod mail_tls;
+mod photos;
 mod protected;
 mod serve;
 #[path = "../support/smtp.rs"]

@@ -1,4 +1,4 @@
-//! The `user` commands: making accounts, looking at them and changing them beside the server.
+//! The `user` commands.
 
 use std::collections::HashSet;
 use std::path::Path;
@@ -21,7 +21,7 @@ const CREATE: &[&str] = &[
 ];
 
 #[test]
-fn the_id_is_printed_and_the_account_signs_in() {
+fn create_prints_the_id_and_the_account_signs_in() {
     let dir = folder();
     run_with_input(
         dir.path(),
@@ -45,7 +45,7 @@ fn the_id_is_printed_and_the_account_signs_in() {
 }
 
 #[test]
-fn it_works_while_the_server_runs() {
+fn create_works_beside_a_running_server() {
     let dir = folder();
     let server = Running::start(dir.path());
     assert_eq!(server.sign_up("user@example.com").1["data"]["id"], 1);
@@ -74,7 +74,7 @@ fn it_works_while_the_server_runs() {
 }
 
 #[test]
-fn a_never_verified_account_gives_way() {
+fn unverified_account_is_displaced() {
     let dir = folder();
     let server = Running::start(dir.path());
     let body = json!({
@@ -98,7 +98,7 @@ fn a_never_verified_account_gives_way() {
 }
 
 #[test]
-fn the_password_is_one_line_of_input_as_it_stands() {
+fn password_is_one_line_of_input() {
     let dir = folder();
     for (n, (input, password)) in [
         ("  blanks around  \n", "  blanks around  "),
@@ -124,7 +124,16 @@ fn the_password_is_one_line_of_input_as_it_stands() {
 }
 
 #[test]
-fn what_is_wrong_is_told_and_nothing_is_made() {
+fn byte_order_mark_before_the_password_is_dropped() {
+    let dir = folder();
+    let arguments = ["user", "create", "user@example.com", "--password-stdin"];
+    let outcome = on_db(dir.path(), &arguments, &format!("\u{feff}{PASSWORD}\r\n"));
+    outcome.assert_done("1\n");
+    Running::start(dir.path()).sign_in("user@example.com");
+}
+
+#[test]
+fn invalid_account_is_refused_with_reasons() {
     let dir = folder();
     assert_eq!(create_user(dir.path(), "taken@example.com", &[]), 1);
     let long = "p".repeat(129);
@@ -197,7 +206,7 @@ fn what_is_wrong_is_told_and_nothing_is_made() {
 }
 
 #[test]
-fn without_a_terminal_the_password_has_to_be_piped_in() {
+fn password_is_piped_in_without_a_terminal() {
     let dir = folder();
     let outcome = run(
         dir.path(),
@@ -212,7 +221,7 @@ fn without_a_terminal_the_password_has_to_be_piped_in() {
 }
 
 #[test]
-fn flags_stand_before_or_after_the_command() {
+fn flags_come_before_or_after_the_command() {
     let dir = folder();
     for (n, arguments) in [
         &[
@@ -252,7 +261,7 @@ fn flags_stand_before_or_after_the_command() {
 }
 
 #[test]
-fn ten_at_once_make_ten_accounts() {
+fn concurrent_commands_create_all_accounts() {
     let dir = folder();
     let server = Running::start(dir.path());
     let mut ids: Vec<i64> = std::thread::scope(|scope| {
@@ -286,10 +295,11 @@ fn on_db(dir: &Path, arguments: &[&str], input: &str) -> Outcome {
     run_with_input(dir, &[&first, arguments].concat(), input)
 }
 
-/// A folder with `users.db` that holds [`THREE`].
+/// A folder with `users.db`, which contains [`THREE`].
 fn folder_of_three() -> TempDir {
     let dir = folder();
-    on_db(dir.path(), &["import"], THREE).assert_done("imported 3, refused 0\n");
+    on_db(dir.path(), &["import", "--staff-from-file"], THREE)
+        .assert_done("imported 3, refused 0\n");
     dir
 }
 
@@ -311,7 +321,7 @@ fn me(server: &Running, token: &str) -> u16 {
 }
 
 #[test]
-fn the_list_is_a_table_for_people() {
+fn list_is_a_table() {
     let dir = folder_of_three();
     // What somebody calls himself has no power over the terminal.
     on_db(dir.path(), &["user", "list"], "").assert_done(
@@ -325,7 +335,7 @@ fn the_list_is_a_table_for_people() {
 }
 
 #[test]
-fn the_list_is_one_json_object_a_line_for_scripts() {
+fn list_is_json_lines_with_a_flag() {
     let dir = folder_of_three();
     on_db(dir.path(), &["user", "list", "--json"], "").assert_done(concat!(
         r#"{"id":1,"email":"Ada@example.com","new_email":null,"first_name":"Ada","last_name":"King","phone":"+441234567","address":"12 Square","gender":"F","country":"GB","birthday":"1815-12-10","is_active":true,"is_staff":true,"verified_at":"2020-01-01T00:00:00Z","last_login":"2024-12-03T12:00:00Z","created_at":"2020-01-01T00:00:00Z","updated_at":"2021-01-01T00:00:00Z"}"#,
@@ -338,7 +348,7 @@ fn the_list_is_one_json_object_a_line_for_scripts() {
 }
 
 #[test]
-fn the_list_can_be_narrowed_down() {
+fn list_is_filtered() {
     let dir = folder_of_three();
     let (ada, off, pending) = ("Ada@example.com", "off@example.com", "pending@example.com");
     for (arguments, emails) in [
@@ -367,7 +377,7 @@ fn the_list_can_be_narrowed_down() {
 }
 
 #[test]
-fn a_long_list_is_complete_and_lines_up() {
+fn long_list_is_complete_and_aligned() {
     let dir = folder();
     let rows: Vec<String> = (1..=2500)
         .map(|n| format!("{n},user{n}@example.com,{}\n", n % 1250 == 0))
@@ -375,7 +385,7 @@ fn a_long_list_is_complete_and_lines_up() {
     let rows = rows.concat();
     on_db(
         dir.path(),
-        &["import"],
+        &["import", "--staff-from-file"],
         &format!("id,email,is_staff\n{rows}"),
     )
     .assert_done("imported 2500, refused 0\n");
@@ -395,12 +405,12 @@ fn a_long_list_is_complete_and_lines_up() {
         .collect();
     assert!(
         columns.len() <= 3,
-        "columns begin anew with every account: {columns:?}"
+        "columns are aligned across accounts: {columns:?}"
     );
 }
 
 #[test]
-fn an_account_is_shown_by_id_and_by_address() {
+fn account_is_shown_by_id_and_by_email() {
     let dir = folder_of_three();
     for name in ["1", "Ada@example.com", "ADA@EXAMPLE.COM"] {
         on_db(dir.path(), &["user", "show", name], "").assert_done(
@@ -435,7 +445,7 @@ fn an_account_is_shown_by_id_and_by_address() {
 }
 
 #[test]
-fn an_address_that_waits_for_its_code_is_shown_and_found() {
+fn pending_email_is_shown_and_found() {
     let dir = folder();
     let server = Running::start(dir.path());
     create_user(dir.path(), "user@example.com", &[]);
@@ -466,7 +476,7 @@ fn an_address_that_waits_for_its_code_is_shown_and_found() {
 }
 
 #[test]
-fn a_password_that_is_set_ends_all_sessions_at_once() {
+fn set_password_ends_all_sessions() {
     let dir = folder();
     let server = Running::start(dir.path());
     create_user(dir.path(), "user@example.com", &[]);
@@ -510,7 +520,7 @@ fn a_password_that_is_set_ends_all_sessions_at_once() {
 }
 
 #[test]
-fn a_never_verified_account_stays_so_whatever_its_password() {
+fn set_password_does_not_verify_an_account() {
     let dir = folder_of_three();
     let set = ["user", "set-password", "12", "--password-stdin"];
     let outcome = on_db(dir.path(), &set, PASSWORD);
@@ -525,7 +535,7 @@ fn a_never_verified_account_stays_so_whatever_its_password() {
 }
 
 #[test]
-fn a_deactivated_account_is_out_at_once_and_its_sessions_stay_ended() {
+fn deactivation_ends_sessions_for_good() {
     let dir = folder();
     let server = Running::start(dir.path());
     let id = create_user(dir.path(), "user@example.com", &[]).to_string();
@@ -543,7 +553,7 @@ fn a_deactivated_account_is_out_at_once_and_its_sessions_stay_ended() {
 }
 
 #[test]
-fn rights_come_and_go_at_once() {
+fn promotion_and_demotion_take_effect_at_once() {
     let dir = folder();
     let server = Running::start(dir.path());
     create_user(dir.path(), "first@example.com", &["--staff"]);
@@ -560,7 +570,7 @@ fn rights_come_and_go_at_once() {
 }
 
 #[test]
-fn the_last_staff_member_may_go_but_not_unnoticed() {
+fn demotion_of_last_staff_member_warns() {
     for command in [
         &["user", "demote", "1"][..],
         &["user", "deactivate", "1"],
@@ -585,7 +595,7 @@ fn the_last_staff_member_may_go_but_not_unnoticed() {
 }
 
 #[test]
-fn a_deleted_account_is_gone() {
+fn deleted_account_is_gone() {
     let dir = folder();
     let server = Running::start(dir.path());
     create_user(dir.path(), "staff@example.com", &["--staff"]);
@@ -607,7 +617,7 @@ fn a_deleted_account_is_gone() {
 }
 
 #[test]
-fn who_is_not_there_is_told() {
+fn unknown_account_is_reported() {
     let dir = folder_of_three();
     for command in [
         "show",
@@ -633,7 +643,7 @@ fn who_is_not_there_is_told() {
 }
 
 #[test]
-fn a_mistyped_database_is_not_made() {
+fn mistyped_database_is_not_created() {
     let dir = folder();
     for arguments in [
         &["user", "list"][..],

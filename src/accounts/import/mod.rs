@@ -1,9 +1,13 @@
-//! Taking over accounts from elsewhere: what one of them has to be like, and handing them to the store.
+//! Imports accounts: what one of them has to be like, and handing them to the store.
 //!
-//! A row is held to the rules of the API, except that it brings a password hash instead of a password, and moments that
-//! nobody may set there. Knows nothing of the files that rows come from.
+//! A row follows the rules of the API, except that it has a password hash instead of a password,
+//! and timestamps that cannot be set there. Reading files is left to [`rows`].
 
+mod columns;
+mod lines;
 pub(crate) mod rows;
+
+pub(crate) use columns::Mapping;
 
 use super::sign_up::read_profile;
 use super::{AccountError, operator};
@@ -13,27 +17,32 @@ use crate::domain::{FieldErrors, FieldReader, Fields, Input, Timestamp, UserId, 
 use crate::passwords;
 use crate::store::{ImportRefusal, ImportSource, ImportedUser};
 
-/// Highest number that an account may bring along, of fifteen digits. New accounts count on from the highest one, and
-/// beyond 2^53 numbers in JSON are not exact everywhere (RFC 8259, section 6).
+/// Highest id that an account may bring along, of fifteen digits. New accounts count on from the
+/// highest one, and numbers beyond 2^53 are not exact in every JSON parser (RFC 8259, section 6).
 const HIGHEST_ID: UserId = 999_999_999_999_999;
 
-/// The beginning of the year 1, the first one that can be written down, in Unix milliseconds.
+/// The start of the year 1, the earliest that can be formatted, in Unix milliseconds.
 const FIRST_MOMENT: i64 = -62_135_596_800_000;
 
 const NOT_AN_INTEGER: &str = "A valid integer is required.";
 const ID_TOO_LOW: &str = "Ensure this value is greater than or equal to 1.";
-const ID_TAKEN: &str = "another account has or had this number.";
+const ID_TAKEN: &str = "another account has or had this id.";
 const WRONG_MOMENT: &str = "Datetime has wrong format. Use one of these formats instead: \
                             YYYY-MM-DDThh:mm:ss[.uuuuuu][+HH:MM|-HH:MM|Z], YYYY-MM-DD hh:mm:ss.";
-const UNKNOWN_HASH: &str = "This is no password hash that can be checked here. Leave it empty to take the account over \
-                            without a password; its owner then chooses one by a password reset.";
+const UNKNOWN_HASH: &str = "This is not a known password hash. Leave it empty (or pass \
+                            --unknown-hash=no-password) to import the account without a \
+                            password; its owner then chooses one by a password reset.";
 
 /// Longest language tag, in characters (RFC 5646, section 4.4.1).
 const LANGUAGE_LENGTH: usize = 35;
 
+/// Longest external id, in characters.
+const EXTERNAL_ID_LENGTH: usize = 255;
+
+const EXTERNAL_ID_TAKEN: &str = "another account has this external id.";
 const WRONG_LANGUAGE: &str = "Enter a language tag such as de or pt-BR.";
 
-/// The fields that [`read_imported_user`] looks at.
+/// The fields that [`read_imported_user`] reads.
 pub const IMPORTED_FIELDS: &[&str] = &[
     "id",
     "email",
@@ -53,13 +62,15 @@ pub const IMPORTED_FIELDS: &[&str] = &[
     "created_at",
     "updated_at",
     "language",
+    "external_id",
 ];
 
-/// Reads an account that comes from elsewhere.
+/// Reads an account of another system.
 ///
-/// Only `email` has to be there. `password` is a hash of a form that can be checked here; without one the account gets a
-/// password that nothing fits. `is_verified` says whether the address counts as confirmed and `verified_at` since when; each
-/// means "no" when it is empty, and an account that brings neither is verified. Moments without a zone are UTC.
+/// Only `email` is required. `password` is a hash of a known form; without one the account gets a
+/// password that nothing matches. `is_verified` says whether the address counts as confirmed and
+/// `verified_at` since when; each means "no" when it is empty, and an account with neither is
+/// verified. Timestamps without a zone are UTC.
 ///
 /// # Errors
 /// Names every wrong field at once.
@@ -77,9 +88,10 @@ pub fn read_imported_user(fields: &Fields, now: Timestamp) -> Result<ImportedUse
     let created_at = read_moment(&mut reader, fields, "created_at").unwrap_or(now);
     let updated_at = read_moment(&mut reader, fields, "updated_at").unwrap_or(created_at);
     let language = read_language(&mut reader);
+    let external_id = reader.optional_text("external_id", EXTERNAL_ID_LENGTH);
     reader.finish()?;
     let (Some(email), Some(password_hash)) = (email, password_hash) else {
-        // Both complain when they are not there, so the line above has returned.
+        // Both are reported when they are missing, so the line above has returned.
         return Err(FieldErrors::one("email", messages::REQUIRED));
     };
     let is_verified = is_verified.unwrap_or(match fields.get("verified_at") {
@@ -98,10 +110,12 @@ pub fn read_imported_user(fields: &Fields, now: Timestamp) -> Result<ImportedUse
         created_at,
         updated_at,
         language,
+        external_id: external_id.filter(|id| !id.is_empty()),
     })
 }
 
-/// The language of an account's mails: a tag in the form of BCP 47 or nothing. One that there are no mails in does no harm.
+/// The language of an account's mails: a tag in the form of BCP 47 or nothing. One without mails
+/// does no harm.
 fn read_language(reader: &mut FieldReader<'_>) -> String {
     let Some(tag) = reader.optional_text("language", LANGUAGE_LENGTH) else {
         return String::new();
@@ -117,15 +131,16 @@ fn read_language(reader: &mut FieldReader<'_>) -> String {
     }
 }
 
-/// What to say of a row that the store did not take.
+/// Describes why the store refused a row.
 pub fn refused(refusal: ImportRefusal) -> FieldErrors {
     match refusal {
         ImportRefusal::EmailTaken => FieldErrors::one("email", messages::EMAIL_TAKEN),
         ImportRefusal::IdTaken => FieldErrors::one("id", ID_TAKEN),
+        ImportRefusal::ExternalIdTaken => FieldErrors::one("external_id", EXTERNAL_ID_TAKEN),
     }
 }
 
-/// The number from which on an import may choose. To be asked once, before the first of several transactions.
+/// The lowest id that an import may choose. Call it once, before the first of several transactions.
 ///
 /// # Errors
 /// Only by a fault of the store.
@@ -133,7 +148,7 @@ pub async fn next_user_id(app: &App) -> Result<UserId, AccountError> {
     Ok(app.store.next_user_id().await?)
 }
 
-/// Takes over what `source` has, in one transaction. Numbers below `free_from` are refused.
+/// Imports the accounts of `source` in one transaction. Ids below `free_from` are refused.
 ///
 /// # Errors
 /// Only by a fault of the store; nothing of this transaction was imported then.
@@ -148,7 +163,7 @@ pub async fn import_users(
         .await?)
 }
 
-/// A value that says nothing: absent, `null`, or an empty text.
+/// Whether a value is absent, `null`, or an empty text.
 fn is_empty(fields: &Fields, field: &str) -> bool {
     match fields.get(field) {
         None | Some(Input::Null) => true,
@@ -178,10 +193,22 @@ fn read_id(reader: &mut FieldReader<'_>, fields: &Fields) -> Option<UserId> {
     None
 }
 
+/// Removes a password hash of an unknown form, and returns whether there was one.
+pub(crate) fn drop_unknown_hash(fields: &mut Fields) -> bool {
+    let is_unknown = match fields.get("password") {
+        Some(Input::Text(hash)) => !trim(hash).is_empty() && !passwords::is_known(trim(hash)),
+        _ => false,
+    };
+    if is_unknown {
+        fields.insert("password".into(), Input::Null);
+    }
+    is_unknown
+}
+
 fn read_hash(reader: &mut FieldReader<'_>, fields: &Fields) -> Option<String> {
     reader.pass("password");
     if is_empty(fields, "password") {
-        // The form in which Django marks an account that has no password yet.
+        // Django marks an account without a usable password so.
         return Some(format!("!{}", random::id()));
     }
     let hash = match fields.get("password") {
@@ -222,10 +249,10 @@ fn read_moment(
     moment
 }
 
-/// Reads RFC 3339 and the forms in which databases write a moment: a blank instead of the `T`, a zone of hours alone or
-/// none, which means UTC as Django stores it.
+/// Parses RFC 3339 and the forms in which databases write a timestamp: a blank instead of the `T`,
+/// a zone of hours alone or none, which means UTC as Django stores it.
 pub fn parse_moment(text: &str) -> Option<Timestamp> {
-    // The parser below would pass over the name of a zone where it is not sure of it.
+    // The parser below would ignore the name of a zone.
     if text.contains('[') {
         return None;
     }
@@ -255,7 +282,7 @@ mod tests {
     }
 
     #[test]
-    fn an_address_is_enough() {
+    fn email_is_enough() {
         let user = read(r#"{"email": "User@Example.com"}"#).unwrap();
         assert_eq!(user.email.as_str(), "User@example.com");
         assert!(user.password_hash.starts_with('!') && user.password_hash.len() > 30);
@@ -279,7 +306,7 @@ mod tests {
     }
 
     #[test]
-    fn everything_is_taken_over() {
+    fn all_fields_are_read() {
         let user = read(&format!(
             r#"{{"id": 7, "email": "a@example.com", "password": "{HASH}", "first_name": " Ada ", "last_name": "King",
                 "phone": "+1 (234) 567-890", "gender": "F", "country": "GB", "address": "12 Square",
@@ -318,7 +345,7 @@ mod tests {
     }
 
     #[test]
-    fn everything_wrong_is_told_at_once() {
+    fn all_wrong_fields_are_reported() {
         assert_eq!(
             complaints(
                 r#"{"updated_at": "yesterday", "id": "x", "email": "nobody", "password": "secret", "gender": "X",
@@ -332,7 +359,7 @@ mod tests {
     }
 
     #[test]
-    fn numbers_of_accounts_are_bounded() {
+    fn ids_are_bounded() {
         for (id, taken) in [
             ("1", true),
             ("\" 12 \"", true),
@@ -355,7 +382,7 @@ mod tests {
     }
 
     #[test]
-    fn an_address_is_verified_unless_something_says_no() {
+    fn email_is_verified_unless_a_field_says_no() {
         let at = r#""verified_at": "2020-01-01T00:00:00Z""#;
         for (fields, verified) in [
             (String::new(), true),
@@ -375,7 +402,7 @@ mod tests {
     }
 
     #[test]
-    fn moments_are_read_as_databases_write_them() {
+    fn timestamps_of_databases_are_read() {
         for (text, moment) in [
             ("2024-12-03T12:00:00Z", Some(1_733_227_200_000)),
             ("2024-12-03t12:00:00z", Some(1_733_227_200_000)),

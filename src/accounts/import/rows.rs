@@ -1,37 +1,23 @@
-//! Accounts as rows of a file: one JSON object a line, or CSV with a header.
+//! Accounts as rows of a file: one JSON object per line, or CSV with a header.
 //!
-//! Owns finding out which of the two a file is, the lines and records in it, and the other names under which a field may
-//! go. Holds one line (of CSV: one record) at a time, and none longer than a bound, so that a file of any size fits. What a
-//! field has to be like is left to [`crate::accounts::read_imported_user`].
+//! Owns the choice between the two, and the records of the file. Holds one line (of CSV: one
+//! record) at a time, of bounded length, so a file of any size can be read. What a field has to be
+//! like is left to [`crate::accounts::read_imported_user`].
 
 use std::collections::{BTreeSet, VecDeque};
 use std::io::{self, BufRead, Read};
 
-use crate::accounts::IMPORTED_FIELDS;
+use super::columns::{Columns, Mapping, Source};
+use super::lines::{LONGEST_LINE, LONGEST_ROW, LineRead, Lines};
 use crate::domain::{BodyError, Fields, Input, parse_json_object};
 
-/// Longest line or CSV record, in bytes; what the API takes in one body.
-const LONGEST_ROW: usize = 1024 * 1024;
-
-/// The same with the end of its line.
-const LONGEST_LINE: usize = LONGEST_ROW + 1;
-
-/// Most unknown names that are remembered to be told.
-const MOST_UNKNOWN: usize = 20;
-
-/// Other names of fields, where they do not stand beside the field itself: those of Django and its neighbours.
-const ALIASES: &[(&str, &str)] = &[
-    ("created_at", "date_joined"),
-    ("is_verified", "email_verified"),
-];
-
-/// What may part the columns of CSV; the one that gives the header an `email` is taken.
+/// Possible delimiters of CSV; the one that gives the header an `email` is used.
 const DELIMITERS: &[u8] = b",;\t";
 
-/// How a file is written.
+/// The format of a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Format {
-    /// One JSON object a line.
+    /// One JSON object per line.
     JsonLines,
     /// CSV (RFC 4180) with a header.
     Csv,
@@ -40,29 +26,28 @@ pub(crate) enum Format {
 /// One row.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Row {
-    /// The line on which it begins, counted from 1.
+    /// The line on which it begins, from 1.
     pub(crate) line: u64,
     /// Its fields under the names that the import knows, or why it has none.
     pub(crate) fields: Result<Fields, String>,
 }
 
-/// The rows of a file, read one by one.
+/// Reads the rows of a file.
 pub(crate) struct Rows<R> {
     lines: Lines<R>,
+    columns: Columns,
     kind: Kind,
-    unknown: BTreeSet<String>,
+    /// Rows that were read together with the one before.
+    ready: VecDeque<Row>,
 }
 
 enum Kind {
     JsonLines,
     Csv {
         delimiter: u8,
-        /// How many columns the header has.
+        /// The number of columns of the header.
         width: usize,
-        /// The known fields and their columns.
-        columns: Vec<(&'static str, usize)>,
-        /// Records that were read together with the one before.
-        ready: VecDeque<Row>,
+        sources: Vec<Source<usize>>,
     },
 }
 
@@ -70,129 +55,182 @@ impl<R: BufRead> Rows<R> {
     /// Reads the beginning of a file; without a format it is guessed from the first character.
     ///
     /// # Errors
-    /// When the file cannot be read, or has no rows that could be understood. The text is for the person at the terminal.
-    pub(crate) fn open(reader: R, format: Option<Format>) -> Result<Self, String> {
+    /// When the file cannot be read, or its first row cannot be understood. The text is for the
+    /// operator.
+    pub(crate) fn open(
+        reader: R,
+        format: Option<Format>,
+        mappings: Vec<Mapping>,
+    ) -> Result<Self, String> {
         let mut lines = Lines::new(reader).map_err(cannot_read)?;
-        let rows = |lines| Self {
-            lines,
-            kind: Kind::JsonLines,
-            unknown: BTreeSet::new(),
-        };
         let first = lines.peek().map_err(cannot_read)?;
         let format = format.unwrap_or(match first {
             // A header begins with the name of a column.
             None | Some(b'{' | b'[') => Format::JsonLines,
             Some(_) => Format::Csv,
         });
+        let mut rows = Self {
+            lines,
+            columns: Columns::new(mappings),
+            kind: Kind::JsonLines,
+            ready: VecDeque::new(),
+        };
         match (format, first) {
-            (Format::JsonLines, Some(b'[')) => Err(
-                "this is a JSON list; wanted is one object a line, without the list around them \
-                 (as `jq -c '.[]'` writes it)"
-                    .into(),
-            ),
-            (Format::JsonLines, _) => Ok(rows(lines)),
-            (Format::Csv, _) => {
-                let mut rows = rows(lines);
-                rows.read_header()?;
-                Ok(rows)
+            (Format::JsonLines, Some(b'[')) => {
+                return Err(
+                    "this is a JSON list; expected one object per line, without the list \
+                            around them (as `jq -c '.[]'` writes it)"
+                        .into(),
+                );
             }
+            (Format::JsonLines, _) => {
+                // Flags of another program are refused before anything is imported.
+                let row = rows.next_line(true)?;
+                rows.ready.extend(row);
+            }
+            (Format::Csv, _) => rows.read_header()?,
         }
+        Ok(rows)
     }
 
     /// The next row, or the end.
     ///
     /// # Errors
-    /// When the rest of the file cannot be read. The text is for the person at the terminal.
+    /// When the rest of the file cannot be read. The text is for the operator.
     pub(crate) fn next(&mut self) -> Result<Option<Row>, String> {
-        match &mut self.kind {
-            Kind::JsonLines => self.next_line(),
-            Kind::Csv { ready, .. } => match ready.pop_front() {
-                Some(row) => Ok(Some(row)),
-                None => self.next_record(),
-            },
+        if let Some(row) = self.ready.pop_front() {
+            return Ok(Some(row));
+        }
+        match &self.kind {
+            Kind::JsonLines => self.next_line(false),
+            Kind::Csv { .. } => self.next_record(),
         }
     }
 
-    /// The names that were passed over so far, up to some number of them.
+    /// The names that were ignored so far, up to some number of them.
     pub(crate) fn unknown(&self) -> &BTreeSet<String> {
-        &self.unknown
+        self.columns.unknown()
     }
 
-    fn next_line(&mut self) -> Result<Option<Row>, String> {
+    fn next_line(&mut self, is_first: bool) -> Result<Option<Row>, String> {
         let mut text = Vec::new();
         loop {
             text.clear();
             let read = self.lines.read(&mut text).map_err(cannot_read)?;
+            let line = self.lines.number;
             let fields = match read {
                 LineRead::End => return Ok(None),
                 LineRead::TooLong => Err(too_long()),
                 LineRead::Line if text.trim_ascii().is_empty() => continue,
-                LineRead::Line => parse_json_object(&text)
-                    .map(|fields| self.known_fields(&fields))
-                    .map_err(no_object),
+                LineRead::Line => match parse_json_object(&text) {
+                    Err(e) => Err(not_an_object(e)),
+                    Ok(fields) => match self.known_fields(&fields) {
+                        Err(reason) if is_first => return Err(format!("line {line}: {reason}")),
+                        other => other,
+                    },
+                },
             };
-            let line = self.lines.number;
             return Ok(Some(Row { line, fields }));
         }
     }
 
-    fn known_fields(&mut self, fields: &Fields) -> Fields {
-        for name in fields.names() {
-            if !is_known(name) {
-                note_unknown(&mut self.unknown, name);
-            }
-        }
+    fn known_fields(&mut self, fields: &Fields) -> Result<Fields, String> {
+        let names: Vec<&str> = fields.names().collect();
+        let sources = self.columns.resolve(&names)?;
+        self.columns.note_unknown(&names);
         let mut known = Fields::json();
-        for field in IMPORTED_FIELDS {
-            let found = names_of(field).find_map(|name| fields.get(name));
-            match found {
-                // `null` is how databases write "nothing"; only about being verified does it say something.
-                Some(Input::Null) if !field.contains("verified") => {}
-                Some(value) => known.insert((*field).into(), value.clone()),
-                None => {}
+        for source in sources {
+            let Some(value) = fields.get(names[source.place]) else {
+                continue;
+            };
+            match source.value(value.clone()) {
+                // `null` is how databases write "nothing"; only about verification it says "no".
+                Input::Null if !source.field.contains("verified") => {}
+                value => known.insert(source.field.into(), value),
             }
         }
-        known
+        Ok(known)
     }
 
     fn read_header(&mut self) -> Result<(), String> {
+        const NO_HEADER: &str = "the file has no header that names its columns";
         let mut text = Vec::new();
-        let chunk = self.read_chunk(&mut text, DELIMITERS)?;
-        if !matches!(chunk, Some(ChunkRead::Whole { .. })) {
-            return Err("the file has no header that names its columns".into());
+        let mut chunk = self.read_chunk(&mut text, DELIMITERS)?;
+        let mut delimiters = DELIMITERS.to_vec();
+        // Excel's own line about the delimiter.
+        if let [b's' | b'S', b'e' | b'E', b'p' | b'P', b'=', delimiter] =
+            without_line_end(&text)[..]
+            && !delimiter.is_ascii_alphanumeric()
+            && delimiter != b'"'
+        {
+            delimiters = vec![delimiter];
+            text.clear();
+            chunk = self.read_chunk(&mut text, &delimiters)?;
         }
+        let Some(ChunkRead::Whole { start }) = chunk else {
+            return Err(NO_HEADER.into());
+        };
         let header = |delimiter: u8| -> Vec<String> {
             let record = records(&text, delimiter).next();
             let names = record.iter().flatten();
             names
-                .map(|name| String::from_utf8_lossy(name).trim().to_lowercase())
+                .map(|name| String::from_utf8_lossy(name).trim().to_owned())
                 .collect()
         };
-        let (delimiter, header) = DELIMITERS
-            .iter()
-            .map(|delimiter| (*delimiter, header(*delimiter)))
-            .find(|(_, header)| header.iter().any(|name| name == "email"))
-            .ok_or("the header names no column `email`")?;
-        let mut columns = Vec::new();
-        for field in IMPORTED_FIELDS {
-            let found = names_of(field).find(|name| header.iter().any(|column| column == name));
-            let Some(name) = found else { continue };
-            let mut places = (0..header.len()).filter(|place| header[*place] == name);
-            if let Some(place) = places.next() {
-                columns.push((*field, place));
+        let candidates = delimiters.iter().map(|byte| (*byte, header(*byte)));
+        let mut failure = None;
+        for (delimiter, header) in candidates {
+            let names: Vec<&str> = header.iter().map(String::as_str).collect();
+            let sources = self.columns.resolve(&names);
+            let has_email =
+                |sources: &Vec<Source<usize>>| sources.iter().any(|source| source.field == "email");
+            match sources {
+                Ok(sources) if has_email(&sources) => {
+                    self.use_header(delimiter, &names, sources)?;
+                    let rest = records(&text, delimiter).skip(1);
+                    let rows: Vec<Row> = rest.map(|record| self.row(&record, start)).collect();
+                    self.ready.extend(rows);
+                    return Ok(());
+                }
+                Ok(_) => {}
+                Err(reason) => failure = failure.or(Some(reason)),
             }
-            if places.next().is_some() {
+        }
+        let first = header(delimiters[0]).join(", ");
+        Err(failure.unwrap_or_else(|| {
+            format!(
+                "the header names no column `email`, but: {}. Name the columns in the first line, \
+                 or say which it is by --map THEIRS=email",
+                first.chars().take(200).collect::<String>()
+            )
+        }))
+    }
+
+    fn use_header(
+        &mut self,
+        delimiter: u8,
+        names: &[&str],
+        sources: Vec<Source<usize>>,
+    ) -> Result<(), String> {
+        for source in &sources {
+            let name = names[source.place];
+            let same = names
+                .iter()
+                .filter(|other| other.eq_ignore_ascii_case(name));
+            if same.count() > 1 {
                 return Err(format!("the header names two columns `{name}`"));
             }
         }
-        for name in header.iter().filter(|name| !is_known(name)) {
-            note_unknown(&mut self.unknown, name);
+        if let Some(missing) = self.columns.missing(names) {
+            return Err(format!(
+                "the header names no column `{missing}`, which --map names"
+            ));
         }
+        self.columns.note_unknown(names);
         self.kind = Kind::Csv {
             delimiter,
-            width: header.len(),
-            columns,
-            ready: VecDeque::new(),
+            width: names.len(),
+            sources,
         };
         Ok(())
     }
@@ -213,29 +251,23 @@ impl<R: BufRead> Rows<R> {
             }
             Some(ChunkRead::Whole { start }) => start,
         };
-        let Kind::Csv {
-            width,
-            columns,
-            ready,
-            ..
-        } = &mut self.kind
-        else {
-            return Ok(None);
-        };
-        for record in records(&text, delimiter) {
-            // The first one begins, as far as the reader is concerned, with the empty line before it.
-            let line = record.position().map_or(0, csv::Position::line);
-            let offset = line.saturating_sub(2);
-            ready.push_back(Row {
-                line: start + offset,
-                fields: fields_of(&record, *width, columns),
-            });
-        }
-        Ok(ready.pop_front())
+        let rows: Vec<Row> = records(&text, delimiter)
+            .map(|record| self.row(&record, start))
+            .collect();
+        self.ready.extend(rows);
+        Ok(self.ready.pop_front())
     }
 
-    /// Reads whole records: lines up to the one after which no quotation mark is open. Blank lines before them are
-    /// skipped.
+    fn row(&self, record: &csv::ByteRecord, line: u64) -> Row {
+        let fields = match &self.kind {
+            Kind::Csv { width, sources, .. } => fields_of(record, *width, sources),
+            Kind::JsonLines => Ok(Fields::form()),
+        };
+        Row { line, fields }
+    }
+
+    /// Reads a whole record: lines up to the one after which no quotation mark is open. Blank lines
+    /// before it are skipped.
     fn read_chunk(
         &mut self,
         text: &mut Vec<u8>,
@@ -249,7 +281,7 @@ impl<R: BufRead> Rows<R> {
             let line = self.lines.number;
             match (read, start) {
                 (LineRead::End, None) => return Ok(None),
-                // The last record lacks its closing mark; what becomes of it is for its fields to show.
+                // The last record lacks its closing mark; its fields show whether that matters.
                 (LineRead::End, Some(start)) => return Ok(Some(ChunkRead::Whole { start })),
                 (LineRead::TooLong, None) => return Ok(Some(ChunkRead::TooLong { start: line })),
                 (LineRead::Line, None) if text.trim_ascii().is_empty() => text.clear(),
@@ -263,11 +295,11 @@ impl<R: BufRead> Rows<R> {
                     }
                 }
                 (LineRead::TooLong | LineRead::Line, start) => {
-                    // Where the next record begins is anybody's guess, and a wrong guess would read the inside of
-                    // somebody's field as an account.
+                    // Where the next record begins is unknown, and a wrong guess would read the
+                    // content of a field as an account.
                     return Err(format!(
-                        "line {}: a quotation mark is opened and not closed within {LONGEST_ROW} bytes; \
-                         the rest of the file was not read",
+                        "line {}: a quotation mark is opened and not closed within {LONGEST_ROW} \
+                         bytes; the rest of the file was not read",
                         start.unwrap_or(line)
                     ));
                 }
@@ -276,12 +308,12 @@ impl<R: BufRead> Rows<R> {
     }
 }
 
-/// Where in a record a byte stands, as the parser of whole records sees it: what of it ends a record must not be read in
-/// two ways, or the inside of somebody's field is an account.
+/// The position of a byte in a record, as the parser of whole records sees it: if the two disagreed
+/// about the end of a record, the content of a field could become an account.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Place {
     FieldStart,
-    /// In a field that does not begin with a quotation mark, or behind the one that closes it: marks mean nothing here.
+    /// In a field without quotation marks, or behind the closing one: marks mean nothing here.
     Plain,
     Quoted,
     /// Behind a mark in a quoted field, which closes it unless another one follows.
@@ -305,8 +337,8 @@ enum ChunkRead {
     TooLong { start: u64 },
 }
 
-/// The records in a piece of CSV that holds whole ones, from line 2 on: behind an empty line, so that the reader does not
-/// take what only looks like the mark at the beginning of a file off the first field.
+/// The records in a piece of CSV that holds whole ones. They are put behind an empty line:
+/// otherwise the parser would remove what looks like a byte order mark from the first field.
 fn records(text: &[u8], delimiter: u8) -> impl Iterator<Item = csv::ByteRecord> {
     csv::ReaderBuilder::new()
         .has_headers(false)
@@ -315,14 +347,19 @@ fn records(text: &[u8], delimiter: u8) -> impl Iterator<Item = csv::ByteRecord> 
         .buffer_capacity(text.len() + 1)
         .from_reader(b"\n".chain(text))
         .into_byte_records()
-        // Reading from memory does not fail, and records of any width are taken.
+        // Reading from memory does not fail, and records of any width are accepted.
         .map_while(Result::ok)
+}
+
+fn without_line_end(text: &[u8]) -> &[u8] {
+    let text = text.strip_suffix(b"\n").unwrap_or(text);
+    text.strip_suffix(b"\r").unwrap_or(text)
 }
 
 fn fields_of(
     record: &csv::ByteRecord,
     width: usize,
-    columns: &[(&'static str, usize)],
+    sources: &[Source<usize>],
 ) -> Result<Fields, String> {
     if record.len() != width {
         return Err(format!(
@@ -331,138 +368,35 @@ fn fields_of(
         ));
     }
     let mut fields = Fields::form();
-    for (field, column) in columns {
-        let text = std::str::from_utf8(&record[*column])
-            .map_err(|_| format!("{field}: this is not UTF-8"))?;
-        fields.insert((*field).into(), Input::Text(text.into()));
+    for source in sources {
+        let text = std::str::from_utf8(&record[source.place])
+            .map_err(|_| format!("{}: this is not UTF-8", source.field))?;
+        let value = source.value(Input::Text(text.into()));
+        fields.insert(source.field.into(), value);
     }
     Ok(fields)
 }
 
-/// The names under which a field may go, its own first.
-fn names_of(field: &str) -> impl Iterator<Item = &str> {
-    let aliases = ALIASES
-        .iter()
-        .filter(move |(of, _)| *of == field)
-        .map(|(_, alias)| *alias);
-    std::iter::once(field).chain(aliases)
-}
-
-fn is_known(name: &str) -> bool {
-    IMPORTED_FIELDS.contains(&name) || ALIASES.iter().any(|(_, alias)| *alias == name)
-}
-
-fn note_unknown(unknown: &mut BTreeSet<String>, name: &str) {
-    if unknown.len() < MOST_UNKNOWN && !unknown.contains(name) {
-        unknown.insert(name.chars().take(80).collect());
-    }
-}
-
 fn cannot_read(error: io::Error) -> String {
-    format!("cannot read on: {error}")
+    format!("cannot read the file: {error}")
 }
 
 fn too_long() -> String {
     format!("longer than {LONGEST_ROW} bytes")
 }
 
-fn no_object(error: BodyError) -> String {
+fn not_an_object(error: BodyError) -> String {
     match error {
-        // The line is known better here: the parser saw only this one.
+        // The parser saw only this line.
         BodyError::NotJson(cause) => {
             format!(
-                "no JSON: {}",
+                "not JSON: {}",
                 cause.replace(" at line 1 column ", " at column ")
             )
         }
-        BodyError::NotAnObject(kind) => format!("no JSON object, but of Python's type {kind}"),
-        BodyError::Null => "no JSON object, but null".into(),
+        BodyError::NotAnObject(kind) => format!("not a JSON object, but of Python's type {kind}"),
+        BodyError::Null => "not a JSON object, but null".into(),
     }
-}
-
-/// Lines with their numbers.
-struct Lines<R> {
-    reader: R,
-    number: u64,
-}
-
-#[derive(Clone, Copy)]
-enum LineRead {
-    Line,
-    TooLong,
-    End,
-}
-
-impl<R: BufRead> Lines<R> {
-    /// Skips a byte order mark, which some programs put before UTF-8.
-    fn new(mut reader: R) -> io::Result<Self> {
-        const MARK: &[u8] = b"\xef\xbb\xbf";
-        // A pipe may bring the mark in pieces, but a buffer of only one or two bytes of it is not worth the trouble.
-        if fill(&mut reader)?.starts_with(MARK) {
-            reader.consume(MARK.len());
-        }
-        Ok(Self { reader, number: 0 })
-    }
-
-    /// The first byte that is no blank; the blanks before it are skipped, and their lines counted.
-    fn peek(&mut self) -> io::Result<Option<u8>> {
-        loop {
-            let buffer = fill(&mut self.reader)?;
-            let Some(first) = buffer.first().copied() else {
-                return Ok(None);
-            };
-            if !first.is_ascii_whitespace() {
-                return Ok(Some(first));
-            }
-            self.number += u64::from(first == b'\n');
-            self.reader.consume(1);
-        }
-    }
-
-    /// Appends the next line, its end included.
-    fn read(&mut self, text: &mut Vec<u8>) -> io::Result<LineRead> {
-        let before = text.len();
-        let limit = LONGEST_LINE as u64;
-        let read = (&mut self.reader).take(limit).read_until(b'\n', text)?;
-        if read == 0 {
-            return Ok(LineRead::End);
-        }
-        self.number += 1;
-        if text.ends_with(b"\n") || (read as u64) < limit {
-            return Ok(LineRead::Line);
-        }
-        text.truncate(before);
-        self.skip_line()?;
-        Ok(LineRead::TooLong)
-    }
-
-    fn skip_line(&mut self) -> io::Result<()> {
-        loop {
-            let buffer = fill(&mut self.reader)?;
-            if buffer.is_empty() {
-                return Ok(());
-            }
-            if let Some(end) = buffer.iter().position(|byte| *byte == b'\n') {
-                self.reader.consume(end + 1);
-                return Ok(());
-            }
-            let length = buffer.len();
-            self.reader.consume(length);
-        }
-    }
-}
-
-/// `fill_buf` that goes on after a signal, as `read_until` does by itself.
-fn fill(reader: &mut impl BufRead) -> io::Result<&[u8]> {
-    loop {
-        match reader.fill_buf() {
-            Ok(_) => break,
-            Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
-            Err(e) => return Err(e),
-        }
-    }
-    // The buffer is filled now, so this gives it without reading; the detour satisfies the borrow checker.
-    reader.fill_buf()
 }
 
 #[cfg(test)]
@@ -471,7 +405,7 @@ mod tests {
 
     /// The rows of a text: the line, and the address or the reason why there is none.
     fn rows(text: impl AsRef<[u8]>) -> Vec<(u64, String)> {
-        let mut rows = Rows::open(text.as_ref(), None).unwrap();
+        let mut rows = Rows::open(text.as_ref(), None, Vec::new()).unwrap();
         let mut read = Vec::new();
         while let Some(row) = rows.next().unwrap() {
             let said = match row.fields {
@@ -491,7 +425,7 @@ mod tests {
     }
 
     #[test]
-    fn json_lines_are_counted_blank_ones_too() {
+    fn json_lines_are_numbered_with_blank_ones() {
         let text = "\u{feff}\n{\"email\": \"a@example.com\"}\n\n  \r\n{\"email\": \"b@example.com\"}\r\nnonsense\n[1]\n\
                     {\"email\": \"c@example.com\"}";
         assert_eq!(
@@ -499,8 +433,8 @@ mod tests {
             [
                 row(2, "a@example.com"),
                 row(5, "b@example.com"),
-                row(6, "no JSON: expected ident at column 2"),
-                row(7, "no JSON object, but of Python's type list"),
+                row(6, "not JSON: expected ident at column 2"),
+                row(7, "not a JSON object, but of Python's type list"),
                 row(8, "c@example.com"),
             ]
         );
@@ -526,7 +460,7 @@ mod tests {
     }
 
     #[test]
-    fn a_mark_in_a_field_without_marks_opens_nothing() {
+    fn quotation_mark_within_a_field_opens_nothing() {
         let text = "id,address,email\n1,5\" pipe,a@example.com\n2,\"One\n9,Street,evil@example.com\n\",b@example.com\n";
         assert_eq!(
             rows(text),
@@ -535,7 +469,7 @@ mod tests {
     }
 
     #[test]
-    fn a_mark_of_order_amid_the_file_does_not_end_it() {
+    fn byte_order_mark_amid_the_file_is_text() {
         let text =
             "email,id\na@example.com,1\n\u{feff}\nb@example.com,2\n\u{feff}c@example.com,3\n";
         let (b, c) = ("b@example.com", "\u{feff}c@example.com");
@@ -549,7 +483,7 @@ mod tests {
     }
 
     #[test]
-    fn columns_may_be_parted_otherwise_and_named_in_any_case() {
+    fn delimiter_and_case_of_names_may_vary() {
         for text in [
             "Email;Is_Active\na@example.com;t\n",
             "is_active\temail\nt\ta@example.com\n",
@@ -560,22 +494,32 @@ mod tests {
     }
 
     #[test]
-    fn a_file_without_rows_that_make_sense_is_refused() {
+    fn file_without_usable_header_is_refused() {
         for (text, format, reason) in [
             ("[{}]", None, "JSON list"),
             ("name,mail\nx,y\n", None, "no column `email`"),
             ("", Some(Format::Csv), "no header"),
             ("email,id,EMAIL\n", None, "two columns `email`"),
+            ("name,mail\nx,y\n", None, "but: name, mail"),
+            ("sep=|\nemail;id\n", None, "no column `email`"),
+            ("email,disabled\na,1\n", None, "--map disabled=!is_active"),
+            (
+                "\n{\"email\": \"a\", \"emailVerified\": 1}\n",
+                None,
+                "line 2: `emailVerified`",
+            ),
         ] {
-            let error = Rows::open(text.as_bytes(), format).err().unwrap();
+            let error = Rows::open(text.as_bytes(), format, Vec::new())
+                .err()
+                .unwrap();
             assert!(error.contains(reason), "{text:?}: {error}");
         }
     }
 
     #[test]
-    fn other_names_stand_in_for_fields_that_are_not_there() {
+    fn aliases_are_used_for_absent_fields() {
         let read = |text: &str| {
-            let mut rows = Rows::open(text.as_bytes(), None).unwrap();
+            let mut rows = Rows::open(text.as_bytes(), None, Vec::new()).unwrap();
             let fields = rows.next().unwrap().unwrap().fields.unwrap();
             let value = match fields.get("created_at") {
                 Some(Input::Text(text)) => text.clone(),
@@ -603,10 +547,10 @@ mod tests {
     }
 
     #[test]
-    fn null_says_nothing_but_about_being_verified() {
+    fn null_is_ignored_except_about_verification() {
         let text =
             r#"{"email": "a", "first_name": null, "verified_at": null, "email_verified": null}"#;
-        let mut rows = Rows::open(text.as_bytes(), None).unwrap();
+        let mut rows = Rows::open(text.as_bytes(), None, Vec::new()).unwrap();
         let fields = rows.next().unwrap().unwrap().fields.unwrap();
         assert!(!fields.contains("first_name"));
         assert_eq!(fields.get("verified_at"), Some(&Input::Null));
@@ -614,7 +558,7 @@ mod tests {
     }
 
     #[test]
-    fn no_row_takes_all_the_memory() {
+    fn rows_are_bounded() {
         let long = "x".repeat(3 * LONGEST_ROW);
         let text = format!("{{\"email\": \"{long}\"}}\n{{\"email\": \"b@example.com\"}}\n");
         assert_eq!(rows(text), [row(1, &too_long()), row(2, "b@example.com")]);
@@ -624,19 +568,76 @@ mod tests {
             "email\na@example.com\n\"{}",
             "x@example.com\n".repeat(200_000)
         );
-        let mut rows = Rows::open(text.as_bytes(), None).unwrap();
+        let mut rows = Rows::open(text.as_bytes(), None, Vec::new()).unwrap();
         assert_eq!(rows.next().unwrap().unwrap().line, 2);
         let error = rows.next().unwrap_err();
         assert!(error.starts_with("line 3: a quotation mark"), "{error}");
     }
 
     #[test]
-    fn text_that_is_none_is_told() {
+    fn invalid_utf8_is_reported() {
         assert_eq!(
             rows(b"email\nb\xff@example.com\nc@example.com\n"),
             [row(2, "email: this is not UTF-8"), row(3, "c@example.com")]
         );
         let read = rows(b"{\"email\": \"\xff\"}\n");
-        assert!(read[0].1.starts_with("no JSON: invalid utf-8"), "{read:?}");
+        assert!(read[0].1.starts_with("not JSON: invalid utf-8"), "{read:?}");
+    }
+
+    #[test]
+    fn csv_of_every_spreadsheet_is_read() {
+        let expected = [row(2, "a@example.com"), row(3, "b@example.com")];
+        let utf16 = |text: &str| -> Vec<u8> {
+            let units = std::iter::once(0xfeff).chain(text.encode_utf16());
+            units.flat_map(u16::to_le_bytes).collect()
+        };
+        let text = "email,id\na@example.com,1\nb@example.com,2\n";
+        for bytes in [
+            text.into(),
+            text.replace('\n', "\r").into_bytes(),
+            text.replace('\n', "\r\n").into_bytes(),
+            text.trim_end().into(),
+            utf16(text),
+            utf16(&text.replace('\n', "\r\n").replace(',', "\t")),
+        ] {
+            assert_eq!(rows(&bytes), expected, "{bytes:?}");
+        }
+        let expected = [row(3, "a@example.com"), row(4, "b@example.com")];
+        for delimiter in [",", ";", "|", "\t"] {
+            let text = format!("sep=,\r\n{}", text.replace('\n', "\r\n"));
+            assert_eq!(rows(text.replace(',', delimiter)), expected, "{delimiter}");
+        }
+    }
+
+    #[test]
+    fn flag_of_another_program_refuses_a_later_row_too() {
+        let text =
+            "{\"email\": \"a@example.com\"}\n{\"email\": \"b@example.com\", \"blocked\": true}\n";
+        let rows = rows(text);
+        assert_eq!(rows[0], row(1, "a@example.com"));
+        assert!(rows[1].1.contains("--map blocked=!is_active"), "{rows:?}");
+    }
+
+    #[test]
+    fn mapped_names_are_read_as_ours() {
+        let mappings = ["mail=email", "disabled=!is_active", "emailVerified="];
+        for text in [
+            "Mail,disabled,emailverified\na@example.com,1,0\n",
+            "{\"mail\": \"a@example.com\", \"disabled\": true, \"emailVerified\": false}\n",
+        ] {
+            let mappings = mappings.iter().map(|text| text.parse().unwrap()).collect();
+            let mut rows = Rows::open(text.as_bytes(), None, mappings).unwrap();
+            let fields = rows.next().unwrap().unwrap().fields.unwrap();
+            assert_eq!(
+                fields.get("email"),
+                Some(&Input::Text("a@example.com".into()))
+            );
+            assert_eq!(fields.get("is_active"), Some(&Input::Bool(false)));
+            assert!(!fields.contains("is_verified"));
+            assert!(rows.unknown().is_empty());
+        }
+        let mappings = vec!["phoneNumber=phone".parse().unwrap()];
+        let error = Rows::open(&b"email\n"[..], None, mappings).err().unwrap();
+        assert!(error.contains("no column `phoneNumber`"), "{error}");
     }
 }

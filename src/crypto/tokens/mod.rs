@@ -131,6 +131,8 @@ struct IssuedClaims<'a> {
     is_staff: Option<bool>,
     #[serde(skip_serializing_if = "Option::is_none")]
     client_id: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    external_id: Option<&'a str>,
 }
 
 #[derive(Deserialize)]
@@ -262,6 +264,7 @@ impl Tokens {
             client_id: person.map(|_| CLIENT_ID),
             email: person.map(|user| user.email.as_str()),
             is_staff: person.map(|user| user.is_staff),
+            external_id: person.and_then(|user| user.external_id.as_deref()),
         };
         let mut header = Header::new(self.signing_key.algorithm);
         header.typ = Some(token_type.header_typ().into());
@@ -335,6 +338,7 @@ mod tests {
             is_staff: false,
             verified_at: None,
             last_login_at: None,
+            external_id: None,
             created_at: Timestamp::default(),
             updated_at: Timestamp::default(),
         }

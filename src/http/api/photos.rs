@@ -497,6 +497,7 @@ mod tests {
             max_bytes: 1,
             max_pixels: 1,
             max_side: 1,
+            ..PhotoOptions::default()
         })
         .unwrap();
         let headers = |range: &str| {

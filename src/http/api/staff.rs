@@ -41,6 +41,8 @@ struct ListedUser<'a> {
     is_verified: bool,
     is_staff: bool,
     last_login: Option<Timestamp>,
+    /// The id in the system that the account was imported from; empty for others.
+    external_id: &'a str,
 }
 
 /// `GET users/`
@@ -54,6 +56,11 @@ pub(crate) const LIST: Operation = Operation {
             name: "search",
             description: "Words, separated by blanks or commas; each has to be in email, first \
                           name, last name or phone. The first 16 count.",
+            schema: r#"{"type": "string"}"#,
+        },
+        Parameter {
+            name: "external_id",
+            description: "Only the account that was imported with this id.",
             schema: r#"{"type": "string"}"#,
         },
         Parameter {
@@ -87,7 +94,7 @@ pub(crate) const LIST: Operation = Operation {
     answers: &[Outcome::json::<ListResponse<'static>>(
         200,
         "a page",
-        r#"{"count": 1, "next": null, "previous": null, "results": [{"id": 1, "email": "user@example.com", "first_name": "John", "last_name": "Doe", "phone": "+1234567890", "photo": "http://localhost:8000/media/photos/photo.jpg", "address": "123 Main Street, Some City, Some Country", "gender": "M", "country": "US", "birthday": "1990-01-01", "has_initial_profile": true, "created_at": "2024-12-03T12:00:00Z", "updated_at": "2024-12-03T12:00:00Z", "is_active": true, "is_verified": true, "is_staff": false, "last_login": "2024-12-03T12:00:00Z"}]}"#,
+        r#"{"count": 1, "next": null, "previous": null, "results": [{"id": 1, "email": "user@example.com", "first_name": "John", "last_name": "Doe", "phone": "+1234567890", "photo": "http://localhost:8000/media/photos/photo.jpg", "address": "123 Main Street, Some City, Some Country", "gender": "M", "country": "US", "birthday": "1990-01-01", "has_initial_profile": true, "created_at": "2024-12-03T12:00:00Z", "updated_at": "2024-12-03T12:00:00Z", "is_active": true, "is_verified": true, "is_staff": false, "last_login": "2024-12-03T12:00:00Z", "external_id": ""}]}"#,
     )],
     refusals: &[
         Refusal {
@@ -136,6 +143,7 @@ fn listed<'a>(app: &SharedApp, page: &'a UserPage) -> Vec<ListedUser<'a>> {
             is_verified: user.is_verified(),
             is_staff: user.is_staff,
             last_login: user.last_login_at,
+            external_id: user.external_id.as_deref().unwrap_or_default(),
         })
         .collect()
 }
@@ -152,6 +160,9 @@ fn read_query(parameters: &Parameters) -> Result<UserQuery, ApiError> {
             .take(MOST_WORDS)
             .map(str::to_owned)
             .collect(),
+        external_id: value(parameters, "external_id")
+            .map(str::to_owned)
+            .filter(|id| !id.is_empty()),
         is_active: read_bool(parameters, "is_active"),
         is_verified: read_bool(parameters, "is_verified"),
         order: value(parameters, "ordering")

@@ -54,6 +54,19 @@ pub(super) fn next_user_id(connection: &Connection) -> rusqlite::Result<UserId> 
         .query_row([], |row| row.get(0))
 }
 
+/// The account of an external id.
+pub(super) fn find_by_external_id(
+    connection: &Connection,
+    external_id: &str,
+) -> rusqlite::Result<Option<UserId>> {
+    connection
+        .prepare_cached("SELECT id FROM users WHERE external_id = :external_id")?
+        .query_row(named_params! { ":external_id": external_id }, |row| {
+            row.get(0)
+        })
+        .optional()
+}
+
 fn insert(
     connection: &Connection,
     user: &ImportedUser,
@@ -81,13 +94,20 @@ fn insert(
     if taken.is_some() {
         return Ok(Err(ImportRefusal::EmailTaken));
     }
+    if let Some(external_id) = &user.external_id
+        && find_by_external_id(connection, external_id)?.is_some()
+    {
+        return Ok(Err(ImportRefusal::ExternalIdTaken));
+    }
     let profile = &user.profile;
     let inserted: Option<UserId> = connection
         .prepare_cached(
             "INSERT INTO users (id, email, email_key, password_hash, first_name, last_name, phone, address, gender, \
-             country, birthday, is_active, is_staff, verified_at, last_login_at, created_at, updated_at, language) \
+             country, birthday, is_active, is_staff, verified_at, last_login_at, created_at, updated_at, language, \
+             external_id) \
              VALUES (:id, :email, :key, :password_hash, :first_name, :last_name, :phone, :address, :gender, \
-             :country, :birthday, :is_active, :is_staff, :verified_at, :last_login_at, :created_at, :updated_at, :language) \
+             :country, :birthday, :is_active, :is_staff, :verified_at, :last_login_at, :created_at, :updated_at, :language, \
+             :external_id) \
              ON CONFLICT (id) DO NOTHING RETURNING id",
         )?
         .query_row(
@@ -110,6 +130,7 @@ fn insert(
                 ":created_at": user.created_at.unix_millis(),
                 ":updated_at": user.updated_at.unix_millis(),
                 ":language": user.language,
+                ":external_id": user.external_id,
             },
             |row| row.get(0),
         )

@@ -7,6 +7,7 @@
 use rusqlite::types::Value;
 use rusqlite::{Connection, OptionalExtension, ToSql, named_params};
 
+use super::import::find_by_external_id;
 use super::rows::{USER_COLUMNS, user};
 use super::search::{Helper, find_matching};
 use super::users::find_by_id;
@@ -27,11 +28,18 @@ pub(super) fn list_users(
 ) -> rusqlite::Result<Option<UserPage>> {
     // Count and page come from one state of the database.
     let transaction = connection.unchecked_transaction()?;
-    let found = if query.words.is_empty() {
+    let mut found = if query.words.is_empty() {
         None
     } else {
         Some(find_matching(&transaction, helper, query)?)
     };
+    if let Some(external_id) = &query.external_id {
+        let one = find_filtered(&transaction, external_id, Filter::of(query))?;
+        found = Some(match found {
+            Some(ids) => ids.into_iter().filter(|id| Some(*id) == one).collect(),
+            None => one.into_iter().collect(),
+        });
+    }
     let list = List {
         connection: &transaction,
         filter: Filter::of(query),
@@ -71,6 +79,24 @@ pub(super) fn list_users(
         pages,
         users: find_all(&transaction, &ids)?,
     }))
+}
+
+/// The account of an external id, if it passes the filter.
+fn find_filtered(
+    connection: &Connection,
+    external_id: &str,
+    filter: Filter,
+) -> rusqlite::Result<Option<UserId>> {
+    let Some(id) = find_by_external_id(connection, external_id)? else {
+        return Ok(None);
+    };
+    let user = find_by_id(connection, id)?;
+    Ok(user
+        .filter(|user| {
+            filter.is_active.is_none_or(|is| is == user.is_active)
+                && filter.is_verified.is_none_or(|is| is == user.is_verified())
+        })
+        .map(|user| user.id))
 }
 
 fn find_all(connection: &Connection, ids: &[UserId]) -> rusqlite::Result<Vec<User>> {
@@ -641,6 +667,7 @@ mod tests {
             words: (0..dice.below(3))
                 .map(|_| dice.pick(&words).to_owned())
                 .collect(),
+            external_id: None,
             is_active: dice.flag(),
             is_verified: dice.flag(),
             order: (0..dice.below(4))

@@ -7,7 +7,7 @@ use crate::domain::{BirthDate, Profile, Timestamp, User};
 /// The columns that [`user`] reads, in its order, of a table or alias `users`.
 pub(super) const USER_COLUMNS: &str = "users.id, users.email, users.new_email, users.first_name, users.last_name, \
      users.phone, users.address, users.gender, users.country, users.birthday, users.photo, users.is_active, \
-     users.is_staff, users.verified_at, users.last_login_at, users.created_at, users.updated_at";
+     users.is_staff, users.verified_at, users.last_login_at, users.created_at, users.updated_at, users.external_id";
 
 /// Reads the columns of [`USER_COLUMNS`].
 pub(super) fn user(row: &Row<'_>) -> rusqlite::Result<User> {
@@ -31,6 +31,7 @@ pub(super) fn user(row: &Row<'_>) -> rusqlite::Result<User> {
         last_login_at: optional_timestamp(row, 14)?,
         created_at: timestamp(row, 15)?,
         updated_at: timestamp(row, 16)?,
+        external_id: row.get(17)?,
     })
 }
 

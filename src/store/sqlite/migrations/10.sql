@@ -24,3 +24,7 @@ CREATE INDEX email_undos_by_email ON email_undos (email_key);
 
 -- A repeated use of a refresh token within the grace returns the same successor.
 ALTER TABLE refresh_tokens ADD COLUMN successor_id TEXT;
+
+-- The ids of imported accounts in the systems that they come from.
+ALTER TABLE users ADD COLUMN external_id TEXT;
+CREATE UNIQUE INDEX users_by_external_id ON users (external_id) WHERE external_id IS NOT NULL;
