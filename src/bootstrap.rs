@@ -375,7 +375,7 @@ async fn open_keys(
 fn open_mail_sender(config: &Config, public_url: &str) -> Result<MailSender, StartError> {
     Ok(MailSender {
         composer: Arc::new(open_composer(config, public_url)?),
-        transport: Arc::from(open_transport(config)?),
+        transport: Arc::from(open_transport(config, public_url)?),
     })
 }
 
@@ -398,14 +398,15 @@ pub fn open_composer(config: &Config, public_url: &str) -> Result<Composer, Star
 ///
 /// # Errors
 /// When a setting is unusable.
-pub fn open_transport(config: &Config) -> Result<Box<dyn Transport>, StartError> {
+pub fn open_transport(config: &Config, public_url: &str) -> Result<Box<dyn Transport>, StartError> {
     let failed = StartError::at("[mail]");
     Ok(match config.mail_transport() {
         MailTransportKind::Smtp => {
             let options = SmtpOptions {
                 url: config.mail.smtp_url.expose(),
                 login: smtp_login(config)?,
-                ca_file: config.mail.smtp_ca_file.clone(),
+                ca_file: config.mail.smtp_ca_file.as_deref(),
+                public_url,
             };
             Box::new(SmtpMailTransport::new(&options).map_err(&failed)?)
         }

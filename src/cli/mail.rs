@@ -75,7 +75,8 @@ fn test(address: &str, language: &str, config: &Config) -> CommandResult {
         ProtectedFiles::of(config).check(Path::new(&config.mail.dir))?;
     }
     let composer = composer(config)?;
-    let transport = open_transport(config).map_err(|e| error_chain(&e))?;
+    let public_url = config.public_url(config.server.listen.port());
+    let transport = open_transport(config, &public_url).map_err(|e| error_chain(&e))?;
     let now = SystemClock.now();
     let mail = composer
         .compose(&MailContent::Test, &to, language, now, random::bytes())

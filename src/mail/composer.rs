@@ -77,6 +77,11 @@ impl Composer {
         self.templates.negotiate(accept_language).unwrap_or("")
     }
 
+    /// The sender's address, as SMTP writes it.
+    pub fn sender(&self) -> String {
+        self.from.email.to_string()
+    }
+
     /// The tags of all languages.
     pub fn languages(&self) -> impl Iterator<Item = &str> {
         self.templates.languages()

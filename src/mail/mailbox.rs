@@ -93,6 +93,12 @@ pub(super) fn dns_host(url: &str) -> Option<String> {
     is_name.then_some(host)
 }
 
+/// The host of a URL, if it is an IP address that other machines can reach.
+pub(super) fn ip_host(url: &str) -> Option<IpAddr> {
+    let ip: IpAddr = url_host(url)?.parse().ok()?;
+    (!ip.is_loopback() && !ip.is_unspecified()).then_some(ip)
+}
+
 /// The host of a URL, without brackets.
 fn url_host(url: &str) -> Option<String> {
     let (_, rest) = url.split_once("://")?;
@@ -159,6 +165,24 @@ mod tests {
             "http://a_b.c",
         ] {
             assert_eq!(dns_host(other), None, "{other}");
+        }
+    }
+
+    #[test]
+    fn only_reachable_addresses_are_ip_hosts() {
+        for (url, ip) in [
+            ("http://203.0.113.7:8000/p", Some("203.0.113.7")),
+            ("https://[2001:db8::1]:8443", Some("2001:db8::1")),
+            ("http://127.0.0.1:8000", None),
+            ("http://[::1]", None),
+            ("http://0.0.0.0:8000", None),
+            ("https://id.example.org", None),
+        ] {
+            assert_eq!(
+                ip_host(url).map(|ip| ip.to_string()).as_deref(),
+                ip,
+                "{url}"
+            );
         }
     }
 }

@@ -163,8 +163,9 @@ impl MailError {
         )
     }
 
-    /// What the operator has to know when it concerns more than one mail: a text without replies,
-    /// addresses or host names, fit for anyone.
+    /// What the operator has to mend, where that is known.
+    ///
+    /// The text has no replies, addresses or host names and is fit for anyone.
     pub const fn operator_problem(&self) -> Option<&'static str> {
         match self {
             Self::Unreachable {
@@ -172,7 +173,6 @@ impl MailError {
                 ..
             }
             | Self::Misconfigured { advice, .. } => Some(advice),
-            Self::Unreachable { advice: None, .. } => Some("the mail server cannot be reached"),
             _ => None,
         }
     }

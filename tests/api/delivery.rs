@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use crate::smtp::{Fault, SmtpSink};
+use crate::smtp::{Encryption, Fault, SmtpSink, certificate_for};
 use crate::support::{PASSWORD, TestServer};
 
 const WAITING: &str = "accounts_mail_queue_length";
@@ -348,4 +348,208 @@ fn refused_credentials_lose_no_mail() {
     sink.wait_for_mail_to("ann@example.com");
     server.wait_for_metric(DELIVERED, 1);
     assert_eq!((server.metric(GIVEN_UP), server.metric(POSTPONED)), (0, 0));
+}
+
+/// Signs up and expects one copy of the mail, whatever the server replies.
+#[track_caller]
+fn assert_delivered_once(replies: &[(&'static str, &'static [u8])]) {
+    let sink = SmtpSink::start();
+    for (command, bytes) in replies {
+        sink.reply(command, bytes);
+    }
+    let server = TestServer::start_with_smtp(&sink.url());
+    sign_up(&server, "ann@example.com");
+    server.wait_for_metric(DELIVERED, 1);
+    server.wait_for_metric(WAITING, 0);
+    server.advance(Duration::from_hours(1));
+    sign_up(&server, "bob@example.com");
+    server.wait_for_metric(DELIVERED, 2);
+    assert_eq!(sink.mails().len(), 2, "{replies:?}");
+    assert_eq!(
+        (server.metric(GIVEN_UP), server.metric(POSTPONED)),
+        (0, 0),
+        "{replies:?}"
+    );
+}
+
+#[test]
+fn code_of_a_reply_alone_decides() {
+    // Text in Latin-1, no text, and a line end without carriage return.
+    assert_delivered_once(&[(".", b"250 Danke sch\xf6n\r\n")]);
+    assert_delivered_once(&[
+        ("MAIL", b"250\r\n"),
+        ("RCPT", b"250\r\n"),
+        (".", b"250\r\n"),
+    ]);
+    assert_delivered_once(&[
+        ("RCPT", b"250 ok\n"),
+        ("DATA", b"354\n"),
+        (".", b"250-a\n250 b\n"),
+    ]);
+    assert_delivered_once(&[("RCPT", b"251 user not local; will forward\r\n")]);
+    // A server of the time before EHLO.
+    assert_delivered_once(&[("EHLO", b"502 5.5.1 unknown command\r\n")]);
+    assert_delivered_once(&[("EHLO", b"500\r\n"), ("HELO", b"250\r\n")]);
+}
+
+#[test]
+fn extension_keywords_ignore_case() {
+    let sink = SmtpSink::start();
+    sink.reply(
+        "EHLO",
+        b"250-sink\r\n250-size 1000\r\n250 auth=login plain\r\n",
+    );
+    let url = format!("smtp://joe:hunter2@{}", sink.address());
+    let server = TestServer::start_with_smtp(&url);
+    sign_up(&server, "ann@example.com");
+    sink.wait_for_mail_to("ann@example.com");
+    let commands = sink.commands();
+    assert!(
+        commands.iter().any(|line| line.starts_with("AUTH PLAIN ")),
+        "{commands:?}"
+    );
+}
+
+#[test]
+fn data_before_tls_drops_the_connection_and_the_mail_waits() {
+    let (config, pem) = certificate_for("localhost");
+    let dir = tempfile::tempdir().unwrap();
+    let ca_file = dir.path().join("ca.pem");
+    std::fs::write(&ca_file, pem).unwrap();
+    for (command, injected) in [
+        // What an attacker on the path adds to the last reply in plain text, so that it answers the
+        // commands inside TLS.
+        (
+            "STARTTLS",
+            &b"220 go on\r\n250-x\r\n250 AUTH PLAIN\r\n235 a\r\n250 b\r\n250 c\r\n354 d\r\n250 e\r\n"[..],
+        ),
+        ("STARTTLS", b"220 go on\r\n2"),
+        // Or to the reply before it.
+        (
+            "EHLO",
+            b"250-x\r\n250 STARTTLS\r\n220 go on\r\n250 x\r\n235 a\r\n250 b\r\n250 c\r\n354 d\r\n250 e\r\n",
+        ),
+    ] {
+        let sink = SmtpSink::start_encrypted(Encryption::StartTls(config.clone()));
+        sink.reply(command, injected);
+        let url = format!("smtp://joe:hunter2@localhost:{}?tls=required", sink.address().port());
+        let server = TestServer::start_with(|config| {
+            config.mail.transport = Some(accounts_server::config::MailTransportKind::Smtp);
+            config.mail.smtp_url = accounts_server::config::Secret::new(url);
+            config.mail.smtp_ca_file = Some(ca_file.clone());
+        });
+        sign_up(&server, "ann@example.com");
+        sink.wait_for_command("EHLO", 2);
+        assert_eq!(server.metric(WAITING), 1);
+        assert_eq!((server.metric(DELIVERED), server.metric(GIVEN_UP)), (0, 0));
+        assert!(!sink.commands().iter().any(|line| line.starts_with("AUTH")));
+        // Without the attacker it goes out.
+        sink.reply_as_usual();
+        let mail = sink.wait_for_mail_to("ann@example.com");
+        assert!(mail.was_encrypted);
+        server.wait_for_metric(DELIVERED, 1);
+    }
+}
+
+#[test]
+fn refusals_for_the_operator_make_mails_wait() {
+    for (command, reply, advice) in [
+        (
+            "RCPT",
+            &b"553 5.7.1 <accounts@localhost>: Sender address rejected: not owned by user joe\r\n"
+                [..],
+            "set [mail] from",
+        ),
+        (
+            "RCPT",
+            b"504 5.5.2 <host>: Helo command rejected: need fully-qualified hostname\r\n",
+            "set [server] public_url",
+        ),
+        (
+            "RCPT",
+            b"554 5.7.1 <ann@example.com>: Relay access denied\r\n",
+            "does not relay",
+        ),
+        ("MAIL", b"550 5.1.0 address rejected\r\n", "set [mail] from"),
+        (
+            ".",
+            b"554 Message rejected: Email address is not verified.\r\n",
+            "set [mail] from",
+        ),
+    ] {
+        let sink = SmtpSink::start();
+        sink.reply(command, reply);
+        let server = TestServer::start_with_smtp(&sink.url());
+        sign_up(&server, "ann@example.com");
+        server.wait_for_metric(POSTPONED, 1);
+        assert_eq!(
+            (server.metric(GIVEN_UP), server.metric(WAITING)),
+            (0, 1),
+            "{advice}"
+        );
+        let ready = server.request("GET", "/readyz", &[], String::new());
+        assert_eq!(ready.status, 200, "{}", ready.body);
+        assert!(
+            ready.body.contains("degraded") && ready.body.contains(advice),
+            "{}",
+            ready.body
+        );
+        for private in ["ann@", "127.0.0.1", "rejected"] {
+            assert!(!ready.body.contains(private), "{}", ready.body);
+        }
+        // The operator mends it.
+        sink.reply_as_usual();
+        server.advance_seconds(12);
+        let mail = sink.wait_for_mail_to("ann@example.com");
+        confirm_with(&server, "ann@example.com", &mail.code());
+        server.wait_for_metric(DELIVERED, 1);
+        let ready = server.request("GET", "/readyz", &[], String::new());
+        ready.assert(200, r#"{"status":"ok"}"#);
+    }
+}
+
+#[test]
+fn closing_reply_to_one_recipient_delays_that_one_only() {
+    let sink = SmtpSink::start();
+    sink.fail(
+        "slow@example.com",
+        2,
+        Fault::Say("RCPT", "421 4.7.0 this one later"),
+    );
+    let server = TestServer::start_with_smtp(&sink.url());
+    // Twice: on a connection that is kept, a first one is retried at once over a new one.
+    sign_up(&server, "slow@example.com");
+    server.wait_for_metric(POSTPONED, 1);
+    sign_up(&server, "fast@example.com");
+    sink.wait_for_mail_to("fast@example.com");
+    server.wait_for_metric(DELIVERED, 1);
+    server.advance_seconds(12);
+    server.advance_seconds(24);
+    sink.wait_for_mail_to("slow@example.com");
+    assert_eq!(server.metric(GIVEN_UP), 0);
+}
+
+#[test]
+fn helo_name_is_the_public_host_or_an_address_literal() {
+    for (public_url, name) in [
+        (None, "[127.0.0.1]"),
+        (Some("https://id.example.org:8443/x"), "id.example.org"),
+        (Some("http://203.0.113.7:8000"), "[203.0.113.7]"),
+        (Some("http://[2001:db8::7]:8000"), "[IPv6:2001:db8::7]"),
+        (Some("http://accounts:8000"), "[127.0.0.1]"),
+    ] {
+        let sink = SmtpSink::start();
+        let url = sink.url();
+        let server = TestServer::start_with(|config| {
+            config.mail.transport = Some(accounts_server::config::MailTransportKind::Smtp);
+            config.mail.smtp_url = accounts_server::config::Secret::new(url);
+            if let Some(public_url) = public_url {
+                config.server.public_url =
+                    Some(accounts_server::config::PublicUrl::parse(public_url).unwrap());
+            }
+        });
+        sign_up(&server, "ann@example.com");
+        sink.wait_for_mail_to("ann@example.com");
+        assert_eq!(sink.commands()[0], format!("EHLO {name}"));
+    }
 }

@@ -179,7 +179,7 @@ fn test_mail_shows_the_session() {
     assert!(
         outcome
             .stdout
-            .contains("the mail to ann@example.com was handed over (smtp)")
+            .contains("the email to ann@example.com was accepted (smtp)")
     );
     assert!(!outcome.stderr.contains("hunter2"), "{outcome:?}");
     assert_eq!(sink.mails_to("ann@example.com").len(), 1);
@@ -205,5 +205,6 @@ fn test_mail_shows_the_session() {
         &["--mail-smtp-url", &closed, "mail", "test", "a@b.example"],
     );
     outcome.assert_refused(1, &["mail server 127.0.0.1:", "Connection refused"]);
-    run(dir.path(), &["mail", "test", "nobody"]).assert_refused(1, &["\"nobody\" is no address"]);
+    run(dir.path(), &["mail", "test", "nobody"])
+        .assert_refused(1, &["\"nobody\" is not an email address"]);
 }

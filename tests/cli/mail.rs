@@ -1,4 +1,4 @@
-//! Mail by a server of its own.
+//! Mail transports of a running server.
 
 use std::io::{BufRead, BufReader, Write};
 use std::net::{TcpListener, TcpStream};
@@ -10,7 +10,7 @@ use serde_json::json;
 
 use crate::support::{Running, code_in, folder, names_in};
 
-/// A mail as a mail server takes it in.
+/// A mail as a mail server receives it.
 #[derive(Debug)]
 struct Delivery {
     from: String,
@@ -18,7 +18,7 @@ struct Delivery {
     message: String,
 }
 
-/// A mail server on this machine that takes everything; its URL, and what comes in.
+/// A local mail server that accepts everything: its URL and what it receives.
 fn mail_server() -> (String, Receiver<Delivery>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("smtp://{}", listener.local_addr().unwrap());
@@ -36,7 +36,7 @@ fn mail_server() -> (String, Receiver<Delivery>) {
     (url, receiver)
 }
 
-/// Just enough of RFC 5321.
+/// A minimal session of RFC 5321.
 fn talk(stream: &TcpStream, deliver: impl Fn(Delivery)) -> std::io::Result<()> {
     let mut writer = stream;
     let mut reply = |line: &str| writer.write_all(format!("{line}\r\n").as_bytes());
@@ -86,7 +86,7 @@ fn next(deliveries: &Receiver<Delivery>) -> Delivery {
 }
 
 #[test]
-fn a_code_goes_out_by_smtp() {
+fn code_is_sent_by_smtp() {
     let dir = folder();
     let (url, deliveries) = mail_server();
     let config =
@@ -123,7 +123,7 @@ fn a_code_goes_out_by_smtp() {
     let body = json!({"email": "user@example.com", "otp": code_in(&delivery.message)});
     assert_eq!(server.post("otp/verify/", &body).0, 200);
 
-    // The second one comes too, over the same connection or another.
+    // So does a second one, over the same connection or another.
     assert_eq!(server.sign_up("second@example.com").0, 201);
     assert_eq!(next(&deliveries).to, "second@example.com");
     let outcome = server.terminate();
@@ -136,7 +136,7 @@ fn a_code_goes_out_by_smtp() {
 }
 
 #[test]
-fn a_mail_server_that_is_down_holds_nobody_up() {
+fn unreachable_mail_server_delays_no_request() {
     let dir = folder();
     let address = TcpListener::bind("127.0.0.1:0")
         .unwrap()
@@ -165,7 +165,7 @@ fn a_mail_server_that_is_down_holds_nobody_up() {
 }
 
 #[test]
-fn mails_can_become_files() {
+fn mails_are_written_to_files() {
     let dir = folder();
     let arguments = [
         "--db",
@@ -188,6 +188,19 @@ fn mails_can_become_files() {
     let outbox = dir.path().join("outbox");
     let names = names_in(&outbox);
     assert_eq!(names.len(), 1, "{names:?}");
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt as _;
+
+        // They contain codes.
+        let mode = outbox
+            .join(&names[0])
+            .metadata()
+            .unwrap()
+            .permissions()
+            .mode();
+        assert_eq!(mode & 0o777, 0o600);
+    }
     let mail = std::fs::read_to_string(outbox.join(&names[0])).unwrap();
     assert!(mail.contains("To: user@example.com"), "{mail}");
     let server = Running::start(dir.path());
@@ -197,12 +210,12 @@ fn mails_can_become_files() {
 
 #[cfg(unix)]
 #[test]
-fn mails_can_go_through_a_program() {
+fn mails_are_sent_by_a_program() {
     use std::os::unix::fs::PermissionsExt as _;
 
     let dir = folder();
     let program = dir.path().join("my-sendmail");
-    // Writes under another name first: nobody reads half a mail.
+    // Renames the file at the end, so that no half a mail is read.
     let script = "#!/bin/sh\n{ echo \"$@\"; cat; } > taken.tmp && mv taken.tmp taken\n";
     std::fs::write(&program, script).unwrap();
     std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).unwrap();

@@ -63,7 +63,7 @@ fn read(dir: &Path, name: &str) -> String {
 fn preview_shows_every_mail_in_every_language() {
     let dir = folder();
     let outcome = run(dir.path(), &["mail", "preview"]);
-    outcome.assert_done("78 mails were written to mail-preview\n");
+    outcome.assert_done("78 emails were written to mail-preview\n");
     let mut expected = Vec::new();
     for mail in MAILS {
         for language in LANGUAGES {
@@ -112,7 +112,7 @@ fn exported_templates_work_unchanged() {
     // Existing files are not overwritten.
     write(dir.path(), "languages/it.toml", "my own");
     let outcome = run(dir.path(), &["mail", "templates", "templates"]);
-    outcome.assert_refused(1, &["templates/languages/it.toml is there already"]);
+    outcome.assert_refused(1, &["templates/languages/it.toml exists already"]);
     assert_eq!(names_in(&dir.path().join("templates")), ["languages"]);
 }
 

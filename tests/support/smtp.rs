@@ -1,4 +1,4 @@
-//! A mail server for tests: speaks SMTP on a free port of this machine, keeps what it is given and fails as it is told.
+//! A mail server for tests: speaks SMTP on a free loopback port, keeps mails, and fails on demand.
 
 #![allow(
     dead_code,
@@ -15,13 +15,13 @@ use std::time::Duration;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
 
-/// How long a test waits for a mail before it gives up.
-const PATIENCE: Duration = Duration::from_mins(1);
+/// Longest wait of a test for a mail.
+const TIMEOUT: Duration = Duration::from_mins(1);
 
-/// How often the server looks whether it is to stop.
-const LOOK: Duration = Duration::from_millis(10);
+/// How often the server checks whether it stops.
+const POLL_INTERVAL: Duration = Duration::from_millis(10);
 
-/// A mail that was taken.
+/// An accepted mail.
 #[derive(Clone, Debug)]
 pub struct Received {
     pub from: String,
@@ -52,7 +52,7 @@ impl Received {
     }
 }
 
-/// How the server encrypts, with a certificate of an authority made for the occasion.
+/// How the server encrypts.
 #[derive(Clone)]
 pub enum Encryption {
     None,
@@ -62,7 +62,7 @@ pub enum Encryption {
     Wrapped(Arc<ServerConfig>),
 }
 
-/// The settings of a server with a certificate for `name`, and the certificate of the authority that signed it as PEM.
+/// A server certificate for `name`, and that of the authority that signed it as PEM.
 pub fn certificate_for(name: &str) -> (Arc<ServerConfig>, String) {
     let authority_key = rcgen::KeyPair::generate().unwrap();
     let mut authority = rcgen::CertificateParams::default();
@@ -74,7 +74,28 @@ pub fn certificate_for(name: &str) -> (Arc<ServerConfig>, String) {
         .unwrap()
         .signed_by(&key, &issuer)
         .unwrap();
-    let chain = vec![CertificateDer::from(certificate.der().to_vec())];
+    (server_config(certificate.der(), &key), pem)
+}
+
+/// A self-signed server certificate with CA:TRUE, as `openssl req -x509` makes it, and the same as PEM.
+///
+/// `san` is its alternative name; without one, only the subject has a name.
+pub fn self_signed(common_name: &str, san: Option<&str>) -> (Arc<ServerConfig>, String) {
+    let key = rcgen::KeyPair::generate().unwrap();
+    let mut params =
+        rcgen::CertificateParams::new(san.map(str::to_owned).into_iter().collect::<Vec<_>>())
+            .unwrap();
+    params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+    params.distinguished_name = rcgen::DistinguishedName::new();
+    params
+        .distinguished_name
+        .push(rcgen::DnType::CommonName, common_name);
+    let certificate = params.self_signed(&key).unwrap();
+    (server_config(certificate.der(), &key), certificate.pem())
+}
+
+fn server_config(certificate: &CertificateDer<'_>, key: &rcgen::KeyPair) -> Arc<ServerConfig> {
+    let chain = vec![certificate.clone().into_owned()];
     let key = PrivateKeyDer::try_from(key.serialize_der()).unwrap();
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let config = ServerConfig::builder_with_provider(provider)
@@ -83,26 +104,26 @@ pub fn certificate_for(name: &str) -> (Arc<ServerConfig>, String) {
         .with_no_client_auth()
         .with_single_cert(chain, key)
         .unwrap();
-    (Arc::new(config), pem)
+    Arc::new(config)
 }
 
-/// What the server does instead of taking a mail.
+/// What the server does instead of accepting a mail.
 #[derive(Clone, Debug)]
 pub enum Fault {
-    /// Answers the command of this name (`RCPT`, `DATA`, `.` for the end of a message) with these words.
+    /// Replies to the command of this name (`RCPT`, `DATA`, `.` for the end of a message) with this text.
     Say(&'static str, &'static str),
-    /// Hangs up in the middle of the message.
+    /// Closes the connection in the middle of the message.
     HangUp,
-    /// Takes the mail and hangs up without saying so.
+    /// Accepts the mail and closes the connection without a reply.
     HangUpAfter,
-    /// Answers nothing at all until it is stopped.
+    /// Does not reply until the server stops.
     Stall,
 }
 
 struct Rule {
     to: String,
     fault: Fault,
-    /// How often it is still applied.
+    /// How often it still applies.
     times: usize,
 }
 
@@ -110,12 +131,14 @@ struct Rule {
 struct State {
     mails: Vec<Received>,
     rules: Vec<Rule>,
-    /// Every line that a client has sent, message text aside.
+    /// Replies that replace the usual ones, byte for byte.
+    replies: Vec<(&'static str, &'static [u8])>,
+    /// Every line from clients except messages.
     commands: Vec<String>,
     connections: usize,
 }
 
-/// The server. It stops, and hangs up on everybody, when this is dropped.
+/// The server. It stops and closes all connections on drop.
 pub struct SmtpSink {
     address: SocketAddr,
     shared: Arc<(Mutex<State>, Condvar)>,
@@ -128,7 +151,7 @@ impl SmtpSink {
         Self::start_on("127.0.0.1:0".parse().unwrap())
     }
 
-    /// Starts on a port that a former one had.
+    /// Starts on this port, such as that of an earlier server.
     pub fn start_on(address: SocketAddr) -> Self {
         Self::start_with(address, Encryption::None)
     }
@@ -159,12 +182,12 @@ impl SmtpSink {
         self.address
     }
 
-    /// The setting that leads here.
+    /// Its URL for the settings.
     pub fn url(&self) -> String {
         format!("smtp://{}", self.address)
     }
 
-    /// Does this to the next `times` mails to an address.
+    /// Applies a fault to the next `times` mails to an address.
     pub fn fail(&self, to: &str, times: usize, fault: Fault) {
         self.state().rules.push(Rule {
             to: to.to_owned(),
@@ -173,7 +196,17 @@ impl SmtpSink {
         });
     }
 
-    /// The mails taken so far, the oldest first.
+    /// Replies to every command of this name (`.` for the end of a message) with these bytes, until it is
+    /// [reset](Self::reply_as_usual).
+    pub fn reply(&self, command: &'static str, bytes: &'static [u8]) {
+        self.state().replies.push((command, bytes));
+    }
+
+    pub fn reply_as_usual(&self) {
+        self.state().replies.clear();
+    }
+
+    /// The accepted mails, the oldest first.
     pub fn mails(&self) -> Vec<Received> {
         self.state().mails.clone()
     }
@@ -186,7 +219,7 @@ impl SmtpSink {
         self.state().connections
     }
 
-    /// Waits until as many mails were taken.
+    /// Waits until this many mails were accepted.
     #[track_caller]
     pub fn wait_for(&self, count: usize) -> Vec<Received> {
         self.wait_until(&format!("{count} mails"), |mails, _| mails.len() >= count);
@@ -208,7 +241,7 @@ impl SmtpSink {
         mails
     }
 
-    /// Waits until so many commands with this beginning were sent.
+    /// Waits until this many commands with this prefix were sent.
     #[track_caller]
     pub fn wait_for_command(&self, start: &str, count: usize) {
         self.wait_until(&format!("{count} times {start}"), |_, commands| {
@@ -224,12 +257,12 @@ impl SmtpSink {
     fn wait_until(&self, what: &str, is_there: impl Fn(&[Received], &[String]) -> bool) {
         let (state, changed) = &*self.shared;
         let mut state = state.lock().unwrap();
-        // As long as commands come, it is only the machine that is slow.
-        let mut heard = usize::MAX;
-        while !is_there(&state.mails, &state.commands) && state.commands.len() != heard {
-            heard = state.commands.len();
+        // As long as commands arrive, the machine is only slow.
+        let mut seen = usize::MAX;
+        while !is_there(&state.mails, &state.commands) && state.commands.len() != seen {
+            seen = state.commands.len();
             state = changed
-                .wait_timeout_while(state, PATIENCE, |state| {
+                .wait_timeout_while(state, TIMEOUT, |state| {
                     !is_there(&state.mails, &state.commands)
                 })
                 .unwrap()
@@ -266,16 +299,16 @@ fn accept(
     let mut clients = Vec::new();
     while !stopping.load(Ordering::SeqCst) {
         let Ok((stream, _)) = listener.accept() else {
-            thread::sleep(LOOK);
+            thread::sleep(POLL_INTERVAL);
             continue;
         };
         stream.set_nonblocking(false).unwrap();
-        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        stream.set_read_timeout(Some(TIMEOUT)).unwrap();
         shared.0.lock().unwrap().connections += 1;
         clients.push(stream.try_clone().unwrap());
         let (shared, stopping) = (Arc::clone(shared), Arc::clone(stopping));
         let encryption = encryption.clone();
-        // The client may hang up whenever it likes.
+        // The client may close the connection at any time.
         thread::spawn(move || drop(converse(stream, &encryption, &shared, &stopping)));
     }
     for client in clients {
@@ -302,24 +335,28 @@ fn encrypted(stream: TcpStream, config: &Arc<ServerConfig>) -> Box<dyn Stream> {
     Box::new(StreamOwned::new(connection, stream))
 }
 
-/// Both directions of a conversation, line by line.
+/// Both directions of a session, line by line.
 struct Wire(BufReader<Box<dyn Stream>>);
 
 impl Wire {
     fn say(&mut self, words: &str) -> std::io::Result<()> {
+        self.say_raw(format!("{words}\r\n").as_bytes())
+    }
+
+    fn say_raw(&mut self, bytes: &[u8]) -> std::io::Result<()> {
         let stream = self.0.get_mut();
-        stream.write_all(format!("{words}\r\n").as_bytes())?;
+        stream.write_all(bytes)?;
         stream.flush()
     }
 
-    /// The next line without its end; `None` when the client has hung up.
+    /// The next line without its end; `None` when the client closed the connection.
     fn hear(&mut self) -> std::io::Result<Option<String>> {
         let mut line = String::new();
         let length = self.0.read_line(&mut line)?;
         Ok((length > 0).then(|| line.trim_end_matches(['\r', '\n']).to_owned()))
     }
 
-    /// A message up to its end, without which it is none.
+    /// A message; `None` when it does not end.
     fn hear_message(&mut self, hangs_up: bool) -> std::io::Result<Option<String>> {
         let mut message = String::new();
         while let Some(line) = self.hear()? {
@@ -375,38 +412,42 @@ fn converse(
             }
             (Some(Fault::Stall), _) => {
                 while !stopping.load(Ordering::SeqCst) {
-                    thread::sleep(LOOK);
+                    thread::sleep(POLL_INTERVAL);
                 }
                 return Ok(());
             }
             _ => {}
         }
-        match command.as_str() {
+        let usual = match command.as_str() {
             "EHLO" => {
                 let starttls = match encryption {
                     Encryption::StartTls(_) if !is_encrypted => "250-STARTTLS\r\n",
                     _ => "",
                 };
-                wire.say(&format!(
-                    "250-sink.example\r\n{starttls}250-AUTH PLAIN LOGIN\r\n250 8BITMIME"
-                ))?;
+                format!("250-sink.example\r\n{starttls}250-AUTH PLAIN LOGIN\r\n250 8BITMIME")
             }
-            "STARTTLS" => {
+            "STARTTLS" if !matches!(encryption, Encryption::StartTls(_)) => {
+                "502 5.5.1 not here".to_owned()
+            }
+            "STARTTLS" => "220 go on".to_owned(),
+            "AUTH" => "235 2.7.0 welcome".to_owned(),
+            "MAIL" => "250 2.1.0 fine".to_owned(),
+            "DATA" => "354 go on".to_owned(),
+            "QUIT" => "221 bye".to_owned(),
+            _ => "250 fine".to_owned(),
+        };
+        let reply = reply_to(state, &command, &usual);
+        wire.say_raw(&reply)?;
+        match command.as_str() {
+            "STARTTLS" if reply.starts_with(b"220") => {
                 let Encryption::StartTls(config) = encryption else {
-                    wire.say("502 5.5.1 not here")?;
                     continue;
                 };
-                wire.say("220 go on")?;
                 wire = Wire(BufReader::new(encrypted(again.try_clone()?, config)));
                 is_encrypted = true;
             }
-            "AUTH" => wire.say("235 2.7.0 welcome")?,
-            "MAIL" => {
-                from = address_in(&line);
-                wire.say("250 2.1.0 fine")?;
-            }
-            "DATA" => {
-                wire.say("354 go on")?;
+            "MAIL" => from = address_in(&line),
+            "DATA" if reply.starts_with(b"354") => {
                 let hangs_up = matches!(fault, Some(Fault::HangUp));
                 let Some(message) = wire.hear_message(hangs_up)? else {
                     return Ok(());
@@ -415,25 +456,35 @@ fn converse(
                     wire.say(words)?;
                     continue;
                 }
-                let mail = Received {
-                    from: from.clone(),
-                    to: to.clone(),
-                    message,
-                    was_encrypted: is_encrypted,
-                };
-                state.lock().unwrap().mails.push(mail);
-                changed.notify_all();
+                let reply = reply_to(state, ".", "250 2.0.0 taken");
+                if reply.starts_with(b"2") {
+                    let mail = Received {
+                        from: from.clone(),
+                        to: to.clone(),
+                        message,
+                        was_encrypted: is_encrypted,
+                    };
+                    state.lock().unwrap().mails.push(mail);
+                    changed.notify_all();
+                }
                 if matches!(fault, Some(Fault::HangUpAfter)) {
                     return Ok(());
                 }
-                wire.say("250 2.0.0 taken")?;
+                wire.say_raw(&reply)?;
             }
-            "QUIT" => {
-                wire.say("221 bye")?;
-                return Ok(());
-            }
-            _ => wire.say("250 fine")?,
+            "QUIT" => return Ok(()),
+            _ => {}
         }
     }
     Ok(())
+}
+
+/// The replacement of a reply, or the usual one.
+fn reply_to(state: &Mutex<State>, command: &str, usual: &str) -> Vec<u8> {
+    let state = state.lock().unwrap();
+    let replacement = state.replies.iter().find(|(name, _)| *name == command);
+    replacement.map_or_else(
+        || format!("{usual}\r\n").into_bytes(),
+        |(_, bytes)| bytes.to_vec(),
+    )
 }

@@ -17,6 +17,7 @@ use crate::backup::DataFiles;
 use crate::bootstrap::{open_composer, open_transport};
 use crate::clock::{Clock, SystemClock};
 use crate::config::{Config, MailTransportKind};
+use crate::observability::error_chain;
 use crate::store::sqlite::{Examination, examine_database};
 
 const HELP: &str = "\
@@ -178,12 +179,22 @@ fn print(report: &Report, as_json: bool) -> std::io::Result<()> {
 fn check_mail(config: &Config, report: &mut Report) {
     let kind = config.mail_transport();
     let public_url = config.public_url(config.server.listen.port());
-    if let Err(e) = open_composer(config, &public_url) {
-        report.error("mail", e.to_string());
-    }
-    let probed = open_transport(config)
-        .map_err(|e| e.to_string())
-        .and_then(|transport| transport.probe().map_err(|e| e.to_string()));
+    let sender = match open_composer(config, &public_url) {
+        Ok(composer) => Some(composer.sender()),
+        Err(e) => {
+            report.error("mail", error_chain(&e));
+            None
+        }
+    };
+    let probed = open_transport(config, &public_url)
+        .map_err(|e| error_chain(&e))
+        .and_then(|transport| {
+            match &sender {
+                Some(sender) => transport.probe_sender(sender),
+                None => transport.probe(),
+            }
+            .map_err(|e| e.to_string())
+        });
     if let Err(e) = probed {
         report.error("mail", e);
     }

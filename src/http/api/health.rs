@@ -108,6 +108,9 @@ async fn warnings(app: &SharedApp) -> Result<Vec<String>, ApiError> {
             waiting.as_secs() / 60
         ));
     }
+    if let Some(problem) = app.outbox.problem() {
+        warnings.push(format!("mail cannot be delivered: {problem}"));
+    }
     if app.passwords.queue_length() >= app.passwords.queue_capacity() {
         warnings.push("sign-ins are refused: too many passwords wait to be hashed".to_owned());
     }

@@ -7,7 +7,6 @@
 mod file;
 mod sendmail;
 mod smtp;
-mod smtp_url;
 mod stdout;
 
 pub use file::FileMailTransport;
@@ -41,6 +40,14 @@ pub trait Transport: Send + Sync {
     /// [`MailError::Unreachable`] when not.
     fn probe(&self) -> Result<(), MailError> {
         Ok(())
+    }
+
+    /// Checks in addition, where possible, whether mails of this sender are accepted.
+    ///
+    /// # Errors
+    /// As [`Transport::probe`], and [`MailError::Misconfigured`] when the sender is refused.
+    fn probe_sender(&self, _sender: &str) -> Result<(), MailError> {
+        self.probe()
     }
 
     /// Closes idle connections.

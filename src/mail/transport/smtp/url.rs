@@ -1,9 +1,8 @@
-//! Reading the URL of a mail server. The mail library's own reader has no `tls=none`, no IPv6 hosts and no encryption by
-//! default.
+//! Parses the URL of a mail server.
 
 use std::net::IpAddr;
 
-/// How the conversation with a mail server is encrypted.
+/// How a connection to a mail server is encrypted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Encryption {
     None,
@@ -26,7 +25,7 @@ pub(super) struct SmtpUrl {
 impl SmtpUrl {
     /// The error says what is wrong without quoting the URL.
     pub(super) fn parse(url: &str) -> Result<Self, &'static str> {
-        let (scheme, rest) = url.trim().split_once("://").ok_or("this is no URL")?;
+        let (scheme, rest) = url.trim().split_once("://").ok_or("it is not a URL")?;
         if rest.contains('#') {
             return Err("an SMTP URL has no part after \"#\"");
         }
@@ -39,7 +38,7 @@ impl SmtpUrl {
         let (host, port) = split_port(host_and_port)?;
         let port = port
             .map(|port| port.parse::<u16>().ok().filter(|port| *port > 0))
-            .map(|port| port.ok_or("the port is no number from 1 to 65535"))
+            .map(|port| port.ok_or("the port is not a number from 1 to 65535"))
             .transpose()?;
         let credentials = userinfo.map(parse_credentials).transpose()?;
         let tls = match query {
@@ -59,9 +58,9 @@ impl SmtpUrl {
         };
         let hello_name = match path.trim_end_matches('/') {
             "" => None,
-            // A password with a bare slash ends up here, too, and must not be sent as a greeting.
+            // A password with an unencoded slash ends up here and must not be sent in HELO.
             name if is_host_name(name) => Some(name.to_owned()),
-            _ => return Err("the path is no host name"),
+            _ => return Err("the path is not a host name"),
         };
         Ok(Self {
             encryption,
@@ -73,7 +72,7 @@ impl SmtpUrl {
     }
 }
 
-/// Splits `host:port`, where an IPv6 address stands in brackets.
+/// Splits `host:port`; an IPv6 address is in brackets.
 fn split_port(text: &str) -> Result<(String, Option<&str>), &'static str> {
     if let Some(rest) = text.strip_prefix('[') {
         let (address, rest) = rest.split_once(']').ok_or("a bracket is not closed")?;
@@ -81,7 +80,7 @@ fn split_port(text: &str) -> Result<(String, Option<&str>), &'static str> {
         return match (is_address, rest, rest.strip_prefix(':')) {
             (true, "", _) => Ok((address.to_owned(), None)),
             (true, _, Some(port)) => Ok((address.to_owned(), Some(port))),
-            _ => Err("only an IPv6 address stands in brackets"),
+            _ => Err("only an IPv6 address can be in brackets"),
         };
     }
     let (host, port) = match text.split_once(':') {
@@ -91,7 +90,7 @@ fn split_port(text: &str) -> Result<(String, Option<&str>), &'static str> {
     if is_host_name(host) {
         Ok((host.to_ascii_lowercase(), port))
     } else {
-        Err("the host is no name")
+        Err("the host is not a host name")
     }
 }
 
@@ -143,7 +142,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn smtp_urls_say_how_to_encrypt() {
+    fn urls_decide_the_encryption() {
         for (url, encryption) in [
             ("smtp://mail.example.com", Encryption::StartTls),
             ("SMTP://u:p@mail.example.com:25", Encryption::StartTls),
@@ -171,7 +170,7 @@ mod tests {
     }
 
     #[test]
-    fn smtp_urls_are_taken_apart() {
+    fn urls_are_parsed() {
         let url =
             SmtpUrl::parse("smtp://a%40b:p%2F%c3%a9@w@Mail.Example.com:2525/my.host").unwrap();
         assert_eq!(
