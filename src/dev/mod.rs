@@ -31,7 +31,7 @@ pub const MOST_KEPT: u32 = 10_000;
 /// Prefix of temporary folders; leftovers with it are removed.
 const PREFIX: &str = "accounts-server-ephemeral-";
 
-/// The database in a temporary folder.
+/// File name of the database in a temporary folder.
 const DATABASE: &str = "users.db";
 
 /// Age at which an unlocked folder counts as left by a killed server.
@@ -140,7 +140,7 @@ pub async fn reset(app: &App) -> Result<bool, AccountError> {
     for photo in photos {
         app.photos.remove(&photo);
     }
-    log::info!("back to the start");
+    log::info!("development reset done");
     Ok(true)
 }
 
@@ -161,7 +161,7 @@ async fn seed(app: &Arc<App>, file: &Path) -> Result<(), StartError> {
         .await
         .map_err(|e| failed(e.into()))?;
     if !known.is_empty() {
-        log::info!("the database has accounts already: --seed is passed over");
+        log::info!("the database has accounts already: --seed is ignored");
         return Ok(());
     }
     let reader = BufReader::new(File::open(file).map_err(|e| failed(e.into()))?);

@@ -141,7 +141,7 @@ fn a_new_address_takes_effect_at_once_and_is_confirmed_by_its_code() {
 }
 
 #[test]
-fn the_code_counts_with_the_owners_token_alone() {
+fn code_needs_the_owners_token() {
     let server = TestServer::start();
     let user = server.user("user@example.com");
     let other = server.user("other@example.com");
@@ -171,7 +171,7 @@ fn the_code_counts_with_the_owners_token_alone() {
 }
 
 #[test]
-fn the_code_expires_and_can_be_had_again() {
+fn code_expires_and_can_be_resent() {
     let server = TestServer::start();
     let user = server.user("user@example.com");
     let otp = changed(&server, &user, "new@example.com");
@@ -286,7 +286,7 @@ fn a_never_verified_account_gives_way() {
 }
 
 #[test]
-fn back_to_the_old_address_needs_no_code() {
+fn return_to_the_confirmed_address_needs_no_code() {
     let server = TestServer::start();
     let user = server.user("old@example.com");
     let otp = changed(&server, &user, "new@example.com");
@@ -338,7 +338,7 @@ fn another_change_replaces_the_one_before() {
 }
 
 #[test]
-fn another_spelling_is_no_other_address() {
+fn another_spelling_is_the_same_address() {
     let server = TestServer::start_with_mail_limits();
     let user = server.user("user@example.com");
     for (typed, stored) in [
@@ -379,7 +379,7 @@ fn another_spelling_is_no_other_address() {
 }
 
 #[test]
-fn of_two_accounts_that_want_one_address_the_later_has_it() {
+fn later_of_two_claims_wins() {
     let server = TestServer::start();
     let alice = server.user("alice@example.com");
     let bob = server.user("bob@example.com");
@@ -399,7 +399,7 @@ fn of_two_accounts_that_want_one_address_the_later_has_it() {
 }
 
 #[test]
-fn two_accounts_change_places() {
+fn two_accounts_swap_addresses() {
     let server = TestServer::start();
     let alice = server.user("alice@example.com");
     let bob = server.user("bob@example.com");
@@ -423,7 +423,7 @@ fn two_accounts_change_places() {
 }
 
 #[test]
-fn ten_accounts_that_want_one_address_at_once_leave_one_claim() {
+fn concurrent_claims_leave_one() {
     let server = TestServer::start();
     let users: Vec<User> = (0..10)
         .map(|n| server.user(&format!("user{n}@example.com")))
@@ -592,7 +592,7 @@ fn ten_mails_an_hour_go_to_a_new_address() {
 }
 
 #[test]
-fn what_is_no_address_is_refused() {
+fn invalid_address_is_refused() {
     let server = TestServer::start();
     let user = server.user("user@example.com");
     let long = format!("{}@example.com", "a".repeat(250));
@@ -627,7 +627,7 @@ fn what_is_no_address_is_refused() {
 }
 
 #[test]
-fn an_unconfirmed_change_outlives_a_restart() {
+fn pending_change_survives_a_restart() {
     let mut server = TestServer::start();
     let user = server.user("user@example.com");
     let otp = changed(&server, &user, "new@example.com");
@@ -640,7 +640,7 @@ fn an_unconfirmed_change_outlives_a_restart() {
 }
 
 #[test]
-fn whoever_reads_a_mistyped_address_gains_nothing() {
+fn reader_of_a_mistyped_address_gains_nothing() {
     let server = TestServer::start();
     let user = server.user("user@example.com");
     let otp = changed(&server, &user, "mistyped@example.com");

@@ -56,7 +56,7 @@ fn assert_there(server: &TestServer, user: &User) {
 }
 
 #[test]
-fn who_knows_the_password_deletes_the_own_account() {
+fn owner_deletes_the_account_with_its_password() {
     let server = TestServer::start();
     let user = server.user("user@example.com");
     let other = server.user("other@example.com");
@@ -79,7 +79,7 @@ fn who_knows_the_password_deletes_the_own_account() {
 }
 
 #[test]
-fn nobody_is_deleted_without_the_password() {
+fn deletion_needs_the_password() {
     let server = TestServer::start();
     let user = server.user("user@example.com");
     let required = json!({"password": ["This field is required."]});
@@ -115,7 +115,7 @@ fn nobody_is_deleted_without_the_password() {
 }
 
 #[test]
-fn who_may_not() {
+fn only_owner_and_staff_can_delete() {
     let server = TestServer::start();
     let user = server.user("user@example.com");
     let other = server.user("other@example.com");
@@ -168,7 +168,7 @@ fn staff_needs_no_password() {
 }
 
 #[test]
-fn the_address_is_free_again_and_the_number_is_not() {
+fn address_is_reusable_and_id_is_not() {
     let server = TestServer::start();
     let first = server.user("user@example.com");
     assert_no_content(&delete_own(&server, &first));
@@ -200,7 +200,7 @@ fn assert_gone_tokens(server: &TestServer, user: &User) {
 }
 
 #[test]
-fn codes_of_a_deleted_account_are_dead() {
+fn codes_of_a_deleted_account_are_invalid() {
     let server = TestServer::start();
     let user = server.user("user@example.com");
     server.post("password/reset/", &json!({"email": "user@example.com"}));
@@ -271,7 +271,7 @@ fn the_last_active_staff_member_stays() {
 }
 
 #[test]
-fn of_two_staff_members_one_may_go() {
+fn one_of_two_staff_members_can_be_deleted() {
     for (what, change) in [
         ("deleted", None),
         ("deactivated", Some(json!({"is_active": false}))),
@@ -302,7 +302,7 @@ fn of_two_staff_members_one_may_go() {
 }
 
 #[test]
-fn who_deletes_accounts_gains_no_mails_to_somebody_else() {
+fn deleting_accounts_does_not_reset_mail_limits() {
     let server = TestServer::start_with_mail_limits();
     let to_victim = json!({"email": "victim@example.com"});
     let first = server.user("first@example.com");
@@ -318,7 +318,7 @@ fn who_deletes_accounts_gains_no_mails_to_somebody_else() {
 }
 
 #[test]
-fn staff_members_who_delete_each_other_at_once_leave_one() {
+fn concurrent_mutual_deletion_leaves_one_staff_member() {
     let server = TestServer::start();
     let staff: Vec<User> = (0..4)
         .map(|n| server.staff(&format!("staff-{n}@example.com")))
@@ -333,7 +333,7 @@ fn staff_members_who_delete_each_other_at_once_leave_one() {
 }
 
 #[test]
-fn an_account_is_deleted_once_however_many_ask_at_once() {
+fn concurrent_deletions_succeed_once() {
     let server = TestServer::start();
     let user = server.user("user@example.com");
     let answers = at_once(6, |_| delete_own(&server, &user));
@@ -379,7 +379,7 @@ fn found<'a>(server: &TestServer, texts: &[&'a str]) -> Vec<(String, &'a str)> {
 }
 
 #[test]
-fn nothing_of_the_person_stays_in_the_files() {
+fn no_personal_data_stays_in_the_files() {
     let server = TestServer::start_behind_proxy();
     let fill = |n: usize| {
         for k in 0..8 {

@@ -192,7 +192,7 @@ fn assert_page(answer: &Answer, status: u16) {
 }
 
 #[test]
-fn the_old_address_is_told_and_its_link_undoes_the_change() {
+fn former_address_is_notified_and_its_link_undoes_the_change() {
     let server = TestServer::start();
     let user = server.user("Old@example.com");
     let link = change(&server, &user, "old@example.com", "new@example.com");
@@ -231,7 +231,7 @@ fn the_old_address_is_told_and_its_link_undoes_the_change() {
 }
 
 #[test]
-fn a_program_gets_json() {
+fn program_gets_json() {
     let server = TestServer::start();
     let user = server.user("old@example.com");
     for (content_type, body) in [
@@ -256,7 +256,7 @@ fn a_program_gets_json() {
 }
 
 #[test]
-fn a_confirmed_change_is_undone_too() {
+fn confirmed_change_can_be_undone() {
     let server = TestServer::start();
     let user = server.user("old@example.com");
     let link = change_and_confirm(&server, &user, "old@example.com", "new@example.com");
@@ -274,7 +274,7 @@ fn a_confirmed_change_is_undone_too() {
 }
 
 #[test]
-fn codes_that_are_out_are_dead_after_an_undo() {
+fn undo_invalidates_pending_codes() {
     let server = TestServer::start();
     let user = server.user("old@example.com");
     let link = change_and_confirm(&server, &user, "old@example.com", "new@example.com");
@@ -489,7 +489,7 @@ fn notices_go_to_every_address_with_a_link() {
 }
 
 #[test]
-fn address_that_loses_by_an_undo_is_told() {
+fn address_that_loses_by_an_undo_is_notified() {
     let server = TestServer::start();
     let user = server.user("old@example.com");
     let link = change_and_confirm(&server, &user, "old@example.com", "new@example.com");
@@ -546,7 +546,7 @@ fn a_link_works_for_seven_days() {
 }
 
 #[test]
-fn a_link_outlives_a_restart() {
+fn link_survives_a_restart() {
     let mut server = TestServer::start();
     let user = server.user("old@example.com");
     let link = change_and_confirm(&server, &user, "old@example.com", "new@example.com");
@@ -560,7 +560,7 @@ fn a_link_outlives_a_restart() {
 }
 
 #[test]
-fn every_address_on_the_way_gets_its_link_and_the_first_one_undoes_it_all() {
+fn first_of_several_links_undoes_all_changes() {
     let server = TestServer::start();
     let user = server.user("first@example.com");
     let first = change_and_confirm(&server, &user, "first@example.com", "second@example.com");
@@ -580,7 +580,7 @@ fn every_address_on_the_way_gets_its_link_and_the_first_one_undoes_it_all() {
 }
 
 #[test]
-fn a_later_link_takes_no_earlier_one_along() {
+fn later_link_does_not_revoke_earlier_ones() {
     let server = TestServer::start();
     let user = server.user("owner@example.com");
     let owners = change_and_confirm(&server, &user, "owner@example.com", "thief@example.com");
@@ -600,7 +600,7 @@ fn a_later_link_takes_no_earlier_one_along() {
 }
 
 #[test]
-fn changes_without_a_confirmation_in_between_all_tell_the_confirmed_address() {
+fn unconfirmed_changes_all_notify_the_confirmed_address() {
     let server = TestServer::start();
     let user = server.user("old@example.com");
     let first = change(&server, &user, "old@example.com", "new@example.com");
@@ -617,7 +617,7 @@ fn changes_without_a_confirmation_in_between_all_tell_the_confirmed_address() {
 }
 
 #[test]
-fn notices_are_no_means_to_flood_an_address() {
+fn notices_cannot_flood_an_address() {
     let server = TestServer::start_with_mail_limits();
     let user = server.user("old@example.com");
     let link = change(&server, &user, "old@example.com", "new-0@example.com");
@@ -638,7 +638,7 @@ fn notices_are_no_means_to_flood_an_address() {
 }
 
 #[test]
-fn no_notice_goes_out_where_nothing_needs_undoing() {
+fn unchanged_address_sends_no_notice() {
     let server = TestServer::start();
     let user = server.user("old@example.com");
     for email in ["old@example.com", "OLD@example.com", "Old@EXAMPLE.com"] {
@@ -703,7 +703,7 @@ fn unconfirmed_claims_give_way_to_an_undo() {
 }
 
 #[test]
-fn staff_changes_an_address_and_its_owner_takes_it_back() {
+fn owner_can_undo_a_change_by_staff() {
     let server = TestServer::start();
     let user = server.user("old@example.com");
     let staff = server.staff("staff@example.com");
@@ -715,7 +715,7 @@ fn staff_changes_an_address_and_its_owner_takes_it_back() {
 }
 
 #[test]
-fn an_address_is_no_markup() {
+fn address_is_escaped_in_html() {
     let server = TestServer::start();
     let email = "\"<script>alert(1)</script>&'\"@example.com";
     let user = server.user(email);
@@ -741,7 +741,7 @@ fn an_address_is_no_markup() {
 }
 
 #[test]
-fn what_is_no_link_of_ours_does_nothing() {
+fn foreign_links_do_nothing() {
     let server = TestServer::start();
     let user = server.user("old@example.com");
     let link = change(&server, &user, "old@example.com", "new@example.com");
@@ -787,7 +787,7 @@ fn what_is_no_link_of_ours_does_nothing() {
 }
 
 #[test]
-fn the_link_of_a_deleted_account_is_dead() {
+fn link_of_a_deleted_account_is_invalid() {
     let server = TestServer::start();
     let user = server.user("old@example.com");
     let link = change(&server, &user, "old@example.com", "new@example.com");

@@ -72,7 +72,7 @@ fn assert_alike(server: &TestServer, path: &str, body: impl Fn(&str) -> Value) {
 }
 
 #[test]
-fn a_sign_in_tells_nothing() {
+fn sign_in_reveals_no_account() {
     let server = server();
     server.user("known@example.com");
     assert_alike(
@@ -83,7 +83,7 @@ fn a_sign_in_tells_nothing() {
 }
 
 #[test]
-fn a_resend_tells_nothing() {
+fn resend_reveals_no_account() {
     let server = server();
     server.sign_up("known@example.com");
     server.advance_seconds(61);
@@ -98,7 +98,7 @@ fn a_resend_tells_nothing() {
 }
 
 #[test]
-fn a_reset_tells_nothing() {
+fn reset_reveals_no_account() {
     let server = server();
     server.user("known@example.com");
     assert_alike(
@@ -111,7 +111,7 @@ fn a_reset_tells_nothing() {
 }
 
 #[test]
-fn a_wrong_code_tells_nothing() {
+fn wrong_code_reveals_no_account() {
     let server = server();
     server.sign_up("known@example.com");
     let before = server.db_number("SELECT count(*) FROM decoys");

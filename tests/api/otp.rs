@@ -83,7 +83,7 @@ fn change_address(server: &TestServer, from: &str, to: &str) -> (User, String) {
 }
 
 #[test]
-fn the_right_code_verifies_and_signs_in() {
+fn right_code_verifies_and_signs_in() {
     let server = TestServer::start();
     server.sign_up(EMAIL);
     let answer = server.confirm(EMAIL);
@@ -105,7 +105,7 @@ fn the_right_code_verifies_and_signs_in() {
 }
 
 #[test]
-fn address_and_code_may_be_typed_loosely() {
+fn address_case_and_blanks_are_ignored() {
     let server = TestServer::start();
     server.sign_up("Some.User@example.com");
     let otp = server.otp("some.user@example.com");
@@ -120,7 +120,7 @@ fn address_and_code_may_be_typed_loosely() {
 }
 
 #[test]
-fn a_code_may_come_as_a_number() {
+fn code_as_a_json_number_is_accepted() {
     let server = TestServer::start();
     // A number cannot begin with a zero, so a code that does is of no use here.
     let (email, number) = (0..)
@@ -136,7 +136,7 @@ fn a_code_may_come_as_a_number() {
 }
 
 #[test]
-fn every_code_that_does_not_count_gets_the_same_answer() {
+fn invalid_codes_get_the_same_response() {
     let server = TestServer::start();
     server.sign_up(EMAIL);
     let otp = server.otp(EMAIL);
@@ -161,7 +161,7 @@ fn every_code_that_does_not_count_gets_the_same_answer() {
 }
 
 #[test]
-fn what_cannot_be_a_code_is_a_wrong_one() {
+fn malformed_code_is_a_wrong_code() {
     let server = TestServer::start_behind_proxy();
     server.sign_up(EMAIL);
     let otp = server.otp(EMAIL);
@@ -191,7 +191,7 @@ fn what_cannot_be_a_code_is_a_wrong_one() {
 }
 
 #[test]
-fn a_code_counts_for_its_own_address_only() {
+fn code_is_valid_for_its_address_only() {
     let server = TestServer::start();
     server.sign_up("alice@example.com");
     server.sign_up("bob@example.com");
@@ -208,7 +208,7 @@ fn a_code_counts_for_its_own_address_only() {
 }
 
 #[test]
-fn a_code_works_once_however_many_try_at_once() {
+fn code_works_once_under_concurrency() {
     let server = TestServer::start();
     server.sign_up(EMAIL);
     let otp = server.otp(EMAIL);
@@ -223,7 +223,7 @@ fn a_code_works_once_however_many_try_at_once() {
 }
 
 #[test]
-fn a_code_lives_ten_minutes() {
+fn code_expires_after_ten_minutes() {
     let server = TestServer::start();
     server.sign_up("early@example.com");
     server.sign_up("late@example.com");
@@ -241,7 +241,7 @@ fn a_code_lives_ten_minutes() {
 }
 
 #[test]
-fn the_life_of_a_code_is_a_setting() {
+fn code_lifetime_is_configurable() {
     let server = TestServer::start_with(|config| config.otp.minutes = 2);
     server.sign_up("early@example.com");
     server.sign_up("late@example.com");
@@ -252,7 +252,7 @@ fn the_life_of_a_code_is_a_setting() {
 }
 
 #[test]
-fn a_token_of_somebody_does_not_matter_for_a_sign_up() {
+fn foreign_token_does_not_matter_for_a_sign_up() {
     let server = TestServer::start();
     let alice = server.user("alice@example.com");
     for (email, token) in [
@@ -268,7 +268,7 @@ fn a_token_of_somebody_does_not_matter_for_a_sign_up() {
 }
 
 #[test]
-fn the_code_of_a_deactivated_account_signs_nobody_in() {
+fn code_of_a_deactivated_account_is_invalid() {
     let server = TestServer::start();
     server.sign_up(EMAIL);
     server.db_execute("UPDATE users SET is_active = 0");
@@ -277,7 +277,7 @@ fn the_code_of_a_deactivated_account_signs_nobody_in() {
 }
 
 #[test]
-fn codes_outlive_a_restart_and_so_does_their_end() {
+fn codes_and_expiry_survive_a_restart() {
     let mut server = TestServer::start();
     server.sign_up("early@example.com");
     server.sign_up("late@example.com");
@@ -329,7 +329,7 @@ fn a_client_cannot_name_its_own_network() {
 }
 
 #[test]
-fn a_network_of_ipv6_has_64_bits() {
+fn ipv6_network_is_a_64() {
     let server = TestServer::start_behind_proxy();
     server.sign_up(EMAIL);
     let otp = server.otp(EMAIL);
@@ -371,7 +371,7 @@ fn after_25_wrong_tries_a_code_is_dead_for_all() {
 }
 
 #[test]
-fn tries_of_a_network_that_is_out_count_against_nobody_else() {
+fn tries_of_a_blocked_network_count_for_no_other() {
     let server = TestServer::start_behind_proxy();
     server.sign_up(EMAIL);
     let otp = server.otp(EMAIL);
@@ -382,7 +382,7 @@ fn tries_of_a_network_that_is_out_count_against_nobody_else() {
 }
 
 #[test]
-fn many_wrong_tries_at_once_are_all_counted() {
+fn concurrent_wrong_tries_are_all_counted() {
     let server = TestServer::start_behind_proxy();
     server.sign_up(EMAIL);
     let otp = server.otp(EMAIL);
@@ -395,7 +395,7 @@ fn many_wrong_tries_at_once_are_all_counted() {
 }
 
 #[test]
-fn a_network_may_try_again_at_the_next_code() {
+fn blocked_network_can_try_the_next_code() {
     let server = TestServer::start_behind_proxy();
     server.sign_up(EMAIL);
     fail(&server, "203.0.113.7", EMAIL, 5);
@@ -409,7 +409,7 @@ fn a_network_may_try_again_at_the_next_code() {
 }
 
 #[test]
-fn an_account_takes_100_wrong_tries_a_day_over_all_its_codes() {
+fn account_accepts_100_wrong_tries_a_day_over_all_codes() {
     for (last, status) in [(24, 200), (25, 400)] {
         let server = TestServer::start_behind_proxy();
         server.sign_up(EMAIL);
@@ -435,7 +435,7 @@ fn an_account_takes_100_wrong_tries_a_day_over_all_its_codes() {
 }
 
 #[test]
-fn a_day_later_an_account_may_be_confirmed_again() {
+fn daily_limit_ends_after_a_day() {
     let mut server = TestServer::start_behind_proxy();
     server.sign_up(EMAIL);
     for _ in 0..4 {
@@ -452,7 +452,7 @@ fn a_day_later_an_account_may_be_confirmed_again() {
 }
 
 #[test]
-fn the_daily_limit_of_one_account_is_nobody_elses() {
+fn daily_limit_is_per_account() {
     let server = TestServer::start_behind_proxy();
     server.sign_up(EMAIL);
     server.sign_up("other@example.com");
@@ -465,7 +465,7 @@ fn the_daily_limit_of_one_account_is_nobody_elses() {
 }
 
 #[test]
-fn a_wrong_try_counts_against_every_pending_sign_up_and_once_against_the_account() {
+fn wrong_try_counts_for_every_pending_sign_up_and_once_for_the_account() {
     let server = TestServer::start_behind_proxy();
     let older = sign_up_as(&server, EMAIL, "password-of-number-1");
     let newer = sign_up_as(&server, EMAIL, "password-of-number-2");
@@ -487,7 +487,7 @@ fn a_wrong_try_counts_against_every_pending_sign_up_and_once_against_the_account
 }
 
 #[test]
-fn counts_of_wrong_tries_outlive_a_restart() {
+fn wrong_try_counts_survive_a_restart() {
     let mut server = TestServer::start_behind_proxy();
     server.sign_up(EMAIL);
     let otp = server.otp(EMAIL);
@@ -506,7 +506,7 @@ fn counts_of_wrong_tries_outlive_a_restart() {
 }
 
 #[test]
-fn the_daily_count_outlives_a_restart() {
+fn daily_count_survives_a_restart() {
     let mut server = TestServer::start_behind_proxy();
     server.sign_up(EMAIL);
     for _ in 0..4 {
@@ -532,7 +532,7 @@ fn a_resent_code_replaces_the_one_it_repeats() {
 }
 
 #[test]
-fn a_resent_code_lives_ten_minutes_of_its_own() {
+fn resent_code_has_a_new_expiry() {
     let server = TestServer::start();
     server.sign_up("early@example.com");
     server.sign_up("late@example.com");
@@ -546,7 +546,7 @@ fn a_resent_code_lives_ten_minutes_of_its_own() {
 }
 
 #[test]
-fn with_several_sign_ups_pending_the_newest_ones_code_is_resent() {
+fn resend_repeats_the_newest_of_several_sign_ups() {
     for chosen in ["older", "resent"] {
         let server = TestServer::start();
         let older = sign_up_as(&server, EMAIL, "password-of-older");
@@ -568,7 +568,7 @@ fn with_several_sign_ups_pending_the_newest_ones_code_is_resent() {
 }
 
 #[test]
-fn the_mail_goes_to_the_address_as_it_was_signed_up_with() {
+fn mail_goes_to_the_address_as_typed() {
     let server = TestServer::start();
     server.sign_up("Some.User@example.com");
     assert_eq!(resend(&server, "some.USER@EXAMPLE.com"), 1);
@@ -579,7 +579,7 @@ fn the_mail_goes_to_the_address_as_it_was_signed_up_with() {
 }
 
 #[test]
-fn nothing_is_sent_where_nothing_waits_and_nobody_is_told() {
+fn resend_without_a_pending_code_is_silent() {
     let server = TestServer::start();
     assert_eq!(resend(&server, "nobody@example.com"), 0);
     server.user("verified@example.com");
@@ -589,7 +589,7 @@ fn nothing_is_sent_where_nothing_waits_and_nobody_is_told() {
 }
 
 #[test]
-fn a_throttled_resend_sends_nothing_and_the_old_code_stays_good() {
+fn throttled_resend_keeps_the_old_code_valid() {
     let server = TestServer::start_with_mail_limits();
     server.sign_up(EMAIL);
     let otp = server.otp(EMAIL);
@@ -600,7 +600,7 @@ fn a_throttled_resend_sends_nothing_and_the_old_code_stays_good() {
 }
 
 #[test]
-fn a_code_may_be_resent_after_a_minute() {
+fn code_can_be_resent_after_a_minute() {
     let server = TestServer::start_with_mail_limits();
     server.sign_up(EMAIL);
     server.advance_seconds(60);
@@ -626,7 +626,7 @@ fn sign_ups_and_resends_share_the_ten_mails_of_an_hour() {
 }
 
 #[test]
-fn resends_at_once_send_one_mail() {
+fn concurrent_resends_send_one_mail() {
     let server = TestServer::start_with_mail_limits();
     server.sign_up(EMAIL);
     server.advance_seconds(60);
@@ -640,7 +640,7 @@ fn resends_at_once_send_one_mail() {
 // The code of an address change.
 
 #[test]
-fn the_code_of_a_change_counts_with_its_owners_token_only() {
+fn change_code_needs_the_owners_token() {
     let server = TestServer::start();
     let (alice, otp) = change_address(&server, "alice@example.com", "new@example.com");
     let mallory = server.user("mallory@example.com");
@@ -667,7 +667,7 @@ fn the_code_of_a_change_counts_with_its_owners_token_only() {
 }
 
 #[test]
-fn staff_cannot_confirm_somebody_elses_new_address() {
+fn staff_cannot_confirm_another_users_address() {
     let server = TestServer::start();
     let (alice, otp) = change_address(&server, "alice@example.com", "new@example.com");
     let staff = server.staff("staff@example.com");
@@ -676,7 +676,7 @@ fn staff_cannot_confirm_somebody_elses_new_address() {
 }
 
 #[test]
-fn another_session_of_the_owner_will_do_and_an_expired_one_will_not() {
+fn change_code_works_with_any_live_session_of_the_owner() {
     let server = TestServer::start();
     let (alice, otp) = change_address(&server, "alice@example.com", "new@example.com");
     server.advance_seconds(599);
@@ -686,7 +686,7 @@ fn another_session_of_the_owner_will_do_and_an_expired_one_will_not() {
 }
 
 #[test]
-fn the_code_of_a_change_lives_ten_minutes_too() {
+fn change_code_expires_after_ten_minutes() {
     let server = TestServer::start();
     let (_, otp) = change_address(&server, "alice@example.com", "new@example.com");
     server.advance_seconds(600);
@@ -695,7 +695,7 @@ fn the_code_of_a_change_lives_ten_minutes_too() {
 }
 
 #[test]
-fn the_code_of_a_change_can_be_resent() {
+fn change_code_can_be_resent() {
     let server = TestServer::start();
     let (alice, first) = change_address(&server, "alice@example.com", "new@example.com");
     assert_eq!(resend(&server, "new@example.com"), 1);
@@ -707,7 +707,7 @@ fn the_code_of_a_change_can_be_resent() {
 }
 
 #[test]
-fn wrong_tries_at_the_code_of_a_change_are_counted_by_network() {
+fn wrong_change_codes_are_counted_by_network() {
     let server = TestServer::start_behind_proxy();
     let (alice, otp) = change_address(&server, "alice@example.com", "new@example.com");
     let authorization = format!("Bearer {}", alice.access);
@@ -732,7 +732,7 @@ fn wrong_tries_at_the_code_of_a_change_are_counted_by_network() {
 }
 
 #[test]
-fn a_code_counts_for_its_own_purpose_only() {
+fn code_is_valid_for_its_purpose_only() {
     let server = TestServer::start();
     // Somebody signs up with an address, and an account takes it over before it is confirmed.
     let strangers = sign_up_as(&server, "new@example.com", "password-of-stranger");
@@ -747,7 +747,7 @@ fn a_code_counts_for_its_own_purpose_only() {
 // Bad input.
 
 #[test]
-fn fields_of_the_wrong_form_are_told() {
+fn malformed_fields_are_reported() {
     let server = TestServer::start();
     for (path, body, expected) in [
         (
@@ -783,7 +783,7 @@ fn fields_of_the_wrong_form_are_told() {
 /// The bound that docs/SECURITY.md states: whatever a guesser does within a day, 100 wrong codes are compared with those of
 /// an address, over resends, restarts and accounts that are removed and made anew.
 #[test]
-fn a_day_has_100_tries_at_an_address_whatever_happens_to_its_account() {
+fn daily_limit_survives_deletion_of_the_account() {
     let mut server = TestServer::start_behind_proxy();
     let thief = server.user("thief@example.com");
     let mut tries = 0;

@@ -112,7 +112,7 @@ fn wrong_code(server: &TestServer, email: &str) -> String {
 }
 
 #[test]
-fn a_mailed_code_sets_a_new_password_and_ends_all_sessions() {
+fn reset_sets_a_password_and_revokes_all_sessions() {
     let server = TestServer::start();
     let user = server.user("user@example.com");
     let other = sign_in_again(&server, &user, PASSWORD);
@@ -141,7 +141,7 @@ fn a_mailed_code_sets_a_new_password_and_ends_all_sessions() {
 }
 
 #[test]
-fn whoever_asks_for_a_code_is_told_nothing() {
+fn reset_request_reveals_nothing() {
     let server = TestServer::start();
     let user = server.user("user@example.com");
     server.sign_up("gone@example.com");
@@ -164,7 +164,7 @@ fn whoever_asks_for_a_code_is_told_nothing() {
 }
 
 #[test]
-fn the_code_goes_to_the_address_as_it_is_stored() {
+fn reset_code_goes_to_the_stored_address() {
     let server = TestServer::start();
     server.user("User@Example.com");
     reset(&server, "  uSER@EXAMPLE.COM ").assert(200, SENT);
@@ -175,7 +175,7 @@ fn the_code_goes_to_the_address_as_it_is_stored() {
 }
 
 #[test]
-fn a_reset_confirms_an_address_that_never_was() {
+fn reset_verifies_a_never_verified_account() {
     let server = TestServer::start();
     assert_eq!(server.sign_up("user@example.com").status, 201);
     let sign_up_otp = server.otp("user@example.com");
@@ -202,7 +202,7 @@ fn a_reset_confirms_an_address_that_never_was() {
 }
 
 #[test]
-fn a_reset_during_an_address_change_keeps_to_the_confirmed_address() {
+fn reset_during_an_address_change_uses_the_confirmed_address() {
     let server = TestServer::start();
     let user = server.user("user@example.com");
     server.patch("users/me/", &user, &json!({"email": "new@example.com"}));
@@ -248,7 +248,7 @@ fn password_change_drops_a_pending_address() {
 }
 
 #[test]
-fn every_code_that_does_not_count_gets_the_same_answer() {
+fn invalid_codes_get_the_same_response() {
     let server = TestServer::start();
     server.user("user@example.com");
     server.user("other@example.com");
@@ -278,7 +278,7 @@ fn every_code_that_does_not_count_gets_the_same_answer() {
 }
 
 #[test]
-fn a_code_counts_for_its_own_purpose_only() {
+fn code_is_valid_for_its_purpose_only() {
     let server = TestServer::start();
     server.sign_up("user@example.com");
     let sign_up_otp = server.otp("user@example.com");
@@ -315,7 +315,7 @@ fn a_code_counts_for_its_own_purpose_only() {
 }
 
 #[test]
-fn a_code_lives_ten_minutes() {
+fn code_expires_after_ten_minutes() {
     let server = TestServer::start();
     server.user("user@example.com");
     let otp = reset_code(&server, "user@example.com");
@@ -328,7 +328,7 @@ fn a_code_lives_ten_minutes() {
 }
 
 #[test]
-fn a_code_works_once_however_many_try_at_once() {
+fn code_works_once_under_concurrency() {
     let server = TestServer::start();
     server.user("user@example.com");
     let otp = reset_code(&server, "user@example.com");
@@ -395,7 +395,7 @@ fn four_wrong_tries_are_forgiven() {
 }
 
 #[test]
-fn a_refused_password_costs_neither_the_code_nor_a_try() {
+fn refused_password_uses_up_neither_code_nor_try() {
     let server = TestServer::start();
     server.user("user@example.com");
     let otp = reset_code(&server, "user@example.com");
@@ -418,7 +418,7 @@ fn a_refused_password_costs_neither_the_code_nor_a_try() {
 }
 
 #[test]
-fn what_a_password_resembles_is_told_only_to_who_has_the_code() {
+fn similarity_errors_need_the_code() {
     let server = TestServer::start();
     server.post(
         "users/",
@@ -453,7 +453,7 @@ fn what_a_password_resembles_is_told_only_to_who_has_the_code() {
 }
 
 #[test]
-fn one_mail_a_minute_and_ten_an_hour_go_out() {
+fn reset_mails_are_limited() {
     let server = TestServer::start_with_mail_limits();
     server.user("user@example.com");
     // The mail of the sign-up a moment ago was for another purpose.
@@ -480,7 +480,7 @@ fn one_mail_a_minute_and_ten_an_hour_go_out() {
 }
 
 #[test]
-fn asking_many_times_at_once_sends_one_mail() {
+fn concurrent_requests_send_one_mail() {
     let server = TestServer::start_with_mail_limits();
     server.user("user@example.com");
     for answer in at_once(8, |_| reset(&server, "user@example.com")) {
@@ -490,7 +490,7 @@ fn asking_many_times_at_once_sends_one_mail() {
 }
 
 #[test]
-fn a_deactivated_account_is_not_reset() {
+fn deactivated_account_cannot_be_reset() {
     let server = TestServer::start();
     server.user("user@example.com");
     let otp = reset_code(&server, "user@example.com");
@@ -503,7 +503,7 @@ fn a_deactivated_account_is_not_reset() {
 }
 
 #[test]
-fn a_code_for_a_reset_outlives_a_restart() {
+fn reset_code_survives_a_restart() {
     let mut server = TestServer::start();
     server.user("user@example.com");
     let otp = reset_code(&server, "user@example.com");
@@ -515,7 +515,7 @@ fn a_code_for_a_reset_outlives_a_restart() {
 }
 
 #[test]
-fn wrong_fields_of_a_reset_are_told() {
+fn invalid_fields_of_a_reset_request_are_reported() {
     let server = TestServer::start();
     for (body, expected) in [
         (json!({}), json!({"email": [REQUIRED]})),
@@ -542,7 +542,7 @@ fn wrong_fields_of_a_reset_are_told() {
 }
 
 #[test]
-fn wrong_fields_of_a_confirmation_are_told_at_once() {
+fn invalid_fields_of_a_reset_are_all_reported() {
     let server = TestServer::start();
     for (body, expected) in [
         (
@@ -607,7 +607,7 @@ fn a_change_ends_every_other_session() {
 }
 
 #[test]
-fn a_change_needs_a_token() {
+fn change_needs_a_token() {
     let server = TestServer::start();
     let user = server.user("user@example.com");
     let body = json!({"current_password": PASSWORD, "password": NEW, "confirm_password": NEW});
@@ -627,7 +627,7 @@ fn a_change_needs_a_token() {
 }
 
 #[test]
-fn a_change_needs_the_current_password() {
+fn change_needs_the_current_password() {
     let server = TestServer::start();
     let user = server.user("user@example.com");
     server.user("other@example.com");
@@ -658,7 +658,7 @@ fn staff_changes_no_password_but_its_own() {
 }
 
 #[test]
-fn wrong_fields_of_a_change_are_told_at_once() {
+fn invalid_fields_of_a_change_are_all_reported() {
     let server = TestServer::start();
     server.post(
         "users/",
@@ -728,7 +728,7 @@ fn passwords_are_not_trimmed() {
 }
 
 #[test]
-fn a_sign_in_that_races_a_change_leaves_no_session_of_the_old_password() {
+fn sign_in_racing_a_change_leaves_no_old_session() {
     let server = TestServer::start();
     let user = server.user("user@example.com");
     let answers = at_once(9, |n| {
@@ -758,7 +758,7 @@ fn a_sign_in_that_races_a_change_leaves_no_session_of_the_old_password() {
 }
 
 #[test]
-fn of_changes_at_once_one_goes_through() {
+fn one_of_concurrent_changes_succeeds() {
     let server = TestServer::start();
     let user = server.user("user@example.com");
     let sessions: Vec<User> = (0..6)
@@ -789,7 +789,7 @@ fn of_changes_at_once_one_goes_through() {
 }
 
 #[test]
-fn a_password_that_has_leaked_cannot_be_chosen() {
+fn breached_password_is_refused() {
     // The SHA-1 of "river-Boat-2291" between two others, as the list that is given out has them.
     let dir = tempfile::tempdir().unwrap();
     let list = dir.path().join("pwned.txt");

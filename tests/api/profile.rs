@@ -59,7 +59,7 @@ fn a_profile_has_thirteen_keys_in_order() {
 }
 
 #[test]
-fn a_new_profile_is_empty_where_nothing_was_said() {
+fn unset_profile_fields_are_empty() {
     let server = TestServer::start();
     let user = server.user("user@example.com");
     server.get("users/1/", Some(&user.access)).assert(
@@ -100,7 +100,7 @@ fn links_begin_with_the_public_url_whatever_the_request_says() {
 }
 
 #[test]
-fn a_profile_is_complete_with_these_six() {
+fn initial_profile_needs_six_fields() {
     let server = TestServer::start();
     let user = server.user("user@example.com");
     let six = [
@@ -141,7 +141,7 @@ fn a_profile_is_complete_with_these_six() {
 }
 
 #[test]
-fn an_update_answers_the_nine_keys() {
+fn update_returns_nine_keys() {
     let server = TestServer::start();
     let user = server.user("user@example.com");
     server.advance_seconds(90);
@@ -167,7 +167,7 @@ fn an_update_answers_the_nine_keys() {
 }
 
 #[test]
-fn photo_address_and_birthday_are_answered_when_set_and_in_this_order() {
+fn update_returns_photo_address_and_birthday_when_set() {
     let server = TestServer::start();
     let user = server.user("user@example.com");
     let nine = concat!(
@@ -216,7 +216,7 @@ fn photo_address_and_birthday_are_answered_when_set_and_in_this_order() {
 }
 
 #[test]
-fn a_part_of_a_profile_is_changed_alone() {
+fn partial_update_changes_only_its_fields() {
     let server = TestServer::start();
     let user = server.user("user@example.com");
     ok(server.patch("users/me/", &user, &filled_in()));
@@ -334,7 +334,7 @@ fn renewed(server: &TestServer, user: &User) -> User {
 }
 
 #[test]
-fn read_only_fields_are_neither_obeyed_nor_refused() {
+fn read_only_fields_are_ignored() {
     let server = TestServer::start();
     let other = server.user("other@example.com");
     let user = server.user("user@example.com");
@@ -374,7 +374,7 @@ fn read_only_fields_are_neither_obeyed_nor_refused() {
 }
 
 #[test]
-fn a_staff_account_is_made_by_no_request_of_its_own() {
+fn no_request_of_a_user_grants_staff_rights() {
     let server = TestServer::start();
     let other = server.user("other@example.com");
     let user = server.user("user@example.com");
@@ -398,7 +398,7 @@ fn a_staff_account_is_made_by_no_request_of_its_own() {
 }
 
 #[test]
-fn who_may_see_whom() {
+fn only_owner_and_staff_can_read() {
     let server = TestServer::start();
     let user = server.user("user@example.com");
     let other = server.user("other@example.com");
@@ -499,7 +499,7 @@ fn who_may_see_whom() {
 }
 
 #[test]
-fn staff_changes_others() {
+fn staff_can_update_others() {
     let server = TestServer::start();
     let user = server.user("user@example.com");
     let staff = server.staff("staff@example.com");
@@ -517,7 +517,7 @@ fn staff_changes_others() {
 }
 
 #[test]
-fn a_right_that_was_taken_away_is_gone_at_once() {
+fn revoked_staff_rights_end_at_once() {
     let server = TestServer::start();
     let user = server.user("user@example.com");
     let staff = server.staff("staff@example.com");
@@ -535,7 +535,7 @@ fn a_right_that_was_taken_away_is_gone_at_once() {
 }
 
 #[test]
-fn checks_come_in_order() {
+fn checks_follow_the_documented_order() {
     let server = TestServer::start();
     let user = server.user("user@example.com");
     let staff = server.staff("staff@example.com");
@@ -687,7 +687,7 @@ fn checks_come_in_order() {
 }
 
 #[test]
-fn a_profile_is_not_replaced() {
+fn put_is_not_allowed() {
     let server = TestServer::start();
     let user = server.user("user@example.com");
     let before = me(&server, &user);
@@ -702,7 +702,7 @@ fn a_profile_is_not_replaced() {
 }
 
 #[test]
-fn a_photo_comes_as_a_file_or_goes_by_null() {
+fn photo_is_set_by_file_and_removed_by_null() {
     let server = TestServer::start();
     let user = server.user("user@example.com");
     server.db_execute("UPDATE users SET photo = 'photo.jpg'");
@@ -746,7 +746,7 @@ fn a_photo_comes_as_a_file_or_goes_by_null() {
 }
 
 #[test]
-fn a_file_that_is_no_image_is_no_photo() {
+fn invalid_image_is_refused() {
     let server = TestServer::start();
     let user = server.user("user@example.com");
     let authorization = format!("Bearer {}", user.access);
@@ -772,7 +772,7 @@ fn a_file_that_is_no_image_is_no_photo() {
 }
 
 #[test]
-fn all_wrong_fields_are_told_at_once_and_nothing_is_changed() {
+fn all_invalid_fields_are_reported_and_nothing_changes() {
     let server = TestServer::start();
     server.user("taken@example.com");
     let user = server.user("user@example.com");
@@ -810,7 +810,7 @@ fn all_wrong_fields_are_told_at_once_and_nothing_is_changed() {
 }
 
 #[test]
-fn today_is_the_servers_and_moves_on() {
+fn birthdays_are_compared_with_the_servers_date() {
     let server = TestServer::start();
     let user = server.user("user@example.com");
     let born = |date: &str| {
@@ -830,7 +830,7 @@ fn today_is_the_servers_and_moves_on() {
 }
 
 #[test]
-fn updates_at_once_lose_nothing() {
+fn concurrent_updates_lose_nothing() {
     let server = TestServer::start();
     let user = server.user("user@example.com");
     let fields: Vec<(String, Value)> = filled_in()

@@ -82,7 +82,7 @@ fn sign_ups_codes_and_resets_are_limited() {
 }
 
 #[test]
-fn a_refused_sign_up_costs_nothing() {
+fn refused_sign_up_is_not_counted() {
     let server = server();
     for _ in 0..30 {
         let answer = from(&server, "192.0.2.1", "users/", &json!({}));
@@ -93,7 +93,7 @@ fn a_refused_sign_up_costs_nothing() {
 }
 
 #[test]
-fn asking_who_has_an_account_is_limited() {
+fn account_enumeration_is_limited() {
     let server = server();
     server.user("taken@example.com");
     let asker = server.user("asker@example.com");
@@ -152,7 +152,7 @@ fn asking_who_has_an_account_is_limited() {
 }
 
 #[test]
-fn changes_of_the_address_are_limited() {
+fn address_changes_are_limited() {
     let server = server();
     let user = server.user("user@example.com");
     let other = server.user("other@example.com");
@@ -199,7 +199,7 @@ fn changes_of_the_address_are_limited() {
 }
 
 #[test]
-fn an_address_that_is_taken_at_the_last_moment_counts_as_well() {
+fn address_taken_meanwhile_is_counted() {
     const RACERS: usize = 8;
     let server = TestServer::start_with(|config| {
         config.rate_limits.enabled = true;
@@ -246,7 +246,7 @@ fn an_address_that_is_taken_at_the_last_moment_counts_as_well() {
 }
 
 #[test]
-fn a_full_share_of_sign_ups_is_told_before_anything_is_looked_up() {
+fn sign_up_limit_comes_before_any_lookup() {
     let dir = tempfile::tempdir().unwrap();
     let list = dir.path().join("pwned.txt");
     std::fs::write(&list, "0000000000000000000000000000000000000001:7\n").unwrap();
@@ -270,7 +270,7 @@ fn a_full_share_of_sign_ups_is_told_before_anything_is_looked_up() {
 }
 
 #[test]
-fn a_guesser_waits_longer_and_longer_and_nobody_else_does() {
+fn back_off_grows_for_the_guessing_network_only() {
     let server = server();
     server.user("user@example.com");
     // An address that nobody has is counted in the same way: the limit does not tell who has an account.
@@ -311,7 +311,7 @@ fn a_guesser_waits_longer_and_longer_and_nobody_else_does() {
 }
 
 #[test]
-fn a_storm_of_guesses_leaves_the_networks_that_the_owner_uses() {
+fn flood_of_guesses_leaves_known_networks_alone() {
     let mut server = server();
     server.user("user@example.com");
     let right = json!({"email": "user@example.com", "password": PASSWORD});
@@ -348,7 +348,7 @@ fn a_storm_of_guesses_leaves_the_networks_that_the_owner_uses() {
 }
 
 #[test]
-fn both_addresses_of_an_account_have_one_count() {
+fn both_addresses_share_one_counter() {
     let server = server();
     let user = server.user("user@example.com");
     server.patch(&user.path(), &user, &json!({"email": "second@example.com"}));
@@ -369,7 +369,7 @@ fn assert_throttled_briefly(answer: &Answer) {
 }
 
 #[test]
-fn a_stolen_token_guesses_slowly_from_everywhere_and_holds_nobody_up() {
+fn stolen_token_is_slowed_down_from_every_network() {
     let server = server();
     let user = server.user("user@example.com");
     let authorization = format!("Bearer {}", user.access);
@@ -403,7 +403,7 @@ fn a_stolen_token_guesses_slowly_from_everywhere_and_holds_nobody_up() {
 }
 
 #[test]
-fn the_right_password_of_a_deactivated_account_is_a_failure_like_any_other() {
+fn right_password_of_a_deactivated_account_is_a_failure() {
     let server = server();
     let staff = server.staff("staff@example.com");
     let user = server.user("user@example.com");
@@ -416,7 +416,7 @@ fn the_right_password_of_a_deactivated_account_is_a_failure_like_any_other() {
 }
 
 #[test]
-fn the_numbers_are_settings() {
+fn limits_are_configurable() {
     let server = TestServer::start_with(|config| {
         config.rate_limits.enabled = true;
         config.rate_limits.failed_sign_ins = 3;
@@ -438,7 +438,7 @@ fn the_numbers_are_settings() {
 }
 
 #[test]
-fn switched_off_they_are_off() {
+fn limits_can_be_disabled() {
     let server = TestServer::start();
     server.user("user@example.com");
     for _ in 0..120 {

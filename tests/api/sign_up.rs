@@ -41,7 +41,7 @@ fn id(answer: &Answer) -> i64 {
 }
 
 #[test]
-fn answers_with_the_nine_keys_and_mails_a_code() {
+fn returns_nine_keys_and_mails_a_code() {
     let server = TestServer::start();
     let answer = server.post("users/", &john());
     answer.assert(
@@ -69,7 +69,7 @@ fn answers_with_the_nine_keys_and_mails_a_code() {
 }
 
 #[test]
-fn takes_address_and_birthday_too() {
+fn accepts_address_and_birthday() {
     let server = TestServer::start();
     let mut body = john();
     body["address"] = json!("123 Main Street, Some City, Some Country");
@@ -119,7 +119,7 @@ fn three_fields_are_enough() {
 }
 
 #[test]
-fn every_account_gets_a_number_and_a_time_of_its_own() {
+fn every_account_has_its_own_id_and_time() {
     let server = TestServer::start();
     for (number, time) in [(1, "2024-12-03T12:00:00Z"), (2, "2024-12-03T12:01:30Z")] {
         let answer = server.sign_up(&format!("user{number}@example.com"));
@@ -131,7 +131,7 @@ fn every_account_gets_a_number_and_a_time_of_its_own() {
 }
 
 #[test]
-fn needs_no_token_and_looks_at_none() {
+fn ignores_the_authorization_header() {
     let server = TestServer::start();
     let alice = server.user("alice@example.com");
     for (email, token) in [
@@ -144,7 +144,7 @@ fn needs_no_token_and_looks_at_none() {
 }
 
 #[test]
-fn read_only_and_unknown_fields_are_neither_obeyed_nor_refused() {
+fn read_only_and_unknown_fields_are_ignored() {
     let server = TestServer::start();
     let bystander = server.user("bystander@example.com");
     let answer = server.post(
@@ -184,7 +184,7 @@ fn read_only_and_unknown_fields_are_neither_obeyed_nor_refused() {
 }
 
 #[test]
-fn the_domain_is_lower_cased_and_the_rest_stays_as_typed() {
+fn only_the_domain_is_lower_cased() {
     let server = TestServer::start();
     for (typed, shown) in [
         ("John.Doe@EXAMPLE.Com", "John.Doe@example.com"),
@@ -230,7 +230,7 @@ fn a_verified_address_is_taken_in_any_case() {
 }
 
 #[test]
-fn a_taken_address_is_told_together_with_the_other_complaints() {
+fn taken_address_is_reported_with_all_other_errors() {
     let server = TestServer::start();
     server.user("user@example.com");
     server
@@ -318,7 +318,7 @@ fn each_of_several_sign_ups_is_activated_by_its_own_code() {
 }
 
 #[test]
-fn before_any_confirmation_only_the_newest_password_is_said_to_be_right() {
+fn only_the_newest_pending_password_is_reported_as_unverified() {
     let server = TestServer::start();
     for n in 0..3 {
         sign_up_as(
@@ -582,7 +582,7 @@ fn mail_of_a_sign_up_names_time_and_network() {
 }
 
 #[test]
-fn whoever_had_the_address_unconfirmed_falls_back() {
+fn pending_address_change_falls_back() {
     let server = TestServer::start();
     let bob = server.user("bob@example.com");
     let changed = server.patch(&bob.path(), &bob, &json!({"email": "new@example.com"}));
@@ -690,7 +690,7 @@ fn ten_mails_an_hour_go_to_an_address() {
 }
 
 #[test]
-fn the_hour_of_the_mail_limit_moves_on() {
+fn hourly_mail_limit_slides() {
     let server = TestServer::start_with_mail_limits();
     for _ in 0..10 {
         assert_eq!(server.sign_up("user@example.com").status, 201);
@@ -706,7 +706,7 @@ fn the_hour_of_the_mail_limit_moves_on() {
 }
 
 #[test]
-fn mail_limits_outlive_a_restart() {
+fn mail_limits_survive_a_restart() {
     let mut server = TestServer::start_with_mail_limits();
     assert_eq!(server.sign_up("user@example.com").status, 201);
     server.restart();
@@ -715,7 +715,7 @@ fn mail_limits_outlive_a_restart() {
 }
 
 #[test]
-fn wrong_fields_and_a_taken_address_are_told_before_the_mail_limit() {
+fn field_errors_come_before_the_mail_limit() {
     let server = TestServer::start_with_mail_limits();
     server.sign_up("pending@example.com");
     let answer = server.post(
@@ -728,7 +728,7 @@ fn wrong_fields_and_a_taken_address_are_told_before_the_mail_limit() {
 }
 
 #[test]
-fn fifty_sign_ups_at_once_with_one_address_make_one_account() {
+fn concurrent_sign_ups_with_one_address_create_one_account() {
     let server = TestServer::start_with_mail_limits();
     let answers = at_once(50, |n| {
         sign_up_as(
@@ -755,7 +755,7 @@ fn fifty_sign_ups_at_once_with_one_address_make_one_account() {
 }
 
 #[test]
-fn fifty_sign_ups_at_once_without_a_mail_limit_stand_side_by_side() {
+fn concurrent_sign_ups_without_mail_limits_are_all_pending() {
     let server = TestServer::start();
     let answers = at_once(50, |n| {
         let password = format!("password-of-number-{n}");
@@ -797,7 +797,7 @@ fn fifty_sign_ups_at_once_without_a_mail_limit_stand_side_by_side() {
 }
 
 #[test]
-fn sign_ups_during_a_confirmation_do_not_disturb_it() {
+fn concurrent_sign_ups_do_not_disturb_a_confirmation() {
     let server = TestServer::start();
     sign_up_as(&server, "user@example.com", "password-of-owner", "Owner");
     let otp = server.otp("user@example.com");
@@ -837,7 +837,7 @@ fn sign_ups_during_a_confirmation_do_not_disturb_it() {
 }
 
 #[test]
-fn signing_up_at_once_with_many_addresses_gives_as_many_accounts() {
+fn concurrent_sign_ups_create_one_account_per_address() {
     let server = TestServer::start();
     let answers = at_once(20, |n| server.sign_up(&format!("user{n}@example.com")));
     let mut ids: Vec<i64> = answers.iter().map(id).collect();
@@ -870,7 +870,7 @@ fn passwords_are_not_trimmed() {
 }
 
 #[test]
-fn a_password_counts_to_its_last_character() {
+fn passwords_are_not_truncated() {
     let server = TestServer::start();
     // 128 characters of several bytes each: far beyond the 72 bytes at which bcrypt alone would stop.
     let password: String = (0..128_u32)
@@ -893,7 +893,7 @@ fn a_password_counts_to_its_last_character() {
 }
 
 #[test]
-fn a_refused_sign_up_leaves_nothing() {
+fn refused_sign_up_stores_nothing() {
     let server = TestServer::start();
     for (body, fields) in [
         (json!({}), &["email", "password", "confirm_password"][..]),

@@ -126,7 +126,7 @@ fn published_key(server: &TestServer) -> Value {
 }
 
 #[test]
-fn signing_in_answers_a_pair_that_works() {
+fn sign_in_returns_a_working_pair() {
     let server = TestServer::start();
     let user = server.user("User@example.com");
     for email in [
@@ -147,7 +147,7 @@ fn signing_in_answers_a_pair_that_works() {
 }
 
 #[test]
-fn whoever_cannot_sign_in_is_told_nothing_else() {
+fn failed_sign_in_reveals_nothing() {
     let server = TestServer::start();
     server.user("user@example.com");
     let blanks = " ".repeat(8);
@@ -199,7 +199,7 @@ fn an_address_that_was_never_verified_cannot_sign_in() {
 }
 
 #[test]
-fn what_a_sign_in_needs() {
+fn sign_in_fields_are_validated() {
     let server = TestServer::start();
     let required = "This field is required.";
     let blank = "This field may not be blank.";
@@ -261,7 +261,7 @@ fn a_deactivated_account_is_locked_out_at_once() {
 }
 
 #[test]
-fn the_tokens_of_an_account_that_is_gone_are_dead() {
+fn tokens_of_a_deleted_account_are_invalid() {
     let server = TestServer::start();
     let user = server.user("user@example.com");
     server.db_execute("DELETE FROM users");
@@ -328,7 +328,7 @@ fn access_tokens_have_the_claims_of_rfc_9068() {
 }
 
 #[test]
-fn issuer_audience_and_lives_follow_the_settings() {
+fn issuer_audience_and_lifetimes_are_configurable() {
     let server = TestServer::start_with(|config| {
         config.tokens.issuer = "https://accounts.example.com".into();
         config.tokens.audience = "shop".into();
@@ -345,7 +345,7 @@ fn issuer_audience_and_lives_follow_the_settings() {
 }
 
 #[test]
-fn refreshing_gives_another_pair_of_the_same_session() {
+fn refresh_returns_another_pair_of_the_same_session() {
     let server = TestServer::start();
     let user = server.user("user@example.com");
     server.advance_seconds(100);
@@ -368,7 +368,7 @@ fn refreshing_gives_another_pair_of_the_same_session() {
 }
 
 #[test]
-fn a_session_goes_on_as_long_as_it_is_refreshed() {
+fn session_lives_as_long_as_it_is_refreshed() {
     let server = TestServer::start_with(|config| config.tokens.session_days = 0);
     let mut user = server.user("user@example.com");
     for _ in 0..4 {
@@ -459,7 +459,7 @@ fn promotion_shortens_running_sessions() {
 }
 
 #[test]
-fn the_grace_begins_with_the_first_use() {
+fn grace_period_starts_at_the_first_use() {
     let server = TestServer::start();
     let user = server.user("user@example.com");
     let first = with_pair(&user, &refresh(&server, &user.refresh));
@@ -471,7 +471,7 @@ fn the_grace_begins_with_the_first_use() {
 }
 
 #[test]
-fn after_the_grace_a_used_refresh_token_ends_its_session_and_no_other() {
+fn reuse_after_the_grace_period_revokes_its_session_only() {
     let server = TestServer::start();
     let user = server.user("user@example.com");
     let other = sign_in_again(&server, &user);
@@ -492,7 +492,7 @@ fn after_the_grace_a_used_refresh_token_ends_its_session_and_no_other() {
 }
 
 #[test]
-fn a_session_keeps_so_many_refresh_tokens_at_most() {
+fn stored_refresh_tokens_per_session_are_bounded() {
     let server = TestServer::start();
     let user = server.user("user@example.com");
     let rows = |which: &str| {
@@ -520,7 +520,7 @@ fn a_session_keeps_so_many_refresh_tokens_at_most() {
 }
 
 #[test]
-fn theft_is_noticed_however_much_later() {
+fn reuse_is_detected_at_any_time() {
     for days in [1, 29] {
         let server = TestServer::start();
         let user = server.user("user@example.com");
@@ -536,7 +536,7 @@ fn theft_is_noticed_however_much_later() {
 }
 
 #[test]
-fn without_a_grace_a_refresh_token_is_good_for_one_use() {
+fn refresh_token_without_grace_works_once() {
     let server = TestServer::start_with(|config| config.tokens.reuse_grace_seconds = 0);
     let user = server.user("user@example.com");
     let rotated = with_pair(&user, &refresh(&server, &user.refresh));
@@ -547,7 +547,7 @@ fn without_a_grace_a_refresh_token_is_good_for_one_use() {
 }
 
 #[test]
-fn ten_refreshes_at_once_with_a_grace_all_go_on() {
+fn concurrent_refreshes_within_grace_all_succeed() {
     let server = TestServer::start();
     let user = server.user("user@example.com");
     let answers = at_once(10, |_| refresh(&server, &user.refresh));
@@ -566,7 +566,7 @@ fn ten_refreshes_at_once_with_a_grace_all_go_on() {
 }
 
 #[test]
-fn of_ten_refreshes_at_once_without_a_grace_one_goes_through_and_the_session_ends() {
+fn concurrent_refreshes_without_grace_revoke_the_session() {
     let server = TestServer::start_with(|config| config.tokens.reuse_grace_seconds = 0);
     let user = server.user("user@example.com");
     let other = sign_in_again(&server, &user);
@@ -605,7 +605,7 @@ fn tokens_expire_to_the_second() {
 }
 
 #[test]
-fn blacklisting_ends_the_session_and_no_other() {
+fn blacklisting_ends_its_session_only() {
     let server = TestServer::start();
     let user = server.user("user@example.com");
     let other = sign_in_again(&server, &user);
@@ -618,7 +618,7 @@ fn blacklisting_ends_the_session_and_no_other() {
 }
 
 #[test]
-fn blacklisting_ends_all_that_was_refreshed_from_it() {
+fn blacklisting_a_used_token_ends_its_successors() {
     let server = TestServer::start();
     let user = server.user("user@example.com");
     let rotated = with_pair(&user, &refresh(&server, &user.refresh));
@@ -628,7 +628,7 @@ fn blacklisting_ends_all_that_was_refreshed_from_it() {
 }
 
 #[test]
-fn each_kind_of_token_is_good_for_its_own_end_only() {
+fn token_types_are_not_interchangeable() {
     let server = TestServer::start();
     let user = server.user("user@example.com");
     refresh(&server, &user.access).assert(401, INVALID);
@@ -641,7 +641,7 @@ fn each_kind_of_token_is_good_for_its_own_end_only() {
 }
 
 #[test]
-fn what_the_token_paths_need() {
+fn token_fields_are_validated() {
     let server = TestServer::start();
     for (path, field) in [
         ("token/refresh/", "refresh"),
@@ -856,7 +856,7 @@ fn forged_tokens_are_refused() {
 }
 
 #[test]
-fn a_token_of_another_server_is_refused() {
+fn token_of_another_server_is_refused() {
     let (ours, theirs) = (TestServer::start(), TestServer::start());
     let user = ours.user("user@example.com");
     let foreign = theirs.user("user@example.com");
@@ -867,7 +867,7 @@ fn a_token_of_another_server_is_refused() {
 }
 
 #[test]
-fn a_token_signed_by_us_needs_a_living_session_of_its_account() {
+fn signed_token_needs_a_live_session() {
     let server = TestServer::start();
     let victim = server.user("victim@example.com");
     let user = server.user("user@example.com");
@@ -925,7 +925,7 @@ fn a_token_signed_by_us_needs_a_living_session_of_its_account() {
 }
 
 #[test]
-fn the_header_with_the_token() {
+fn authorization_header_is_parsed_as_documented() {
     let server = TestServer::start();
     let user = server.user("user@example.com");
     let access = &user.access;
@@ -987,7 +987,7 @@ fn the_header_with_the_token() {
 }
 
 #[test]
-fn a_header_that_is_no_ascii_is_a_bad_one() {
+fn non_ascii_authorization_is_invalid() {
     let server = TestServer::start();
     let user = server.user("user@example.com");
     for value in [
@@ -1005,7 +1005,7 @@ fn a_header_that_is_no_ascii_is_a_bad_one() {
 }
 
 #[test]
-fn tokens_in_other_places_do_not_count() {
+fn tokens_in_query_or_body_are_ignored() {
     let server = TestServer::start();
     let user = server.user("user@example.com");
     let path = format!(
@@ -1032,7 +1032,7 @@ fn tokens_in_other_places_do_not_count() {
 }
 
 #[test]
-fn tokens_and_their_ends_outlive_a_restart() {
+fn tokens_and_revocations_survive_a_restart() {
     let mut server = TestServer::start();
     let user = server.user("user@example.com");
     let ended = sign_in_again(&server, &user);
@@ -1055,7 +1055,7 @@ fn tokens_and_their_ends_outlive_a_restart() {
 }
 
 #[test]
-fn each_server_makes_a_key_of_its_own() {
+fn each_server_creates_its_own_key() {
     let keys = [TestServer::start(), TestServer::start()]
         .map(|server| published_key(&server)["x"].clone());
     assert_ne!(keys[0], keys[1]);
@@ -1081,7 +1081,7 @@ fn a_sign_in_replaces_no_other() {
 }
 
 #[test]
-fn no_secret_rests_in_the_database_as_it_is() {
+fn no_secret_is_stored_in_plain_text() {
     let server = TestServer::start();
     let user = server.user("user@example.com");
     server.sign_up("pending@example.com");

@@ -110,7 +110,7 @@ fn seed_keeps_existing_accounts() {
     assert_eq!(status, 201);
     assert_eq!(server.terminate().code, Some(0));
     let server = Running::start_with(dir.path(), &arguments);
-    server.wait_for_log("--seed is passed over");
+    server.wait_for_log("--seed is ignored");
     let staff = server.sign_in("root@example.com");
     let (_, page) = server.api("GET", "users/", Some(&staff), &Value::Null);
     assert_eq!(page["count"], 6);
