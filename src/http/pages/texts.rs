@@ -35,10 +35,9 @@ static LANGUAGES: [UndoTexts; 6] = [
         button: "Undo the change",
         not_needed: "If you made the change yourself, just close this page.",
         done: "The change is undone",
-        next_step: "Your account has its former address again, and every device was signed out. If \
-                    you did not make the change, somebody may know your password: open the app or \
-                    website where you use this account, choose “Forgot password” and set a new one \
-                    now.",
+        next_step: "Your account has its former address again, and every device was signed out. \
+                    A mail to this address lets you choose a new password. If you did not make \
+                    the change, do so now: somebody may know your password.",
         dead_link: "This link does not work any more",
         dead_link_reason: "It was used already, or it is older than seven days.",
         taken: "The change cannot be undone",
@@ -54,10 +53,10 @@ static LANGUAGES: [UndoTexts; 6] = [
         button: "Änderung rückgängig machen",
         not_needed: "Wenn du die Adresse selbst geändert hast, schließe einfach diese Seite.",
         done: "Die Änderung ist rückgängig gemacht",
-        next_step: "Dein Konto hat wieder seine frühere Adresse, und alle Geräte wurden abgemeldet. \
-                    Wenn du die Änderung nicht vorgenommen hast, kennt vielleicht jemand dein \
-                    Passwort: Öffne die App oder Website, in der du dieses Konto nutzt, wähle \
-                    „Passwort vergessen“ und lege jetzt ein neues fest.",
+        next_step: "Dein Konto hat wieder seine frühere Adresse, und alle Geräte wurden \
+                    abgemeldet. Mit einer E-Mail an diese Adresse kannst du ein neues Passwort \
+                    wählen. Wenn du die Änderung nicht vorgenommen hast, tu das jetzt: \
+                    Vielleicht kennt jemand dein Passwort.",
         dead_link: "Dieser Link funktioniert nicht mehr",
         dead_link_reason: "Er wurde bereits benutzt oder ist älter als sieben Tage.",
         taken: "Die Änderung kann nicht rückgängig gemacht werden",
@@ -74,9 +73,9 @@ static LANGUAGES: [UndoTexts; 6] = [
         not_needed: "Si hiciste el cambio tú, simplemente cierra esta página.",
         done: "El cambio se ha deshecho",
         next_step: "Tu cuenta vuelve a tener su dirección anterior y se cerró la sesión en todos \
-                    los dispositivos. Si no hiciste el cambio, puede que alguien conozca tu \
-                    contraseña: abre la aplicación o el sitio donde usas esta cuenta, elige «He \
-                    olvidado mi contraseña» y crea una nueva ahora.",
+                    los dispositivos. Con un correo enviado a esta dirección puedes elegir una \
+                    nueva contraseña. Si no hiciste el cambio, hazlo ahora: puede que alguien \
+                    conozca tu contraseña.",
         dead_link: "Este enlace ya no funciona",
         dead_link_reason: "Ya se usó o tiene más de siete días.",
         taken: "No se puede deshacer el cambio",
@@ -93,10 +92,9 @@ static LANGUAGES: [UndoTexts; 6] = [
         not_needed: "Si vous êtes à l’origine du changement, fermez simplement cette page.",
         done: "Le changement est annulé",
         next_step: "Votre compte a retrouvé son ancienne adresse et tous les appareils ont été \
-                    déconnectés. Si vous n’êtes pas à l’origine du changement, quelqu’un connaît \
-                    peut-être votre mot de passe : ouvrez l’application ou le site où vous utilisez \
-                    ce compte, choisissez « Mot de passe oublié » et définissez-en un nouveau dès \
-                    maintenant.",
+                    déconnectés. Un e-mail envoyé à cette adresse vous permet de choisir un \
+                    nouveau mot de passe. Si vous n’êtes pas à l’origine du changement, \
+                    faites-le maintenant : quelqu’un connaît peut-être votre mot de passe.",
         dead_link: "Ce lien ne fonctionne plus",
         dead_link_reason: "Il a déjà été utilisé ou date de plus de sept jours.",
         taken: "Le changement ne peut pas être annulé",
@@ -114,9 +112,9 @@ static LANGUAGES: [UndoTexts; 6] = [
         not_needed: "Se hai fatto tu la modifica, chiudi semplicemente questa pagina.",
         done: "La modifica è stata annullata",
         next_step: "Il tuo account ha di nuovo l’indirizzo precedente e tutti i dispositivi sono \
-                    stati disconnessi. Se non hai fatto tu la modifica, qualcuno potrebbe conoscere \
-                    la tua password: apri l’app o il sito in cui usi questo account, scegli \
-                    “Password dimenticata” e impostane subito una nuova.",
+                    stati disconnessi. Con un’e-mail inviata a questo indirizzo puoi scegliere \
+                    una nuova password. Se non hai fatto tu la modifica, fallo subito: qualcuno \
+                    potrebbe conoscere la tua password.",
         dead_link: "Questo link non funziona più",
         dead_link_reason: "È già stato usato o ha più di sette giorni.",
         taken: "La modifica non può essere annullata",
@@ -133,9 +131,9 @@ static LANGUAGES: [UndoTexts; 6] = [
         not_needed: "Se foi você quem fez a alteração, basta fechar esta página.",
         done: "A alteração foi desfeita",
         next_step: "Sua conta voltou a ter o endereço anterior, e todos os dispositivos foram \
-                    desconectados. Se não foi você quem fez a alteração, alguém pode saber a sua \
-                    senha: abra o aplicativo ou site em que você usa esta conta, escolha “Esqueci \
-                    minha senha” e defina uma nova agora.",
+                    desconectados. Com um e-mail enviado a este endereço você pode escolher uma \
+                    nova senha. Se não foi você quem fez a alteração, faça isso agora: alguém \
+                    pode saber a sua senha.",
         dead_link: "Este link não funciona mais",
         dead_link_reason: "Ele já foi usado ou tem mais de sete dias.",
         taken: "A alteração não pode ser desfeita",
