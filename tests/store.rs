@@ -360,6 +360,7 @@ async fn keys_and_secrets(store: &dyn Store) {
     assert_eq!(secret(store, "other", vec![3]).await, [3]);
 }
 
+#[expect(clippy::too_many_lines, reason = "it is one story")]
 async fn sign_ups_side_by_side(store: &dyn Store) -> UserId {
     let now = at(0);
     let id = created(

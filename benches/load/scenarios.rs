@@ -238,6 +238,7 @@ impl Bench {
                     ..UserChanges::default()
                 },
                 email_change: None,
+                promotion_notice: None,
                 keep_last_staff: true,
                 now: app.clock.now(),
                 context: RequestContext::default(),

@@ -66,7 +66,10 @@ pub(super) fn allow(
 }
 
 fn request_headers(server: &ServerConfig) -> Option<HeaderValue> {
-    let more = server.cors_headers.iter().map(|header| header.as_str());
+    let more = server
+        .cors_headers
+        .iter()
+        .map(crate::config::HeaderName::as_str);
     let all: Vec<&str> = [REQUEST_HEADERS].into_iter().chain(more).collect();
     HeaderValue::try_from(all.join(", ")).ok()
 }

@@ -118,6 +118,7 @@ mod tests {
         per_network: 60,
     };
 
+    #[expect(clippy::unnecessary_wraps, reason = "it is the form of an argument")]
     fn network(number: u32) -> Option<ClientNetwork> {
         Some(IpAddr::V4(Ipv4Addr::from_bits(number)).into())
     }

@@ -68,7 +68,7 @@ mod tests {
         assert_eq!(limit.count(1, at(100)), Err(Duration::from_secs(500)));
         assert_eq!(limit.count(2, at(100)), Ok(()));
         assert_eq!(limit.count(1, at(600)), Ok(()));
-        assert_eq!(limit.count(1, at(600)), Err(Duration::from_secs(60)));
+        assert_eq!(limit.count(1, at(600)), Err(Duration::from_mins(1)));
         let unlimited = UploadLimit::new(None);
         assert!((0..1000).all(|_| unlimited.count(1, at(0)).is_ok()));
     }

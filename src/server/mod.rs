@@ -129,6 +129,9 @@ impl Server {
     }
 
     /// As [`Server::start_with_clock`], on inherited sockets; missing ones are bound.
+    ///
+    /// # Errors
+    /// As [`Server::start`].
     pub async fn start_on(
         mut config: Config,
         clock: SharedClock,

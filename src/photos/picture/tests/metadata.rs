@@ -3,8 +3,8 @@
 use super::*;
 
 /// A PNG chunk.
-fn png_chunk(name: &[u8; 4], content: &[u8]) -> Vec<u8> {
-    let named = [name, content].concat();
+fn png_chunk(name: [u8; 4], content: &[u8]) -> Vec<u8> {
+    let named = [&name, content].concat();
     let mut bytes = u32::try_from(content.len()).unwrap().to_be_bytes().to_vec();
     bytes.extend(&named);
     bytes.extend(crc32(&named).to_be_bytes());
@@ -57,9 +57,9 @@ fn interlaced_png(image: &RgbImage) -> Vec<u8> {
     }
     [
         &b"\x89PNG\r\n\x1a\n"[..],
-        &png_chunk(b"IHDR", &header),
-        &png_chunk(b"IDAT", &zlib_stored(&rows)),
-        &png_chunk(b"IEND", &[]),
+        &png_chunk(*b"IHDR", &header),
+        &png_chunk(*b"IDAT", &zlib_stored(&rows)),
+        &png_chunk(*b"IEND", &[]),
     ]
     .concat()
 }
