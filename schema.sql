@@ -167,6 +167,22 @@ CREATE INDEX otps_by_user ON otps (user_id);
 CREATE INDEX otps_by_sign_up ON otps (sign_up_id);
 CREATE INDEX otps_by_expiry ON otps (expires_at);
 
+-- The links in mails with a code, by the hash of their token: a link does the same as its code and lives as long. A later
+-- mail replaces the code but not the link; success deletes all of them.
+CREATE TABLE otp_tokens (
+    token_hash BLOB    PRIMARY KEY,
+    purpose    TEXT    NOT NULL CHECK (purpose IN ('sign_up', 'email_change', 'password_reset')),
+    user_id    INTEGER NOT NULL REFERENCES users (id) ON DELETE CASCADE,
+    sign_up_id INTEGER REFERENCES sign_ups (id) ON DELETE CASCADE,
+    email_key  TEXT    NOT NULL,
+    created_at INTEGER NOT NULL,
+    expires_at INTEGER NOT NULL,
+    password_version INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE INDEX otp_tokens_by_user ON otp_tokens (user_id);
+CREATE INDEX otp_tokens_by_sign_up ON otp_tokens (sign_up_id);
+CREATE INDEX otp_tokens_by_expiry ON otp_tokens (expires_at);
+
 -- Wrong tries at one code, counted by client network; their sum is what all networks together have tried.
 CREATE TABLE otp_network_tries (
     otp_id      INTEGER NOT NULL REFERENCES otps (id) ON DELETE CASCADE,
@@ -215,12 +231,15 @@ CREATE TABLE decoys (
 ) STRICT;
 
 -- Mails with a code sent within the last hour, for the limits per address and purpose. They stay when an account is
--- removed, under the keyed hash of the address: whoever makes and removes accounts gains no mails.
+-- removed, under the keyed hash of the address: whoever makes and removes accounts gains no mails. `site` is that of the requesting
+-- network (an IPv4 address or an IPv6 /48); `is_known`: the account has been signed in to from it.
 CREATE TABLE otp_mails (
     id           INTEGER PRIMARY KEY,
     address_hash BLOB    NOT NULL,
     purpose      TEXT    NOT NULL,
-    sent_at      INTEGER NOT NULL
+    sent_at      INTEGER NOT NULL,
+    site         TEXT    NOT NULL DEFAULT '',
+    is_known     INTEGER NOT NULL DEFAULT 0 CHECK (is_known IN (0, 1))
 ) STRICT;
 CREATE INDEX otp_mails_by_address ON otp_mails (address_hash, purpose, sent_at);
 CREATE INDEX otp_mails_by_time ON otp_mails (sent_at);

@@ -17,8 +17,9 @@ use crate::crypto::sealing::KEY_BYTES;
 use crate::crypto::tokens::{TokenError, TokenOptions};
 use crate::delivery::{MailSender, Outbox, OutboxParts};
 use crate::domain::{EmailAddress, OtpCode, SigningAlgorithm, Timestamp};
-use crate::http::links;
+use crate::http::links as link_urls;
 use crate::limits::{Allowance, NetworkLimits};
+use crate::links::Links;
 use crate::mail::{
     Composer, ComposerOptions, FileMailTransport, Inbox, SendmailMailTransport, SmtpMailTransport,
     SmtpOptions, StdoutMailTransport, Transport,
@@ -77,7 +78,8 @@ pub async fn open_app(config: Config, clock: SharedClock, port: u16) -> Result<A
     let mail_sender = open_mail_sender(&config, &public_url)?;
     let sealing = open_sealing(&config)?;
     let store = open_store(&config)?;
-    let codes = open_codes(&config, &store, &sealing).await?;
+    let links = Arc::new(link_urls(&public_url, &config.mail));
+    let codes = open_codes(&config, &store, &sealing, &links).await?;
     let mail_key = find_mail_key(&store, &sealing).await?;
     let issuer = config.issuer(port);
     let keys = open_keys(&config, &store, sealing, issuer, clock.now()).await?;
@@ -113,7 +115,7 @@ pub async fn open_app(config: Config, clock: SharedClock, port: u16) -> Result<A
         passwords: Arc::new(passwords),
         keys: Arc::new(keys),
         codes: Arc::new(codes),
-        links: Arc::new(links(&public_url)),
+        links,
         public_url: public_url.into(),
         inbox,
         outbox: Arc::new(outbox),
@@ -138,7 +140,8 @@ pub async fn apply_settings(
     let sender = open_mail_sender(&config, &public_url)?;
     let mut changed = app.clone();
     let sealing = open_sealing(&config)?;
-    changed.codes = Arc::new(open_codes(&config, &app.store, &sealing).await?);
+    changed.links = Arc::new(link_urls(&public_url, &config.mail));
+    changed.codes = Arc::new(open_codes(&config, &app.store, &sealing, &changed.links).await?);
     let issuer = config.issuer(port);
     let keys = open_keys(&config, &app.store, sealing, issuer, app.clock.now()).await?;
     changed.keys = Arc::new(keys);
@@ -157,7 +160,6 @@ pub async fn apply_settings(
         }
     }
     changed.reuse_grace = Duration::from_secs(config.tokens.reuse_grace_seconds.into());
-    changed.links = Arc::new(links(&public_url));
     if *changed.public_url != *public_url {
         changed.public_url = public_url.into();
     }
@@ -169,6 +171,7 @@ async fn open_codes(
     config: &Config,
     store: &SharedStore,
     sealing: &KeySealing,
+    links: &Arc<Links>,
 ) -> Result<OtpCodes, StartError> {
     let limits = MailLimits {
         pause: Duration::from_secs(config.otp.resend_seconds.into()),
@@ -176,7 +179,7 @@ async fn open_codes(
     };
     let key = find_secret(store, sealing, OtpCodes::SECRET).await?;
     let lifetime = Duration::from_secs(60 * u64::from(config.otp.minutes));
-    Ok(OtpCodes::new(key, lifetime, limits).with_fixed(fixed_otps(config)?))
+    Ok(OtpCodes::new(key, lifetime, limits, Arc::clone(links)).with_fixed(fixed_otps(config)?))
 }
 
 fn start_passwords(config: &Config) -> Result<Passwords, StartError> {

@@ -1,15 +1,65 @@
 //! The links in mails. The HTTP layer knows the paths and gives them in.
 
+use crate::domain::OtpPurpose;
+
 /// Where the links in mails lead.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Links {
     /// URL of the page that undoes an address change, up to its token.
     pub email_undo: String,
+    /// URL of the page that confirms an address; `None` puts no links into such mails.
+    pub confirm: Option<String>,
+    /// URL of the page that resets a password; `None` puts no links into such mails.
+    pub reset: Option<String>,
 }
+
+/// Stands for the token in a configured URL.
+const TOKEN: &str = "{token}";
 
 impl Links {
     /// The link that undoes an address change.
     pub fn email_undo(&self, token: &str) -> String {
         format!("{}{token}/", self.email_undo)
+    }
+
+    /// The link that does the same as a code, if there is a page for it.
+    pub fn otp(&self, purpose: OtpPurpose, token: &str) -> Option<String> {
+        let url = match purpose {
+            OtpPurpose::SignUp | OtpPurpose::EmailChange => self.confirm.as_deref(),
+            OtpPurpose::PasswordReset => self.reset.as_deref(),
+        }?;
+        if url.contains(TOKEN) {
+            return Some(url.replace(TOKEN, token));
+        }
+        let separator = if url.contains('?') { '&' } else { '?' };
+        Some(format!("{url}{separator}token={token}"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn token_gets_its_place_in_the_configured_url() {
+        for (url, link) in [
+            (
+                "https://a.example/confirm",
+                "https://a.example/confirm?token=t",
+            ),
+            (
+                "https://a.example/?page=1",
+                "https://a.example/?page=1&token=t",
+            ),
+            ("https://a.example/#/c/{token}", "https://a.example/#/c/t"),
+        ] {
+            let links = Links {
+                email_undo: String::new(),
+                confirm: Some(url.to_owned()),
+                reset: None,
+            };
+            assert_eq!(links.otp(OtpPurpose::SignUp, "t").as_deref(), Some(link));
+            assert_eq!(links.otp(OtpPurpose::PasswordReset, "t"), None);
+        }
     }
 }

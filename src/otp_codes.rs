@@ -1,6 +1,7 @@
 //! One-time passwords: drawing them, and the keyed hashes under which they are stored.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use hmac::{Hmac, Mac};
@@ -8,7 +9,8 @@ use sha2::Sha256;
 
 use crate::crypto::random;
 use crate::delivery::Outbox;
-use crate::domain::{OtpCode, OtpPurpose, Timestamp};
+use crate::domain::{ClientNetwork, OtpCode, OtpPurpose, Timestamp};
+use crate::links::Links;
 use crate::mail::MailContent;
 use crate::store::{Field, MailLimits, NewOtp, StoreError, StoreResult};
 
@@ -22,6 +24,8 @@ pub struct OtpRequest {
     pub now: Timestamp,
     /// The client's address.
     pub ip: Option<String>,
+    /// The client's network.
+    pub network: ClientNetwork,
     /// When the request was made, if earlier than the mail.
     pub requested_at: Option<Timestamp>,
 }
@@ -31,6 +35,7 @@ pub struct OtpCodes {
     key: Vec<u8>,
     lifetime: Duration,
     limits: MailLimits,
+    links: Arc<Links>,
     /// Fixed codes by address key, for development.
     fixed: HashMap<String, OtpCode>,
 }
@@ -40,11 +45,12 @@ impl OtpCodes {
     pub const SECRET: &str = "otp_key";
 
     /// Uses `key` to hash codes, which expire after `lifetime`.
-    pub fn new(key: Vec<u8>, lifetime: Duration, limits: MailLimits) -> Self {
+    pub fn new(key: Vec<u8>, lifetime: Duration, limits: MailLimits, links: Arc<Links>) -> Self {
         Self {
             key,
             lifetime,
             limits,
+            links,
             fixed: HashMap::new(),
         }
     }
@@ -120,17 +126,22 @@ impl OtpCodes {
         let fixed = self.fixed.get(email_key);
         let code = fixed.unwrap_or(code);
         let expires_at = now.plus(self.lifetime);
+        let token = random::id();
+        let link = self.links.otp(purpose, &token);
+        let token_hash = link.is_some().then(|| self.hash_link(&token));
         let content = MailContent::Otp {
             purpose,
             code: code.as_str().to_owned(),
             minutes: self.minutes(),
-            link: None,
+            link,
             ip: request.ip.clone(),
             requested_at: request.requested_at.map(Timestamp::unix_seconds),
         };
         NewOtp {
             code_hash: self.hash(purpose, email_key, code),
             address_hash: self.hash_address(email_key),
+            token_hash,
+            requester: Some(request.network),
             expires_at,
             mail: outbox.new_mail(&content, expires_at),
             replaces_equal: fixed.is_some(),

@@ -10,8 +10,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use accounts_server::domain::{
-    EmailAddress, OtpPurpose, Profile, SessionLifetimes, SessionRef, StoredKey, StoredSecret,
-    Timestamp, User, UserChanges, UserId,
+    ClientNetwork, EmailAddress, OtpPurpose, Profile, SessionLifetimes, SessionRef, StoredKey,
+    StoredSecret, Timestamp, User, UserChanges, UserId,
 };
 use accounts_server::store::sqlite::{SqliteOptions, SqliteStore};
 use accounts_server::store::{
@@ -49,12 +49,18 @@ fn address(text: &str) -> EmailAddress {
     EmailAddress::parse(text).unwrap()
 }
 
+fn network() -> ClientNetwork {
+    std::net::IpAddr::from([203, 0, 113, 7]).into()
+}
+
 /// A code of which only its hash matters here; it is good for ten minutes.
 fn otp(email: &str, code: &str, now: Timestamp) -> NewOtp {
     let expires_at = now.plus(Duration::from_mins(10));
     NewOtp {
         code_hash: code.as_bytes().to_vec(),
         address_hash: email.to_lowercase().into_bytes(),
+        token_hash: None,
+        requester: None,
         expires_at,
         mail: mail(code, expires_at),
         replaces_equal: false,
@@ -164,6 +170,7 @@ fn attempt_from(network: &str, email: &str, code: &str, now: Timestamp) -> OtpAt
         email_key: email.into(),
         address_hash: email.as_bytes().to_vec(),
         code_hash: Some(code.as_bytes().to_vec()),
+        token_hash: None,
         network: network.into(),
         now,
         limits: TryLimits::DEFAULT,
@@ -844,7 +851,13 @@ async fn limits_on_mails(store: &dyn Store) {
     };
     let pause = async |now| {
         store
-            .find_mail_pause(b"often@example.com", OtpPurpose::SignUp, now, STRICT)
+            .find_mail_pause(
+                b"often@example.com",
+                OtpPurpose::SignUp,
+                network(),
+                now,
+                STRICT,
+            )
             .await
             .unwrap()
     };
@@ -864,7 +877,13 @@ async fn limits_on_mails(store: &dyn Store) {
                 .unwrap(),
         );
     }
-    assert_eq!(pause(at(5600)).await, Some(at(8600)), "ten an hour");
+    let outcome = store.create_sign_up(strict("last", at(5600))).await;
+    let until = at(8600);
+    assert_eq!(
+        outcome.unwrap(),
+        SignUpOutcome::Throttled { until },
+        "ten an hour"
+    );
 }
 
 /// What the mails of a claim say, each with its recipient, its language and how often it was tried.
@@ -1249,7 +1268,13 @@ async fn what_fails_leaves_nothing_and_disturbs_nobody() {
             ("first", at(0))
         );
         let pause = store
-            .find_mail_pause(b"ann@example.com", OtpPurpose::SignUp, at(1), STRICT)
+            .find_mail_pause(
+                b"ann@example.com",
+                OtpPurpose::SignUp,
+                network(),
+                at(1),
+                STRICT,
+            )
             .await
             .unwrap();
         assert_eq!(pause, Some(at(60)), "counted from the first one");

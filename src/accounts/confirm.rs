@@ -3,15 +3,16 @@
 use std::sync::Arc;
 
 use super::detached;
+use super::mailbox_proof::{MailboxProof, TypedProof};
 use super::new_password::notices;
 use super::{AccountError, Caller, Client, first_pair, unread};
 use crate::app::App;
 use crate::crypto::tokens::TokenPair;
-use crate::domain::{EmailAddress, FieldReader, Fields, OtpCode, OtpPurpose};
+use crate::domain::{EmailAddress, FieldReader, Fields, OtpPurpose};
 use crate::limits::Limited;
 use crate::mail::MailContent;
 use crate::otp_codes::OtpRequest;
-use crate::store::{AccountOtp, ConfirmSignUp, OtpAttempt, OtpCandidates, ReissueOtp, TryLimits};
+use crate::store::{AccountOtp, ConfirmSignUp, OtpCandidates, ReissueOtp};
 
 /// The effect of a right code.
 pub enum Confirmed {
@@ -32,31 +33,16 @@ pub async fn confirm(
     client: &Client,
 ) -> Result<Confirmed, AccountError> {
     let mut reader = FieldReader::new(fields);
-    let Confirmation {
-        email,
-        otp,
-        password,
-    } = read(&mut reader);
+    let Confirmation { proof, password } = read(&mut reader);
     reader.finish()?;
-    let email = email.ok_or_else(unread)?;
-    let typed = otp.ok_or_else(unread)?;
-    client.count(app, Limited::OtpTry)?;
     let now = app.clock.now();
-    let code = OtpCode::parse(&typed);
-    let attempt = |purpose| OtpAttempt {
-        email_key: email.key().to_owned(),
-        address_hash: app.codes.hash_address(email.key()),
-        code_hash: code
-            .as_ref()
-            .map(|code| app.codes.hash(purpose, email.key(), code)),
-        network: client.network().to_string(),
-        now,
-        limits: TryLimits::DEFAULT,
-        context: client.context(caller),
-    };
+    let proof = proof.ok_or_else(unread)?.resolve(app, client).await?;
+    let (email, invalid_otp) = (&proof.email, || proof.invalid());
+    let attempt = |purpose| proof.attempt(app, purpose, client, caller);
     // The address decides: that of an unconfirmed change is never that of a sign-up.
     if let Some(caller) = caller
         && has_new_address(caller, email.key())
+        && proof.is_for(OtpPurpose::EmailChange)
     {
         let otp = AccountOtp {
             user_id: caller.user.id,
@@ -79,9 +65,7 @@ pub async fn confirm(
         };
     }
     let proven_hash = match password {
-        Some(password) => {
-            prove_password(app, attempt(OtpPurpose::SignUp), password, client).await?
-        }
+        Some(password) => prove_password(app, &proof, password, client).await?,
         None => None,
     };
     let session = client.new_session(app, now);
@@ -121,15 +105,16 @@ pub async fn confirm(
 /// When the code is invalid.
 async fn prove_password(
     app: &App,
-    attempt: OtpAttempt,
+    proof: &MailboxProof,
     password: String,
     client: &Client,
 ) -> Result<Option<String>, AccountError> {
+    let attempt = proof.attempt(app, OtpPurpose::SignUp, client, None);
     let hash = app
         .store
         .find_contested_password(attempt)
         .await?
-        .ok_or_else(invalid_otp)?;
+        .ok_or_else(|| proof.invalid())?;
     let Some(hash) = hash else {
         return Ok(None);
     };
@@ -140,27 +125,16 @@ async fn prove_password(
 
 /// The fields of a confirmation.
 pub(super) struct Confirmation {
-    email: Option<EmailAddress>,
-    otp: Option<String>,
+    proof: Option<TypedProof>,
     password: Option<String>,
 }
 
-/// Reads the address, the code as typed and the optional password of a sign-up.
+/// Reads the code or token and the optional password of a sign-up.
 pub(super) fn read(reader: &mut FieldReader<'_>) -> Confirmation {
-    let (email, otp) = read_code(reader);
     Confirmation {
-        email,
-        otp,
+        proof: TypedProof::read(reader),
         password: reader.optional_secret("password", None),
     }
-}
-
-/// Reads the address and the code as typed.
-pub(super) fn read_code(reader: &mut FieldReader<'_>) -> (Option<EmailAddress>, Option<String>) {
-    (
-        reader.required_email("email"),
-        reader.required_text("otp", None),
-    )
 }
 
 fn has_new_address(caller: &Caller, email_key: &str) -> bool {
@@ -170,11 +144,6 @@ fn has_new_address(caller: &Caller, email_key: &str) -> bool {
         .as_ref()
         .and_then(|new| EmailAddress::parse(new).ok())
         .is_some_and(|new| new.key() == email_key)
-}
-
-/// The one error for every invalid code.
-fn invalid_otp() -> AccountError {
-    AccountError::InvalidOtp
 }
 
 /// Reads the address that a code is requested for.
@@ -209,6 +178,7 @@ pub async fn resend(app: &Arc<App>, fields: &Fields, client: &Client) -> Result<
         let otp_request = match sign_up {
             Some((requested_at, ip)) => OtpRequest {
                 now,
+                network: client.network(),
                 ip: Some(ip).filter(|ip| !ip.is_empty()),
                 requested_at: Some(requested_at),
             },

@@ -16,6 +16,7 @@ mod expiry;
 pub mod forms;
 pub(crate) mod import;
 mod keys;
+mod mailbox_proof;
 mod new_password;
 mod password_change;
 mod password_check;
@@ -167,6 +168,7 @@ impl Client {
     fn otp_request(&self, now: Timestamp) -> OtpRequest {
         OtpRequest {
             now,
+            network: self.network(),
             ip: Some(self.ip.to_canonical().to_string()),
             requested_at: None,
         }

@@ -2,16 +2,17 @@
 
 use std::sync::Arc;
 
-use super::confirm::{self, read_address};
+use super::confirm::read_address;
 use super::detached;
+use super::mailbox_proof::TypedProof;
 use super::new_password::{NewPassword, check_password, password_changed, person_of};
 use super::{AccountError, Client, unread};
 use crate::app::App;
 use crate::crypto::random;
-use crate::domain::{EmailAddress, FieldReader, Fields, OtpCode, OtpPurpose};
+use crate::domain::{EmailAddress, FieldReader, Fields, OtpPurpose};
 use crate::limits::Limited;
 use crate::passwords::PersonalData;
-use crate::store::{OtpAttempt, ResetRequest, TryLimits};
+use crate::store::ResetRequest;
 
 /// Mails a code to the last confirmed address of an account, if there is one.
 ///
@@ -59,56 +60,43 @@ pub async fn request_reset(
     .await?
 }
 
-/// Reads the address, the code as typed, and the new password.
-pub(super) fn read(
-    reader: &mut FieldReader<'_>,
-) -> (Option<EmailAddress>, Option<String>, NewPassword) {
-    let (email, typed) = confirm::read_code(reader);
-    (email, typed, NewPassword::read(reader))
+/// Reads the code or token, and the new password.
+pub(super) fn read(reader: &mut FieldReader<'_>) -> (Option<TypedProof>, NewPassword) {
+    (TypedProof::read(reader), NewPassword::read(reader))
 }
 
-/// Sets a new password with a code. All sessions end, and the address becomes verified.
+/// Sets a new password with a code or a link. All sessions end, and the address becomes verified.
 ///
 /// # Errors
-/// [`AccountError::Fields`] with all invalid fields, or about the code. A password that violates
-/// the rules does not use up the code.
+/// [`AccountError::Fields`] with all invalid fields, or about the code or token. A password that
+/// violates the rules does not use it up.
 pub async fn confirm_reset(
     app: &App,
     fields: &Fields,
     client: &Client,
 ) -> Result<(), AccountError> {
     let mut reader = FieldReader::new(fields);
-    let (email, typed, password) = read(&mut reader);
+    let (proof, password) = read(&mut reader);
     // Only the holder of the code may learn about the account: the rest of the person comes below.
     let person = PersonalData {
-        email: email.as_ref().map(EmailAddress::as_str),
+        email: proof
+            .as_ref()
+            .and_then(TypedProof::email)
+            .map(EmailAddress::as_str),
         ..PersonalData::default()
     };
     password.check(app, &mut reader, &person).await?;
     reader.finish()?;
-    let email = email.ok_or_else(unread)?;
-    let typed = typed.ok_or_else(unread)?;
+    let proof = proof.ok_or_else(unread)?;
     let password = password.confirmed()?;
-    client.count(app, Limited::OtpTry)?;
-    let code = OtpCode::parse(&typed);
-    let attempt = || OtpAttempt {
-        email_key: email.key().to_owned(),
-        address_hash: app.codes.hash_address(email.key()),
-        code_hash: code
-            .as_ref()
-            .map(|code| app.codes.hash(OtpPurpose::PasswordReset, email.key(), code)),
-        network: client.network().to_string(),
-        now: app.clock.now(),
-        limits: TryLimits::DEFAULT,
-        context: client.context(None),
-    };
-    let invalid_otp = || AccountError::InvalidOtp;
+    let proof = proof.resolve(app, client).await?;
+    let attempt = || proof.attempt(app, OtpPurpose::PasswordReset, client, None);
     // Before the costly hash, and so that the same code works again after a refused password.
     let user = app
         .store
         .check_password_reset(attempt())
         .await?
-        .ok_or_else(invalid_otp)?;
+        .ok_or_else(|| proof.invalid())?;
     let mut reader = FieldReader::new(fields);
     check_password(app, &mut reader, &password, &person_of(&user)).await?;
     reader.finish()?;
@@ -122,7 +110,7 @@ pub async fn confirm_reset(
         .store
         .confirm_password_reset(attempt(), &new_hash, notices)
         .await?
-        .ok_or_else(invalid_otp)?;
+        .ok_or_else(|| proof.invalid())?;
     app.outbox.wake().await;
     log::info!("user {}: password reset, all sessions ended", user.id);
     Ok(())

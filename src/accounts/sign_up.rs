@@ -74,6 +74,7 @@ pub async fn sign_up(
         .find_mail_pause(
             &app.codes.hash_address(email.key()),
             OtpPurpose::SignUp,
+            client.network(),
             now,
             limits,
         )

@@ -28,7 +28,7 @@ use super::rules::{
 };
 use super::values::{
     CorsOrigin, HeaderName, Interval, ListenAddr, LogFormat, MailTransportKind, ProxyNetwork,
-    PublicUrl, Secret, is_fixed_otp, is_log_filter, is_mailbox, is_one_line, is_path,
+    PublicUrl, Secret, is_fixed_otp, is_link, is_log_filter, is_mailbox, is_one_line, is_path,
 };
 use crate::domain::SigningAlgorithm;
 
@@ -372,6 +372,16 @@ settings! {
         /// Directory with templates and language files that override the built-in ones;
         /// `accounts-server mail templates` writes these. Read at start.
         templates_dir: Option<PathBuf> = None, rule optional_path("a directory"), common "DIR";
+        /// Page of your own that confirms an address, to which mails with a code link as well. Its
+        /// `{token}` is replaced; without one, `?token=` is appended. The page sends the token to
+        /// `otp/verify/`. Empty means no link.
+        confirm_url: String = String::new(),
+            rule checked("a URL such as https://example.com/confirm, or nothing", |text| text.is_empty() || is_link(text)),
+            common "URL";
+        /// The same for a password reset; the page sends the token to `password/reset/confirm/`.
+        reset_url: String = String::new(),
+            rule checked("a URL such as https://example.com/reset, or nothing", |text| text.is_empty() || is_link(text)),
+            common "URL";
         /// Whether a mail tells the owner of a sign-in from a new network. People who often change
         /// mobile networks get many of these.
         new_sign_in_notice: bool = true, rule Switch, common "true|false";

@@ -33,6 +33,9 @@ pub mod messages {
     pub const PASSWORDS_DIFFER: &str = "The two password fields didn't match.";
     /// An invalid code, whatever the reason.
     pub const INVALID_OTP: &str = "Invalid or expired OTP.";
+
+    /// A link token that is wrong, used or expired.
+    pub const INVALID_TOKEN: &str = "Invalid or expired token.";
     /// A wrong password.
     pub const INVALID_PASSWORD: &str = "Invalid password.";
     /// Not a file.

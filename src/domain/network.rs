@@ -16,6 +16,16 @@ impl From<IpAddr> for ClientNetwork {
     }
 }
 
+impl ClientNetwork {
+    /// The whole site: the IPv4 address, or the /48 of an IPv6 address, which one customer can get.
+    pub fn site(self) -> String {
+        match self.0 {
+            IpAddr::V4(ip) => ip.to_string(),
+            IpAddr::V6(ip) => format!("{}/48", Ipv6Addr::from_bits(ip.to_bits() >> 80 << 80)),
+        }
+    }
+}
+
 impl fmt::Display for ClientNetwork {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0 {
@@ -28,6 +38,17 @@ impl fmt::Display for ClientNetwork {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn ipv6_sites_are_their_48() {
+        for (ip, site) in [
+            ("203.0.113.7", "203.0.113.7"),
+            ("2001:db8:1:2:3:4:5:6", "2001:db8:1::/48"),
+        ] {
+            let ip: IpAddr = ip.parse().unwrap();
+            assert_eq!(ClientNetwork::from(ip).site(), site);
+        }
+    }
 
     #[test]
     fn ipv6_clients_share_their_64() {

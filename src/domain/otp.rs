@@ -23,6 +23,13 @@ impl OtpPurpose {
             Self::PasswordReset => "password_reset",
         }
     }
+
+    /// The purpose with this stored name.
+    pub fn parse(name: &str) -> Option<Self> {
+        [Self::SignUp, Self::EmailChange, Self::PasswordReset]
+            .into_iter()
+            .find(|purpose| purpose.as_str() == name)
+    }
 }
 
 /// Number of decimal digits of a code.

@@ -13,6 +13,7 @@ mod development;
 mod events;
 mod health;
 mod keys;
+mod mail_limits;
 mod mails;
 mod otps;
 mod password_tries;
@@ -25,16 +26,16 @@ mod users;
 use std::error::Error;
 use std::fmt;
 use std::sync::Arc;
-use std::time::Duration;
 
 pub use development::DevelopmentStore;
 pub use events::{Event, EventPage, EventQuery, EventStore, NewEvent, RequestContext};
 pub use health::HealthStore;
 pub use keys::{KeyMaterial, KeyStore, RemoveKey, RotateKeys};
+pub use mail_limits::{MailLimits, Requester, SentMail};
 pub use mails::{ClaimedMails, MailClaim, MailQueue, MailStore, NewMail, QueuedMail};
 pub use otps::{
     AccountOtp, ConfirmSignUp, ConfirmedSignUp, NewOtp, OtpAttempt, OtpCandidates, OtpStore,
-    ReissueOtp, Reissued,
+    OtpToken, ReissueOtp, Reissued,
 };
 pub use password_tries::{PasswordTry, PasswordTryLimits, PasswordTryStore, TrySource};
 pub use passwords::{NOTICES, PasswordStore, ReplacePassword, ResetRequest};
@@ -84,15 +85,6 @@ impl<T> Store for T where
 
 /// A shared store.
 pub type SharedStore = Arc<dyn Store>;
-
-/// Limits on the mails with a code to one address for one purpose.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct MailLimits {
-    /// The minimum pause between two mails; zero disables it.
-    pub pause: Duration,
-    /// The maximum number of mails within an hour; zero disables it.
-    pub per_hour: u32,
-}
 
 /// Limits on failed attempts at codes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

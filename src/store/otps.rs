@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 
 use super::{MailLimits, NewMail, NewSession, RequestContext, StoreResult, TryLimits};
-use crate::domain::{EmailAddress, OtpPurpose, Timestamp, User, UserId};
+use crate::domain::{ClientNetwork, EmailAddress, OtpPurpose, Timestamp, User, UserId};
 
 /// A code to store.
 #[derive(Clone)]
@@ -12,7 +12,11 @@ pub struct NewOtp {
     pub code_hash: Vec<u8>,
     /// Keyed hash of the address: its mail counts outlive the account.
     pub address_hash: Vec<u8>,
-    /// When it expires.
+    /// Hash of the token of the link that does the same as the code, if the mail has one.
+    pub token_hash: Option<Vec<u8>>,
+    /// The network that requests it; `None` for commands.
+    pub requester: Option<ClientNetwork>,
+    /// When code and link expire.
     pub expires_at: Timestamp,
     /// The mail that contains it.
     pub mail: NewMail,
@@ -29,6 +33,9 @@ pub struct OtpAttempt {
     pub address_hash: Vec<u8>,
     /// Keyed hash of the input; `None` when it cannot be a code, which counts as a failure.
     pub code_hash: Option<Vec<u8>>,
+    /// Hash of a link's token, used instead of a code. It cannot be guessed, so failures do not
+    /// count.
+    pub token_hash: Option<Vec<u8>>,
     /// The client's [`crate::domain::ClientNetwork`].
     pub network: String,
     /// The current time.
@@ -104,6 +111,17 @@ pub struct Reissued {
     pub email: EmailAddress,
 }
 
+/// What a link in a mail is for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OtpToken {
+    /// Its purpose.
+    pub purpose: OtpPurpose,
+    /// The account.
+    pub user_id: UserId,
+    /// The address it was mailed to, in lower case.
+    pub email_key: String,
+}
+
 /// Operations on codes. A failed attempt is counted in the same transaction.
 #[async_trait]
 pub trait OtpStore {
@@ -156,6 +174,13 @@ pub trait OtpStore {
         unverified_before: Option<Timestamp>,
     ) -> StoreResult<usize>;
 
+    /// Finds what a valid link is for, by the hash of its token.
+    async fn find_otp_token(
+        &self,
+        token_hash: &[u8],
+        now: Timestamp,
+    ) -> StoreResult<Option<OtpToken>>;
+
     /// Finds when the next mail for `purpose` is allowed; `None` when it is allowed now.
     ///
     /// For early answers only: the operations check it again.
@@ -163,6 +188,7 @@ pub trait OtpStore {
         &self,
         address_hash: &[u8],
         purpose: OtpPurpose,
+        requester: ClientNetwork,
         now: Timestamp,
         limits: MailLimits,
     ) -> StoreResult<Option<Timestamp>>;

@@ -89,7 +89,7 @@ fn resend_reveals_no_account() {
     server.advance_seconds(61);
     assert_alike(&server, "otp/resend/", |email| json!({ "email": email }));
     // What makes the times alike: for an address that nobody has something is committed, too.
-    let noted = "SELECT count(*) FROM otp_mails WHERE purpose = 'none'";
+    let noted = "SELECT count(*) FROM otp_mails WHERE purpose = 'unknown_resend'";
     assert_eq!(
         server.db_number(noted),
         i64::try_from(ROUNDS + 1).unwrap(),
@@ -106,7 +106,7 @@ fn reset_reveals_no_account() {
         "password/reset/",
         |email| json!({ "email": email }),
     );
-    let noted = "SELECT count(*) FROM otp_mails WHERE purpose = 'none'";
+    let noted = "SELECT count(*) FROM otp_mails WHERE purpose = 'unknown_reset'";
     assert_eq!(server.db_number(noted), i64::try_from(ROUNDS + 1).unwrap());
 }
 
@@ -122,4 +122,30 @@ fn wrong_code_reveals_no_account() {
     );
     assert_eq!(before, 0);
     assert_eq!(server.db_number("SELECT count(*) FROM decoys"), 1);
+}
+
+#[test]
+fn a_resend_does_not_change_the_time_of_a_reset() {
+    let server = server();
+    server.user("known@example.com");
+    for email in ["known@example.com", "unknown@example.com"] {
+        for path in ["otp/resend/", "password/reset/"] {
+            let answer = server.post(path, &json!({ "email": email }));
+            assert_eq!(answer.status, 200, "{}", answer.body);
+        }
+    }
+    // Both requests write a row for both addresses: unknown ones have a counter for each.
+    let counted = |purpose: &str| {
+        server.db_number(&format!(
+            "SELECT count(*) FROM otp_mails WHERE purpose = '{purpose}'"
+        ))
+    };
+    assert_eq!(
+        [
+            counted("unknown_resend"),
+            counted("unknown_reset"),
+            counted("password_reset")
+        ],
+        [2, 1, 1]
+    );
 }

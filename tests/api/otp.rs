@@ -611,17 +611,17 @@ fn code_can_be_resent_after_a_minute() {
 }
 
 #[test]
-fn sign_ups_and_resends_share_the_ten_mails_of_an_hour() {
+fn sign_ups_and_resends_share_the_mails_of_an_hour() {
     let server = TestServer::start_with_mail_limits();
     server.sign_up(EMAIL);
-    for n in 1..10 {
+    for n in 1..4 {
         server.advance_seconds(60);
         assert_eq!(resend(&server, EMAIL), 1, "mail {n}");
     }
     let last = server.otp(EMAIL);
     server.advance_seconds(60);
     assert_eq!(resend(&server, EMAIL), 0);
-    server.sign_up(EMAIL).assert_throttled(3000);
+    server.sign_up(EMAIL).assert_throttled(3360);
     assert_eq!(verify(&server, EMAIL, &last).status, 200);
 }
 
@@ -810,4 +810,35 @@ fn daily_limit_survives_deletion_of_the_account() {
     server.advance_seconds(24 * 60 * 60);
     server.sign_up(EMAIL);
     assert_eq!(server.confirm(EMAIL).status, 200);
+}
+
+#[test]
+fn link_confirms_a_sign_up_and_an_address_change() {
+    let server = TestServer::start_with(|config| {
+        config.mail.confirm_url = "https://app.example.com/confirm".to_owned();
+    });
+    let token = |email: &str| {
+        let link = server.mails(email)[0].link.clone().unwrap();
+        let token = link.strip_prefix("https://app.example.com/confirm?token=");
+        json!({"token": token.unwrap()})
+    };
+    let invalid = r#"{"token":["Invalid or expired token."]}"#;
+    server.sign_up(EMAIL);
+    let first = token(EMAIL);
+    assert_eq!(resend(&server, EMAIL), 1);
+    let second = token(EMAIL);
+    let confirmed = server.post("otp/verify/", &first);
+    assert_eq!(confirmed.status, 200, "{}", confirmed.body);
+    for used in [&first, &second] {
+        server.post("otp/verify/", used).assert(400, invalid);
+    }
+    let (alice, _) = change_address(&server, "alice@example.com", "new@example.com");
+    let change = token("new@example.com");
+    // Whoever reads a mistyped address gains nothing.
+    server.post("otp/verify/", &change).assert(400, invalid);
+    let other = server.user("other@example.com");
+    let verify = |user: &User| server.api("POST", "otp/verify/", Some(&user.access), &change);
+    verify(&other).assert(400, invalid);
+    verify(&alice).assert(200, VERIFIED);
+    verify(&alice).assert(400, invalid);
 }

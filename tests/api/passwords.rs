@@ -1,5 +1,6 @@
 //! `password/`: choosing a new password by a code that was mailed, or by knowing the present one.
 
+use accounts_server::config::ProxyNetwork;
 use serde_json::{Value, json};
 
 use crate::support::{Answer, PASSWORD, TestServer, User, at_once, sign_up_with};
@@ -453,7 +454,7 @@ fn similarity_errors_need_the_code() {
 }
 
 #[test]
-fn reset_mails_are_limited() {
+fn one_mail_a_minute_and_four_an_hour_for_one_network() {
     let server = TestServer::start_with_mail_limits();
     server.user("user@example.com");
     // The mail of the sign-up a moment ago was for another purpose.
@@ -465,17 +466,17 @@ fn reset_mails_are_limited() {
     confirm(&server, "user@example.com", &otp, NEW).assert(200, RESET);
     server.advance_seconds(1);
     let mut otp = String::new();
-    for _ in 1..10 {
+    for _ in 1..4 {
         otp = reset_code(&server, "user@example.com");
         server.advance_seconds(60);
     }
     for _ in 0..3 {
         reset(&server, "user@example.com").assert(200, SENT);
     }
-    assert_eq!(codes_sent(&server, "user@example.com"), 11);
+    assert_eq!(codes_sent(&server, "user@example.com"), 5);
     confirm(&server, "user@example.com", &otp, PASSWORD).assert(200, RESET);
     // An hour after the first of them there is room for one more.
-    server.advance_seconds(3600 - 60 * 10);
+    server.advance_seconds(3600 - 60 * 4);
     reset_code(&server, "user@example.com");
 }
 
@@ -809,3 +810,122 @@ fn breached_password_is_refused() {
 
 const LEAKED: &str = "river-Boat-2291";
 const SHA1_OF_LEAKED: &str = "4E1FA2DCB7A33C7966CF3927CEE34EC8CE5E5B31";
+
+#[test]
+fn strangers_cannot_use_up_the_mails_of_an_owner() {
+    let server = TestServer::start_with(|config| {
+        config.server.trusted_proxies = vec![ProxyNetwork::parse("127.0.0.1").unwrap()];
+        config.otp.resend_seconds = 60;
+        config.otp.mails_per_hour = 10;
+        config.rate_limits.enabled = false;
+    });
+    let email = "user@example.com";
+    server.user(email);
+    let sign_in = json!({"email": email, "password": PASSWORD});
+    assert_eq!(
+        server.post_from("198.51.100.1", "token/", &sign_in).status,
+        200
+    );
+    let sent_before = codes_sent(&server, email);
+    let request = |client: &str| {
+        server
+            .post_from(client, "password/reset/", &json!({"email": email}))
+            .assert(200, SENT);
+        server.advance_seconds(60);
+        codes_sent(&server, email) - sent_before
+    };
+    // One network gets four, another the next four, and then one more for each new one.
+    for _ in 0..10 {
+        request("203.0.113.1");
+    }
+    assert_eq!(request("203.0.113.1"), 4);
+    for _ in 0..10 {
+        request("203.0.113.2");
+    }
+    assert_eq!(request("203.0.113.2"), 8);
+    assert_eq!(request("2001:db8:1:1::1"), 9);
+    assert_eq!(request("2001:db8:1:2::1"), 9, "the same /48");
+    // The owner's network has its reserve, and the code works.
+    assert_eq!(request("198.51.100.1"), 10);
+    assert_eq!(request("198.51.100.1"), 11);
+    let otp = server.otp(email);
+    confirm_from(&server, "198.51.100.1", email, &otp).assert(200, RESET);
+}
+
+/// The token in the link of the newest mail to an address.
+fn link_token(server: &TestServer, email: &str) -> String {
+    let link = server.mails(email)[0].link.clone().unwrap();
+    link.strip_prefix("https://app.example.com/reset#")
+        .unwrap()
+        .to_owned()
+}
+
+fn confirm_by_link(server: &TestServer, token: &str, password: &str) -> Answer {
+    let body = json!({"token": token, "password": password, "confirm_password": password});
+    server.post("password/reset/confirm/", &body)
+}
+
+const INVALID_TOKEN: &str = r#"{"token":["Invalid or expired token."]}"#;
+
+#[test]
+fn link_resets_the_password_however_many_codes_were_wrong() {
+    let server = TestServer::start_with(|config| {
+        config.mail.reset_url = "https://app.example.com/reset#{token}".to_owned();
+    });
+    let email = "user@example.com";
+    let user = server.user(email);
+    server
+        .post("password/reset/", &json!({"email": email}))
+        .assert(200, SENT);
+    let first = link_token(&server, email);
+    assert_eq!(first.len(), 32, "128 bits in hexadecimal digits");
+    let code = server.otp(email);
+    for _ in 0..30 {
+        let wrong = wrong_code(&server, email);
+        confirm(&server, email, &wrong, NEW).assert(400, INVALID_OTP);
+    }
+    confirm(&server, email, &code, NEW).assert(400, INVALID_OTP);
+    // A later mail replaces the code and not the link.
+    server
+        .post("password/reset/", &json!({"email": email}))
+        .assert(200, SENT);
+    let second = link_token(&server, email);
+    assert_ne!(first, second);
+    // A password that the rules refuse does not use the link up.
+    assert_eq!(confirm_by_link(&server, &first, "12345678").status, 400);
+    confirm_by_link(&server, &first, NEW).assert(200, RESET);
+    assert_ended(&server, &user);
+    assert_eq!(server.sign_in(email, NEW).status, 200);
+    // Success ends all of them.
+    for token in [&*first, &*second, "nonsense", ""] {
+        let answer = confirm_by_link(&server, token, PASSWORD);
+        if token.is_empty() {
+            assert_eq!(answer.status, 400, "{}", answer.body);
+        } else {
+            answer.assert(400, INVALID_TOKEN);
+        }
+    }
+}
+
+#[test]
+fn reset_link_expires_and_ends_with_a_password_change() {
+    let server = TestServer::start_with(|config| {
+        config.mail.reset_url = "https://app.example.com/reset#{token}".to_owned();
+    });
+    let email = "user@example.com";
+    let user = server.user(email);
+    server
+        .post("password/reset/", &json!({"email": email}))
+        .assert(200, SENT);
+    let expired = link_token(&server, email);
+    server.advance_seconds(600);
+    confirm_by_link(&server, &expired, NEW).assert(400, INVALID_TOKEN);
+    server
+        .post("password/reset/", &json!({"email": email}))
+        .assert(200, SENT);
+    let replaced = link_token(&server, email);
+    server.advance_seconds(1);
+    let user = sign_in_again(&server, &user, PASSWORD);
+    assert_changed(&user, &change(&server, &user, PASSWORD, NEW));
+    confirm_by_link(&server, &replaced, PASSWORD).assert(400, INVALID_TOKEN);
+}

@@ -48,6 +48,16 @@ pub(in crate::config) fn is_one_line(text: &str) -> bool {
     !text.chars().any(char::is_control)
 }
 
+/// Whether the text can be the URL of a page that mails link to.
+pub(in crate::config) fn is_link(text: &str) -> bool {
+    let rest = text
+        .strip_prefix("https://")
+        .or_else(|| text.strip_prefix("http://"));
+    rest.is_some_and(|rest| !rest.is_empty() && !rest.starts_with('/'))
+        && is_one_line(text)
+        && !text.contains(char::is_whitespace)
+}
+
 /// Whether the text can be the path of a file.
 pub(in crate::config) fn is_path(text: &str) -> bool {
     !text.is_empty() && !text.contains('\0')

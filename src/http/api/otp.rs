@@ -7,6 +7,7 @@ use serde::Serialize;
 use crate::accounts::{self, Confirmed, forms};
 use crate::app::SharedApp;
 use crate::crypto::tokens::TokenPair;
+use crate::domain::{FieldErrors, messages};
 use crate::http::error::ApiError;
 use crate::http::openapi::{Body, Operation, Outcome, Refusal, THROTTLED, Tag};
 use crate::http::reply::{self, Message};
@@ -21,6 +22,12 @@ pub(crate) const MAIL_SENT: &str = "Email sent successfully!";
 pub(crate) const INVALID_OTP: Refusal = Refusal {
     when: "the OTP is wrong, used, expired or dead, or the address is unknown",
     error: || ApiError::InvalidOtp,
+};
+
+/// The same for the token of a link.
+pub(crate) const INVALID_LINK_TOKEN: Refusal = Refusal {
+    when: "the token of the link is unknown, used or expired",
+    error: || ApiError::Fields(FieldErrors::one("token", messages::INVALID_TOKEN)),
 };
 
 /// The address of a sign-up is confirmed, and its account signed in.
@@ -56,7 +63,7 @@ pub(crate) const VERIFY: Operation = Operation {
             r#"{"msg": "Email verified successfully!"}"#,
         ),
     ],
-    refusals: &[INVALID_OTP, THROTTLED],
+    refusals: &[INVALID_OTP, INVALID_LINK_TOKEN, THROTTLED],
     ..Operation::NEW
 };
 

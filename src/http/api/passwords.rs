@@ -4,7 +4,7 @@ use http::StatusCode;
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::otp::{INVALID_OTP, MAIL_SENT};
+use super::otp::{INVALID_LINK_TOKEN, INVALID_OTP, MAIL_SENT};
 use crate::accounts::{self, forms};
 use crate::app::SharedApp;
 use crate::crypto::tokens::TokenPair;
@@ -68,7 +68,7 @@ pub(crate) const CONFIRM_RESET: Operation = Operation {
         "the password is set",
         r#"{"msg": "Password reset successfully!"}"#,
     )],
-    refusals: &[INVALID_OTP, DIFFERENT, THROTTLED],
+    refusals: &[INVALID_OTP, INVALID_LINK_TOKEN, DIFFERENT, THROTTLED],
     ..Operation::NEW
 };
 

@@ -18,7 +18,15 @@ pub(super) fn form_schema(form: &Form, with_files: bool) -> Value {
         .map(|rule| rule.name)
         .collect();
     let mut schema = json!({ "type": "object", "properties": properties });
-    if !required.is_empty() {
+    let is_alternative = |rule: &FieldRule| rule.name == "token" && !rule.required;
+    if form.rules.iter().any(is_alternative) {
+        // The token of a link takes the place of the address and its code.
+        let others = required
+            .iter()
+            .filter(|name| !["email", "otp"].contains(*name));
+        let with_token: Vec<&str> = others.copied().chain(["token"]).collect();
+        schema["anyOf"] = json!([{ "required": required }, { "required": with_token }]);
+    } else if !required.is_empty() {
         schema["required"] = json!(required);
     }
     schema

@@ -82,7 +82,14 @@ pub(super) fn update_email(
     } else {
         (OtpPurpose::SignUp, &change.sign_up_otp)
     };
-    if let Some(until) = find_pause(connection, &otp.address_hash, purpose, now, change.limits)? {
+    if let Some(until) = find_pause(
+        connection,
+        otp,
+        purpose,
+        (Some(before.id), None),
+        now,
+        change.limits,
+    )? {
         return Ok(EmailStep::Stop(UpdateOutcome::Throttled { until }));
     }
     take_from_unconfirmed(connection, email_key, before.id, (&update.context, now))?;
@@ -223,6 +230,9 @@ fn move_sign_up(
         .prepare_cached("DELETE FROM otps WHERE user_id = :user_id")?
         .execute(named_params! { ":user_id": user_id })?;
     connection
+        .prepare_cached("DELETE FROM otp_tokens WHERE user_id = :user_id")?
+        .execute(named_params! { ":user_id": user_id })?;
+    connection
         .prepare_cached(
             "DELETE FROM sign_ups WHERE user_id = :user_id AND id <> \
              (SELECT max(id) FROM sign_ups WHERE user_id = :user_id)",
@@ -345,6 +355,7 @@ pub(super) fn undo_email_change(
     // changed the address twice must not revoke the owner's link.
     for statement in [
         "DELETE FROM otps WHERE user_id = :user_id AND :sequence = :sequence",
+        "DELETE FROM otp_tokens WHERE user_id = :user_id AND :sequence = :sequence",
         "DELETE FROM email_undos WHERE user_id = :user_id AND sequence >= :sequence",
     ] {
         connection

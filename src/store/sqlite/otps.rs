@@ -11,14 +11,14 @@ use super::mails::insert_mail;
 use super::notices::notify_owner;
 use super::password_tries::{REMEMBER_FAILURES, REMEMBER_NETWORKS};
 use super::passwords::delete_reset_otps;
-use super::rows::{USER_COLUMNS, user};
+use super::rows::{USER_COLUMNS, timestamp, user};
 use super::sessions::{authorize, insert_session};
 use super::sign_ups::delete_sign_ups;
 use super::users::find_by_id;
-use crate::domain::{EmailAddress, EventKind, OtpPurpose, Timestamp, User, UserId};
+use crate::domain::{ClientNetwork, EmailAddress, EventKind, OtpPurpose, Timestamp, User, UserId};
 use crate::store::{
-    AccountOtp, ConfirmSignUp, ConfirmedSignUp, MailLimits, NewOtp, OtpAttempt, OtpStore,
-    ReissueOtp, Reissued, RequestContext, StoreResult,
+    AccountOtp, ConfirmSignUp, ConfirmedSignUp, MailLimits, NewOtp, OtpAttempt, OtpStore, OtpToken,
+    ReissueOtp, Reissued, RequestContext, Requester, SentMail, StoreResult,
 };
 
 const HOUR: Duration = Duration::from_hours(1);
@@ -70,50 +70,127 @@ pub(super) fn insert_otp(
             ":expires_at": otp.expires_at.unix_millis(),
         })?;
     let otp_id = connection.last_insert_rowid();
+    if let Some(token_hash) = &otp.token_hash {
+        connection
+            .prepare_cached(
+                "INSERT INTO otp_tokens (token_hash, purpose, user_id, sign_up_id, email_key, \
+                 created_at, expires_at, password_version) \
+                 SELECT :token_hash, :purpose, id, :sign_up_id, :email_key, :now, :expires_at, \
+                 password_version FROM users WHERE id = :user_id",
+            )?
+            .execute(named_params! {
+                ":token_hash": token_hash,
+                ":purpose": purpose.as_str(),
+                ":user_id": user_id,
+                ":sign_up_id": sign_up_id,
+                ":email_key": email_key,
+                ":now": now.unix_millis(),
+                ":expires_at": otp.expires_at.unix_millis(),
+            })?;
+    }
     insert_mail(connection, user_id, Some(otp_id), email, &otp.mail, now)?;
-    note_mail(connection, &otp.address_hash, purpose.as_str(), now)
+    let requester = requester(connection, otp, (Some(user_id), sign_up_id), now)?;
+    note_mail(connection, otp, purpose.as_str(), requester, now)
 }
 
-/// Until when the address with this hash has to wait for its next mail, if it has to.
+/// Who requests a mail for an account or a sign-up.
+fn requester(
+    connection: &Connection,
+    otp: &NewOtp,
+    (user_id, sign_up_id): (Option<UserId>, Option<i64>),
+    now: Timestamp,
+) -> rusqlite::Result<Requester> {
+    let Some(network) = otp.requester else {
+        return Ok(Requester::Operator);
+    };
+    // The same query for unknown addresses, so that they take the same time.
+    let is_known: bool = connection
+        .prepare_cached(
+            "SELECT EXISTS (SELECT 1 FROM known_networks \
+             WHERE user_id = :user_id AND network = :network) \
+             OR EXISTS (SELECT 1 FROM sign_ups WHERE id = :sign_up_id AND network = :network \
+             AND created_at < :now)",
+        )?
+        .query_row(
+            named_params! {
+                ":user_id": user_id,
+                ":sign_up_id": sign_up_id,
+                ":network": network.to_string(),
+                ":now": now.unix_millis(),
+            },
+            |row| row.get(0),
+        )?;
+    Ok(if is_known {
+        Requester::Known
+    } else {
+        Requester::Unknown
+    })
+}
+
+/// The site under which mails of a requester are counted.
+fn site(requester: Option<ClientNetwork>) -> String {
+    requester.map_or_else(String::new, ClientNetwork::site)
+}
+
+/// Finds when the next mail for an account or a sign-up is allowed; `None` when it is allowed now.
 pub(super) fn find_pause(
     connection: &Connection,
-    address_hash: &[u8],
+    otp: &NewOtp,
     purpose: OtpPurpose,
+    account: (Option<UserId>, Option<i64>),
     now: Timestamp,
     limits: MailLimits,
 ) -> rusqlite::Result<Option<Timestamp>> {
-    find_pause_for(connection, address_hash, purpose.as_str(), now, limits)
+    let requester = requester(connection, otp, account, now)?;
+    let sent = list_sent(
+        connection,
+        &otp.address_hash,
+        purpose.as_str(),
+        otp.requester,
+        now,
+    )?;
+    Ok(limits.next_at(&sent, requester, now))
 }
 
-/// Most addresses that nobody has which are remembered for the time their answers take.
-const MOST_UNKNOWN: i64 = 100_000;
+/// Maximum number of unknown addresses whose requests are counted.
+const MAX_UNKNOWN: i64 = 100_000;
 
-/// What [`note_no_mail`] notes instead of a purpose.
-const NO_PURPOSE: &str = "none";
+/// The purposes under which requests for unknown addresses are counted, one for each endpoint: with
+/// a common one, a resend would change the time that a reset takes.
+const UNKNOWN_RESEND: &str = "unknown_resend";
+const UNKNOWN_RESET: &str = "unknown_reset";
 
-/// Does for an address that nobody has what is done for others: a row is written, and not more often than a mail would be
-/// sent. So the time that it takes tells nobody whether the address is known, and no limit on mails is touched.
+/// Does for an unknown address what is done for known ones: writes a row, as often as a mail would
+/// be sent. So the time does not tell whether the address is known, and no mail limit is affected.
 pub(super) fn note_no_mail(
     connection: &Connection,
-    address_hash: &[u8],
+    otp: &NewOtp,
+    purpose: OtpPurpose,
     now: Timestamp,
     limits: MailLimits,
 ) -> rusqlite::Result<()> {
-    if find_pause_for(connection, address_hash, NO_PURPOSE, now, limits)?.is_some() {
+    let purpose = match purpose {
+        OtpPurpose::SignUp | OtpPurpose::EmailChange => UNKNOWN_RESEND,
+        OtpPurpose::PasswordReset => UNKNOWN_RESET,
+    };
+    let requester = requester(connection, otp, (None, None), now)?;
+    let sent = list_sent(connection, &otp.address_hash, purpose, otp.requester, now)?;
+    if limits.next_at(&sent, requester, now).is_some() {
         return Ok(());
     }
-    note_mail(connection, address_hash, NO_PURPOSE, now)?;
-    // However many addresses are made up, so many are remembered. Numbers go up by one, so each is looked at once.
-    let oldest = connection.last_insert_rowid() - MOST_UNKNOWN;
+    note_mail(connection, otp, purpose, requester, now)?;
+    // Bounds the number of rows. Ids ascend by one, so each is checked once.
+    let oldest = connection.last_insert_rowid() - MAX_UNKNOWN;
     connection
         .prepare_cached(
-            "DELETE FROM otp_mails WHERE id BETWEEN :oldest - 8 AND :oldest AND purpose = :purpose",
+            "DELETE FROM otp_mails WHERE id BETWEEN :oldest - 8 AND :oldest \
+             AND purpose IN ('unknown_resend', 'unknown_reset')",
         )?
-        .execute(named_params! { ":oldest": oldest, ":purpose": NO_PURPOSE })
+        .execute(named_params! { ":oldest": oldest })
         .map(drop)
 }
 
-/// Writes what means nothing, so that an operation that found nothing to write takes as long as one that did.
+/// Writes a row without meaning, so that an operation without effect takes as long as others.
 pub(super) fn write_decoy(connection: &Connection, now: Timestamp) -> rusqlite::Result<()> {
     connection
         .prepare_cached(
@@ -124,57 +201,134 @@ pub(super) fn write_decoy(connection: &Connection, now: Timestamp) -> rusqlite::
         .map(drop)
 }
 
-fn find_pause_for(
+/// Lists the mails to an address for a purpose within the last hour, newest first.
+fn list_sent(
     connection: &Connection,
     address_hash: &[u8],
     purpose: &str,
+    requester: Option<ClientNetwork>,
     now: Timestamp,
-    limits: MailLimits,
-) -> rusqlite::Result<Option<Timestamp>> {
-    let mut sent = connection.prepare_cached(
-        "SELECT sent_at FROM otp_mails WHERE address_hash = :address_hash AND purpose = :purpose \
-         AND sent_at > :hour_ago AND sent_at < :soon ORDER BY sent_at DESC",
-    )?;
-    let sent: Vec<Timestamp> = sent
+) -> rusqlite::Result<Vec<SentMail>> {
+    connection
+        .prepare_cached(
+            "SELECT sent_at, site = :site, is_known FROM otp_mails \
+             WHERE address_hash = :address_hash AND purpose = :purpose \
+             AND sent_at > :hour_ago AND sent_at < :soon ORDER BY sent_at DESC",
+        )?
         .query_map(
             named_params! {
                 ":address_hash": address_hash,
                 ":purpose": purpose,
+                ":site": site(requester),
                 ":hour_ago": now.minus(HOUR).unix_millis(),
                 ":soon": now.plus(CLOCK_SLACK).unix_millis(),
             },
-            |row| row.get(0).map(Timestamp::from_unix_millis),
+            |row| {
+                Ok(SentMail {
+                    at: timestamp(row, 0)?,
+                    is_own: row.get(1)?,
+                    is_known: row.get(2)?,
+                })
+            },
         )?
-        .collect::<rusqlite::Result<_>>()?;
-    // Without a pause no mail waits for another, also where the later of two was stored first.
-    let after_pause = (!limits.pause.is_zero())
-        .then(|| sent.first().map(|last| last.plus(limits.pause)))
-        .flatten();
-    // The window has room again when the oldest of the last `per_hour` mails has left it.
-    let after_window = (limits.per_hour > 0)
-        .then(|| sent.get(limits.per_hour as usize - 1))
-        .flatten()
-        .map(|oldest| oldest.plus(HOUR));
-    Ok(after_pause.max(after_window).filter(|until| *until > now))
+        .collect()
 }
 
 fn note_mail(
     connection: &Connection,
-    address_hash: &[u8],
+    otp: &NewOtp,
     purpose: &str,
+    requester: Requester,
     now: Timestamp,
 ) -> rusqlite::Result<()> {
     connection
         .prepare_cached(
-            "INSERT INTO otp_mails (address_hash, purpose, sent_at) VALUES (:address_hash, :purpose, :now)",
+            "INSERT INTO otp_mails (address_hash, purpose, sent_at, site, is_known) \
+             VALUES (:address_hash, :purpose, :now, :site, :is_known)",
         )?
         .execute(named_params! {
-            ":address_hash": address_hash, ":purpose": purpose, ":now": now.unix_millis(),
+            ":address_hash": otp.address_hash,
+            ":purpose": purpose,
+            ":now": now.unix_millis(),
+            ":site": site(otp.requester),
+            ":is_known": requester == Requester::Known,
         })
         .map(drop)
 }
 
-/// A code that was right.
+/// What makes a link valid. A new password voids earlier reset links, and a link for a changed
+/// address is void when the account no longer has that address.
+const VALID_TOKEN: &str = "token_hash = :token_hash AND otp_tokens.expires_at > :now \
+     AND otp_tokens.created_at < :soon AND users.is_active AND CASE otp_tokens.purpose \
+     WHEN 'sign_up' THEN users.verified_at IS NULL AND users.email_key = otp_tokens.email_key \
+     WHEN 'email_change' THEN users.new_email_key = otp_tokens.email_key \
+     ELSE users.email_key = otp_tokens.email_key \
+     AND users.password_version = otp_tokens.password_version END";
+
+fn find_token(
+    connection: &Connection,
+    token_hash: &[u8],
+    now: Timestamp,
+) -> rusqlite::Result<Option<(OtpToken, Option<i64>)>> {
+    let found: Option<(String, UserId, String, Option<i64>)> = connection
+        .prepare_cached(&format!(
+            "SELECT otp_tokens.purpose, users.id, otp_tokens.email_key, otp_tokens.sign_up_id \
+             FROM otp_tokens JOIN users ON users.id = otp_tokens.user_id WHERE {VALID_TOKEN}"
+        ))?
+        .query_row(
+            named_params! {
+                ":token_hash": token_hash,
+                ":now": now.unix_millis(),
+                ":soon": now.plus(CLOCK_SLACK).unix_millis(),
+            },
+            |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?)),
+        )
+        .optional()?;
+    Ok(found.and_then(|(purpose, user_id, email_key, sign_up_id)| {
+        let token = OtpToken {
+            purpose: OtpPurpose::parse(&purpose)?,
+            user_id,
+            email_key,
+        };
+        Some((token, sign_up_id))
+    }))
+}
+
+/// Uses a link instead of a code. A wrong token is not counted: it cannot be guessed.
+fn use_token(
+    connection: &Connection,
+    purpose: OtpPurpose,
+    user_id: Option<UserId>,
+    token_hash: &[u8],
+    now: Timestamp,
+) -> rusqlite::Result<Option<UsedOtp>> {
+    let found = find_token(connection, token_hash, now)?.filter(|(token, _)| {
+        token.purpose == purpose && user_id.is_none_or(|user_id| user_id == token.user_id)
+    });
+    Ok(found.map(|(token, sign_up_id)| UsedOtp {
+        user_id: token.user_id,
+        sign_up_id,
+    }))
+}
+
+/// Deletes the codes and links of an account for a purpose, after one of them was used.
+fn delete_used(
+    connection: &Connection,
+    user_id: UserId,
+    purpose: OtpPurpose,
+) -> rusqlite::Result<()> {
+    for statement in [
+        "DELETE FROM otps WHERE user_id = :user_id AND purpose = :purpose",
+        "DELETE FROM otp_tokens WHERE user_id = :user_id AND purpose = :purpose",
+    ] {
+        connection
+            .prepare_cached(statement)?
+            .execute(named_params! { ":user_id": user_id, ":purpose": purpose.as_str() })?;
+    }
+    Ok(())
+}
+
+/// A valid code or link.
 pub(super) struct UsedOtp {
     pub(super) user_id: UserId,
     pub(super) sign_up_id: Option<i64>,
@@ -213,6 +367,13 @@ pub(super) fn use_otp(
     attempt: &OtpAttempt,
     usage: Use,
 ) -> rusqlite::Result<Option<UsedOtp>> {
+    if let Some(token_hash) = &attempt.token_hash {
+        let used = use_token(connection, purpose, user_id, token_hash, attempt.now)?;
+        if let (Use::Up, Some(used)) = (usage, &used) {
+            delete_used(connection, used.user_id, purpose)?;
+        }
+        return Ok(used);
+    }
     let limits = attempt.limits;
     let day_ago = attempt.now.minus(DAY).unix_millis();
     let soon = attempt.now.plus(CLOCK_SLACK).unix_millis();
@@ -251,8 +412,11 @@ pub(super) fn use_otp(
             },
         )
         .optional()?;
-    if used.is_some() {
-        return Ok(used);
+    if let Some(used) = used {
+        if usage == Use::Up {
+            delete_used(connection, used.user_id, purpose)?;
+        }
+        return Ok(Some(used));
     }
     // The failure that was just counted must not hide the code from its own count.
     let count = |statement: &str, one_more: u32| {
@@ -565,15 +729,26 @@ fn find_pending(
 }
 
 fn reissue(connection: &Connection, request: &ReissueOtp) -> rusqlite::Result<Option<Reissued>> {
-    let address_hash = &request.codes.sign_up.address_hash;
     let Some((purpose, pending)) = find_pending(connection, request)? else {
-        note_no_mail(connection, address_hash, request.now, request.limits)?;
+        let otp = &request.codes.sign_up;
+        note_no_mail(
+            connection,
+            otp,
+            OtpPurpose::SignUp,
+            request.now,
+            request.limits,
+        )?;
         return Ok(None);
+    };
+    let otp = match purpose {
+        OtpPurpose::SignUp => &request.codes.sign_up,
+        OtpPurpose::EmailChange | OtpPurpose::PasswordReset => &request.codes.email_change,
     };
     if find_pause(
         connection,
-        address_hash,
+        otp,
         purpose,
+        (Some(pending.user_id), pending.sign_up_id),
         request.now,
         request.limits,
     )?
@@ -590,10 +765,6 @@ fn reissue(connection: &Connection, request: &ReissueOtp) -> rusqlite::Result<Op
             ":purpose": purpose.as_str(),
             ":sign_up_id": pending.sign_up_id,
         })?;
-    let otp = match purpose {
-        OtpPurpose::SignUp => &request.codes.sign_up,
-        OtpPurpose::EmailChange | OtpPurpose::PasswordReset => &request.codes.email_change,
-    };
     insert_otp(
         connection,
         purpose,
@@ -622,6 +793,7 @@ fn delete_expired(
     };
     for (statement, until) in [
         ("DELETE FROM otps WHERE expires_at <= :until", now),
+        ("DELETE FROM otp_tokens WHERE expires_at <= :until", now),
         (
             "DELETE FROM otp_failures WHERE failed_at <= :until",
             now.minus(DAY),
@@ -760,13 +932,29 @@ impl OtpStore for SqliteStore {
             .await
     }
 
+    async fn find_otp_token(
+        &self,
+        token_hash: &[u8],
+        now: Timestamp,
+    ) -> StoreResult<Option<OtpToken>> {
+        self.read(|connection| {
+            find_token(connection, token_hash, now).map(|found| found.map(|(token, _)| token))
+        })
+    }
+
     async fn find_mail_pause(
         &self,
         address_hash: &[u8],
         purpose: OtpPurpose,
+        requester: ClientNetwork,
         now: Timestamp,
         limits: MailLimits,
     ) -> StoreResult<Option<Timestamp>> {
-        self.read(|connection| find_pause(connection, address_hash, purpose, now, limits))
+        self.read(|connection| {
+            let purpose = purpose.as_str();
+            let sent = list_sent(connection, address_hash, purpose, Some(requester), now)?;
+            // It may turn out to be known.
+            Ok(limits.next_at(&sent, Requester::Known, now))
+        })
     }
 }

@@ -66,7 +66,6 @@ fn create_reset(
     request: &ResetRequest,
 ) -> rusqlite::Result<Option<Reissued>> {
     let purpose = OtpPurpose::PasswordReset;
-    let address_hash = &request.otp.address_hash;
     let found: Option<(UserId, String)> = connection
         .prepare_cached("SELECT id, email FROM users WHERE email_key = :email_key AND is_active")?
         .query_row(named_params! { ":email_key": request.email_key }, |row| {
@@ -74,13 +73,20 @@ fn create_reset(
         })
         .optional()?;
     let Some((user_id, email)) = found else {
-        note_no_mail(connection, address_hash, request.now, request.limits)?;
+        note_no_mail(
+            connection,
+            &request.otp,
+            purpose,
+            request.now,
+            request.limits,
+        )?;
         return Ok(None);
     };
     if find_pause(
         connection,
-        address_hash,
+        &request.otp,
         purpose,
+        (Some(user_id), None),
         request.now,
         request.limits,
     )?

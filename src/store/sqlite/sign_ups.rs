@@ -1,6 +1,6 @@
 //! Sign-ups in SQLite.
 
-use rusqlite::{Connection, named_params};
+use rusqlite::{Connection, OptionalExtension, named_params};
 
 use super::email_change::drop_unconfirmed_claims;
 use super::events::{Actor, insert_event};
@@ -11,6 +11,25 @@ use crate::store::{NewSignUp, SignUpOutcome};
 
 /// Most pending sign-ups of one address.
 const MOST_PENDING: i64 = 100;
+
+/// The account that has the address, and its sign-up from the same network.
+fn find_own_sign_up(
+    connection: &Connection,
+    new: &NewSignUp,
+) -> rusqlite::Result<(Option<UserId>, Option<i64>)> {
+    connection
+        .prepare_cached(
+            "SELECT users.id, (SELECT max(sign_ups.id) FROM sign_ups \
+             WHERE sign_ups.user_id = users.id AND sign_ups.network = :network) \
+             FROM users WHERE email_key = :email_key",
+        )?
+        .query_row(
+            named_params! { ":email_key": new.email.key(), ":network": new.network },
+            |row| Ok((row.get(0)?, row.get(1)?)),
+        )
+        .optional()
+        .map(Option::unwrap_or_default)
+}
 
 /// Stores a sign-up beside those already pending for its address.
 pub(super) fn create_sign_up(
@@ -24,8 +43,9 @@ pub(super) fn create_sign_up(
     }
     if let Some(until) = find_pause(
         connection,
-        &new.otp.address_hash,
+        &new.otp,
         OtpPurpose::SignUp,
+        find_own_sign_up(connection, new)?,
         new.now,
         new.limits,
     )? {

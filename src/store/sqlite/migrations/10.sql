@@ -28,3 +28,20 @@ ALTER TABLE refresh_tokens ADD COLUMN successor_id TEXT;
 -- The ids of imported accounts in the systems that they come from.
 ALTER TABLE users ADD COLUMN external_id TEXT;
 CREATE UNIQUE INDEX users_by_external_id ON users (external_id) WHERE external_id IS NOT NULL;
+
+-- Mails are limited by shares of the requesting networks, and carry links.
+ALTER TABLE otp_mails ADD COLUMN site TEXT NOT NULL DEFAULT '';
+ALTER TABLE otp_mails ADD COLUMN is_known INTEGER NOT NULL DEFAULT 0 CHECK (is_known IN (0, 1));
+CREATE TABLE otp_tokens (
+    token_hash BLOB    PRIMARY KEY,
+    purpose    TEXT    NOT NULL CHECK (purpose IN ('sign_up', 'email_change', 'password_reset')),
+    user_id    INTEGER NOT NULL REFERENCES users (id) ON DELETE CASCADE,
+    sign_up_id INTEGER REFERENCES sign_ups (id) ON DELETE CASCADE,
+    email_key  TEXT    NOT NULL,
+    created_at INTEGER NOT NULL,
+    expires_at INTEGER NOT NULL,
+    password_version INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE INDEX otp_tokens_by_user ON otp_tokens (user_id);
+CREATE INDEX otp_tokens_by_sign_up ON otp_tokens (sign_up_id);
+CREATE INDEX otp_tokens_by_expiry ON otp_tokens (expires_at);
