@@ -1,4 +1,4 @@
-//! Copies of a database: made while others write to it, looked into before anybody relies on them, and put in its place.
+//! Copies of a database: made while it is in use, and verified before they replace it.
 
 use std::fs::File;
 use std::ops::ControlFlow;
@@ -13,33 +13,35 @@ use super::file::{self, APPLICATION_ID, OpenError};
 use super::{beside, open_to_look};
 use crate::store::NewEvent;
 
-/// Pages copied between two words about progress: a mebibyte.
+/// Pages copied between two progress reports: one mebibyte.
 const STEP_PAGES: i32 = 256;
 
-/// How long to wait before a step is tried again that found the database held.
+/// Wait before a retry of a step that found the database locked.
 const STEP_PAUSE: Duration = Duration::from_millis(50);
 
-/// What there is to know about a database that nobody has open.
+/// The result of inspecting a database that nobody has open.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Inspection {
-    /// Number of its schema.
+    /// Version of its schema.
     pub schema_version: i32,
-    /// How many accounts are in it.
+    /// Number of accounts.
     pub accounts: u64,
-    /// The names of the photos that they have.
+    /// Names of the photos of the accounts.
     pub photos: Vec<String>,
     /// JOSE name of the algorithm of the active signing key, if there is one.
     pub signing_algorithm: Option<String>,
 }
 
-/// Copies the database at `source` as it is at one moment to the new file `target`, and calls `progress` with the bytes
-/// copied and those that there are, which may break it off. The copy is on disk when this returns.
+/// Copies the database at `source`, as it is at one moment, to the new file `target`.
 ///
-/// Others go on reading and writing meanwhile: the copy comes from one read transaction, which in WAL mode keeps nobody off
-/// but lets the log grow until it ends. The file is neither migrated nor changed in any other way.
+/// `progress` gets the bytes copied and the total; its error cancels the copy. The copy is on disk
+/// when this returns.
+///
+/// The copy reads one snapshot, so reads and writes continue. In WAL mode the log grows until the
+/// copy ends. The source is neither migrated nor changed.
 ///
 /// # Errors
-/// When there is no database of ours at `source`, or the copy cannot be written.
+/// When `source` is not a database of this program, or the copy cannot be written.
 pub fn copy_database(
     source: &Path,
     target: &Path,
@@ -58,7 +60,7 @@ pub fn copy_database(
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let from = Connection::open_with_flags(source, flags).map_err(failed)?;
     from.busy_timeout(busy_timeout).map_err(failed)?;
-    // Without an open transaction every write of somebody else would restart the copy.
+    // Without an open transaction every write of another connection restarts the copy.
     from.execute_batch("BEGIN").map_err(failed)?;
     let (id, page_size): (i32, u64) = from
         .query_row(
@@ -76,7 +78,7 @@ pub fn copy_database(
     }
     file::create_private(target)?;
     let mut to = Connection::open_with_flags(target, flags).map_err(failed)?;
-    // A copy that is cut off is thrown away, so it needs no journal, and it is synchronised once it is whole.
+    // An incomplete copy is discarded, so it needs no journal. A complete one is synced once.
     to.execute_batch("PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF;")
         .map_err(failed)?;
     {
@@ -101,13 +103,13 @@ pub fn copy_database(
         .map_err(|e| OpenError(format!("cannot write {}: {e}", target.display())))
 }
 
-/// Room that is left free beside what a migration is known to need, in bytes.
+/// Free space to leave beyond the estimated need of a migration, in bytes.
 const SPARE: u64 = 16 * 1024 * 1024;
 
-/// Keeps a copy of a database that is about to be migrated to `version` beside it, and gives its path.
+/// Copies a database before its migration to `version`; returns the path of the copy.
 ///
 /// # Errors
-/// When the database is damaged, or there is no room for the copy and what the migration writes.
+/// When the database is damaged, or there is too little space for the copy and the migration.
 pub(super) fn keep_before_migration(
     path: &Path,
     version: i32,
@@ -160,10 +162,10 @@ pub(super) fn keep_before_migration(
     Ok(target)
 }
 
-/// Looks through a whole database that nobody has open, without leaving a trace of it.
+/// Checks a whole database that nobody has open, and leaves no companion files.
 ///
 /// # Errors
-/// When it is damaged, another program's, or of a newer version of this one; the text says which.
+/// When it is damaged, belongs to another program, or has a newer schema; the text says which.
 pub fn inspect_database(path: &Path) -> Result<Inspection, OpenError> {
     let shown = path.display();
     let failed = |e: rusqlite::Error| OpenError(format!("cannot read {shown}: {e}"));
@@ -226,12 +228,12 @@ pub fn inspect_database(path: &Path) -> Result<Inspection, OpenError> {
     })
 }
 
-/// Writes an entry to the audit log of a database, which is not migrated.
+/// Writes an entry to the audit log of a database without migrating it.
 ///
-/// A database from before the audit log gets no entry.
+/// A schema from before the audit log gets no entry.
 ///
 /// # Errors
-/// When it cannot be written.
+/// When the entry cannot be written.
 pub fn note_in(path: &Path, event: &NewEvent, busy_timeout: Duration) -> Result<(), OpenError> {
     file::refuse_unfinished_restore(path)?;
     file::inspect(path)?;

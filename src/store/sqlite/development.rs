@@ -1,7 +1,7 @@
-//! Development on SQLite: the mark, and a snapshot of all rows in memory.
+//! Development mode on SQLite: the mark, and a snapshot of all rows in memory.
 //!
-//! A snapshot is rows and not pages of the file, so that going back to it is a transaction like any other: readers see the
-//! state before or the state after, and nobody's connection or prepared statement is disturbed.
+//! A snapshot contains rows, not pages of the file, so restoring it is an ordinary transaction:
+//! readers see the state before or after it, and connections and prepared statements stay valid.
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -14,10 +14,10 @@ use super::SqliteStore;
 use crate::domain::Timestamp;
 use crate::store::{DevelopmentStore, StoreResult};
 
-/// The name of the mark.
+/// The name of the mark in the database.
 pub(super) const DEVELOPMENT_MARK: &str = "served_in_dev";
 
-/// The numbers given out by AUTOINCREMENT, which SQLite does not list among the tables of others.
+/// The AUTOINCREMENT counters, which SQLite does not list among the ordinary tables.
 const SEQUENCES: &str = "sqlite_sequence";
 
 /// All rows of all tables.
@@ -26,18 +26,18 @@ pub(super) struct Snapshot {
     photos: BTreeSet<String>,
 }
 
-/// Where a store keeps its snapshot.
+/// The snapshot that a store holds.
 pub(super) type KeptSnapshot = Arc<Mutex<Option<Arc<Snapshot>>>>;
 
 struct Table {
     name: String,
-    /// Whether a change of it changes other tables too.
+    /// Whether writing to it changes other tables.
     has_trigger: bool,
     columns: usize,
     rows: Vec<Vec<Cell>>,
 }
 
-/// One value of a row. A text is kept as bytes: those of packed texts are not always UTF-8.
+/// One value of a row. A text is kept as bytes, since packed texts are not always UTF-8.
 enum Cell {
     Null,
     Integer(i64),
@@ -129,16 +129,18 @@ impl Snapshot {
         })
     }
 
-    /// Gives the photos that there were, and are no more.
+    /// Restores the snapshot; returns the photos that no account has afterwards.
     fn restore(&self, connection: &Connection) -> rusqlite::Result<Vec<String>> {
         let former = photos(connection)?;
-        // Rows refer to each other, and tables come in no particular order: what holds is looked at when all is there.
+        // Rows refer to each other and tables have no particular order, so foreign keys are checked
+        // at the commit.
         connection.execute_batch("PRAGMA defer_foreign_keys = ON")?;
         for table in &self.tables {
             table.clear(connection)?;
         }
-        // What triggers keep up comes after the tables that they are on, in place of what they have made of it. The numbers of
-        // accounts are the last of the tables: inserting accounts moves them.
+        // Tables that triggers maintain come after the tables with the triggers, and overwrite what
+        // the triggers wrote. The AUTOINCREMENT counters come last, since inserting accounts
+        // changes them.
         let (first, then): (Vec<_>, Vec<_>) =
             self.tables.iter().partition(|table| table.has_trigger);
         for table in first {

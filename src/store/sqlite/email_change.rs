@@ -15,9 +15,9 @@ use crate::store::{
     UndoOutcome, UpdateOutcome, UserUpdate,
 };
 
-/// What a change of the address comes to.
+/// The outcome of an address change.
 pub(super) enum EmailStep {
-    /// It was made; what the code that goes out is for, if one does.
+    /// The change is stored; the purpose of the code that is mailed, if one is.
     Done(Option<OtpPurpose>),
     Stop(UpdateOutcome),
 }
@@ -26,7 +26,7 @@ impl EmailStep {
     const NOTHING_DUE: Self = Self::Done(None);
 }
 
-/// Makes `email` the address of an account: at once where it is the same mailbox, and waiting for its code otherwise.
+/// Changes the address of an account: at once for the same mailbox, otherwise after its code.
 pub(super) fn update_email(
     connection: &Connection,
     before: &User,
@@ -47,7 +47,7 @@ pub(super) fn update_email(
         return Ok(EmailStep::NOTHING_DUE);
     }
     if own_key == email_key {
-        // Back to the confirmed address, or the same one spelt otherwise: nothing is left to confirm.
+        // The confirmed address, perhaps in another spelling: nothing is left to confirm.
         delete_change_otps(connection, before.id)?;
         connection
             .prepare_cached(
@@ -60,7 +60,7 @@ pub(super) fn update_email(
         return Ok(EmailStep::NOTHING_DUE);
     }
     if new_key.as_deref() == Some(email_key) {
-        // The address that waits for its code already, spelt otherwise: the code that is out stays good.
+        // The pending address in another spelling: its code stays valid.
         connection
             .prepare_cached(
                 "UPDATE users SET new_email = :email, updated_at = :now WHERE id = :id",
@@ -121,14 +121,14 @@ pub(super) fn update_email(
     Ok(EmailStep::Done(Some(purpose)))
 }
 
-/// An address that is not confirmed belongs to nobody: an account that awaits its code gives way to `user_id`.
+/// Frees an unconfirmed address for `user_id`: nobody owns it until it is confirmed.
 pub(super) fn take_from_unconfirmed(
     connection: &Connection,
     email_key: &str,
     user_id: UserId,
     (context, now): (&RequestContext, Timestamp),
 ) -> rusqlite::Result<()> {
-    // Staff may have given it a photo, whose file is to go with the account.
+    // Staff may have given the account a photo; its file is deleted with the account.
     connection
         .prepare_cached(
             "INSERT INTO unused_photos (name, noted_at) SELECT photo, :now FROM users WHERE email_key = :email_key \
@@ -162,7 +162,7 @@ pub(super) fn take_from_unconfirmed(
     drop_unconfirmed_claims(connection, email_key, now)
 }
 
-/// An account with the address as an unconfirmed new one falls back to the last confirmed one.
+/// Drops the address from accounts where it is pending; they keep their confirmed one.
 pub(super) fn drop_unconfirmed_claims(
     connection: &Connection,
     email_key: &str,
@@ -182,7 +182,10 @@ pub(super) fn drop_unconfirmed_claims(
         .map(drop)
 }
 
-/// Stores the link that brings the confirmed address back, and mails it to that address. Within the pause between mails an earlier link for the same address does as well, and no second mail goes out.
+/// Stores the undo link of an address change and mails it to the former address.
+///
+/// Within the pause between mails, an earlier link for the same address is enough, and no second
+/// mail is sent.
 fn insert_undo(
     connection: &Connection,
     before: &User,
@@ -218,7 +221,7 @@ fn insert_undo(
     )
 }
 
-/// Takes a never-verified account to another address: its newest sign-up goes along and waits for a code there.
+/// Moves a never-verified account to another address; its newest sign-up gets a code there.
 fn move_sign_up(
     connection: &Connection,
     user_id: UserId,
@@ -272,7 +275,7 @@ fn delete_change_otps(connection: &Connection, user_id: UserId) -> rusqlite::Res
         .map(drop)
 }
 
-/// Drops a pending address with its code; the last confirmed one stays.
+/// Drops a pending address and its code; the last confirmed address stays.
 pub(super) fn drop_pending_email(
     connection: &Connection,
     user_id: UserId,
@@ -288,14 +291,14 @@ pub(super) fn drop_pending_email(
         .map(drop)
 }
 
-/// When the address can be changed again after an undo, if it cannot now.
+/// When the address can be changed again after an undo; `None` when it can be changed now.
 fn rest_after_undo(restored_at: Option<Timestamp>, now: Timestamp) -> Option<Timestamp> {
-    // An undo from the future was stored while the clock was wrong.
+    // An undo in the future was stored while the clock was wrong.
     let restored_at = restored_at.filter(|at| *at < now.plus(CLOCK_SLACK))?;
     Some(restored_at.plus(RESTORED_REST)).filter(|until| *until > now)
 }
 
-/// The latest expiry that a link made by now can have; later ones are from a wrong clock.
+/// The latest valid expiry of a link; later ones come from a wrong clock.
 pub(super) fn latest_expiry(now: Timestamp) -> Timestamp {
     now.plus(UNDO_LIFETIME).plus(CLOCK_SLACK)
 }
@@ -335,7 +338,7 @@ fn find_link(
         .optional()
 }
 
-/// Restores the account as it was when the link was made.
+/// Restores the account to its state when the link was created.
 pub(super) fn undo_email_change(
     connection: &Connection,
     undo: &UndoEmailChange,
@@ -351,8 +354,8 @@ pub(super) fn undo_email_change(
         return Ok(UndoOutcome::InvalidLink);
     };
     take_from_unconfirmed(connection, email.key(), user_id, (&undo.context, now))?;
-    // Codes and links that were mailed since then are revoked. Earlier links stay valid: a thief who
-    // changed the address twice must not revoke the owner's link.
+    // Codes and links that were mailed since then are revoked. Earlier links stay valid: a thief
+    // who changed the address twice must not revoke the owner's link.
     for statement in [
         "DELETE FROM otps WHERE user_id = :user_id AND :sequence = :sequence",
         "DELETE FROM otp_tokens WHERE user_id = :user_id AND :sequence = :sequence",

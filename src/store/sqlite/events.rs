@@ -12,25 +12,25 @@ use crate::store::{
 
 const COLUMNS: &str = "id, happened_at, event, user_id, actor_id, operator, ip, user_agent, detail";
 
-/// Failed tries at accounts that there are which are written down one by one within an hour; beyond that they are counted.
+/// Failed attempts at existing accounts that are logged one by one per hour; more are only counted.
 const LISTED_AT_ACCOUNTS: i64 = 1000;
 
-/// The same for addresses that nobody has. They have a bound of their own, so that guesses at made-up addresses cannot
-/// keep guesses at an account out of the log.
+/// The same limit for unknown addresses. It is separate, so that guesses at made-up addresses
+/// cannot keep guesses at accounts out of the log.
 const LISTED_AT_NOBODY: i64 = 100;
 
-/// Entries about one account within an hour after which changes of its profile share one: a user can make
-/// thousands of them a second.
+/// Entries about one account per hour after which changes of its profile share one entry: a user
+/// can make thousands of changes a second.
 const LISTED_OF_ACCOUNT: i64 = 100;
 
 const MILLIS_PER_HOUR: i64 = 60 * 60 * 1000;
 
-/// Whom an entry names as the one who acts.
+/// The actor that an entry names.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Actor {
-    /// The account itself: it has just proven to be the owner's.
+    /// The account itself, which has just been authenticated as its owner.
     Owner,
-    /// The actor of the context.
+    /// The actor of the request context.
     FromContext,
 }
 
@@ -69,7 +69,8 @@ pub(super) fn insert_event(
         .map(drop)
 }
 
-/// Counts a failed try, and says whether it is to be written down: nobody fills the disk by failing.
+/// Counts a failed attempt; true when it is logged. The limit keeps attackers from filling the
+/// disk.
 fn is_listed(
     connection: &Connection,
     user_id: Option<UserId>,
@@ -100,8 +101,10 @@ fn most_listed(is_account: bool) -> i64 {
     }
 }
 
-/// Writes down that fields of a profile were changed. Where the last hour has had very many entries about the account, they
-/// are added to the last one about a change by the same person.
+/// Logs the names of changed profile fields.
+///
+/// When the last hour has too many entries about the account, the names are added to the last entry
+/// about a change by the same actor.
 pub(super) fn note_profile_change(
     connection: &Connection,
     user_id: UserId,
@@ -131,10 +134,10 @@ pub(super) fn note_profile_change(
     )
 }
 
-/// What stands between the fields of a profile that were changed.
+/// Separates the names of changed fields.
 const FIELD_SEPARATOR: &str = ", ";
 
-/// The entry that changes of a profile are added to, where there is to be no other one, and its fields.
+/// The entry that profile changes are added to instead of a new one, with its fields.
 fn find_shared_entry(
     connection: &Connection,
     user_id: UserId,
@@ -172,7 +175,7 @@ fn find_shared_entry(
         .optional()
 }
 
-/// Takes everything about a person off the entries of an account that goes: the numbers stay.
+/// Erases personal data from the entries of a deleted account; the ids stay.
 pub(super) fn forget_person(connection: &Connection, user_id: UserId) -> rusqlite::Result<()> {
     for statement in [
         "UPDATE events SET ip = '', user_agent = '', detail = '' WHERE user_id = :id",
@@ -185,7 +188,8 @@ pub(super) fn forget_person(connection: &Connection, user_id: UserId) -> rusqlit
     Ok(())
 }
 
-/// Removes the entries before a moment. Numbers follow the time, so that looking ends at the first one to stay.
+/// Deletes the entries before a time. Ids ascend with the time, so the scan stops at the first
+/// entry to keep.
 pub(super) fn delete_before(connection: &Connection, until: Timestamp) -> rusqlite::Result<usize> {
     let deleted = connection
         .prepare_cached(
@@ -199,7 +203,7 @@ pub(super) fn delete_before(connection: &Connection, until: Timestamp) -> rusqli
     Ok(deleted)
 }
 
-/// Reads the columns of [`COLUMNS`]; `None` for a kind that a newer program has written.
+/// Reads the columns of [`COLUMNS`]; `None` for a kind that only a newer program knows.
 fn event(row: &Row<'_>) -> rusqlite::Result<Option<Event>> {
     let Some(kind) = EventKind::parse(row.get_ref(2)?.as_str()?) else {
         return Ok(None);
@@ -263,7 +267,7 @@ fn list_of_user(
 }
 
 fn list(connection: &Connection, query: &EventQuery) -> rusqlite::Result<Vec<Event>> {
-    // Names are the program's own, and so fit to stand in a statement.
+    // Names of kinds are constants of the program, so they are safe inside the statement.
     let kinds: Vec<String> = query.kinds.iter().map(|kind| format!("'{kind}'")).collect();
     let of_kinds = if kinds.is_empty() {
         String::new()
@@ -275,7 +279,8 @@ fn list(connection: &Connection, query: &EventQuery) -> rusqlite::Result<Vec<Eve
     } else {
         "AND :user_id IS NULL"
     };
-    // The lower bound of the numbers is found from the newest entry downwards: as far as there is something to show.
+    // The lower bound of the ids is found from the newest entry downwards, only as far as the page
+    // needs.
     let mut statement = connection.prepare(&format!(
         "SELECT {COLUMNS} FROM events WHERE id > :after AND id > coalesce((SELECT id FROM events \
          WHERE happened_at < :since ORDER BY id DESC LIMIT 1), 0) {of_user} {of_kinds} ORDER BY id DESC LIMIT :limit"

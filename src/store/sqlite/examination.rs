@@ -1,4 +1,4 @@
-//! A look at a database that others may be using, and that is left as it is.
+//! Read-only diagnosis of a database that may be in use.
 
 use std::path::Path;
 use std::time::Duration;
@@ -9,47 +9,47 @@ use super::development::DEVELOPMENT_MARK;
 use super::file::{self, APPLICATION_ID, OpenError};
 use crate::domain::Timestamp;
 
-/// Mails in the queue that several attempts could not deliver.
+/// Queued mails whose delivery failed several times.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct FailingMails {
-    /// How many there are.
+    /// Number of such mails.
     pub count: u64,
     /// When the oldest was queued.
     pub oldest_at: Option<Timestamp>,
 }
 
-/// Attempts after which a mail counts as failing: a single failure is often temporary.
+/// Failed attempts after which a mail counts as failing: a single failure is often temporary.
 const FAILING_TRIES: u32 = 2;
 
-/// What there is to know about a database in use.
+/// The result of examining a database in use.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Examination {
-    /// Number of its schema.
+    /// Version of its schema.
     pub schema_version: i32,
-    /// What is damaged, in SQLite's words.
+    /// The damage that SQLite reports.
     pub fault: Option<String>,
-    /// Its size without the log.
+    /// Size of the file in bytes, without the log.
     pub bytes: u64,
-    /// How many accounts are in it.
+    /// Number of accounts.
     pub accounts: u64,
-    /// The names of the photos that they have, sorted.
+    /// Names of the photos of the accounts, sorted.
     pub photos: Vec<String>,
-    /// The names of the photos that nobody has and that may still be there.
+    /// Names of the photos that no account has and whose files may still exist.
     pub unused_photos: Vec<String>,
-    /// How many keys check tokens.
+    /// Number of keys that verify tokens.
     pub signing_keys: u64,
-    /// When something last happened to an account, as far as the rows tell.
+    /// Time of the latest activity of any account, as far as the rows show.
     pub newest_at: Option<Timestamp>,
-    /// Since when it counts as one that was served for development.
+    /// Since when the database is marked as used in development mode.
     pub development_since: Option<Timestamp>,
-    /// Mails that several attempts could not deliver.
+    /// Mails whose delivery failed several times.
     pub failing_mails: FailingMails,
 }
 
-/// Looks through a database, which is neither made nor migrated.
+/// Examines a database, which is neither created nor migrated.
 ///
 /// # Errors
-/// When it cannot be read, is another program's, or of a newer version of this one.
+/// When it cannot be read, belongs to another program, or has a newer schema.
 pub fn examine_database(path: &Path, busy_timeout: Duration) -> Result<Examination, OpenError> {
     file::refuse_unfinished_restore(path)?;
     file::inspect(path)?;
@@ -76,7 +76,7 @@ pub fn examine_database(path: &Path, busy_timeout: Duration) -> Result<Examinati
     }
     file::check_version(path, schema_version)?;
     examine(&connection, schema_version, bytes.unsigned_abs()).or_else(|e| {
-        // A page that cannot be read at all is damage, too.
+        // An unreadable page is damage, too.
         let damaged = e.sqlite_error_code() == Some(rusqlite::ErrorCode::DatabaseCorrupt);
         match damaged {
             true => Ok(Examination {
@@ -117,12 +117,12 @@ fn examine(
         [],
         |row| row.get(0),
     )?;
-    // The notes came with the second version.
+    // The table exists since version 2.
     let unused_photos = match schema_version {
         1 => Vec::new(),
         _ => names("SELECT name FROM unused_photos")?,
     };
-    // The marks came with the eighth version.
+    // The marks exist since version 8.
     let development_since: Option<i64> = match schema_version {
         ..8 => None,
         _ => connection.query_row(

@@ -1,7 +1,6 @@
-//! The database file: who may open it, and whether it is ours at all.
+//! The database file: its lock, and whether it belongs to this program.
 //!
-//! Everything here looks before SQLite touches the file, so that a file which is refused stays
-//! byte for byte as it was.
+//! All checks run before SQLite opens the file, so a refused file stays byte for byte unchanged.
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, Read};
@@ -17,7 +16,7 @@ const USER_VERSION_OFFSET: usize = 60;
 const APPLICATION_ID_OFFSET: usize = 68;
 const HEADER_LENGTH: usize = 100;
 
-/// Why a database was not opened. The texts are for the person at the terminal.
+/// Why a database was not opened. The texts are for the operator.
 #[derive(Debug)]
 pub struct OpenError(pub(super) String);
 
@@ -29,14 +28,14 @@ impl std::fmt::Display for OpenError {
 
 impl std::error::Error for OpenError {}
 
-/// What the first bytes of a file say.
+/// The kind of a file, by its first bytes.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Kind {
-    /// Nothing in it: a database is to be made.
+    /// Empty: a database is created.
     Empty,
-    /// A SQLite database without an application id: ours only if it holds nothing.
+    /// A SQLite database without an application id: accepted only if it is empty.
     Unmarked,
-    /// One of ours.
+    /// A database of this program.
     Ours {
         /// Its `PRAGMA user_version`.
         version: i32,
@@ -46,7 +45,7 @@ pub(super) enum Kind {
 /// Reads the header of `path` without SQLite.
 ///
 /// # Errors
-/// When the file is no database, another program's, or of a newer version of this one.
+/// When the file is not a database, belongs to another program, or has a newer schema.
 pub(super) fn inspect(path: &Path) -> Result<Kind, OpenError> {
     let shown = path.display();
     let mut header = Vec::with_capacity(HEADER_LENGTH);
@@ -74,7 +73,7 @@ pub(super) fn inspect(path: &Path) -> Result<Kind, OpenError> {
     }
 }
 
-/// Whether a file begins as a SQLite database does.
+/// Whether a file begins like a SQLite database.
 ///
 /// # Errors
 /// When it cannot be read.
@@ -100,7 +99,7 @@ pub(super) fn check_version(path: &Path, version: i32) -> Result<(), OpenError> 
     Ok(())
 }
 
-/// The refusal of somebody else's database.
+/// The error for a database of another program.
 pub(super) fn foreign(path: &Path, sign: &str) -> OpenError {
     OpenError(format!(
         "{} is a database of another program ({sign}); it was left as it is. Name another file \
@@ -109,7 +108,7 @@ pub(super) fn foreign(path: &Path, sign: &str) -> OpenError {
     ))
 }
 
-/// Makes an empty file that only its owner can read and write, unless there is a file already.
+/// Creates an empty file that only its owner can read and write, unless the file exists.
 pub(super) fn create_private(path: &Path) -> Result<(), OpenError> {
     let mut options = OpenOptions::new();
     options.write(true).create_new(true);
@@ -128,18 +127,19 @@ pub(super) fn create_private(path: &Path) -> Result<(), OpenError> {
     }
 }
 
-/// The database and its log as they were opened. SQLite goes on writing into files that somebody
-/// has removed or replaced, and nobody would find again what it puts there.
+/// The database and its log as they were opened.
+///
+/// SQLite continues to write into files that were removed or replaced, and those writes are lost.
 #[derive(Clone, Debug)]
 pub(super) struct OpenedFiles {
     files: Vec<(PathBuf, FileNumber)>,
 }
 
-/// What tells a file from any other: device and number.
+/// The identity of a file: device and inode number.
 type FileNumber = (u64, u64);
 
 impl OpenedFiles {
-    /// Notes what these paths name now.
+    /// Records the files that these paths name now.
     pub(super) fn note(paths: impl IntoIterator<Item = PathBuf>) -> io::Result<Self> {
         let note = |path: PathBuf| number_of(&path).map(|number| (path, number));
         let files = paths.into_iter().map(note).collect::<io::Result<_>>()?;
@@ -149,7 +149,7 @@ impl OpenedFiles {
     /// Whether the paths still name the same files.
     ///
     /// # Errors
-    /// What has become of the first that is another, for the log.
+    /// The first path that names another file or none, as a text for the log.
     pub(super) fn check(&self) -> Result<(), String> {
         for (path, opened) in &self.files {
             let what = match number_of(path) {
@@ -167,9 +167,10 @@ impl OpenedFiles {
     }
 }
 
-/// On Linux nothing but the number is asked for: newer versions give a file whose times somebody
-/// has looked at another time with the next write, however soon it comes, and bring that to the
-/// disk with each commit.
+/// Reads the identity of a file.
+///
+/// On Linux only the inode number is requested. After a query of the timestamps, newer kernels
+/// update them on the next write, and each commit then syncs them to disk.
 fn number_of(path: &Path) -> io::Result<FileNumber> {
     #[cfg(target_os = "linux")]
     {
@@ -185,7 +186,7 @@ fn number_of(path: &Path) -> io::Result<FileNumber> {
         use std::os::unix::fs::MetadataExt;
         Ok((data.dev(), data.ino()))
     }
-    // Elsewhere the system keeps anybody from removing what is open.
+    // Other systems do not allow removing an open file.
     #[cfg(not(unix))]
     {
         let _ = data;
@@ -193,13 +194,13 @@ fn number_of(path: &Path) -> io::Result<FileNumber> {
     }
 }
 
-/// Ends of the names of the files beside a database that belong to it.
+/// Suffixes of the companion files of a database.
 pub const COMPANION_SUFFIXES: [&str; 5] = ["-wal", "-shm", "-journal", LOCK, RESTORING];
 
-/// End of the name of the lock file.
+/// Suffix of the lock file.
 const LOCK: &str = ".lock";
 
-/// End of the name of the marker of an unfinished restore.
+/// Suffix of the marker of an unfinished restore.
 const RESTORING: &str = ".restoring";
 
 /// The existing SQLite database whose companion file `path` names, such as `users.db` for
@@ -217,7 +218,7 @@ pub fn companion_owner(path: &Path) -> Option<PathBuf> {
     })
 }
 
-/// Refuses to create a database in a companion file of another one.
+/// Refuses to create a database at the name of another one's companion file.
 pub(super) fn refuse_companion(path: &Path) -> Result<(), OpenError> {
     let owner = companion_owner(path).or_else(|| companion_owner(&canonical_path(path)));
     match owner {
@@ -230,7 +231,7 @@ pub(super) fn refuse_companion(path: &Path) -> Result<(), OpenError> {
     }
 }
 
-/// The file beside a database that says that a restore is not finished.
+/// The file beside a database that marks an unfinished restore.
 #[derive(Debug)]
 pub struct RestoreMarker {
     path: PathBuf,
@@ -282,11 +283,10 @@ pub(super) fn refuse_unfinished_restore(path: &Path) -> Result<(), OpenError> {
     )))
 }
 
-/// The sign that a server holds a database file; given up when it is dropped or the process ends,
-/// however it ends.
+/// The lock of a server on a database file; released on drop or when the process ends.
 #[derive(Debug)]
 pub struct ServerLock {
-    // The lock lives as long as the open file.
+    // The lock is held as long as the file is open.
     _file: File,
 }
 
@@ -294,23 +294,23 @@ impl ServerLock {
     /// Takes the lock for the database at `path`.
     ///
     /// # Errors
-    /// When another server has it.
+    /// When another server holds it.
     pub fn acquire(path: &Path) -> Result<Self, OpenError> {
         refuse_companion(path)?;
-        // What is not ours gets no lock file beside it either.
+        // A file of another program gets no lock file.
         if path.exists() {
             inspect(path)?;
         }
         Self::acquire_for_anything(path)
     }
 
-    /// As [`ServerLock::acquire`], whatever the file at `path` may be: it is about to be replaced.
+    /// Takes the lock for any file at `path`, since it is about to be replaced.
     ///
     /// # Errors
     /// As [`ServerLock::acquire`].
     pub fn acquire_for_anything(path: &Path) -> Result<Self, OpenError> {
-        // A file of its own: closing any descriptor of the database itself would drop the locks
-        // that SQLite holds on it.
+        // The lock has a file of its own: closing any descriptor of the database itself would drop
+        // the locks that SQLite holds on it.
         let lock_path = Self::path_for(path);
         create_private(&lock_path)?;
         let file = OpenOptions::new()
@@ -332,21 +332,21 @@ impl ServerLock {
         }
     }
 
-    /// Whether a server holds the database at `path`.
+    /// Whether a server holds the lock of the database at `path`.
     pub fn is_held(path: &Path) -> bool {
         File::open(Self::path_for(path))
             .is_ok_and(|file| matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock)))
     }
 
     fn path_for(path: &Path) -> PathBuf {
-        // Two ways to write one path must meet at one lock.
+        // Different spellings of one path must lead to the same lock.
         let mut name = canonical_path(path).into_os_string();
         name.push(LOCK);
         PathBuf::from(name)
     }
 }
 
-/// The folder that a file is in.
+/// The folder of a file.
 pub(super) fn folder_of(file: &Path) -> &Path {
     match file.parent() {
         Some(folder) if !folder.as_os_str().is_empty() => folder,
@@ -354,14 +354,13 @@ pub(super) fn folder_of(file: &Path) -> &Path {
     }
 }
 
-/// How many bytes this user may still write to the file system of `path`; `None` where it does not
-/// tell.
+/// Bytes that this user can still write to the file system of `path`; `None` where unknown.
 pub fn free_bytes(path: &Path) -> Option<u64> {
     let system = rustix::fs::statvfs(path).ok()?;
     Some(system.f_bavail.saturating_mul(system.f_frsize))
 }
 
-/// The canonical path of a file, whether it exists yet or not.
+/// The canonical path of a file, which need not exist yet.
 pub fn canonical_path(path: &Path) -> PathBuf {
     path.canonicalize()
         .or_else(|e| {

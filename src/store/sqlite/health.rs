@@ -1,4 +1,4 @@
-//! Whether the SQLite file can be written, how large it is, and how the writer gets on.
+//! Health of the SQLite store: whether it is writable, its size, and the state of its writer.
 
 use std::sync::Arc;
 
@@ -15,7 +15,7 @@ impl HealthStore for SqliteStore {
     async fn check_writable(&self) -> StoreResult<()> {
         self.writer
             .run(|connection| {
-                // A row of the same content would not be written: SQLite leaves alone what does not change.
+                // This changes the row each time: SQLite skips writes of unchanged content.
                 write_decoy(connection, Timestamp::default())
             })
             .await

@@ -9,10 +9,10 @@ use super::users::find_by_id;
 use crate::domain::{EventKind, Timestamp, UserId};
 use crate::store::{ImportRefusal, ImportSource, ImportedUser, RequestContext};
 
-/// The number of no account.
+/// An id that no account has.
 const NOBODY: UserId = 0;
 
-/// Imports everything that the source has, and takes it back when the source does not want to keep it.
+/// Imports all accounts of the source; rolls back when the source does not accept the result.
 pub(super) fn import_users(
     connection: &Connection,
     source: &mut dyn ImportSource,
@@ -45,7 +45,7 @@ pub(super) fn import_users(
     })
 }
 
-/// The number from which on none was ever given out.
+/// The lowest id above all that were ever assigned.
 pub(super) fn next_user_id(connection: &Connection) -> rusqlite::Result<UserId> {
     connection
         .prepare_cached(
@@ -54,7 +54,7 @@ pub(super) fn next_user_id(connection: &Connection) -> rusqlite::Result<UserId> 
         .query_row([], |row| row.get(0))
 }
 
-/// The account of an external id.
+/// Finds the account with an external id.
 pub(super) fn find_by_external_id(
     connection: &Connection,
     external_id: &str,
@@ -76,14 +76,14 @@ fn insert(
     if user.id.is_some_and(|id| id < free_from) {
         return Ok(Err(ImportRefusal::IdTaken));
     }
-    // Looked at before anybody gives way, so that a refused account changes nothing.
+    // Checked before any account is removed, so that a refused account changes nothing.
     if let Some(id) = user.id
         && find_by_id(connection, id)?.is_some()
     {
         return Ok(Err(ImportRefusal::IdTaken));
     }
     let key = user.email.key();
-    // Nobody has confirmed the address of a never-verified account, so it blocks nobody who has.
+    // The address of a never-verified account is unconfirmed, so it does not block a verified one.
     if user.verified_at.is_some() {
         take_from_unconfirmed(connection, key, NOBODY, (context, user.updated_at))?;
     }
@@ -136,7 +136,7 @@ fn insert(
         )
         .optional()?;
     if let (Some(id), None) = (inserted, user.verified_at) {
-        // Without a sign-up there would be nothing that a code could confirm.
+        // Without a sign-up a code has nothing to confirm.
         insert_sign_up(connection, id)?;
     }
     Ok(inserted.ok_or(ImportRefusal::IdTaken))

@@ -9,7 +9,7 @@ use super::rows::timestamp;
 use crate::domain::{EventKind, StoredKey, StoredSecret, Timestamp};
 use crate::store::{KeyMaterial, KeyStore, RemoveKey, RotateKeys, StoreResult};
 
-/// The one that signs comes first, whatever the clock was when it was made.
+/// The signing key comes first, whatever the clock said when it was created.
 const LIST: &str = "SELECT kid, algorithm, private_key, public_key, created_at, retired_at, is_sealed FROM signing_keys \
                     ORDER BY retired_at IS NOT NULL, created_at DESC, kid";
 

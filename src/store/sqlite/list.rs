@@ -1,8 +1,8 @@
-//! The list of accounts that staff sees: search, filters, order, pages.
+//! The staff user list: search, filters, order and pagination.
 //!
-//! A page far behind costs little more than the first one: the length of the list is kept in `user_counts`, and the way to a
-//! page leads over an index that holds all that is asked for, from whichever end is nearer, and never over the accounts
-//! themselves.
+//! A late page costs little more than the first one: `user_counts` has the length of the list, and
+//! a page is found through a covering index, from the nearer end, without reading the accounts
+//! before it.
 
 use rusqlite::types::Value;
 use rusqlite::{Connection, OptionalExtension, ToSql, named_params};
@@ -14,19 +14,21 @@ use super::users::find_by_id;
 use crate::domain::{User, UserId};
 use crate::store::{PageRequest, StoredUser, UserOrder, UserPage, UserQuery};
 
-/// Numbers of accounts that `user_counts` counts together.
+/// Ids per block of `user_counts`.
 const COUNTED_TOGETHER: i64 = 1024;
 
-/// What it costs to look an account up, in entries of an index that could be read instead.
+/// Cost of looking up one account, in index entries that could be read instead.
 const LOOK_UP: usize = 12;
 
-/// One page of the accounts that fit `query`. `None` when there is no such page. A search goes faster with a helper.
+/// Lists one page of the accounts that match `query`; `None` when the page does not exist.
+///
+/// A search is faster with a helper.
 pub(super) fn list_users(
     connection: &Connection,
     helper: Option<Helper>,
     query: &UserQuery,
 ) -> rusqlite::Result<Option<UserPage>> {
-    // Count and page come from one state of the database.
+    // Count and page are read from one snapshot.
     let transaction = connection.unchecked_transaction()?;
     let mut found = if query.words.is_empty() {
         None
@@ -81,7 +83,7 @@ pub(super) fn list_users(
     }))
 }
 
-/// The account of an external id, if it passes the filter.
+/// Finds the account with an external id, if it passes the filter.
 fn find_filtered(
     connection: &Connection,
     external_id: &str,
@@ -105,7 +107,7 @@ fn find_all(connection: &Connection, ids: &[UserId]) -> rusqlite::Result<Vec<Use
         .collect()
 }
 
-/// Up to `limit` accounts after a number, with their password hashes.
+/// Lists up to `limit` accounts after an id, with their password hashes.
 pub(super) fn list_users_after(
     connection: &Connection,
     after: UserId,
@@ -127,12 +129,12 @@ pub(super) fn list_users_after(
         .collect()
 }
 
-/// The part of a list that is wanted.
+/// The requested part of a list.
 #[derive(Clone, Copy)]
 struct Slice {
     offset: i64,
     length: i64,
-    /// Accounts in the whole list.
+    /// Number of accounts in the whole list.
     count: i64,
 }
 
@@ -146,7 +148,7 @@ impl Slice {
     }
 }
 
-/// Which accounts are listed.
+/// The filter of a list.
 #[derive(Clone, Copy)]
 struct Filter {
     is_active: Option<bool>,
@@ -161,7 +163,7 @@ impl Filter {
         }
     }
 
-    /// The condition in SQL. The values are written out: there are nine conditions in all.
+    /// The condition in SQL, with its values inlined: there are only nine conditions.
     fn condition(self) -> String {
         let mut condition = "1".to_owned();
         if let Some(is_active) = self.is_active {
@@ -174,7 +176,7 @@ impl Filter {
     }
 }
 
-/// A column and a direction of an order.
+/// A column of an order, with its direction.
 #[derive(Clone, Copy)]
 struct Term {
     column: UserOrder,
@@ -194,7 +196,7 @@ impl Term {
         }
     }
 
-    /// The index in the order of this column, with what can be filtered by in it.
+    /// The index in the order of this column, which also covers the filter columns.
     fn index(self) -> &'static str {
         match self.column {
             UserOrder::Id => "",
@@ -221,10 +223,10 @@ fn sql(order: &[Term]) -> String {
     terms.join(", ")
 }
 
-/// The order of a query; the number of the account decides between equals, so that no page repeats another.
+/// The order of a query; the id breaks ties, so that no account is on two pages.
 ///
-/// A column that was named before decides nothing more, and neither does one behind the number; SQLite takes a limited
-/// number of terms, so they are left out.
+/// A repeated column and any column after the id have no effect. They are left out, because SQLite
+/// limits the number of terms.
 fn order(query: &UserQuery) -> Vec<Term> {
     let mut order: Vec<Term> = Vec::new();
     let by_number = (UserOrder::Id, false);
@@ -247,7 +249,7 @@ struct List<'a> {
 }
 
 impl List<'_> {
-    /// How many accounts there are.
+    /// Counts the accounts of the list.
     fn count(&self) -> rusqlite::Result<i64> {
         self.connection
             .prepare_cached(
@@ -284,7 +286,7 @@ impl List<'_> {
                 }
                 Ok(ids)
             }
-            // Both directions alike: the order of the index, forwards or backwards.
+            // Both directions are the same: the order of the index, forwards or backwards.
             [
                 first,
                 Term {
@@ -296,7 +298,7 @@ impl List<'_> {
         }
     }
 
-    /// A part in ascending order of the numbers: whole blocks are passed over by their counts.
+    /// A part in ascending order of the ids; whole blocks are skipped by their counts.
     fn page_by_number(&self, slice: Slice) -> rusqlite::Result<Vec<UserId>> {
         let mut blocks = self.connection.prepare_cached(
             "SELECT block, sum(users) FROM user_counts \
@@ -339,7 +341,7 @@ impl List<'_> {
         Ok(ids)
     }
 
-    /// A part in the order of an index, the numbers in the same direction.
+    /// A part in the order of an index, with the ids in the same direction.
     fn page_of_index(&self, term: Term, slice: Slice) -> rusqlite::Result<Vec<UserId>> {
         let backwards = slice.counted_backwards();
         let is_nearer_backwards = backwards.offset < slice.offset;
@@ -368,8 +370,11 @@ impl List<'_> {
         Ok(ids)
     }
 
-    /// A part in any order. What stands at a place in the order of its first column does not depend on how equals are
-    /// ordered, so the place leads to a group of equals, and only such groups are put into the order of the other columns.
+    /// A part in any order.
+    ///
+    /// The value at a position in the order of the first column does not depend on how ties are
+    /// broken. So the position leads to a group of equal values, and only such groups are sorted by
+    /// the other columns.
     fn page_by_groups(&self, slice: Slice) -> rusqlite::Result<Vec<UserId>> {
         let Some((first, rest)) = self.order.split_first() else {
             return Ok(Vec::new());
@@ -420,7 +425,7 @@ impl List<'_> {
         }
     }
 
-    /// What stands behind a value in the order of a column. NULL comes before everything else.
+    /// The next value after a value in the order of a column. NULL comes first.
     fn next_value(&self, term: Term, value: &Value) -> rusqlite::Result<Option<Value>> {
         let (index, expression) = (term.index(), term.expression());
         let find = |condition: &str, parameters: &[(&str, &dyn ToSql)]| {
@@ -446,7 +451,7 @@ impl List<'_> {
         }
     }
 
-    /// A part of these accounts, whose numbers are ascending.
+    /// A part of these accounts, whose ids are ascending.
     fn page_of(&self, ids: &[UserId], slice: Slice) -> rusqlite::Result<Vec<UserId>> {
         let (offset, length) = (usize_of(slice.offset), usize_of(slice.length));
         if let [
@@ -468,7 +473,7 @@ impl List<'_> {
                 ids.iter().skip(offset).take(length).copied().collect()
             });
         }
-        // Either each of them is looked up, or the index is read until enough of them have come by.
+        // Either each account is looked up, or the index is read until enough of them are found.
         let all = usize_of(self.count()?);
         let read_until_found = (offset + length).saturating_mul(all) / ids.len().max(1);
         if ids.len().saturating_mul(LOOK_UP) < read_until_found {
@@ -535,7 +540,7 @@ mod tests {
     use super::super::migrations::{MIGRATIONS, SCHEMA};
     use super::*;
 
-    /// Numbers that look random and are always the same (xorshift).
+    /// A deterministic pseudo-random generator (xorshift).
     struct Dice(u64);
 
     impl Dice {
@@ -651,7 +656,7 @@ mod tests {
     fn fill(connection: &Connection, dice: &mut Dice) -> Vec<u64> {
         let ids: BTreeSet<u64> = (0..2_500).map(|_| 1 + dice.below(9_000)).collect();
         let ids: Vec<u64> = ids.into_iter().collect();
-        // Not in the order of the numbers: an import may bring its own.
+        // Not in the order of the ids: imported accounts may bring their own.
         for id in ids.iter().step_by(2).chain(ids.iter().skip(1).step_by(2)) {
             insert(connection, dice, *id);
         }
@@ -684,7 +689,7 @@ mod tests {
         }
     }
 
-    /// The same list in one plain statement: count and numbers, or nothing.
+    /// The same list by one plain statement: count and ids, or `None`.
     fn plain(connection: &Connection, query: &UserQuery) -> Option<(u64, Vec<UserId>)> {
         let mut condition = Filter::of(query).condition();
         for word in &query.words {
@@ -781,7 +786,7 @@ mod tests {
         run(&connection, "COMMIT");
         let helper = || Some(Helper::before_search(readers.get().unwrap()).unwrap());
         compare_with(&connection, helper, &mut dice, 200);
-        // A helper that somebody has written behind is none.
+        // A helper from before the last write is stale and not used.
         let helper = || {
             let helper = helper();
             run(

@@ -1,4 +1,4 @@
-//! The queue of mails in SQLite.
+//! The mail queue in SQLite.
 
 use std::time::Duration;
 
@@ -12,7 +12,8 @@ use crate::store::{
     ClaimedMails, MailClaim, MailQueue, MailStore, NewMail, QueuedMail, StoreResult,
 };
 
-/// No mail is put off for so long: one that seems to be was put into the queue while the clock was wrong, and is due.
+/// The longest possible delay of a mail. A later time was stored while the clock was wrong, and the
+/// mail is due.
 const LONGEST_WAIT: Duration = Duration::from_hours(24);
 
 const COLUMNS: &str =
@@ -37,8 +38,10 @@ fn optional_timestamp(row: &Row<'_>, column: usize) -> rusqlite::Result<Option<T
         .map(|millis| millis.map(Timestamp::from_unix_millis))
 }
 
-/// Puts a mail into the queue. One that carries a code goes with it: a code that is used, replaced or removed is not
-/// mailed any more. Its language is that of the sign-up, or of the account.
+/// Enqueues a mail, in the language of the sign-up or of the account.
+///
+/// A mail with a code is deleted with the code: a code that is used, replaced or removed is not
+/// mailed.
 pub(super) fn insert_mail(
     connection: &Connection,
     user_id: UserId,
@@ -120,7 +123,7 @@ fn claim_some(
             queued_mail,
         )?
         .collect::<rusqlite::Result<_>>()?;
-    // RETURNING gives the rows in no order of its own.
+    // RETURNING gives the rows in no defined order.
     mails.sort_by_key(|mail| mail.id);
     Ok(mails)
 }

@@ -1,15 +1,15 @@
-//! The numbered steps that bring an older file to the shape of `schema.sql`.
+//! The numbered migrations from older schemas to `schema.sql`.
 //!
-//! To change the schema: edit `schema.sql`, raise [`SCHEMA_VERSION`], add the step to [`MIGRATIONS`]. A test checks that
-//! both roads end at the same schema.
+//! To change the schema: edit `schema.sql`, raise [`SCHEMA_VERSION`], add the migration to
+//! [`MIGRATIONS`]. A test checks that both ways give the same schema.
 
 /// The whole current schema, for a new file.
 pub(super) const SCHEMA: &str = include_str!("../../../schema.sql");
 
-/// The number in `PRAGMA user_version` of a file in the current shape.
+/// The `PRAGMA user_version` of the current schema.
 pub(super) const SCHEMA_VERSION: i32 = 10;
 
-/// `(version, statements)`: what takes a file from the version before to this one.
+/// `(version, statements)`: migrates a file from the previous version to this one.
 pub(super) const MIGRATIONS: &[(i32, &str)] = &[
     (
         2,
@@ -148,7 +148,7 @@ mod tests {
 
     use super::*;
 
-    /// The schema as it was in each version that files may still have.
+    /// The schemas of earlier versions.
     const FORMER: &[(i32, &str)] = &[
         (1, include_str!("../../../tests/schemas/1.sql")),
         (2, include_str!("../../../tests/schemas/2.sql")),
@@ -167,7 +167,7 @@ mod tests {
             .unwrap()
             .query_map([], |row| {
                 let sql: String = row.get(2)?;
-                // White space is the only thing in which the two roads may differ.
+                // The two schemas may differ only in white space.
                 let sql = sql.split_whitespace().collect::<String>();
                 Ok((row.get(0)?, row.get(1)?, sql))
             })

@@ -1,8 +1,8 @@
 //! The store on an embedded SQLite file, and the only place with SQL.
 //!
-//! Reads take a connection from a pool and run where they are called: a look-up by key costs microseconds, less than a
-//! hop to another thread. Writes go through [`writer`], which commits what is queued together. A database in memory has
-//! one single connection for everything.
+//! Reads take a connection from a pool and run inline: a look-up by key costs microseconds, less
+//! than a hop to another thread. Writes go through [`writer`], which commits queued operations
+//! together. A database in memory has a single connection for everything.
 
 mod copy;
 mod development;
@@ -57,61 +57,65 @@ use writer::Writer;
 /// The newest schema that this program knows.
 pub const NEWEST_SCHEMA: i32 = SCHEMA_VERSION;
 
-/// Statements kept prepared per connection; more than there are in the program.
+/// Prepared statements cached per connection; more than the program has.
 const STATEMENT_CACHE: usize = 192;
 
-/// How long a read waits for a connection before the database is called busy: it may be an async thread that waits.
+/// Longest wait for a pooled connection before the database is reported busy: an async thread may
+/// be waiting.
 const LONGEST_CHECKOUT: Duration = Duration::from_secs(2);
 
-/// How long emptying the write-ahead log waits for others, keeping writers off, and how often it is tried.
+/// Longest wait of a log checkpoint for readers, and the retry interval. Writers are blocked
+/// meanwhile.
 const EMPTYING_WAIT: Duration = Duration::from_millis(25);
 const EMPTYING_TRIES: u32 = 4;
 
-/// A connection for reading, on loan.
+/// A pooled connection for reading.
 type Reader = PooledConnection<SqliteConnectionManager>;
 
-/// How to open a database.
+/// Options for opening a database.
 #[derive(Clone, Debug)]
 pub struct SqliteOptions {
     /// The file, or `:memory:`.
     pub path: String,
-    /// How long to wait for another process that writes.
+    /// Longest wait for another process that writes.
     pub busy_timeout: Duration,
-    /// Connections for reading.
+    /// Number of connections for reading.
     pub read_connections: u32,
-    /// Most operations that one transaction takes, at least one.
+    /// Maximum number of operations per transaction, at least one.
     pub writes_per_commit: usize,
-    /// Most memory for pages of the file, in MiB, of each connection.
+    /// Maximum page cache per connection, in MiB.
     pub cache_mib: u32,
-    /// Whether a commit waits for the disk. Without it a power cut may lose everything: for files that are to be thrown away.
+    /// Whether a commit waits for the disk. Without it a power failure may lose everything: only
+    /// for disposable files.
     pub durable: bool,
 }
 
 /// The store on a SQLite file.
 pub struct SqliteStore {
     readers: Pool<SqliteConnectionManager>,
-    // `None` for a database in memory, whose one connection cannot tell that it has written itself.
+    // `None` for a database in memory, whose one connection cannot detect its own writes.
     session_cache: Option<SessionCache>,
     writer: Writer,
     // `None` for a database in memory.
     path: Option<PathBuf>,
     files: Option<OpenedFiles>,
-    // Fewer than there are connections: long reads must leave one for those that run where they are called.
+    // Fewer than the connections, so that long reads leave one for inline reads.
     long_reads: Semaphore,
-    // What `--dev` goes back to.
+    // The snapshot that development mode restores.
     snapshot: development::KeptSnapshot,
 }
 
 impl SqliteStore {
-    /// Opens the database, making or migrating it as needed.
+    /// Opens the database, and creates or migrates it as needed.
     ///
     /// # Errors
-    /// When the file cannot be used; it is left as it was then.
+    /// When the file cannot be used; it is left unchanged.
     pub fn open(options: &SqliteOptions) -> Result<Self, OpenError> {
         if options.path == ":memory:" {
             Self::open_memory(options)
         } else if options.path.starts_with("file:") {
-            // SQLite would take this for a URI and open another file than the one that was looked into and locked.
+            // SQLite would take this for a URI and open another file than the one that was checked
+            // and locked.
             Self::open_file(&Path::new(".").join(&options.path), options)
         } else {
             Self::open_file(Path::new(&options.path), options)
@@ -119,7 +123,7 @@ impl SqliteStore {
     }
 
     fn open_memory(options: &SqliteOptions) -> Result<Self, OpenError> {
-        // The database lives in the connection, so there is one, and it is never given up.
+        // The database exists only in the connection, so there is one, and it is never closed.
         let readers = Pool::builder()
             .max_size(1)
             .test_on_check_out(false)
@@ -199,12 +203,12 @@ impl SqliteStore {
             );
         }
         bring_up_to_date(&mut connection).map_err(failed)?;
-        // The pages of a new schema are not needed at once.
+        // The pages of a new schema are not needed yet.
         connection
             .execute_batch("PRAGMA shrink_memory")
             .map_err(failed)?;
         warn_if_others_can_read(path);
-        // The log stands beside the file itself, also where the path is a link to it.
+        // The log is beside the file itself, even where the path is a link to it.
         let files = path
             .canonicalize()
             .and_then(|file| OpenedFiles::note([path.to_path_buf(), wal_of(&file)]))
@@ -247,14 +251,14 @@ impl SqliteStore {
         self.readers.get().map_err(StoreError::busy)
     }
 
-    /// Runs a read on a pooled connection, here and now.
+    /// Runs a read inline on a pooled connection.
     fn read<T>(&self, query: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> StoreResult<T> {
         query(&*self.reader()?).map_err(driver_error)
     }
 }
 
 impl SqliteStore {
-    /// Runs a read that may take long on a thread for such work.
+    /// Runs a long read on a blocking thread.
     async fn read_apart<T: Send + 'static>(
         &self,
         query: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
@@ -263,7 +267,7 @@ impl SqliteStore {
             .await
     }
 
-    /// Runs a read that may take long on a thread for such work, with a second connection where one is free.
+    /// Runs a long read on a blocking thread, with a second connection if one is free.
     async fn read_apart_with_help<T: Send + 'static>(
         &self,
         query: impl FnOnce(&Connection, Option<Reader>) -> rusqlite::Result<T> + Send + 'static,
@@ -285,10 +289,11 @@ impl SqliteStore {
         .map_err(StoreError::failed)?
     }
 
-    /// Moves the write-ahead log into the file and empties it: what was deleted is then nowhere on disk.
+    /// Moves the write-ahead log into the file and truncates it, so that deleted data is nowhere on
+    /// disk.
     ///
-    /// A reader that is in the way of it only puts it off until the next time: SQLite keeps all writers off while it waits
-    /// for readers, and a backup or a replication reads for as long as it likes.
+    /// When a reader is in the way, this is put off until the next time: SQLite blocks all writers
+    /// while it waits for readers, and a backup or a replication can read for long.
     async fn empty_log(&self) {
         let (Some(path), Some(files)) = (self.path.clone(), &self.files) else {
             return;
@@ -324,11 +329,11 @@ impl SqliteStore {
     }
 }
 
-/// Where the writer finds its connection.
+/// The connection of the writer.
 enum ConnectionSource {
-    /// A connection of its own, to a file.
+    /// A separate connection to a file.
     Own(Box<Connection>, OpenedFiles),
-    /// The one connection of a database in memory, shared with the readers.
+    /// The single connection of a database in memory, shared with the readers.
     Shared(Pool<SqliteConnectionManager>),
 }
 
@@ -352,13 +357,13 @@ impl ConnectionSource {
     }
 }
 
-/// What every connection is told when it is opened.
+/// Settings of every connection.
 #[derive(Clone, Debug)]
 struct ConnectionSettings {
     busy_timeout: Duration,
     query_only: bool,
     durable: bool,
-    // The files that it has to be to, where others are open already.
+    // The files that the connection must open, when other connections are already open.
     files: Option<OpenedFiles>,
     cache_mib: u32,
 }
@@ -373,13 +378,14 @@ impl ConnectionSettings {
         }
         connection.busy_timeout(self.busy_timeout)?;
         connection.set_prepared_statement_cache_capacity(STATEMENT_CACHE);
-        // FULL: a commit that was answered survives a power cut, not only a crash of the process.
-        // secure_delete: what was deleted is overwritten, so a removed person or used secret does not linger in the file.
+        // FULL: a committed transaction survives a power failure, not only a crash of the process.
+        // secure_delete: deleted data is overwritten, so that deleted accounts and used secrets do
+        // not remain in the file.
         connection.execute_batch(
             "PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON; PRAGMA secure_delete = ON; \
              PRAGMA temp_store = MEMORY; PRAGMA trusted_schema = OFF;",
         )?;
-        // In KiB where it is negative; otherwise it would be a number of pages.
+        // A negative number is in KiB; a positive one would be a number of pages.
         connection.pragma_update(None, "cache_size", -1024 * i64::from(self.cache_mib))?;
         if !self.durable {
             connection.pragma_update(None, "synchronous", "OFF")?;
@@ -397,8 +403,10 @@ impl CustomizeConnection<Connection, rusqlite::Error> for ConnectionSettings {
     }
 }
 
-/// A file without our mark is taken only when it holds nothing at all, and one whose newest pages are still in the
-/// write-ahead log is asked once more what version it is of.
+/// Refuses a file of another program or of a newer version.
+///
+/// A file without our application id is accepted only when it is empty. The version is read again
+/// where the newest pages are still in the write-ahead log.
 fn refuse_what_is_not_ours(path: &Path, kind: &Kind) -> Result<(), OpenError> {
     if matches!(kind, Kind::Empty) && !wal_of(path).exists() {
         return Ok(());
@@ -432,17 +440,19 @@ fn refuse_what_is_not_ours(path: &Path, kind: &Kind) -> Result<(), OpenError> {
     Ok(())
 }
 
-/// Opens a file without leaving a trace of it.
+/// Opens a file without leaving companion files.
 ///
-/// Even a reader makes the two companions of a file in WAL mode and cannot remove them. Only `immutable` keeps SQLite
-/// from it, which looks into no log; where there is a log, its companions are there already.
+/// Even a reader creates the two companion files of WAL mode and cannot remove them. Only
+/// `immutable` prevents that, but it ignores the log; where there is a log, its companion files
+/// exist already.
 fn open_to_look(path: &Path) -> rusqlite::Result<Connection> {
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY;
     let has_log = wal_of(path).exists() || beside(path, "-journal").exists();
     let Some(name) = path.to_str().filter(|_| !has_log) else {
         return Connection::open_with_flags(path, flags);
     };
-    // An absolute path follows an empty authority (RFC 8089), so that slashes at its beginning are not taken for one.
+    // An absolute path follows an empty authority (RFC 8089), so that its leading slashes are not
+    // read as one.
     let authority = if path.is_absolute() { "//" } else { "" };
     let name = utf8_percent_encode(name, NON_ALPHANUMERIC)
         .to_string()
@@ -455,7 +465,7 @@ fn wal_of(path: &Path) -> PathBuf {
     beside(path, "-wal")
 }
 
-/// A companion of the file: its name with something behind it.
+/// The path of a companion file: the file name with a suffix.
 fn beside(path: &Path, suffix: &str) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(suffix);
@@ -479,7 +489,7 @@ fn warn_if_others_can_read(path: &Path) {
     let _ = path;
 }
 
-/// The version of a database of ours that is older than this program.
+/// The version of a database of this program with an older schema.
 fn outdated_version(connection: &Connection) -> rusqlite::Result<Option<i32>> {
     let (id, version): (i32, i32) = connection.query_row(
         "SELECT application_id, user_version FROM pragma_application_id, pragma_user_version",
@@ -489,9 +499,9 @@ fn outdated_version(connection: &Connection) -> rusqlite::Result<Option<i32>> {
     Ok((id == APPLICATION_ID && version < SCHEMA_VERSION).then_some(version))
 }
 
-/// Makes the schema or migrates it, in one transaction.
+/// Creates or migrates the schema in one transaction.
 fn bring_up_to_date(connection: &mut Connection) -> rusqlite::Result<()> {
-    // IMMEDIATE: two processes that find the same old file must not both migrate it.
+    // IMMEDIATE: two processes that open the same old file must not both migrate it.
     let transaction =
         connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
     let (id, version): (i32, i32) = transaction.query_row(
@@ -548,7 +558,8 @@ fn driver_error(error: rusqlite::Error) -> StoreError {
     }
 }
 
-/// The field of a unique violation, which SQLite names as `UNIQUE constraint failed: TABLE.COLUMN, …`.
+/// The field of a unique violation, which SQLite reports as `UNIQUE constraint failed:
+/// TABLE.COLUMN, …`.
 fn taken_field(message: &str) -> Field {
     if message.contains(": otps.purpose") {
         Field::Otp
@@ -559,7 +570,7 @@ fn taken_field(message: &str) -> Field {
     }
 }
 
-/// The store as others hold it.
+/// Wraps the store for sharing.
 impl From<SqliteStore> for super::SharedStore {
     fn from(store: SqliteStore) -> Self {
         Arc::new(store)

@@ -24,11 +24,12 @@ use crate::store::{
 const HOUR: Duration = Duration::from_hours(1);
 const DAY: Duration = Duration::from_hours(24);
 
-/// How far ahead of the clock a row may be and still count: further ahead are rows of a time when the clock was wrong.
+/// Maximum time that a valid row can be ahead of the clock; later ones come from a wrong clock.
 pub(super) const CLOCK_SLACK: Duration = Duration::from_mins(1);
 
-/// Stores a code, puts its mail into the queue and counts that for [`find_pause`]. The address comes in lower case and as it
-/// was typed.
+/// Stores a code, enqueues its mail and counts the mail for [`find_pause`].
+///
+/// The address comes in lower case and as it was typed.
 pub(super) fn insert_otp(
     connection: &Connection,
     purpose: OtpPurpose,
@@ -38,7 +39,7 @@ pub(super) fn insert_otp(
     otp: &NewOtp,
     now: Timestamp,
 ) -> rusqlite::Result<()> {
-    // An expired code that waits to be cleared away must not stand in the way of the same digits.
+    // An expired code that is not yet deleted must not block the same digits.
     connection
         .prepare_cached(
             "DELETE FROM otps WHERE purpose = :purpose AND email_key = :email_key AND expires_at <= :now",
@@ -334,16 +335,16 @@ pub(super) struct UsedOtp {
     pub(super) sign_up_id: Option<i64>,
 }
 
-/// What happens to a right code.
+/// What happens to a correct code.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Use {
     /// It is used up.
     Up,
-    /// It stays good.
+    /// It stays valid.
     LeaveGood,
 }
 
-/// What makes a code of an address usable for a network: part of a WHERE clause over `otps`.
+/// Whether a network can use a code of an address: part of a WHERE clause over `otps`.
 const LIVE: &str = "otps.purpose = :purpose AND otps.email_key = :email_key AND otps.expires_at > :now \
      AND otps.created_at < :soon \
      AND (:user_id IS NULL OR otps.user_id = :user_id) \
@@ -356,10 +357,11 @@ const LIVE: &str = "otps.purpose = :purpose AND otps.email_key = :email_key AND 
      AND (SELECT count(*) FROM otp_failures WHERE address_hash = :address_hash AND failed_at > :day_ago \
          AND failed_at < :soon) < :per_account";
 
-/// Finds a right code, using it up if asked to, or counts a wrong try against every code that it could have been.
+/// Finds a correct code, and uses it up if `use` says so; a wrong one counts against every live
+/// code.
 ///
-/// A network that has used up its tries at a code counts no further against it: one network alone can never kill a code
-/// for everybody.
+/// A network that has used up its attempts at a code counts no further against it, so that one
+/// network alone can never invalidate a code for everybody.
 pub(super) fn use_otp(
     connection: &Connection,
     purpose: OtpPurpose,
@@ -436,7 +438,7 @@ pub(super) fn use_otp(
                 ":soon": soon,
             })
     };
-    // The account is counted first: the counts per code are part of what makes a code live.
+    // The account is counted first: the counts per code decide whether a code is live.
     let counted = count(
         &format!(
             "INSERT INTO otp_failures (user_id, address_hash, failed_at) \
@@ -463,7 +465,7 @@ pub(super) fn use_otp(
         attempt.now,
     )?;
     if counted == 0 {
-        // Nothing waits for a code there, which the time of the answer must not tell.
+        // There is no code for this address; the response time must not reveal it.
         return write_decoy(connection, attempt.now).map(|()| None);
     }
     count(
@@ -477,7 +479,7 @@ pub(super) fn use_otp(
     Ok(None)
 }
 
-/// What a Django service calls an unusable password: no password matches it.
+/// The stored form of an unusable password, as in Django: no password matches it.
 pub(super) const NO_PASSWORD: &str = "!";
 
 fn confirm_sign_up(
@@ -490,8 +492,8 @@ fn confirm_sign_up(
     };
     let (hash, is_contested) = find_sign_up_password(connection, &used)?;
     let needs_password = is_contested && confirmation.proven_hash.as_ref() != Some(&hash);
-    // The row of the account shows the newest sign-up already, with what staff may have changed
-    // since; an older one brings its own password and fields.
+    // The account row already shows the newest sign-up, with later changes by staff. An older one
+    // brings its own password and fields.
     connection
         .prepare_cached(
             "UPDATE users SET (email, password_hash, first_name, last_name, phone, address, gender, \
@@ -534,7 +536,7 @@ fn confirm_sign_up(
         return Ok(None);
     };
     if needs_password {
-        // Outside the limits on mails: without it the account has no password at all.
+        // Not subject to the mail limits: without this mail the account has no password at all.
         insert_otp(
             connection,
             OtpPurpose::PasswordReset,
@@ -551,7 +553,7 @@ fn confirm_sign_up(
     }))
 }
 
-/// Removes the password and every profile field that a sign-up brought.
+/// Removes the password and all profile fields that a sign-up brought.
 pub(super) fn forget_sign_up_fields(
     connection: &Connection,
     user_id: UserId,
@@ -566,7 +568,7 @@ pub(super) fn forget_sign_up_fields(
         .map(drop)
 }
 
-/// The password hash of the sign-up that a code belongs to, and whether its account is contested.
+/// The password hash of the sign-up of a code, and whether its account is contested.
 fn find_sign_up_password(
     connection: &Connection,
     used: &UsedOtp,
@@ -601,7 +603,7 @@ fn find_contested_password(
     .transpose()
 }
 
-/// When the sign-up was made whose code a resend repeats, and the client's address.
+/// When the resent sign-up was made, and the client's address.
 fn find_resent_sign_up(
     connection: &Connection,
     email_key: &str,
@@ -667,7 +669,7 @@ fn confirm_email_change(connection: &Connection, otp: &AccountOtp) -> StoreResul
         .optional()?)
 }
 
-/// An address that was checked before it was stored.
+/// Parses an address that was validated before it was stored.
 pub(super) fn parse_email(stored: &str) -> rusqlite::Result<EmailAddress> {
     EmailAddress::parse(stored).map_err(|_| {
         rusqlite::Error::FromSqlConversionFailure(
@@ -678,7 +680,7 @@ pub(super) fn parse_email(stored: &str) -> rusqlite::Result<EmailAddress> {
     })
 }
 
-/// Something that waits for a confirmation.
+/// A pending confirmation.
 struct Pending {
     user_id: UserId,
     sign_up_id: Option<i64>,
@@ -823,7 +825,7 @@ fn delete_expired(
     Ok(deleted)
 }
 
-/// Most never-verified accounts that are deleted at once, so that other writes do not wait.
+/// Maximum number of never-verified accounts per deletion, so that other writes do not wait.
 const UNVERIFIED_BATCH: u32 = 1_000;
 
 /// Deletes never-verified accounts from before a time that have no valid code.
@@ -953,7 +955,7 @@ impl OtpStore for SqliteStore {
         self.read(|connection| {
             let purpose = purpose.as_str();
             let sent = list_sent(connection, address_hash, purpose, Some(requester), now)?;
-            // It may turn out to be known.
+            // The requester may turn out to be known.
             Ok(limits.next_at(&sent, Requester::Known, now))
         })
     }

@@ -1,4 +1,4 @@
-//! Tries at passwords, and the networks that accounts sign in from, in SQLite.
+//! Password attempts, and the known networks of accounts, in SQLite.
 
 use std::time::Duration;
 
@@ -14,19 +14,20 @@ use crate::store::{PasswordTry, PasswordTryStore, StoreResult, TrySource};
 
 const HOUR: Duration = Duration::from_hours(1);
 
-/// How long a failure is remembered.
+/// How long a failure is kept.
 pub(super) const REMEMBER_FAILURES: Duration = Duration::from_hours(24);
 
-/// Most failures that are kept; the oldest give way. Far more than the hashing of passwords lets anybody cause in a day.
+/// Maximum number of failures; the oldest are evicted. Password hashing is too slow for anybody to
+/// cause as many in a day.
 const MOST_FAILURES: i64 = 500_000;
 
-/// Most networks that are kept of one account; the one not seen for longest gives way.
+/// Maximum number of networks per account; the least recently seen is evicted.
 const MOST_NETWORKS: u32 = 100;
 
-/// How long a network is remembered that an account signs in from no more.
+/// How long a network is kept after the last sign-in from it.
 pub(super) const REMEMBER_NETWORKS: Duration = Duration::from_hours(365 * 24);
 
-/// The name of a source in the table. A network never begins like a session.
+/// The name of a source in the table. A network never has the prefix of a session.
 fn name(source: &TrySource) -> String {
     match source {
         TrySource::Network(network) => network.clone(),
@@ -34,7 +35,7 @@ fn name(source: &TrySource) -> String {
     }
 }
 
-/// When the next try may come from there; `None` when it may come now.
+/// When the next attempt from a source is allowed; `None` when it is allowed now.
 pub(super) fn find_pause(
     connection: &Connection,
     tried: &PasswordTry,
@@ -59,7 +60,7 @@ pub(super) fn find_pause(
             },
             |row| Ok((row.get(0)?, optional_timestamp(row, 1)?)),
         )?;
-    // The failure that makes the hour full, if it is full.
+    // The failure that reaches the limit of the hour, if one does.
     let full: Option<Timestamp> = connection
         .prepare_cached(
             "SELECT failed_at FROM password_failures WHERE account_hash = :account AND failed_at > :hour_ago \
@@ -147,14 +148,14 @@ fn count_failure(
             ":source": name(&tried.source),
             ":now": tried.now.unix_millis(),
         })?;
-    // Numbers go up by one, so this finds one row at the most.
+    // Ids ascend by one, so this deletes at most one row.
     connection
         .prepare_cached("DELETE FROM password_failures WHERE id <= :oldest")?
         .execute(named_params! { ":oldest": connection.last_insert_rowid() - MOST_FAILURES })?;
     Ok(None)
 }
 
-/// Forgets the failures of a source that has shown the right password.
+/// Deletes the failures of a source after a correct password.
 pub(super) fn forget_failures(
     connection: &Connection,
     tried: &PasswordTry,
@@ -167,8 +168,8 @@ pub(super) fn forget_failures(
         .map(drop)
 }
 
-/// Notes that the owner of an account has shown up in a network: with the password, or with a code from the mailbox. Gives
-/// whether the account was never seen there before.
+/// Records that the owner of an account was authenticated from a network, by password or by a
+/// mailed code. Returns whether the network is new to the account.
 pub(super) fn note_network(
     connection: &Connection,
     user_id: UserId,

@@ -137,7 +137,7 @@ fn confirm_reset(
         return Ok(None);
     };
     if find_by_id(connection, used.user_id)?.is_some_and(|user| !user.is_verified()) {
-        // Whose sign-up it was is unknown: a stranger's fields must not become the owner's.
+        // It is unknown who made the sign-up: a stranger's fields must not become the owner's.
         forget_sign_up_fields(connection, used.user_id)?;
     }
     connection
@@ -151,7 +151,8 @@ fn confirm_reset(
     delete_sign_ups(connection, used.user_id)?;
     drop_pending_email(connection, used.user_id, attempt.now)?;
     delete_sessions(connection, used.user_id, None)?;
-    // The reader of the mailbox is the owner: the new password may be used from there, whatever was tried before.
+    // The reader of the mailbox is the owner, so the new password works from this network despite
+    // earlier failures.
     note_network(connection, used.user_id, &attempt.network, attempt.now)?;
     connection
         .prepare_cached(

@@ -1,5 +1,5 @@
-//! Replaces a database by a restored one: the restored copy is prepared, the previous one locked
-//! and kept.
+//! Replaces a database by a restored one: prepares the restored copy, locks and keeps the previous
+//! one.
 
 use std::fs;
 use std::io;
@@ -14,10 +14,10 @@ use super::file::{self, OpenError};
 use crate::domain::StoredKey;
 use crate::store::NewEvent;
 
-/// The last id of each table, which must not be assigned again: tokens and links may name it.
+/// The last id of each table. These ids are never assigned again: tokens and links may name them.
 pub type LastIds = Vec<(String, i64)>;
 
-/// Companion files of a database, the log first: it must never be beside another database.
+/// Companion files of a database. The log is first: it must never be beside another database.
 const COMPANIONS: [&str; 3] = ["-wal", "-journal", "-shm"];
 
 /// How a restored database differs from its backup.
@@ -33,10 +33,10 @@ pub struct RestoreChanges {
     pub last_ids: LastIds,
 }
 
-/// Prepares an unpacked database in one transaction. It is neither migrated nor changed otherwise.
+/// Prepares an unpacked database in one transaction, without migrating it.
 ///
-/// Without `keep_sessions` all sessions end, and the signing keys are replaced. The new key is not
-/// encrypted; the server does that when it starts, if it should be.
+/// Without `keep_sessions` all sessions are revoked and the signing keys are replaced. The new key
+/// is not encrypted; the server encrypts it when it starts, if so configured.
 ///
 /// # Errors
 /// When it cannot be written.
@@ -72,7 +72,7 @@ pub fn apply_restore_changes(
         for (table, last_id) in &changes.last_ids {
             raise_last_id(&transaction, table, *last_id)?;
         }
-        // The log came with the seventh version.
+        // The audit log exists since version 7.
         if transaction.table_exists(None, "events")? {
             let event = &changes.event;
             insert_event(

@@ -1,10 +1,10 @@
-//! From rows to domain types.
+//! Conversion of rows to domain types.
 
 use rusqlite::Row;
 
 use crate::domain::{BirthDate, Profile, Timestamp, User};
 
-/// The columns that [`user`] reads, in its order, of a table or alias `users`.
+/// The columns that [`user`] reads, in order, of a table or alias `users`.
 pub(super) const USER_COLUMNS: &str = "users.id, users.email, users.new_email, users.first_name, users.last_name, \
      users.phone, users.address, users.gender, users.country, users.birthday, users.photo, users.is_active, \
      users.is_staff, users.verified_at, users.last_login_at, users.created_at, users.updated_at, users.external_id";

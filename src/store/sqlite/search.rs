@@ -1,8 +1,9 @@
-//! Searching accounts by any part of any word, in a time that depends on how many accounts there are and on nothing else.
+//! Substring search over accounts, in a time that depends only on the number of accounts.
 //!
-//! The texts that are searched stand packed in `search_blocks`, which triggers keep up to date: a block is the records of
-//! 48 accounts one behind the other, a record is 0xFF, the account's number and a letter for its state, and then each text
-//! in lower case behind a 0xFE. Neither byte occurs in UTF-8, so no word can match across two texts.
+//! The searched texts are packed into `search_blocks`, which triggers maintain. A block holds the
+//! records of 48 accounts. A record is 0xFF, the id and a letter for the state, followed by each
+//! text in lower case after a 0xFE. Neither byte occurs in UTF-8, so no word can match across two
+//! texts.
 
 use std::ops::Range;
 use std::thread;
@@ -15,23 +16,23 @@ use super::Reader;
 use crate::domain::UserId;
 use crate::store::UserQuery;
 
-/// Begins a record.
+/// First byte of a record.
 const RECORD: u8 = 0xFF;
 
-/// Begins a text.
+/// First byte of a text.
 const TEXT: u8 = 0xFE;
 
-/// Fewest blocks that are worth a second thread.
+/// Minimum number of blocks for a second thread.
 const BLOCKS_FOR_TWO: i64 = if cfg!(test) { 10 } else { 2_000 };
 
-/// A second connection that reads half of what there is, in the same state of the database.
+/// A second connection that reads half of the blocks, from the same state of the database.
 pub(super) struct Helper {
     connection: Reader,
     data_version: i64,
 }
 
 impl Helper {
-    /// To be made before the transaction of the search begins.
+    /// Must be created before the transaction of the search begins.
     pub(super) fn before_search(connection: Reader) -> rusqlite::Result<Self> {
         let data_version = data_version(&connection)?;
         Ok(Self {
@@ -47,7 +48,10 @@ fn data_version(connection: &Connection) -> rusqlite::Result<i64> {
         .query_row([], |row| row.get(0))
 }
 
-/// The numbers of the accounts that have every word of `query` and pass its filters, ascending. A helper halves the time.
+/// Finds the ids of the accounts that contain every word of `query` and pass its filters,
+/// ascending.
+///
+/// A helper halves the time.
 pub(super) fn find_matching(
     connection: &Connection,
     helper: Option<Helper>,
@@ -70,7 +74,8 @@ pub(super) fn find_matching(
         let search = &search;
         let second = scope.spawn(move || -> rusqlite::Result<Option<Vec<UserId>>> {
             let transaction = helper.connection.unchecked_transaction()?;
-            // Nobody has written between the look before the search and this one: both see what the search sees.
+            // No write happened between the check before the search and this one: both connections
+            // read the same state.
             if data_version(&transaction)? != helper.data_version {
                 return Ok(None);
             }
@@ -88,7 +93,7 @@ pub(super) fn find_matching(
     Ok(matching)
 }
 
-/// What is looked for.
+/// The words and filters of a search.
 struct Search<'a> {
     query: &'a UserQuery,
     // The longest word first: it is most likely the rarest one.
@@ -105,7 +110,7 @@ impl<'a> Search<'a> {
         Self { query, words }
     }
 
-    /// What is found in some blocks, ascending.
+    /// The matches in a range of blocks, ascending.
     fn scan(&self, connection: &Connection, blocks: Range<i64>) -> rusqlite::Result<Vec<UserId>> {
         let mut matching = Vec::new();
         let mut statement = connection.prepare_cached(
@@ -116,7 +121,7 @@ impl<'a> Search<'a> {
         while let Some(row) = rows.next()? {
             self.scan_block(row.get_ref(0)?.as_bytes()?, &mut matching);
         }
-        // Nearly sorted already: blocks come in order, and records were put into theirs one after the other.
+        // Nearly sorted already: blocks are in order, and most records within them are.
         matching.sort_unstable();
         Ok(matching)
     }
@@ -133,7 +138,7 @@ impl<'a> Search<'a> {
             from = end;
             let record = &block[start..end];
             let (head, texts) = record.split_at(memchr(TEXT, record).unwrap_or(record.len()));
-            // The digits of the number are no text.
+            // The digits of the id are not a searched text.
             let is_in_texts = hit >= start + head.len() || rarest.find(texts).is_some();
             if is_in_texts
                 && others.iter().all(|word| word.find(texts).is_some())

@@ -9,10 +9,10 @@ use super::users::is_taken;
 use crate::domain::{EventKind, OtpPurpose, UserId};
 use crate::store::{NewSignUp, SignUpOutcome};
 
-/// Most pending sign-ups of one address.
+/// Maximum number of pending sign-ups of one address.
 const MOST_PENDING: i64 = 100;
 
-/// The account that has the address, and its sign-up from the same network.
+/// Finds the account with the address, and its sign-up from the same network.
 fn find_own_sign_up(
     connection: &Connection,
     new: &NewSignUp,
@@ -31,7 +31,7 @@ fn find_own_sign_up(
         .map(Option::unwrap_or_default)
 }
 
-/// Stores a sign-up beside those already pending for its address.
+/// Stores a sign-up next to those already pending for its address.
 pub(super) fn create_sign_up(
     connection: &Connection,
     new: &NewSignUp,
@@ -123,8 +123,8 @@ pub(super) fn create_sign_up(
 
 /// Whether a sign-up with another password is pending for the address. Expired ones are removed.
 ///
-/// Two sign-ups for one address with one password have the same hash, because the caller derives the
-/// salt from the address.
+/// Two sign-ups for one address with one password have the same hash, because the caller derives
+/// the salt from the address.
 fn is_contested(connection: &Connection, new: &NewSignUp) -> rusqlite::Result<bool> {
     connection
         .prepare_cached(
@@ -159,7 +159,7 @@ fn delete_surplus(connection: &Connection, user_id: UserId) -> rusqlite::Result<
         .map(drop)
 }
 
-/// Makes a pending sign-up of what the row of a never-verified account shows.
+/// Creates a pending sign-up from the row of a never-verified account.
 pub(super) fn insert_sign_up(connection: &Connection, user_id: UserId) -> rusqlite::Result<i64> {
     connection
         .prepare_cached(
@@ -171,7 +171,7 @@ pub(super) fn insert_sign_up(connection: &Connection, user_id: UserId) -> rusqli
         .query_row(named_params! { ":user_id": user_id }, |row| row.get(0))
 }
 
-/// Removes all pending sign-ups of an account, and with them their codes.
+/// Deletes all pending sign-ups of an account with their codes.
 pub(super) fn delete_sign_ups(connection: &Connection, user_id: UserId) -> rusqlite::Result<()> {
     connection
         .prepare_cached("DELETE FROM sign_ups WHERE user_id = :user_id")?

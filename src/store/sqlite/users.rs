@@ -20,7 +20,7 @@ use crate::store::{
     UserQuery, UserStore, UserUpdate,
 };
 
-/// The account with this number.
+/// Finds the account with this id.
 pub(super) fn find_by_id(connection: &Connection, id: UserId) -> rusqlite::Result<Option<User>> {
     connection
         .prepare_cached(&format!("SELECT {USER_COLUMNS} FROM users WHERE id = :id"))?
@@ -126,7 +126,7 @@ fn update_user(connection: &Connection, update: &UserUpdate) -> StoreResult<Upda
         }
     }
     let changes = &update.changes;
-    // One statement for any subset of the fields; `updated_at` moves only when one of them really changes.
+    // One statement for any subset of the fields; `updated_at` changes only when one of them does.
     let after = connection
         .prepare_cached(&format!(
             "UPDATE users SET first_name = coalesce(:first_name, first_name), \
@@ -162,7 +162,7 @@ fn update_user(connection: &Connection, update: &UserUpdate) -> StoreResult<Upda
             user,
         )?;
     if before.is_active && !after.is_active {
-        // Sessions that ended stay ended, also when the account is activated again.
+        // Revoked sessions stay revoked when the account is activated again.
         delete_sessions(connection, after.id, None)?;
     }
     if let (false, true, Some(notice)) = (before.is_staff, after.is_staff, &update.promotion_notice)
@@ -184,7 +184,7 @@ fn update_user(connection: &Connection, update: &UserUpdate) -> StoreResult<Upda
     })
 }
 
-/// Writes down what is other than before: the names of the fields and not what stands in them.
+/// Logs the names of the changed fields, not their values.
 fn note_changes(
     connection: &Connection,
     before: &User,
@@ -213,7 +213,7 @@ fn note_changes(
         ("address", old.address != new.address),
         ("birthday", old.birthday != new.birthday),
         ("photo", before.photo != after.photo),
-        // Another spelling of the address, or back to the confirmed one.
+        // Another spelling of the address, or a change back to the confirmed one.
         (
             "email",
             before.shown_email() != after.shown_email() && after.new_email.is_none(),
@@ -247,7 +247,7 @@ fn note_changes(
     Ok(())
 }
 
-/// Whether no other account is staff and able to sign in.
+/// Whether the account is the last staff member who can sign in.
 fn is_last_staff_member(connection: &Connection, user: &User) -> rusqlite::Result<bool> {
     if !(user.is_active && user.is_staff) {
         return Ok(false);
@@ -296,7 +296,7 @@ fn delete_user(connection: &Connection, request: &DeleteUser) -> StoreResult<Del
         .prepare_cached("DELETE FROM password_failures WHERE account_hash = :address_hash")?
         .execute(named_params! { ":address_hash": request.address_hash })?;
     forget_person(connection, user.id)?;
-    // Who deletes the own account is gone with it, and so is where that person was.
+    // Users who delete their own account are erased from the entry, including their network.
     let context = if request.context.actor_id == Some(user.id) {
         RequestContext {
             actor_id: request.context.actor_id,

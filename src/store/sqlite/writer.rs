@@ -1,8 +1,10 @@
-//! The one writer: a thread that owns the writing connection and commits what is queued together.
+//! The single writer: a thread that owns the writing connection and commits queued operations
+//! together.
 //!
-//! SQLite takes one writer at a time, and a durable commit costs a disk flush. So every writing operation goes through
-//! one queue; the thread runs what has piled up inside one transaction, each of several operations under a savepoint of its
-//! own, and answers them all after the commit. An answer therefore means that the operation is on disk.
+//! SQLite allows one writer at a time, and a durable commit costs a disk flush. So every write goes
+//! through one queue. The thread runs all queued operations in one transaction, each under its own
+//! savepoint if there are several, and answers them after the commit. An answer therefore means
+//! that the operation is on disk.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -18,15 +20,15 @@ use crate::clock::Stopwatch;
 use crate::observability::metrics::WriteCounts;
 use crate::store::{StoreError, StoreResult};
 
-/// Most operations that wait for the writer; beyond it the database is called busy.
+/// Maximum length of the queue; beyond it the database is reported busy.
 const QUEUE: u64 = 4096;
 
-/// An operation on its way through the queue.
+/// A queued operation.
 trait WriteJob: Send {
-    /// Does the work; false when it is to be undone.
+    /// Runs the operation; false when it must be rolled back.
     fn run(&mut self, connection: &Connection) -> bool;
 
-    /// Answers the caller, once it is known whether the transaction was committed.
+    /// Sends the result to the caller, once the outcome of the commit is known.
     fn settle(self: Box<Self>, committed: StoreResult<()>);
 }
 
@@ -56,27 +58,28 @@ where
 
     fn settle(self: Box<Self>, committed: StoreResult<()>) {
         let result = match (self.result, committed) {
-            // What the operation itself had to say comes first: a refused value is no fault of the commit.
+            // The error of the operation comes first: a refused value is not a failure of the
+            // commit.
             (Some(Err(error)), _) | (_, Err(error)) => Err(error),
             (Some(Ok(value)), Ok(())) => Ok(value),
             (None, Ok(())) => Err(StoreError::failed("a database operation was not run")),
         };
-        // Nobody may be waiting any more; the operation stands all the same.
+        // The caller may be gone; the operation is committed all the same.
         let _ = self.answer.send(result);
     }
 }
 
 /// Handle to the writer thread.
 pub(super) struct Writer {
-    // `None` only while dropping: closing the queue is what ends the thread.
+    // `None` only during drop: closing the queue ends the thread.
     queue: Option<Sender<Box<dyn WriteJob>>>,
     thread: Option<JoinHandle<()>>,
     counts: Arc<WriteCounts>,
 }
 
 impl Writer {
-    /// Starts the thread. It puts at most `batch` operations into one transaction, so that the first of them does not wait
-    /// long for its answer.
+    /// Starts the thread. It puts at most `batch` operations into one transaction, which bounds the
+    /// wait for an answer.
     pub(super) fn start(source: ConnectionSource, batch: usize) -> Self {
         let (queue, jobs) = channel();
         let counts = Arc::new(WriteCounts::default());
@@ -92,14 +95,14 @@ impl Writer {
         }
     }
 
-    /// What has been written so far, and what waits.
+    /// Counts of written and queued operations.
     pub(super) fn counts(&self) -> &Arc<WriteCounts> {
         &self.counts
     }
 
-    /// Runs `work` in a transaction and answers after its commit.
+    /// Runs `work` in a transaction and returns its result after the commit.
     ///
-    /// Work that fails leaves nothing behind. It is carried out even when nobody waits for it any more.
+    /// Work that fails is rolled back. It runs even when the caller no longer waits for it.
     pub(super) async fn run<T, E, F>(&self, work: F) -> StoreResult<T>
     where
         T: Send + 'static,
@@ -113,8 +116,8 @@ impl Writer {
             answer,
         });
         let queue = self.queue.as_ref().expect("the queue is open until drop");
-        // The count is the bound: a channel that has one itself keeps room for all of them. It is before the thread can take
-        // the operation out of the count again.
+        // The counter bounds the queue: a bounded channel reserves memory for its full capacity. It
+        // is raised before the thread can lower it.
         let queued = if self.counts.enqueued() < QUEUE {
             let sent = queue.send(job);
             sent.map_err(|_| StoreError::failed("the writer has stopped"))
@@ -137,7 +140,7 @@ impl Drop for Writer {
     fn drop(&mut self) {
         drop(self.queue.take());
         if let Some(thread) = self.thread.take() {
-            // What was queued is still written; a panic of the thread has been reported where it happened.
+            // Queued operations are still written; a panic of the thread was already reported.
             let _ = thread.join();
         }
     }
@@ -174,14 +177,14 @@ fn write_batch(
 ) -> StoreResult<()> {
     execute(connection, "BEGIN IMMEDIATE").map_err(driver_error)?;
     let commit = || {
-        // What is written into a file that was removed is answered for and lost.
+        // Writes to a file that was removed would be confirmed and lost.
         files
             .map_or(Ok(()), OpenedFiles::check)
             .map_err(StoreError::busy)?;
         execute(connection, "COMMIT").map_err(driver_error)
     };
     let written = match batch {
-        // The transaction is savepoint enough.
+        // For one operation the transaction is enough.
         [job] => {
             if job.run(connection) {
                 commit()
@@ -196,7 +199,8 @@ fn write_batch(
             .and_then(|()| commit()),
     };
     if written.is_err() && !connection.is_autocommit() {
-        // A commit that found the disk full leaves the transaction open; the next batch needs a clean start.
+        // A commit that fails on a full disk leaves the transaction open; the next batch needs a
+        // new one.
         if let Err(e) = connection.execute_batch("ROLLBACK") {
             log::error!("a failed transaction could not be rolled back: {e}");
         }
