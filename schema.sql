@@ -262,11 +262,12 @@ CREATE INDEX email_undos_by_expiry ON email_undos (expires_at);
 
 -- Mails that wait to be delivered: a row is stored with what caused it and goes when the mail is delivered, given up or
 -- of no use any more. What a mail says is sealed: the file tells nobody a code. `claimed` marks one that is being
--- delivered; when that takes beyond `next_try_at`, whoever did it is taken for dead.
+-- delivered; when that takes beyond `next_try_at`, whoever did it is taken for dead. `user_id` is
+-- null for the notice of a deletion: other mails are deleted with the account.
 CREATE TABLE mails (
     id          INTEGER PRIMARY KEY AUTOINCREMENT,
     message_id  BLOB    NOT NULL UNIQUE,
-    user_id     INTEGER NOT NULL REFERENCES users (id) ON DELETE CASCADE,
+    user_id     INTEGER REFERENCES users (id) ON DELETE CASCADE,
     otp_id      INTEGER REFERENCES otps (id) ON DELETE CASCADE,
     email       TEXT    NOT NULL,
     language    TEXT    NOT NULL,

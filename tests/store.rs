@@ -948,7 +948,7 @@ async fn the_queue_of_mails(store: &dyn Store) {
     );
     assert_eq!(
         (both.mails[0].user_id, both.mails[1].user_id),
-        (ids[0], ids[1])
+        (Some(ids[0]), Some(ids[1]))
     );
     assert_eq!(told(&claim(start, 10, 10).await), []);
     let queue = store.find_mail_queue().await.unwrap();
@@ -1068,7 +1068,7 @@ async fn mails_that_nobody_needs_any_more(store: &dyn Store) {
     // What has expired is not claimed but gone, and so are the mails of an account that is.
     let claimed = claim(over.plus(LEASE), 10, 10).await;
     assert_eq!(told(&claimed), []);
-    assert_eq!(claimed.expired, [id]);
+    assert_eq!(claimed.expired, [Some(id)]);
     let outcome = store
         .create_sign_up(sign_up("q5@example.com", "hash", "c5", over))
         .await;
@@ -1078,10 +1078,31 @@ async fn mails_that_nobody_needs_any_more(store: &dyn Store) {
         address_hash: Vec::new(),
         needs_staff: false,
         keep_last_staff: false,
+        notices: vec![mail("gone", over)],
         now: over,
     };
     store.delete_user(gone).await.unwrap();
     assert_eq!(store.find_next_mail().await.unwrap(), None);
+
+    // The notice of a deletion outlives the account; the address of this one was confirmed.
+    let gone = DeleteUser {
+        context: RequestContext::default(),
+        user_id: id,
+        address_hash: Vec::new(),
+        needs_staff: false,
+        keep_last_staff: false,
+        notices: vec![
+            mail("gone", over.plus(LEASE)),
+            mail("gone too", over.plus(LEASE)),
+        ],
+        now: over,
+    };
+    store.delete_user(gone).await.unwrap();
+    let claimed = claim(over, 10, 10).await;
+    assert_eq!(told(&claimed), [("gone", "q4@example.com", "de", 1)]);
+    assert_eq!(claimed.mails[0].user_id, None);
+    let claimed = claim(over.plus(LEASE), 10, 10).await;
+    assert_eq!(claimed.expired, [None]);
 }
 
 async fn accounts_without_confirmation(store: &dyn Store) {
@@ -1469,6 +1490,7 @@ async fn ended_sessions_and_lost_rights_stop_operations() {
         address_hash: Vec::new(),
         keep_last_staff: true,
         needs_staff: false,
+        notices: Vec::new(),
         now: at(4),
         context: context(id, "s"),
     };

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::new_password::notices;
 use super::password_check::{self, current_hash, is_current_password, wrong_password};
 use super::password_tries::key_of;
 use super::photo::remove_photo;
@@ -10,6 +11,7 @@ use super::refresh::recheck;
 use super::{AccountError, Caller, Client, detached, unread};
 use crate::app::App;
 use crate::domain::{FieldReader, Fields, UserId};
+use crate::mail::MailContent;
 use crate::store::{DeleteOutcome, DeleteUser, RequestContext};
 
 /// Deletes an account: staff deletes any, other callers their own with its password.
@@ -60,7 +62,7 @@ pub(super) fn read(reader: &mut FieldReader<'_>) -> Option<String> {
     password_check::read(reader, "password")
 }
 
-/// Deletes an account and its photo file; `keep_last_staff` spares the last active staff
+/// Deletes an account and its photo file, and notifies its owner; `keep_last_staff` spares the last active staff
 /// account. `needs_staff`: the session of the request must still be that of a staff account.
 ///
 /// # Errors
@@ -74,11 +76,17 @@ pub async fn delete_user(
 ) -> Result<(), AccountError> {
     let user = app.store.find_user(id).await?;
     let user = user.ok_or(AccountError::UserNotFound)?;
+    // An administrator's address is none of the user's business.
+    let is_own = context.actor_id == Some(id);
+    let notice = MailContent::AccountDeleted {
+        ip: is_own.then(|| context.ip.clone()),
+    };
     let deletion = DeleteUser {
         user_id: id,
         address_hash: app.codes.hash_address(&key_of(&user.email)),
         keep_last_staff,
         needs_staff,
+        notices: notices(app, &notice),
         now: app.clock.now(),
         context,
     };
@@ -87,6 +95,7 @@ pub async fn delete_user(
     detached(async move {
         match app.store.delete_user(deletion).await? {
             DeleteOutcome::Deleted { photo } => {
+                app.outbox.wake().await;
                 if let Some(photo) = photo {
                     remove_photo(&app, photo).await;
                 }

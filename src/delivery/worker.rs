@@ -18,7 +18,7 @@ use tokio::time::{Sleep, sleep, timeout};
 use super::Shared;
 use super::backoff::{outage_after, pause_after};
 use crate::crypto::random;
-use crate::domain::Timestamp;
+use crate::domain::{Timestamp, UserId};
 use crate::mail::{Mail, MailError};
 use crate::observability::metrics::MailOutcome;
 use crate::store::{MailClaim, QueuedMail};
@@ -181,7 +181,8 @@ impl Worker {
             }
         };
         for user_id in claimed.expired {
-            log::warn!("user {user_id}: a mail expired before it was delivered");
+            let about = subject(user_id);
+            log::warn!("{about}: a mail expired before it was delivered");
             self.shared.parts.metrics.count_mail(MailOutcome::Expired);
             self.is_dirty = true;
         }
@@ -317,6 +318,7 @@ async fn settle(shared: &Shared, queued: &QueuedMail, outcome: Result<(), MailEr
     let QueuedMail {
         id, user_id, tries, ..
     } = *queued;
+    let about = subject(user_id);
     let name = shared.sender().transport.name();
     let now = shared.parts.clock.now();
     match &outcome {
@@ -329,11 +331,11 @@ async fn settle(shared: &Shared, queued: &QueuedMail, outcome: Result<(), MailEr
     }
     let (kind, update) = match outcome {
         Ok(()) => {
-            log::info!("user {user_id}: mail {id} delivered by {name}");
+            log::info!("{about}: mail {id} delivered by {name}");
             (MailOutcome::Delivered, QueueUpdate::Remove)
         }
         Err(error @ MailError::Unreachable { .. }) => {
-            log::warn!("user {user_id}: mail {id} waits: {name}: {error}");
+            log::warn!("{about}: mail {id} waits: {name}: {error}");
             let postpone = QueueUpdate::Postpone {
                 next_try_at: now,
                 counts: false,
@@ -341,13 +343,13 @@ async fn settle(shared: &Shared, queued: &QueuedMail, outcome: Result<(), MailEr
             return record(shared, id, postpone).await;
         }
         Err(error) if error.is_final() => {
-            log::error!("user {user_id}: mail {id} given up: {name}: {error}");
+            log::error!("{about}: mail {id} given up: {name}: {error}");
             (MailOutcome::GivenUp, QueueUpdate::Remove)
         }
         Err(error) => {
             let pause = pause_after(tries, noise());
             log::warn!(
-                "user {user_id}: mail {id} is retried in {} s: {name}: {error}",
+                "{about}: mail {id} is retried in {} s: {name}: {error}",
                 pause.as_secs()
             );
             let postpone = QueueUpdate::Postpone {
@@ -359,6 +361,18 @@ async fn settle(shared: &Shared, queued: &QueuedMail, outcome: Result<(), MailEr
     };
     shared.parts.metrics.count_mail(kind);
     record(shared, id, update).await;
+    if user_id.is_none() && matches!(update, QueueUpdate::Remove) {
+        // Nothing of a deleted account stays in the files, not even its address.
+        shared.parts.store.purge_deleted_mails().await;
+    }
+}
+
+/// The account a mail is about, as the log names it.
+fn subject(user_id: Option<UserId>) -> String {
+    user_id.map_or_else(
+        || "deleted account".to_owned(),
+        |user_id| format!("user {user_id}"),
+    )
 }
 
 /// A change of a mail in the queue.

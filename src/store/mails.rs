@@ -26,8 +26,8 @@ pub struct QueuedMail {
     pub id: i64,
     /// Its random id.
     pub message_id: [u8; 16],
-    /// The account it is about.
-    pub user_id: UserId,
+    /// The account it is about; `None` when the account is deleted.
+    pub user_id: Option<UserId>,
     /// The recipient, as the address was typed.
     pub email: String,
     /// BCP 47 tag of its language; empty for the default.
@@ -61,7 +61,7 @@ pub struct ClaimedMails {
     /// The mails: first attempts before retries, each in the order of arrival.
     pub mails: Vec<QueuedMail>,
     /// The accounts whose mails expired undelivered and were deleted.
-    pub expired: Vec<UserId>,
+    pub expired: Vec<Option<UserId>>,
 }
 
 /// The state of the queue.

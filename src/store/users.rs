@@ -166,6 +166,8 @@ pub struct DeleteUser {
     pub keep_last_staff: bool,
     /// Whether it needs a staff account, because no password was shown.
     pub needs_staff: bool,
+    /// The notice, once for each address of its owner.
+    pub notices: Vec<NewMail>,
     /// The current time.
     pub now: Timestamp,
     /// Who made the request, and from where.

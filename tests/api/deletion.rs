@@ -1,6 +1,8 @@
 //! `DELETE users/<pk>/`: an account goes, with everything about it.
 
 use std::fs;
+use std::thread;
+use std::time::Duration;
 
 use serde_json::{Value, json};
 
@@ -76,6 +78,45 @@ fn owner_deletes_the_account_with_its_password() {
     );
     assert_no_content(&answer);
     assert_gone(&server, &other);
+}
+
+#[test]
+fn owner_is_notified_of_the_deletion() {
+    let server = TestServer::start();
+    let subjects = |to: &str| -> Vec<String> {
+        let mails = server.mails(to);
+        mails.into_iter().map(|mail| mail.subject).collect()
+    };
+    let user = server.user("former@example.com");
+    server.patch("users/me/", &user, &json!({"email": "user@example.com"}));
+    let otp = server.otp("user@example.com");
+    let body = json!({"email": "user@example.com", "otp": otp});
+    let confirmed = server.api("POST", "otp/verify/", Some(&user.access), &body);
+    assert_eq!(confirmed.status, 200, "{}", confirmed.body);
+    server.patch("users/me/", &user, &json!({"email": "pending@example.com"}));
+    let pending = subjects("pending@example.com").len();
+    assert_no_content(&delete_own(&server, &user));
+    // The confirmed address and that of an undo link, and not one that was never confirmed.
+    for address in ["user@example.com", "former@example.com"] {
+        assert_eq!(
+            subjects(address)[0],
+            "Your account was deleted",
+            "{address}"
+        );
+        assert!(server.mails(address)[0].text.contains("127.0.0.1"));
+    }
+    assert_eq!(subjects("pending@example.com").len(), pending);
+    // Nobody learns the address of an administrator, and a stranger's sign-up stays unmentioned.
+    let staff = server.staff("staff@example.com");
+    let other = server.user("other@example.com");
+    assert_no_content(&delete(&server, &staff, &other.path(), &json!({})));
+    let notice = &server.mails("other@example.com")[0];
+    assert_eq!(notice.subject, "Your account was deleted");
+    assert!(!notice.text.contains("127.0.0.1"), "{}", notice.text);
+    assert_eq!(server.sign_up("never@example.com").status, 201);
+    let path = format!("users/{}/", server.db_number("SELECT max(id) FROM users"));
+    assert_no_content(&delete(&server, &staff, &path, &json!({})));
+    assert_eq!(subjects("never@example.com").len(), 1);
 }
 
 #[test]
@@ -463,7 +504,16 @@ fn no_personal_data_stays_in_the_files() {
     }
     let answer = delete(&server, &user, "users/me/", &json!({"password": PASSWORD}));
     assert_no_content(&answer);
+    // The notice of the deletion is erased once it is delivered.
+    for _ in 0..6_000 {
+        if found(&server, &texts).is_empty() {
+            break;
+        }
+        thread::sleep(Duration::from_millis(10));
+    }
     assert_eq!(found(&server, &texts), []);
+    let notice = &server.mails("gertrude.present@mail.example")[0];
+    assert_eq!(notice.subject, "Your account was deleted");
     for text in ["gertrud", "mail.example"] {
         let query = format!("SELECT count(*) FROM otps WHERE email_key LIKE '%{text}%'");
         assert_eq!(server.db_number(&query), 0);

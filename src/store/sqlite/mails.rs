@@ -71,7 +71,10 @@ pub(super) fn insert_mail(
         .map(drop)
 }
 
-fn delete_expired_mails(connection: &Connection, now: Timestamp) -> rusqlite::Result<Vec<UserId>> {
+fn delete_expired_mails(
+    connection: &Connection,
+    now: Timestamp,
+) -> rusqlite::Result<Vec<Option<UserId>>> {
     connection
         .prepare_cached("DELETE FROM mails WHERE expires_at <= :now RETURNING user_id")?
         .query_map(named_params! { ":now": now.unix_millis() }, |row| {

@@ -37,3 +37,19 @@ pub(super) fn notify_owner(
     }
     Ok(())
 }
+
+/// Enqueues the notices of a deletion, before the account is deleted: they outlive it.
+pub(super) fn notify_of_deletion(
+    connection: &Connection,
+    user_id: UserId,
+    notices: &[NewMail],
+    now: Timestamp,
+) -> rusqlite::Result<()> {
+    notify_owner(connection, user_id, notices, now)?;
+    let mut detach = connection
+        .prepare_cached("UPDATE mails SET user_id = NULL WHERE message_id = :message_id")?;
+    for notice in notices {
+        detach.execute(named_params! { ":message_id": notice.message_id })?;
+    }
+    Ok(())
+}

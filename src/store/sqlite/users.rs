@@ -8,6 +8,7 @@ use super::email_change::{
 };
 use super::events::{Actor, forget_person, insert_event, note_profile_change};
 use super::mails::insert_mail;
+use super::notices::notify_of_deletion;
 use super::rows::{USER_COLUMNS, user};
 use super::search::Helper;
 use super::sessions::{authorize, delete_sessions};
@@ -289,6 +290,7 @@ fn delete_user(connection: &Connection, request: &DeleteUser) -> StoreResult<Del
     if request.keep_last_staff && is_last_staff_member(connection, &user)? {
         return Ok(DeleteOutcome::LastStaffMember);
     }
+    notify_of_deletion(connection, user.id, &request.notices, request.now)?;
     connection
         .prepare_cached("DELETE FROM users WHERE id = :id")?
         .execute(named_params! { ":id": user.id })?;

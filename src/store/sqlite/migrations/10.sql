@@ -45,3 +45,31 @@ CREATE TABLE otp_tokens (
 CREATE INDEX otp_tokens_by_user ON otp_tokens (user_id);
 CREATE INDEX otp_tokens_by_sign_up ON otp_tokens (sign_up_id);
 CREATE INDEX otp_tokens_by_expiry ON otp_tokens (expires_at);
+
+-- The notice of a deletion is delivered when its account is gone.
+ALTER TABLE mails RENAME TO former_mails;
+DROP INDEX mails_by_user;
+DROP INDEX mails_by_otp;
+DROP INDEX mails_by_next_try;
+DROP INDEX mails_by_expiry;
+CREATE TABLE mails (
+    id          INTEGER PRIMARY KEY AUTOINCREMENT,
+    message_id  BLOB    NOT NULL UNIQUE,
+    user_id     INTEGER REFERENCES users (id) ON DELETE CASCADE,
+    otp_id      INTEGER REFERENCES otps (id) ON DELETE CASCADE,
+    email       TEXT    NOT NULL,
+    language    TEXT    NOT NULL,
+    content     BLOB    NOT NULL,
+    created_at  INTEGER NOT NULL,
+    expires_at  INTEGER NOT NULL,
+    tries       INTEGER NOT NULL DEFAULT 0,
+    next_try_at INTEGER NOT NULL,
+    claimed     INTEGER NOT NULL DEFAULT 0 CHECK (claimed IN (0, 1))
+) STRICT;
+CREATE INDEX mails_by_user ON mails (user_id);
+CREATE INDEX mails_by_otp ON mails (otp_id);
+CREATE INDEX mails_by_next_try ON mails (next_try_at);
+CREATE INDEX mails_by_expiry ON mails (expires_at);
+INSERT INTO mails (id, message_id, user_id, otp_id, email, language, content, created_at, expires_at, tries, next_try_at, claimed)
+SELECT id, message_id, user_id, otp_id, email, language, content, created_at, expires_at, tries, next_try_at, claimed FROM former_mails;
+DROP TABLE former_mails;
