@@ -6,10 +6,11 @@
 //!
 //! ```text
 //! router    the table of routes               api       JSON resources, one file each
-//! request   head, caller and body             pages     HTML for a person at a browser
-//! body      fields from a body                openapi   the schema, made from the table
-//! error     errors to status and body         client    who sends a request
-//! cors      other origins                     headers   protection in browsers
+//! route     what the table is made of         pages     HTML for a person at a browser
+//! operation how a handler is documented       openapi   the schema, made from the table
+//! request   head, caller and body             client    who sends a request
+//! body      fields from a body                headers   protection in browsers
+//! error     errors to status and body         cors      other origins
 //! ```
 //!
 //! Our server calls [`answer`] itself. [`routes`] is the adapter for a program that mounts the
@@ -24,9 +25,11 @@ mod error;
 mod headers;
 mod links;
 mod openapi;
+mod operation;
 mod pages;
 mod reply;
 mod request;
+mod route;
 mod router;
 mod text_encoding;
 
@@ -57,14 +60,11 @@ pub(crate) use client::forwarded_for;
 use error::ApiError;
 pub(crate) use links::links;
 pub(crate) use request::{BodyError, Head, Request};
-use router::{Auth, ErrorFormat, Exposure, Path};
+use route::{Auth, ErrorFormat, Exposure, HandlerResult, Path};
 
 /// The peer of a connection, in the extensions of every request for [`routes`].
 #[derive(Clone, Copy, Debug)]
 pub struct Peer(pub SocketAddr);
-
-/// What a handler returns.
-type HandlerResult = Result<Response, ApiError>;
 
 /// How long a throttled client waits for its 429 or 503. A person does not notice; a client that
 /// retries without pause would otherwise be served as often as the others, and take their time.

@@ -2,131 +2,19 @@
 //!
 //! A path is matched first; token and method are judged afterwards, in the order of Django REST
 //! framework (see [`super::answer`]). To add an endpoint, write its handler and, for an API
-//! resource, its [`Operation`], and add one line to [`ROUTES`].
+//! resource, its [`Operation`](super::operation::Operation), and add one line to [`ROUTES`].
 
 use std::sync::LazyLock;
 
-use futures_util::future::BoxFuture;
-use http::{HeaderValue, Method};
+use http::Method;
 
-use super::HandlerResult;
 use super::api::{
     dev, discovery, email_undo, events, health, metrics, otp, passwords, photos, sessions, staff,
     tokens, users,
 };
-use super::openapi::{self, Operation, docs};
-use super::request::Request;
-use crate::app::SharedApp;
+use super::openapi::{self, docs};
+use super::route::{Auth, Exposure, Path, Route};
 use crate::observability::metrics::{Action, MAX_ROUTES};
-
-/// Handles one method of one path.
-pub(super) type Handler =
-    for<'a> fn(&'a SharedApp, &'a mut Request) -> BoxFuture<'a, HandlerResult>;
-
-/// How a route authenticates its caller.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Auth {
-    /// Ignores the `Authorization` header.
-    None,
-    /// Uses an access token if a valid one is sent; a bad one counts as none.
-    OptionalBearer,
-    /// Refuses requests without a valid access token.
-    Bearer,
-}
-
-/// Which requests can see a route; to the others its path does not exist.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Exposure {
-    /// Everybody, on the main address.
-    Public,
-    /// Everybody, on the main address and on `[metrics] listen`.
-    Monitoring,
-    /// Requests on `[metrics] listen`; without that setting, local programs on the main address.
-    Metrics,
-    /// Local programs, with `--dev` only; documented only there.
-    Development,
-}
-
-/// How errors of a route are rendered.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum ErrorFormat {
-    /// The JSON bodies of the API.
-    Json,
-    /// A page for a person at a browser.
-    Page,
-}
-
-/// One method of one path.
-pub(super) struct Route {
-    pub(super) method: Method,
-    /// The path with its trailing slash, if it has one. `{pk}` is a user id or `me`, `{id}` any
-    /// non-empty segment.
-    pub(super) path: &'static str,
-    /// What `OPTIONS` calls the path.
-    pub(super) name: &'static str,
-    pub(super) handler: Handler,
-    pub(super) auth: Auth,
-    pub(super) exposure: Exposure,
-    pub(super) errors: ErrorFormat,
-    /// Whether pages of any origin may read its answers.
-    pub(super) for_any_origin: bool,
-    /// What the metrics count its requests as.
-    pub(super) action: Option<Action>,
-    /// Its entry in the OpenAPI document, if it has one.
-    pub(super) docs: Option<&'static Operation>,
-}
-
-impl Route {
-    const fn new(method: Method, path: &'static str, name: &'static str, handler: Handler) -> Self {
-        Self {
-            method,
-            path,
-            name,
-            handler,
-            auth: Auth::None,
-            exposure: Exposure::Public,
-            errors: ErrorFormat::Json,
-            for_any_origin: false,
-            action: None,
-            docs: None,
-        }
-    }
-
-    const fn auth(mut self, auth: Auth) -> Self {
-        self.auth = auth;
-        self
-    }
-
-    const fn bearer(self) -> Self {
-        self.auth(Auth::Bearer)
-    }
-
-    const fn exposed_to(mut self, exposure: Exposure) -> Self {
-        self.exposure = exposure;
-        self
-    }
-
-    /// Renders errors as pages.
-    const fn page(mut self) -> Self {
-        self.errors = ErrorFormat::Page;
-        self
-    }
-
-    const fn for_any_origin(mut self) -> Self {
-        self.for_any_origin = true;
-        self
-    }
-
-    const fn counted_as(mut self, action: Action) -> Self {
-        self.action = Some(action);
-        self
-    }
-
-    const fn docs(mut self, operation: &'static Operation) -> Self {
-        self.docs = Some(operation);
-        self
-    }
-}
 
 macro_rules! get {
     ($path:expr, $name:literal, $function:path) => {
@@ -217,14 +105,18 @@ pub(super) static ROUTES: &[Route] = &[
         .for_any_origin().docs(&discovery::KEY_SET),
     get!("/.well-known/openid-configuration", "Discovery", discovery::metadata)
         .for_any_origin().docs(&discovery::METADATA),
-    get!("/api/schema/", "Schema", openapi::retrieve).docs(&openapi::RETRIEVE),
+    Route::new(Method::GET, "/api/schema/", "Schema", |app, _| {
+        Box::pin(openapi::retrieve(app, paths()))
+    }).docs(&openapi::RETRIEVE),
     get!("/api/docs/", "Docs", docs::retrieve).page().docs(&docs::RETRIEVE),
 
     get!("/healthz", "Health", health::live)
         .exposed_to(Exposure::Monitoring).docs(&health::LIVE),
     get!("/readyz", "Readiness", health::ready)
         .exposed_to(Exposure::Monitoring).docs(&health::READY),
-    get!("/metrics", "Metrics", metrics::retrieve)
+    Route::new(Method::GET, "/metrics", "Metrics", |app, _| {
+        Box::pin(async move { metrics::retrieve(app, &labels()).await })
+    })
         .exposed_to(Exposure::Metrics).docs(&metrics::RETRIEVE),
 
     get!("/dev/mail/", "Development Inbox", dev::inbox)
@@ -242,105 +134,9 @@ const _: () = assert!(
     "the metrics have room for every path"
 );
 
-/// The part of a path between two slashes.
-#[derive(Debug, PartialEq, Eq)]
-enum Segment {
-    Literal(&'static str),
-    /// A user id or `me`; judged by the handler, after the token.
-    Pk,
-    /// Any text but nothing.
-    Id,
-}
-
-/// A path with its routes.
-pub(super) struct Path {
-    /// Its place in [`paths`], which names it in the metrics.
-    pub(super) number: usize,
-    segments: Vec<Segment>,
-    routes: Vec<&'static Route>,
-    /// The value of the `Allow` header.
-    pub(super) allow: HeaderValue,
-}
-
-impl Path {
-    /// The path as the table spells it.
-    pub(super) fn pattern(&self) -> &'static str {
-        self.routes[0].path
-    }
-
-    /// What `OPTIONS` calls it.
-    pub(super) fn name(&self) -> &'static str {
-        self.routes[0].name
-    }
-
-    pub(super) fn exposure(&self) -> Exposure {
-        self.routes[0].exposure
-    }
-
-    /// Whether pages of any origin may read its answers.
-    pub(super) fn is_for_any_origin(&self) -> bool {
-        self.routes.iter().all(|route| route.for_any_origin)
-    }
-
-    pub(super) fn routes(&self) -> &[&'static Route] {
-        &self.routes
-    }
-
-    /// The route of a method; `HEAD` is that of `GET`.
-    pub(super) fn route(&self, method: &Method) -> Option<&'static Route> {
-        let method = if method == Method::HEAD {
-            &Method::GET
-        } else {
-            method
-        };
-        let mut routes = self.routes.iter();
-        routes.find(|route| route.method == *method).copied()
-    }
-
-    /// Whether even an unknown method needs a token here, because all known ones do.
-    pub(super) fn needs_token(&self) -> bool {
-        self.routes.iter().all(|route| route.auth == Auth::Bearer)
-    }
-
-    /// Place of the `{pk}` segment, counted from 0 behind the first slash.
-    pub(super) fn pk_index(&self) -> Option<usize> {
-        self.segments
-            .iter()
-            .position(|segment| *segment == Segment::Pk)
-    }
-
-    fn matches(&self, path: &str) -> bool {
-        self.segments
-            .iter()
-            .zip(path.split('/'))
-            .all(|(known, segment)| match known {
-                Segment::Literal(literal) => *literal == segment,
-                Segment::Pk | Segment::Id => !segment.is_empty(),
-            })
-    }
-}
-
 /// All paths, in the order of the table.
 pub(super) fn paths() -> &'static [Path] {
-    static PATHS: LazyLock<Vec<Path>> = LazyLock::new(|| {
-        let mut paths: Vec<Path> = Vec::new();
-        for route in ROUTES {
-            if let Some(path) = paths.iter_mut().find(|path| path.pattern() == route.path) {
-                path.routes.push(route);
-            } else {
-                paths.push(Path {
-                    number: paths.len(),
-                    segments: trimmed(route.path).split('/').map(segment).collect(),
-                    routes: vec![route],
-                    allow: HeaderValue::from_static(""),
-                });
-            }
-        }
-        for path in &mut paths {
-            path.allow = allow(&path.routes);
-        }
-        paths
-    });
+    static PATHS: LazyLock<Vec<Path>> = LazyLock::new(|| Path::all(ROUTES));
     &PATHS
 }
 
@@ -351,9 +147,7 @@ pub(super) fn unknown_path() -> usize {
 
 /// Labels of the paths by their numbers, for the metrics; the last is for unknown paths.
 pub(super) fn labels() -> Vec<String> {
-    let known = paths()
-        .iter()
-        .map(|path| format!("/{}", trimmed(path.pattern())));
+    let known = paths().iter().map(Path::label);
     known.chain(["none".to_owned()]).collect()
 }
 
@@ -361,44 +155,7 @@ pub(super) fn labels() -> Vec<String> {
 pub(super) fn find(path: &str) -> Option<&'static Path> {
     let path = path.strip_prefix('/')?;
     let path = path.strip_suffix('/').unwrap_or(path);
-    let count = path.bytes().filter(|byte| *byte == b'/').count() + 1;
-    paths()
-        .iter()
-        .find(|known| known.segments.len() == count && known.matches(path))
-}
-
-fn trimmed(pattern: &'static str) -> &'static str {
-    pattern.trim_matches('/')
-}
-
-fn segment(text: &'static str) -> Segment {
-    match text {
-        "{pk}" => Segment::Pk,
-        "{id}" => Segment::Id,
-        literal => Segment::Literal(literal),
-    }
-}
-
-/// The methods of a path in the order in which Django REST framework lists them.
-fn allow(routes: &[&Route]) -> HeaderValue {
-    let has = |method: &Method| routes.iter().any(|route| route.method == *method);
-    let order = [
-        Method::GET,
-        Method::POST,
-        Method::PUT,
-        Method::PATCH,
-        Method::DELETE,
-    ];
-    let mut names: Vec<&str> = order
-        .iter()
-        .filter(|method| has(method))
-        .map(Method::as_str)
-        .collect();
-    if has(&Method::GET) {
-        names.push("HEAD");
-    }
-    names.push("OPTIONS");
-    HeaderValue::try_from(names.join(", ")).expect("names of methods are ASCII")
+    paths().iter().find(|known| known.matches(path))
 }
 
 #[cfg(test)]

@@ -18,11 +18,12 @@ use crate::app::{App, SharedApp};
 use crate::dev;
 use crate::domain::{FieldReader, Timestamp};
 use crate::http::error::ApiError;
-use crate::http::openapi::{Body, Operation, Outcome, Parameter, Refusal, Tag};
+use crate::http::operation::{Body, Operation, Outcome, Parameter, Refusal, Tag};
 use crate::http::pages::inbox as pages;
 use crate::http::reply;
 use crate::http::request::Request;
-use crate::http::{HandlerResult, body, client};
+use crate::http::route::HandlerResult;
+use crate::http::{body, client};
 use crate::mail::InboxEntry;
 
 /// Whether the paths of `--dev` exist for this request.

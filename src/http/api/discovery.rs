@@ -8,9 +8,10 @@ use serde::Serialize;
 use crate::accounts;
 use crate::app::SharedApp;
 use crate::crypto::tokens::KeySet;
-use crate::http::openapi::{Operation, Outcome, Tag};
+use crate::http::operation::{Operation, Outcome, Tag};
+use crate::http::reply;
 use crate::http::request::Request;
-use crate::http::{HandlerResult, reply};
+use crate::http::route::HandlerResult;
 
 /// Short, so that services which cache the keys soon see a new one.
 const FIVE_MINUTES: HeaderValue = HeaderValue::from_static("public, max-age=300");

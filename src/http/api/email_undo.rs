@@ -8,11 +8,11 @@ use http::{HeaderMap, StatusCode};
 
 use crate::accounts::{self, AccountError};
 use crate::app::SharedApp;
-use crate::http::HandlerResult;
-use crate::http::openapi::{Operation, Outcome, Refusal, Tag};
+use crate::http::operation::{Operation, Outcome, Refusal, Tag};
 use crate::http::pages::email_undo as pages;
 use crate::http::reply::{self, Message};
 use crate::http::request::Request;
+use crate::http::route::HandlerResult;
 
 const HTML: &str = "text/html";
 

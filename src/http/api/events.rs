@@ -8,11 +8,11 @@ use super::pagination::{link, parameters, read_page, read_page_size};
 use crate::accounts;
 use crate::app::SharedApp;
 use crate::domain::{Timestamp, UserId};
-use crate::http::HandlerResult;
 use crate::http::error::ApiError;
-use crate::http::openapi::{Operation, Outcome, Parameter, Refusal, Tag};
+use crate::http::operation::{Operation, Outcome, Parameter, Refusal, Tag};
 use crate::http::reply;
 use crate::http::request::Request;
+use crate::http::route::HandlerResult;
 use crate::store::Event;
 
 /// A page of the audit log.

@@ -9,9 +9,10 @@ use serde::Serialize;
 use crate::accounts::AccountError;
 use crate::app::SharedApp;
 use crate::http::error::ApiError;
-use crate::http::openapi::{Operation, Outcome, Tag};
+use crate::http::operation::{Operation, Outcome, Tag};
+use crate::http::reply;
 use crate::http::request::Request;
-use crate::http::{HandlerResult, reply};
+use crate::http::route::HandlerResult;
 
 /// How long a mail may wait before readiness warns: by then the code in it is about to expire.
 const LONGEST_MAIL_WAIT: Duration = Duration::from_mins(10);

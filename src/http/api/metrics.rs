@@ -4,10 +4,9 @@ use http::StatusCode;
 
 use crate::app::SharedApp;
 use crate::http::error::ApiError;
-use crate::http::openapi::{Operation, Outcome, Refusal, Tag};
-use crate::http::request::Request;
-use crate::http::router;
-use crate::http::{HandlerResult, reply};
+use crate::http::operation::{Operation, Outcome, Refusal, Tag};
+use crate::http::reply;
+use crate::http::route::HandlerResult;
 use crate::observability::metrics::{Gauges, MailMetrics};
 
 /// `GET /metrics`
@@ -25,8 +24,8 @@ pub(crate) const RETRIEVE: Operation = Operation {
     ..Operation::NEW
 };
 
-/// `GET /metrics`
-pub(crate) async fn retrieve(app: &SharedApp, _: &mut Request) -> HandlerResult {
+/// `GET /metrics`. `labels` are those of the paths, by their numbers.
+pub(crate) async fn retrieve(app: &SharedApp, labels: &[String]) -> HandlerResult {
     // While the database does not answer, all other metrics are wanted all the more.
     let queue = app.store.find_mail_queue().await;
     let now = app.clock.now();
@@ -42,7 +41,7 @@ pub(crate) async fn retrieve(app: &SharedApp, _: &mut Request) -> HandlerResult 
         hash_queue_capacity: app.passwords.queue_capacity(),
         store: app.store.figures().await,
     };
-    let text = app.metrics.text(&router::labels(), &gauges);
+    let text = app.metrics.text(labels, &gauges);
     Ok(reply::with_type(
         StatusCode::OK,
         "text/plain; version=0.0.4; charset=utf-8",

@@ -1,5 +1,5 @@
 //! The resources of the API, one file each: a handler for each method, and beside it the
-//! [`Operation`](super::openapi::Operation) that documents it.
+//! [`Operation`](super::operation::Operation) that documents it.
 //!
 //! A handler authenticates, parses, calls one function of `accounts` and builds the answer.
 

@@ -8,11 +8,12 @@ use crate::accounts::{self, Confirmed, forms};
 use crate::app::SharedApp;
 use crate::crypto::tokens::TokenPair;
 use crate::domain::{FieldErrors, messages};
+use crate::http::body;
 use crate::http::error::ApiError;
-use crate::http::openapi::{Body, Operation, Outcome, Refusal, THROTTLED, Tag};
+use crate::http::operation::{Body, Operation, Outcome, Refusal, THROTTLED, Tag};
 use crate::http::reply::{self, Message};
 use crate::http::request::Request;
-use crate::http::{HandlerResult, body};
+use crate::http::route::HandlerResult;
 
 const VERIFIED: &str = "Email verified successfully!";
 

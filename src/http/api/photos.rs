@@ -20,11 +20,11 @@ use http::{Method, StatusCode};
 use warp::reply::Response;
 
 use crate::app::SharedApp;
-use crate::http::HandlerResult;
 use crate::http::error::ApiError;
-use crate::http::openapi::{Content, Operation, Outcome, Refusal, Tag};
+use crate::http::operation::{Content, Operation, Outcome, Refusal, Tag};
 use crate::http::reply::{self, Detail};
 use crate::http::request::{Request, reservation};
+use crate::http::route::HandlerResult;
 use crate::limits::Reservation;
 use crate::photos::Photos;
 

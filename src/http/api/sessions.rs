@@ -7,11 +7,11 @@ use serde::Serialize;
 use crate::accounts;
 use crate::app::SharedApp;
 use crate::domain::Timestamp;
-use crate::http::HandlerResult;
 use crate::http::error::ApiError;
-use crate::http::openapi::{Operation, Outcome, Refusal, Tag};
+use crate::http::operation::{Operation, Outcome, Refusal, Tag};
 use crate::http::reply;
 use crate::http::request::Request;
+use crate::http::route::HandlerResult;
 
 /// A session of the caller.
 #[derive(Serialize, JsonSchema)]

@@ -9,11 +9,11 @@ use super::users::{UserResponse, user_response};
 use crate::accounts;
 use crate::app::SharedApp;
 use crate::domain::{Timestamp, User, messages};
-use crate::http::HandlerResult;
 use crate::http::error::ApiError;
-use crate::http::openapi::{Operation, Outcome, Parameter, Refusal, Tag};
+use crate::http::operation::{Operation, Outcome, Parameter, Refusal, Tag};
 use crate::http::reply;
 use crate::http::request::Request;
+use crate::http::route::HandlerResult;
 use crate::store::{PageRequest, UserOrder, UserPage, UserQuery};
 
 /// Most words of a search; further ones are ignored.

@@ -5,11 +5,12 @@ use http::StatusCode;
 use crate::accounts::{self, forms};
 use crate::app::SharedApp;
 use crate::crypto::tokens::TokenPair;
+use crate::http::body;
 use crate::http::error::ApiError;
-use crate::http::openapi::{Body, Operation, Outcome, Refusal, THROTTLED, Tag};
+use crate::http::operation::{Body, Operation, Outcome, Refusal, THROTTLED, Tag};
 use crate::http::reply::{self, Nothing};
 use crate::http::request::Request;
-use crate::http::{HandlerResult, body};
+use crate::http::route::HandlerResult;
 
 /// An example of a pair of tokens.
 const PAIR: &str =

@@ -11,11 +11,12 @@ use super::otp::MAIL_SENT;
 use crate::accounts::{self, AccountError, forms};
 use crate::app::SharedApp;
 use crate::domain::{BirthDate, FieldErrors, Timestamp, User, UserId, messages};
+use crate::http::body;
 use crate::http::error::ApiError;
-use crate::http::openapi::{Body, Operation, Outcome, Refusal, THROTTLED, Tag};
+use crate::http::operation::{Body, Operation, Outcome, Refusal, THROTTLED, Tag};
 use crate::http::reply;
 use crate::http::request::Request;
-use crate::http::{HandlerResult, body};
+use crate::http::route::HandlerResult;
 
 /// The nine keys that sign-up and update answer, in their order.
 #[derive(Serialize, JsonSchema)]

@@ -6,31 +6,28 @@
 //! examples are written by hand.
 //!
 //! ```text
-//! operation   how a handler is documented          writer     from operations to the document
-//! responses   answers and refusals by status       fields     the schema of a request body
-//! docs        the document as a page               types      schemas of types from elsewhere
+//! writer      from operations to the document      fields    the schema of a request body
+//! responses   answers and refusals by status       types     schemas of types from elsewhere
+//! docs        the document as a page
 //! ```
 
 pub(crate) mod docs;
 mod fields;
-mod operation;
 mod responses;
 mod types;
 mod writer;
 
-use std::sync::LazyLock;
+use std::sync::OnceLock;
 
 use http::StatusCode;
 use http::header::{CACHE_CONTROL, HeaderValue};
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
-use super::request::Request;
-use super::router::{self, Exposure};
-use super::{HandlerResult, reply};
+use super::operation::{Operation, Outcome, Tag};
+use super::reply;
+use super::route::{Exposure, HandlerResult, Path};
 use crate::app::SharedApp;
-pub(crate) use operation::{Body, Content, Operation, Outcome, Parameter, Refusal, Tag};
-pub(crate) use responses::THROTTLED;
 use types::AnyObject;
 use writer::Writer;
 
@@ -63,15 +60,16 @@ pub(super) const RETRIEVE: Operation = Operation {
     ..Operation::NEW
 };
 
-/// `GET /api/schema/`
-pub(super) async fn retrieve(app: &SharedApp, _: &mut Request) -> HandlerResult {
-    static PRODUCTION: LazyLock<Document> = LazyLock::new(|| Document::new(false));
-    static DEVELOPMENT: LazyLock<Document> = LazyLock::new(|| Document::new(true));
-    let document: &Document = if app.config.dev {
+/// `GET /api/schema/`: describes these paths.
+pub(super) async fn retrieve(app: &SharedApp, paths: &[Path]) -> HandlerResult {
+    static PRODUCTION: OnceLock<Document> = OnceLock::new();
+    static DEVELOPMENT: OnceLock<Document> = OnceLock::new();
+    let document = if app.config.dev {
         &DEVELOPMENT
     } else {
         &PRODUCTION
     };
+    let document = document.get_or_init(|| Document::new(paths, app.config.dev));
     let mut response = reply::json(StatusCode::OK, &document.at(&app.public_url));
     // It changes with the program only.
     response
@@ -100,10 +98,10 @@ struct ServedDocument<'a> {
 
 impl Document {
     /// Describes every route that has documentation.
-    fn new(with_development: bool) -> Self {
+    fn new(all: &[Path], with_development: bool) -> Self {
         let mut writer = Writer::new();
         let mut paths = Map::new();
-        for path in router::paths() {
+        for path in all {
             let is_shown = with_development || path.exposure() != Exposure::Development;
             if is_shown && let Some(item) = writer.path_item(path) {
                 paths.insert(path.pattern().to_owned(), item);
@@ -156,7 +154,7 @@ mod tests {
     use std::collections::BTreeSet;
 
     use super::*;
-    use crate::http::router::ROUTES;
+    use crate::http::router::{ROUTES, paths};
 
     fn operations() -> impl Iterator<Item = &'static Operation> {
         ROUTES.iter().filter_map(|route| route.docs)
@@ -164,7 +162,7 @@ mod tests {
 
     #[test]
     fn every_documented_route_is_in_the_document() {
-        let document = Document::new(true);
+        let document = Document::new(paths(), true);
         for route in ROUTES {
             let Some(operation) = route.docs else {
                 continue;
@@ -190,7 +188,7 @@ mod tests {
 
     #[test]
     fn development_is_documented_in_development_only() {
-        let document = Document::new(false);
+        let document = Document::new(paths(), false);
         assert!(!document.paths.to_string().contains("/dev/"));
         assert!(!document.tags.to_string().contains(Tag::Development.name()));
     }

@@ -1,16 +1,15 @@
 //! The answers and refusals of an operation, by their status.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use http::Method;
 use serde_json::{Map, Value, json};
 
-use super::operation::Refusal;
 use super::{reference, upper_first};
 use crate::http::error::ApiError;
+use crate::http::operation::Refusal;
 use crate::http::reply::JSON;
-use crate::http::router::{Auth, Exposure, Route};
+use crate::http::route::{Auth, Exposure, Route};
 
 /// The refusals that a route shares with all routes of its kind.
 pub(super) fn general_refusals(route: &Route) -> impl Iterator<Item = &'static Refusal> {
@@ -107,12 +106,6 @@ const ALL_REFUSALS: &[Refusal] = &[
         error: || ApiError::Overloaded(String::new()),
     },
 ];
-
-/// A refusal by a rate limit, for operations that have one.
-pub(crate) const THROTTLED: Refusal = Refusal {
-    when: "rate limited; retry after `Retry-After` seconds",
-    error: || ApiError::Throttled(Duration::from_secs(42)),
-};
 
 /// The answers of an operation by their status.
 #[derive(Default)]

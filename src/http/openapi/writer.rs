@@ -8,14 +8,14 @@ use schemars::generate::SchemaSettings;
 use serde_json::{Map, Value, json};
 
 use super::fields::{errors_schema, form_schema, messages_schema};
-use super::operation::{Content, Operation, Parameter, Tag};
 use super::responses::{Responses, general_refusals};
 use super::{parsed, reference, upper_first};
 use crate::accounts::forms::Form;
 use crate::domain::FieldKind;
 use crate::http::error::ApiError;
+use crate::http::operation::{Content, Operation, Parameter, Tag};
 use crate::http::reply::JSON;
-use crate::http::router::{Auth, ErrorFormat, Path, Route};
+use crate::http::route::{Auth, ErrorFormat, Path, Route};
 
 /// Writes operations, and collects the tags and schemas that they use.
 pub(super) struct Writer {

@@ -13,10 +13,11 @@ use http::StatusCode;
 use http::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, HeaderValue, REFERRER_POLICY};
 use sha2::{Digest, Sha256};
 
-use super::{Operation, Outcome, Tag};
 use crate::app::SharedApp;
+use crate::http::operation::{Operation, Outcome, Tag};
+use crate::http::reply;
 use crate::http::request::Request;
-use crate::http::{HandlerResult, reply};
+use crate::http::route::HandlerResult;
 
 const FRAME: &str = include_str!("page.html");
 const STYLE: &str = include_str!("page.css");

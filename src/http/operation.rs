@@ -1,13 +1,15 @@
 //! How an operation is documented. An `Operation` is next to its handler, and the table of routes
 //! names both.
 //!
-//! It contains only what is particular to the operation. What all of a kind share (a missing token,
-//! a body that is not JSON, an unknown id) is added in `responses`.
+//! It contains only what is particular to the operation. `openapi` adds what all operations of a
+//! kind share: a missing token, a body that is not JSON, an unknown id.
+
+use std::time::Duration;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 
+use super::error::ApiError;
 use crate::accounts::forms::Form;
-use crate::http::error::ApiError;
 
 /// The documentation of one method of one path.
 pub(crate) struct Operation {
@@ -171,3 +173,9 @@ pub(crate) struct Refusal {
     pub(crate) when: &'static str,
     pub(crate) error: fn() -> ApiError,
 }
+
+/// A refusal by a rate limit, for operations that have one.
+pub(crate) const THROTTLED: Refusal = Refusal {
+    when: "rate limited; retry after `Retry-After` seconds",
+    error: || ApiError::Throttled(Duration::from_secs(42)),
+};
