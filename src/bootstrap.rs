@@ -24,7 +24,7 @@ use crate::mail::{
     Composer, ComposerOptions, FileMailTransport, Inbox, SendmailMailTransport, SmtpMailTransport,
     SmtpOptions, StdoutMailTransport, Transport,
 };
-use crate::observability::metrics::Metrics;
+use crate::observability::metrics::{Metrics, WriteCounts};
 use crate::otp_codes::OtpCodes;
 use crate::passwords::{BreachedList, PasswordOptions, Passwords};
 use crate::photos::{PhotoOptions, Photos};
@@ -77,14 +77,14 @@ pub async fn open_app(config: Config, clock: SharedClock, port: u16) -> Result<A
     // Before the database: invalid settings must neither create nor migrate one.
     let mail_sender = open_mail_sender(&config, &public_url)?;
     let sealing = open_sealing(&config)?;
-    let store = open_store(&config)?;
+    let (store, writes) = open_store(&config)?;
     let links = Arc::new(link_urls(&public_url, &config.mail));
     let codes = open_codes(&config, &store, &sealing, &links).await?;
     let mail_key = find_mail_key(&store, &sealing).await?;
     let issuer = config.issuer(port);
     let keys = open_keys(&config, &store, sealing, issuer, clock.now()).await?;
     let passwords = start_passwords(&config)?;
-    let metrics = Arc::new(Metrics::new(clock.now().unix_seconds()));
+    let metrics = Arc::new(Metrics::new(clock.now().unix_seconds(), writes));
     let inbox = config.dev.then(Inbox::default);
     let parts = OutboxParts {
         store: store.clone(),
@@ -244,8 +244,9 @@ fn fixed_otps(config: &Config) -> Result<HashMap<String, OtpCode>, StartError> {
         .collect()
 }
 
-/// Opens the store that the settings name. Another engine is chosen here.
-fn open_store(config: &Config) -> Result<SharedStore, StartError> {
+/// Opens the store that the settings name, with its counters of writes. Another engine is chosen
+/// here.
+fn open_store(config: &Config) -> Result<(SharedStore, Arc<WriteCounts>), StartError> {
     let options = SqliteOptions {
         path: config.database.path.clone(),
         busy_timeout: Duration::from_millis(config.database.busy_timeout_ms.into()),
@@ -254,9 +255,9 @@ fn open_store(config: &Config) -> Result<SharedStore, StartError> {
         cache_mib: config.database.cache_mib,
         durable: !config.development.ephemeral,
     };
-    SqliteStore::open(&options)
-        .map(SharedStore::from)
-        .map_err(StartError::at("cannot open the database"))
+    let store = SqliteStore::open(&options).map_err(StartError::at("cannot open the database"))?;
+    let writes = Arc::clone(store.write_counts());
+    Ok((SharedStore::from(store), writes))
 }
 
 /// How secrets are encrypted in the database, as the settings say.

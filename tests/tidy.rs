@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a failed unwrap fails the test")]
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -123,6 +124,7 @@ fn dependencies_point_one_way() {
         ("src/passwords/", &["domain", "fair_queue", "passwords"]),
         ("src/limits/", &["domain"]),
         ("src/photos/", &["domain", "fair_queue", "photos"]),
+        ("src/fair_queue.rs", &[]),
         ("src/crypto/sealing.rs", &[]),
         ("src/observability/metrics/", &["domain"]),
         (
@@ -157,6 +159,7 @@ fn dependencies_point_one_way() {
         ("src/output.rs", &[]),
         ("src/mail/", &["domain", "output"]),
         ("src/config/", &["domain"]),
+        // Only the engine knows time and metrics; see the test of the traits below.
         ("src/store/", &["clock", "domain", "observability", "store"]),
         (
             "src/accounts/",
@@ -241,10 +244,159 @@ fn dependencies_point_one_way() {
     });
 }
 
+/// The paths in a tree of imports: `a::{b, c::d}` names `a::b` and `a::c::d`.
+fn named_paths(tree: &str) -> Vec<String> {
+    let is_name = |c: char| c.is_alphanumeric() || c == '_';
+    let end = tree.find(|c| !is_name(c)).unwrap_or(tree.len());
+    let (name, rest) = tree.split_at(end);
+    let Some(rest) = rest.strip_prefix("::") else {
+        return vec![name.to_owned()];
+    };
+    let Some(list) = rest.strip_prefix('{') else {
+        let inner = named_paths(rest);
+        return inner.iter().map(|path| format!("{name}::{path}")).collect();
+    };
+    let mut depth = 1;
+    let mut entries = vec![String::new()];
+    for c in list.chars() {
+        depth += match c {
+            '{' => 1,
+            '}' => -1,
+            _ => 0,
+        };
+        match c {
+            _ if depth == 0 => break,
+            ',' if depth == 1 => entries.push(String::new()),
+            c => entries.last_mut().unwrap().push(c),
+        }
+    }
+    let inner = entries.iter().flat_map(|entry| named_paths(entry.trim()));
+    inner.map(|path| format!("{name}::{path}")).collect()
+}
+
+/// The files of the crate that a source names, by `crate::` and `super::`.
+fn imports(file: &str, sources: &BTreeSet<String>) -> BTreeSet<String> {
+    let text = without_tests(file);
+    let code: String = text
+        .lines()
+        .filter(|line| !line.trim_start().starts_with("//") && !line.contains("pub(in "))
+        .collect::<Vec<_>>()
+        .join("\n");
+    let own = file.trim_start_matches("src/").trim_end_matches(".rs");
+    let mut own: Vec<&str> = own.split('/').collect();
+    own.pop_if(|last| *last == "mod");
+    let mut found = BTreeSet::new();
+    for start in ["crate::", "super::"] {
+        for (index, _) in code.match_indices(start) {
+            if code[..index].ends_with(|c: char| c.is_alphanumeric() || c == '_' || c == ':') {
+                continue;
+            }
+            for path in named_paths(&code[index..]) {
+                let mut module = own.clone();
+                let mut names = path.split("::").peekable();
+                if names.next_if_eq(&"crate").is_some() {
+                    module.clear();
+                }
+                while names.next_if_eq(&"super").is_some() {
+                    module.pop();
+                }
+                module.extend(names);
+                // The longest path that is a file; what follows are items in it.
+                let file = (1..=module.len()).rev().find_map(|length| {
+                    let stem = format!("src/{}", module[..length].join("/"));
+                    [format!("{stem}.rs"), format!("{stem}/mod.rs")]
+                        .into_iter()
+                        .find(|file| sources.contains(file))
+                });
+                found.extend(file);
+            }
+        }
+    }
+    found
+}
+
+#[test]
+fn files_of_different_folders_import_each_other_in_no_circle() {
+    let sources: BTreeSet<String> = files_below("src")
+        .into_iter()
+        .filter(|file| is_source(file))
+        .collect();
+    let graph: BTreeMap<&String, BTreeSet<String>> = sources
+        .iter()
+        .map(|file| (file, imports(file, &sources)))
+        .collect();
+    assert!(graph.values().map(BTreeSet::len).sum::<usize>() > 500);
+    let reached: BTreeMap<&String, BTreeSet<&String>> = graph
+        .keys()
+        .map(|file| {
+            let mut seen = BTreeSet::new();
+            let mut pending = vec![*file];
+            while let Some(next) = pending.pop() {
+                pending.extend(graph[next].iter().filter(|file| seen.insert(*file)));
+            }
+            (*file, seen)
+        })
+        .collect();
+    let folder = |file: &String| Path::new(file).parent().map(Path::to_owned);
+    for (file, others) in &reached {
+        for other in others {
+            let is_circle = reached[other].contains(file) && folder(file) != folder(other);
+            assert!(!is_circle, "{file} and {other} import each other");
+        }
+    }
+}
+
+#[test]
+fn domain_knows_neither_files_nor_requests() {
+    for file in files_below("src/domain") {
+        let text = without_tests(&file);
+        for word in [
+            "std::fs",
+            "std::io",
+            "std::env",
+            "http",
+            "tokio",
+            "Response",
+            "Instant",
+            "SystemTime",
+        ] {
+            let code = text
+                .lines()
+                .filter(|line| !line.trim_start().starts_with("//"));
+            for line in code {
+                assert!(!has_word(line, word), "{file} knows {word}: {line}");
+            }
+        }
+    }
+}
+
+#[test]
+fn store_traits_know_domain_values_alone() {
+    let traits = files_below("src/store")
+        .into_iter()
+        .filter(|file| !file.starts_with("src/store/sqlite/"));
+    for file in traits {
+        let text = read(&file);
+        let code = text
+            .lines()
+            .filter(|line| !line.trim_start().starts_with("//"));
+        for line in code {
+            for word in ["metrics", "observability", "crypto", "serde_json", "log"] {
+                assert!(!has_word(line, word), "{file} knows {word}: {line}");
+            }
+        }
+    }
+    only_in(
+        &["src/store/sqlite/", "src/bootstrap.rs"],
+        "the name of the engine",
+        |line| has_word(line, "SqliteStore"),
+    );
+}
+
 /// The part of a source before its unit tests.
 fn without_tests(file: &str) -> String {
     let text = read(file);
-    let end = text.find("#[cfg(test)]").unwrap_or(text.len());
+    let end = text.find("#[cfg(test)]\nmod ").unwrap_or(text.len());
     text[..end].to_owned()
 }
 

@@ -284,7 +284,7 @@ mod tests {
     }
 
     fn table() -> Arc<Connections> {
-        Connections::new(Arc::new(Metrics::new(0)))
+        Connections::new(Arc::new(Metrics::new(0, Arc::default())))
     }
 
     /// Lets time pass.

@@ -3,14 +3,22 @@
 use async_trait::async_trait;
 
 use super::StoreResult;
-use crate::observability::metrics::StoreMetrics;
 
-/// Health checks and metrics of the store.
+/// How large a store is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct StoreSize {
+    /// Size of the database on disk in bytes; `None` for one in memory.
+    pub database_bytes: Option<u64>,
+    /// Size of the write-ahead log in bytes; `None` for a database without one.
+    pub log_bytes: Option<u64>,
+}
+
+/// Health checks of the store.
 #[async_trait]
 pub trait HealthStore {
     /// Writes and commits a row without meaning, by the same path as every write.
     async fn check_writable(&self) -> StoreResult<()>;
 
-    /// Size and counters of the store. It does not query the database, so it works during outages.
-    async fn figures(&self) -> StoreMetrics;
+    /// The size of the store. It does not query the database, so it works during outages.
+    async fn size(&self) -> StoreSize;
 }

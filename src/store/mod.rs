@@ -29,7 +29,7 @@ use std::sync::Arc;
 
 pub use development::DevelopmentStore;
 pub use events::{Event, EventPage, EventQuery, EventStore, NewEvent, RequestContext};
-pub use health::HealthStore;
+pub use health::{HealthStore, StoreSize};
 pub use keys::{KeyMaterial, KeyStore, RemoveKey, RotateKeys};
 pub use mail_limits::{MailLimits, Requester, SentMail};
 pub use mails::{ClaimedMails, MailClaim, MailQueue, MailStore, NewMail, QueuedMail};

@@ -26,7 +26,7 @@ pub(crate) const RETRIEVE: Operation = Operation {
 
 /// `GET /metrics`. `labels` are those of the paths, by their numbers.
 pub(crate) async fn retrieve(app: &SharedApp, labels: &[String]) -> HandlerResult {
-    // While the database does not answer, all other metrics are wanted all the more.
+    // While the database does not answer, the other metrics matter all the more.
     let queue = app.store.find_mail_queue().await;
     let now = app.clock.now();
     let mails = queue
@@ -35,11 +35,13 @@ pub(crate) async fn retrieve(app: &SharedApp, labels: &[String]) -> HandlerResul
             queued: queue.waiting,
             oldest: queue.oldest_at.map(|at| now.since(at)).unwrap_or_default(),
         });
+    let size = app.store.size().await;
     let gauges = Gauges {
         mails: mails.ok(),
         queued_hashes: app.passwords.queue_length(),
         hash_queue_capacity: app.passwords.queue_capacity(),
-        store: app.store.figures().await,
+        database_bytes: size.database_bytes,
+        log_bytes: size.log_bytes,
     };
     let text = app.metrics.text(labels, &gauges);
     Ok(reply::with_type(

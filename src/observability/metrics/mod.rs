@@ -12,8 +12,8 @@ mod process;
 mod store;
 
 use std::array;
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use crate::domain::Timestamp;
@@ -21,7 +21,7 @@ use actions::ActionCounts;
 pub use actions::{Action, ActionOutcome};
 pub use histogram::Histogram;
 use page::{Page, escaped};
-pub use store::{StoreMetrics, WriteCounts};
+pub use store::WriteCounts;
 
 /// Maximum number of routes.
 pub const MAX_ROUTES: usize = 128;
@@ -118,6 +118,7 @@ pub struct Metrics {
     // Series that never occur take no memory.
     answers: [[OnceLock<Box<ResponseCounts>>; METHODS.len()]; MAX_ROUTES],
     actions: ActionCounts,
+    writes: Arc<WriteCounts>,
     mails: [AtomicU64; MailOutcome::ALL.len()],
     failed_backups: AtomicU64,
     /// Unix seconds; 0 when there is none.
@@ -132,13 +133,15 @@ pub struct Metrics {
 }
 
 impl Metrics {
-    /// New counters of a process that was started at this time, in Unix seconds.
-    pub fn new(started_at: i64) -> Self {
+    /// New counters of a process that was started at this time, in Unix seconds, and whose store
+    /// counts its writes in `writes`.
+    pub fn new(started_at: i64, writes: Arc<WriteCounts>) -> Self {
         Self {
             certificate_end: AtomicI64::new(0),
             started_at,
             answers: array::from_fn(|_| array::from_fn(|_| OnceLock::new())),
             actions: ActionCounts::default(),
+            writes,
             mails: array::from_fn(|_| AtomicU64::new(0)),
             failed_backups: AtomicU64::new(0),
             last_backup: AtomicU64::new(0),
@@ -163,8 +166,10 @@ pub struct Gauges {
     pub queued_hashes: usize,
     /// Capacity of that queue.
     pub hash_queue_capacity: usize,
-    /// The metrics of the store.
-    pub store: StoreMetrics,
+    /// Size of the database on disk in bytes; `None` for one in memory.
+    pub database_bytes: Option<u64>,
+    /// Size of the write-ahead log in bytes; `None` for a database without one.
+    pub log_bytes: Option<u64>,
 }
 
 /// The mail queue.
@@ -275,7 +280,7 @@ impl Metrics {
             "Capacity of the queue for hashing.",
             gauges.hash_queue_capacity,
         );
-        store::write(&mut page, &gauges.store);
+        store::write(&mut page, gauges, &self.writes);
         self.write_mails(&mut page, gauges.mails);
         page.single(
             "accounts_backup_failures_total",
@@ -387,7 +392,7 @@ mod tests {
 
     #[test]
     fn responses_are_counted_by_route_method_and_status() {
-        let metrics = Metrics::new(0);
+        let metrics = Metrics::new(0, Arc::default());
         metrics.count_answer(0, "GET", 200, Duration::from_micros(300));
         metrics.count_answer(0, "GET", 200, Duration::from_millis(1200));
         metrics.count_answer(1, "BREW", 418, Duration::ZERO);
@@ -428,7 +433,7 @@ mod tests {
 
     #[test]
     fn connections_are_counted_by_reason() {
-        let metrics = Metrics::new(0);
+        let metrics = Metrics::new(0, Arc::default());
         metrics.count_connection();
         metrics.count_connection();
         metrics.uncount_connection();

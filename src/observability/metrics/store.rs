@@ -1,22 +1,11 @@
 //! Metrics of the store.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use super::Gauges;
 use super::histogram::Histogram;
 use super::page::Page;
-
-/// Metrics of a store at one moment.
-#[derive(Clone, Debug, Default)]
-pub struct StoreMetrics {
-    /// Size of the database on disk in bytes; `None` for one in memory.
-    pub size_bytes: Option<u64>,
-    /// Size of the write-ahead log in bytes; `None` for a database without one.
-    pub log_bytes: Option<u64>,
-    /// Counters of writes.
-    pub writes: Arc<WriteCounts>,
-}
 
 /// Counters of writes.
 #[derive(Debug, Default)]
@@ -44,15 +33,15 @@ impl WriteCounts {
         self.commits.count(took);
     }
 
-    /// Counts a transaction that could not be begun or committed.
+    /// Counts a transaction that could not be started or committed.
     pub fn failed(&self) {
         self.failures.fetch_add(1, Ordering::Relaxed);
     }
 }
 
 /// Adds the metrics of a store.
-pub(super) fn write(page: &mut Page, store: &StoreMetrics) {
-    if let Some(bytes) = store.size_bytes {
+pub(super) fn write(page: &mut Page, gauges: &Gauges, writes: &WriteCounts) {
+    if let Some(bytes) = gauges.database_bytes {
         page.single(
             "accounts_database_size_bytes",
             "gauge",
@@ -60,7 +49,7 @@ pub(super) fn write(page: &mut Page, store: &StoreMetrics) {
             bytes,
         );
     }
-    if let Some(bytes) = store.log_bytes {
+    if let Some(bytes) = gauges.log_bytes {
         page.single(
             "accounts_database_log_size_bytes",
             "gauge",
@@ -68,7 +57,6 @@ pub(super) fn write(page: &mut Page, store: &StoreMetrics) {
             bytes,
         );
     }
-    let writes = &store.writes;
     page.single(
         "accounts_database_queue_length",
         "gauge",
@@ -91,7 +79,7 @@ pub(super) fn write(page: &mut Page, store: &StoreMetrics) {
     page.single(
         "accounts_database_commit_failures_total",
         "counter",
-        "Transactions that could not be begun or committed.",
+        "Transactions that could not be started or committed.",
         writes.failures.load(Ordering::Relaxed),
     );
 }

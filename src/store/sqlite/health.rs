@@ -1,14 +1,11 @@
-//! Health of the SQLite store: whether it is writable, its size, and the state of its writer.
-
-use std::sync::Arc;
+//! Health of the SQLite store: whether it is writable, and its size.
 
 use async_trait::async_trait;
 
 use super::otps::write_decoy;
 use super::{SqliteStore, wal_of};
 use crate::domain::Timestamp;
-use crate::observability::metrics::StoreMetrics;
-use crate::store::{HealthStore, StoreResult};
+use crate::store::{HealthStore, StoreResult, StoreSize};
 
 #[async_trait]
 impl HealthStore for SqliteStore {
@@ -21,15 +18,14 @@ impl HealthStore for SqliteStore {
             .await
     }
 
-    async fn figures(&self) -> StoreMetrics {
+    async fn size(&self) -> StoreSize {
         let path = self.path.as_deref();
         let size = path.and_then(|path| Some(path.metadata().ok()?.len()));
         // Without a log everything is in the file.
         let log = path.map(|path| wal_of(path).metadata().map_or(0, |data| data.len()));
-        StoreMetrics {
-            size_bytes: size,
+        StoreSize {
+            database_bytes: size,
             log_bytes: log,
-            writes: Arc::clone(self.writer.counts()),
         }
     }
 }

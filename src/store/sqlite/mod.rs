@@ -40,6 +40,7 @@ use rusqlite::{Connection, ErrorCode, OpenFlags};
 use tokio::sync::Semaphore;
 
 use super::{Field, StoreError, StoreResult};
+use crate::observability::metrics::WriteCounts;
 pub use copy::{Inspection, copy_database, inspect_database, note_in};
 pub use examination::{Examination, FailingMails, examine_database};
 use file::{APPLICATION_ID, Kind, OpenedFiles};
@@ -120,6 +121,11 @@ impl SqliteStore {
         } else {
             Self::open_file(Path::new(&options.path), options)
         }
+    }
+
+    /// Counters of its writes, for the metrics.
+    pub fn write_counts(&self) -> &Arc<WriteCounts> {
+        self.writer.counts()
     }
 
     fn open_memory(options: &SqliteOptions) -> Result<Self, OpenError> {
