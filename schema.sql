@@ -1,17 +1,18 @@
 -- The whole current schema of an accounts-server database (schema version 10).
 --
--- Applied to a new file as it stands; an older file reaches the same shape through the numbered migrations in
--- src/store/sqlite/migrations.rs. Every `*_at` is a count of Unix milliseconds (UTC) bound by the program: no
--- statement reads a clock or makes randomness. `*_key` columns hold an address in lower case, the form in which
--- addresses are compared.
+-- A new file gets this schema as it is. An older file reaches the same schema through the numbered
+-- migrations in src/store/sqlite/migrations.rs. Every `*_at` is a time in Unix milliseconds (UTC),
+-- bound by the program: no statement reads the clock or generates random values. `*_key` columns
+-- hold an address in lower case, the form in which addresses are compared.
 
--- One row is one account. Until `verified_at` is set, the row shows the newest of the sign-ups pending for its
--- address. `email` is the last confirmed address, `new_email` one that its owner asked for and has not confirmed. `language` is that of mails (BCP 47).
--- `is_contested`: sign-ups with different passwords were pending, so a code proves the mailbox and nothing else.
--- `password_version` counts how often the password was set.
--- `email_restored_at`: when an undo last moved the address; it cannot be changed again for a while.
--- `external_id`: the id in the system that the account was imported from.
--- AUTOINCREMENT: an id is never used twice, so that a token of a deleted account can never become somebody else's.
+-- Accounts. Until `verified_at` is set, the row shows the newest sign-up pending for its address.
+-- `email` is the last confirmed address, `new_email` the pending one. `language` is the language of
+-- mails (BCP 47). `is_contested`: sign-ups with different passwords were pending, so a code proves
+-- only access to the mailbox. `password_version` counts how often the password was set.
+-- `email_restored_at`: when an undo last restored the address, which cannot be changed for a while
+-- after that. `external_id`: the id in the system that the account was imported from.
+-- AUTOINCREMENT: an id is never reused, so the token of a deleted account is never valid for
+-- another one.
 CREATE TABLE users (
     id            INTEGER PRIMARY KEY AUTOINCREMENT,
     email         TEXT    NOT NULL,
@@ -45,8 +46,8 @@ CREATE INDEX users_by_staff ON users (id) WHERE is_staff;
 CREATE UNIQUE INDEX users_by_external_id ON users (external_id) WHERE external_id IS NOT NULL;
 CREATE INDEX users_unverified ON users (created_at) WHERE verified_at IS NULL;
 
--- The list for staff, by any of its columns: `id` decides between equals, and what can be filtered by stands in each index,
--- so that a page far behind is reached without a look at the rows before it.
+-- The staff user list, ordered by any of its columns. `id` breaks ties. The filter columns are in
+-- each index, so that a late page is reached without reading the rows before it.
 CREATE INDEX users_by_email ON users (coalesce(new_email_key, email_key), id, is_active, verified_at IS NOT NULL);
 CREATE INDEX users_by_first_name ON users (first_name, id, is_active, verified_at IS NOT NULL);
 CREATE INDEX users_by_last_name ON users (last_name, id, is_active, verified_at IS NOT NULL);
@@ -54,8 +55,8 @@ CREATE INDEX users_by_created_at ON users (created_at, id, is_active, verified_a
 CREATE INDEX users_by_updated_at ON users (updated_at, id, is_active, verified_at IS NOT NULL);
 CREATE INDEX users_by_last_login_at ON users (last_login_at, id, is_active, verified_at IS NOT NULL);
 
--- How many accounts there are, by state and by blocks of 1,024 numbers, for the length of the list and for its pages by
--- number. Kept by the triggers below.
+-- Numbers of accounts by state and by blocks of 1,024 ids, for the length of the list and for pages
+-- ordered by id. Maintained by the triggers below.
 CREATE TABLE user_counts (
     block       INTEGER NOT NULL,
     is_active   INTEGER NOT NULL CHECK (is_active IN (0, 1)),
@@ -64,9 +65,9 @@ CREATE TABLE user_counts (
     PRIMARY KEY (block, is_active, is_verified)
 ) STRICT, WITHOUT ROWID;
 
--- What is searched, packed for reading from end to end: the records of 48 accounts one behind the other. A record is 0xFF,
--- the number, a letter for the state, and each text in lower case behind 0xFE; neither byte occurs in UTF-8. Kept by the
--- triggers below, in which the two forms of a record have to be the same.
+-- Searched texts, packed for a sequential scan. A row holds the records of 48 accounts. A record is
+-- 0xFF, the id, a letter for the state, and each text in lower case after a 0xFE; neither byte
+-- occurs in UTF-8. Maintained by the triggers below, which must all build records in the same form.
 CREATE TABLE search_blocks (
     block   INTEGER PRIMARY KEY,
     records TEXT    NOT NULL
@@ -119,16 +120,16 @@ CREATE TRIGGER users_listed_no_more AFTER DELETE ON users BEGIN
     DELETE FROM search_blocks WHERE block = old.id / 48 AND records = '';
 END;
 
--- Files of photos that no account has: about to be named by one, or named no more. What is still here after a crash is
--- removed later, so that neither a file is left over nor a row points to nothing.
+-- Photo files that no account has: not yet assigned, or no longer. Files listed here after a crash
+-- are deleted later, so that no file is orphaned and no account names a missing file.
 CREATE TABLE unused_photos (
     name     TEXT    PRIMARY KEY,
     noted_at INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
 
--- Sign-ups pending side by side for one address. The one whose code comes back gives its password and fields to
--- the account, unless the address is contested, and all of them go. `expires_at` is null for imported accounts.
--- `network` and `ip` are those of the client.
+-- Pending sign-ups; there can be several for one address. The one whose code is entered gives its
+-- password and fields to the account, unless the address is contested, and all of them are deleted.
+-- `expires_at` is NULL for imported accounts. `network` and `ip` are those of the client.
 CREATE TABLE sign_ups (
     id            INTEGER PRIMARY KEY AUTOINCREMENT,
     user_id       INTEGER NOT NULL REFERENCES users (id) ON DELETE CASCADE,
@@ -149,8 +150,9 @@ CREATE TABLE sign_ups (
 ) STRICT;
 CREATE INDEX sign_ups_by_user ON sign_ups (user_id);
 
--- One-time passwords that have been mailed and not been used; a used or replaced one is deleted. Only a keyed hash
--- of the code is kept. UNIQUE: two codes that are out for one address and purpose are never the same.
+-- One-time passwords that were mailed and not used. A used or replaced one is deleted. Only a keyed
+-- hash of the code is stored. UNIQUE: two live codes for one address and purpose are never the
+-- same.
 CREATE TABLE otps (
     id         INTEGER PRIMARY KEY AUTOINCREMENT,
     purpose    TEXT    NOT NULL CHECK (purpose IN ('sign_up', 'email_change', 'password_reset')),
@@ -167,8 +169,8 @@ CREATE INDEX otps_by_user ON otps (user_id);
 CREATE INDEX otps_by_sign_up ON otps (sign_up_id);
 CREATE INDEX otps_by_expiry ON otps (expires_at);
 
--- The links in mails with a code, by the hash of their token: a link does the same as its code and lives as long. A later
--- mail replaces the code but not the link; success deletes all of them.
+-- Links in mails with a code, by the hash of their token. A link does the same as its code and
+-- expires with it. A later mail replaces the code but not the link; success deletes all of them.
 CREATE TABLE otp_tokens (
     token_hash BLOB    PRIMARY KEY,
     purpose    TEXT    NOT NULL CHECK (purpose IN ('sign_up', 'email_change', 'password_reset')),
@@ -183,7 +185,7 @@ CREATE INDEX otp_tokens_by_user ON otp_tokens (user_id);
 CREATE INDEX otp_tokens_by_sign_up ON otp_tokens (sign_up_id);
 CREATE INDEX otp_tokens_by_expiry ON otp_tokens (expires_at);
 
--- Wrong tries at one code, counted by client network; their sum is what all networks together have tried.
+-- Wrong attempts at a code, by client network. Their sum is the count over all networks.
 CREATE TABLE otp_network_tries (
     otp_id      INTEGER NOT NULL REFERENCES otps (id) ON DELETE CASCADE,
     network     TEXT    NOT NULL,
@@ -191,8 +193,9 @@ CREATE TABLE otp_network_tries (
     PRIMARY KEY (otp_id, network)
 ) STRICT, WITHOUT ROWID;
 
--- Wrong tries at any code of one account, each with its time, for the limits per day. They stay when the account is
--- removed, under the keyed hash of the address: whoever can have an account removed and made anew gains no tries.
+-- Wrong attempts at any code of an account, with their times, for the daily limits. They stay when
+-- the account is deleted, under the keyed hash of the address: deleting and re-creating an account
+-- does not reset the limit.
 CREATE TABLE otp_failures (
     id           INTEGER PRIMARY KEY,
     user_id      INTEGER NOT NULL,
@@ -203,8 +206,9 @@ CREATE INDEX otp_failures_by_user ON otp_failures (user_id, failed_at);
 CREATE INDEX otp_failures_by_address ON otp_failures (address_hash, failed_at);
 CREATE INDEX otp_failures_by_time ON otp_failures (failed_at);
 
--- Failed tries at passwords, for the pauses of who guesses. An account is named by a keyed hash of its address, so that one
--- which nobody has is treated like any other; `source` is a network, or a session that had to show its password.
+-- Failed password attempts, for brute-force protection. An account is identified by a keyed hash of
+-- its address, so that unknown addresses are treated like known ones. `source` is a network, or a
+-- session that had to enter its password.
 CREATE TABLE password_failures (
     id           INTEGER PRIMARY KEY AUTOINCREMENT,
     account_hash BLOB    NOT NULL,
@@ -214,7 +218,7 @@ CREATE TABLE password_failures (
 CREATE INDEX password_failures_by_account ON password_failures (account_hash, failed_at, source);
 CREATE INDEX password_failures_by_time ON password_failures (failed_at);
 
--- Networks in which the owner of an account has shown up with the password or with a code from the mailbox.
+-- Networks from which the owner of an account was authenticated, by password or by a mailed code.
 CREATE TABLE known_networks (
     user_id       INTEGER NOT NULL REFERENCES users (id) ON DELETE CASCADE,
     network       TEXT    NOT NULL,
@@ -224,15 +228,17 @@ CREATE TABLE known_networks (
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX known_networks_by_time ON known_networks (last_seen_at);
 
--- One row that means nothing: it is written where an answer must take as long as one for which something is stored.
+-- One row without meaning. It is written where a response must take as long as one that stores
+-- something.
 CREATE TABLE decoys (
     id         INTEGER PRIMARY KEY CHECK (id = 1),
     written_at INTEGER NOT NULL
 ) STRICT;
 
--- Mails with a code sent within the last hour, for the limits per address and purpose. They stay when an account is
--- removed, under the keyed hash of the address: whoever makes and removes accounts gains no mails. `site` is that of the requesting
--- network (an IPv4 address or an IPv6 /48); `is_known`: the account has been signed in to from it.
+-- Mails with a code within the last hour, for the limits per address and purpose. They stay when an
+-- account is deleted, under the keyed hash of the address: deleting and re-creating an account does
+-- not reset the limit. `site` is that of the requesting network (an IPv4 address or an IPv6 /48);
+-- `is_known`: the account has been signed in to from it.
 CREATE TABLE otp_mails (
     id           INTEGER PRIMARY KEY,
     address_hash BLOB    NOT NULL,
@@ -244,9 +250,9 @@ CREATE TABLE otp_mails (
 CREATE INDEX otp_mails_by_address ON otp_mails (address_hash, purpose, sent_at);
 CREATE INDEX otp_mails_by_time ON otp_mails (sent_at);
 
--- The links that undo an address change, as mailed to the former address: a hash of the link's token, and the
--- address that it restores, which the account holds as long as the link is valid. Using one removes later ones
--- (by `sequence`) too, and a password that was set since (by `password_version`).
+-- Links that undo an address change, mailed to the former address: the hash of the token and the
+-- address to restore, which is reserved for the account while the link is valid. Using a link also
+-- deletes later links (by `sequence`) and resets a password set since then (by `password_version`).
 CREATE TABLE email_undos (
     token_hash BLOB    PRIMARY KEY,
     user_id    INTEGER NOT NULL REFERENCES users (id) ON DELETE CASCADE,
@@ -260,10 +266,10 @@ CREATE INDEX email_undos_by_user ON email_undos (user_id);
 CREATE INDEX email_undos_by_email ON email_undos (email_key);
 CREATE INDEX email_undos_by_expiry ON email_undos (expires_at);
 
--- Mails that wait to be delivered: a row is stored with what caused it and goes when the mail is delivered, given up or
--- of no use any more. What a mail says is sealed: the file tells nobody a code. `claimed` marks one that is being
--- delivered; when that takes beyond `next_try_at`, whoever did it is taken for dead. `user_id` is
--- null for the notice of a deletion: other mails are deleted with the account.
+-- The mail queue. A row is stored in the transaction that causes the mail, and deleted when the
+-- mail is delivered, given up or obsolete. The content is encrypted, so the file reveals no codes.
+-- `claimed` marks a mail in delivery; after `next_try_at` the claim has expired. `user_id` is NULL
+-- for the notice of a deletion: other mails are deleted with the account.
 CREATE TABLE mails (
     id          INTEGER PRIMARY KEY AUTOINCREMENT,
     message_id  BLOB    NOT NULL UNIQUE,
@@ -283,7 +289,8 @@ CREATE INDEX mails_by_otp ON mails (otp_id);
 CREATE INDEX mails_by_next_try ON mails (next_try_at);
 CREATE INDEX mails_by_expiry ON mails (expires_at);
 
--- One row is one signed-in device. Ending a session deletes its row; every token names its session and is dead then.
+-- Sessions, one per signed-in device. Every token names its session; revoking a session deletes its
+-- row and makes its tokens invalid.
 CREATE TABLE sessions (
     id           TEXT    PRIMARY KEY,
     user_id      INTEGER NOT NULL REFERENCES users (id) ON DELETE CASCADE,
@@ -296,9 +303,9 @@ CREATE TABLE sessions (
 CREATE INDEX sessions_by_user ON sessions (user_id);
 CREATE INDEX sessions_by_expiry ON sessions (expires_at);
 
--- Refresh tokens by their `jti`. A used one stays for a while, because its second use is the sign of a theft; when
--- even that row is gone, a validly signed token of a live session counts as used. `successor_id` is the token that
--- replaced it: a repeated use within the grace returns the same one.
+-- Refresh tokens by their `jti`. A used one is kept for a while, because its reuse indicates theft.
+-- When its row is deleted, a validly signed token of a live session counts as used. `successor_id`
+-- is the token that replaced it: reuse within the grace period returns the same successor.
 CREATE TABLE refresh_tokens (
     id         TEXT    PRIMARY KEY,
     session_id TEXT    NOT NULL REFERENCES sessions (id) ON DELETE CASCADE,
@@ -308,8 +315,8 @@ CREATE TABLE refresh_tokens (
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX refresh_tokens_by_session ON refresh_tokens (session_id);
 
--- Key pairs that sign tokens: the newest one that is not retired signs, all of them verify. The private key is
--- PKCS #8, encrypted (XChaCha20-Poly1305) where `is_sealed`.
+-- Key pairs for tokens. The newest one that is not retired signs, all of them verify. The private
+-- key is PKCS #8, encrypted (XChaCha20-Poly1305) where `is_sealed`.
 CREATE TABLE signing_keys (
     kid         TEXT    PRIMARY KEY,
     algorithm   TEXT    NOT NULL,
@@ -320,16 +327,17 @@ CREATE TABLE signing_keys (
     is_sealed   INTEGER NOT NULL DEFAULT 0 CHECK (is_sealed IN (0, 1))
 ) STRICT, WITHOUT ROWID;
 
--- Random secrets made at first start, such as the key under which codes are hashed.
+-- Random secrets created at the first start, such as the key for hashing codes.
 CREATE TABLE secrets (
     name      TEXT    PRIMARY KEY,
     value     BLOB    NOT NULL,
     is_sealed INTEGER NOT NULL DEFAULT 0 CHECK (is_sealed IN (0, 1))
 ) STRICT, WITHOUT ROWID;
 
--- The audit log. `user_id` is the account that an entry is about, `actor_id` the one that acted, `operator` the user of the
--- machine who gave a command. No entry holds a secret or an address of mail. Accounts that are gone keep their numbers here,
--- and nothing else: addresses of clients and what they call themselves are emptied.
+-- The audit log. `user_id` is the account that an entry is about, `actor_id` the account that
+-- acted, `operator` the system user who ran a command. Entries contain no secrets and no mail
+-- addresses. Entries about deleted accounts keep only the ids: client addresses and user agents are
+-- erased.
 CREATE TABLE events (
     id          INTEGER PRIMARY KEY AUTOINCREMENT,
     happened_at INTEGER NOT NULL,
@@ -344,8 +352,8 @@ CREATE TABLE events (
 CREATE INDEX events_by_user ON events (user_id) WHERE user_id IS NOT NULL;
 CREATE INDEX events_by_other_actor ON events (actor_id) WHERE actor_id IS NOT user_id;
 
--- Failed tries by hour (Unix time / 3600), at accounts that there are and at addresses that nobody has. Only so many
--- of an hour are listed as events.
+-- Failed attempts by hour (Unix time / 3600), at existing accounts and at unknown addresses. A
+-- limited number of them per hour is listed as events.
 CREATE TABLE failure_counts (
     hour       INTEGER NOT NULL,
     is_account INTEGER NOT NULL CHECK (is_account IN (0, 1)),
@@ -354,7 +362,7 @@ CREATE TABLE failure_counts (
     PRIMARY KEY (hour, is_account)
 ) STRICT, WITHOUT ROWID;
 
--- What is to be known about the file itself, such as that it was served for development, and since when.
+-- Marks of the file itself, such as the first time it was used in development mode.
 CREATE TABLE marks (
     name     TEXT    PRIMARY KEY,
     noted_at INTEGER NOT NULL

@@ -1,4 +1,4 @@
-//! The story that every store has to pass, told through the traits alone, and what the SQLite store promises beyond it.
+//! Tests of every store through its traits alone, and of what only the SQLite store guarantees.
 
 #![allow(
     clippy::unwrap_used,
@@ -35,12 +35,12 @@ const STRICT: MailLimits = MailLimits {
 };
 const GRACE: Duration = Duration::from_secs(10);
 
-/// A session as a token names it that nobody has shown yet.
+/// A session as a token names it, before its first use.
 fn named(id: &str, user_id: UserId) -> SessionRef {
     SessionRef::new(id.to_owned(), user_id)
 }
 
-/// A moment of the story, in seconds since its beginning.
+/// A time, in seconds since the start of the test.
 fn at(seconds: i64) -> Timestamp {
     Timestamp::from_unix_millis(1_733_227_200_000 + seconds * 1000)
 }
@@ -53,7 +53,7 @@ fn network() -> ClientNetwork {
     std::net::IpAddr::from([203, 0, 113, 7]).into()
 }
 
-/// A code of which only its hash matters here; it is good for ten minutes.
+/// A code that expires after ten minutes; only its hash matters here.
 fn otp(email: &str, code: &str, now: Timestamp) -> NewOtp {
     let expires_at = now.plus(Duration::from_mins(10));
     NewOtp {
@@ -67,7 +67,7 @@ fn otp(email: &str, code: &str, now: Timestamp) -> NewOtp {
     }
 }
 
-/// A mail that says so; no two have the same name.
+/// A mail with this content and a unique name.
 fn mail(content: &str, expires_at: Timestamp) -> NewMail {
     static MAILS: AtomicU64 = AtomicU64::new(0);
     let number = MAILS.fetch_add(1, Ordering::Relaxed);
@@ -96,7 +96,7 @@ fn sign_up(email: &str, password_hash: &str, code: &str, now: Timestamp) -> NewS
     }
 }
 
-/// The use of a sign-up code without a password beside it.
+/// A confirmation by a sign-up code, without a password.
 fn confirmation(attempt: OtpAttempt, session: NewSession) -> ConfirmSignUp {
     let reset = otp(&attempt.email_key, "reset", attempt.now);
     ConfirmSignUp {
@@ -121,7 +121,7 @@ fn session(id: &str, now: Timestamp) -> NewSession {
     }
 }
 
-/// A try at a password from a network, under the usual limits.
+/// A password attempt from a network, under the usual limits.
 fn try_from(network: &str, account: &str, user_id: Option<UserId>, now: Timestamp) -> PasswordTry {
     PasswordTry {
         account: account.as_bytes().to_vec(),
@@ -263,7 +263,7 @@ async fn verified(store: &dyn Store, email: &str, now: Timestamp) -> UserId {
     id
 }
 
-/// A SQLite store on a file of its own, which goes when the folder is dropped.
+/// A SQLite store on its own file, which is deleted when the folder is dropped.
 fn on_file() -> (TempDir, SharedStore) {
     let dir = tempfile::tempdir().unwrap();
     let store = open(&dir, Duration::from_secs(5));
@@ -328,7 +328,7 @@ async fn story(store: &dyn Store) {
     what_has_expired_goes(store).await;
 }
 
-/// A secret that rests as it is.
+/// A secret that is stored unencrypted.
 async fn secret(store: &dyn Store, name: &str, value: Vec<u8>) -> Vec<u8> {
     let fresh = StoredSecret {
         value,
@@ -616,7 +616,7 @@ async fn updates(store: &dyn Store, id: UserId) {
     assert_eq!((&after, mail), (&expected, None));
     assert_eq!(store.find_user(id).await.unwrap(), Some(expected));
 
-    // Sessions that ended stay ended, also when the account is activated again.
+    // Revoked sessions stay revoked when the account is activated again.
     begin(store, sign_in(id, "first", "active", at(2000))).await;
     for is_active in [false, true] {
         let changes = UserChanges {
@@ -713,7 +713,7 @@ async fn addresses(store: &dyn Store) {
             .is_none()
     );
 
-    // A sign-up for an address that waits for its code makes that account fall back.
+    // A sign-up for a pending address makes the account fall back to its confirmed one.
     store
         .update_user(update(bob, moved("third@example.com"), "t", now))
         .await
@@ -781,7 +781,7 @@ async fn wrong_codes(store: &dyn Store) {
 
 async fn wrong_passwords(store: &dyn Store) {
     let id = verified(store, "zoe@example.com", at(0)).await;
-    // The account was confirmed from 203.0.113.7 and is known there.
+    // The account was confirmed from 203.0.113.7, which is a known network.
     for (network, longest) in [("203.0.113.7", 60), ("198.51.100.1", 900)] {
         let mut now = at(20_000);
         let mut pauses = Vec::new();
@@ -803,7 +803,7 @@ async fn wrong_passwords(store: &dyn Store) {
         assert!(pauses.starts_with(&[1, 2, 4, 8, 16, 32]), "{pauses:?}");
         assert_eq!(pauses.iter().max(), Some(&longest), "{network}: {pauses:?}");
     }
-    // Another network, and another account, are not held up; a day later it is all forgotten.
+    // Other networks and other accounts are not delayed. Failures expire after a day.
     let now = at(20_001);
     for (network, account) in [("198.51.100.2", "zoe"), ("198.51.100.1", "other")] {
         let tried = try_from(network, account, Some(id), now);
@@ -814,8 +814,8 @@ async fn wrong_passwords(store: &dyn Store) {
     let tried = try_from("198.51.100.1", "zoe", Some(id), tomorrow);
     assert_eq!(store.find_password_pause(&tried).await.unwrap(), None);
 
-    // An hour of very many failures leaves the networks that are known, and those alone. An address that nobody has is
-    // treated like any other.
+    // After too many failures in an hour only known networks are allowed. Unknown addresses are
+    // treated like known ones.
     let now = at(20_000 + 4 * 86_400);
     for account in ["zoe", "nobody"] {
         for number in 0..100 {
@@ -886,7 +886,7 @@ async fn limits_on_mails(store: &dyn Store) {
     );
 }
 
-/// What the mails of a claim say, each with its recipient, its language and how often it was tried.
+/// The mails of a claim: content, recipient, language and number of attempts.
 fn told(claimed: &ClaimedMails) -> Vec<(&str, &str, &str, u32)> {
     claimed
         .mails
@@ -903,7 +903,7 @@ fn told(claimed: &ClaimedMails) -> Vec<(&str, &str, &str, u32)> {
         .collect()
 }
 
-/// How long the mails of a claim are nobody else's.
+/// How long a claim lasts.
 const LEASE: Duration = Duration::from_mins(5);
 
 async fn claim(store: &dyn Store, now: Timestamp, limit: u32, retries: u32) -> ClaimedMails {
@@ -918,14 +918,14 @@ async fn claim(store: &dyn Store, now: Timestamp, limit: u32, retries: u32) -> C
 
 async fn the_queue_of_mails(store: &dyn Store) {
     let claim = async |now, limit, retries| claim(store, now, limit, retries).await;
-    // What the story has left so far is none of this chapter's.
+    // Remove the mails of the earlier parts of this test.
     for mail in store.list_mails().await.unwrap() {
         store.delete_mail(mail.id).await.unwrap();
     }
     assert_eq!(store.find_mail_queue().await.unwrap(), MailQueue::default());
     assert_eq!(store.find_next_mail().await.unwrap(), None);
 
-    // A mail is there as soon as what caused it, and one claim at a time has it.
+    // A mail is queued together with its cause, and only one claim at a time has it.
     let start = at(90_000);
     let ids: Vec<UserId> = {
         let mut ids = Vec::new();
@@ -954,7 +954,8 @@ async fn the_queue_of_mails(store: &dyn Store) {
     let queue = store.find_mail_queue().await.unwrap();
     assert_eq!((queue.waiting, queue.oldest_at), (2, Some(start)));
 
-    // What is put back comes back at its time; a try that does not count is as if it had not been.
+    // A postponed mail is due at its time; an attempt that does not count leaves the number
+    // unchanged.
     let (first, second) = (both.mails[0].id, both.mails[1].id);
     let later = start.plus(Duration::from_secs(30));
     store.postpone_mail(first, later, true).await.unwrap();
@@ -968,7 +969,7 @@ async fn the_queue_of_mails(store: &dyn Store) {
         [("c1", "q1@example.com", "de", 2)]
     );
 
-    // A mail whose claim nobody has ended is due again, after its time or when the server starts anew.
+    // An unfinished claim expires after its time or when the server restarts.
     let over = start.plus(LEASE);
     assert_eq!(
         told(&claim(over, 10, 10).await),
@@ -977,7 +978,7 @@ async fn the_queue_of_mails(store: &dyn Store) {
     assert_eq!(store.release_mails(over).await.unwrap(), 2);
     assert_eq!(store.release_mails(over).await.unwrap(), 0);
 
-    // New mails go before those that were tried, of which no more go than may.
+    // New mails come before retries, and the number of retries is limited.
     let outcome = store
         .create_sign_up(sign_up("q3@example.com", "hash", "c3", over))
         .await;
@@ -1010,7 +1011,7 @@ async fn mails_that_nobody_needs_any_more(store: &dyn Store) {
         .await;
     let id = created(outcome.unwrap());
 
-    // A code that is used or replaced is not mailed any more.
+    // A code that was used or replaced is not mailed.
     let wish = |code: &str| ReissueOtp {
         email_key: "q4@example.com".into(),
         network: "203.0.113.7".into(),
@@ -1036,7 +1037,8 @@ async fn mails_that_nobody_needs_any_more(store: &dyn Store) {
     assert_eq!(user.map(|confirmed| confirmed.user.id), Some(id));
     assert_eq!(store.find_mail_queue().await.unwrap().waiting, 0);
 
-    // The owner is told of a new password, at the confirmed address and in the language of the account.
+    // The owner is notified of a new password, at the confirmed address and in the account's
+    // language.
     let replaced = ReplacePassword {
         context: RequestContext::default(),
         user_id: id,
@@ -1050,7 +1052,7 @@ async fn mails_that_nobody_needs_any_more(store: &dyn Store) {
     let notice = claim(over, 10, 10).await;
     assert_eq!(told(&notice), [("new password", "q4@example.com", "de", 1)]);
 
-    // The owner is told of a sign-in from a network that is new to the account, once.
+    // The owner is notified once of a sign-in from a network that is new to the account.
     let in_doubt = |session_id: &str, network: &str| {
         let mut sign_in = sign_in(id, "other", session_id, over);
         sign_in.session.network = network.into();
@@ -1065,7 +1067,7 @@ async fn mails_that_nobody_needs_any_more(store: &dyn Store) {
     assert_eq!(told(&told_of), [("new place", "q4@example.com", "de", 1)]);
     store.delete_mail(told_of.mails[0].id).await.unwrap();
 
-    // What has expired is not claimed but gone, and so are the mails of an account that is.
+    // Expired mails are deleted instead of claimed, and so are the mails of a deleted account.
     let claimed = claim(over.plus(LEASE), 10, 10).await;
     assert_eq!(told(&claimed), []);
     assert_eq!(claimed.expired, [Some(id)]);
@@ -1215,7 +1217,7 @@ async fn two_hundred_writes_at_once_are_all_durable() {
         .into_iter()
         .map(Result::unwrap)
         .collect();
-    // Read beside the store, which still runs: the answers came after the commits.
+    // Read by another connection while the store runs: operations are answered after their commit.
     let connection = Connection::open(path(&dir)).unwrap();
     assert_eq!(count(&connection, "SELECT count(*) FROM users"), 200);
     assert_eq!(count(&connection, "SELECT count(*) FROM otps"), 200);
@@ -1242,7 +1244,8 @@ async fn what_fails_leaves_nothing_and_disturbs_nobody() {
                 .await
                 .unwrap(),
         );
-        // All of these wait together, so they share a transaction; every third one asks for a code that is out.
+        // All of these are queued together, so they share a transaction; every third one requests a
+        // code that is in use.
         let outcomes = join_all((0..60).map(|n| {
             let store = &store;
             async move {
@@ -1276,7 +1279,7 @@ async fn what_fails_leaves_nothing_and_disturbs_nobody() {
                 "{email}"
             );
         }
-        // The failing ones had changed the account before they failed, and no mail of theirs counts.
+        // The failing operations changed the account before they failed; their mails do not count.
         let found = store
             .find_credentials("ann@example.com")
             .await
@@ -1386,14 +1389,14 @@ async fn what_is_remembered_of_a_session_ends_with_any_write_of_anybody() {
         for name in ["s", "t"] {
             begin(&**store, sign_in(id, "hash", name, at(1))).await;
         }
-        // Asked twice: the second answer is the remembered one.
+        // Called twice: the second answer comes from the cache.
         assert!(name().await.is_some());
         assert!(name().await.is_some());
         let new_name = format!("Ann {round}");
         let update = update(id, renamed(&new_name), "", at(2));
         updated(store.update_user(update).await.unwrap());
         assert_eq!(name().await, Some(new_name.clone()));
-        // Somebody else's session changes nothing for this one.
+        // A write to another session does not affect this one.
         assert!(
             store
                 .delete_session("t", RequestContext::default(), at(2))
@@ -1444,7 +1447,7 @@ async fn two_stores_on_one_file_see_each_other() {
     assert_eq!(secrets[0], secrets[1]);
 }
 
-/// Requests are authorized before their body comes; operations check again in their transaction.
+/// Requests are authorized before their body is read; operations check again in their transaction.
 #[tokio::test]
 async fn ended_sessions_and_lost_rights_stop_operations() {
     let store = in_memory();

@@ -1,4 +1,4 @@
-//! `audit`: what happened, for the eye and for scripts.
+//! `audit`: the audit log as text and as JSON.
 
 use serde_json::{Value, json};
 
@@ -87,7 +87,7 @@ fn what_takes_the_data_out_or_back_is_in_it() {
     let audit = || records(&run(dir.path(), &["--db", "users.db", "audit", "--json"]));
     let server = Running::start(dir.path());
     for target in ["one.tar", "-"] {
-        // A tar file on standard output is no text.
+        // A tar file on standard output is binary, so it is discarded.
         let status = crate::support::program(dir.path(), &["--db", "users.db", "backup", target])
             .stdout(std::process::Stdio::null())
             .stderr(std::process::Stdio::null())
@@ -107,7 +107,7 @@ fn what_takes_the_data_out_or_back_is_in_it() {
     assert_ne!(all[1]["operator"], "");
     assert_eq!(server.terminate().code, Some(0));
 
-    // Of what came after the backup nothing is left but that it was made.
+    // Only the entry about the backup itself remains from the time after it.
     let restore = ["--db", "users.db", "restore", "one.tar", "--force"];
     assert_eq!(run(dir.path(), &restore).code, Some(0));
     let all = audit();
@@ -155,7 +155,7 @@ fn filters_narrow_it_down() {
     assert_eq!(names(&audit(&["--limit", "1"])), ["user_activated"]);
     assert_eq!(audit(&["--since", "1h"]).len(), 4);
     assert_eq!(audit(&["--since", "2100-01-01"]).len(), 0);
-    // An account that is gone is found by its number.
+    // A deleted account is found by its id.
     run(dir.path(), &["--db", "users.db", "user", "delete", "2"]).assert_done("");
     assert_eq!(audit(&["--user", "2"]).len(), 4);
 }

@@ -1,4 +1,4 @@
-//! The file of the database: what it is made like, and which files are left alone.
+//! The database file: how it is created, and which files are refused.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -8,7 +8,7 @@ use rusqlite::Connection;
 
 use crate::support::{Running, create_user, folder, names_in, run, run_with_input};
 
-/// Asserts that no command takes the file, and that it stays byte for byte as it was.
+/// Asserts that all commands refuse the file, and that it stays byte for byte unchanged.
 #[track_caller]
 fn assert_left_alone(dir: &Path, texts: &[&str]) {
     let path = dir.join("users.db");
@@ -36,7 +36,7 @@ fn assert_left_alone(dir: &Path, texts: &[&str]) {
     assert!(left.is_empty(), "something was left beside it: {names:?}");
 }
 
-/// Makes another program's database.
+/// Creates the database of another program.
 fn make(dir: &Path, statements: &str) {
     Connection::open(dir.join("users.db"))
         .unwrap()
@@ -164,7 +164,7 @@ fn a_database_of_another_program_that_is_in_use_is_left_alone() {
     let dir = folder();
     let path = dir.path().join("users.db");
     let other = Connection::open(&path).unwrap();
-    // Its one table is in the write-ahead log alone, so the file itself does not show it.
+    // Its only table is in the write-ahead log, so the file itself does not show it.
     other
         .execute_batch(
             "PRAGMA journal_mode = WAL; PRAGMA wal_autocheckpoint = 0; CREATE TABLE t (x);",

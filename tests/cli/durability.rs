@@ -1,6 +1,7 @@
-//! What was answered for is there after the server was killed, whenever that was: a hundred times under a mixed load.
+//! Confirmed writes survive a crash: the server is killed a hundred times under a mixed load.
 //!
-//! `DURABILITY_SEED` repeats the choices of a run, as far as two runs can be alike; a failing test prints it.
+//! `DURABILITY_SEED` repeats the choices of a run, as far as runs are deterministic. A failing test
+//! prints it.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -19,13 +20,13 @@ use crate::support::{Running, folder, names_in};
 /// How often the server is killed.
 const KILLS: u64 = 100;
 
-/// Clients that do one thing after another, side by side.
+/// Concurrent clients, each of which sends one request at a time.
 const WORKERS: u64 = 4;
 
-/// Accounts that a worker makes before it does anything else.
+/// Accounts that a worker creates before it does anything else.
 const FEW: usize = 2;
 
-/// Numbers that look random and follow from a seed (SplitMix64).
+/// A deterministic pseudo-random generator (SplitMix64).
 struct Dice(u64);
 
 impl Dice {
@@ -38,17 +39,18 @@ impl Dice {
     }
 }
 
-/// What a mail with a code is about, by the words of its subject.
+/// The kind of a mail with a code, by the words of its subject.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Kind {
     Confirmation,
     Reset,
 }
 
-/// The newest code for each address and kind, with the name of its file: names sort by the time of the mail.
+/// The newest code for each address and kind, with its file name. Names sort by the time of the
+/// mail.
 type Codes = BTreeMap<(String, Kind), (String, String)>;
 
-/// The folder into which the server delivers.
+/// The folder that the server delivers mails to.
 struct Mailbox {
     dir: PathBuf,
     read: Mutex<(Vec<String>, Codes)>,
@@ -89,7 +91,7 @@ impl Mailbox {
     }
 }
 
-/// An account as the database has it.
+/// An account in the database.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Row {
     email: String,
@@ -102,22 +104,22 @@ struct Row {
 /// An account as its owner knows it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Known {
-    /// `None` once it is deleted.
+    /// `None` after its deletion.
     row: Option<Row>,
     password: String,
 }
 
-/// What stands for the name of a photo that the server had no time to tell.
+/// Placeholder for the name of a photo whose upload was not answered.
 const SOME_PHOTO: &str = "?";
 
 struct Account {
     id: Option<i64>,
-    /// What was answered for.
+    /// The confirmed state.
     known: Known,
-    /// What there is if the request that was under way when the server was killed took effect.
+    /// The state if the request in flight at the kill took effect.
     perhaps: Option<Known>,
     access: Option<String>,
-    /// A code that was answered for: its address and kind, and the newest mail before it.
+    /// A code whose mail was confirmed: its address and kind, and the newest mail before it.
     awaited: Option<(String, Kind, String)>,
 }
 
@@ -128,10 +130,10 @@ struct Worker {
     accounts: Vec<Account>,
 }
 
-/// The server is no more.
+/// The server was killed.
 struct Killed;
 
-/// One worker at work on one server.
+/// The run of one worker against one server process.
 struct Shift<'a> {
     client: &'a Client,
     mailbox: &'a Mailbox,
@@ -155,7 +157,7 @@ impl Shift<'_> {
         self.answers.send(()).map_err(|_| Killed)
     }
 
-    /// Waits for a mail that is newer than one, as long as the server lives.
+    /// Waits for a mail newer than `after`, while the server runs.
     fn code(&self, email: &str, kind: Kind, after: &str) -> Result<(String, String), Killed> {
         loop {
             match self.mailbox.newest(email, kind) {
@@ -172,7 +174,7 @@ impl Shift<'_> {
 }
 
 impl Worker {
-    /// Does things until the server is killed, or once when `thorough` finishes what was begun.
+    /// Sends requests until the server is killed.
     fn work(&mut self, shift: &Shift<'_>) {
         while self.step(shift).is_ok() {}
     }
@@ -211,7 +213,7 @@ impl Worker {
         let email = format!("{}@example.com", self.unique("user"));
         let password = self.unique("securepassword");
         let body = json!({"email": email, "password": password, "confirm_password": password});
-        // Should it not be answered, nobody knows of the account, and it may be there or not.
+        // Without an answer the account may exist or not, and no worker knows it.
         let (status, answer) = shift.ask("POST", "users/", None, &body)?;
         assert_eq!(status, 201, "{answer}");
         let row = Row {
@@ -240,7 +242,7 @@ impl Account {
         self.known.row.as_ref().expect("it lives")
     }
 
-    /// What there is once a change has taken effect.
+    /// The state after a change.
     fn with(&self, change: impl FnOnce(&mut Row)) -> Known {
         let mut row = self.row().clone();
         change(&mut row);
@@ -250,7 +252,7 @@ impl Account {
         }
     }
 
-    /// Makes a request that leads to `next`; until it is answered, nobody knows whether it has.
+    /// Sends a request that leads to `next`; until the answer its outcome is unknown.
     fn change(
         &mut self,
         next: Known,
@@ -371,7 +373,7 @@ impl Account {
         let (status, answer) = shift.ask("POST", path, access.as_deref(), &body)?;
         let next = self.perhaps.take().expect("it was set above");
         if status == 400 {
-            // The mail of a request before this one, which was not answered for; another is on its way.
+            // The mail belongs to an earlier, unanswered request; the right one is still to come.
             self.awaited.as_mut().expect("the caller has looked").2 = mail;
             return Ok(());
         }
@@ -384,7 +386,7 @@ impl Account {
         Ok(())
     }
 
-    /// Compares with what the database has, and settles what was in doubt.
+    /// Compares the account with the database, and resolves an unknown outcome.
     fn check(&mut self, rows: &BTreeMap<i64, Row>, client: &Client) {
         let id = self.id.expect("every answer to a sign-up has one");
         let mut actual = rows.get(&id).cloned();
@@ -410,7 +412,7 @@ impl Account {
             );
         };
         if let (Some(row), Some(doubtful)) = (&actual, &was_in_doubt) {
-            // A password does not show in the row.
+            // The row does not show the password.
             if doubtful.password != self.known.password
                 && client.sign_in(&row.email, &doubtful.password).is_some()
             {
@@ -422,7 +424,7 @@ impl Account {
             {
                 self.awaited = None;
             }
-            // An address that was asked for and not answered for: its code is on its way.
+            // The address change was stored but not answered; its code is still to come.
             if let Some(email) = &row.new_email {
                 self.awaited = Some((email.clone(), Kind::Confirmation, String::new()));
             }
@@ -444,7 +446,7 @@ impl Account {
     }
 }
 
-/// All accounts, and that the file is whole.
+/// Reads all accounts and checks the integrity of the file.
 fn look_into(database: &Path) -> BTreeMap<i64, Row> {
     let connection = Connection::open(database).unwrap();
     let fault: String = connection
@@ -469,7 +471,7 @@ fn look_into(database: &Path) -> BTreeMap<i64, Row> {
     rows.unwrap().map(Result::unwrap).collect()
 }
 
-/// Starts the server and checks everything that was answered for.
+/// Starts the server and checks all confirmed state.
 fn start_and_check(dir: &Path, workers: &mut [Worker]) -> Running {
     let server = Running::start_with(
         dir,
@@ -540,14 +542,14 @@ fn a_hundred_crashes_under_load_lose_nothing_that_was_answered_for() {
                 scope.spawn(move || worker.work(&shift));
             }
             drop(answers);
-            // Some requests, and then a moment that has nothing to do with them.
+            // Some requests, and then a random delay that does not depend on them.
             let enough = 1 + usize::try_from(dice.roll(80)).unwrap();
             answered += counted.iter().take(enough).count();
             thread::sleep(Duration::from_micros(dice.roll(4000)));
             server.kill();
         });
     }
-    // Every mail that was answered for comes in the end, and its code is good.
+    // Every confirmed mail arrives, and its code is valid.
     let server = start_and_check(dir.path(), &mut workers);
     let client = Client::new(server.address);
     let (answers, _counted) = channel();

@@ -1,5 +1,5 @@
-//! Databases of every former schema version, with data that real servers stored: they are migrated, nothing is lost, and a copy
-//! of what they were is kept.
+//! Upgrades from every earlier schema version, with data stored by real servers: nothing is lost,
+//! and a copy from before the migration is kept.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -12,20 +12,20 @@ use serde_json::json;
 use crate::client::Client;
 use crate::support::{PASSWORD, Running, finish, folder, names_in, program, run};
 
-/// A refresh token that the server which stored the data had given out. It is good until 2036.
+/// A refresh token issued by the server that stored the data. It expires in 2036.
 const REFRESH: &str = "eyJ0eXAiOiJydCtqd3QiLCJhbGciOiJFZERTQSIsImtpZCI6IkVCaGhxdTd0d2RoVnRTR1VicWxDdG1LSGlNRzc1cWZDSjBFSV9PV2FlVTgifQ.eyJpc3MiOiJhY2NvdW50cyIsInN1YiI6IjIiLCJ1c2VyX2lkIjoyLCJ0b2tlbl90eXBlIjoicmVmcmVzaCIsImp0aSI6IjZkZjZjOGRiYzAxNjQ0MDhjMWM0MGY2Nzk5YjFhMGMxIiwiaWF0IjoxNzk1NjM2OTE0LCJleHAiOjIxMTA5OTY5MTQsInNpZCI6IjBmMjkzNDJmZmUzNGRjMWJhZjljNWI3ZWJhOTczYzBjIn0.njrR_DZFJukzF5ADpKV-HkdcfL4Ry2C5XMC4CP_jQ107rGAvsokCPoRPTPvZs4DkxPhzi-y4ikm_u7yUWOh6Bw";
 
 /// The code that was mailed to new@example.com.
 const CODE: &str = "902866";
 
-/// The secret under which keys are encrypted in data of versions that know of it.
+/// The secret that encrypts keys in the data of versions that support it.
 const SECRET: &str = "the secret of the fixtures, 32 characters";
 
-/// The first version that has an audit log, and the first that can encrypt keys.
+/// The first version with an audit log, and the first that can encrypt keys.
 const WITH_EVENTS: i32 = 5;
 const WITH_SECRET: i32 = 7;
 
-/// Counts of mails within the last hour, which begin anew with version 9: they are kept under hashes since.
+/// Mail counts of the last hour. Version 9 resets them, since it stores them under hashes.
 const COUNTED_ANEW: &str = "otp_mails";
 
 /// Kinds of audit log entries before and since version 10.
@@ -45,7 +45,7 @@ fn schemas() -> std::path::PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/schemas")
 }
 
-/// The former versions, each of which has a file with its schema and one with data.
+/// The earlier versions; each has a file with its schema and one with data.
 fn former_versions() -> Vec<i32> {
     let mut versions: Vec<i32> = names_in(&schemas())
         .iter()
@@ -55,7 +55,7 @@ fn former_versions() -> Vec<i32> {
     versions
 }
 
-/// Makes a database as a server of that version left it.
+/// Creates a database in the state that a server of that version left.
 fn make(dir: &Path, version: i32) {
     let connection = Connection::open(dir.join("users.db")).unwrap();
     for file in [format!("{version}.sql"), format!("{version}.data.sql")] {
@@ -76,7 +76,7 @@ fn make(dir: &Path, version: i32) {
     fs::copy(schemas().join(PHOTO), photos.join(PHOTO)).unwrap();
 }
 
-/// What the environment of a server of that version has to say.
+/// Environment variables of a server of that version.
 fn secret_of(version: i32) -> &'static [(&'static str, &'static str)] {
     match version >= WITH_SECRET {
         true => &[("ACCOUNTS_TOKENS_KEY_ENCRYPTION_SECRET", SECRET)],
@@ -86,7 +86,7 @@ fn secret_of(version: i32) -> &'static [(&'static str, &'static str)] {
 
 type Rows = Vec<Vec<SqlValue>>;
 
-/// All rows of these columns of all tables: table to columns to rows.
+/// All rows of the given columns: from table to columns to rows.
 fn rows(database: &Path, tables: &BTreeMap<String, Vec<String>>) -> BTreeMap<String, Rows> {
     let connection = Connection::open(database).unwrap();
     let read = |table: &String, columns: &Vec<String>| {
@@ -95,7 +95,7 @@ fn rows(database: &Path, tables: &BTreeMap<String, Vec<String>>) -> BTreeMap<Str
             .prepare(&format!("SELECT {columns} FROM {table} ORDER BY {columns}"))
             .unwrap();
         let width = statement.column_count();
-        // Texts as bytes: those that are searched are packed in a way that is no UTF-8.
+        // Texts are read as bytes, since packed search texts are not UTF-8.
         let rows = statement.query_map([], |row| {
             let value = |at| match row.get_ref(at)? {
                 ValueRef::Text(bytes) => Ok(SqlValue::Blob(bytes.to_vec())),
@@ -163,7 +163,7 @@ fn every_former_version_is_migrated_with_all_its_data() {
             assert!(!rows.is_empty(), "{table} without a row proves nothing");
         }
 
-        // A command migrates as a server does, and touches nothing else.
+        // A command migrates like a server, and changes nothing else.
         let mut list = program(dir.path(), &["--db", "users.db", "user", "list", "--json"]);
         list.envs(secret_of(version).iter().copied());
         let outcome = finish(list, "");
@@ -176,7 +176,7 @@ fn every_former_version_is_migrated_with_all_its_data() {
             if table == "events" {
                 rename_kinds(&mut before);
             }
-            // Secrets that a version has more of are made when it first opens the file.
+            // Secrets that a newer version adds are created when it first opens the file.
             let is_all = before.iter().all(|row| after.contains(row));
             assert!(
                 is_all && (after.len() == before.len() || table == "secrets"),
@@ -210,7 +210,7 @@ fn every_former_version_is_migrated_with_all_its_data() {
     }
 }
 
-/// What people had is still theirs: password, session, code, photo.
+/// Credentials and data from before the upgrade still work: password, session, code, photo.
 fn works(dir: &Path, version: i32) {
     let arguments = ["--db", "users.db", "--tokens-issuer", "accounts", "--dev"];
     let server = Running::start_in_environment(dir, &arguments, secret_of(version));
@@ -254,7 +254,7 @@ fn a_copy_that_is_there_already_is_kept_too() {
     let list = ["--db", "users.db", "user", "list"];
     assert_eq!(run(dir.path(), &list).code, Some(0));
     let newest = version_of(&database);
-    // Somebody went back to the former version, and upgrades again.
+    // A downgrade to the earlier version, followed by another upgrade.
     fs::write(&database, old).unwrap();
     let outcome = run(dir.path(), &list);
     assert_eq!(outcome.code, Some(0), "{outcome:?}");
@@ -274,7 +274,7 @@ fn a_damaged_database_is_not_migrated() {
     let database = dir.path().join("users.db");
     let mut bytes = fs::read(&database).unwrap();
     let page = 4096;
-    // Every page but the first, which has the schema: some of them hold rows and indexes.
+    // Skips the first page, which has the schema; some of these pages hold rows and indexes.
     for byte in &mut bytes[3 * page..6 * page] {
         *byte = 0xff;
     }

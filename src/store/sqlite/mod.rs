@@ -65,8 +65,7 @@ const STATEMENT_CACHE: usize = 192;
 /// be waiting.
 const LONGEST_CHECKOUT: Duration = Duration::from_secs(2);
 
-/// Longest wait of a log checkpoint for readers, and the retry interval. Writers are blocked
-/// meanwhile.
+/// Wait of each attempt to truncate the log, with writers blocked, and the number of attempts.
 const EMPTYING_WAIT: Duration = Duration::from_millis(25);
 const EMPTYING_TRIES: u32 = 4;
 
