@@ -1,4 +1,4 @@
-//! How request bodies are read: JSON and both kinds of forms on every endpoint, and what is no body for us.
+//! Request bodies: JSON and both kinds of forms on every endpoint, and invalid bodies.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -14,7 +14,7 @@ const JSON: &str = "application/json";
 const URLENCODED: &str = "application/x-www-form-urlencoded";
 const MULTIPART: &str = "multipart/form-data; boundary=BoUnD";
 
-/// The ways to write a flat body.
+/// The encodings of a flat body.
 #[derive(Clone, Copy, Debug)]
 enum Encoding {
     Json,
@@ -92,7 +92,7 @@ fn patch(server: &TestServer, user: &User, content_type: &str, body: impl AsRef<
     )
 }
 
-/// Every endpoint that takes a body, with the fields that it cannot do without.
+/// Every endpoint with a body, and its required fields.
 const ENDPOINTS: [(&str, &str, &[&str]); 8] = [
     ("POST", "users/", &["email", "password", "confirm_password"]),
     ("PATCH", "users/me/", &[]),
@@ -104,7 +104,7 @@ const ENDPOINTS: [(&str, &str, &[&str]); 8] = [
     ("POST", "token/blacklist/", &["refresh"]),
 ];
 
-/// A body for every endpoint in turn, with the token of a user wherever one is needed.
+/// Sends a body to every endpoint, with a user's token where one is needed.
 fn everywhere(
     server: &TestServer,
     user: &User,
@@ -131,7 +131,7 @@ fn everywhere(
         .collect()
 }
 
-/// Writes a request as it stands and reads the answer until the server closes the connection.
+/// Writes a raw request and reads until the server closes the connection.
 fn exchange(server: &TestServer, head: &str, body: impl IntoIterator<Item = Vec<u8>>) -> Answer {
     let mut stream = TcpStream::connect(server.address()).unwrap();
     stream
@@ -184,7 +184,7 @@ fn chunk(content: &[u8]) -> Vec<u8> {
     chunk
 }
 
-/// A sign-up padded with blanks to so many bytes.
+/// A sign-up padded with spaces to a length in bytes.
 fn padded_sign_up(email: &str, length: usize) -> Vec<u8> {
     let mut body = sign_up_body(email).to_string().into_bytes();
     assert!(body.len() <= length);
@@ -419,7 +419,7 @@ fn other_content_types_are_415() {
             .text("first_name"),
         ""
     );
-    // A body that does not say what it is.
+    // A body without a content type.
     let answer = exchange(
         &server,
         &head("POST", "users/", "Content-Length: 2\r\n"),
@@ -557,7 +557,7 @@ fn json_syntax_variants_are_accepted() {
         assert_eq!(answer.status, 200, "{body}: {}", answer.body);
         assert_eq!(answer.text("first_name"), stored, "{body}");
     }
-    // Only the last one of a repeated key counts, a wrong one too.
+    // Only the last value of a repeated key counts, even if it is invalid.
     let answer = patch(
         &server,
         &user,
@@ -637,7 +637,7 @@ fn lone_surrogate_is_a_field_error() {
         400,
         &json!({"email": [told("D800")], "password": [told("DC00")]}).to_string(),
     );
-    // All complaints about one field stand in the order of its checks, and a length counts characters.
+    // All errors of a field are in the order of its checks, and lengths count characters.
     let answer = patch(
         &server,
         &user,
@@ -663,7 +663,7 @@ fn lone_surrogate_is_a_field_error() {
         })
         .to_string(),
     );
-    // Where nobody reads it, it is as good as anything; and a whole pair is one character.
+    // Unpaired surrogates are ignored in unknown fields, and a whole pair is one character.
     let answer = patch(
         &server,
         &user,
@@ -779,7 +779,7 @@ fn empty_birthday_in_a_form_is_null() {
         assert_eq!(answer.status, 200, "{encoding:?}: {}", answer.body);
         assert_eq!(answer.json()["birthday"], Value::Null);
         assert_eq!(birthday(&user), Value::Null);
-        // In JSON the same is a date of the wrong form.
+        // In JSON the same value is an invalid date.
         let answer = server.patch(&user.path(), &user, &json!({"birthday": ""}));
         assert_eq!(answer.status, 400, "{}", answer.body);
     }
@@ -900,7 +900,7 @@ fn urlencoded_forms_are_decoded() {
     );
 }
 
-/// What `first_name` becomes by a form, or the error.
+/// Asserts the value of `first_name` from a form, or the error.
 #[track_caller]
 fn assert_first_name(
     server: &TestServer,
@@ -1126,7 +1126,7 @@ fn file_is_no_text() {
         let expected = json!({ field: [message] });
         assert_eq!((answer.status, answer.json()), (400, expected), "{field}");
     }
-    // A file of an unknown field is ignored, and so is one that was left empty in a browser.
+    // A file of an unknown field is ignored, and so is an empty file input of a browser.
     let body = multipart(&[
         ("other", Some("a.txt"), b"hello"),
         ("photo", Some(""), b""),

@@ -1,4 +1,4 @@
-//! Connections that bring nothing, or little at a time: they end, and meanwhile everybody else is served.
+//! Slow and idle connections are closed, and other clients are served meanwhile.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
@@ -20,21 +20,21 @@ fn connect(server: &TestServer) -> TcpStream {
     stream
 }
 
-/// Each connection takes two files, one at either end.
+/// Raises the limit of open files: each connection takes two, one at either end.
 fn allow_files() {
     let mut limit = getrlimit(Resource::Nofile);
     limit.current = limit.maximum;
     setrlimit(Resource::Nofile, limit).unwrap();
 }
 
-/// Sends a request on a connection that stays open, and reads its answer.
+/// Sends a request on a keep-alive connection, and reads the response.
 #[track_caller]
 fn ask(stream: &mut TcpStream) {
     stream.write_all(HEALTH).unwrap();
     read_answer(stream);
 }
 
-/// Reads one answer of `/healthz`.
+/// Reads one response of `/healthz`.
 #[track_caller]
 fn read_answer(stream: &mut TcpStream) {
     let mut answer = Vec::new();
@@ -51,7 +51,7 @@ fn read_answer(stream: &mut TcpStream) {
     assert!(answer.starts_with(b"HTTP/1.1 200 "));
 }
 
-/// What comes until the server ends the connection; a reset counts as an end.
+/// Reads until the server closes the connection; a reset counts as a close.
 fn rest(stream: &mut TcpStream) -> String {
     let mut answer = Vec::new();
     match stream.read_to_end(&mut answer) {
@@ -61,7 +61,7 @@ fn rest(stream: &mut TcpStream) -> String {
     String::from_utf8(answer).unwrap()
 }
 
-/// Asserts that somebody who comes now is served.
+/// Asserts that a new client is served.
 #[track_caller]
 fn assert_serves(server: &TestServer) {
     let answer =
@@ -79,7 +79,7 @@ fn idle_connections_block_nobody() {
     let server = TestServer::start_with(|config| config.server.max_connections = 200);
     let mut idle: Vec<TcpStream> = (0..1000).map(|_| connect(&server)).collect();
     assert_serves(&server);
-    // Those that had been silent for longest made room, and nobody else.
+    // Only the connections that were idle for longest were evicted.
     for stream in &mut idle[..700] {
         assert_eq!(rest(stream), "");
     }
@@ -96,7 +96,7 @@ fn connections_in_use_are_not_evicted() {
     let server = TestServer::start_with(|config| config.server.max_connections = 100);
     let silent: Vec<TcpStream> = (0..50).map(|_| connect(&server)).collect();
     let mut used = connect(&server);
-    // The silent ones came first, but a tick passes before they count as older than one that is used.
+    // The idle connections came first, but count as older than the one in use only after a tick.
     server.wait_for_metric("accounts_connections ", 52);
     for _ in 0..300 {
         ask(&mut used);
@@ -114,7 +114,7 @@ fn slow_headers_block_nobody() {
     });
     let mut slow: Vec<TcpStream> = (0..200).map(|_| connect(&server)).collect();
     for stream in &mut slow {
-        // Those that had to go already may be reset while they send.
+        // Connections that were evicted already may be reset while they send.
         let _ = stream.write_all(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nX-a: b\r\n");
     }
     assert_serves(&server);
@@ -164,7 +164,7 @@ fn trickling_body_times_out() {
         .unwrap();
     let mut reader = stream.try_clone().unwrap();
     let answer = std::thread::spawn(move || rest(&mut reader));
-    // A byte now and then, until nobody takes it any more.
+    // One byte at a time, until the server stops reading.
     for _ in 0..600 {
         if answer.is_finished() || stream.write_all(b" ").is_err() {
             break;
@@ -182,7 +182,7 @@ fn unread_answer_times_out() {
     stream
         .set_write_timeout(Some(Duration::from_millis(100)))
         .unwrap();
-    // One request after the other, until the answers fill all that is between server and client.
+    // Pipelined requests, until the responses fill all buffers between server and client.
     while stream.write_all(&HEALTH.repeat(100)).is_ok() {}
     assert_serves(&server);
     server.wait_for_metric(&ended("slow_reader"), 1);
@@ -207,7 +207,7 @@ fn idle_connection_is_closed_silently() {
 fn parked_connection_serves_again() {
     allow_files();
     let server = TestServer::start();
-    // So many that most are put to rest as soon as they are quiet.
+    // Enough connections that most are parked as soon as they are idle.
     let mut streams: Vec<TcpStream> = (0..600).map(|_| connect(&server)).collect();
     for _ in 0..3 {
         for stream in &mut streams {

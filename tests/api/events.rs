@@ -1,4 +1,5 @@
-//! The audit log: who did what, when and from where, as `GET users/<pk>/events/` shows it and as it rests.
+//! The audit log: who did what, when and from where, as `GET users/<pk>/events/` returns it and as
+//! it is stored.
 
 use serde_json::{Value, json};
 
@@ -12,7 +13,7 @@ fn events(server: &TestServer, user: &User, path: &str) -> Vec<Value> {
     answer.json()["results"].as_array().unwrap().clone()
 }
 
-/// The names of what happened to a user, the oldest first.
+/// The names of a user's events, oldest first.
 fn names(server: &TestServer, user: &User) -> Vec<String> {
     let mut names: Vec<String> = events(server, user, "users/me/events/?page_size=100")
         .iter()
@@ -56,7 +57,7 @@ fn a_user_sees_what_happened_and_from_where() {
     );
 }
 
-/// What the client of these tests calls itself.
+/// The user agent of the test client.
 fn user_agent(answer: &Answer) -> String {
     let agent = &answer.json()["results"][1]["user_agent"];
     assert!(agent.as_str().unwrap().starts_with("ureq/"), "{agent}");
@@ -69,7 +70,8 @@ fn everything_in_the_life_of_an_account_is_there() {
     let user = server.user("user@example.com");
     assert_eq!(server.sign_in("user@example.com", "wrong").status, 401);
     let second = sign_in_again(&server, &user, PASSWORD);
-    // Changes: the names of the fields and not what stands in them; nothing where nothing changed.
+    // Entries about changes have the names of the fields, not their values. Without a change there
+    // is no entry.
     server.patch(
         &user.path(),
         &user,
@@ -302,7 +304,7 @@ fn failures_cannot_fill_the_disk_nor_hide_guesses_at_an_account() {
             "SELECT count(*) FROM events WHERE event = 'sign_in_failed' AND user_id IS {which}"
         ))
     };
-    // Of an hour's failures at addresses that nobody has 100 are written down, and all are counted.
+    // Per hour, 100 failures at unknown addresses are listed, and all are counted.
     assert_eq!((listed("NULL"), listed("NOT NULL")), (100, 1));
     let counted = "SELECT failures FROM failure_counts WHERE NOT is_account";
     assert_eq!(server.db_number(counted), 120);
@@ -327,7 +329,7 @@ fn changes_of_a_profile_cannot_fill_the_disk_and_all_that_changed_is_told() {
     assert_eq!(server.db_number(entries), 100);
     let phone = json!({"phone": "+4915112345678", "last_name": "King"});
     assert_eq!(server.patch("users/me/", &user, &phone).status, 200);
-    // What somebody else does stands for itself.
+    // A change by another actor gets its own entry.
     let country = json!({"country": "DE"});
     assert_eq!(server.patch("users/1/", &staff, &country).status, 200);
     rename(&user, "Ada");
@@ -339,7 +341,7 @@ fn changes_of_a_profile_cannot_fill_the_disk_and_all_that_changed_is_told() {
         told(&last[1]),
         (json!("user"), json!("first_name, last_name, phone"))
     );
-    // Other things that happen are told one by one, and so are changes of the next hour.
+    // Other events get their own entries, and so do changes in the next hour.
     server.advance_seconds(3600);
     user = sign_in_again(&server, &user, PASSWORD);
     for name in ["Countess", "Ada"] {
@@ -357,7 +359,7 @@ fn entries_are_kept_for_as_long_as_the_settings_say() {
         server.advance_seconds(86_400);
         server.sign_in("user@example.com", PASSWORD);
         server.advance_seconds(1);
-        // The rows that are over are cleared away at the start, and hourly.
+        // Expired rows are deleted at the start, and then hourly.
         server.restart();
         let entries = "SELECT count(*) FROM events";
         server.wait_for_number(entries, left);

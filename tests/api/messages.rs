@@ -1,4 +1,4 @@
-//! What is said about wrong fields, word for word, and what of a field is kept when it is right.
+//! Error texts of invalid fields, word for word, and the stored values of valid ones.
 
 use serde_json::{Value, json};
 
@@ -27,7 +27,7 @@ fn no_choice(value: &str) -> String {
     format!("\"{value}\" is not a valid choice.")
 }
 
-/// Values, written as JSON, that are no text for any field.
+/// JSON values that are invalid for every text field.
 const NO_TEXTS: [&str; 7] = [
     "true",
     "false",
@@ -38,10 +38,10 @@ const NO_TEXTS: [&str; 7] = [
     "[null, 1]",
 ];
 
-/// A field, a value written as JSON, and all that is said about it.
+/// A field, a JSON value, and all of its error texts.
 type Wrong = (&'static str, String, Vec<String>);
 
-/// Wrong values of the fields that sign-up and update have in common.
+/// Invalid values of the fields that sign-up and update share.
 fn wrong_values() -> Vec<Wrong> {
     let mut wrong: Vec<Wrong> = Vec::new();
     let mut add = |field, value: &str, messages: &[&str]| {
@@ -218,7 +218,7 @@ fn wrong_values() -> Vec<Wrong> {
     for value in ["m", "f", "o", "Male", "N", "US"] {
         add("gender", &text(value), &[&no_choice(value)]);
     }
-    // Codes that are reserved, withdrawn, made up, of another standard, or of another case.
+    // Codes that are reserved, withdrawn, unknown, of another standard, or in another case.
     for value in [
         "us", "Us", "USA", "840", "UK", "EU", "AN", "SU", "YU", "XK", "ZZ", "AA", "M", "U", "ＵＳ",
     ] {
@@ -262,14 +262,14 @@ fn wrong_values() -> Vec<Wrong> {
     ] {
         add("birthday", &text(value), &[DATE]);
     }
-    // The clock stands at noon of 2024-12-03, UTC.
+    // The clock is at noon of 2024-12-03, UTC.
     for value in ["2024-12-04", "2025-01-01", "2999-12-31", "9999-12-31"] {
         add("birthday", &text(value), &[FUTURE]);
     }
     wrong
 }
 
-/// A well-formed address of so many characters, with the longest local part that mail allows.
+/// A valid address of this length in characters, with the longest allowed local part.
 fn email_of_length(length: usize) -> String {
     let domain = length - 65;
     let rest = domain - 2 * 64 - ".com".len();
@@ -279,7 +279,7 @@ fn email_of_length(length: usize) -> String {
     email
 }
 
-/// Asserts that every wrong value is answered with its complaints and nothing else; names all that are not.
+/// Asserts that every invalid value gets exactly its error texts; lists all that do not.
 #[track_caller]
 fn assert_all_told(send: impl Fn(&str, &str) -> Answer) {
     let mistakes: Vec<String> = wrong_values()
@@ -385,7 +385,7 @@ fn all_field_errors_of_an_update_are_reported_and_nothing_changes() {
             "address": [longer_than(255)], "birthday": [FUTURE], "photo": [NO_FILE],
         }),
     );
-    // One wrong field is enough for the right ones to be left as well.
+    // One invalid field prevents the change of the valid ones.
     let answer = server.patch(
         &user.path(),
         &user,
@@ -552,7 +552,7 @@ fn password_rules_are_reported_in_order() {
             "Müller-Lüdenscheidt",
             vec![&*last],
         ),
-        // The names come before the address, and the first hit is the only one.
+        // The names are checked before the address, and only the first match is reported.
         (
             "johnathan1",
             "johnathan@example.com",
@@ -690,7 +690,7 @@ fn longest_values_are_stored_whole() {
             "{field}"
         );
         assert_eq!(profile(&server, &user)[field], json!(value));
-        // Blanks around the value do not count.
+        // Surrounding white space does not count.
         let padded = format!("{}{value}{}", " ".repeat(50), "\n".repeat(50));
         let answer = server.patch(&user.path(), &user, &json!({ field: padded }));
         assert_eq!(
@@ -846,7 +846,7 @@ fn birthdays_are_dates_up_to_today() {
         assert_eq!((answer.status, &*answer.text("birthday")), (200, birthday));
         assert_eq!(profile(&server, &user)["birthday"], birthday);
     }
-    // "Today" goes by UTC: its last second is 23:59:59.
+    // "Today" is in UTC: its last second is 23:59:59.
     server.advance_seconds(12 * 60 * 60 - 1);
     let user = User {
         access: server.sign_in(&user.email, PASSWORD).text("access"),
@@ -1154,7 +1154,7 @@ fn wrong_fields_of_the_token_endpoints() {
         let answer = server.post("token/", &body);
         assert_eq!((answer.status, answer.json()), (400, expected), "{body}");
     }
-    // An address of no form is merely one that nobody has.
+    // An invalid address is treated like an unknown one.
     for email in [
         json!("nonsense"),
         json!(5),

@@ -1,4 +1,4 @@
-//! What holds for every path: slashes, methods, headers, connections; and the paths that are not about accounts.
+//! Rules for every path: slashes, methods, headers, connections; and the paths outside of accounts.
 
 use std::collections::HashSet;
 use std::io::{Read, Write};
@@ -13,8 +13,10 @@ use crate::support::{Answer, TestServer, User};
 const NOT_FOUND: &str = r#"{"detail":"Not found."}"#;
 const NO_TOKEN: &str = r#"{"detail":"Authentication credentials were not provided."}"#;
 
-/// The fixed paths, with a trailing slash where they have one by custom, the methods that they take, and whether all of
-/// these want a token. Listing the users wants that of staff, so the caller below is staff, and account number 1.
+/// The fixed paths with their conventional trailing slash, their methods, and whether all methods
+/// require a token.
+///
+/// Listing users requires staff rights, so the caller is staff and has the id 1.
 const PATHS: &[(&str, &str, bool)] = &[
     ("/api/v1/accounts/users/", "GET, POST, HEAD, OPTIONS", false),
     (
@@ -59,7 +61,7 @@ const METHODS: &[&str] = &[
     "GET", "POST", "PUT", "PATCH", "DELETE", "TRACE", "BREW", "get",
 ];
 
-/// The path in its two spellings.
+/// The path with and without its trailing slash.
 fn spellings(path: &str) -> [String; 2] {
     let bare = path.trim_end_matches('/');
     [bare.to_owned(), format!("{bare}/")]
@@ -69,7 +71,7 @@ fn takes(allow: &str, method: &str) -> bool {
     allow.split(", ").any(|allowed| allowed == method)
 }
 
-/// A request with the token of somebody, where there is somebody.
+/// Sends a request with the token of a user, if there is one.
 fn ask(server: &TestServer, method: &str, path: &str, user: Option<&User>) -> Answer {
     let authorization = user.map(|user| format!("Bearer {}", user.access));
     let headers: Vec<(&str, &str)> = authorization
@@ -100,7 +102,7 @@ fn paths_work_with_and_without_trailing_slash() {
         for spelling in spellings(path) {
             let method = if takes(allow, "GET") { "GET" } else { "POST" };
             let answer = ask(&server, method, &spelling, Some(&user));
-            // An empty body lacks every required field; a path that reads needs none.
+            // An empty body lacks the required fields; a read needs no fields.
             let expected = if method == "GET" { 200 } else { 400 };
             assert_eq!(
                 answer.status, expected,
@@ -136,7 +138,7 @@ fn unknown_path_is_404_in_json() {
         "/dev/",
         "/admin/",
         "/favicon.ico",
-        // More slashes than there are.
+        // Additional slashes.
         "//",
         "//healthz",
         "/healthz//",
@@ -148,7 +150,7 @@ fn unknown_path_is_404_in_json() {
         "/./healthz",
         "/api/v1/accounts/users/%2e%2e/users/",
         "/%2fhealthz",
-        // Escapes that stand for nothing.
+        // Invalid escapes.
         "/healthz%00",
         "/healthz%",
         "/healthz%zz",
@@ -175,7 +177,7 @@ fn unknown_path_is_404_in_json() {
     }
 }
 
-/// As [`ask`], with the path sent exactly as it stands.
+/// Like [`ask`], with the path sent verbatim.
 fn raw_ask(server: &TestServer, method: &str, path: &str, user: Option<&User>) -> String {
     let authorization = user
         .map(|user| format!("Authorization: Bearer {}\r\n", user.access))
@@ -274,7 +276,7 @@ fn options_needs_no_token() {
             }
         }
     }
-    // Nor does it tell who exists.
+    // The response does not reveal which accounts exist.
     let server = TestServer::start();
     server.user("user@example.com");
     for pk in ["1", "2", "0", "me"] {
@@ -520,7 +522,7 @@ fn keep_alive_and_pipelining() {
         "GET /api/v1/accounts/users/me/ HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {}\r\n\r\n",
         user.access
     );
-    // The second request has a body that nobody reads; the third must not take it for its own beginning.
+    // No handler reads the second request's body; it must not become part of the third request.
     let second = "POST /nowhere HTTP/1.1\r\nHost: localhost\r\nContent-Length: 30\r\n\r\nGET /healthz HTTP/1.1\r\nHost: x";
     let body = r#"{"email":"user@example.com"}"#;
     let third = format!(
@@ -539,7 +541,7 @@ fn keep_alive_and_pipelining() {
     assert_eq!(statuses, ["200", "404", "200", "200"], "{answers}");
     assert!(answers.ends_with(r#"{"status":"ok"}"#), "{answers}");
 
-    // One after the other, each when the one before has its answer.
+    // Sequential requests, each after the response to the one before.
     let mut stream = TcpStream::connect(server.address()).unwrap();
     stream
         .set_read_timeout(Some(Duration::from_mins(1)))
@@ -591,7 +593,7 @@ fn unfinished_header_times_out() {
             .unwrap();
         stream.write_all(beginning.as_bytes()).unwrap();
         let mut answer = Vec::new();
-        // A read that ran into its own timeout is an error; the end of the connection is none.
+        // A timeout of the read is an error; the end of the connection is not.
         let read = stream.read_to_end(&mut answer);
         let is_cut = match &read {
             Ok(_) => true,

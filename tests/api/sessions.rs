@@ -1,4 +1,4 @@
-//! `sessions/`: the devices on which somebody is signed in, and signing them out.
+//! `sessions/`: listing the devices on which a user is signed in, and signing them out.
 
 use serde_json::{Value, json};
 
@@ -10,7 +10,7 @@ const BAD_TOKEN: &str =
     r#"{"detail":"Given token not valid for any token type","code":"token_not_valid"}"#;
 const DEAD: &str = r#"{"detail":"Token is invalid or expired","code":"token_not_valid"}"#;
 
-/// Signs in on a device, as a proxy passes it on.
+/// Signs in on a device behind a proxy.
 #[track_caller]
 fn sign_in_on(server: &TestServer, user: &User, client: &str, device: &str) -> User {
     let pair = server.request(
@@ -44,7 +44,7 @@ fn values(sessions: &[Value], key: &str) -> Vec<String> {
         .collect()
 }
 
-/// The name of the session that a token belongs to.
+/// The id of the session that a token belongs to.
 fn current(server: &TestServer, user: &User) -> String {
     let sessions = list(server, user);
     let current: Vec<&Value> = sessions
@@ -85,7 +85,7 @@ fn assert_alive(server: &TestServer, user: &User) {
     }
 }
 
-/// Asserts `204` without a body and what would describe one.
+/// Asserts `204` without a body and without headers that describe one.
 #[track_caller]
 fn assert_no_content(answer: &Answer) {
     answer.assert(204, "");
@@ -138,7 +138,7 @@ fn refreshing_is_use_and_tells_from_where() {
     let phone = sign_in_on(&server, &user, "192.0.2.7", "Phone/1.0");
     let id = current(&server, &phone);
     server.advance_seconds(240);
-    // Reading alone is no use that is noted.
+    // Reads alone do not update the time of the last use.
     assert_eq!(
         values(&list(&server, &phone), "last_used_at"),
         ["2024-12-03T12:00:00Z", "2024-12-03T12:00:00Z"]
@@ -216,9 +216,9 @@ fn a_session_ends_at_once() {
     assert_alive(&server, &laptop);
     assert_alive(&server, &user);
     assert_eq!(list(&server, &laptop).len(), 2);
-    // It is over, so there is nothing to end.
+    // The session is revoked, so there is nothing to delete.
     end(&server, &laptop, &id).assert(404, NOT_FOUND);
-    // One's own may be ended as well: that is signing out.
+    // Users can also revoke the current session, which is signing out.
     let own = current(&server, &laptop);
     assert_no_content(&end(&server, &laptop, &own));
     assert_ended(&server, &laptop);
@@ -242,7 +242,7 @@ fn among_many_readers_each_write_is_seen_by_the_next_request() {
             });
         }
         for round in 0..100 {
-            // By another connection, as a command or another program would write.
+            // A write by another connection, as from a command or another program.
             server.db_execute(&format!(
                 "UPDATE users SET first_name = 'Round {round}' WHERE id = {}",
                 user.id
@@ -309,7 +309,7 @@ fn all_other_sessions_end_at_once() {
     assert_alive(&server, &user);
     assert_alive(&server, &stranger);
     assert_eq!(list(&server, &user).len(), 1);
-    // With nothing left to end it is no error.
+    // Without other sessions the request still succeeds.
     let answer = server.api("DELETE", "sessions/", Some(&user.access), &json!({}));
     assert_no_content(&answer);
     assert_alive(&server, &user);
@@ -371,7 +371,7 @@ fn surplus_sessions_are_evicted_unused_ones_first() {
     let exists = |id: &str| {
         server.db_number(&format!("SELECT count(*) FROM sessions WHERE id = '{id}'")) == 1
     };
-    // 98 sessions that were refreshed long ago, and one younger one that never was.
+    // 98 sessions that were refreshed long ago, and a newer one that was never refreshed.
     server.db_execute(
         "WITH RECURSIVE numbers (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM numbers WHERE n < 98) \
          INSERT INTO sessions SELECT 'refreshed' || n, 1, n, n + 1, 4000000000000, '', '' \
@@ -382,11 +382,11 @@ fn surplus_sessions_are_evicted_unused_ones_first() {
          4000000000000, '', '' FROM sessions WHERE user_id = 1 ORDER BY created_at DESC LIMIT 1",
     );
     assert_eq!(server.db_number(count), 100);
-    // First goes what was never refreshed and whose access token has expired.
+    // A session that was never refreshed and whose access token has expired is evicted first.
     let second = sign_in_on(&server, &user, "127.0.0.1", "second");
     assert_eq!(server.db_number(count), 100);
     assert!(!exists("unused") && exists("refreshed1"));
-    // Sessions whose access token is live stay; the least recently used goes.
+    // Sessions with a live access token stay; the least recently used of the others is evicted.
     let third = sign_in_on(&server, &user, "127.0.0.1", "third");
     assert!(!exists("refreshed1") && exists("refreshed2"));
     for user in [&user, &second, &third, &other] {

@@ -1,4 +1,4 @@
-//! What staff can do: see the list of all accounts, search it, and switch accounts off and on.
+//! Staff operations: list and search all accounts, activate and deactivate them.
 
 use serde_json::{Value, json};
 
@@ -17,7 +17,7 @@ fn list(server: &TestServer, staff: &User, query: &str) -> Answer {
     server.get(&format!("users/{query}"), Some(&staff.access))
 }
 
-/// The results of a query, which must be answered.
+/// The results of a query, which must succeed.
 #[track_caller]
 fn results(server: &TestServer, staff: &User, query: &str) -> Vec<Value> {
     let answer = list(server, staff, query);
@@ -25,7 +25,7 @@ fn results(server: &TestServer, staff: &User, query: &str) -> Vec<Value> {
     answer.json()["results"].as_array().unwrap().clone()
 }
 
-/// The addresses that a query finds, up to the at sign and in their order.
+/// The local parts of the addresses that a query returns, in order.
 #[track_caller]
 fn names(server: &TestServer, staff: &User, query: &str) -> Vec<String> {
     results(server, staff, query)
@@ -37,7 +37,7 @@ fn names(server: &TestServer, staff: &User, query: &str) -> Vec<String> {
         .collect()
 }
 
-/// The numbers of the accounts that a query finds.
+/// The ids of the accounts that a query returns.
 #[track_caller]
 fn ids(server: &TestServer, staff: &User, query: &str) -> Vec<i64> {
     results(server, staff, query)
@@ -46,7 +46,7 @@ fn ids(server: &TestServer, staff: &User, query: &str) -> Vec<i64> {
         .collect()
 }
 
-/// Signs somebody up with a name and a phone number, confirmed.
+/// Creates a verified account with a name and a phone number.
 #[track_caller]
 fn person(server: &TestServer, email: &str, first: &str, last: &str, phone: &str) {
     let fields = json!({"first_name": first, "last_name": last, "phone": phone});
@@ -55,7 +55,7 @@ fn person(server: &TestServer, email: &str, first: &str, last: &str, phone: &str
     assert_eq!(server.confirm(email).status, 200);
 }
 
-/// Accounts that nobody has confirmed, beside one of staff.
+/// Unverified accounts, and one verified staff account.
 fn many(count: usize) -> (TestServer, User) {
     let server = TestServer::start();
     let staff = server.staff("staff@example.com");
@@ -228,7 +228,7 @@ fn there_is_no_such_page() {
     ] {
         list(&server, &staff, &format!("?page={page}")).assert(404, INVALID_PAGE);
     }
-    // A list with nothing on it has one page.
+    // An empty list has one page.
     for query in [
         "?search=nobody",
         "?search=nobody&page=1",
@@ -385,13 +385,13 @@ fn accounts_are_filtered() {
         ("?is_active=true&is_verified=true", &["staff", "active"]),
         ("?is_active=false&is_verified=false", &[]),
         ("?is_active=true&search=a&is_verified=false", &["waiting"]),
-        // What is no boolean filters nothing.
+        // A value that is not a boolean does not filter.
         ("?is_active=maybe", &["staff", "active", "idle", "waiting"]),
         (
             "?is_active=&is_verified=",
             &["staff", "active", "idle", "waiting"],
         ),
-        // The last one counts.
+        // The last value counts.
         ("?is_active=true&is_active=false", &["idle"]),
     ] {
         assert_eq!(names(&server, &staff, query), found, "{query}");
@@ -438,7 +438,7 @@ fn the_list_is_sorted_as_asked() {
         ("-updated_at", &[2, 4, 5, 3, 1]),
         ("last_login", &[5, 2, 4, 1, 3]),
         ("-last_login", &[1, 3, 4, 2, 5]),
-        // Others are ignored.
+        // Unknown columns are ignored.
         ("password", &[1, 2, 3, 4, 5]),
         ("-password_hash,nonsense,-id", &[5, 4, 3, 2, 1]),
         ("id;DROP TABLE users", &[1, 2, 3, 4, 5]),
@@ -492,7 +492,7 @@ fn staff_deactivates_and_activates() {
 
     let on = server.patch(&user.path(), &staff, &json!({"is_active": true}));
     assert_eq!((on.status, &on.json()["is_active"]), (200, &json!(true)));
-    // Sessions that ended stay ended.
+    // Revoked sessions stay revoked.
     ended();
     assert_eq!(server.sign_in(&user.email, PASSWORD).status, 200);
 }
@@ -510,7 +510,7 @@ fn unverified_account_cannot_be_promoted() {
     assert_eq!(server.confirm("user@example.com").status, 200);
     let answer = server.patch(&format!("users/{id}/"), &staff, &json!({"is_staff": true}));
     assert_eq!(answer.status, 200, "{}", answer.body);
-    // The owner is told.
+    // The owner is notified.
     let subject = &server.mails("user@example.com")[0].subject;
     assert!(subject.contains("administrator"), "{subject}");
 }
@@ -533,12 +533,12 @@ fn staff_promotes_and_demotes() {
             r#""address":"Somewhere","birthday":null,"is_active":true,"is_staff":true}"#
         ),
     );
-    // At once, with the token that says otherwise.
+    // The right is effective at once, although the token says otherwise.
     assert_eq!(list(&server, &user, "").status, 200);
     let off = server.patch(&user.path(), &staff, &json!({"is_staff": false}));
     assert_eq!((off.status, &off.json()["is_staff"]), (200, &json!(false)));
     list(&server, &user, "").assert(403, FORBIDDEN);
-    // The session goes on: it is no punishment.
+    // The session stays valid.
     assert_eq!(server.get("users/me/", Some(&user.access)).status, 200);
 }
 
@@ -711,6 +711,6 @@ fn external_id_is_shown_and_found() {
     ] {
         assert_eq!(results(&server, &staff, query), [json!(null); 0], "{query}");
     }
-    // An empty one filters nothing.
+    // An empty value does not filter.
     assert_eq!(results(&server, &staff, "?external_id=").len(), 2);
 }

@@ -1,5 +1,5 @@
-//! A real server on a free port with a temporary database, a clock that the test moves, and a client that keeps every
-//! answer as it came.
+//! A real server on a free port, with a temporary database, a settable clock and a client that
+//! keeps raw responses.
 
 use std::collections::HashMap;
 use std::io::{Read, Write};
@@ -22,13 +22,13 @@ use tokio::runtime::Runtime;
 
 use crate::openapi::Schema;
 
-/// The password of everybody who does not bring one.
+/// The default password of test users.
 pub const PASSWORD: &str = "securepassword123";
 
-/// The start of the tests' time: 2024-12-03T12:00:00Z.
+/// The initial time of the test clock: 2024-12-03T12:00:00Z.
 pub const START: i64 = 1_733_227_200_000;
 
-/// A running server; it stops and its files go when this is dropped.
+/// A running server; on drop it stops and its files are deleted.
 pub struct TestServer {
     pub clock: Arc<ManualClock>,
     server: Option<Server>,
@@ -38,7 +38,7 @@ pub struct TestServer {
     dir: TempDir,
 }
 
-/// An answer as it came.
+/// A raw response.
 #[derive(Debug, Clone)]
 pub struct Answer {
     pub status: u16,
@@ -53,7 +53,7 @@ impl Answer {
             .unwrap_or_else(|e| panic!("{e} in answer {} {:?}", self.status, self.body))
     }
 
-    /// The text at a key of the body.
+    /// The text value of a key in the body.
     pub fn text(&self, key: &str) -> String {
         self.json()[key]
             .as_str()
@@ -61,7 +61,7 @@ impl Answer {
             .to_owned()
     }
 
-    /// The text at a key of `data` in the body.
+    /// The text value of a key of `data` in the body.
     pub fn text_of_data(&self, key: &str) -> String {
         self.json()["data"][key]
             .as_str()
@@ -79,7 +79,7 @@ impl Answer {
         assert_eq!((self.status, self.body.as_str()), (status, body));
     }
 
-    /// Asserts that the request came too early by so many seconds.
+    /// Asserts that the request was throttled, with this wait in seconds.
     #[track_caller]
     pub fn assert_throttled(&self, seconds: u64) {
         let unit = if seconds == 1 { "second" } else { "seconds" };
@@ -92,14 +92,14 @@ impl Answer {
         assert_eq!(self.header("retry-after"), Some(&*seconds.to_string()));
     }
 
-    /// Asserts status and body, key order aside.
+    /// Asserts status and body, in any order of keys.
     #[track_caller]
     pub fn assert_json(&self, status: u16, body: &Value) {
         assert_eq!((self.status, &self.json()), (status, body));
     }
 }
 
-/// A file as it came.
+/// A binary response.
 #[derive(Debug, Clone)]
 pub struct Download {
     pub status: u16,
@@ -118,7 +118,9 @@ impl TestServer {
         Self::start_with(|_| {})
     }
 
-    /// Starts a server whose settings `change` may alter. They are those of `--dev`, without a pause between mails.
+    /// Starts a server with settings changed by `change`.
+    ///
+    /// The defaults are those of `--dev`, without a pause between mails.
     pub fn start_with(change: impl FnOnce(&mut Config)) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let mut config = Config::defaults(true);
@@ -146,7 +148,7 @@ impl TestServer {
         server
     }
 
-    /// Starts a server that mails an address once a minute and ten times an hour, as it does by default.
+    /// Starts a server with the default mail limits: one a minute and ten an hour per address.
     pub fn start_with_mail_limits() -> Self {
         Self::start_with(|config| {
             config.otp.resend_seconds = 60;
@@ -154,7 +156,7 @@ impl TestServer {
         })
     }
 
-    /// Starts a server that believes what [`TestServer::post_from`] says about the client.
+    /// Starts a server that trusts the client address of [`TestServer::post_from`].
     pub fn start_behind_proxy() -> Self {
         Self::start_with(|config| {
             config.server.trusted_proxies = vec![ProxyNetwork::parse("127.0.0.1").unwrap()];
@@ -169,7 +171,7 @@ impl TestServer {
         self.server = Some(started.unwrap());
     }
 
-    /// Stops the server and starts it again on the same file.
+    /// Restarts the server on the same file.
     pub fn restart(&mut self) {
         if let Some(server) = self.server.take() {
             self.runtime.block_on(server.shutdown());
@@ -202,12 +204,12 @@ impl TestServer {
         self.runtime.block_on(self.server().reload(config))
     }
 
-    /// How clients reach it directly.
+    /// The URL at which clients reach the server directly.
     pub fn url(&self) -> String {
         self.server().url()
     }
 
-    /// How the links in its answers begin.
+    /// The base URL of the links in its responses.
     pub fn public_url(&self) -> String {
         self.server().app().public_url.to_string()
     }
@@ -217,18 +219,19 @@ impl TestServer {
         self.dir.path()
     }
 
-    /// Moves the clock and lets the server see to what is due then.
+    /// Advances the clock and runs the tasks that are due.
     pub fn advance(&self, by: Duration) {
         self.clock.advance(by);
         self.wake_mail();
     }
 
-    /// Moves the clock back, as happens when it is set right.
+    /// Sets the clock back, as a correction of the system time does.
     pub fn turn_back(&self, by: Duration) {
         self.clock.turn_back(by);
     }
 
-    /// Removes the files that no account has, as the server does every hour. Gives their number.
+    /// Deletes the photo files that no account has, as the server does hourly; returns their
+    /// number.
     pub fn remove_unused_photos(&self) -> usize {
         let app = self.server().app();
         self.runtime
@@ -236,19 +239,19 @@ impl TestServer {
             .unwrap()
     }
 
-    /// Removes what has expired, as the server does every hour.
+    /// Deletes expired rows, as the server does hourly.
     pub fn clear_expired(&self) {
         let app = self.server().app();
         let cleared = accounts_server::accounts::clear_expired(&app);
         self.runtime.block_on(cleared).unwrap();
     }
 
-    /// Has the server look into its queue of mails now and not in some seconds.
+    /// Makes the server check its mail queue now instead of some seconds later.
     pub fn wake_mail(&self) {
         self.runtime.block_on(self.server().app().outbox.wake());
     }
 
-    /// Starts a server whose mails go to a mail server.
+    /// Starts a server that sends mail by SMTP.
     pub fn start_with_smtp(url: &str) -> Self {
         Self::start_with(|config| {
             config.mail.transport = Some(MailTransportKind::Smtp);
@@ -256,7 +259,7 @@ impl TestServer {
         })
     }
 
-    /// A figure of `/metrics`.
+    /// The value of a metric in `/metrics`.
     #[track_caller]
     pub fn metric(&self, series: &str) -> u64 {
         let text = self.request("GET", "/metrics", &[], "").body;
@@ -281,19 +284,19 @@ impl TestServer {
         self.advance(Duration::from_secs(seconds));
     }
 
-    /// The mails to an address, the newest first.
+    /// The mails to an address, newest first.
     pub fn mails(&self, to: &str) -> Vec<InboxEntry> {
         self.server().app().inbox.as_ref().unwrap().list(Some(to))
     }
 
-    /// The code in the newest mail with one to an address.
+    /// The code in the newest mail to an address that has one.
     #[track_caller]
     pub fn otp(&self, to: &str) -> String {
         let newest = self.mails(to).into_iter().find_map(|mail| mail.otp);
         newest.unwrap_or_else(|| panic!("no mail with a code to {to}"))
     }
 
-    /// A request to a whole path, such as `/healthz`.
+    /// Sends a request to a full path, such as `/healthz`.
     pub fn request(
         &self,
         method: &str,
@@ -316,7 +319,7 @@ impl TestServer {
         answer
     }
 
-    /// What `/api/schema/` says; it is the same for every server.
+    /// The schema at `/api/schema/`, which is the same for every server.
     fn schema(&self) -> &'static Schema {
         static SCHEMA: OnceLock<Schema> = OnceLock::new();
         SCHEMA.get_or_init(|| {
@@ -326,7 +329,7 @@ impl TestServer {
         })
     }
 
-    /// A request to a whole path whose answer may be no text.
+    /// Sends a request to a full path; the response may be binary.
     pub fn download(&self, method: &str, path: &str, headers: &[(&str, &str)]) -> Download {
         let mut response = self.send(method, path, headers, "");
         Download {
@@ -354,7 +357,7 @@ impl TestServer {
         response.unwrap_or_else(|e| panic!("{method} {path}: {e}"))
     }
 
-    /// Sends bytes as they are, and reads what comes until the server closes the connection.
+    /// Sends raw bytes, and reads until the server closes the connection.
     pub fn raw(&self, request: impl AsRef<[u8]>) -> String {
         let mut stream = TcpStream::connect(self.address()).unwrap();
         stream
@@ -366,7 +369,7 @@ impl TestServer {
         String::from_utf8_lossy(&answer).into_owned()
     }
 
-    /// A request with a JSON body to a path below `/api/v1/accounts/`, with or without a token.
+    /// Sends a JSON request to a path below `/api/v1/accounts/`, with or without a token.
     pub fn api(&self, method: &str, path: &str, token: Option<&str>, body: &Value) -> Answer {
         let authorization = token.map(|token| format!("Bearer {token}"));
         let mut headers = vec![("content-type", "application/json")];
@@ -385,7 +388,7 @@ impl TestServer {
         self.api("POST", path, None, body)
     }
 
-    /// A `POST` that a trusted proxy passes on for a client of the given address.
+    /// Sends a `POST` from a client address that a trusted proxy forwards.
     pub fn post_from(&self, client: &str, path: &str, body: &Value) -> Answer {
         self.request(
             "POST",
@@ -398,7 +401,7 @@ impl TestServer {
         )
     }
 
-    /// `GET` below `/api/v1/accounts/`.
+    /// Sends a `GET` to a path below `/api/v1/accounts/`.
     pub fn get(&self, path: &str, token: Option<&str>) -> Answer {
         let authorization = token.map(|token| format!("Bearer {token}"));
         let headers: Vec<(&str, &str)> = authorization
@@ -412,7 +415,7 @@ impl TestServer {
         self.api("PATCH", path, Some(&user.access), body)
     }
 
-    /// Signs somebody up with the usual password and nothing else.
+    /// Signs up with the default password and no optional fields.
     pub fn sign_up(&self, email: &str) -> Answer {
         self.post("users/", &sign_up_body(email))
     }
@@ -425,7 +428,7 @@ impl TestServer {
         )
     }
 
-    /// Signs somebody up, confirms the address, and is signed in.
+    /// Creates a verified user who is signed in.
     #[track_caller]
     pub fn user(&self, email: &str) -> User {
         let signed_up = self.sign_up(email);
@@ -440,7 +443,7 @@ impl TestServer {
         }
     }
 
-    /// A staff account made as an administrator makes it, signed in.
+    /// Creates a staff account as an administrator does, and signs in.
     #[track_caller]
     pub fn staff(&self, email: &str) -> User {
         use accounts_server::domain::{Fields, Input};
@@ -474,17 +477,18 @@ impl TestServer {
             .unwrap();
     }
 
-    /// Runs a statement on the database file beside the server, for states that no request can bring about.
+    /// Runs a statement on the database file while the server runs, for states that no request can
+    /// create.
     pub fn db_execute(&self, statement: &str) -> usize {
         self.db().execute(statement, []).unwrap()
     }
 
-    /// A number read from the database file beside the server.
+    /// Reads a number from the database file while the server runs.
     pub fn db_number(&self, query: &str) -> i64 {
         self.db().query_row(query, [], |row| row.get(0)).unwrap()
     }
 
-    /// Waits until a number read from the database file has a value.
+    /// Waits until a number in the database file has a value.
     #[track_caller]
     pub fn wait_for_number(&self, query: &str, value: i64) {
         for _ in 0..6_000 {
@@ -496,12 +500,12 @@ impl TestServer {
         panic!("{query} gives {} and not {value}", self.db_number(query));
     }
 
-    /// A text read from the database file beside the server.
+    /// Reads a text from the database file while the server runs.
     pub fn db_text(&self, query: &str) -> String {
         self.db().query_row(query, [], |row| row.get(0)).unwrap()
     }
 
-    /// Bytes read from the database file beside the server.
+    /// Reads bytes from the database file while the server runs.
     pub fn db_blob(&self, query: &str) -> Vec<u8> {
         self.db().query_row(query, [], |row| row.get(0)).unwrap()
     }
@@ -527,7 +531,7 @@ impl Drop for TestServer {
     }
 }
 
-/// Somebody who is signed in.
+/// A signed-in user.
 #[derive(Debug, Clone)]
 pub struct User {
     pub id: i64,
@@ -543,7 +547,7 @@ impl User {
     }
 }
 
-/// The shortest sign-up.
+/// A sign-up body with the required fields only.
 pub fn sign_up_body(email: &str) -> Value {
     json!({"email": email, "password": PASSWORD, "confirm_password": PASSWORD})
 }
@@ -557,7 +561,7 @@ pub fn sign_up_with(email: &str, changes: &Value) -> Value {
     body
 }
 
-/// Does something `count` times at once, each in a thread of its own; the results come in the order of the numbers.
+/// Runs `work` in `count` threads at once; the results are in order.
 pub fn at_once<T: Send>(count: usize, work: impl Fn(usize) -> T + Sync) -> Vec<T> {
     let start = Barrier::new(count);
     let (start, work) = (&start, &work);

@@ -1,4 +1,4 @@
-//! Encryption without a proxy, HTTP/2, and certificates that are renewed while the server runs.
+//! TLS without a proxy, HTTP/2, and certificate reload.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -33,7 +33,7 @@ fn certificate(change: impl FnOnce(&mut CertificateParams)) -> (String, String) 
     (params.self_signed(&key).unwrap().pem(), key.serialize_pem())
 }
 
-/// Puts a certificate and its key where the server looks for them, and gives the certificate.
+/// Writes a certificate and its key to the configured files; returns the certificate.
 fn put(dir: &Path) -> String {
     let (cert, key) = certificate(|_| {});
     std::fs::write(dir.join("cert.pem"), &cert).unwrap();
@@ -57,7 +57,7 @@ fn start(change: impl FnOnce(&mut Config)) -> (TestServer, tempfile::TempDir, St
     (server, dir, cert)
 }
 
-/// What a client believes that trusts one certificate.
+/// The configuration of a client that trusts one certificate.
 fn trust(cert: &str, protocols: &[&[u8]]) -> Arc<ClientConfig> {
     let mut roots = RootCertStore::empty();
     roots
@@ -85,7 +85,7 @@ fn connect(server: &TestServer, config: Arc<ClientConfig>) -> std::io::Result<En
     stream.set_read_timeout(Some(Duration::from_mins(1)))?;
     let connection = ClientConnection::new(config, localhost()).unwrap();
     let mut stream = StreamOwned::new(connection, stream);
-    // The handshake is made by the first who writes or reads.
+    // The first write or read performs the handshake.
     stream.flush()?;
     while stream.conn.is_handshaking() {
         stream.conn.complete_io(&mut stream.sock)?;
@@ -111,7 +111,7 @@ fn requests_work_over_tls() {
     let answer = ask(&mut stream);
     assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
     assert!(answer.ends_with(WELL), "{answer}");
-    // Another certificate is not trusted, so it is truly this one that is shown.
+    // Another certificate is not trusted, so the server really presents this one.
     let (other, _) = certificate(|_| {});
     assert!(connect(&server, trust(&other, &[])).is_err());
 }
@@ -128,7 +128,7 @@ fn request_sent_with_the_handshake_is_answered() {
         tls.read_tls(&mut socket).unwrap();
         tls.process_new_packets().unwrap();
     }
-    // The client's last words in the handshake are still to be sent: its request goes with them, in one piece.
+    // The client's last handshake message is not sent yet; the request is sent together with it.
     assert!(tls.wants_write());
     tls.writer().write_all(REQUEST.as_bytes()).unwrap();
     let mut together = Vec::new();
@@ -171,7 +171,7 @@ fn handshake_times_out() {
     let (server, _dir, cert) = start(|config| config.server.header_timeout_seconds = 1);
     let mut silent = TcpStream::connect(server.address()).unwrap();
     let mut slow = TcpStream::connect(server.address()).unwrap();
-    // The beginning of a handshake that does not go on.
+    // The first bytes of a handshake that does not continue.
     slow.write_all(&[22, 3, 1, 2, 0, 1]).unwrap();
     let mut quiet = connect(&server, trust(&cert, &[])).unwrap();
     for stream in [&mut silent, &mut slow] {
@@ -180,7 +180,7 @@ fn handshake_times_out() {
             .unwrap();
         assert_eq!(stream.read_to_end(&mut Vec::new()).unwrap(), 0);
     }
-    // After a handshake, a request has to come as well.
+    // The header timeout also applies after the handshake.
     let _ = quiet.read_to_end(&mut Vec::new());
 }
 
@@ -188,7 +188,7 @@ fn handshake_times_out() {
 fn certificate_reload_keeps_open_connections() {
     let (server, dir, old) = start(|_| {});
     let mut open = connect(&server, trust(&old, &[])).unwrap();
-    // A certificate whose key is still to come changes nothing, whenever the server looks.
+    // A certificate whose key is not yet replaced changes nothing, whenever the server checks.
     let other = tempfile::tempdir().unwrap();
     let new = put(other.path());
     let [cert, key] =
@@ -199,7 +199,7 @@ fn certificate_reload_keeps_open_connections() {
     assert!(refused.contains("[tls] key"), "{refused}");
     assert!(connect(&server, trust(&old, &[])).is_ok());
     std::fs::copy(&key.0, &key.1).unwrap();
-    // The server finds it by itself.
+    // The server detects the new key by itself.
     let found = (0..600).any(|_| {
         std::thread::sleep(Duration::from_millis(100));
         connect(&server, trust(&new, &[])).is_ok()
@@ -220,7 +220,7 @@ fn reload_uses_new_certificate_paths() {
     assert_eq!(reloaded.changed, ["tls.cert", "tls.key"]);
     assert!(connect(&server, trust(&new, &[])).is_ok());
     assert!(connect(&server, trust(&old, &[])).is_err());
-    // Whether to encrypt at all is a matter for the next start.
+    // Switching TLS on or off takes effect only at a restart.
     let reloaded = server
         .reload(|config| {
             config.tls.cert = None;
@@ -231,7 +231,7 @@ fn reload_uses_new_certificate_paths() {
     assert!(connect(&server, trust(&new, &[])).is_ok());
 }
 
-/// What a server says that does not start with this certificate and key.
+/// The error of a server that does not start with this certificate and key.
 fn refusal(cert: Option<&str>, key: Option<&str>) -> String {
     let dir = tempfile::tempdir().unwrap();
     for (name, text) in [("cert.pem", cert), ("key.pem", key)] {
@@ -304,7 +304,7 @@ fn certificate_errors_are_reported_at_the_start() {
     }
 }
 
-/// A connection of HTTP/2 over TLS, in a runtime of its own.
+/// Runs a client with an HTTP/2 connection over TLS, in its own runtime.
 fn http2<T>(
     server: &TestServer,
     cert: &str,
@@ -351,7 +351,8 @@ async fn whole(answer: h2::client::ResponseFuture) -> (u16, String) {
 fn http_2_serves_concurrent_streams() {
     let (server, _dir, cert) = start(|_| {});
     http2(&server, &cert, async |sender, _connection| {
-        // Before its first answer the server says how many requests it takes at once, and the client keeps to that.
+        // The server announces its limit of concurrent streams before its first response, and the
+        // client obeys.
         let mut ready = sender.clone().ready().await.unwrap();
         let (answer, _) = ready.send_request(get("/healthz"), true).unwrap();
         assert_eq!(whole(answer).await.0, 200);
@@ -371,7 +372,7 @@ fn http_2_serves_concurrent_streams() {
             let expected = if number % 2 == 0 { WELL } else { "[]" };
             assert_eq!((status, &*body), (200, expected));
         }
-        // A body goes its way, too.
+        // Request bodies work, too.
         let request = http::Request::post("https://localhost/api/v1/accounts/token/")
             .header("content-type", "application/json")
             .body(())
@@ -405,7 +406,7 @@ fn rapid_reset_ends_the_connection() {
         }
         drop(sender);
         let error = connection.await.unwrap().unwrap_err();
-        // Whoever goes on sending may not get to read why.
+        // A client that continues to send may not receive the reason.
         assert!(
             error.reason() == Some(h2::Reason::ENHANCE_YOUR_CALM) || error.is_io(),
             "{error}"
@@ -436,7 +437,7 @@ fn idle_http_2_connection_shuts_down_gracefully() {
         let mut ready = sender.ready().await.unwrap();
         let (answer, _) = ready.send_request(get("/healthz"), true).unwrap();
         assert_eq!(whole(answer).await, (200, WELL.to_owned()));
-        // The server says goodbye: no error.
+        // The server sends GOAWAY without an error.
         connection.await.unwrap().unwrap();
     });
 }
