@@ -54,28 +54,28 @@ async fn measure(count: u32) {
         .await
         .expect("an app");
 
-    let begun = Instant::now();
+    let started = Instant::now();
     for number in 0..count {
         queue(&app, number).await;
     }
     report(
         "mails put into the queue, one transaction each",
         count,
-        begun.elapsed(),
+        started.elapsed(),
     );
 
-    let begun = Instant::now();
+    let started = Instant::now();
     app.outbox.start();
     sink.wait_for(count as usize);
-    report("waiting mails delivered", count, begun.elapsed());
+    report("waiting mails delivered", count, started.elapsed());
 
     let mut times = Vec::with_capacity(SINGLE as usize);
     for number in count..count + SINGLE {
-        let begun = Instant::now();
+        let started = Instant::now();
         queue(&app, number).await;
         app.outbox.wake().await;
         sink.wait_for(number as usize + 1);
-        times.push(begun.elapsed());
+        times.push(started.elapsed());
     }
     times.sort();
     println!(

@@ -150,15 +150,15 @@ fn sign_in(user_id: UserId, password_hash: &str, session_id: &str, now: Timestam
 }
 
 #[track_caller]
-fn begun(beginning: SignInOutcome) -> User {
-    match beginning {
+fn started(outcome: SignInOutcome) -> User {
+    match outcome {
         SignInOutcome::Started(user) => *user,
         other => panic!("{other:?}"),
     }
 }
 
 async fn begin(store: &dyn Store, sign_in: SignIn) -> User {
-    begun(store.create_session(sign_in).await.unwrap())
+    started(store.create_session(sign_in).await.unwrap())
 }
 
 fn attempt(email: &str, code: &str, now: Timestamp) -> OtpAttempt {
@@ -357,7 +357,7 @@ async fn keys_and_secrets(store: &dyn Store) {
             .unwrap();
         assert!(
             keys == [key("first", at(0))],
-            "whoever comes first has made the key"
+            "the first caller creates the key"
         );
     }
     assert!(store.list_signing_keys().await.unwrap() == [key("first", at(0))]);
@@ -588,7 +588,7 @@ async fn updates(store: &dyn Store, id: UserId) {
     assert_eq!(
         (&same, mail),
         (&before, None),
-        "nothing changed, so the time stands"
+        "nothing changed, so the time stays"
     );
     let changes = UserChanges {
         last_name: Some("Doe".into()),
@@ -731,7 +731,7 @@ async fn addresses(store: &dyn Store) {
 
 async fn wrong_codes(store: &dyn Store) {
     let now = at(4000);
-    let wish = |code: &str| ReissueOtp {
+    let reissue = |code: &str| ReissueOtp {
         email_key: "wrong@example.com".into(),
         network: "203.0.113.7".into(),
         codes: OtpCandidates {
@@ -742,7 +742,7 @@ async fn wrong_codes(store: &dyn Store) {
         limits: LIMITLESS,
     };
     assert_eq!(
-        store.reissue_otp(wish("1")).await.unwrap(),
+        store.reissue_otp(reissue("1")).await.unwrap(),
         None,
         "nothing to confirm"
     );
@@ -763,7 +763,7 @@ async fn wrong_codes(store: &dyn Store) {
         assert_eq!(confirm("a", "wrong").await, None);
     }
     assert_eq!(confirm("a", "right").await, None, "dead for this network");
-    let reissued = store.reissue_otp(wish("second")).await.unwrap().unwrap();
+    let reissued = store.reissue_otp(reissue("second")).await.unwrap().unwrap();
     assert_eq!(
         (reissued.purpose, reissued.email.as_str()),
         (OtpPurpose::SignUp, "Wrong@example.com")
@@ -775,7 +775,7 @@ async fn wrong_codes(store: &dyn Store) {
         }
     }
     assert_eq!(confirm("g", "second").await, None, "dead for all");
-    store.reissue_otp(wish("third")).await.unwrap().unwrap();
+    store.reissue_otp(reissue("third")).await.unwrap().unwrap();
     assert!(confirm("a", "third").await.is_some());
 }
 
@@ -841,7 +841,7 @@ async fn wrong_passwords(store: &dyn Store) {
         tried: known,
         ..sign_in(id, "hash", "owner", now)
     };
-    begun(store.create_session(owner).await.unwrap());
+    started(store.create_session(owner).await.unwrap());
 }
 
 async fn limits_on_mails(store: &dyn Store) {
@@ -887,7 +887,7 @@ async fn limits_on_mails(store: &dyn Store) {
 }
 
 /// The mails of a claim: content, recipient, language and number of attempts.
-fn told(claimed: &ClaimedMails) -> Vec<(&str, &str, &str, u32)> {
+fn contents(claimed: &ClaimedMails) -> Vec<(&str, &str, &str, u32)> {
     claimed
         .mails
         .iter()
@@ -940,7 +940,7 @@ async fn the_queue_of_mails(store: &dyn Store) {
     assert_eq!(store.find_next_mail().await.unwrap(), Some(start));
     let both = claim(start, 10, 10).await;
     assert_eq!(
-        told(&both),
+        contents(&both),
         [
             ("c1", "q1@example.com", "de", 1),
             ("c2", "q2@example.com", "de", 1)
@@ -950,7 +950,7 @@ async fn the_queue_of_mails(store: &dyn Store) {
         (both.mails[0].user_id, both.mails[1].user_id),
         (Some(ids[0]), Some(ids[1]))
     );
-    assert_eq!(told(&claim(start, 10, 10).await), []);
+    assert_eq!(contents(&claim(start, 10, 10).await), []);
     let queue = store.find_mail_queue().await.unwrap();
     assert_eq!((queue.waiting, queue.oldest_at), (2, Some(start)));
 
@@ -961,18 +961,18 @@ async fn the_queue_of_mails(store: &dyn Store) {
     store.postpone_mail(first, later, true).await.unwrap();
     store.postpone_mail(second, start, false).await.unwrap();
     assert_eq!(
-        told(&claim(start, 10, 10).await),
+        contents(&claim(start, 10, 10).await),
         [("c2", "q2@example.com", "de", 1)]
     );
     assert_eq!(
-        told(&claim(later, 10, 10).await),
+        contents(&claim(later, 10, 10).await),
         [("c1", "q1@example.com", "de", 2)]
     );
 
     // An unfinished claim expires after its time or when the server restarts.
     let over = start.plus(LEASE);
     assert_eq!(
-        told(&claim(over, 10, 10).await),
+        contents(&claim(over, 10, 10).await),
         [("c2", "q2@example.com", "de", 2)]
     );
     assert_eq!(store.release_mails(over).await.unwrap(), 2);
@@ -985,14 +985,14 @@ async fn the_queue_of_mails(store: &dyn Store) {
     created(outcome.unwrap());
     let claimed = claim(over, 10, 1).await;
     assert_eq!(
-        told(&claimed),
+        contents(&claimed),
         [
             ("c3", "q3@example.com", "de", 1),
             ("c1", "q1@example.com", "de", 3)
         ]
     );
     assert_eq!(
-        told(&claim(over, 1, 10).await),
+        contents(&claim(over, 1, 10).await),
         [("c2", "q2@example.com", "de", 3)]
     );
     for mail in &claimed.mails {
@@ -1012,7 +1012,7 @@ async fn mails_that_nobody_needs_any_more(store: &dyn Store) {
     let id = created(outcome.unwrap());
 
     // A code that was used or replaced is not mailed.
-    let wish = |code: &str| ReissueOtp {
+    let reissue = |code: &str| ReissueOtp {
         email_key: "q4@example.com".into(),
         network: "203.0.113.7".into(),
         codes: OtpCandidates {
@@ -1022,9 +1022,9 @@ async fn mails_that_nobody_needs_any_more(store: &dyn Store) {
         now: over,
         limits: LIMITLESS,
     };
-    store.reissue_otp(wish("c4")).await.unwrap().unwrap();
+    store.reissue_otp(reissue("c4")).await.unwrap().unwrap();
     assert_eq!(
-        told(&claim(over, 10, 10).await),
+        contents(&claim(over, 10, 10).await),
         [("c4", "q4@example.com", "de", 1)]
     );
     let user = store
@@ -1050,7 +1050,10 @@ async fn mails_that_nobody_needs_any_more(store: &dyn Store) {
     };
     assert!(store.replace_password(replaced).await.unwrap().is_some());
     let notice = claim(over, 10, 10).await;
-    assert_eq!(told(&notice), [("new password", "q4@example.com", "de", 1)]);
+    assert_eq!(
+        contents(&notice),
+        [("new password", "q4@example.com", "de", 1)]
+    );
 
     // The owner is notified once of a sign-in from a network that is new to the account.
     let in_doubt = |session_id: &str, network: &str| {
@@ -1060,16 +1063,19 @@ async fn mails_that_nobody_needs_any_more(store: &dyn Store) {
         sign_in
     };
     begin(store, in_doubt("q5", "203.0.113.7")).await;
-    assert_eq!(told(&claim(over, 10, 10).await), []);
+    assert_eq!(contents(&claim(over, 10, 10).await), []);
     begin(store, in_doubt("q6", "198.51.100.1")).await;
     begin(store, in_doubt("q7", "198.51.100.1")).await;
-    let told_of = claim(over, 10, 10).await;
-    assert_eq!(told(&told_of), [("new place", "q4@example.com", "de", 1)]);
-    store.delete_mail(told_of.mails[0].id).await.unwrap();
+    let notices = claim(over, 10, 10).await;
+    assert_eq!(
+        contents(&notices),
+        [("new place", "q4@example.com", "de", 1)]
+    );
+    store.delete_mail(notices.mails[0].id).await.unwrap();
 
     // Expired mails are deleted instead of claimed, and so are the mails of a deleted account.
     let claimed = claim(over.plus(LEASE), 10, 10).await;
-    assert_eq!(told(&claimed), []);
+    assert_eq!(contents(&claimed), []);
     assert_eq!(claimed.expired, [Some(id)]);
     let outcome = store
         .create_sign_up(sign_up("q5@example.com", "hash", "c5", over))
@@ -1101,7 +1107,7 @@ async fn mails_that_nobody_needs_any_more(store: &dyn Store) {
     };
     store.delete_user(gone).await.unwrap();
     let claimed = claim(over, 10, 10).await;
-    assert_eq!(told(&claimed), [("gone", "q4@example.com", "de", 1)]);
+    assert_eq!(contents(&claimed), [("gone", "q4@example.com", "de", 1)]);
     assert_eq!(claimed.mails[0].user_id, None);
     let claimed = claim(over.plus(LEASE), 10, 10).await;
     assert_eq!(claimed.expired, [None]);
@@ -1351,7 +1357,7 @@ async fn a_write_waits_for_another_process_and_reads_go_on() {
 }
 
 #[tokio::test]
-async fn a_lock_that_is_held_too_long_is_told() {
+async fn a_lock_that_is_held_too_long_is_reported() {
     let (dir, store) = on_file();
     let id = verified(&*store, "ann@example.com", at(0)).await;
     drop(store);

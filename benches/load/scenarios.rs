@@ -466,20 +466,23 @@ impl Bench {
         columns.push("last to first".into());
         let mut table = Table::new(&columns.iter().map(String::as_str).collect::<Vec<_>>());
         let mut curves: Vec<Curve> = Vec::new();
-        let mut figures: Vec<Vec<(String, f64)>> = Vec::new();
+        let mut measurements: Vec<Vec<(String, f64)>> = Vec::new();
         for size in &self.sizes {
             let population = self.population(*size)?;
             self.pin_load();
-            figures.push(self.questions(&population)?);
+            measurements.push(self.questions(&population)?);
         }
-        let names: Vec<String> = figures
+        let names: Vec<String> = measurements
             .first()
             .into_iter()
             .flatten()
             .map(|figure| figure.0.clone())
             .collect();
         for (index, name) in names.into_iter().enumerate() {
-            let values: Vec<f64> = figures.iter().map(|figures| figures[index].1).collect();
+            let values: Vec<f64> = measurements
+                .iter()
+                .map(|measurements| measurements[index].1)
+                .collect();
             let mut cells = vec![name.clone()];
             cells.extend(values.iter().map(|value| {
                 if *value < 0.1 {
@@ -524,12 +527,12 @@ impl Bench {
 
     /// Runs every request against one database and returns the median times in milliseconds.
     fn questions(&self, population: &Population) -> Result<Vec<(String, f64)>> {
-        let mut figures = Vec::new();
-        figures.push((
+        let mut measurements = Vec::new();
+        measurements.push((
             "bytes per account".to_owned(),
             to_f64(population.bytes()) / to_f64(population.users),
         ));
-        figures.push((
+        measurements.push((
             "sign-in lookup, in process".to_owned(),
             look_up_time(population)?,
         ));
@@ -539,7 +542,7 @@ impl Bench {
             Requests::new(profile_requests(population)),
             1,
         );
-        figures.push((
+        measurements.push((
             "GET users/<pk>/".to_owned(),
             self.run(&server, &reads)?.outcome.quantile(0.5),
         ));
@@ -547,7 +550,7 @@ impl Bench {
             connections: self.connections,
             ..reads
         };
-        figures.push((
+        measurements.push((
             format!("GET, {} connections, per request", self.connections),
             1000.0 / self.run(&server, &many)?.outcome.per_second(),
         ));
@@ -556,7 +559,7 @@ impl Bench {
             Requests::new(change_requests(population)),
             1,
         );
-        figures.push((
+        measurements.push((
             "PATCH users/<pk>/".to_owned(),
             self.run(&server, &writes)?.outcome.quantile(0.5),
         ));
@@ -564,14 +567,14 @@ impl Bench {
             connections: self.connections,
             ..writes
         };
-        figures.push((
+        measurements.push((
             format!("PATCH, {} connections, per request", self.connections),
             1000.0 / self.run(&server, &many)?.outcome.per_second(),
         ));
         let sign_in = |person: &SignedIn| sign_in_request(&person.email, PASSWORD);
         let sign_ins = Requests::new(population.people.iter().map(sign_in));
         let sign_ins = Load::new(server.address, sign_ins, 1);
-        figures.push((
+        measurements.push((
             "a whole sign-in".to_owned(),
             self.run(&server, &sign_ins)?.outcome.quantile(0.5),
         ));
@@ -587,9 +590,9 @@ impl Bench {
                 body_of(server.address, request.clone())?;
                 times.push(watch.elapsed().as_secs_f64() * 1000.0);
             }
-            figures.push((name, median(times)));
+            measurements.push((name, median(times)));
         }
-        Ok(figures)
+        Ok(measurements)
     }
 
     fn write_plot(&self, name: &str, svg: &str) -> Result<()> {

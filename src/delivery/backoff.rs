@@ -17,7 +17,7 @@ const FIRST_OUTAGE: Duration = Duration::from_secs(1);
 /// The longest pause between two tries of the transport.
 const LONGEST_OUTAGE: Duration = Duration::from_mins(1);
 
-/// The pause of a mail after so many tries.
+/// The pause of a mail after this number of tries.
 ///
 /// `noise` is any random number: pauses vary by a fifth, so that mails that failed together are not retried
 /// together.
@@ -25,7 +25,7 @@ pub(super) fn pause_after(tries: u32, noise: u32) -> Duration {
     doubled(FIRST_PAUSE, tries, LONGEST_PAUSE, noise)
 }
 
-/// The pause of the transport after so many failures in a row.
+/// The pause of the transport after this number of failures in a row.
 pub(super) fn outage_after(failures: u32, noise: u32) -> Duration {
     doubled(FIRST_OUTAGE, failures, LONGEST_OUTAGE, noise)
 }

@@ -55,7 +55,7 @@ pub struct Outbox {
 struct Shared {
     parts: OutboxParts,
     sender: RwLock<MailSender>,
-    /// What the operator has to mend before mails are delivered.
+    /// What the operator has to fix before mails are delivered.
     problem: Mutex<Option<&'static str>>,
     /// Notified when a mail may be due.
     wake: Notify,
@@ -97,7 +97,7 @@ impl Outbox {
         worker::probe(&self.shared);
     }
 
-    /// What the operator has to mend before mails are delivered, as the last outcomes show it.
+    /// What the operator has to fix before mails are delivered, as the last outcomes show it.
     ///
     /// The text has no replies, addresses or host names and is fit for anyone.
     pub fn problem(&self) -> Option<&'static str> {

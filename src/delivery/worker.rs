@@ -48,7 +48,7 @@ const POLLS_BEFORE_CLEANUP: u32 = 12;
 enum CircuitBreaker {
     /// Mails are delivered.
     Closed,
-    /// The transport failed so many times in a row; nothing is tried until the pause is over.
+    /// The transport failed this number of times in a row; nothing is tried until the pause is over.
     Open {
         failures: u32,
         pause: Pin<Box<Sleep>>,

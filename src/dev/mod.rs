@@ -185,7 +185,7 @@ async fn seed(app: &Arc<App>, file: &Path) -> Result<(), StartError> {
                 users.push(user);
                 lines.push(row.line);
             }
-            Err(errors) => wrong.extend(told(row.line, &errors)),
+            Err(errors) => wrong.extend(messages_of(row.line, &errors)),
         }
     }
     let outcomes = Arc::default();
@@ -201,7 +201,7 @@ async fn seed(app: &Arc<App>, file: &Path) -> Result<(), StartError> {
     let outcomes = std::mem::take(&mut *lock(&outcomes));
     for (line, outcome) in lines.into_iter().zip(outcomes) {
         if let Err(refusal) = outcome {
-            wrong.extend(told(line, &accounts::refused(refusal)));
+            wrong.extend(messages_of(line, &accounts::refused(refusal)));
         }
     }
     if wrong.is_empty() {
@@ -237,7 +237,7 @@ async fn read_seed(
     Ok(read_imported_user(&fields, app.clock.now()))
 }
 
-fn told(line: u64, errors: &FieldErrors) -> Vec<String> {
+fn messages_of(line: u64, errors: &FieldErrors) -> Vec<String> {
     errors
         .iter()
         .map(|(field, messages)| format!("line {line}: {field}: {}", messages.join(" ")))

@@ -43,7 +43,7 @@ pub(super) fn of(peer: Option<SocketAddr>, headers: &HeaderMap, server: &ServerC
     }
 }
 
-/// Parses a forwarding header of a single trusted proxy; `None` when the value is no header.
+/// Parses a forwarding header of a single trusted proxy; `None` when the value is not a header.
 #[cfg(feature = "fuzzing")]
 pub(crate) fn forwarded_for(header: &'static str, value: &str) -> Option<IpAddr> {
     let mut headers = HeaderMap::new();
@@ -91,7 +91,7 @@ fn last_untrusted(
 ) -> IpAddr {
     let mut nearest = peer;
     for hop in hops(headers).iter().rev() {
-        // An entry that is no address ends the chain: nothing left of it can be trusted.
+        // An entry that is not an address ends the chain: nothing left of it can be trusted.
         let Some(ip) = hop else { return nearest };
         nearest = *ip;
         if !is_trusted(ip) {
@@ -101,7 +101,7 @@ fn last_untrusted(
     nearest
 }
 
-/// The addresses in the forwarding headers, from left to right; `None` where an entry is no
+/// The addresses in the forwarding headers, from left to right; `None` where an entry is not an
 /// address.
 fn hops(headers: &HeaderMap) -> Vec<Option<IpAddr>> {
     let values = |name: &HeaderName| -> Vec<String> {

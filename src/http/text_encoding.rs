@@ -41,7 +41,7 @@ impl Charset {
     /// Decodes a text.
     ///
     /// # Errors
-    /// When the bytes are no text in this charset.
+    /// When the bytes are not text in this charset.
     pub(super) fn decode(self, bytes: &[u8]) -> Result<String, String> {
         self.0
             .decode_without_bom_handling_and_without_replacement(bytes)

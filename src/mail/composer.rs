@@ -546,7 +546,7 @@ mod tests {
                     assert!(line.len() <= MAX_LINE, "{line}");
                     assert!(line.bytes().all(|b| (0x20..0x7f).contains(&b)), "{line:?}");
                 }
-                // Alone, or together with a digit, letter or underscore, it is no group of six digits.
+                // Alone, or together with a digit, letter or underscore, it is not a group of six digits.
                 let groups = six_digit_groups(&raw);
                 let wanted: Vec<&str> = mail.otp.iter().map(String::as_str).collect();
                 assert!(

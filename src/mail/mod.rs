@@ -163,7 +163,7 @@ impl MailError {
         )
     }
 
-    /// What the operator has to mend, where that is known.
+    /// What the operator has to fix, where that is known.
     ///
     /// The text has no replies, addresses or host names and is fit for anyone.
     pub const fn operator_problem(&self) -> Option<&'static str> {

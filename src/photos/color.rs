@@ -137,7 +137,7 @@ fn described(space: &ColorSpace, has_color: bool) -> Option<ColorProfile> {
         profile.green_trc = Some(curve.clone());
         profile.blue_trc = Some(curve);
     }
-    // What the standard profile says of itself in numbers is no longer true.
+    // The numbers in which the standard profile describes itself no longer hold.
     profile.cicp = None;
     Some(profile)
 }

@@ -194,7 +194,7 @@ impl Connections {
         self.metrics.uncount_connection();
     }
 
-    /// Passes over the table for as long as the server runs. Sleeps while there is no connection.
+    /// Checks the table for as long as the server runs. Sleeps while there is no connection.
     pub(super) async fn watch(&self, limits: impl Fn() -> Limits) {
         loop {
             if self.open().connections.is_empty() {

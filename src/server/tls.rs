@@ -177,7 +177,7 @@ fn read_chain(path: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
     let text = fs::read(path).map_err(|e| format!("[tls] cert {shown}: {e}"))?;
     let chain: Vec<_> = CertificateDer::pem_slice_iter(&text)
         .collect::<Result<_, _>>()
-        .map_err(|e| format!("[tls] cert {shown} is no PEM file: {e}"))?;
+        .map_err(|e| format!("[tls] cert {shown} is not a PEM file: {e}"))?;
     if chain.is_empty() {
         return Err(format!(
             "[tls] cert {shown} holds no certificate: it has to be a PEM file with `BEGIN CERTIFICATE` in it"
@@ -196,7 +196,7 @@ fn read_key(path: &Path) -> Result<PrivateKeyDer<'static>, String> {
         pem::Error::NoItemsFound => format!(
             "[tls] key {shown} holds no private key: it has to be a PEM file with `BEGIN PRIVATE KEY` in it"
         ),
-        e => format!("[tls] key {shown} is no PEM file: {e}"),
+        e => format!("[tls] key {shown} is not a PEM file: {e}"),
     })
 }
 

@@ -162,7 +162,7 @@ pub trait OtpStore {
     ///
     /// # Errors
     /// [`super::StoreError::Taken`] when the same code is live for this address: retry with another.
-    async fn reissue_otp(&self, wish: ReissueOtp) -> StoreResult<Option<Reissued>>;
+    async fn reissue_otp(&self, reissue: ReissueOtp) -> StoreResult<Option<Reissued>>;
 
     /// Deletes expired codes, counts, sessions and refresh tokens, audit log entries before
     /// `events_before`, and never-verified accounts from before `unverified_before`: those without a

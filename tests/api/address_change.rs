@@ -219,7 +219,7 @@ fn an_address_of_a_verified_account_is_taken() {
         "no mail for a refused change"
     );
 
-    // What somebody has confirmed and wants to leave is still theirs, and so is it after the next change.
+    // An owner keeps the confirmed address until a change is confirmed, also after the next request.
     let owner = server.sign_in("taken@example.com", PASSWORD);
     let owner = User {
         id: 1,
@@ -551,7 +551,7 @@ fn one_mail_a_minute_goes_to_a_new_address() {
         &bob,
         &json!({"email": "new@example.com", "gender": "X"}),
     );
-    assert_eq!(wrong.status, 400, "wrong fields are told first");
+    assert_eq!(wrong.status, 400, "wrong fields are reported first");
 
     // Going back and forth does not get around the limit, and going back is free.
     let back = change(&server, &alice, "alice@example.com");

@@ -82,8 +82,8 @@ fn request_has_exactly_one_host() {
         let line = format!("HTTP/{version} {status} ");
         assert!(raw.starts_with(&line), "{version} {hosts:?}: {raw}");
         if status == "400" {
-            let told = r#"{"detail":"A request has to have one Host header."}"#;
-            assert!(raw.ends_with(told), "{version} {hosts:?}: {raw}");
+            let expected = r#"{"detail":"A request has to have one Host header."}"#;
+            assert!(raw.ends_with(expected), "{version} {hosts:?}: {raw}");
         }
     }
 }

@@ -601,7 +601,7 @@ fn invalid_utf_8_in_json_is_refused() {
 fn lone_surrogate_is_a_field_error() {
     let server = TestServer::start();
     let user = server.user("user@example.com");
-    let told = |code: &str| format!("Surrogate characters are not allowed: U+{code}.");
+    let refused = |code: &str| format!("Surrogate characters are not allowed: U+{code}.");
     for (escape, code) in [
         (r"\ud800", "D800"),
         (r"\uDC00x", "DC00"),
@@ -620,8 +620,8 @@ fn lone_surrogate_is_a_field_error() {
         answer.assert(
             400,
             &json!({
-                "first_name": [told(code)],
-                "address": [told(code)],
+                "first_name": [refused(code)],
+                "address": [refused(code)],
                 "birthday": ["Date has wrong format. Use one of these formats instead: YYYY-MM-DD."],
             })
             .to_string(),
@@ -635,7 +635,7 @@ fn lone_surrogate_is_a_field_error() {
     );
     answer.assert(
         400,
-        &json!({"email": [told("D800")], "password": [told("DC00")]}).to_string(),
+        &json!({"email": [refused("D800")], "password": [refused("DC00")]}).to_string(),
     );
     // All errors of a field are in the order of its checks, and lengths count characters.
     let answer = patch(
@@ -651,12 +651,12 @@ fn lone_surrogate_is_a_field_error() {
     answer.assert(
         400,
         &json!({
-            "email": [told("D800"), "Enter a valid email address."],
-            "first_name": [told("D800")],
+            "email": [refused("D800"), "Enter a valid email address."],
+            "first_name": [refused("D800")],
             "phone": [
                 "Ensure this field has no more than 32 characters.",
                 "Null characters are not allowed.",
-                told("D800"),
+                refused("D800"),
                 "Enter a valid phone number.",
             ],
             "gender": ["\"\u{fffd}\" is not a valid choice."],

@@ -218,7 +218,7 @@ fn address_is_reusable_and_id_is_not() {
     assert_gone_tokens(&server, &first);
     let profile = server.get("users/me/", Some(&second.access)).json();
     assert_eq!(profile["id"], second.id);
-    // Also not when the number was the highest one and the server began anew.
+    // Also not when the number was the highest one and the server restarted.
     let mut server = server;
     assert_no_content(&delete_own(&server, &second));
     server.restart();

@@ -497,7 +497,7 @@ fn refusals_for_the_operator_make_mails_wait() {
         for private in ["ann@", "127.0.0.1", "rejected"] {
             assert!(!ready.body.contains(private), "{}", ready.body);
         }
-        // The operator mends it.
+        // The operator fixes it.
         sink.reply_as_usual();
         server.advance_seconds(12);
         let mail = sink.wait_for_mail_to("ann@example.com");

@@ -98,7 +98,7 @@ fn a_reset_goes_back_to_the_start() {
     assert_eq!(server.get("users/me/", Some(&staff.access)).status, 401);
     for _ in 0..3 {
         let alice = server.user("alice@example.com");
-        assert_eq!(alice.id, 1, "numbers begin anew");
+        assert_eq!(alice.id, 1, "numbers restart");
         assert_eq!(server.mails("alice@example.com")[0].id, 1);
         for number in 0..19 {
             server.sign_up(&format!("user{number}@example.com"));

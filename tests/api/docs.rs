@@ -6,7 +6,7 @@ use sha2::{Digest, Sha256};
 
 use crate::support::TestServer;
 
-/// What stands between two texts.
+/// The text between two texts.
 fn between<'a>(text: &'a str, start: &str, end: &str) -> &'a str {
     let (_, rest) = text.split_once(start).unwrap();
     rest.split_once(end).unwrap().0

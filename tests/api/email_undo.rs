@@ -207,7 +207,7 @@ fn former_address_is_notified_and_its_link_undoes_the_change() {
     }
     assert_eq!(notices(&server, "new@example.com"), 0);
 
-    // Whoever opens the link only looks, be it a mail scanner, once or twice.
+    // Opening the link changes nothing: mail scanners do it, once or twice.
     for _ in 0..2 {
         let page = open(&server, &link);
         assert_page(&page, 200);
@@ -484,7 +484,7 @@ fn notices_go_to_every_address_with_a_link() {
             mail.subject
         );
     }
-    // The owner's address was told of the second change as well: link, two confirmations, password.
+    // The owner's address was notified of the second change as well: link, two confirmations, password.
     assert!(before[0] >= 4, "{before:?}");
 }
 
@@ -568,7 +568,7 @@ fn first_of_several_links_undoes_all_changes() {
     let second = change_and_confirm(&server, &user, "second@example.com", "third@example.com");
     assert_ne!(first, second);
     undo(&server, &first).assert(200, UNDONE);
-    // Whoever was in the account in between has nothing left to bring an address back with.
+    // An intruder of the time in between has no link left that brings an address back.
     undo(&server, &second).assert(400, DEAD_LINK);
     assert_page(&open(&server, &second), 404);
     assert_goes_by(

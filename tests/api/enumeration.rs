@@ -88,7 +88,7 @@ fn resend_reveals_no_account() {
     server.sign_up("known@example.com");
     server.advance_seconds(61);
     assert_alike(&server, "otp/resend/", |email| json!({ "email": email }));
-    // What makes the times alike: for an address that nobody has something is committed, too.
+    // What makes the times equal: something is committed for an unknown address, too.
     let noted = "SELECT count(*) FROM otp_mails WHERE purpose = 'unknown_resend'";
     assert_eq!(
         server.db_number(noted),

@@ -71,7 +71,7 @@ fn everything_in_the_life_of_an_account_is_there() {
     assert_eq!(server.sign_in("user@example.com", "wrong").status, 401);
     let second = sign_in_again(&server, &user, PASSWORD);
     // Entries about changes have the names of the fields, not their values. Without a change there
-    // is no entry.
+    // is none.
     server.patch(
         &user.path(),
         &user,
@@ -214,7 +214,7 @@ fn what_staff_did_is_told_but_not_from_where() {
     );
     server.patch(&user.path(), &staff, &json!({"is_staff": false}));
     let seen = events(&server, &user, "users/me/events/?page_size=3");
-    let told: Vec<_> = seen
+    let listed: Vec<_> = seen
         .iter()
         .map(|event| {
             (
@@ -226,7 +226,7 @@ fn what_staff_did_is_told_but_not_from_where() {
         })
         .collect();
     assert_eq!(
-        told,
+        listed,
         [
             ("user_demoted", "staff", Some(staff.id), ""),
             ("user_promoted", "staff", Some(staff.id), ""),
@@ -335,10 +335,10 @@ fn changes_of_a_profile_cannot_fill_the_disk_and_all_that_changed_is_told() {
     rename(&user, "Ada");
     assert_eq!(server.db_number(entries), 101);
     let last = events(&server, &user, "users/me/events/?page_size=2");
-    let told = |event: &Value| (event["actor"].clone(), event["detail"].clone());
-    assert_eq!(told(&last[0]), (json!("staff"), json!("country")));
+    let summary = |event: &Value| (event["actor"].clone(), event["detail"].clone());
+    assert_eq!(summary(&last[0]), (json!("staff"), json!("country")));
     assert_eq!(
-        told(&last[1]),
+        summary(&last[1]),
         (json!("user"), json!("first_name, last_name, phone"))
     );
     // Other events get their own entries, and so do changes in the next hour.

@@ -31,7 +31,7 @@ fn rights_lost_while_the_body_arrives_are_lost() {
         &body[..1]
     );
     stream.write_all(head.as_bytes()).unwrap();
-    // The request is under way: another one on the same server is answered after it was begun.
+    // The request is under way: another one on the same server is answered after it was started.
     let demoted = server.patch(&staff.path(), &other, &json!({"is_active": false}));
     assert_eq!(demoted.status, 200, "{}", demoted.body);
     stream.write_all(&body.as_bytes()[1..]).unwrap();

@@ -1,4 +1,4 @@
-//! `/metrics`: what is counted, and that whoever watches a server finds all that the files in `contrib` ask for.
+//! `/metrics`: what is counted, and that the files in `contrib` name existing metrics only.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -139,14 +139,14 @@ fn contrib(name: &str) -> String {
     fs::read_to_string(path.join(name)).unwrap()
 }
 
-/// The names of figures in an expression.
+/// The names of metrics in an expression.
 fn names_in(expression: &str) -> impl Iterator<Item = &str> {
     expression
         .split(|c: char| !(c.is_ascii_alphanumeric() || c == '_'))
         .filter(|word| word.starts_with("accounts_") || word.starts_with("process_"))
 }
 
-/// All texts under a key, wherever it stands.
+/// All texts under a key, at any depth.
 fn texts<'a>(value: &'a Value, key: &str, found: &mut Vec<&'a str>) {
     match value {
         Value::Array(values) => values.iter().for_each(|value| texts(value, key, found)),

@@ -82,7 +82,7 @@ impl Schema {
             .iter()
             .find(|known| known.to_ascii_uppercase() == method);
         let Some(operation) = known.and_then(|known| self.paths()[name].get(*known)) else {
-            // The description of the document says so of all paths; what is no number, or no token, comes first.
+            // The description of the document says so of all paths; what is not a number, or not a token, comes first.
             let is_no_number = name.contains("{pk}") && answer.status == 404;
             return (is_no_number
                 || matches!((method, answer.status), ("OPTIONS", 200) | (_, 401 | 405)))
@@ -205,7 +205,7 @@ fn is_of_type(value: &Value, name: &str) -> bool {
     }
 }
 
-/// Whether a path is one of those that a name with braces stands for.
+/// Whether a path matches a pattern with braces.
 fn fits(name: &str, path: &str) -> bool {
     let segments = |path: &str| -> Vec<String> {
         let path = path.strip_suffix('/').unwrap_or(path);

@@ -311,7 +311,7 @@ fn after_five_wrong_tries_a_code_is_dead_for_that_network() {
     let otp = server.otp(EMAIL);
     fail(&server, "203.0.113.7", EMAIL, 5);
     verify_from(&server, "203.0.113.7", EMAIL, &otp).assert(400, INVALID);
-    // An IPv4 address written as IPv6 is no way around it.
+    // An IPv4 address written as IPv6 does not avoid it.
     verify_from(&server, "::ffff:203.0.113.7", EMAIL, &otp).assert(400, INVALID);
     assert_eq!(verify_from(&server, "203.0.113.8", EMAIL, &otp).status, 200);
 }
@@ -781,7 +781,7 @@ fn malformed_fields_are_reported() {
 }
 
 /// The bound that docs/SECURITY.md states: whatever a guesser does within a day, 100 wrong codes are compared with those of
-/// an address, over resends, restarts and accounts that are removed and made anew.
+/// an address, over resends, restarts and accounts that are removed and created again.
 #[test]
 fn daily_limit_survives_deletion_of_the_account() {
     let mut server = TestServer::start_behind_proxy();
@@ -794,7 +794,7 @@ fn daily_limit_survives_deletion_of_the_account() {
             tries += 25;
             resend(&server, EMAIL);
         }
-        // An address that nobody has confirmed can be taken over, and its never-verified account goes.
+        // Another account can take an unconfirmed address; the never-verified account is deleted.
         let answer = server.patch(&thief.path(), &thief, &json!({"email": EMAIL}));
         assert_eq!(answer.status, 200, "{}", answer.body);
         let back = json!({"email": "thief@example.com"});
@@ -834,7 +834,7 @@ fn link_confirms_a_sign_up_and_an_address_change() {
     }
     let (alice, _) = change_address(&server, "alice@example.com", "new@example.com");
     let change = token("new@example.com");
-    // Whoever reads a mistyped address gains nothing.
+    // The owner of a mistyped address gains nothing.
     server.post("otp/verify/", &change).assert(400, invalid);
     let other = server.user("other@example.com");
     let verify = |user: &User| server.api("POST", "otp/verify/", Some(&user.access), &change);

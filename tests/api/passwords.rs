@@ -443,7 +443,7 @@ fn similarity_errors_need_the_code() {
             );
         }
     }
-    // The address was in the request, so it may be told at once.
+    // The address was in the request, so the answer can name it at once.
     for otp in [&wrong, &otp] {
         confirm(&server, "user@example.com", otp, "user@example.com").assert(
             400,

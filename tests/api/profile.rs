@@ -290,7 +290,7 @@ fn updated_at_moves_when_something_changed() {
     assert_eq!(
         updated_at(&me(&server, &user)),
         start,
-        "nothing of a refused update stands"
+        "nothing of a refused update is kept"
     );
     assert_eq!(me(&server, &user)["first_name"], "John");
 
@@ -323,7 +323,7 @@ fn updated_at_moves_when_something_changed() {
     assert_eq!(me(&server, &user)["created_at"], "2024-12-03T12:00:00Z");
 }
 
-/// The same account, signed in anew.
+/// The same account, signed in again.
 fn renewed(server: &TestServer, user: &User) -> User {
     let pair = server.sign_in(&user.email, PASSWORD);
     User {

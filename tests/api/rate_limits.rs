@@ -96,8 +96,8 @@ fn refused_sign_up_is_not_counted() {
 fn account_enumeration_is_limited() {
     let server = server();
     server.user("taken@example.com");
-    let asker = server.user("asker@example.com");
-    // A wrong password is no way around: it is told together with the address.
+    let requester = server.user("requester@example.com");
+    // A wrong password does not avoid the limit: it is reported together with the address.
     let mut body = sign_up_body("taken@example.com");
     body["password"] = json!("short");
     for number in 0..19 {
@@ -114,7 +114,7 @@ fn account_enumeration_is_limited() {
     assert_throttled(&from(&server, "192.0.2.1", "users/", &body), 3600);
     // Neither is an account of one's own.
     let change = |email: &str| {
-        let token = format!("Bearer {}", asker.access);
+        let token = format!("Bearer {}", requester.access);
         let headers = [
             ("content-type", "application/json"),
             ("x-forwarded-for", "192.0.2.1"),
@@ -174,13 +174,13 @@ fn address_changes_are_limited() {
         let answer = change(&user, "192.0.2.1", json!({ "email": email }));
         assert_eq!(answer.status, 200, "{}", answer.body);
     }
-    // Another account is no way around.
+    // Another account does not avoid the limit.
     for user in [&user, &other] {
         let body = json!({"email": "stranger@example.com"});
         assert_throttled(&change(user, "192.0.2.1", body), 3600);
     }
     assert!(server.mails("stranger@example.com").is_empty());
-    // Whoever mails nobody is free: back to the confirmed address, other fields.
+    // Changes that send no mail are not limited: back to the confirmed address, other fields.
     for body in [
         json!({"email": "user@example.com", "first_name": "Ada"}),
         json!({"last_name": "King"}),
@@ -208,10 +208,10 @@ fn address_taken_meanwhile_is_counted() {
         // So that each operation but one waits in the queue, where it is seen.
         config.database.writes_per_commit = 1;
     });
-    let asker = server.user("asker@example.com");
+    let requester = server.user("requester@example.com");
     let rival = server.user("rival@example.com");
-    let change = |email: &str| server.patch("users/me/", &asker, &json!({ "email": email }));
-    // Whoever has asked whether the address is free waits behind a writer that takes it.
+    let change = |email: &str| server.patch("users/me/", &requester, &json!({ "email": email }));
+    // The check whether the address is free waits behind a writer that takes it.
     let other = rusqlite::Connection::open(server.dir().join("users.db")).unwrap();
     other.execute_batch("BEGIN IMMEDIATE").unwrap();
     std::thread::scope(|scope| {
@@ -297,7 +297,7 @@ fn back_off_grows_for_the_guessing_network_only() {
         );
     }
     let right = json!({"email": "user@example.com", "password": PASSWORD});
-    // A right password during the pause is not told to be right; somewhere else it is.
+    // During the pause a right password is not confirmed; from another network it is.
     assert_eq!(from(&server, "192.0.2.1", "token/", &right).status, 429);
     assert_eq!(from(&server, "192.0.2.2", "token/", &right).status, 200);
     server.advance_seconds(900);

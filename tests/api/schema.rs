@@ -17,7 +17,7 @@ fn schema_of(server: &TestServer) -> Schema {
     Schema::parse(&answer.body)
 }
 
-/// A path that a name with braces stands for.
+/// A path that matches a pattern with braces.
 fn filled_in(path: &str) -> String {
     path.replace("{pk}", "1").replace("{id}", "x")
 }
@@ -85,7 +85,7 @@ fn server_url_is_public_and_dev_paths_need_dev() {
     );
 }
 
-/// All that stands below a key anywhere in a value.
+/// All values below a key anywhere in a value.
 fn below<'a>(value: &'a Value, key: &str, found: &mut Vec<&'a Value>) {
     match value {
         Value::Object(members) => {
@@ -167,7 +167,7 @@ fn section(text: &str) -> Section {
     let (_, names) = heading.split_once(": ").unwrap();
     let names = names.replace('`', "").replace(" and ", ", ");
     let (methods, path) = names.rsplit_once(' ').unwrap();
-    // Statuses stand in backticks: alone, or at the beginning of a text such as an answer.
+    // Statuses are in backticks: alone, or at the beginning of a text such as an answer.
     let statuses = body.split('`').skip(1).step_by(2).filter_map(|code| {
         let status = code.split(' ').next()?;
         (status.len() == 3).then(|| status.parse().ok())?

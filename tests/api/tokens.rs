@@ -300,7 +300,7 @@ fn access_tokens_have_the_claims_of_rfc_9068() {
     assert_ne!(
         part(&refresh_token, 0)["typ"],
         "at+jwt",
-        "no access token for whoever looks at the header alone"
+        "not an access token by its header alone"
     );
     assert_eq!(part(&refresh_token, 0)["alg"], "ES256");
     assert_eq!(claims["client_id"], Value::Null);
@@ -1176,7 +1176,7 @@ fn keys_of_several_algorithms_work_side_by_side() {
     let log = server.db_text("SELECT event FROM events WHERE operator = 'program'");
     assert_eq!(log, "keys_rotated");
 
-    // Without the setting a rotation keeps the algorithm, unless it is told another one.
+    // Without the setting a rotation keeps the algorithm, unless another one is named.
     server
         .reload(|config| config.tokens.algorithm = None)
         .unwrap();

@@ -205,7 +205,7 @@ fn repeated_log_lines_are_suppressed_and_counted() {
             match level {
                 // 20 a minute; even on a slow machine these requests take less than ten minutes.
                 "info" => assert!(suppressed > 0, "{text}: {}", outcome.stderr),
-                _ => assert_eq!(suppressed, 0, "whoever wants to see everything does"),
+                _ => assert_eq!(suppressed, 0, "debug level logs all of them"),
             }
         }
     }

@@ -74,7 +74,7 @@ pub(crate) const LIST: Operation = Operation {
         r#"{"count": 1, "next": null, "previous": null, "results": [{"id": 3, "event": "sign_in", "created_at": "2024-12-03T12:00:00Z", "actor": "user", "actor_id": 1, "ip": "203.0.113.7", "user_agent": "curl/8.11.0", "detail": ""}]}"#,
     )],
     refusals: &[Refusal {
-        when: "the page does not exist or is no number",
+        when: "the page does not exist or is not a number",
         error: || ApiError::InvalidPage,
     }],
     ..Operation::NEW

@@ -89,14 +89,14 @@ mod tests {
 
     #[test]
     fn invalid_page_is_none() {
-        for (page, wish) in [
+        for (page, expected) in [
             ("", Some(PageRequest::Number(1))),
             ("page=last", Some(PageRequest::Last)),
             ("page=2", Some(PageRequest::Number(2))),
             ("page=1.0", None),
             ("page=LAST", None),
         ] {
-            assert_eq!(read_page(&parameters(page)), wish, "{page}");
+            assert_eq!(read_page(&parameters(page)), expected, "{page}");
         }
     }
 }

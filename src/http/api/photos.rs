@@ -70,7 +70,7 @@ pub(crate) const RETRIEVE: Operation = Operation {
         ),
         Outcome::json::<Detail>(
             416,
-            "the range lies outside the file",
+            "the range is outside the file",
             r#"{"detail": "Requested range not satisfiable."}"#,
         ),
     ],
@@ -117,7 +117,7 @@ fn serve(
         media_type: media_type(name),
         etag: format!("\"{name}\"")
             .parse()
-            .map_err(|_| ApiError::internal("the name of a photo is no entity tag"))?,
+            .map_err(|_| ApiError::internal("the name of a photo is not an entity tag"))?,
         modified: metadata.modified().map_err(failed)?,
         length: metadata.len(),
     };

@@ -106,7 +106,7 @@ pub(crate) const LIST: Operation = Operation {
             error: || ApiError::Forbidden,
         },
         Refusal {
-            when: "the page does not exist or is no number",
+            when: "the page does not exist or is not a number",
             error: || ApiError::InvalidPage,
         },
     ],

@@ -135,7 +135,7 @@ pub(crate) const PARTIAL_UPDATE: Operation = Operation {
     refusals: &[
         TAKEN,
         Refusal {
-            when: "the photo is no image",
+            when: "the photo is not an image",
             error: || ApiError::Fields(FieldErrors::one("photo", messages::NOT_AN_IMAGE)),
         },
         LAST_STAFF_MEMBER,

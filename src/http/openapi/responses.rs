@@ -39,7 +39,7 @@ const TOKEN_REFUSALS: &[Refusal] = &[
         error: || ApiError::NotAuthenticated,
     },
     Refusal {
-        when: "the token is no access token, expired, or of an ended session or account",
+        when: "the token is not an access token, is expired, or belongs to an ended session or account",
         error: || ApiError::BadToken,
     },
 ];

@@ -67,7 +67,7 @@ impl FileMailTransport {
 
 impl Transport for FileMailTransport {
     fn deliver(&self, mail: &Mail, step: &mut dyn FnMut(&str)) -> Result<(), MailError> {
-        // A full disk or a lost directory concerns every mail, and the operator can mend it.
+        // A full disk or a lost directory concerns every mail, and the operator can fix it.
         self.write(mail).map_err(|e| MailError::Unreachable {
             message: format!(
                 "cannot write a mail to the directory {}: {e}",

@@ -136,7 +136,7 @@ impl Transport for SendmailMailTransport {
             Some(code) if REFUSALS.contains(&code) => MailError::Permanent { message, source },
             // Without a code it was killed by a signal, which says nothing about the mail.
             Some(TEMPORARY_FAILURE) | None => MailError::Temporary { message, source },
-            // Usage, permissions, configuration, a missing file: for the operator to mend.
+            // Usage, permissions, configuration, a missing file: for the operator to fix.
             Some(_) => MailError::Misconfigured {
                 message,
                 advice: ADVICE,

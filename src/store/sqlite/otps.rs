@@ -675,7 +675,7 @@ pub(super) fn parse_email(stored: &str) -> rusqlite::Result<EmailAddress> {
         rusqlite::Error::FromSqlConversionFailure(
             0,
             rusqlite::types::Type::Text,
-            "a stored address is no address".into(),
+            "a stored address is invalid".into(),
         )
     })
 }

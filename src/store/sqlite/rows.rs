@@ -58,7 +58,7 @@ fn birthday(row: &Row<'_>, index: usize) -> rusqlite::Result<Option<BirthDate>> 
         rusqlite::Error::FromSqlConversionFailure(
             index,
             rusqlite::types::Type::Text,
-            format!("{text:?} is no date").into(),
+            format!("{text:?} is not a date").into(),
         )
     })
 }

@@ -1,7 +1,7 @@
 //! Delivers mails to an SMTP server (RFC 5321; submission, RFC 6409).
 //!
-//! The step at which a server refuses decides what a refusal means: before a mail is begun it concerns all
-//! mails, later only that one, unless the operator has to mend something ([`refusal`]).
+//! The step at which a server refuses decides what a refusal means: before a mail is started it concerns all
+//! mails, later only that one, unless the operator has to fix something ([`refusal`]).
 
 mod connection;
 mod refusal;
@@ -296,7 +296,7 @@ impl SmtpMailTransport {
         let advice = operator_advice(reply, refused, &recipient);
         let source = None;
         match (step, reply.code()) {
-            // Refused before a mail is begun, or for want of a sign-in: all mails wait.
+            // Refused before a mail is started, or because a sign-in is missing: all mails wait.
             (Step::Connect | Step::Prepare, _)
             | (Step::Sender, 421)
             | (_, 530 | 534 | 535 | 538) => MailError::Unreachable {

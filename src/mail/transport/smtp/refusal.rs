@@ -1,4 +1,4 @@
-//! Refusals that the operator has to mend.
+//! Refusals that the operator has to fix.
 //!
 //! Many mail servers check sender, HELO name and client only when a recipient is named, so such a refusal
 //! looks like one of the recipient. A mail that is wrongly kept waits until it expires; one that is wrongly
@@ -83,7 +83,7 @@ pub(super) fn operator_advice(
     }
     let is_about_recipient = text_of(reply, recipient).contains("recipient");
     match (reply.code(), reply.enhanced()) {
-        // Temporary replies are retried anyway, and greylisting is no mistake: only a phrase counts.
+        // Temporary replies are retried anyway, and greylisting is not a mistake: only a phrase counts.
         _ if reply.class() != 5 || is_about_recipient => None,
         // Bad commands, and the state of the mail system.
         (_, Some((5, detail))) if detail != 3 => Some(COMMAND),

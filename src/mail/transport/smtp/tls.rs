@@ -32,7 +32,7 @@ pub(super) fn client_config(ca_file: Option<&Path>) -> Result<Arc<ClientConfig>,
     let mut pinned = Vec::new();
     if let Some(path) = ca_file {
         pinned = read_certificates(path)?;
-        // One that cannot be an authority is still good for the server that shows it.
+        // One that cannot be an authority still holds for the server that shows it.
         roots.add_parsable_certificates(pinned.iter().cloned());
     }
     let unusable = |source| MailError::Setup {
