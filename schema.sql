@@ -238,16 +238,19 @@ CREATE TABLE decoys (
 -- Mails with a code within the last hour, for the limits per address and purpose. They stay when an
 -- account is deleted, under the keyed hash of the address: deleting and re-creating an account does
 -- not reset the limit. `site` is that of the requesting network (an IPv4 address or an IPv6 /48);
--- `is_known`: the account has been signed in to from it.
+-- `is_known`: the account has been signed in to from it. `mailbox_hash` is common to `a@x` and
+-- `a+1@x`.
 CREATE TABLE otp_mails (
     id           INTEGER PRIMARY KEY,
     address_hash BLOB    NOT NULL,
     purpose      TEXT    NOT NULL,
     sent_at      INTEGER NOT NULL,
     site         TEXT    NOT NULL DEFAULT '',
-    is_known     INTEGER NOT NULL DEFAULT 0 CHECK (is_known IN (0, 1))
+    is_known     INTEGER NOT NULL DEFAULT 0 CHECK (is_known IN (0, 1)),
+    mailbox_hash BLOB    NOT NULL DEFAULT x''
 ) STRICT;
 CREATE INDEX otp_mails_by_address ON otp_mails (address_hash, purpose, sent_at);
+CREATE INDEX otp_mails_by_mailbox ON otp_mails (mailbox_hash, site, sent_at);
 CREATE INDEX otp_mails_by_time ON otp_mails (sent_at);
 
 -- Links that undo an address change, mailed to the former address: the hash of the token and the

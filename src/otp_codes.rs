@@ -9,7 +9,7 @@ use sha2::Sha256;
 
 use crate::crypto::random;
 use crate::delivery::Outbox;
-use crate::domain::{ClientNetwork, OtpCode, OtpPurpose, Timestamp};
+use crate::domain::{ClientNetwork, OtpCode, OtpPurpose, Timestamp, mailbox_key};
 use crate::links::Links;
 use crate::mail::MailContent;
 use crate::store::{Field, MailLimits, NewOtp, StoreError, StoreResult};
@@ -91,6 +91,13 @@ impl OtpCodes {
         hash
     }
 
+    /// The keyed hash under which mails to all addresses of a mailbox are counted.
+    pub fn hash_mailbox(&self, email_key: &str) -> Vec<u8> {
+        let mut hash = self.mac(&["mailbox", &mailbox_key(email_key)]);
+        hash.truncate(16);
+        hash
+    }
+
     fn mac(&self, parts: &[&str]) -> Vec<u8> {
         let mut mac =
             Hmac::<Sha256>::new_from_slice(&self.key).expect("HMAC accepts keys of any length");
@@ -140,6 +147,7 @@ impl OtpCodes {
         NewOtp {
             code_hash: self.hash(purpose, email_key, code),
             address_hash: self.hash_address(email_key),
+            mailbox_hash: self.hash_mailbox(email_key),
             token_hash,
             requester: Some(request.network),
             expires_at,

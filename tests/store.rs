@@ -59,6 +59,7 @@ fn otp(email: &str, code: &str, now: Timestamp) -> NewOtp {
     NewOtp {
         code_hash: code.as_bytes().to_vec(),
         address_hash: email.to_lowercase().into_bytes(),
+        mailbox_hash: email.to_lowercase().into_bytes(),
         token_hash: None,
         requester: None,
         expires_at,
@@ -194,6 +195,7 @@ fn rotation(session: &str, from: &str, to: &str, now: Timestamp) -> RotateRefres
 
 fn update(user_id: UserId, changes: UserChanges, code: &str, now: Timestamp) -> UserUpdate {
     let email_change = changes.email.as_ref().map(|email| EmailChange {
+        notices: Vec::new(),
         change_otp: otp(email.key(), code, now),
         sign_up_otp: otp(email.key(), code, now),
         undo: NewEmailUndo {
@@ -853,6 +855,7 @@ async fn limits_on_mails(store: &dyn Store) {
         store
             .find_mail_pause(
                 b"often@example.com",
+                b"often@example.com",
                 OtpPurpose::SignUp,
                 network(),
                 now,
@@ -1299,6 +1302,7 @@ async fn what_fails_leaves_nothing_and_disturbs_nobody() {
         );
         let pause = store
             .find_mail_pause(
+                b"ann@example.com",
                 b"ann@example.com",
                 OtpPurpose::SignUp,
                 network(),

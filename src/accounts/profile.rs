@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::detached;
-use super::new_password::NOTICE_LIFE;
+use super::new_password::{NOTICE_LIFE, notices};
 use super::photo::{PhotoChange, prepare_photo, remove_photo, write_photo};
 use super::refresh::recheck;
 use super::{AccountError, Caller, Client};
@@ -257,13 +257,14 @@ async fn store_and_mail(
     (context, now): (RequestContext, Timestamp),
 ) -> Result<(User, Option<String>), AccountError> {
     let request = client.otp_request(now);
+    let is_own = context.actor_id == Some(user_id);
     let outcome = app
         .codes
         .draw(async |code| {
             let email_change = changes
                 .email
                 .as_ref()
-                .map(|email| email_change(app, email, &code, &request));
+                .map(|email| email_change(app, email, &code, &request, is_own));
             let update = UserUpdate {
                 user_id,
                 changes: changes.clone(),
@@ -308,12 +309,14 @@ pub(super) fn promotion_notice(app: &App, changes: &UserChanges) -> Option<NewMa
     (changes.is_staff == Some(true)).then(notice)
 }
 
-/// The codes of an address change, and the notice with the undo link to the former address.
+/// The codes of an address change, the notice with the undo link to the former address, and those to
+/// earlier ones, which name the client's address when the owner makes the change.
 fn email_change(
     app: &App,
     email: &EmailAddress,
     code: &OtpCode,
     request: &OtpRequest,
+    is_own: bool,
 ) -> EmailChange {
     let otp = |purpose| {
         app.codes
@@ -326,7 +329,12 @@ fn email_change(
         link: app.links.email_undo(&undo_token),
         days: UNDO_LIFETIME.as_secs() / (24 * 60 * 60),
     };
+    let again = MailContent::AddressChangedAgain {
+        new_email: email.as_str().to_owned(),
+        ip: request.ip.clone().filter(|_| is_own),
+    };
     EmailChange {
+        notices: notices(app, &again),
         change_otp: otp(OtpPurpose::EmailChange),
         sign_up_otp: otp(OtpPurpose::SignUp),
         undo: NewEmailUndo {

@@ -73,6 +73,7 @@ pub async fn sign_up(
         .store
         .find_mail_pause(
             &app.codes.hash_address(email.key()),
+            &app.codes.hash_mailbox(email.key()),
             OtpPurpose::SignUp,
             client.network(),
             now,

@@ -85,6 +85,33 @@ impl EmailAddress {
     }
 }
 
+/// The key of the mailbox behind an address key: without the detail after a `+` (RFC 5233), by which
+/// one mailbox has any number of addresses, and without the quotes that an address can do without.
+pub fn mailbox_key(email_key: &str) -> String {
+    let Some((local, domain)) = email_key.rsplit_once('@') else {
+        return email_key.to_owned();
+    };
+    let quoted = local
+        .strip_prefix('"')
+        .and_then(|rest| rest.strip_suffix('"'));
+    let local = quoted.map_or_else(|| local.to_owned(), unescape);
+    let user = match local.split_once('+') {
+        Some((user, _)) if !user.is_empty() => user,
+        _ => &local,
+    };
+    format!("{user}@{domain}")
+}
+
+/// The content of a quoted string without its backslashes.
+fn unescape(quoted: &str) -> String {
+    let mut text = String::new();
+    let mut chars = quoted.chars();
+    while let Some(c) = chars.next() {
+        text.extend(if c == '\\' { chars.next() } else { Some(c) });
+    }
+    text
+}
+
 impl fmt::Debug for EmailAddress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "EmailAddress({})", self.masked())
@@ -170,6 +197,23 @@ fn is_literal(domain: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn addresses_with_a_detail_have_one_mailbox() {
+        for (key, mailbox) in [
+            ("user@example.com", "user@example.com"),
+            ("user+a@example.com", "user@example.com"),
+            ("user+a+b@example.com", "user@example.com"),
+            ("user+@example.com", "user@example.com"),
+            ("+a@example.com", "+a@example.com"),
+            ("\"user\"@example.com", "user@example.com"),
+            ("\"us\\er+a\"@example.com", "user@example.com"),
+            ("\"a@b+c\"@example.com", "a@b@example.com"),
+            ("user@a+b.example", "user@a+b.example"),
+        ] {
+            assert_eq!(mailbox_key(key), mailbox, "{key}");
+        }
+    }
 
     #[test]
     fn accepts_what_django_accepts() {

@@ -20,7 +20,7 @@ pub mod user;
 
 pub use country::Country;
 pub use date::{BirthDate, InvalidDate};
-pub use email::{EmailAddress, InvalidEmail};
+pub use email::{EmailAddress, InvalidEmail, mailbox_key};
 pub use event::EventKind;
 pub use fields::{FieldErrors, FieldKind, FieldReader, FieldRule, messages};
 pub use gender::Gender;

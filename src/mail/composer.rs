@@ -137,7 +137,11 @@ impl Composer {
                 values.insert("days", Value::from(*days));
                 link = Some(undo.clone());
             }
-            MailContent::AddressConfirmed {
+            MailContent::AddressChangedAgain {
+                new_email,
+                ip: client,
+            }
+            | MailContent::AddressConfirmed {
                 new_email,
                 ip: client,
             } => {
@@ -696,7 +700,7 @@ mod tests {
                 );
                 assert_eq!(
                     shows("n***@e***.com"),
-                    name == "address_confirmed",
+                    ["address_changed_again", "address_confirmed"].contains(&name),
                     "{name}: {}",
                     mail.text
                 );

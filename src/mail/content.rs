@@ -41,6 +41,13 @@ pub enum MailContent {
         /// How long it is valid.
         days: u64,
     },
+    /// The address of the account was changed once more; goes to earlier ones whose undo link is valid.
+    AddressChangedAgain {
+        /// The new address.
+        new_email: String,
+        /// The client's address; absent when an administrator did it.
+        ip: Option<String>,
+    },
     /// The new address of the account was confirmed; goes to the previous one.
     AddressConfirmed {
         /// The new address.
@@ -106,6 +113,13 @@ impl MailContent {
                 },
             ),
             (
+                "address_changed_again",
+                Self::AddressChangedAgain {
+                    new_email: new_email(),
+                    ip: ip(),
+                },
+            ),
+            (
                 "address_confirmed",
                 Self::AddressConfirmed {
                     new_email: new_email(),
@@ -145,6 +159,7 @@ impl MailContent {
         match self {
             Self::Otp { purpose, .. } => purpose.as_str(),
             Self::AddressChanged { .. } => "address_changed",
+            Self::AddressChangedAgain { .. } => "address_changed_again",
             Self::AddressConfirmed { .. } => "address_confirmed",
             Self::AddressRestored { .. } => "address_restored",
             Self::AddressRemoved => "address_removed",
@@ -161,7 +176,8 @@ impl MailContent {
         match self {
             Self::Otp { .. } => "code",
             Self::AddressChanged { .. } => "address_changed",
-            Self::AddressConfirmed { .. }
+            Self::AddressChangedAgain { .. }
+            | Self::AddressConfirmed { .. }
             | Self::AddressRestored { .. }
             | Self::AddressRemoved
             | Self::PasswordChanged { .. }
@@ -178,12 +194,13 @@ mod tests {
     use super::*;
 
     /// What earlier versions have queued, kind by kind.
-    const QUEUED: [&str; 13] = [
+    const QUEUED: [&str; 14] = [
         r#"{"kind":"otp","purpose":"sign_up","code":"012345","minutes":10}"#,
         r#"{"kind":"otp","purpose":"email_change","code":"012345","minutes":10}"#,
         r#"{"kind":"otp","purpose":"password_reset","code":"012345","minutes":10}"#,
         r#"{"kind":"otp","purpose":"sign_up","code":"012345","minutes":10,"link":"https://c.example/d/","ip":"203.0.113.7","requested_at":1733227200}"#,
         r#"{"kind":"address_changed","new_email":"a@b.example","link":"https://c.example/d/","days":7}"#,
+        r#"{"kind":"address_changed_again","new_email":"a@b.example","ip":"203.0.113.7"}"#,
         r#"{"kind":"address_confirmed","new_email":"a@b.example","ip":"203.0.113.7"}"#,
         r#"{"kind":"address_restored","ip":"203.0.113.7"}"#,
         r#"{"kind":"address_removed"}"#,

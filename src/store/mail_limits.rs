@@ -37,41 +37,48 @@ impl MailLimits {
 
     /// When the next mail is allowed; `None` when it is allowed now.
     ///
-    /// `sent` is what was sent within the last hour, newest first.
+    /// `sent` is what was sent within the last hour, newest first: to the address, and by the same
+    /// network to other addresses of its mailbox, which count for the share of the network only.
     pub fn next_at(
         self,
         sent: &[SentMail],
         requester: Requester,
         now: Timestamp,
     ) -> Option<Timestamp> {
+        let own: Vec<SentMail> = sent.iter().filter(|mail| mail.is_own).copied().collect();
+        let sent: Vec<SentMail> = sent.iter().filter(|mail| !mail.is_alias).copied().collect();
         // Without a pause no mail waits for another, even if the later one was stored first.
         let after_pause = (!self.pause.is_zero())
             .then(|| sent.first().map(|last| last.at.plus(self.pause)))
             .flatten();
         let after_window = (self.per_hour > 0)
-            .then(|| self.next_in_window(sent, requester))
+            .then(|| self.next_in_window(&sent, &own, requester))
             .flatten();
         after_pause.max(after_window).filter(|until| *until > now)
     }
 
-    fn next_in_window(self, sent: &[SentMail], requester: Requester) -> Option<Timestamp> {
+    fn next_in_window(
+        self,
+        sent: &[SentMail],
+        own: &[SentMail],
+        requester: Requester,
+    ) -> Option<Timestamp> {
         // There is room again once the oldest of the last `most` mails leaves the window.
         let room = |mails: &[SentMail], most: usize| {
             let oldest = most.checked_sub(1).and_then(|index| mails.get(index));
             oldest.map(|mail| mail.at.plus(HOUR))
         };
-        let own: Vec<SentMail> = sent.iter().filter(|mail| mail.is_own).copied().collect();
         let known = sent.iter().filter(|mail| mail.is_known).count();
         let reserve_left = self.reserve().saturating_sub(known);
         let total = self.per_hour as usize;
         match requester {
             Requester::Operator => room(sent, total),
-            Requester::Known if reserve_left > 0 => room(&own, self.share()),
+            Requester::Known if reserve_left > 0 => room(own, self.share()),
             Requester::Known if own.is_empty() => room(sent, self.ceiling()),
-            Requester::Known => room(&own, self.share()).max(room(sent, total)),
+            Requester::Known => room(own, self.share()).max(room(sent, total)),
             Requester::Unknown if own.is_empty() => room(sent, self.ceiling()),
             Requester::Unknown => {
-                room(&own, self.share()).max(room(sent, total - reserve_left.min(total)))
+                room(own, self.share()).max(room(sent, total - reserve_left.min(total)))
             }
         }
     }
@@ -86,6 +93,8 @@ pub struct SentMail {
     pub is_own: bool,
     /// Whether a known network requested it.
     pub is_known: bool,
+    /// Whether it went to another address of the mailbox.
+    pub is_alias: bool,
 }
 
 /// Who requests a mail.
@@ -126,6 +135,7 @@ mod tests {
                     at: Timestamp::from_unix_millis(at * 1000),
                     is_own: *by == network,
                     is_known: *is_known,
+                    is_alias: false,
                 })
                 .collect();
             let allowed = LIMITS.next_at(&sent, requester, now).is_none();
@@ -186,6 +196,7 @@ mod tests {
             at: Timestamp::from_unix_millis(1000),
             is_own: true,
             is_known: false,
+            is_alias: false,
         }; 50];
         let now = Timestamp::from_unix_millis(2000);
         let none = MailLimits {

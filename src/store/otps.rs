@@ -12,6 +12,8 @@ pub struct NewOtp {
     pub code_hash: Vec<u8>,
     /// Keyed hash of the address: its mail counts outlive the account.
     pub address_hash: Vec<u8>,
+    /// Keyed hash of the mailbox: one network's share covers all addresses of a mailbox.
+    pub mailbox_hash: Vec<u8>,
     /// Hash of the token of the link that does the same as the code, if the mail has one.
     pub token_hash: Option<Vec<u8>>,
     /// The network that requests it; `None` for commands.
@@ -187,6 +189,7 @@ pub trait OtpStore {
     async fn find_mail_pause(
         &self,
         address_hash: &[u8],
+        mailbox_hash: &[u8],
         purpose: OtpPurpose,
         requester: ClientNetwork,
         now: Timestamp,

@@ -101,6 +101,8 @@ pub struct EmailChange {
     pub sign_up_otp: NewOtp,
     /// For a verified account: the undo link for the former address.
     pub undo: NewEmailUndo,
+    /// The notice for earlier addresses with a valid undo link.
+    pub notices: Vec<NewMail>,
     /// How many mails to the new address are allowed.
     pub limits: MailLimits,
 }

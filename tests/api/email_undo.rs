@@ -489,6 +489,32 @@ fn notices_go_to_every_address_with_a_link() {
 }
 
 #[test]
+fn another_change_notifies_every_address_with_a_link() {
+    let server = TestServer::start();
+    let subjects = |to: &str| -> Vec<String> {
+        let mails = server.mails(to);
+        mails.into_iter().map(|mail| mail.subject).collect()
+    };
+    let again = "The email address of your account was changed again";
+    let user = server.user("owner@example.com");
+    let link = change_and_confirm(&server, &user, "owner@example.com", "second@example.com");
+    server.advance_seconds(60);
+    // Before the change is confirmed, the owner's address learns of it; the confirmed one gets the link.
+    change(&server, &user, "second@example.com", "third@example.com");
+    assert_eq!(subjects("owner@example.com")[0], again);
+    let notice = &server.mails("owner@example.com")[0];
+    assert!(notice.text.contains("t***@e***.com") && notice.text.contains("127.0.0.1"));
+    assert_eq!(notice.link, None);
+    assert!(!subjects("second@example.com").contains(&again.to_owned()));
+    undo(&server, &link).assert(200, UNDONE);
+    // Without a valid link there is no notice.
+    let count = subjects("second@example.com").len();
+    let user = rest(&server, "owner@example.com", &user);
+    change(&server, &user, "owner@example.com", "fourth@example.com");
+    assert_eq!(subjects("second@example.com").len(), count);
+}
+
+#[test]
 fn address_that_loses_by_an_undo_is_notified() {
     let server = TestServer::start();
     let user = server.user("old@example.com");

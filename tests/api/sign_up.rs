@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use accounts_server::config::ProxyNetwork;
 use accounts_server::mail::InboxEntry;
 use serde_json::{Value, json};
 
@@ -687,6 +688,39 @@ fn one_network_gets_four_mails_an_hour() {
     // The first code has expired after ten minutes, the second is valid for another minute.
     verify(&server, "user@example.com", &otps[0]).assert(400, INVALID_OTP);
     assert_eq!(verify(&server, "user@example.com", &otps[1]).status, 200);
+}
+
+#[test]
+fn addresses_of_one_mailbox_share_the_mails_of_a_network() {
+    let server = TestServer::start_with(|config| {
+        config.otp.resend_seconds = 60;
+        config.otp.mails_per_hour = 10;
+        config.server.trusted_proxies = vec![ProxyNetwork::parse("127.0.0.1").unwrap()];
+    });
+    let sign_up = |client: &str, email: &str| {
+        let body = sign_up_with(email, &json!({}));
+        server.post_from(client, "users/", &body)
+    };
+    for email in [
+        "user@a.example",
+        "user+1@a.example",
+        "user+2@a.example",
+        "\"user+3\"@a.example",
+    ] {
+        assert_eq!(sign_up("203.0.113.7", email).status, 201, "{email}");
+    }
+    sign_up("203.0.113.7", "user+4@a.example").assert_throttled(3600);
+    // Neither another mailbox nor another network is affected.
+    assert_eq!(sign_up("203.0.113.7", "other+4@a.example").status, 201);
+    assert_eq!(sign_up("198.51.100.1", "user+4@a.example").status, 201);
+    // Unknown addresses count too, so that the time of a reset tells nothing about any of them.
+    for n in 0..5 {
+        let body = json!({"email": format!("nobody+{n}@a.example")});
+        let answer = server.post_from("203.0.113.7", "password/reset/", &body);
+        assert_eq!(answer.status, 200);
+    }
+    let noted = "SELECT count(*) FROM otp_mails WHERE purpose = 'unknown_reset'";
+    assert_eq!(server.db_number(noted), 4);
 }
 
 #[test]

@@ -9,9 +9,10 @@ use crate::smtp::SmtpSink;
 use crate::support::{Outcome, Running, folder, names_in, run};
 
 /// Every mail, by its name in `mail preview`.
-const MAILS: [&str; 13] = [
+const MAILS: [&str; 14] = [
     "account_deleted",
     "address_changed",
+    "address_changed_again",
     "address_confirmed",
     "address_removed",
     "address_restored",

@@ -4,7 +4,7 @@ use rusqlite::{Connection, OptionalExtension, named_params};
 
 use super::events::{Actor, forget_person, insert_event};
 use super::mails::insert_mail;
-use super::notices::notify_owner;
+use super::notices::{notify_earlier_addresses, notify_owner};
 use super::otps::{CLOCK_SLACK, NO_PASSWORD, find_pause, insert_otp, parse_email};
 use super::rows::{USER_COLUMNS, user};
 use super::sessions::delete_sessions;
@@ -218,7 +218,8 @@ fn insert_undo(
         &before.email,
         &change.undo.mail,
         now,
-    )
+    )?;
+    notify_earlier_addresses(connection, before.id, &change.notices, now)
 }
 
 /// Moves a never-verified account to another address; its newest sign-up gets a code there.

@@ -17,9 +17,33 @@ pub(super) fn notify_owner(
     notices: &[NewMail],
     now: Timestamp,
 ) -> rusqlite::Result<()> {
-    let addresses: Vec<String> = connection
+    let addresses = list_addresses(connection, user_id, now)?;
+    let addresses = addresses.iter().map(|(address, _)| address.as_str());
+    enqueue(connection, user_id, addresses, notices, now)
+}
+
+/// Enqueues a notice to every address with a valid undo link except the last confirmed one.
+pub(super) fn notify_earlier_addresses(
+    connection: &Connection,
+    user_id: UserId,
+    notices: &[NewMail],
+    now: Timestamp,
+) -> rusqlite::Result<()> {
+    let addresses = list_addresses(connection, user_id, now)?;
+    let earlier = addresses.iter().filter(|(_, is_current)| !is_current);
+    let earlier = earlier.map(|(address, _)| address.as_str());
+    enqueue(connection, user_id, earlier, notices, now)
+}
+
+/// The addresses that get notices, and whether each is the account's own.
+fn list_addresses(
+    connection: &Connection,
+    user_id: UserId,
+    now: Timestamp,
+) -> rusqlite::Result<Vec<(String, bool)>> {
+    connection
         .prepare_cached(
-            "SELECT email FROM (\
+            "SELECT email, min(sequence) = 0 FROM (\
              SELECT email, email_key, 0 AS sequence FROM users \
              WHERE id = :user_id AND verified_at IS NOT NULL \
              UNION ALL \
@@ -29,10 +53,19 @@ pub(super) fn notify_owner(
         )?
         .query_map(
             named_params! { ":user_id": user_id, ":now": now.unix_millis() },
-            |row| row.get(0),
+            |row| Ok((row.get(0)?, row.get(1)?)),
         )?
-        .collect::<rusqlite::Result<_>>()?;
-    for (address, notice) in addresses.iter().zip(notices) {
+        .collect()
+}
+
+fn enqueue<'a>(
+    connection: &Connection,
+    user_id: UserId,
+    addresses: impl Iterator<Item = &'a str>,
+    notices: &[NewMail],
+    now: Timestamp,
+) -> rusqlite::Result<()> {
+    for (address, notice) in addresses.zip(notices) {
         insert_mail(connection, user_id, None, address, notice, now)?;
     }
     Ok(())

@@ -145,7 +145,7 @@ pub(super) fn find_pause(
     let requester = requester(connection, otp, account, now)?;
     let sent = list_sent(
         connection,
-        &otp.address_hash,
+        (&otp.address_hash, &otp.mailbox_hash),
         purpose.as_str(),
         otp.requester,
         now,
@@ -175,7 +175,13 @@ pub(super) fn note_no_mail(
         OtpPurpose::PasswordReset => UNKNOWN_RESET,
     };
     let requester = requester(connection, otp, (None, None), now)?;
-    let sent = list_sent(connection, &otp.address_hash, purpose, otp.requester, now)?;
+    let sent = list_sent(
+        connection,
+        (&otp.address_hash, &otp.mailbox_hash),
+        purpose,
+        otp.requester,
+        now,
+    )?;
     if limits.next_at(&sent, requester, now).is_some() {
         return Ok(());
     }
@@ -202,23 +208,35 @@ pub(super) fn write_decoy(connection: &Connection, now: Timestamp) -> rusqlite::
         .map(drop)
 }
 
-/// Lists the mails to an address for a purpose within the last hour, newest first.
+/// Lists the mails to an address for a purpose within the last hour, newest first, with those of the
+/// same requester to other addresses of its mailbox.
+///
+/// The latter count for all purposes of an endpoint, and whether or not the address is known, so that
+/// the time tells nothing about it.
 fn list_sent(
     connection: &Connection,
-    address_hash: &[u8],
+    (address_hash, mailbox_hash): (&[u8], &[u8]),
     purpose: &str,
     requester: Option<ClientNetwork>,
     now: Timestamp,
 ) -> rusqlite::Result<Vec<SentMail>> {
     connection
         .prepare_cached(
-            "SELECT sent_at, site = :site, is_known FROM otp_mails \
+            "SELECT sent_at, site = :site, is_known, FALSE FROM otp_mails \
              WHERE address_hash = :address_hash AND purpose = :purpose \
-             AND sent_at > :hour_ago AND sent_at < :soon ORDER BY sent_at DESC",
+             AND sent_at > :hour_ago AND sent_at < :soon \
+             UNION ALL \
+             SELECT sent_at, TRUE, is_known, TRUE FROM otp_mails \
+             WHERE mailbox_hash = :mailbox_hash AND site = :site AND address_hash <> :address_hash \
+             AND sent_at > :hour_ago AND sent_at < :soon \
+             AND (purpose IN ('password_reset', 'unknown_reset')) = \
+             (:purpose IN ('password_reset', 'unknown_reset')) \
+             ORDER BY sent_at DESC",
         )?
         .query_map(
             named_params! {
                 ":address_hash": address_hash,
+                ":mailbox_hash": mailbox_hash,
                 ":purpose": purpose,
                 ":site": site(requester),
                 ":hour_ago": now.minus(HOUR).unix_millis(),
@@ -229,6 +247,7 @@ fn list_sent(
                     at: timestamp(row, 0)?,
                     is_own: row.get(1)?,
                     is_known: row.get(2)?,
+                    is_alias: row.get(3)?,
                 })
             },
         )?
@@ -244,11 +263,12 @@ fn note_mail(
 ) -> rusqlite::Result<()> {
     connection
         .prepare_cached(
-            "INSERT INTO otp_mails (address_hash, purpose, sent_at, site, is_known) \
-             VALUES (:address_hash, :purpose, :now, :site, :is_known)",
+            "INSERT INTO otp_mails (address_hash, mailbox_hash, purpose, sent_at, site, is_known) \
+             VALUES (:address_hash, :mailbox_hash, :purpose, :now, :site, :is_known)",
         )?
         .execute(named_params! {
             ":address_hash": otp.address_hash,
+            ":mailbox_hash": otp.mailbox_hash,
             ":purpose": purpose,
             ":now": now.unix_millis(),
             ":site": site(otp.requester),
@@ -947,6 +967,7 @@ impl OtpStore for SqliteStore {
     async fn find_mail_pause(
         &self,
         address_hash: &[u8],
+        mailbox_hash: &[u8],
         purpose: OtpPurpose,
         requester: ClientNetwork,
         now: Timestamp,
@@ -954,7 +975,13 @@ impl OtpStore for SqliteStore {
     ) -> StoreResult<Option<Timestamp>> {
         self.read(|connection| {
             let purpose = purpose.as_str();
-            let sent = list_sent(connection, address_hash, purpose, Some(requester), now)?;
+            let sent = list_sent(
+                connection,
+                (address_hash, mailbox_hash),
+                purpose,
+                Some(requester),
+                now,
+            )?;
             // The requester may turn out to be known.
             Ok(limits.next_at(&sent, Requester::Known, now))
         })

@@ -32,6 +32,8 @@ CREATE UNIQUE INDEX users_by_external_id ON users (external_id) WHERE external_i
 -- Mails are limited by shares of the requesting networks, and carry links.
 ALTER TABLE otp_mails ADD COLUMN site TEXT NOT NULL DEFAULT '';
 ALTER TABLE otp_mails ADD COLUMN is_known INTEGER NOT NULL DEFAULT 0 CHECK (is_known IN (0, 1));
+ALTER TABLE otp_mails ADD COLUMN mailbox_hash BLOB NOT NULL DEFAULT x'';
+CREATE INDEX otp_mails_by_mailbox ON otp_mails (mailbox_hash, site, sent_at);
 CREATE TABLE otp_tokens (
     token_hash BLOB    PRIMARY KEY,
     purpose    TEXT    NOT NULL CHECK (purpose IN ('sign_up', 'email_change', 'password_reset')),
