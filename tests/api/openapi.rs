@@ -134,9 +134,16 @@ impl Schema {
             return self.validate(schema, value);
         }
         if let Some(choices) = schema["anyOf"].as_array() {
+            // The keywords beside the choices hold for each of them.
+            let mut shared = schema.as_object().cloned().unwrap_or_default();
+            shared.remove("anyOf");
             let refusals: Vec<String> = choices
                 .iter()
-                .filter_map(|choice| self.validate(choice, value).err())
+                .filter_map(|choice| {
+                    let mut whole = shared.clone();
+                    whole.extend(choice.as_object().cloned().unwrap_or_default());
+                    self.validate(&whole.into(), value).err()
+                })
                 .collect();
             return (refusals.len() < choices.len())
                 .then_some(())
