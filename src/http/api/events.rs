@@ -4,12 +4,12 @@ use http::StatusCode;
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::pagination::{link, parameters, read_page, read_page_size};
+use super::pagination::{PAGE, PAGE_SIZE, link, parameters, read_page, read_page_size};
 use crate::accounts;
 use crate::app::SharedApp;
 use crate::domain::{Timestamp, UserId};
 use crate::http::error::ApiError;
-use crate::http::operation::{Operation, Outcome, Parameter, Refusal, Tag};
+use crate::http::operation::{Operation, Outcome, Refusal, Tag};
 use crate::http::reply;
 use crate::http::request::Request;
 use crate::http::route::HandlerResult;
@@ -56,18 +56,7 @@ pub(crate) const LIST: Operation = Operation {
     summary: "List events",
     description: "Lists the audit log of an account in pages, newest entry first. A user sees its \
                   own, staff everyone's.",
-    query: &[
-        Parameter {
-            name: "page",
-            description: "A number from 1, or `last`.",
-            schema: r#"{"anyOf": [{"type": "integer", "minimum": 1}, {"type": "string", "const": "last"}], "default": 1}"#,
-        },
-        Parameter {
-            name: "page_size",
-            description: "Entries per page, at most 100; anything else than a number is ignored.",
-            schema: r#"{"type": "integer", "minimum": 1, "maximum": 100, "default": 20}"#,
-        },
-    ],
+    query: &[PAGE, PAGE_SIZE],
     answers: &[Outcome::json::<ListResponse<'static>>(
         200,
         "a page",

@@ -1,9 +1,24 @@
 //! Pagination as the `PageNumberPagination` of Django REST framework does it.
 
+use crate::http::operation::Parameter;
 use crate::store::PageRequest;
 
-const PAGE_SIZE: u32 = 20;
+const DEFAULT_SIZE: u32 = 20;
 const LARGEST_PAGE: u32 = 100;
+
+/// The parameter that chooses a page.
+pub(crate) const PAGE: Parameter = Parameter {
+    name: "page",
+    description: "A number from 1, or `last`.",
+    schema: r#"{"anyOf": [{"type": "integer", "minimum": 1}, {"type": "string", "const": "last"}], "default": 1}"#,
+};
+
+/// The parameter that chooses how long a page is.
+pub(crate) const PAGE_SIZE: Parameter = Parameter {
+    name: "page_size",
+    description: "Entries per page, at most 100; anything else than a number is ignored.",
+    schema: r#"{"type": "integer", "minimum": 1, "maximum": 100, "default": 20}"#,
+};
 
 /// Names and values of a query string, in order.
 pub(crate) type Parameters = Vec<(String, String)>;
@@ -37,7 +52,7 @@ pub(crate) fn read_page_size(parameters: &Parameters) -> u32 {
     value(parameters, "page_size")
         .and_then(|size| size.trim().parse().ok())
         .filter(|size| *size > 0)
-        .map_or(PAGE_SIZE, |size: u64| {
+        .map_or(DEFAULT_SIZE, |size: u64| {
             u32::try_from(size).unwrap_or(u32::MAX).min(LARGEST_PAGE)
         })
 }

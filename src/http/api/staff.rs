@@ -4,7 +4,9 @@ use http::StatusCode;
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::pagination::{Parameters, link, parameters, read_page, read_page_size, value};
+use super::pagination::{
+    PAGE, PAGE_SIZE, Parameters, link, parameters, read_page, read_page_size, value,
+};
 use super::users::{UserResponse, user_response};
 use crate::accounts;
 use crate::app::SharedApp;
@@ -80,16 +82,8 @@ pub(crate) const LIST: Operation = Operation {
                           Others are ignored.",
             schema: r#"{"type": "string", "default": "id"}"#,
         },
-        Parameter {
-            name: "page",
-            description: "A number from 1, or `last`.",
-            schema: r#"{"anyOf": [{"type": "integer", "minimum": 1}, {"type": "string", "const": "last"}], "default": 1}"#,
-        },
-        Parameter {
-            name: "page_size",
-            description: "Accounts per page, at most 100; anything else than a number is ignored.",
-            schema: r#"{"type": "integer", "minimum": 1, "maximum": 100, "default": 20}"#,
-        },
+        PAGE,
+        PAGE_SIZE,
     ],
     answers: &[Outcome::json::<ListResponse<'static>>(
         200,

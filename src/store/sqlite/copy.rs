@@ -8,7 +8,7 @@ use std::time::Duration;
 use rusqlite::backup::{Backup, StepResult};
 use rusqlite::{Connection, OpenFlags, OptionalExtension, TransactionBehavior};
 
-use super::events::{Actor, insert_event};
+use super::events::insert_new_event;
 use super::file::{self, APPLICATION_ID, OpenError};
 use super::{beside, open_to_look};
 use crate::store::NewEvent;
@@ -244,15 +244,7 @@ pub fn note_in(path: &Path, event: &NewEvent, busy_timeout: Duration) -> Result<
         connection.execute_batch("PRAGMA foreign_keys = ON; PRAGMA secure_delete = ON;")?;
         let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
         if transaction.table_exists(None, "events")? {
-            insert_event(
-                &transaction,
-                event.kind,
-                event.user_id,
-                Actor::FromContext,
-                &event.context,
-                &event.detail,
-                event.now,
-            )?;
+            insert_new_event(&transaction, event)?;
         }
         transaction.commit()?;
         // Closing the last connection truncates and removes the log.

@@ -301,21 +301,24 @@ fn list(connection: &Connection, query: &EventQuery) -> rusqlite::Result<Vec<Eve
     Ok(events)
 }
 
+/// Writes an entry that the caller has prepared.
+pub(super) fn insert_new_event(connection: &Connection, event: &NewEvent) -> rusqlite::Result<()> {
+    insert_event(
+        connection,
+        event.kind,
+        event.user_id,
+        Actor::FromContext,
+        &event.context,
+        &event.detail,
+        event.now,
+    )
+}
+
 #[async_trait]
 impl EventStore for SqliteStore {
     async fn record_event(&self, event: NewEvent) -> StoreResult<()> {
         self.writer
-            .run(move |connection| {
-                insert_event(
-                    connection,
-                    event.kind,
-                    event.user_id,
-                    Actor::FromContext,
-                    &event.context,
-                    &event.detail,
-                    event.now,
-                )
-            })
+            .run(move |connection| insert_new_event(connection, &event))
             .await
     }
 

@@ -32,15 +32,13 @@ fn list(connection: &Connection) -> rusqlite::Result<Vec<StoredKey>> {
         .collect()
 }
 
-fn rotate(connection: &Connection, rotation: &RotateKeys) -> rusqlite::Result<()> {
-    connection
-        .prepare_cached("UPDATE signing_keys SET retired_at = :now WHERE retired_at IS NULL")?
-        .execute(named_params! { ":now": rotation.now.unix_millis() })?;
-    let key = &rotation.key;
+/// Stores a key; with `only_first`, unless there is one.
+fn insert_key(connection: &Connection, key: &StoredKey, only_first: bool) -> rusqlite::Result<()> {
     connection
         .prepare_cached(
             "INSERT INTO signing_keys (kid, algorithm, private_key, public_key, created_at, is_sealed) \
-             VALUES (:kid, :algorithm, :private_key, :public_key, :created_at, :is_sealed)",
+             SELECT :kid, :algorithm, :private_key, :public_key, :created_at, :is_sealed \
+             WHERE NOT :only_first OR NOT EXISTS (SELECT 1 FROM signing_keys)",
         )?
         .execute(named_params! {
             ":kid": key.kid,
@@ -49,7 +47,17 @@ fn rotate(connection: &Connection, rotation: &RotateKeys) -> rusqlite::Result<()
             ":public_key": key.public_key,
             ":created_at": key.created_at.unix_millis(),
             ":is_sealed": key.is_sealed,
+            ":only_first": only_first,
         })?;
+    Ok(())
+}
+
+fn rotate(connection: &Connection, rotation: &RotateKeys) -> rusqlite::Result<()> {
+    connection
+        .prepare_cached("UPDATE signing_keys SET retired_at = :now WHERE retired_at IS NULL")?
+        .execute(named_params! { ":now": rotation.now.unix_millis() })?;
+    let key = &rotation.key;
+    insert_key(connection, key, false)?;
     insert_event(
         connection,
         EventKind::KeysRotated,
@@ -129,20 +137,7 @@ impl KeyStore for SqliteStore {
     async fn create_first_signing_key(&self, key: StoredKey) -> StoreResult<Vec<StoredKey>> {
         self.writer
             .run(move |connection| {
-                connection
-                    .prepare_cached(
-                        "INSERT INTO signing_keys (kid, algorithm, private_key, public_key, created_at, is_sealed) \
-                         SELECT :kid, :algorithm, :private_key, :public_key, :created_at, :is_sealed \
-                         WHERE NOT EXISTS (SELECT 1 FROM signing_keys)",
-                    )?
-                    .execute(named_params! {
-                        ":kid": key.kid,
-                        ":algorithm": key.algorithm,
-                        ":private_key": key.private_key,
-                        ":public_key": key.public_key,
-                        ":created_at": key.created_at.unix_millis(),
-                        ":is_sealed": key.is_sealed,
-                    })?;
+                insert_key(connection, &key, true)?;
                 list(connection)
             })
             .await

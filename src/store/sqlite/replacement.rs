@@ -9,7 +9,7 @@ use std::time::Duration;
 use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior, named_params};
 
 use super::beside;
-use super::events::{Actor, insert_event};
+use super::events::insert_new_event;
 use super::file::{self, OpenError};
 use crate::domain::StoredKey;
 use crate::store::NewEvent;
@@ -74,16 +74,7 @@ pub fn apply_restore_changes(
         }
         // The audit log exists since version 7.
         if transaction.table_exists(None, "events")? {
-            let event = &changes.event;
-            insert_event(
-                &transaction,
-                event.kind,
-                event.user_id,
-                Actor::FromContext,
-                &event.context,
-                &event.detail,
-                event.now,
-            )?;
+            insert_new_event(&transaction, &changes.event)?;
         }
         transaction.commit()?;
         // Closing the last connection truncates and removes the log.
