@@ -301,8 +301,11 @@ CREATE TABLE sessions (
     last_used_at INTEGER NOT NULL,
     expires_at   INTEGER NOT NULL,
     ip           TEXT    NOT NULL,
-    user_agent   TEXT    NOT NULL
+    user_agent   TEXT    NOT NULL,
+    secret_hash  BLOB,
+    authenticated_at INTEGER NOT NULL DEFAULT 0
 ) STRICT, WITHOUT ROWID;
+CREATE UNIQUE INDEX sessions_by_secret ON sessions (secret_hash) WHERE secret_hash IS NOT NULL;
 CREATE INDEX sessions_by_user ON sessions (user_id);
 CREATE INDEX sessions_by_expiry ON sessions (expires_at);
 

@@ -66,6 +66,7 @@ impl One {
                 ip: "127.0.0.1".into(),
                 network: "127.0.0.1".into(),
                 user_agent: String::new(),
+                secret_hash: None,
             };
             let sign_in = SignIn {
                 user_id: id.unwrap().unwrap(),

@@ -21,6 +21,7 @@ use crate::otp_codes::OtpCodes;
 use crate::passwords::Passwords;
 use crate::photos::Photos;
 use crate::store::SharedStore;
+use crate::templates::PageTemplates;
 
 /// The state that all operations share.
 ///
@@ -51,6 +52,8 @@ pub struct App {
     pub public_url: Arc<str>,
     /// Builds the links in mails.
     pub links: Arc<Links>,
+    /// The templates of the pages, and the sentences of all languages.
+    pub pages: Arc<PageTemplates>,
     /// The photo files.
     pub photos: Arc<Photos>,
     /// The recent mails, with `--dev` only.

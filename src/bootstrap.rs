@@ -30,6 +30,7 @@ use crate::passwords::{BreachedList, PasswordOptions, Passwords};
 use crate::photos::{PhotoOptions, Photos};
 use crate::store::sqlite::{SqliteOptions, SqliteStore};
 use crate::store::{MailLimits, RequestContext, RotateKeys, SharedStore};
+use crate::templates::{Branding, PageOptions, PageTemplates};
 
 /// A failed start. The message says what is wrong and what to do.
 #[derive(Debug, thiserror::Error)]
@@ -76,9 +77,10 @@ pub async fn open_app(config: Config, clock: SharedClock, port: u16) -> Result<A
     let public_url = config.public_url(port);
     // Before the database: invalid settings must neither create nor migrate one.
     let mail_sender = open_mail_sender(&config, &public_url)?;
+    let pages = open_pages(&config, &mail_sender.composer)?;
     let sealing = open_sealing(&config)?;
     let (store, writes) = open_store(&config)?;
-    let links = Arc::new(link_urls(&public_url, &config.mail));
+    let links = Arc::new(link_urls(&public_url, &config));
     let codes = open_codes(&config, &store, &sealing, &links).await?;
     let mail_key = find_mail_key(&store, &sealing).await?;
     let issuer = config.issuer(port);
@@ -106,6 +108,7 @@ pub async fn open_app(config: Config, clock: SharedClock, port: u16) -> Result<A
         metrics,
         limits: Arc::new(NetworkLimits::new(allowance(&config.rate_limits))),
         buffers: Arc::default(),
+        pages: Arc::new(pages),
         photos: Arc::new(photos),
         temporary_media,
         reuse_grace: Duration::from_secs(config.tokens.reuse_grace_seconds.into()),
@@ -140,7 +143,7 @@ pub async fn apply_settings(
     let sender = open_mail_sender(&config, &public_url)?;
     let mut changed = app.clone();
     let sealing = open_sealing(&config)?;
-    changed.links = Arc::new(link_urls(&public_url, &config.mail));
+    changed.links = Arc::new(link_urls(&public_url, &config));
     changed.codes = Arc::new(open_codes(&config, &app.store, &sealing, &changed.links).await?);
     let issuer = config.issuer(port);
     let keys = open_keys(&config, &app.store, sealing, issuer, app.clock.now()).await?;
@@ -160,6 +163,7 @@ pub async fn apply_settings(
         }
     }
     changed.reuse_grace = Duration::from_secs(config.tokens.reuse_grace_seconds.into());
+    changed.pages = Arc::new(open_pages(&config, &sender.composer)?);
     if *changed.public_url != *public_url {
         changed.public_url = public_url.into();
     }
@@ -190,6 +194,37 @@ fn start_passwords(config: &Config) -> Result<Passwords, StartError> {
         min_length: config.passwords.min_length as usize,
         breached: open_breached_list(config)?,
     }))
+}
+
+fn open_pages(config: &Config, composer: &Composer) -> Result<PageTemplates, StartError> {
+    let text = |text: &String| (!text.is_empty()).then(|| text.clone());
+    let settings = &config.branding;
+    let branding = Branding {
+        name: text(&settings.name).unwrap_or_else(|| sender_name(&config.mail.from)),
+        accent: text(&settings.accent),
+        logo: settings.logo.clone(),
+        logo_dark: settings.logo_dark.clone(),
+        support_url: text(&settings.support_url),
+        terms_url: text(&settings.terms_url),
+        privacy_url: text(&settings.privacy_url),
+        imprint_url: text(&settings.imprint_url),
+    };
+    let options = PageOptions {
+        templates_dir: config.pages.templates.as_deref(),
+        branding: &branding,
+    };
+    PageTemplates::load(composer.shared_languages(), &options).map_err(StartError::at("[pages]"))
+}
+
+/// The name in a mailbox such as `Accounts <accounts@example.com>`, else its domain.
+fn sender_name(mailbox: &str) -> String {
+    let (name, address) = mailbox.split_once('<').unwrap_or(("", mailbox));
+    let name = name.trim().trim_matches('"').trim();
+    if !name.is_empty() {
+        return name.to_owned();
+    }
+    let domain = address.rsplit('@').next().unwrap_or(address);
+    domain.trim_end_matches('>').trim().to_owned()
 }
 
 fn open_photos(config: &Config, media_dir: &Path) -> Result<Photos, StartError> {

@@ -48,6 +48,7 @@ pub mod passwords;
 pub mod photos;
 pub mod server;
 pub mod store;
+pub mod templates;
 #[cfg(feature = "testing")]
 pub mod testing;
 

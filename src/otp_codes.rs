@@ -4,6 +4,8 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use hmac::{Hmac, Mac};
 use sha2::Sha256;
 
@@ -96,6 +98,11 @@ impl OtpCodes {
         let mut hash = self.mac(&["mailbox", &mailbox_key(email_key)]);
         hash.truncate(16);
         hash
+    }
+
+    /// The token in the forms of a browser with this cookie.
+    pub fn form_token(&self, cookie: &str) -> String {
+        URL_SAFE_NO_PAD.encode(self.mac(&["form", cookie]))
     }
 
     fn mac(&self, parts: &[&str]) -> Vec<u8> {

@@ -25,7 +25,7 @@ use std::time::Duration;
 
 use tokio::runtime::Runtime;
 
-use crate::accounts::{self, Client};
+use crate::accounts::{self, Client, SessionKind};
 use crate::app::SharedApp;
 use crate::config::Config;
 use crate::dev;
@@ -139,10 +139,13 @@ impl TestServer {
             ip: IpAddr::V4(Ipv4Addr::LOCALHOST),
             user_agent: String::new(),
             accept_language: String::new(),
+            session_kind: SessionKind::Tokens,
         };
         let made = self.run(async move {
             let id = accounts::create_user(&app, &fields, is_staff).await?;
-            let pair = accounts::sign_in(&app, &fields, &client).await?;
+            let pair = accounts::sign_in(&app, &fields, &client)
+                .await?
+                .into_tokens()?;
             Ok::<_, accounts::AccountError>((id, pair))
         });
         let (id, pair) = made.unwrap_or_else(|e| panic!("{email} was not made: {e}"));

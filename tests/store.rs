@@ -119,6 +119,7 @@ fn session(id: &str, now: Timestamp) -> NewSession {
         ip: "203.0.113.7".into(),
         network: "203.0.113.7".into(),
         user_agent: "story".into(),
+        secret_hash: None,
     }
 }
 

@@ -159,6 +159,7 @@ async fn sign_in(
                 ip: "127.0.0.1".into(),
                 network: "127.0.0.1".into(),
                 user_agent: "load".into(),
+                secret_hash: None,
             };
             let sign_in = SignIn {
                 user_id: *id,

@@ -5,9 +5,8 @@ use std::sync::Arc;
 use super::detached;
 use super::mailbox_proof::{MailboxProof, TypedProof};
 use super::new_password::notices;
-use super::{AccountError, Caller, Client, first_pair, unread};
+use super::{AccountError, Caller, Client, Signed, unread};
 use crate::app::App;
-use crate::crypto::tokens::TokenPair;
 use crate::domain::{EmailAddress, FieldReader, Fields, OtpPurpose};
 use crate::limits::Limited;
 use crate::mail::MailContent;
@@ -17,7 +16,12 @@ use crate::store::{AccountOtp, ConfirmSignUp, OtpCandidates, ReissueOtp};
 /// The effect of a right code.
 pub enum Confirmed {
     /// The account of a sign-up is active and signed in.
-    SignUp(TokenPair),
+    SignUp {
+        /// The proof of the session.
+        signed: Signed,
+        /// Whether the sign-up was contested, so that the account has no password yet.
+        needs_password: bool,
+    },
     /// The caller's new address is confirmed.
     EmailChange,
 }
@@ -68,7 +72,7 @@ pub async fn confirm(
         Some(password) => prove_password(app, &proof, password, client).await?,
         None => None,
     };
-    let session = client.new_session(app, now);
+    let starting = client.new_session(app, now);
     let request = client.otp_request(now);
     let confirmed = app
         .codes
@@ -76,7 +80,7 @@ pub async fn confirm(
             let purpose = OtpPurpose::PasswordReset;
             let confirmation = ConfirmSignUp {
                 attempt: attempt(OtpPurpose::SignUp),
-                session: session.clone(),
+                session: starting.session.clone(),
                 proven_hash: proven_hash.clone(),
                 reset: app
                     .codes
@@ -95,8 +99,10 @@ pub async fn confirm(
             user.id
         );
     }
-    let pair = first_pair(app, &user, &session).await?;
-    Ok(Confirmed::SignUp(pair))
+    Ok(Confirmed::SignUp {
+        signed: starting.signed(app, &user).await?,
+        needs_password: confirmed.needs_password,
+    })
 }
 
 /// The password hash of the code's own sign-up, if the account is contested and `password` matches.

@@ -5,8 +5,10 @@
 //! same functions.
 
 mod administration;
+mod browser_session;
 mod confirm;
 mod create_user;
+mod data_download;
 mod deletion;
 mod detached;
 mod email_undo;
@@ -36,8 +38,13 @@ use std::time::Duration;
 pub use administration::{
     UserFilter, find_user, list_users_after, remove_user, set_active, set_staff,
 };
+use browser_session::StartingSession;
+pub use browser_session::{
+    BrowserSession, Signed, find_browser_session, reauthenticate_browser, sign_out,
+};
 pub use confirm::{Confirmed, confirm, resend};
 pub use create_user::create_user;
+pub use data_download::{AccountDownload, collect_download};
 pub use deletion::{delete, delete_user};
 use detached::detached;
 pub use email_undo::{find_undo, undo};
@@ -114,6 +121,18 @@ pub struct Client {
     pub user_agent: String,
     /// The `Accept-Language` header (RFC 9110, section 12.5.4); empty without one.
     pub accept_language: String,
+    /// What carries on a session that this request starts.
+    pub session_kind: SessionKind,
+}
+
+/// What carries on a session.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum SessionKind {
+    /// A pair of tokens.
+    #[default]
+    Tokens,
+    /// A secret in the cookie of a browser.
+    Browser,
 }
 
 /// Longest stored `User-Agent`, in characters.
@@ -178,9 +197,19 @@ impl Client {
         self.user_agent.chars().take(USER_AGENT_LENGTH).collect()
     }
 
+    /// The same client, whose new sessions are carried on by a cookie.
+    #[must_use]
+    pub fn browser(&self) -> Self {
+        Self {
+            session_kind: SessionKind::Browser,
+            ..self.clone()
+        }
+    }
+
     /// A new session of this client.
-    fn new_session(&self, app: &App, now: Timestamp) -> NewSession {
-        NewSession {
+    fn new_session(&self, app: &App, now: Timestamp) -> StartingSession {
+        let secret = (self.session_kind == SessionKind::Browser).then(browser_session::new_secret);
+        let session = NewSession {
             id: random::id(),
             refresh_id: random::id(),
             now,
@@ -190,6 +219,8 @@ impl Client {
             ip: self.ip.to_canonical().to_string(),
             network: self.network().to_string(),
             user_agent: self.short_user_agent(),
-        }
+            secret_hash: secret.as_deref().map(browser_session::hash),
+        };
+        StartingSession { session, secret }
     }
 }

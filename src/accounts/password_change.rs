@@ -5,16 +5,15 @@ use super::new_password::{
 };
 use super::password_check::{self, current_hash, is_current_password, wrong_password};
 use super::refresh::recheck;
-use super::{AccountError, Caller, Client, first_pair, operator, unread};
+use super::{AccountError, Caller, Client, Signed, operator, unread};
 use crate::app::App;
 use crate::crypto::random;
-use crate::crypto::tokens::TokenPair;
 use crate::domain::{FieldReader, Fields, Input, User, messages};
 use crate::store::ReplacePassword;
 
 const CURRENT: &str = "current_password";
 
-/// Changes the caller's password and returns the token pair of a new session. All earlier sessions
+/// Changes the caller's password and returns the proof of a new session. All earlier sessions
 /// end, the caller's too.
 ///
 /// # Errors
@@ -24,7 +23,7 @@ pub async fn change_password(
     caller: &Caller,
     fields: &Fields,
     client: &Client,
-) -> Result<TokenPair, AccountError> {
+) -> Result<Signed, AccountError> {
     recheck(app, caller).await?;
     let mut reader = FieldReader::new(fields);
     let (current, password) = read(&mut reader);
@@ -47,12 +46,12 @@ pub async fn change_password(
     let hashing = app.passwords.asked_by(client.requester(true));
     let new_hash = hashing.hash(password, random::bytes()).await?;
     let now = app.clock.now();
-    let session = client.new_session(app, now);
+    let starting = client.new_session(app, now);
     let replacement = ReplacePassword {
         user_id: caller.user.id,
         old_hash: Some(old_hash),
         new_hash,
-        session: Some(session.clone()),
+        session: Some(starting.session.clone()),
         now,
         notices: password_changed(app, Some(client)),
         context: client.context(Some(caller)),
@@ -66,7 +65,7 @@ pub async fn change_password(
         "user {}: password changed, earlier sessions revoked",
         user.id
     );
-    first_pair(app, &user, &session).await
+    starting.signed(app, &user).await
 }
 
 /// Reads the current password and the new one.

@@ -6,7 +6,7 @@ use super::{AccountError, Client, keys, session_lifetimes, unread};
 use crate::app::App;
 use crate::crypto::random;
 use crate::crypto::tokens::{TokenPair, TokenType, Verified};
-use crate::domain::{FieldReader, Fields};
+use crate::domain::{FieldReader, Fields, SessionRef};
 use crate::store::{RotateRefreshToken, Rotation, UserSnapshot};
 
 /// Field name of a refresh token.
@@ -15,19 +15,43 @@ pub(super) const REFRESH: &str = "refresh";
 /// Field name of a token of either type.
 pub(super) const TOKEN: &str = "token";
 
-/// The account behind an access token.
+/// The account behind a request.
 #[derive(Clone, Debug)]
 pub struct Caller {
     /// The current state of the account.
     pub user: Arc<UserSnapshot>,
-    /// The token.
-    pub token: Arc<Verified>,
+    proof: Proof,
+}
+
+/// What a request was authenticated by.
+#[derive(Clone, Debug)]
+enum Proof {
+    /// An access token.
+    Token(Arc<Verified>),
+    /// The secret of a browser session.
+    Cookie(Arc<SessionRef>),
 }
 
 impl Caller {
-    /// The session of the token.
+    /// The caller behind a browser session.
+    pub(super) fn of_browser(user: Arc<UserSnapshot>, session: SessionRef) -> Self {
+        Self {
+            user,
+            proof: Proof::Cookie(Arc::new(session)),
+        }
+    }
+
+    /// The session of the request.
+    pub fn session(&self) -> &SessionRef {
+        match &self.proof {
+            Proof::Token(token) => &token.session,
+            Proof::Cookie(session) => session,
+        }
+    }
+
+    /// The id of that session.
     pub fn session_id(&self) -> &str {
-        &self.token.session.id
+        &self.session().id
     }
 }
 
@@ -46,7 +70,10 @@ pub async fn authenticate(app: &App, token: &str) -> Result<Caller, AccountError
         .find_session_user(&token.session)
         .await?
         .ok_or(AccountError::InvalidToken)?;
-    Ok(Caller { user, token })
+    Ok(Caller {
+        user,
+        proof: Proof::Token(token),
+    })
 }
 
 /// Authenticates the caller again after a wait, such as for the request body.
@@ -56,12 +83,12 @@ pub async fn authenticate(app: &App, token: &str) -> Result<Caller, AccountError
 pub(super) async fn recheck(app: &App, caller: &Caller) -> Result<Caller, AccountError> {
     let user = app
         .store
-        .find_session_user(&caller.token.session)
+        .find_session_user(caller.session())
         .await?
         .ok_or(AccountError::SessionEnded)?;
     Ok(Caller {
         user,
-        token: Arc::clone(&caller.token),
+        proof: caller.proof.clone(),
     })
 }
 

@@ -4,10 +4,9 @@ use std::sync::Arc;
 
 use super::new_password::NOTICE_LIFE;
 use super::password_tries::{PasswordTries, key_of};
-use super::{AccountError, Client, first_pair, unread};
+use super::{AccountError, Client, Signed, unread};
 use crate::app::App;
 use crate::crypto::random;
-use crate::crypto::tokens::TokenPair;
 use crate::domain::{FieldReader, Fields};
 use crate::mail::MailContent;
 use crate::observability::request_id;
@@ -27,7 +26,7 @@ pub async fn sign_in(
     app: &Arc<App>,
     fields: &Fields,
     client: &Client,
-) -> Result<TokenPair, AccountError> {
+) -> Result<Signed, AccountError> {
     let mut reader = FieldReader::new(fields);
     let (email, password) = read(&mut reader);
     reader.finish()?;
@@ -65,12 +64,12 @@ pub async fn sign_in(
         if !found.is_verified {
             return Err(AccountError::EmailNotVerified);
         }
-        if let Some(pair) = start_session(app, &found, &tries).await? {
+        if let Some(signed) = start_session(app, &found, &tries).await? {
             if app.passwords.is_outdated(&found.password_hash) {
                 let rehash = rehash(Arc::clone(app), found, password);
                 tokio::spawn(request_id::carried(rehash));
             }
-            return Ok(pair);
+            return Ok(signed);
         }
         // The password was changed or rehashed meanwhile: the current hash decides.
         attempts += 1;
@@ -93,14 +92,14 @@ async fn start_session(
     app: &App,
     found: &Credentials,
     tries: &PasswordTries<'_>,
-) -> Result<Option<TokenPair>, AccountError> {
+) -> Result<Option<Signed>, AccountError> {
     let now = app.clock.now();
-    let session = tries.client().new_session(app, now);
+    let starting = tries.client().new_session(app, now);
     let sign_in = SignIn {
         user_id: found.user_id,
         password_hash: found.password_hash.clone(),
         tried: tries.next(app),
-        session: session.clone(),
+        session: starting.session.clone(),
         notice: app.config.sends_sign_in_notices().then(|| {
             let content = MailContent::NewSignIn {
                 ip: tries.client().ip.to_canonical().to_string(),
@@ -119,8 +118,7 @@ async fn start_session(
     if app.config.sends_sign_in_notices() {
         app.outbox.wake().await;
     }
-    let pair = first_pair(app, &user, &session).await?;
-    Ok(Some(pair))
+    Ok(Some(starting.signed(app, &user).await?))
 }
 
 /// Rehashes a password with the current scheme, in the background. If the queue is full, the next

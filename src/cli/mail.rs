@@ -14,6 +14,7 @@ use crate::crypto::random;
 use crate::domain::{EmailAddress, Timestamp};
 use crate::mail::{BUILT_IN_TEMPLATES, Composer, MailContent};
 use crate::observability::error_chain;
+use crate::templates::Languages;
 
 #[derive(Subcommand)]
 pub(super) enum MailCommand {
@@ -101,7 +102,11 @@ fn test(address: &str, language: &str, config: &Config) -> CommandResult {
 /// Writes the built-in files, unless one of them exists and may have been edited.
 fn write_templates(dir: &Path, config: &Config) -> CommandResult {
     let protected = ProtectedFiles::of(config);
-    let existing = BUILT_IN_TEMPLATES
+    let templates = BUILT_IN_TEMPLATES
+        .iter()
+        .map(|(name, text)| ((*name).to_owned(), *text));
+    let files: Vec<_> = templates.chain(Languages::built_in()).collect();
+    let existing = files
         .iter()
         .map(|(name, _)| dir.join(name))
         .find(|path| path.exists());
@@ -111,7 +116,7 @@ fn write_templates(dir: &Path, config: &Config) -> CommandResult {
             path.display()
         ));
     }
-    for (name, text) in BUILT_IN_TEMPLATES {
+    for (name, text) in files {
         let path = dir.join(name);
         write_public(&path, text.as_bytes(), &protected)?;
         print(&path.display().to_string())?;

@@ -13,6 +13,7 @@ mod import;
 mod keys;
 mod mail;
 mod output_file;
+mod pages;
 mod prompt;
 mod serve;
 mod systemd;
@@ -94,6 +95,9 @@ enum Command {
     /// Test mail delivery and customise templates
     #[command(subcommand)]
     Mail(mail::MailCommand),
+    /// Export the templates of the account pages
+    #[command(subcommand)]
+    Pages(pages::PagesCommand),
     /// Manage signing keys
     #[command(subcommand)]
     Keys(keys::KeysCommand),
@@ -162,6 +166,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         None | Some(Command::Serve) => serve::serve(config, &sources),
         Some(Command::User(command)) => user::run(command, config),
         Some(Command::Mail(command)) => mail::run(command, &config),
+        Some(Command::Pages(command)) => pages::run(command, &config),
         Some(Command::Keys(command)) => keys::run(command, config),
         Some(Command::Audit(arguments)) => audit::run(arguments, config),
         Some(Command::Backup(arguments)) => backup::backup(arguments, config),

@@ -28,7 +28,8 @@ use super::rules::{
 };
 use super::values::{
     CorsOrigin, HeaderName, Interval, ListenAddr, LogFormat, MailTransportKind, ProxyNetwork,
-    PublicUrl, Secret, is_fixed_otp, is_link, is_log_filter, is_mailbox, is_one_line, is_path,
+    PublicUrl, Secret, is_colour, is_fixed_otp, is_link, is_log_filter, is_mailbox, is_one_line,
+    is_path, is_web_link,
 };
 use crate::domain::SigningAlgorithm;
 
@@ -374,7 +375,7 @@ settings! {
         templates_dir: Option<PathBuf> = None, rule optional_path("a directory"), common "DIR";
         /// Page of your own that confirms an address, to which mails with a code link as well. Its
         /// `{token}` is replaced; without one, `?token=` is appended. The page sends the token to
-        /// `otp/verify/`. Empty means no link.
+        /// `otp/verify/`. Empty means the account pages; without those a mail has its code alone.
         confirm_url: String = String::new(),
             rule checked("a URL such as https://example.com/confirm, or nothing", |text| text.is_empty() || is_link(text)),
             common "URL";
@@ -513,6 +514,35 @@ settings! {
         every: Interval = Interval::days(1), rule parsed::<Interval>(), common "INTERVAL";
         /// Number of backups to keep; older ones of this server are deleted. 0 keeps all.
         keep: u32 = 7, rule whole(0, 10_000), common "COUNT";
+    }
+
+    /// Account pages for browsers.
+    pages: PagesConfig, "Pages" {
+        /// Whether browsers get pages for sign-up, sign-in and the own account below `/account/`.
+        enabled: bool = true, rule Switch, common "true|false";
+        /// Directory with HTML templates and an `override.css` that replace the built-in ones of the
+        /// same name; `accounts-server pages export` writes these. Read at start.
+        templates: Option<PathBuf> = None, rule optional_path("a directory"), common "DIR";
+    }
+
+    /// Name, logo and links on pages.
+    branding: BrandingConfig, "Branding" {
+        /// Name of the service. Empty means the name in `[mail] from`.
+        name: String = String::new(), rule checked("text on one line", is_one_line), common "TEXT";
+        /// Logo: an SVG, PNG, JPEG or WebP file. Read at start.
+        logo: Option<PathBuf> = None, rule optional_path("a file"), common "FILE";
+        /// Logo in dark mode, if it differs.
+        logo_dark: Option<PathBuf> = None, rule optional_path("a file"), rare "FILE";
+        /// Colour of buttons and links, such as `#3538cd`. `check` tells whether it is readable.
+        accent: String = String::new(), rule checked("a colour such as #3538cd, or nothing", is_colour), common "COLOUR";
+        /// Where people get help.
+        support_url: String = String::new(), rule checked("an http, https or mailto address, or nothing", is_web_link), common "URL";
+        /// Terms of use.
+        terms_url: String = String::new(), rule checked("an http, https or mailto address, or nothing", is_web_link), common "URL";
+        /// Privacy policy.
+        privacy_url: String = String::new(), rule checked("an http, https or mailto address, or nothing", is_web_link), common "URL";
+        /// Who runs the service, where the law asks for it.
+        imprint_url: String = String::new(), rule checked("an http, https or mailto address, or nothing", is_web_link), rare "URL";
     }
 
     /// Development and end-to-end tests; requires `--dev`.

@@ -6,7 +6,7 @@ use http::HeaderMap;
 use http::header::{ACCEPT_LANGUAGE, FORWARDED, HeaderName, USER_AGENT};
 
 use super::Head;
-use crate::accounts::Client;
+use crate::accounts::{Client, SessionKind};
 use crate::config::ServerConfig;
 use crate::domain::ClientNetwork;
 
@@ -40,6 +40,7 @@ pub(super) fn of(peer: Option<SocketAddr>, headers: &HeaderMap, server: &ServerC
             .and_then(|value| value.to_str().ok())
             .unwrap_or_default()
             .to_owned(),
+        session_kind: SessionKind::Tokens,
     }
 }
 

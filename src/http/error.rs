@@ -42,6 +42,10 @@ pub(super) enum ApiError {
     EmailNotVerified,
     /// 403.
     Forbidden,
+    /// 403, a form that does not come from a page of ours in this browser.
+    ForeignForm,
+    /// 403, pages would send passwords and cookies in the clear.
+    InsecurePages,
     /// 404, the path or object does not exist.
     NotFound,
     /// 404, the account does not exist.
@@ -108,7 +112,8 @@ impl ApiError {
 
     pub(super) fn into_response(self, request_id: &str) -> Response {
         let header = self.header();
-        let (status, body) = self.status_and_body(request_id);
+        let status = self.status();
+        let body = self.body(request_id);
         let mut response = reply::json(status, &body);
         if let Some((name, value)) = header {
             response.headers_mut().insert(name, value);
@@ -132,88 +137,71 @@ impl ApiError {
         }
     }
 
-    pub(super) fn status_and_body(self, request_id: &str) -> (StatusCode, Value) {
+    /// Its status.
+    pub(super) fn status(&self) -> StatusCode {
+        match self {
+            Self::Fields(_)
+            | Self::InvalidPassword(_)
+            | Self::InvalidOtp
+            | Self::NonField(_)
+            | Self::BadRequest(_) => StatusCode::BAD_REQUEST,
+            Self::NotAuthenticated
+            | Self::BadToken
+            | Self::InvalidToken
+            | Self::NoActiveAccount
+            | Self::EmailNotVerified => StatusCode::UNAUTHORIZED,
+            Self::Forbidden | Self::ForeignForm | Self::InsecurePages => StatusCode::FORBIDDEN,
+            Self::NotFound | Self::UserNotFound | Self::InvalidPage => StatusCode::NOT_FOUND,
+            Self::MethodNotAllowed(_) => StatusCode::METHOD_NOT_ALLOWED,
+            Self::Timeout => StatusCode::REQUEST_TIMEOUT,
+            Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::UnsupportedMediaType(_) => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            Self::Throttled(_) => StatusCode::TOO_MANY_REQUESTS,
+            Self::Overloaded(_) => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Internal(_) => StatusCode::INTERNAL_SERVER_ERROR,
+        }
+    }
+
+    /// Its JSON body.
+    pub(super) fn body(self, request_id: &str) -> Value {
         let detail = |text: &str| json!({ "detail": text });
         let coded = |text: &str, code: &str| json!({ "detail": text, "code": code });
         match self {
-            Self::Fields(errors) | Self::InvalidPassword(errors) => {
-                (StatusCode::BAD_REQUEST, json!(errors))
+            Self::Fields(errors) | Self::InvalidPassword(errors) => json!(errors),
+            Self::InvalidOtp => json!({ "otp": [messages::INVALID_OTP] }),
+            Self::NonField(text) => json!({ "non_field_errors": [text] }),
+            Self::BadRequest(text) => detail(&text),
+            Self::NotAuthenticated => detail("Authentication credentials were not provided."),
+            Self::BadToken => coded(
+                "Given token not valid for any token type",
+                "token_not_valid",
+            ),
+            Self::InvalidToken => coded("Token is invalid or expired", "token_not_valid"),
+            Self::NoActiveAccount => detail("No active account found with the given credentials"),
+            Self::EmailNotVerified => coded("Email address is not verified.", "email_not_verified"),
+            Self::Forbidden | Self::ForeignForm | Self::InsecurePages => {
+                detail("You do not have permission to perform this action.")
             }
-            Self::InvalidOtp => (
-                StatusCode::BAD_REQUEST,
-                json!({ "otp": [messages::INVALID_OTP] }),
-            ),
-            Self::NonField(text) => (
-                StatusCode::BAD_REQUEST,
-                json!({ "non_field_errors": [text] }),
-            ),
-            Self::BadRequest(text) => (StatusCode::BAD_REQUEST, detail(&text)),
-            Self::NotAuthenticated => (
-                StatusCode::UNAUTHORIZED,
-                detail("Authentication credentials were not provided."),
-            ),
-            Self::BadToken => (
-                StatusCode::UNAUTHORIZED,
-                coded(
-                    "Given token not valid for any token type",
-                    "token_not_valid",
-                ),
-            ),
-            Self::InvalidToken => (
-                StatusCode::UNAUTHORIZED,
-                coded("Token is invalid or expired", "token_not_valid"),
-            ),
-            Self::NoActiveAccount => (
-                StatusCode::UNAUTHORIZED,
-                detail("No active account found with the given credentials"),
-            ),
-            Self::EmailNotVerified => (
-                StatusCode::UNAUTHORIZED,
-                coded("Email address is not verified.", "email_not_verified"),
-            ),
-            Self::Forbidden => (
-                StatusCode::FORBIDDEN,
-                detail("You do not have permission to perform this action."),
-            ),
-            Self::NotFound => (StatusCode::NOT_FOUND, detail("Not found.")),
-            Self::InvalidPage => (StatusCode::NOT_FOUND, detail("Invalid page.")),
-            Self::UserNotFound => (StatusCode::NOT_FOUND, json!({ "error": "User not found" })),
-            Self::MethodNotAllowed(method) => (
-                StatusCode::METHOD_NOT_ALLOWED,
-                detail(&format!("Method \"{method}\" not allowed.")),
-            ),
-            Self::Timeout => (
-                StatusCode::REQUEST_TIMEOUT,
-                detail("The request body did not arrive in time."),
-            ),
-            Self::TooLarge => (
-                StatusCode::PAYLOAD_TOO_LARGE,
-                detail("Request body too large."),
-            ),
-            Self::UnsupportedMediaType(media_type) => (
-                StatusCode::UNSUPPORTED_MEDIA_TYPE,
-                detail(&format!(
-                    "Unsupported media type \"{media_type}\" in request."
-                )),
-            ),
+            Self::NotFound => detail("Not found."),
+            Self::InvalidPage => detail("Invalid page."),
+            Self::UserNotFound => json!({ "error": "User not found" }),
+            Self::MethodNotAllowed(method) => detail(&format!("Method \"{method}\" not allowed.")),
+            Self::Timeout => detail("The request body did not arrive in time."),
+            Self::TooLarge => detail("Request body too large."),
+            Self::UnsupportedMediaType(media_type) => detail(&format!(
+                "Unsupported media type \"{media_type}\" in request."
+            )),
             Self::Throttled(wait) => {
                 let wait = seconds(wait);
                 let unit = if wait == 1 { "second" } else { "seconds" };
-                (
-                    StatusCode::TOO_MANY_REQUESTS,
-                    detail(&format!(
-                        "Request was throttled. Expected available in {wait} {unit}."
-                    )),
-                )
+                detail(&format!(
+                    "Request was throttled. Expected available in {wait} {unit}."
+                ))
             }
-            Self::Overloaded(_) => (
-                StatusCode::SERVICE_UNAVAILABLE,
-                detail("Service temporarily unavailable, try again later."),
-            ),
-            Self::Internal(_) => (
-                StatusCode::INTERNAL_SERVER_ERROR,
-                json!({ "detail": "Internal server error.", "request_id": request_id }),
-            ),
+            Self::Overloaded(_) => detail("Service temporarily unavailable, try again later."),
+            Self::Internal(_) => {
+                json!({ "detail": "Internal server error.", "request_id": request_id })
+            }
         }
     }
 }

@@ -142,7 +142,7 @@ async fn answer_under_id(app: SharedApp, mut request: Request) -> Response {
                 tokio::time::sleep(REFUSAL_DELAY).await;
             }
             match route.map(|route| route.errors) {
-                Some(ErrorFormat::Page) => pages::error(error, request.id.as_str()),
+                Some(ErrorFormat::Page) => pages::error(&app, &request, error).await,
                 _ => error.into_response(request.id.as_str()),
             }
         }
@@ -212,6 +212,7 @@ fn hold(app: &SharedApp, request: &Request, response: &mut Response) -> Result<(
 fn is_visible(app: &SharedApp, request: &Request, exposure: Exposure) -> bool {
     match exposure {
         Exposure::Public => !request.head.is_for_metrics,
+        Exposure::Pages => !request.head.is_for_metrics && pages::are_enabled(app),
         Exposure::Monitoring => true,
         Exposure::Metrics if request.head.is_for_metrics => true,
         Exposure::Metrics => app.config.metrics.listen.is_none() && client::is_local(&request.head),
@@ -227,7 +228,9 @@ async fn dispatch(
     if request.head.is_host_unclear {
         return Err(ApiError::BadRequest(ONE_HOST.to_owned()));
     }
-    let path = path.ok_or(ApiError::NotFound)?;
+    let Some(path) = path else {
+        return pages::home(app, &request.head).unwrap_or(Err(ApiError::NotFound));
+    };
     request.pk_index = path.pk_index();
     if request.head.method == Method::OPTIONS {
         return Ok(describe(path));

@@ -1,12 +1,14 @@
 //! Building answers.
 
 use bytes::Bytes;
-use http::header::{CONTENT_TYPE, HeaderValue};
+use http::header::{CONTENT_TYPE, HeaderValue, LOCATION};
 use http::{HeaderMap, StatusCode};
 use schemars::JsonSchema;
 use serde::Serialize;
 use warp::reply::Response;
 
+use super::HandlerResult;
+use super::error::ApiError;
 use crate::limits::Reservation;
 
 /// Most answers fit into this many bytes.
@@ -104,4 +106,17 @@ pub(super) fn no_content() -> Response {
     let mut response = Response::new(Bytes::new().into());
     *response.status_mut() = StatusCode::NO_CONTENT;
     response
+}
+
+/// `303 See Other` to a path of this server (RFC 9110, section 15.4.4).
+///
+/// # Errors
+/// When no header can hold the path.
+pub(super) fn see_other(path: &str) -> HandlerResult {
+    let location = HeaderValue::try_from(path)
+        .map_err(|_| ApiError::internal("a redirect to a path that no header can hold"))?;
+    let mut response = no_content();
+    *response.status_mut() = StatusCode::SEE_OTHER;
+    response.headers_mut().insert(LOCATION, location);
+    Ok(response)
 }

@@ -35,6 +35,8 @@ pub(super) enum Auth {
 pub(super) enum Exposure {
     /// Everybody, on the main address.
     Public,
+    /// Everybody, on the main address, unless `[pages] enabled` is false.
+    Pages,
     /// Everybody, on the main address and on `[metrics] listen`.
     Monitoring,
     /// Requests on `[metrics] listen`; without that setting, local programs on the main address.
@@ -105,6 +107,11 @@ impl Route {
     pub(super) const fn exposed_to(mut self, exposure: Exposure) -> Self {
         self.exposure = exposure;
         self
+    }
+
+    /// A page for people at a browser.
+    pub(super) const fn on_pages(self) -> Self {
+        self.exposed_to(Exposure::Pages).page()
     }
 
     /// Renders errors as pages.

@@ -13,6 +13,11 @@ use super::api::{
     tokens, users,
 };
 use super::openapi::{self, docs};
+use super::pages::account::{
+    activity, confirm, data, delete, email, language, overview, password, profile, reauthenticate,
+    reset, sessions as device_list, sign_in, sign_out, sign_up,
+};
+use super::pages::assets;
 use super::route::{Auth, Exposure, Path, Route};
 use crate::observability::metrics::{Action, MAX_ROUTES};
 
@@ -58,6 +63,47 @@ macro_rules! accounts {
 /// Every route that is served.
 #[rustfmt::skip]
 pub(super) static ROUTES: &[Route] = &[
+    get!("/account/", "Overview", overview::show).on_pages(),
+    get!("/account/static/{id}", "Static File", assets::retrieve).page(),
+    get!("/account/sign-in/", "Sign In", sign_in::show).on_pages(),
+    post!("/account/sign-in/", "Sign In", sign_in::submit).on_pages(),
+    post!("/account/sign-out/", "Sign Out", sign_out::submit).on_pages(),
+    get!("/account/sign-up/", "Sign Up", sign_up::show).on_pages(),
+    post!("/account/sign-up/", "Sign Up", sign_up::submit).on_pages(),
+    get!("/account/confirm/", "Confirm", confirm::show).on_pages(),
+    post!("/account/confirm/", "Confirm", confirm::submit).on_pages(),
+    post!("/account/confirm/resend/", "Resend Code", confirm::resend).on_pages(),
+    get!("/account/reset/", "Reset", reset::show).on_pages(),
+    post!("/account/reset/", "Reset", reset::submit).on_pages(),
+    get!("/account/reset/confirm/", "Confirm Reset", reset::show_confirm).on_pages(),
+    post!("/account/reset/confirm/", "Confirm Reset", reset::confirm).on_pages(),
+    get!("/account/reauthenticate/", "Reauthenticate", reauthenticate::show).on_pages(),
+    post!("/account/reauthenticate/", "Reauthenticate", reauthenticate::submit).on_pages(),
+    get!("/account/profile/", "Profile", profile::show).on_pages(),
+    post!("/account/profile/", "Profile", profile::submit).on_pages(),
+    post!("/account/profile/photo/", "Upload Photo", profile::photo).on_pages(),
+    post!("/account/profile/photo/remove/", "Remove Photo", profile::remove_photo).on_pages(),
+    get!("/account/email/", "Email", email::show).on_pages(),
+    post!("/account/email/", "Email", email::submit).on_pages(),
+    post!("/account/email/confirm/", "Confirm Email", email::confirm).on_pages(),
+    post!("/account/email/resend/", "Resend Email Code", email::resend).on_pages(),
+    post!("/account/email/cancel/", "Cancel Email Change", email::cancel).on_pages(),
+    get!("/account/password/", "Password", password::show).on_pages(),
+    post!("/account/password/", "Password", password::submit).on_pages(),
+    get!("/account/sessions/", "Sessions", device_list::show).on_pages(),
+    post!("/account/sessions/end/", "End Session", device_list::end).on_pages(),
+    post!("/account/sessions/end-others/", "End Sessions", device_list::end_others).on_pages(),
+    get!("/account/activity/", "Activity", activity::show).on_pages(),
+    get!("/account/data/", "Data", data::show).on_pages(),
+    post!("/account/data/download/", "Download", data::download).on_pages(),
+    get!("/account/delete/", "Delete Account", delete::show).on_pages(),
+    post!("/account/delete/", "Delete Account", delete::submit).on_pages(),
+    get!("/account/language/", "Language", language::show).on_pages(),
+    post!("/account/language/", "Language", language::submit).on_pages(),
+    get!("/account/undo/{id}/", "Undo Email Change", email_undo::confirm).on_pages(),
+    post!("/account/undo/{id}/", "Undo Email Change", email_undo::undo)
+        .exposed_to(Exposure::Pages),
+
     get!(accounts!("users/"), "User List", staff::list).bearer().docs(&staff::LIST),
     post!(accounts!("users/"), "User List", users::create)
         .counted_as(Action::SignUp).docs(&users::CREATE),

@@ -5,6 +5,7 @@
 
 use std::error::Error;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use lettre::Message;
@@ -19,6 +20,7 @@ use super::mailbox::{dns_host, parse_mailbox, recipient};
 use super::templates::{Rendered, Templates, Values};
 use super::{Mail, MailContent, MailError};
 use crate::domain::{EmailAddress, Timestamp};
+use crate::templates::Languages;
 
 /// The last second of the `Date` header, 9999-12-31T23:59:59Z (RFC 5322, section 3.3: four digits).
 const LAST_SECOND: u64 = 253_402_300_799;
@@ -57,12 +59,19 @@ impl Composer {
     /// [`MailError::Setup`] when a template cannot be read or is wrong, with file and line.
     pub fn new(options: &ComposerOptions<'_>) -> Result<Self, MailError> {
         let from = parse_mailbox(options.from)?;
+        let languages =
+            Languages::load(options.templates_dir, options.default_language).map_err(|e| {
+                MailError::Setup {
+                    message: e.to_string(),
+                    source: None,
+                }
+            })?;
         let composer = Self {
             reply_to: options.reply_to.map(parse_mailbox).transpose()?,
             id_domain: dns_host(options.public_url)
                 .unwrap_or_else(|| from.email.domain().to_owned()),
             from,
-            templates: Templates::load(options.templates_dir, options.default_language)?,
+            templates: Templates::load(Arc::new(languages), options.templates_dir)?,
         };
         if options.templates_dir.is_some() {
             composer.check_templates()?;
@@ -74,7 +83,15 @@ impl Composer {
     ///
     /// It is the most preferred one that RFC 4647's lookup finds, or another variety of that language.
     pub fn negotiate(&self, accept_language: &str) -> &str {
-        self.templates.negotiate(accept_language).unwrap_or("")
+        self.templates
+            .languages()
+            .negotiate(accept_language)
+            .unwrap_or("")
+    }
+
+    /// The sentences, which pages share.
+    pub fn shared_languages(&self) -> Arc<Languages> {
+        Arc::clone(self.templates.languages())
     }
 
     /// The sender's address, as SMTP writes it.
@@ -84,7 +101,7 @@ impl Composer {
 
     /// The tags of all languages.
     pub fn languages(&self) -> impl Iterator<Item = &str> {
-        self.templates.languages()
+        self.templates.languages().tags()
     }
 
     /// Composes a mail in the language nearest to `language` (BCP 47; empty for the default).

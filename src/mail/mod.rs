@@ -7,7 +7,6 @@
 mod composer;
 mod content;
 mod inbox;
-mod language;
 mod mailbox;
 mod templates;
 mod transport;

@@ -9,6 +9,7 @@
 //! are `async` for remote engines; [`sqlite`] answers reads by key without suspending. Nothing in
 //! this module names a driver type.
 
+mod browser_sessions;
 mod development;
 mod events;
 mod health;
@@ -27,6 +28,7 @@ use std::error::Error;
 use std::fmt;
 use std::sync::Arc;
 
+pub use browser_sessions::{BrowserSessionRecord, BrowserSessionStore};
 pub use development::DevelopmentStore;
 pub use events::{Event, EventPage, EventQuery, EventStore, NewEvent, RequestContext};
 pub use health::{HealthStore, StoreSize};
@@ -57,6 +59,7 @@ pub trait Store:
     + PasswordStore
     + PasswordTryStore
     + SessionStore
+    + BrowserSessionStore
     + MailStore
     + KeyStore
     + EventStore
@@ -73,6 +76,7 @@ impl<T> Store for T where
         + PasswordStore
         + PasswordTryStore
         + SessionStore
+        + BrowserSessionStore
         + MailStore
         + KeyStore
         + EventStore

@@ -29,6 +29,8 @@ pub struct NewSession {
     pub network: String,
     /// `User-Agent` of the client.
     pub user_agent: String,
+    /// Of a browser session: the hash of the secret in its cookie. It has no refresh token.
+    pub secret_hash: Option<Vec<u8>>,
 }
 
 /// A sign-in whose password was verified.

@@ -186,7 +186,7 @@ fn headers_cannot_change_mail_links() {
     }
     let link = server.mails("user@example.com").remove(0).link.unwrap();
     assert!(
-        link.starts_with("http://localhost:8000/api/v1/accounts/email/undo/"),
+        link.starts_with("http://localhost:8000/account/undo/"),
         "{link}"
     );
 }

@@ -31,6 +31,7 @@ mod messages;
 mod metrics;
 mod openapi;
 mod otp;
+mod pages;
 mod passwords;
 mod photos;
 mod profile;

@@ -374,11 +374,13 @@ fn surplus_sessions_are_evicted_unused_ones_first() {
     // 98 sessions that were refreshed long ago, and a newer one that was never refreshed.
     server.db_execute(
         "WITH RECURSIVE numbers (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM numbers WHERE n < 98) \
-         INSERT INTO sessions SELECT 'refreshed' || n, 1, n, n + 1, 4000000000000, '', '' \
+         INSERT INTO sessions (id, user_id, created_at, last_used_at, expires_at, ip, user_agent) \
+         SELECT 'refreshed' || n, 1, n, n + 1, 4000000000000, '', '' \
          FROM numbers",
     );
     server.db_execute(
-        "INSERT INTO sessions SELECT 'unused', 1, created_at - 300000, created_at - 300000, \
+        "INSERT INTO sessions (id, user_id, created_at, last_used_at, expires_at, ip, user_agent) \
+         SELECT 'unused', 1, created_at - 300000, created_at - 300000, \
          4000000000000, '', '' FROM sessions WHERE user_id = 1 ORDER BY created_at DESC LIMIT 1",
     );
     assert_eq!(server.db_number(count), 100);

@@ -69,6 +69,11 @@ impl Answer {
             .to_owned()
     }
 
+    /// All values of a header that a response may have several times.
+    pub fn headers(&self, name: &str) -> Vec<&str> {
+        self.header(name).into_iter().flat_map(str::lines).collect()
+    }
+
     pub fn header(&self, name: &str) -> Option<&str> {
         self.headers.get(name).map(String::as_str)
     }
@@ -579,16 +584,18 @@ pub fn at_once<T: Send>(count: usize, work: impl Fn(usize) -> T + Sync) -> Vec<T
 }
 
 fn headers_of(response: &http::Response<ureq::Body>) -> HashMap<String, String> {
-    response
-        .headers()
-        .iter()
-        .map(|(name, value)| {
-            (
-                name.as_str().to_owned(),
-                String::from_utf8_lossy(value.as_bytes()).into_owned(),
-            )
-        })
-        .collect()
+    let mut headers = HashMap::new();
+    for (name, value) in response.headers() {
+        let value = String::from_utf8_lossy(value.as_bytes());
+        headers
+            .entry(name.as_str().to_owned())
+            .and_modify(|values: &mut String| {
+                values.push('\n');
+                values.push_str(&value);
+            })
+            .or_insert_with(|| value.to_string());
+    }
+    headers
 }
 
 fn agent() -> ureq::Agent {
@@ -596,6 +603,7 @@ fn agent() -> ureq::Agent {
         .timeout_global(Some(Duration::from_mins(1)))
         .http_status_as_error(false)
         .allow_non_standard_methods(true)
+        .max_redirects(0)
         .build()
         .new_agent()
 }

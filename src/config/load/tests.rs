@@ -103,11 +103,18 @@ fn every_setting_is_read_from_every_layer() {
         "mail.smtp_url" => "smtp://localhost",
         "mail.from" | "mail.reply_to" => "a@b.example",
         "tokens.algorithm" => "RS256",
-        "rate_limits.enabled" | "mail.new_sign_in_notice" => "false",
+        "rate_limits.enabled" | "pages.enabled" | "mail.new_sign_in_notice" => "false",
+        "branding.accent" => "#112233",
+        "branding.support_url"
+        | "branding.terms_url"
+        | "branding.privacy_url"
+        | "branding.imprint_url"
+        | "mail.confirm_url"
+        | "mail.reset_url" => "https://example.com/",
         "dev.fixed_otp" => "a@b.example=123456,c@d.example=000000",
         "dev.ephemeral" | "dev.exit_with_parent" => "true",
         "accounts.unverified_days" => "30",
-        "media.max_side_pixels" => "640",
+        "media.max_side_pixels" | "media.decode_memory_mib" => "640",
         "tokens.key_encryption_secret" => "0123456789abcdef0123456789abcdef",
         "backup.every" => "12h",
         "backup.keep" => "3",
@@ -203,7 +210,7 @@ fn unknown_settings_are_errors_with_a_suggestion() {
             "config.toml:1: setting \"zebra\" is outside any section\n\
              config.toml:2: unknown section [zebra2]; known sections: [server], [tls], [metrics], \
              [log], [database], [mail], [tokens], [passwords], [accounts], [otp], [rate_limits], [audit], \
-             [media], [backup], [dev]",
+             [media], [backup], [pages], [branding], [dev]",
         ),
         (
             "path = \"x\"",

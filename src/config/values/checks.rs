@@ -58,6 +58,23 @@ pub(in crate::config) fn is_link(text: &str) -> bool {
         && !text.contains(char::is_whitespace)
 }
 
+/// Whether the text is a colour `#rrggbb` or empty.
+pub(in crate::config) fn is_colour(text: &str) -> bool {
+    text.is_empty()
+        || text.strip_prefix('#').is_some_and(|digits| {
+            digits.len() == 6 && digits.bytes().all(|b| b.is_ascii_hexdigit())
+        })
+}
+
+/// Whether the text is an address that a link on a page may lead to, or empty.
+pub(in crate::config) fn is_web_link(text: &str) -> bool {
+    text.is_empty()
+        || ["https://", "http://", "mailto:"]
+            .iter()
+            .any(|scheme| text.len() > scheme.len() && text.starts_with(scheme))
+            && text.bytes().all(|b| b.is_ascii_graphic())
+}
+
 /// Whether the text can be the path of a file.
 pub(in crate::config) fn is_path(text: &str) -> bool {
     !text.is_empty() && !text.contains('\0')

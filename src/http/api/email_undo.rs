@@ -3,8 +3,8 @@
 //! Mail scanners open every link they see, so `GET` changes nothing: its page asks, and its button
 //! sends a `POST`.
 
+use http::HeaderMap;
 use http::header::CONTENT_TYPE;
-use http::{HeaderMap, StatusCode};
 
 use crate::accounts::{self, AccountError};
 use crate::app::SharedApp;
@@ -32,12 +32,8 @@ pub(crate) const CONFIRM: Operation = Operation {
 
 /// `GET email/undo/<token>/`
 pub(crate) async fn confirm(app: &SharedApp, request: &mut Request) -> HandlerResult {
-    let language = language(app, request);
-    let email = accounts::find_undo(app, request.last_segment()).await?;
-    Ok(match email {
-        Some(email) => pages::confirm(&language, &email),
-        None => pages::dead_link(&language, StatusCode::NOT_FOUND),
-    })
+    let found = accounts::find_undo(app, request.last_segment()).await?;
+    pages::confirm(app, request, found.as_deref()).await
 }
 
 /// `POST email/undo/<token>/`
@@ -81,18 +77,7 @@ pub(crate) async fn undo(app: &SharedApp, request: &mut Request) -> HandlerResul
         outcome?;
         return Ok(reply::message("Email change undone."));
     }
-    match outcome {
-        Ok(()) => Ok(pages::done(&language(app, request))),
-        Err(error) => pages::refusal(&language(app, request), &error).ok_or_else(|| error.into()),
-    }
-}
-
-/// The language of the mails that the browser prefers; empty if there is none.
-fn language(app: &SharedApp, request: &Request) -> String {
-    let composer = app.outbox.composer();
-    composer
-        .negotiate(&request.client(app).accept_language)
-        .to_owned()
+    pages::outcome(app, request, outcome).await
 }
 
 /// Whether the body is an HTML form, as the button of the page sends it.

@@ -75,11 +75,11 @@ pub(crate) async fn verify(app: &SharedApp, request: &mut Request) -> HandlerRes
     let client = request.client(app);
     Ok(
         match accounts::confirm(app, caller.as_ref(), &fields, &client).await? {
-            Confirmed::SignUp(pair) => reply::json(
+            Confirmed::SignUp { signed, .. } => reply::json(
                 StatusCode::OK,
                 &VerifyResponse {
                     msg: VERIFIED,
-                    pair,
+                    pair: signed.into_tokens()?,
                 },
             ),
             Confirmed::EmailChange => reply::message(VERIFIED),

@@ -124,10 +124,10 @@ pub(crate) const CHANGE: Operation = Operation {
 pub(crate) async fn change(app: &SharedApp, request: &mut Request) -> HandlerResult {
     let caller = request.take_caller()?;
     let fields = body::fields(app, request).await?;
-    let pair = accounts::change_password(app, &caller, &fields, &request.client(app)).await?;
+    let signed = accounts::change_password(app, &caller, &fields, &request.client(app)).await?;
     let response = ChangeResponse {
         msg: "Password changed successfully!",
-        pair,
+        pair: signed.into_tokens()?,
     };
     Ok(reply::json(StatusCode::OK, &response))
 }

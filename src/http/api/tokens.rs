@@ -49,6 +49,7 @@ pub(crate) const OBTAIN: Operation = Operation {
 pub(crate) async fn obtain(app: &SharedApp, request: &mut Request) -> HandlerResult {
     let fields = body::fields(app, request).await?;
     let pair = accounts::sign_in(app, &fields, &request.client(app)).await?;
+    let pair = pair.into_tokens()?;
     Ok(reply::json(StatusCode::OK, &pair))
 }
 

@@ -127,7 +127,7 @@ impl Responses {
     /// Adds an error. `errors` is the schema of field errors.
     pub(super) fn refuse(&mut self, error: ApiError, when: &str, errors: &str, is_page: bool) {
         let header = error.header();
-        let (status, body) = error.status_and_body("9f86d081884c7d65");
+        let (status, body) = (error.status(), error.body("9f86d081884c7d65"));
         let response = self.of(status.as_u16());
         response.when(when);
         if let Some((name, value)) = header {

@@ -1,54 +1,61 @@
 //! The pages behind the link that undoes an address change.
+//!
+//! The token in the link is all the proof there is, so the form needs no token of its own.
 
 use http::StatusCode;
-use warp::reply::Response;
+use minijinja::{Value, context};
 
-use super::layout::{Page, escape};
-use super::texts;
+use super::render::Page;
+use super::visitor::Visitor;
 use crate::accounts::AccountError;
+use crate::app::SharedApp;
+use crate::http::HandlerResult;
+use crate::http::request::Request;
 
-/// Asks whether to go back to this address.
-pub(crate) fn confirm(language: &str, email: &str) -> Response {
-    let texts = texts::undo(language);
-    let consequences = texts.consequences.replace("{email}", &escape(email));
-    Page::new(StatusCode::OK, texts.language, texts.question)
-        .paragraph(&consequences)
-        .markup(&format!(
-            "<form method=\"post\"><button>{}</button></form>",
-            texts.button
-        ))
-        .paragraph(texts.not_needed)
-        .into_response()
+/// Asks whether to go back to this address; without one the link is dead.
+pub(in crate::http) async fn confirm(
+    app: &SharedApp,
+    request: &Request,
+    email: Option<&str>,
+) -> HandlerResult {
+    let visitor = Visitor::without_session(app, request);
+    let Some(email) = email else {
+        return said(&visitor, "page_undo.dead", StatusCode::NOT_FOUND);
+    };
+    let text = visitor.text("page_undo.ask", context! { email });
+    page(&visitor, "page_undo.title", text, true, StatusCode::OK)
 }
 
-/// Says that the change is undone, and what to do next.
-pub(crate) fn done(language: &str) -> Response {
-    let texts = texts::undo(language);
-    Page::new(StatusCode::OK, texts.language, texts.done)
-        .paragraph(texts.next_step)
-        .into_response()
-}
-
-/// Says that the link is used or expired.
-pub(crate) fn dead_link(language: &str, status: StatusCode) -> Response {
-    let texts = texts::undo(language);
-    Page::new(status, texts.language, texts.dead_link)
-        .paragraph(texts.dead_link_reason)
-        .paragraph(texts.way_on)
-        .into_response()
-}
-
-/// Says why the change cannot be undone; `None` when the error is not about the link.
-pub(crate) fn refusal(language: &str, error: &AccountError) -> Option<Response> {
-    let texts = texts::undo(language);
-    match error {
-        AccountError::InvalidLink => Some(dead_link(language, StatusCode::BAD_REQUEST)),
-        AccountError::EmailTaken => Some(
-            Page::new(StatusCode::BAD_REQUEST, texts.language, texts.taken)
-                .paragraph(texts.taken_reason)
-                .paragraph(texts.way_on)
-                .into_response(),
-        ),
-        _ => None,
+/// Says what became of it.
+pub(in crate::http) async fn outcome(
+    app: &SharedApp,
+    request: &Request,
+    outcome: Result<(), AccountError>,
+) -> HandlerResult {
+    let visitor = Visitor::without_session(app, request);
+    match outcome {
+        Ok(()) => said(&visitor, "page_undo.done", StatusCode::OK),
+        Err(AccountError::InvalidLink) => said(&visitor, "page_undo.dead", StatusCode::BAD_REQUEST),
+        Err(AccountError::EmailTaken) => said(&visitor, "page_undo.taken", StatusCode::BAD_REQUEST),
+        Err(error) => Err(error.into()),
     }
+}
+
+/// A page that only says something: the sentences `key` and `key_title`.
+fn said(visitor: &Visitor<'_>, key: &str, status: StatusCode) -> HandlerResult {
+    let text = visitor.text(key, Value::UNDEFINED);
+    page(visitor, &format!("{key}_title"), text, false, status)
+}
+
+fn page(
+    visitor: &Visitor<'_>,
+    title: &str,
+    text: String,
+    has_button: bool,
+    status: StatusCode,
+) -> HandlerResult {
+    Page::new(visitor, "account/undo.html", title)
+        .status(status)
+        .with(context! { text, has_button, has_pages => super::are_enabled(visitor.app) })
+        .answer()
 }

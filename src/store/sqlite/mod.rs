@@ -4,6 +4,7 @@
 //! than a hop to another thread. Writes go through [`writer`], which commits queued operations
 //! together. A database in memory has a single connection for everything.
 
+mod browser_sessions;
 mod copy;
 mod development;
 mod email_change;

@@ -66,8 +66,9 @@ pub(super) fn insert_session(
     let expires_at = earliest(session.expires_at, end);
     connection
         .prepare_cached(
-            "INSERT INTO sessions (id, user_id, created_at, last_used_at, expires_at, ip, user_agent) \
-             VALUES (:id, :user_id, :now, :now, :expires_at, :ip, :user_agent)",
+            "INSERT INTO sessions (id, user_id, created_at, last_used_at, expires_at, ip, user_agent, \
+             secret_hash, authenticated_at) \
+             VALUES (:id, :user_id, :now, :now, :expires_at, :ip, :user_agent, :secret_hash, :now)",
         )?
         .execute(named_params! {
             ":id": session.id,
@@ -76,9 +77,12 @@ pub(super) fn insert_session(
             ":expires_at": expires_at.unix_millis(),
             ":ip": session.ip,
             ":user_agent": session.user_agent,
+            ":secret_hash": session.secret_hash,
         })?;
     note_network(connection, user_id, &session.network, session.now)?;
-    insert_refresh_token(connection, &session.refresh_id, &session.id, expires_at)?;
+    if session.secret_hash.is_none() {
+        insert_refresh_token(connection, &session.refresh_id, &session.id, expires_at)?;
+    }
     let evicted = evict_surplus(connection, user_id, session)?;
     note_revoked(
         connection,
@@ -126,12 +130,14 @@ fn evict_surplus(
         .prepare_cached(
             "DELETE FROM sessions WHERE id IN (SELECT id FROM sessions \
              WHERE user_id = :user_id AND id <> :new ORDER BY \
-             last_used_at = created_at AND created_at <= :access_expired DESC, last_used_at, id \
+             secret_hash IS NULL AND last_used_at = created_at AND created_at <= :access_expired DESC, \
+             (secret_hash IS NULL) = :has_tokens DESC, last_used_at, id \
              LIMIT :surplus)",
         )?
         .execute(named_params! {
             ":user_id": user_id,
             ":new": new.id,
+            ":has_tokens": new.secret_hash.is_none(),
             ":access_expired": new.now.minus(new.access_lifetime).unix_millis(),
             ":surplus": count - MAX_SESSIONS,
         })

@@ -75,3 +75,10 @@ CREATE INDEX mails_by_expiry ON mails (expires_at);
 INSERT INTO mails (id, message_id, user_id, otp_id, email, language, content, created_at, expires_at, tries, next_try_at, claimed)
 SELECT id, message_id, user_id, otp_id, email, language, content, created_at, expires_at, tries, next_try_at, claimed FROM former_mails;
 DROP TABLE former_mails;
+
+-- Sessions of browsers are carried on by a secret in a cookie, of which only a hash is kept; each
+-- session knows when its owner last authenticated.
+ALTER TABLE sessions ADD COLUMN secret_hash BLOB;
+ALTER TABLE sessions ADD COLUMN authenticated_at INTEGER NOT NULL DEFAULT 0;
+UPDATE sessions SET authenticated_at = created_at;
+CREATE UNIQUE INDEX sessions_by_secret ON sessions (secret_hash) WHERE secret_hash IS NOT NULL;

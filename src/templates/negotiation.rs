@@ -1,4 +1,4 @@
-//! Chooses the language of a mail from an `Accept-Language`.
+//! Chooses a language from an `Accept-Language`.
 
 /// Most languages of an `Accept-Language` that are considered.
 const MAX_RANGES: usize = 32;

@@ -1,0 +1,194 @@
+//! Sessions of browsers: a secret in a cookie carries them on, instead of tokens.
+//!
+//! The secret is not the session's public id, and the API takes neither. Only its hash is stored.
+//! It has 256 random bits, so the hash needs no key and no salt.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use sha2::{Digest, Sha256};
+
+use super::password_check::{current_hash, is_current_password, wrong_password};
+use super::refresh::Caller;
+use super::{AccountError, Client, first_pair, session_lifetimes, unread};
+use crate::app::App;
+use crate::crypto::random;
+use crate::crypto::tokens::TokenPair;
+use crate::domain::{FieldReader, Fields, SessionRef, Timestamp, User};
+use crate::store::{NewSession, UserSnapshot};
+
+/// How exactly the last use of a session is noted: more often would be a write for every page.
+const TOUCH: Duration = Duration::from_secs(5 * 60);
+
+/// How long somebody counts as recently authenticated.
+const RECENT: Duration = Duration::from_secs(10 * 60);
+
+/// The proof of a session that has started.
+pub enum Signed {
+    /// A pair of tokens.
+    Tokens(TokenPair),
+    /// The secret for the cookie.
+    Browser(String),
+}
+
+impl Signed {
+    /// The tokens of a client that asked for tokens.
+    ///
+    /// # Errors
+    /// [`AccountError::Internal`] when a browser session has started instead: a bug.
+    pub fn into_tokens(self) -> Result<TokenPair, AccountError> {
+        match self {
+            Self::Tokens(pair) => Ok(pair),
+            Self::Browser(_) => Err(AccountError::Internal(
+                "a browser session started in place of one with tokens".into(),
+            )),
+        }
+    }
+
+    /// The secret of a client that asked for a browser session.
+    ///
+    /// # Errors
+    /// [`AccountError::Internal`] when it got tokens instead: a bug.
+    pub fn into_secret(self) -> Result<String, AccountError> {
+        match self {
+            Self::Browser(secret) => Ok(secret),
+            Self::Tokens(_) => Err(AccountError::Internal(
+                "a session with tokens started in place of a browser session".into(),
+            )),
+        }
+    }
+}
+
+/// A session about to start.
+pub(super) struct StartingSession {
+    pub(super) session: NewSession,
+    pub(super) secret: Option<String>,
+}
+
+impl StartingSession {
+    /// The proof for the client, once the session is stored.
+    pub(super) async fn signed(self, app: &App, user: &User) -> Result<Signed, AccountError> {
+        if let Some(secret) = self.secret {
+            return Ok(Signed::Browser(secret));
+        }
+        Ok(Signed::Tokens(first_pair(app, user, &self.session).await?))
+    }
+}
+
+/// A browser that is signed in.
+#[derive(Clone, Debug)]
+pub struct BrowserSession {
+    /// The account and its session, for all operations.
+    pub caller: Caller,
+    /// BCP 47 tag of the account's language; empty for the default.
+    pub language: String,
+    authenticated_at: Timestamp,
+    secret_hash: Vec<u8>,
+}
+
+impl BrowserSession {
+    /// The account.
+    pub fn user(&self) -> &User {
+        &self.caller.user
+    }
+
+    /// Whether its owner has shown the password within the last ten minutes.
+    pub fn is_recent(&self, app: &App) -> bool {
+        app.clock.now().since(self.authenticated_at) < RECENT
+    }
+}
+
+/// A new secret, in the characters of a cookie.
+pub(super) fn new_secret() -> String {
+    URL_SAFE_NO_PAD.encode(random::bytes::<32>())
+}
+
+/// The hash under which a secret is stored.
+pub(super) fn hash(secret: &str) -> Vec<u8> {
+    Sha256::digest(secret.as_bytes()).to_vec()
+}
+
+/// The session whose secret this is.
+///
+/// # Errors
+/// Only by a fault of the store.
+pub async fn find_browser_session(
+    app: &App,
+    client: &Client,
+    secret: &str,
+) -> Result<Option<BrowserSession>, AccountError> {
+    let now = app.clock.now();
+    let secret_hash = hash(secret);
+    let Some(found) = app.store.find_browser_session(&secret_hash, now).await? else {
+        return Ok(None);
+    };
+    let end = session_lifetimes(app).end(found.created_at, found.user.is_staff);
+    if end.is_some_and(|end| now >= end) {
+        return Ok(None);
+    }
+    if now.since(found.last_used_at) >= TOUCH {
+        let idle_end = now.plus(app.keys.refresh_life());
+        let expires_at = end.map_or(idle_end, |end| end.min(idle_end));
+        let ip = client.ip.to_canonical().to_string();
+        app.store
+            .touch_browser_session(&found.session_id, now, expires_at, &ip)
+            .await?;
+    }
+    let session = SessionRef::new(found.session_id, found.user.id);
+    Ok(Some(BrowserSession {
+        caller: Caller::of_browser(Arc::new(UserSnapshot::new(found.user)), session),
+        language: found.language,
+        authenticated_at: found.authenticated_at,
+        secret_hash,
+    }))
+}
+
+/// Checks the password of a signed-in browser once more. The session gets a new secret.
+///
+/// # Errors
+/// [`AccountError::Fields`] when the password is wrong.
+pub async fn reauthenticate_browser(
+    app: &App,
+    session: &BrowserSession,
+    fields: &Fields,
+    client: &Client,
+) -> Result<String, AccountError> {
+    let mut reader = FieldReader::new(fields);
+    let password = reader.required_secret("password", None);
+    reader.finish()?;
+    let password = password.ok_or_else(unread)?;
+    let old_hash = current_hash(app, &session.caller).await?;
+    if !is_current_password(app, &session.caller, client, password, &old_hash).await? {
+        return Err(wrong_password("password"));
+    }
+    let secret = new_secret();
+    let renewed = app
+        .store
+        .renew_browser_session(
+            session.caller.session_id(),
+            &session.secret_hash,
+            &hash(&secret),
+            app.clock.now(),
+        )
+        .await?;
+    if renewed {
+        Ok(secret)
+    } else {
+        Err(AccountError::SessionEnded)
+    }
+}
+
+/// Ends the caller's own session.
+///
+/// # Errors
+/// Only by a fault of the store.
+pub async fn sign_out(app: &App, caller: &Caller, client: &Client) -> Result<(), AccountError> {
+    let (context, now) = (client.context(Some(caller)), app.clock.now());
+    app.store
+        .delete_session(caller.session_id(), context, now)
+        .await?;
+    log::info!("user {}: signed out", caller.user.id);
+    Ok(())
+}

@@ -1,0 +1,93 @@
+//! `/account/confirm/`: the code of a sign-up, or the link in its mail.
+//!
+//! A link only fills in the form: scanners of mails open every link they see, and use nothing up.
+
+use minijinja::{Value, context};
+
+use super::{encoded, problems, query, remember};
+use crate::accounts::{self, Confirmed};
+use crate::app::SharedApp;
+use crate::http::HandlerResult;
+use crate::http::pages::form::Form;
+use crate::http::pages::next_path;
+use crate::http::pages::render::{Page, redirect};
+use crate::http::pages::visitor::Visitor;
+use crate::http::request::Request;
+
+/// The form.
+pub(in crate::http) async fn show(app: &SharedApp, request: &mut Request) -> HandlerResult {
+    let visitor = Visitor::of(app, request).await?;
+    let values = context! { email => query(request, "email") };
+    page(
+        &visitor,
+        &query(request, "next"),
+        &query(request, "token"),
+        values,
+    )
+    .answer()
+}
+
+/// Confirms the address and signs in.
+pub(in crate::http) async fn submit(app: &SharedApp, request: &mut Request) -> HandlerResult {
+    let visitor = Visitor::of(app, request).await?;
+    let form = Form::read(&visitor, app, request).await?;
+    let next = form.text("next");
+    let token = form.text("token");
+    let fields = if token.is_empty() {
+        form.only(&["email", "otp"])
+    } else {
+        form.only(&["token"])
+    };
+    let caller = visitor.session.as_ref().map(|session| &session.caller);
+    let client = visitor.client.browser();
+    match accounts::confirm(app, caller, &fields, &client).await {
+        Ok(Confirmed::SignUp {
+            signed,
+            needs_password,
+        }) => {
+            let secret = signed.into_secret()?;
+            let mut response = if needs_password {
+                let email = encoded(&form.text("email"));
+                let path = format!("/account/reset/confirm/?email={email}");
+                redirect(&visitor, &path, "page_confirm.choose_password")?
+            } else {
+                redirect(&visitor, next_path::or_home(&next), "page_confirm.done")?
+            };
+            remember(&visitor, &mut response, &secret);
+            Ok(response)
+        }
+        Ok(Confirmed::EmailChange) => redirect(&visitor, "/account/email/", "page_email.confirmed"),
+        Err(error) => {
+            let (problems, status) = problems(&visitor, error)?;
+            page(&visitor, &next, "", form.values())
+                .status(status)
+                .with(context! { errors => problems.to_value() })
+                .answer()
+        }
+    }
+}
+
+/// Sends another code. The answer is the same for known and unknown addresses.
+pub(in crate::http) async fn resend(app: &SharedApp, request: &mut Request) -> HandlerResult {
+    let visitor = Visitor::of(app, request).await?;
+    let form = Form::read(&visitor, app, request).await?;
+    let path = format!("/account/confirm/?email={}", encoded(&form.text("email")));
+    match accounts::resend(app, &form.only(&["email"]), &visitor.client).await {
+        Ok(()) => redirect(&visitor, &path, "page_confirm.resent"),
+        Err(error) => {
+            let (problems, status) = problems(&visitor, error)?;
+            page(&visitor, "", "", form.values())
+                .status(status)
+                .with(context! { errors => problems.to_value() })
+                .answer()
+        }
+    }
+}
+
+fn page<'a>(visitor: &'a Visitor<'a>, next: &str, token: &str, values: Value) -> Page<'a> {
+    Page::new(visitor, "account/confirm.html", "page_confirm.title").with(context! {
+        next => next_path::parse(next),
+        token,
+        values,
+    })
+}

@@ -1,0 +1,80 @@
+//! `/account/data/`: everything about the account as one file.
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use http::StatusCode;
+use http::header::{CONTENT_DISPOSITION, HeaderValue};
+use minijinja::context;
+use serde_json::json;
+
+use super::{recent_session, session};
+use crate::accounts;
+use crate::app::SharedApp;
+use crate::http::HandlerResult;
+use crate::http::api::users::user_response;
+use crate::http::pages::form::Form;
+use crate::http::pages::render::Page;
+use crate::http::pages::visitor::Visitor;
+use crate::http::reply;
+use crate::http::request::Request;
+
+/// What can be done.
+pub(in crate::http) async fn show(app: &SharedApp, request: &mut Request) -> HandlerResult {
+    let visitor = Visitor::of(app, request).await?;
+    if let Err(answer) = session(&visitor, request) {
+        return *answer;
+    }
+    Page::new(&visitor, "account/data.html", "page_data.title")
+        .with(context! { section => "data" })
+        .answer()
+}
+
+/// The file: profile, photo, sessions and activity.
+pub(in crate::http) async fn download(app: &SharedApp, request: &mut Request) -> HandlerResult {
+    let visitor = Visitor::of(app, request).await?;
+    let session = match recent_session(&visitor, request) {
+        Ok(session) => session,
+        Err(answer) => return *answer,
+    };
+    Form::read(&visitor, app, request).await?;
+    let data = accounts::collect_download(app, &session.caller).await?;
+    let sessions: Vec<_> = data
+        .sessions
+        .iter()
+        .map(|session| {
+            json!({
+                "created_at": session.created_at,
+                "last_used_at": session.last_used_at,
+                "ip": session.ip,
+                "user_agent": session.user_agent,
+            })
+        })
+        .collect();
+    let events: Vec<_> = data
+        .events
+        .iter()
+        .map(|event| {
+            json!({
+                "event": event.kind,
+                "happened_at": event.happened_at,
+                "ip": event.context.ip,
+                "user_agent": event.context.user_agent,
+                "detail": event.detail,
+            })
+        })
+        .collect();
+    let file = json!({
+        "profile": user_response(app, session.user()),
+        "photo": data.photo.map(|(name, bytes)| {
+            json!({ "name": name, "base64": STANDARD.encode(bytes) })
+        }),
+        "sessions": sessions,
+        "events": events,
+    });
+    let mut response = reply::json(StatusCode::OK, &file);
+    response.headers_mut().insert(
+        CONTENT_DISPOSITION,
+        HeaderValue::from_static("attachment; filename=\"account.json\""),
+    );
+    Ok(response)
+}

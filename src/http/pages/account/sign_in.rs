@@ -1,0 +1,72 @@
+//! `/account/sign-in/`
+
+use http::StatusCode;
+use minijinja::{Value, context};
+
+use super::{encoded, problems, query, remember};
+use crate::accounts::{self, AccountError};
+use crate::app::SharedApp;
+use crate::http::HandlerResult;
+use crate::http::pages::form::{Form, Problems};
+use crate::http::pages::next_path;
+use crate::http::pages::render::{Page, redirect};
+use crate::http::pages::visitor::Visitor;
+use crate::http::request::Request;
+
+/// The form.
+pub(in crate::http) async fn show(app: &SharedApp, request: &mut Request) -> HandlerResult {
+    let visitor = Visitor::of(app, request).await?;
+    let next = query(request, "next");
+    if visitor.session.is_some() {
+        return redirect(&visitor, next_path::or_home(&next), "");
+    }
+    page(
+        &visitor,
+        &next,
+        context! { email => query(request, "email") },
+    )
+    .answer()
+}
+
+/// Signs in.
+pub(in crate::http) async fn submit(app: &SharedApp, request: &mut Request) -> HandlerResult {
+    let visitor = Visitor::of(app, request).await?;
+    let form = Form::read(&visitor, app, request).await?;
+    let next = form.text("next");
+    let fields = form.only(&["email", "password"]);
+    let client = visitor.client.browser();
+    let again = |problems: Problems, status| {
+        page(&visitor, &next, form.values())
+            .status(status)
+            .with(context! { errors => problems.to_value() })
+            .answer()
+    };
+    match accounts::sign_in(app, &fields, &client).await {
+        Ok(signed) => {
+            let secret = signed.into_secret()?;
+            let mut response = redirect(&visitor, next_path::or_home(&next), "")?;
+            remember(&visitor, &mut response, &secret);
+            Ok(response)
+        }
+        Err(AccountError::EmailNotVerified) => {
+            let path = format!("/account/confirm/?email={}", encoded(&form.text("email")));
+            redirect(&visitor, &path, "page_sign_in.unverified")
+        }
+        Err(AccountError::NoActiveAccount) => again(
+            Problems::one(&visitor, "", "page_sign_in.wrong"),
+            StatusCode::BAD_REQUEST,
+        ),
+        Err(error) => {
+            let (problems, status) = problems(&visitor, error)?;
+            again(problems, status)
+        }
+    }
+}
+
+fn page<'a>(visitor: &'a Visitor<'a>, next: &str, values: Value) -> Page<'a> {
+    Page::new(visitor, "account/sign_in.html", "page_sign_in.title").with(context! {
+        next => next_path::parse(next),
+        values,
+        can_sign_up => true,
+    })
+}

@@ -1,0 +1,92 @@
+//! From a template to an answer: context, headers, redirects.
+
+use http::StatusCode;
+use http::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, HeaderValue, REFERRER_POLICY, VARY};
+use minijinja::{Value, context};
+
+use super::cookies::Cookie;
+use super::visitor::Visitor;
+use crate::http::HandlerResult;
+use crate::http::error::ApiError;
+use crate::http::reply;
+
+/// Nothing runs, loads or is sent but from and to this origin. `blob:` is the preview of a photo
+/// before its upload.
+const POLICY: &str = "default-src 'none'; style-src 'self'; script-src 'self'; \
+                      img-src 'self' blob: data:; connect-src 'self'; form-action 'self'; \
+                      frame-ancestors 'none'; base-uri 'none'";
+
+/// A page about to be rendered.
+pub(super) struct Page<'a> {
+    visitor: &'a Visitor<'a>,
+    template: &'static str,
+    status: StatusCode,
+    title: String,
+    values: Value,
+}
+
+impl<'a> Page<'a> {
+    /// A page by its template, with the title of this sentence.
+    pub(super) fn new(visitor: &'a Visitor<'a>, template: &'static str, title: &str) -> Self {
+        Self {
+            visitor,
+            template,
+            status: StatusCode::OK,
+            title: visitor.text(title, Value::UNDEFINED),
+            values: context! { values => context! {}, errors => Vec::<Value>::new() },
+        }
+    }
+
+    /// Another status than 200.
+    pub(super) const fn status(mut self, status: StatusCode) -> Self {
+        self.status = status;
+        self
+    }
+
+    /// Values for the template, beside those that every page has.
+    pub(super) fn with(mut self, values: Value) -> Self {
+        self.values = context! { ..values, ..self.values };
+        self
+    }
+
+    /// The answer.
+    ///
+    /// # Errors
+    /// When the template fails.
+    pub(super) fn answer(self) -> HandlerResult {
+        let visitor = self.visitor;
+        let values = context! {
+            title => self.title,
+            path => &*visitor.path,
+            form_token => visitor.form_token(),
+            flash => visitor.flash(),
+            user => visitor.session.as_ref().map(|session| super::values::user(visitor, session)),
+            ..self.values
+        };
+        let html = visitor
+            .app
+            .pages
+            .render(self.template, visitor.language, values)
+            .map_err(|e| ApiError::internal(&e.to_string()))?;
+        let mut response = reply::with_type(self.status, "text/html; charset=utf-8", html.into());
+        let headers = response.headers_mut();
+        headers.insert(CONTENT_SECURITY_POLICY, HeaderValue::from_static(POLICY));
+        headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        headers.insert(REFERRER_POLICY, HeaderValue::from_static("same-origin"));
+        headers.insert(VARY, HeaderValue::from_static("Cookie, Accept-Language"));
+        visitor.update_cookies(headers);
+        Ok(response)
+    }
+}
+
+/// Sends the browser to a path of ours by GET (RFC 9110, section 15.4.4), with a message for the
+/// page there: the key of a sentence, or nothing.
+pub(super) fn redirect(visitor: &Visitor<'_>, path: &str, message: &str) -> HandlerResult {
+    let mut response = reply::see_other(path)?;
+    let headers = response.headers_mut();
+    headers.insert(REFERRER_POLICY, HeaderValue::from_static("same-origin"));
+    if !message.is_empty() {
+        Cookie::Flash.set(headers, visitor.is_secure, message, None);
+    }
+    Ok(response)
+}

@@ -1,0 +1,126 @@
+//! What templates show of accounts, sessions and events.
+
+use minijinja::{Value, context};
+
+use super::device::Device;
+use super::visitor::Visitor;
+use crate::accounts::BrowserSession;
+use crate::domain::{Timestamp, User};
+use crate::store::{Event, Session};
+
+/// The signed-in account, as `user` of every page.
+pub(super) fn user(visitor: &Visitor<'_>, session: &BrowserSession) -> Value {
+    account(visitor, session.user())
+}
+
+/// An account.
+pub(super) fn account(visitor: &Visitor<'_>, user: &User) -> Value {
+    let profile = &user.profile;
+    let name = format!("{} {}", profile.first_name, profile.last_name);
+    let name = name.trim();
+    let email = user.email.as_str();
+    let initial = name.chars().chain(email.chars()).next();
+    context! {
+        id => user.id,
+        email => user.new_email.as_deref().unwrap_or(email),
+        confirmed_email => email,
+        pending_email => user.new_email.as_deref(),
+        name => name,
+        initial => initial.map(|c| c.to_uppercase().to_string()),
+        photo => user.photo.as_ref().map(|name| format!("/media/photos/{name}")),
+        is_staff => user.is_staff,
+        is_active => user.is_active,
+        is_verified => user.is_verified(),
+        has_initial_profile => user.has_initial_profile(),
+        created_at => date(visitor, user.created_at),
+        last_login_at => user.last_login_at.map(|at| time(visitor, at)),
+    }
+}
+
+/// The fields of a profile, for its form.
+pub(super) fn profile(user: &User) -> Value {
+    let profile = &user.profile;
+    context! {
+        first_name => &*profile.first_name,
+        last_name => &*profile.last_name,
+        phone => &*profile.phone,
+        address => &*profile.address,
+        gender => &*profile.gender,
+        country => &*profile.country,
+        birthday => profile.birthday.map(|day| day.to_string()).unwrap_or_default(),
+    }
+}
+
+/// A session in the list of devices.
+pub(super) fn session(visitor: &Visitor<'_>, session: &Session, current: &str) -> Value {
+    context! {
+        id => &*session.id,
+        device => device(visitor, &session.user_agent),
+        ip => &*session.ip,
+        current => session.id == current,
+        last_used_at => time(visitor, session.last_used_at),
+        created_at => time(visitor, session.created_at),
+    }
+}
+
+/// An entry of the audit log.
+pub(super) fn event(visitor: &Visitor<'_>, event: &Event) -> Value {
+    context! {
+        kind => event.kind.as_str(),
+        text => visitor.text(&format!("event.{}", event.kind), Value::UNDEFINED),
+        detail => &*event.detail,
+        at => event.happened_at.to_string(),
+        at_text => time(visitor, event.happened_at),
+        user_id => event.user_id,
+        actor => actor(visitor, event),
+        ip => &*event.context.ip,
+        device => (!event.context.user_agent.is_empty())
+            .then(|| device(visitor, &event.context.user_agent)),
+    }
+}
+
+/// Who caused an entry: an account, a command on the server, or nobody known.
+fn actor(visitor: &Visitor<'_>, event: &Event) -> String {
+    match (event.context.actor_id, event.context.operator.as_str()) {
+        (Some(id), _) => visitor.text("console_events.user", context! { id }),
+        (None, operator) => operator.to_owned(),
+    }
+}
+
+/// A device by its `User-Agent`, in words.
+fn device(visitor: &Visitor<'_>, user_agent: &str) -> String {
+    match Device::of(user_agent) {
+        Device::Browser(browser, system) => {
+            visitor.text("page_sessions.on", context! { browser, system })
+        }
+        Device::Program(name) => name.to_owned(),
+        Device::Unknown => visitor.text("page_sessions.unknown", Value::UNDEFINED),
+    }
+}
+
+/// A day in words.
+pub(super) fn date(visitor: &Visitor<'_>, at: Timestamp) -> String {
+    // RFC 3339: YYYY-MM-DDThh:mm:ssZ.
+    let text = at.to_string();
+    let number = |range: std::ops::Range<usize>| -> usize {
+        text.get(range)
+            .and_then(|digits| digits.parse().ok())
+            .unwrap_or(0)
+    };
+    let months = visitor.text("pages.months", Value::UNDEFINED);
+    let month = months
+        .split_whitespace()
+        .nth(number(5..7).saturating_sub(1))
+        .unwrap_or_default();
+    visitor.text(
+        "pages.date",
+        context! { year => number(0..4), month, day => number(8..10) },
+    )
+}
+
+/// A moment in words, to the minute, UTC.
+pub(super) fn time(visitor: &Visitor<'_>, at: Timestamp) -> String {
+    let text = at.to_string();
+    let clock = text.get(11..16).unwrap_or_default();
+    visitor.text("pages.time", context! { date => date(visitor, at), clock })
+}

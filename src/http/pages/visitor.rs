@@ -1,0 +1,267 @@
+//! Who looks at a page: the language, the browser session if there is one, and what proves that a
+//! form comes from a page of ours.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use http::HeaderMap;
+use http::header::{HeaderName, ORIGIN};
+use minijinja::{Value, context};
+use subtle::ConstantTimeEq;
+
+use super::cookies::Cookie;
+use crate::accounts::{self, BrowserSession, Client};
+use crate::app::App;
+use crate::crypto::random;
+use crate::http::error::ApiError;
+use crate::http::request::Request;
+use crate::templates::Language;
+
+/// How long the cookie of an anonymous form lives: as long as somebody may leave a page open.
+const FORM_LIFE: Duration = Duration::from_secs(24 * 60 * 60);
+
+const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
+
+/// Somebody in front of a page.
+pub(super) struct Visitor<'a> {
+    pub(super) app: &'a App,
+    pub(super) language: &'a Language,
+    /// The browser session, if somebody is signed in.
+    pub(super) session: Option<BrowserSession>,
+    pub(super) client: Client,
+    /// The path and query of the request.
+    pub(super) path: String,
+    pub(super) is_secure: bool,
+    form_secret: FormSecret,
+    flash: Option<String>,
+}
+
+/// What the forms of a browser are bound to.
+enum FormSecret {
+    /// The secret of its session.
+    Session(String),
+    /// The value of a cookie that it had or, when `is_new`, gets with this page.
+    Cookie { value: String, is_new: bool },
+}
+
+impl FormSecret {
+    fn value(&self) -> &str {
+        match self {
+            Self::Session(value) | Self::Cookie { value, .. } => value,
+        }
+    }
+}
+
+impl<'a> Visitor<'a> {
+    /// Reads the cookies of a request.
+    ///
+    /// # Errors
+    /// Only by a fault of the store.
+    pub(super) async fn of(app: &'a App, request: &Request) -> Result<Self, ApiError> {
+        let headers = &request.head.headers;
+        let is_secure = app.public_url.starts_with("https://");
+        if !super::are_safe_at(&app.public_url) {
+            return Err(ApiError::InsecurePages);
+        }
+        let client = request.client(app);
+        let secret = Cookie::Session.read(headers, is_secure);
+        let session = match secret {
+            Some(secret) => accounts::find_browser_session(app, &client, secret).await?,
+            None => None,
+        };
+        let form_secret = match (secret, &session) {
+            (Some(secret), Some(_)) => FormSecret::Session(secret.to_owned()),
+            _ => match Cookie::Form.read(headers, is_secure) {
+                Some(value) => FormSecret::Cookie {
+                    value: value.to_owned(),
+                    is_new: false,
+                },
+                None => FormSecret::Cookie {
+                    value: random::id(),
+                    is_new: true,
+                },
+            },
+        };
+        let languages = app.pages.languages();
+        let chosen = Cookie::Language.read(headers, is_secure);
+        let preferred = query_language(request)
+            .or(chosen.map(str::to_owned))
+            .or(session
+                .as_ref()
+                .map(|session| session.language.clone())
+                .filter(|tag| !tag.is_empty()))
+            .or_else(|| {
+                languages
+                    .negotiate(&client.accept_language)
+                    .map(str::to_owned)
+            })
+            .unwrap_or_default();
+        Ok(Self {
+            app,
+            language: languages.nearest(&preferred),
+            session,
+            path: path_of(request),
+            is_secure,
+            form_secret,
+            flash: Cookie::Flash.read(headers, is_secure).map(str::to_owned),
+            client,
+        })
+    }
+
+    /// Somebody whose session is not looked up: for pages that need none, or that say why nothing can be.
+    pub(super) fn without_session(app: &'a App, request: &Request) -> Self {
+        let client = request.client(app);
+        let languages = app.pages.languages();
+        let tag = languages.negotiate(&client.accept_language).unwrap_or("");
+        Self {
+            app,
+            language: languages.nearest(tag),
+            session: None,
+            path: path_of(request),
+            is_secure: app.public_url.starts_with("https://"),
+            form_secret: FormSecret::Cookie {
+                value: String::new(),
+                is_new: false,
+            },
+            flash: None,
+            client,
+        }
+    }
+
+    /// The token that goes into every form.
+    pub(super) fn form_token(&self) -> String {
+        self.app.codes.form_token(self.form_secret.value())
+    }
+
+    /// Whether a form comes from a page of ours in this browser: the browser says that it was sent
+    /// from this origin, and its token is that of the cookie.
+    pub(super) fn is_own_form(&self, headers: &HeaderMap, token: &str) -> bool {
+        if !self.is_same_origin(headers) {
+            return false;
+        }
+        if let FormSecret::Cookie { is_new: true, .. } = self.form_secret {
+            return false;
+        }
+        let expected = self.form_token();
+        expected.as_bytes().ct_eq(token.as_bytes()).into()
+    }
+
+    /// Browsers say where a request comes from by `Sec-Fetch-Site` (Fetch Metadata); those that do
+    /// not send it name an `Origin` with every form.
+    fn is_same_origin(&self, headers: &HeaderMap) -> bool {
+        if let Some(site) = headers.get(SEC_FETCH_SITE) {
+            return site == "same-origin";
+        }
+        let origin = headers.get(ORIGIN).and_then(|origin| origin.to_str().ok());
+        origin.is_some_and(|origin| origin.eq_ignore_ascii_case(origin_of(&self.app.public_url)))
+    }
+
+    /// The message that the last page left, which is shown once.
+    pub(super) fn flash(&self) -> Value {
+        let Some(key) = self.flash.as_deref().filter(|key| is_key(key)) else {
+            return Value::UNDEFINED;
+        };
+        let (section, name) = key.split_once('.').unwrap_or((key, ""));
+        if self.language.sentence(section, name).is_none() {
+            return Value::UNDEFINED;
+        }
+        context! { kind => "success", text => self.text(key, Value::UNDEFINED) }
+    }
+
+    /// Sets and removes the cookies that change with a page.
+    pub(super) fn update_cookies(&self, headers: &mut HeaderMap) {
+        if let FormSecret::Cookie {
+            value,
+            is_new: true,
+        } = &self.form_secret
+        {
+            Cookie::Form.set(headers, self.is_secure, value, Some(FORM_LIFE));
+        }
+        if self.flash.is_some() {
+            Cookie::Flash.remove(headers, self.is_secure);
+        }
+    }
+
+    /// A sentence in the visitor's language.
+    pub(super) fn text(&self, key: &str, values: Value) -> String {
+        self.app.pages.sentence(self.language, key, values)
+    }
+}
+
+/// The `lang` of a query.
+fn query_language(request: &Request) -> Option<String> {
+    form_urlencoded::parse(request.head.query().as_bytes())
+        .find_map(|(name, value)| (name == "lang").then(|| value.into_owned()))
+}
+
+fn path_of(request: &Request) -> String {
+    match request.head.query() {
+        "" => request.head.path().to_owned(),
+        query => format!("{}?{query}", request.head.path()),
+    }
+}
+
+/// Scheme, host and port of a URL.
+fn origin_of(url: &str) -> &str {
+    let start = url.find("://").map_or(0, |position| position + 3);
+    let end = url[start..]
+        .find('/')
+        .map_or(url.len(), |position| start + position);
+    &url[..end]
+}
+
+/// Whether a URL leads to this machine alone.
+pub(super) fn is_loopback(url: &str) -> bool {
+    let host = origin_of(url);
+    let host = host.split_once("://").map_or(host, |(_, host)| host);
+    let host = host.strip_prefix('[').map_or_else(
+        || host.split(':').next().unwrap_or_default(),
+        |rest| rest.split(']').next().unwrap_or_default(),
+    );
+    host == "localhost"
+        || host.ends_with(".localhost")
+        || host
+            .parse::<IpAddr>()
+            .is_ok_and(|ip| ip.to_canonical().is_loopback())
+}
+
+fn is_key(text: &str) -> bool {
+    text.len() <= 60
+        && text
+            .bytes()
+            .all(|b| b.is_ascii_lowercase() || b == b'_' || b == b'.')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_origin_is_the_url_without_its_path() {
+        assert_eq!(
+            origin_of("https://a.example:8443/x"),
+            "https://a.example:8443"
+        );
+        assert_eq!(origin_of("http://127.0.0.1:8000"), "http://127.0.0.1:8000");
+    }
+
+    #[test]
+    fn only_this_machine_is_loopback() {
+        for url in [
+            "http://localhost:8000",
+            "http://127.0.0.2",
+            "http://[::1]:8/x",
+            "http://app.localhost",
+        ] {
+            assert!(is_loopback(url), "{url}");
+        }
+        for url in [
+            "http://10.0.0.1",
+            "http://localhost.example",
+            "http://example.com",
+            "http://[::2]",
+        ] {
+            assert!(!is_loopback(url), "{url}");
+        }
+    }
+}

@@ -1,0 +1,119 @@
+// A server and a browser for each test file, and what all tests do with them.
+
+import assert from "node:assert/strict";
+import { spawn } from "node:child_process";
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { createInterface } from "node:readline";
+import { chromium } from "playwright-core";
+
+export const PASSWORD = "correct horse battery";
+
+/** A running server of the built program, with --dev, on a free port and a temporary folder. */
+export async function startServer(...flags) {
+  const folder = mkdtempSync(join(tmpdir(), "accounts-pages-"));
+  const program = process.env.ACCOUNTS_SERVER;
+  const child = spawn(
+    program,
+    ["--dev", "--db", join(folder, "users.db"), "--listen", "127.0.0.1:0", ...flags],
+    { stdio: ["ignore", "pipe", "ignore"] },
+  );
+  const lines = createInterface({ input: child.stdout });
+  const output = [];
+  const url = await new Promise((resolve, reject) => {
+    child.once("exit", (code) => reject(new Error(`the server ended with ${code}`)));
+    lines.on("line", (line) => {
+      output.push(line);
+      const match = line.match(/listening on (http:\/\/\S+)/);
+      if (match) resolve(match[1]);
+    });
+  });
+  return {
+    url,
+    folder,
+    output,
+    async stop() {
+      const ended = new Promise((resolve) => child.once("exit", resolve));
+      child.kill("SIGTERM");
+      await ended;
+      rmSync(folder, { recursive: true, force: true });
+    },
+    /** The newest mail to an address; waits until it is there. */
+    async mail(to, contains = "") {
+      for (let round = 0; round < 200; round++) {
+        const answer = await fetch(`${url}/dev/mail/?to=${encodeURIComponent(to)}`);
+        const mail = (await answer.json()).find((mail) => mail.subject.includes(contains));
+        if (mail) return mail;
+        await new Promise((resolve) => setTimeout(resolve, 50));
+      }
+      throw new Error(`no mail to ${to}`);
+    },
+    /** A confirmed account, made over the API. */
+    async user(email, fields = {}) {
+      await this.post("users/", { email, password: PASSWORD, confirm_password: PASSWORD, ...fields });
+      const { otp } = await this.mail(email);
+      const { access } = await this.post("otp/verify/", { email, otp });
+      return access;
+    },
+    async post(path, body, access) {
+      const answer = await fetch(`${url}/api/v1/accounts/${path}`, {
+        method: "POST",
+        headers: {
+          "Content-Type": "application/json",
+          ...(access ? { Authorization: `Bearer ${access}` } : {}),
+        },
+        body: JSON.stringify(body),
+      });
+      const text = await answer.text();
+      assert.ok(answer.ok, `${path}: ${answer.status} ${text}`);
+      return text ? JSON.parse(text) : null;
+    },
+  };
+}
+
+export async function startBrowser() {
+  return chromium.launch({
+    executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium",
+    args: [
+      "--no-sandbox",
+      "--disable-gpu",
+      "--disable-quic",
+      "--no-first-run",
+      "--disable-background-networking",
+      "--disable-component-update",
+      "--disable-sync",
+    ],
+  });
+}
+
+/** A page that fails the test on script errors and on anything the policy had to block. */
+export async function openPage(browser, options = {}) {
+  const context = await browser.newContext({ locale: "en", ...options });
+  const page = await context.newPage();
+  const faults = [];
+  page.on("pageerror", (error) => faults.push(`script: ${error.message}`));
+  page.on("console", (message) => {
+    // A 4xx that a test asks for is reported as a failed resource too.
+    if (message.type() === "error" && !message.text().startsWith("Failed to load resource")) {
+      faults.push(`console: ${message.text()}`);
+    }
+  });
+  page.faults = faults;
+  return page;
+}
+
+export async function closePage(page) {
+  assert.deepEqual(page.faults, []);
+  await page.context().close();
+}
+
+/** Signs in by the form. */
+export async function signIn(page, server, email, password = PASSWORD, next = "") {
+  await page.goto(`${server.url}/account/sign-in/${next && `?next=${encodeURIComponent(next)}`}`);
+  await page.fill("#email", email);
+  await page.fill("#password", password);
+  await page.click("main button:not([type=button])");
+}
+
+export const path = (page) => new URL(page.url()).pathname;
