@@ -4,6 +4,7 @@
 //! panic for any input, and each checks properties of accepted input: values survive a round trip,
 //! and nothing unsigned is accepted.
 
+use std::borrow::Cow;
 use std::path::PathBuf;
 use std::sync::LazyLock;
 use std::time::Duration;
@@ -126,13 +127,15 @@ pub fn form(data: &[u8]) {
                 content_type: Some("image/png".into()),
                 bytes: Bytes::copy_from_slice(bytes),
             };
-            (Input::File(file), bytes)
+            (Input::File(file), Cow::Borrowed(bytes))
         } else {
+            // Bytes that are not UTF-8 are refused, which `body` checks.
             let text = String::from_utf8_lossy(value).into_owned();
-            (Input::Text(text), value)
+            let content = Cow::Owned(text.clone().into_bytes());
+            (Input::Text(text), content)
         };
         multipart.extend_from_slice(b"\r\n\r\n");
-        multipart.extend_from_slice(content);
+        multipart.extend_from_slice(&content);
         multipart.extend_from_slice(b"\r\n");
         sent.insert(name, input);
     }
