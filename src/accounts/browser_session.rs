@@ -20,10 +20,10 @@ use crate::domain::{FieldReader, Fields, SessionRef, Timestamp, User};
 use crate::store::{NewSession, UserSnapshot};
 
 /// How exactly the last use of a session is noted: more often would be a write for every page.
-const TOUCH: Duration = Duration::from_secs(5 * 60);
+const TOUCH: Duration = Duration::from_mins(5);
 
 /// How long somebody counts as recently authenticated.
-const RECENT: Duration = Duration::from_secs(10 * 60);
+const RECENT: Duration = Duration::from_mins(10);
 
 /// The proof of a session that has started.
 pub enum Signed {

@@ -4,6 +4,7 @@
 //! framework (see [`super::answer`]). To add an endpoint, write its handler and, for an API
 //! resource, its [`Operation`](super::operation::Operation), and add one line to [`ROUTES`].
 
+use std::future::ready;
 use std::sync::LazyLock;
 
 use http::Method;
@@ -152,7 +153,7 @@ pub(super) static ROUTES: &[Route] = &[
     get!("/.well-known/openid-configuration", "Discovery", discovery::metadata)
         .for_any_origin().docs(&discovery::METADATA),
     Route::new(Method::GET, "/api/schema/", "Schema", |app, _| {
-        Box::pin(openapi::retrieve(app, paths()))
+        Box::pin(ready(Ok(openapi::retrieve(app, paths()))))
     }).docs(&openapi::RETRIEVE),
     get!("/api/docs/", "Docs", docs::retrieve).page().docs(&docs::RETRIEVE),
 

@@ -74,9 +74,8 @@ impl MailLimits {
         match requester {
             Requester::Operator => room(sent, total),
             Requester::Known if reserve_left > 0 => room(own, self.share()),
-            Requester::Known if own.is_empty() => room(sent, self.ceiling()),
+            Requester::Known | Requester::Unknown if own.is_empty() => room(sent, self.ceiling()),
             Requester::Known => room(own, self.share()).max(room(sent, total)),
-            Requester::Unknown if own.is_empty() => room(sent, self.ceiling()),
             Requester::Unknown => {
                 room(own, self.share()).max(room(sent, total - reserve_left.min(total)))
             }
@@ -205,7 +204,7 @@ mod tests {
         };
         assert_eq!(none.next_at(&sent, Requester::Unknown, now), None);
         let paused = MailLimits {
-            pause: Duration::from_secs(60),
+            pause: Duration::from_mins(1),
             ..none
         };
         assert_eq!(

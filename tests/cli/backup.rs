@@ -292,7 +292,8 @@ fn invalid_backup_changes_nothing() {
         ("PRAGMA user_version = 999", "newer accounts-server"),
         ("PRAGMA application_id = 1", "another program"),
         (
-            "PRAGMA foreign_keys = OFF; INSERT INTO sessions VALUES ('x', 99, 0, 0, 0, '', '')",
+            "PRAGMA foreign_keys = OFF; INSERT INTO sessions (id, user_id, created_at, last_used_at, expires_at, ip, user_agent) \
+             VALUES ('x', 99, 0, 0, 0, '', '')",
             "damaged",
         ),
     ] {

@@ -146,7 +146,7 @@ fn development_settings_are_refused_without_dev() {
         &["--fixed-otp", "alice@example.com=123456"],
         &["--exit-with-parent"],
     ] {
-        run(dir.path(), flag).assert_refused(2, &[flag[0], "needs --dev"]);
+        run(dir.path(), flag).assert_refused(2, &[flag[0], "requires --dev"]);
     }
     run(dir.path(), &["--dev", "--listen", "0.0.0.0:0"])
         .assert_refused(2, &["0.0.0.0:0 is refused", "loopback"]);

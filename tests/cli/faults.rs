@@ -193,7 +193,7 @@ fn repeated_log_lines_are_suppressed_and_counted() {
                 "the database is busy: database is locked: Error code 5: database is locked",
                 FLOOD + held.len(),
             ),
-            ("user 1: profile changed", changed.len()),
+            ("user 1: profile updated", changed.len()),
         ] {
             let (written, suppressed) = repeats(&outcome.stderr, text);
             assert_eq!(

@@ -326,7 +326,8 @@ fn export_replaces_a_file_atomically_and_privately() {
 
     on_db(dir.path(), &["export", "no/such/folder.jsonl"], "")
         .assert_refused(1, &["cannot write no/such/folder.jsonl"]);
-    on_db(dir.path(), &["export", "./users.db"], "").assert_refused(1, &["is the database itself"]);
+    on_db(dir.path(), &["export", "./users.db"], "")
+        .assert_refused(1, &["is the database; nothing was written"]);
     assert_exported(dir.path(), EXPORTED);
 }
 

@@ -338,7 +338,7 @@ fn json_log_has_one_object_per_line() {
     );
     let (status, _) = server.sign_up("user@example.com");
     assert_eq!(status, 201);
-    let line = server.wait_for_log("User List -> 201");
+    let line = server.wait_for_log("/api/v1/accounts/users/ -> 201");
     let line: serde_json::Value = serde_json::from_str(&line).unwrap();
     assert_eq!(line["level"], "debug");
     assert_eq!(line["target"], "accounts_server::http");

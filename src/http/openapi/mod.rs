@@ -26,9 +26,10 @@ use serde_json::{Map, Value, json};
 
 use super::operation::{Operation, Outcome, Tag};
 use super::reply;
-use super::route::{Exposure, HandlerResult, Path};
+use super::route::{Exposure, Path};
 use crate::app::SharedApp;
 use types::AnyObject;
+use warp::reply::Response;
 use writer::Writer;
 
 const DESCRIPTION: &str = "\
@@ -61,7 +62,7 @@ pub(super) const RETRIEVE: Operation = Operation {
 };
 
 /// `GET /api/schema/`: describes these paths.
-pub(super) async fn retrieve(app: &SharedApp, paths: &[Path]) -> HandlerResult {
+pub(super) fn retrieve(app: &SharedApp, paths: &[Path]) -> Response {
     static PRODUCTION: OnceLock<Document> = OnceLock::new();
     static DEVELOPMENT: OnceLock<Document> = OnceLock::new();
     let document = if app.config.dev {
@@ -75,7 +76,7 @@ pub(super) async fn retrieve(app: &SharedApp, paths: &[Path]) -> HandlerResult {
     response
         .headers_mut()
         .insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
-    Ok(response)
+    response
 }
 
 /// What is the same at every address.

@@ -91,7 +91,7 @@ mod tests {
     #[test]
     fn attributes_protect_the_value() {
         let mut headers = HeaderMap::new();
-        Cookie::Session.set(&mut headers, true, "v", Some(Duration::from_secs(60)));
+        Cookie::Session.set(&mut headers, true, "v", Some(Duration::from_mins(1)));
         Cookie::Form.set(&mut headers, false, "w", None);
         let set: Vec<_> = headers.get_all(SET_COOKIE).iter().collect();
         assert_eq!(

@@ -13,7 +13,7 @@ use crate::http::HandlerResult;
 use crate::http::request::Request;
 
 /// Asks whether to go back to this address; without one the link is dead.
-pub(in crate::http) async fn confirm(
+pub(in crate::http) fn confirm(
     app: &SharedApp,
     request: &Request,
     email: Option<&str>,
@@ -27,7 +27,7 @@ pub(in crate::http) async fn confirm(
 }
 
 /// Says what became of it.
-pub(in crate::http) async fn outcome(
+pub(in crate::http) fn outcome(
     app: &SharedApp,
     request: &Request,
     outcome: Result<(), AccountError>,

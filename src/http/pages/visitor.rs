@@ -18,7 +18,7 @@ use crate::http::request::Request;
 use crate::templates::Language;
 
 /// How long the cookie of an anonymous form lives: as long as somebody may leave a page open.
-const FORM_LIFE: Duration = Duration::from_secs(24 * 60 * 60);
+const FORM_LIFE: Duration = Duration::from_hours(24);
 
 const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 

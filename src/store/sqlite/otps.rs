@@ -440,6 +440,19 @@ pub(super) fn use_otp(
         }
         return Ok(Some(used));
     }
+    count_failure(connection, purpose, user_id, attempt).map(|()| None)
+}
+
+/// Counts a wrong code against the account and against every live code.
+fn count_failure(
+    connection: &Connection,
+    purpose: OtpPurpose,
+    user_id: Option<UserId>,
+    attempt: &OtpAttempt,
+) -> rusqlite::Result<()> {
+    let limits = attempt.limits;
+    let day_ago = attempt.now.minus(DAY).unix_millis();
+    let soon = attempt.now.plus(CLOCK_SLACK).unix_millis();
     // The failure that was just counted must not hide the code from its own count.
     let count = |statement: &str, one_more: u32| {
         connection
@@ -486,7 +499,7 @@ pub(super) fn use_otp(
     )?;
     if counted == 0 {
         // There is no code for this address; the response time must not reveal it.
-        return write_decoy(connection, attempt.now).map(|()| None);
+        return write_decoy(connection, attempt.now);
     }
     count(
         &format!(
@@ -496,7 +509,7 @@ pub(super) fn use_otp(
         ),
         1,
     )?;
-    Ok(None)
+    Ok(())
 }
 
 /// The stored form of an unusable password, as in Django: no password matches it.

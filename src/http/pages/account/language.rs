@@ -15,7 +15,7 @@ use crate::http::pages::visitor::Visitor;
 use crate::http::request::Request;
 
 /// How long the choice is remembered.
-const A_YEAR: Duration = Duration::from_secs(365 * 24 * 60 * 60);
+const A_YEAR: Duration = Duration::from_hours(365 * 24);
 
 /// The form.
 pub(in crate::http) async fn show(app: &SharedApp, request: &mut Request) -> HandlerResult {
