@@ -149,7 +149,7 @@ fn development_settings_are_refused_without_dev() {
         run(dir.path(), flag).assert_refused(2, &[flag[0], "requires --dev"]);
     }
     run(dir.path(), &["--dev", "--listen", "0.0.0.0:0"])
-        .assert_refused(2, &["0.0.0.0:0 is refused", "loopback"]);
+        .assert_refused(2, &["cannot listen on 0.0.0.0:0", "loopback"]);
     assert_eq!(names_in(dir.path()), [""; 0]);
 }
 
