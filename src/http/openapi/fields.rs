@@ -11,7 +11,7 @@ pub(super) fn form_schema(form: &Form, with_files: bool) -> Value {
     for rule in &form.rules {
         properties.insert(rule.name.to_owned(), field_schema(rule, with_files));
     }
-    let required: Vec<&str> = form
+    let mut required: Vec<&str> = form
         .rules
         .iter()
         .filter(|rule| rule.required)
@@ -19,14 +19,11 @@ pub(super) fn form_schema(form: &Form, with_files: bool) -> Value {
         .collect();
     let mut schema = json!({ "type": "object", "properties": properties });
     let is_alternative = |rule: &FieldRule| rule.name == "token" && !rule.required;
-    if form.rules.iter().any(is_alternative) {
-        // The token of a link takes the place of the address and its code.
-        let others = required
-            .iter()
-            .filter(|name| !["email", "otp"].contains(*name));
-        let with_token: Vec<&str> = others.copied().chain(["token"]).collect();
-        schema["anyOf"] = json!([{ "required": required }, { "required": with_token }]);
-    } else if !required.is_empty() {
+    // The token of a link takes the place of the address and its code. Generators of clients make
+    // models of `anyOf` that nobody can use, so the descriptions say which belong together.
+    let has_alternative = form.rules.iter().any(is_alternative);
+    required.retain(|name| !(has_alternative && ["email", "otp"].contains(name)));
+    if !required.is_empty() {
         schema["required"] = json!(required);
     }
     schema
