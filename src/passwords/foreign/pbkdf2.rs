@@ -1,12 +1,11 @@
 //! PBKDF2: Django, passlib, the PHC string format (also for Keycloak), and ASP.NET Identity.
 
+use std::num::NonZeroU32;
 use std::ops::RangeInclusive;
 
-use ::pbkdf2::pbkdf2_hmac;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use sha1::Sha1;
-use sha2::{Sha256, Sha512};
+use ring::pbkdf2;
 use subtle::ConstantTimeEq as _;
 
 use super::{ForeignHash, Parsed, any_base64, fields, number};
@@ -121,12 +120,19 @@ fn checked(function: Function, rounds: u32, salt: Vec<u8>, hash: Vec<u8>) -> Par
 impl ForeignHash for Pbkdf2 {
     fn matches(&self, password: &str) -> Option<bool> {
         let mut made = vec![0; self.hash.len()];
-        let derive = match self.function {
-            Function::Sha1 => pbkdf2_hmac::<Sha1>,
-            Function::Sha256 => pbkdf2_hmac::<Sha256>,
-            Function::Sha512 => pbkdf2_hmac::<Sha512>,
+        let algorithm = match self.function {
+            Function::Sha1 => pbkdf2::PBKDF2_HMAC_SHA1,
+            Function::Sha256 => pbkdf2::PBKDF2_HMAC_SHA256,
+            Function::Sha512 => pbkdf2::PBKDF2_HMAC_SHA512,
         };
-        derive(password.as_bytes(), &self.salt, self.rounds, &mut made);
+        let rounds = NonZeroU32::new(self.rounds)?;
+        pbkdf2::derive(
+            algorithm,
+            rounds,
+            &self.salt,
+            password.as_bytes(),
+            &mut made,
+        );
         Some(made.ct_eq(&self.hash).into())
     }
 }
