@@ -214,6 +214,8 @@ test("everything by keyboard", async () => {
   await server.user(email);
   const page = await openPage(browser);
   await page.goto(`${server.url}/account/sign-in/`);
+  // The page begins in its first field, as soon as the browser has drawn it.
+  await page.waitForFunction(() => document.activeElement.id === "email");
   await page.keyboard.type(email);
   await page.keyboard.press("Tab");
   await page.keyboard.type(PASSWORD);

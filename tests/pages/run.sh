@@ -1,9 +1,6 @@
 #!/usr/bin/env bash
-# The pages in a real browser: every flow with and without script, by keyboard, in all languages, light and
-# dark, on a small screen; accessibility, markup, weight, Content-Security-Policy.
-#
-#   tests/pages/run.sh                 all of it, against target/debug/accounts-server
-#   tests/pages/run.sh screenshots     the pictures of the documents, into docs/
+# The account pages in a real browser: every flow with and without script, and by keyboard. A page that the
+# Content-Security-Policy had to stop, or a script error, fails its test.
 #
 # Installs Debian's chromium (where it is missing) and the packages of package-lock.json.
 set -euo pipefail
@@ -15,7 +12,4 @@ fi
 npm ci --silent --no-audit --no-fund
 
 export ACCOUNTS_SERVER="${ACCOUNTS_SERVER:-$PWD/../../target/debug/accounts-server}"
-if [ "${1:-}" = screenshots ]; then
-    exec node screenshots.mjs
-fi
 exec node --test --test-concurrency=2 --test-reporter=spec ./*.test.mjs
