@@ -25,7 +25,6 @@ pub(super) const BUILT_IN: &[(&str, &str)] = built_in![
     "layout.html",
     "narrow.html",
     "account.html",
-    "console.html",
     "parts.html",
     "message.html",
     "account/activity.html",

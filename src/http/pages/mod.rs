@@ -1,4 +1,4 @@
-//! HTML for a person at a browser: account pages, the console and the inbox of `--dev`.
+//! HTML for a person at a browser: account pages and the inbox of `--dev`.
 //!
 //! A page is a template of [`crate::templates`] and its values. Handlers call the operations of
 //! [`crate::accounts`], as those of the API do.
