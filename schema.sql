@@ -269,28 +269,60 @@ CREATE INDEX email_undos_by_user ON email_undos (user_id);
 CREATE INDEX email_undos_by_email ON email_undos (email_key);
 CREATE INDEX email_undos_by_expiry ON email_undos (expires_at);
 
+-- Invitations to create an account, by staff or an administrator (`operator`). There is one for each
+-- address; repeating it extends it. Accepted and revoked ones are deleted, expired ones after a while.
+CREATE TABLE invitations (
+    id         INTEGER PRIMARY KEY AUTOINCREMENT,
+    email      TEXT    NOT NULL,
+    email_key  TEXT    NOT NULL UNIQUE,
+    language   TEXT    NOT NULL,
+    inviter_id INTEGER REFERENCES users (id) ON DELETE SET NULL,
+    operator   TEXT    NOT NULL,
+    created_at INTEGER NOT NULL,
+    expires_at INTEGER NOT NULL
+) STRICT;
+CREATE INDEX invitations_by_inviter ON invitations (inviter_id);
+CREATE INDEX invitations_by_expiry ON invitations (expires_at);
+
+-- Links in the mails of an invitation, by the hash of their token. A repeated invitation has several.
+CREATE TABLE invitation_tokens (
+    token_hash    BLOB    PRIMARY KEY,
+    invitation_id INTEGER NOT NULL REFERENCES invitations (id) ON DELETE CASCADE
+) STRICT, WITHOUT ROWID;
+CREATE INDEX invitation_tokens_by_invitation ON invitation_tokens (invitation_id);
+
 -- The mail queue. A row is stored in the transaction that causes the mail, and deleted when the
--- mail is delivered, given up or obsolete. The content is encrypted, so the file reveals no codes.
--- `claimed` marks a mail in delivery; after `next_try_at` the claim has expired. `user_id` is NULL
--- for the notice of a deletion: other mails are deleted with the account.
+-- mail is delivered or obsolete. The content is encrypted, so the file reveals no codes. `claimed`
+-- marks a mail in delivery; after `next_try_at` the claim has expired. `user_id` is NULL for an
+-- invitation and for the notice of a deletion: other mails are deleted with the account. `problem`
+-- says why the last attempt failed. A mail that was given up (`closed_at` before `expires_at`) or has
+-- expired (`closed_at` from then on) stays for a while to be looked up, without its content once it
+-- has expired.
 CREATE TABLE mails (
     id          INTEGER PRIMARY KEY AUTOINCREMENT,
     message_id  BLOB    NOT NULL UNIQUE,
     user_id     INTEGER REFERENCES users (id) ON DELETE CASCADE,
     otp_id      INTEGER REFERENCES otps (id) ON DELETE CASCADE,
+    invitation_id INTEGER REFERENCES invitations (id) ON DELETE CASCADE,
     email       TEXT    NOT NULL,
     language    TEXT    NOT NULL,
+    kind        TEXT    NOT NULL DEFAULT '',
     content     BLOB    NOT NULL,
     created_at  INTEGER NOT NULL,
     expires_at  INTEGER NOT NULL,
     tries       INTEGER NOT NULL DEFAULT 0,
     next_try_at INTEGER NOT NULL,
+    last_try_at INTEGER,
+    problem     TEXT    NOT NULL DEFAULT '',
+    closed_at   INTEGER,
     claimed     INTEGER NOT NULL DEFAULT 0 CHECK (claimed IN (0, 1))
 ) STRICT;
 CREATE INDEX mails_by_user ON mails (user_id);
 CREATE INDEX mails_by_otp ON mails (otp_id);
-CREATE INDEX mails_by_next_try ON mails (next_try_at);
-CREATE INDEX mails_by_expiry ON mails (expires_at);
+CREATE INDEX mails_by_invitation ON mails (invitation_id);
+CREATE INDEX mails_by_next_try ON mails (next_try_at) WHERE closed_at IS NULL;
+CREATE INDEX mails_by_expiry ON mails (expires_at) WHERE content <> x'';
+CREATE INDEX mails_closed ON mails (closed_at) WHERE closed_at IS NOT NULL;
 
 -- Sessions, one per signed-in device. Every token names its session; revoking a session deletes its
 -- row and makes its tokens invalid.
@@ -357,6 +389,8 @@ CREATE TABLE events (
 ) STRICT;
 CREATE INDEX events_by_user ON events (user_id) WHERE user_id IS NOT NULL;
 CREATE INDEX events_by_other_actor ON events (actor_id) WHERE actor_id IS NOT user_id;
+CREATE INDEX events_by_time ON events (happened_at);
+CREATE INDEX events_by_kind ON events (event, happened_at);
 
 -- Failed attempts by hour (Unix time / 3600), at existing accounts and at unknown addresses. A
 -- limited number of them per hour is listed as events.

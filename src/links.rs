@@ -11,6 +11,8 @@ pub struct Links {
     pub confirm: Option<String>,
     /// URL of the page that resets a password; `None` puts no links into such mails.
     pub reset: Option<String>,
+    /// URL of the page that accepts an invitation; `None` when there is none.
+    pub invitation: Option<String>,
 }
 
 /// Stands for the token in a configured URL.
@@ -28,12 +30,22 @@ impl Links {
             OtpPurpose::SignUp | OtpPurpose::EmailChange => self.confirm.as_deref(),
             OtpPurpose::PasswordReset => self.reset.as_deref(),
         }?;
-        if url.contains(TOKEN) {
-            return Some(url.replace(TOKEN, token));
-        }
-        let separator = if url.contains('?') { '&' } else { '?' };
-        Some(format!("{url}{separator}token={token}"))
+        Some(with_token(url, token))
     }
+
+    /// The link that accepts an invitation, if there is a page for it.
+    pub fn invitation(&self, token: &str) -> Option<String> {
+        Some(with_token(self.invitation.as_deref()?, token))
+    }
+}
+
+/// A URL with the token in its place, or at the end of its query.
+fn with_token(url: &str, token: &str) -> String {
+    if url.contains(TOKEN) {
+        return url.replace(TOKEN, token);
+    }
+    let separator = if url.contains('?') { '&' } else { '?' };
+    format!("{url}{separator}token={token}")
 }
 
 #[cfg(test)]
@@ -57,9 +69,11 @@ mod tests {
                 email_undo: String::new(),
                 confirm: Some(url.to_owned()),
                 reset: None,
+                invitation: Some(url.to_owned()),
             };
             assert_eq!(links.otp(OtpPurpose::SignUp, "t").as_deref(), Some(link));
             assert_eq!(links.otp(OtpPurpose::PasswordReset, "t"), None);
+            assert_eq!(links.invitation("t").as_deref(), Some(link));
         }
     }
 }

@@ -10,16 +10,17 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use accounts_server::domain::{
-    ClientNetwork, EmailAddress, OtpPurpose, Profile, SessionLifetimes, SessionRef, StoredKey,
-    StoredSecret, Timestamp, User, UserChanges, UserId,
+    ClientNetwork, EmailAddress, MailState, OtpPurpose, Profile, SessionLifetimes, SessionRef,
+    StoredKey, StoredSecret, Timestamp, User, UserChanges, UserId,
 };
 use accounts_server::store::sqlite::{SqliteOptions, SqliteStore};
 use accounts_server::store::{
-    AccountOtp, ClaimedMails, ConfirmSignUp, DeleteUser, EmailChange, MailClaim, MailLimits,
-    MailQueue, NewEmailUndo, NewMail, NewOtp, NewSession, NewSignUp, NewUser, OtpAttempt,
-    OtpCandidates, PasswordTry, PasswordTryLimits, ReissueOtp, ReplacePassword, RequestContext,
-    RotateRefreshToken, Rotation, SharedStore, SignIn, SignInOutcome, SignUpOutcome, Store,
-    StoreError, TryLimits, TrySource, UpdateOutcome, UserSnapshot, UserUpdate,
+    AccountOtp, ClaimedMails, ConfirmSignUp, DeleteUser, EmailChange, GiveUpMail, MailChange,
+    MailClaim, MailEntry, MailLimits, MailQuery, MailQueue, MailSubject, NewEmailUndo, NewMail,
+    NewOtp, NewSession, NewSignUp, NewUser, OtpAttempt, OtpCandidates, Page, PageRequest,
+    PasswordTry, PasswordTryLimits, PostponeMail, ReissueOtp, ReplacePassword, RequestContext,
+    RetryOutcome, RotateRefreshToken, Rotation, SharedStore, SignIn, SignInOutcome, SignUpOutcome,
+    Store, StoreError, TryLimits, TrySource, UpdateOutcome, UserSnapshot, UserUpdate,
 };
 use futures_util::future::join_all;
 use rusqlite::Connection;
@@ -74,6 +75,7 @@ fn mail(content: &str, expires_at: Timestamp) -> NewMail {
     let number = MAILS.fetch_add(1, Ordering::Relaxed);
     NewMail {
         message_id: u128::from(number).to_be_bytes(),
+        kind: "sign_up",
         content: content.as_bytes().to_vec(),
         expires_at,
     }
@@ -326,6 +328,7 @@ async fn story(store: &dyn Store) {
     wrong_passwords(store).await;
     limits_on_mails(store).await;
     the_queue_of_mails(store).await;
+    mails_for_staff(store).await;
     mails_that_nobody_needs_any_more(store).await;
     accounts_without_confirmation(store).await;
     what_has_expired_goes(store).await;
@@ -951,8 +954,8 @@ async fn the_queue_of_mails(store: &dyn Store) {
         ]
     );
     assert_eq!(
-        (both.mails[0].user_id, both.mails[1].user_id),
-        (Some(ids[0]), Some(ids[1]))
+        (both.mails[0].subject, both.mails[1].subject),
+        (MailSubject::User(ids[0]), MailSubject::User(ids[1]))
     );
     assert_eq!(contents(&claim(start, 10, 10).await), []);
     let queue = store.find_mail_queue().await.unwrap();
@@ -962,8 +965,15 @@ async fn the_queue_of_mails(store: &dyn Store) {
     // unchanged.
     let (first, second) = (both.mails[0].id, both.mails[1].id);
     let later = start.plus(Duration::from_secs(30));
-    store.postpone_mail(first, later, true).await.unwrap();
-    store.postpone_mail(second, start, false).await.unwrap();
+    for (id, next_try_at, counts) in [(first, later, true), (second, start, false)] {
+        let postponed = PostponeMail {
+            id,
+            next_try_at,
+            counts,
+            problem: "greylisted".into(),
+        };
+        store.postpone_mail(postponed).await.unwrap();
+    }
     assert_eq!(
         contents(&claim(start, 10, 10).await),
         [("c2", "q2@example.com", "de", 1)]
@@ -1005,6 +1015,105 @@ async fn the_queue_of_mails(store: &dyn Store) {
 
     store.delete_mail(second).await.unwrap();
     assert_eq!(store.find_mail_queue().await.unwrap().waiting, 0);
+}
+
+/// Recipients and states of all mails that are listed, newest first.
+async fn states(store: &dyn Store) -> Vec<(String, MailState)> {
+    let page = list_mails(store, None).await;
+    let mails = page.items.into_iter();
+    mails.map(|mail| (mail.email, mail.state)).collect()
+}
+
+async fn list_mails(store: &dyn Store, state: Option<MailState>) -> Page<MailEntry> {
+    let query = MailQuery {
+        state,
+        search: String::new(),
+        page: PageRequest::Number(1),
+        page_size: 100,
+    };
+    store.list_mail_entries(query).await.unwrap().unwrap()
+}
+
+async fn mails_for_staff(store: &dyn Store) {
+    let start = at(93_000);
+    // Remove what the earlier parts of this test have left.
+    for mail in list_mails(store, None).await.items {
+        store.delete_mail(mail.id).await.unwrap();
+    }
+    for (email, code) in [("s1@example.com", "m1"), ("s2@example.com", "m2")] {
+        let outcome = store
+            .create_sign_up(sign_up(email, "hash", code, start))
+            .await;
+        created(outcome.unwrap());
+    }
+    let claimed = claim(store, start, 10, 10).await;
+    let (first, second) = (claimed.mails[0].id, claimed.mails[1].id);
+    let sending = list_mails(store, Some(MailState::Sending)).await;
+    assert_eq!((sending.count, sending.items[0].id), (2, second));
+    let change = |id, seconds| MailChange {
+        id,
+        now: start.plus(Duration::from_secs(seconds)),
+        context: RequestContext::default(),
+    };
+
+    // A refused mail is kept with the reason, and can be retried while it is valid.
+    let give_up = GiveUpMail {
+        id: first,
+        problem: "no such user".into(),
+        now: start,
+    };
+    store.give_up_mail(give_up.clone()).await.unwrap();
+    let failed = list_mails(store, Some(MailState::Failed)).await.items;
+    assert_eq!(
+        (
+            failed[0].id,
+            &*failed[0].problem,
+            failed[0].tries,
+            failed[0].next_try_at
+        ),
+        (first, "no such user", 1, None)
+    );
+    assert_eq!(contents(&claim(store, start, 10, 10).await), []);
+    let retried = store.retry_mail(change(first, 5)).await.unwrap();
+    assert!(
+        matches!(&retried, RetryOutcome::Due(mail) if mail.state == MailState::Waiting),
+        "{retried:?}"
+    );
+    let again = claim(store, at(93_005), 10, 10).await;
+    assert_eq!(contents(&again), [("m1", "s1@example.com", "de", 2)]);
+    // One in delivery is due already.
+    let retried = store.retry_mail(change(first, 5)).await.unwrap();
+    assert!(
+        matches!(&retried, RetryOutcome::Due(mail) if mail.state == MailState::Sending),
+        "{retried:?}"
+    );
+
+    // Without its content it is past help; after a week it is gone.
+    store.give_up_mail(give_up).await.unwrap();
+    let expired = claim(store, at(93_600), 10, 10).await.expired;
+    assert_eq!(
+        expired.len(),
+        1,
+        "only the second expires, the first was given up"
+    );
+    let listed = list_mails(store, None).await.items;
+    assert_eq!(
+        (listed[0].state, listed[1].state),
+        (MailState::Expired, MailState::Failed)
+    );
+    assert_eq!(
+        store.retry_mail(change(first, 600)).await.unwrap(),
+        RetryOutcome::Expired
+    );
+    assert!(store.discard_mail(change(second, 600)).await.unwrap());
+    assert!(!store.discard_mail(change(second, 600)).await.unwrap());
+    assert_eq!(
+        store.retry_mail(change(second, 600)).await.unwrap(),
+        RetryOutcome::NotFound
+    );
+    let week = start.plus(Duration::from_hours(7 * 24));
+    store.delete_expired(week, None, None).await.unwrap();
+    assert_eq!(list_mails(store, None).await.items, []);
 }
 
 async fn mails_that_nobody_needs_any_more(store: &dyn Store) {
@@ -1077,10 +1186,20 @@ async fn mails_that_nobody_needs_any_more(store: &dyn Store) {
     );
     store.delete_mail(notices.mails[0].id).await.unwrap();
 
-    // Expired mails are deleted instead of claimed, and so are the mails of a deleted account.
+    mails_past_their_time(store, id, over).await;
+}
+
+/// `id` is a confirmed account with a notice that is not yet expired at `over`.
+async fn mails_past_their_time(store: &dyn Store, id: UserId, over: Timestamp) {
+    let claim = async |now, limit, retries| claim(store, now, limit, retries).await;
+    // Expired mails are closed instead of claimed. The mails of a deleted account are deleted.
     let claimed = claim(over.plus(LEASE), 10, 10).await;
     assert_eq!(contents(&claimed), []);
-    assert_eq!(claimed.expired, [Some(id)]);
+    assert_eq!(claimed.expired, [MailSubject::User(id)]);
+    assert_eq!(
+        states(store).await,
+        [("q4@example.com".to_owned(), MailState::Expired)]
+    );
     let outcome = store
         .create_sign_up(sign_up("q5@example.com", "hash", "c5", over))
         .await;
@@ -1112,9 +1231,13 @@ async fn mails_that_nobody_needs_any_more(store: &dyn Store) {
     store.delete_user(gone).await.unwrap();
     let claimed = claim(over, 10, 10).await;
     assert_eq!(contents(&claimed), [("gone", "q4@example.com", "de", 1)]);
-    assert_eq!(claimed.mails[0].user_id, None);
+    assert_eq!(claimed.mails[0].subject, MailSubject::DeletedUser);
     let claimed = claim(over.plus(LEASE), 10, 10).await;
-    assert_eq!(claimed.expired, [None]);
+    assert_eq!(claimed.expired, [MailSubject::DeletedUser]);
+    assert!(
+        states(store).await.is_empty(),
+        "not even the address is kept"
+    );
 }
 
 async fn accounts_without_confirmation(store: &dyn Store) {

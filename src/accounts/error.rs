@@ -53,6 +53,12 @@ pub enum AccountError {
     /// The link is unknown, used or expired.
     #[error("the link is unknown, used or expired")]
     InvalidLink,
+    /// The mail has expired and can no longer be sent.
+    #[error("the mail has expired")]
+    MailExpired,
+    /// There is no page for the link of an invitation.
+    #[error("there is no page for the link of an invitation")]
+    NoInvitationPage,
     /// Another account has confirmed the address.
     #[error("another account has the address")]
     EmailTaken,

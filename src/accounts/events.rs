@@ -1,10 +1,10 @@
 //! Reading the audit log, and entries for commands.
 
 use super::profile::check_right;
-use super::{AccountError, Caller, operator};
+use super::{AccountError, Administrator, Caller, operator};
 use crate::app::App;
 use crate::domain::{EventKind, UserId};
-use crate::store::{Event, EventPage, EventQuery, NewEvent, PageRequest};
+use crate::store::{Event, EventFilter, EventPage, EventQuery, NewEvent, Page, PageRequest};
 
 /// A page of an account's audit log: users see their own, staff everyone's.
 ///
@@ -42,12 +42,37 @@ pub async fn list_user_events(
     Ok(page)
 }
 
-/// Entries of the audit log, and the number of failed tries that were counted but not listed.
+/// A page of the whole audit log, newest entry first.
 ///
 /// # Errors
-/// Only store errors.
-pub async fn list_events(app: &App, query: EventQuery) -> Result<(Vec<Event>, u64), AccountError> {
-    let unlisted = app.store.count_unlisted_failures(query.since).await?;
+/// [`AccountError::Forbidden`] unless the caller is staff; [`AccountError::InvalidPage`] past the
+/// end.
+pub async fn list_event_page(
+    app: &App,
+    by: Administrator<'_>,
+    filter: EventFilter,
+    page: PageRequest,
+    page_size: u32,
+) -> Result<Page<Event>, AccountError> {
+    by.context(app)?;
+    let page = app.store.list_event_page(filter, page, page_size).await?;
+    page.ok_or(AccountError::InvalidPage)
+}
+
+/// Entries of the whole audit log, and the number of failed tries that were counted but not listed.
+///
+/// # Errors
+/// [`AccountError::Forbidden`] unless the caller is staff.
+pub async fn list_events(
+    app: &App,
+    by: Administrator<'_>,
+    query: EventQuery,
+) -> Result<(Vec<Event>, u64), AccountError> {
+    by.context(app)?;
+    let unlisted = app
+        .store
+        .count_unlisted_failures(query.filter.since)
+        .await?;
     Ok((app.store.list_events(query).await?, unlisted))
 }
 

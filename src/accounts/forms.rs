@@ -3,7 +3,7 @@
 //! Nothing is declared twice: a form records what the operation's own parser asks for.
 
 use super::photo::PhotoChange;
-use super::{confirm, deletion, password_change, password_reset, profile, refresh};
+use super::{confirm, deletion, invitations, password_change, password_reset, profile, refresh};
 use crate::domain::{FieldErrors, FieldReader, FieldRule, Fields, Timestamp};
 
 /// The fields of an operation.
@@ -32,6 +32,21 @@ const ANY_DAY: Timestamp = Timestamp::from_unix_millis(0);
 /// Signing up.
 pub fn sign_up() -> Form {
     form(|reader| super::sign_up::read(reader, ANY_DAY))
+}
+
+/// Inviting an address.
+pub fn invitation() -> Form {
+    form(invitations::read)
+}
+
+/// Looking up an invitation.
+pub fn invitation_token() -> Form {
+    form(invitations::read_token)
+}
+
+/// Accepting an invitation.
+pub fn acceptance() -> Form {
+    form(|reader| invitations::read_acceptance(reader, ANY_DAY))
 }
 
 /// Updating an account.

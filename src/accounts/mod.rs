@@ -17,8 +17,10 @@ mod events;
 mod expiry;
 pub mod forms;
 pub(crate) mod import;
+mod invitations;
 mod keys;
 mod mailbox_proof;
+mod mails;
 mod new_password;
 mod password_change;
 mod password_check;
@@ -49,15 +51,19 @@ pub use deletion::{delete, delete_user};
 use detached::detached;
 pub use email_undo::{find_undo, undo};
 pub use error::{AccountError, Cause};
-pub use events::{list_events, list_user_events, record_command};
+pub use events::{list_event_page, list_events, list_user_events, record_command};
 pub use expiry::clear_expired;
 pub use import::{
     IMPORTED_FIELDS, import_users, next_user_id, parse_moment, read_imported_user, refused,
+};
+pub use invitations::{
+    accept_invitation, find_invitation, invite, list_invitations, revoke_invitation,
 };
 pub use keys::{
     KeyInfo, list_keys, published_keys, remove_key, remove_old_keys, reseal_keys, rotate_keys,
 };
 pub(crate) use keys::{create_key, reseal};
+pub use mails::{discard_mail, list_mails, retry_mail};
 pub use password_change::{change_password, set_password};
 pub use password_reset::{confirm_reset, request_reset};
 pub use photo::{remove_photos_left_behind, remove_unused_photos};
@@ -66,7 +72,7 @@ pub use refresh::{Caller, authenticate, blacklist, check_token, refresh};
 pub use sessions::{end_other_sessions, end_session, list_sessions};
 pub use sign_in::sign_in;
 pub use sign_up::{SignUpResult, sign_up};
-pub use staff::list_users;
+pub use staff::{Administrator, list_users};
 
 use crate::app::App;
 use crate::crypto::random;

@@ -7,11 +7,11 @@ use clap::Args;
 use serde::Serialize;
 
 use super::{CommandResult, cannot_write, describe, printable, require_database, with_app};
-use crate::accounts;
+use crate::accounts::{self, Administrator};
 use crate::app::App;
 use crate::config::Config;
 use crate::domain::{EventKind, Timestamp, UserId};
-use crate::store::{Event, EventQuery};
+use crate::store::{Event, EventFilter, EventQuery};
 
 /// Pause between polls of `--follow`.
 const FOLLOW_INTERVAL: Duration = Duration::from_secs(1);
@@ -24,6 +24,9 @@ pub(super) struct AuditArguments {
     /// Only entries about this account (id or email address; the id of a deleted account works too)
     #[arg(long, value_name = "USER")]
     user: Option<String>,
+    /// Only entries that this account caused (id or email address)
+    #[arg(long, value_name = "USER")]
+    actor: Option<String>,
     /// Only this kind of event, such as sign_in_failed; repeatable. `audit --kinds` lists them
     #[arg(long = "event", value_name = "EVENT", value_parser = read_kind)]
     events: Vec<EventKind>,
@@ -31,6 +34,9 @@ pub(super) struct AuditArguments {
     /// 2026-01-31T12:00:00Z
     #[arg(long, value_name = "WHEN")]
     since: Option<String>,
+    /// Only entries before then, in the same forms
+    #[arg(long, value_name = "WHEN", conflicts_with = "follow")]
+    until: Option<String>,
     /// Show at most this many of the newest entries; 0 shows all
     #[arg(long, value_name = "COUNT", default_value_t = 100)]
     limit: u32,
@@ -81,22 +87,27 @@ fn list_kinds() -> io::Result<()> {
 }
 
 async fn show(app: &App, arguments: &AuditArguments) -> CommandResult {
-    let since = match &arguments.since {
-        Some(text) => Some(read_since(text, app.clock.now())?),
-        None => None,
+    let moment = |option: &str, text: &Option<String>| match text {
+        Some(text) => read_moment(option, text, app.clock.now()).map(Some),
+        None => Ok(None),
     };
     let mut query = EventQuery {
-        user_id: find_id(app, arguments.user.as_deref()).await?,
-        kinds: arguments.events.clone(),
-        since,
+        filter: EventFilter {
+            user_id: find_id(app, arguments.user.as_deref()).await?,
+            actor_id: find_id(app, arguments.actor.as_deref()).await?,
+            kinds: arguments.events.clone(),
+            since: moment("--since", &arguments.since)?,
+            before: moment("--until", &arguments.until)?,
+        },
         after: 0,
+        below: None,
         limit: match arguments.limit {
             0 => u32::MAX,
             limit => limit,
         },
     };
     loop {
-        let (events, unlisted) = accounts::list_events(app, query.clone())
+        let (events, unlisted) = accounts::list_events(app, Administrator::Operator, query.clone())
             .await
             .map_err(describe)?;
         if let Err(error) = write(&events, arguments.json) {
@@ -187,7 +198,7 @@ fn line(event: &Event) -> String {
 }
 
 /// Parses a time, or an age relative to `now`.
-fn read_since(text: &str, now: Timestamp) -> Result<Timestamp, String> {
+fn read_moment(option: &str, text: &str, now: Timestamp) -> Result<Timestamp, String> {
     let age = text
         .char_indices()
         .last()
@@ -207,7 +218,7 @@ fn read_since(text: &str, now: Timestamp) -> Result<Timestamp, String> {
     }
     accounts::parse_moment(text).ok_or_else(|| {
         format!(
-            "--since {text}: expected an age such as 12h or 7d, or a time such as \
+            "{option} {text}: expected an age such as 12h or 7d, or a time such as \
             2026-01-31T12:00:00Z"
         )
     })
@@ -243,7 +254,9 @@ mod tests {
             ("yesterday", None),
             ("7\u{e4}", None),
         ] {
-            let read = read_since(text, now).ok().map(|moment| moment.to_string());
+            let read = read_moment("--since", text, now)
+                .ok()
+                .map(|moment| moment.to_string());
             assert_eq!(read.as_deref(), moment, "{text:?}");
         }
     }

@@ -1,4 +1,4 @@
-//! `mail`: tests mail delivery, and writes templates and previews.
+//! `mail`: tests mail delivery, manages the queue, and writes templates and previews.
 
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use clap::Subcommand;
 
 use super::output_file::{ProtectedFiles, write_public};
-use super::{CommandResult, cannot_write};
+use super::{CommandResult, cannot_write, mail_queue};
 use crate::bootstrap::{open_composer, open_transport};
 use crate::clock::{Clock, SystemClock};
 use crate::config::{Config, MailTransportKind};
@@ -32,6 +32,19 @@ pub(super) enum MailCommand {
         )]
         language: String,
     },
+    /// List the mail queue: mails that wait, were refused, or have expired
+    ///
+    /// Shows the recipient, the kind and why the last attempt failed; never the text, code or link.
+    /// Delivered mails are not kept; refused and expired ones are kept for 7 days.
+    List(mail_queue::ListArguments),
+    /// Try mails again at once (a running server sends them within seconds)
+    ///
+    /// For mails that wait, and for refused ones: after a mistake in a DNS record or in the settings
+    /// was corrected, for example. Expired mails cannot be sent any more.
+    Retry(mail_queue::ChangeArguments),
+    /// Discard mails, which are then never sent
+    #[command(visible_alias = "discard")]
+    Drop(mail_queue::ChangeArguments),
     /// Write the built-in templates and languages into a folder, as a start for your own
     ///
     /// Change what you like, remove the files that you do not change (the program has its own copy
@@ -50,11 +63,14 @@ pub(super) enum MailCommand {
     },
 }
 
-pub(super) fn run(command: MailCommand, config: &Config) -> CommandResult {
+pub(super) fn run(command: MailCommand, config: Config) -> CommandResult {
     match command {
-        MailCommand::Test { address, language } => test(&address, &language, config),
-        MailCommand::Templates { dir } => write_templates(&dir, config),
-        MailCommand::Preview { dir } => preview(&dir, config),
+        MailCommand::List(arguments) => mail_queue::list(arguments, config),
+        MailCommand::Retry(arguments) => mail_queue::retry(&arguments, config),
+        MailCommand::Drop(arguments) => mail_queue::discard(&arguments, config),
+        MailCommand::Test { address, language } => test(&address, &language, &config),
+        MailCommand::Templates { dir } => write_templates(&dir, &config),
+        MailCommand::Preview { dir } => preview(&dir, &config),
     }
 }
 

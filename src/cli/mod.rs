@@ -10,8 +10,10 @@ mod completions;
 pub(crate) mod export;
 mod healthcheck;
 mod import;
+mod invitations;
 mod keys;
 mod mail;
+mod mail_queue;
 mod output_file;
 mod pages;
 mod prompt;
@@ -92,7 +94,7 @@ enum Command {
     /// Manage accounts
     #[command(subcommand)]
     User(user::UserCommand),
-    /// Test mail delivery and customise templates
+    /// Test mail delivery, manage the queue, and customise templates
     #[command(subcommand)]
     Mail(mail::MailCommand),
     /// Export the templates of the account pages
@@ -102,6 +104,7 @@ enum Command {
     #[command(subcommand)]
     Keys(keys::KeysCommand),
     /// Show the audit log: who did what, when and from where
+    #[command(visible_alias = "events")]
     Audit(audit::AuditArguments),
     /// Back up the database and the photos
     Backup(backup::BackupArguments),
@@ -165,7 +168,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     let outcome = match arguments.command {
         None | Some(Command::Serve) => serve::serve(config, &sources),
         Some(Command::User(command)) => user::run(command, config),
-        Some(Command::Mail(command)) => mail::run(command, &config),
+        Some(Command::Mail(command)) => mail::run(command, config),
         Some(Command::Pages(command)) => pages::run(command, &config),
         Some(Command::Keys(command)) => keys::run(command, config),
         Some(Command::Audit(arguments)) => audit::run(arguments, config),

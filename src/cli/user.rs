@@ -9,7 +9,8 @@ use comfy_table::{ColumnConstraint, ContentArrangement, Table, TableStyle, Width
 use super::export::UserRecord;
 use super::prompt::{confirm, read_password};
 use super::{
-    CommandResult, PAGE_SIZE, cannot_write, describe, printable, require_database, with_app,
+    CommandResult, PAGE_SIZE, cannot_write, describe, invitations, printable, require_database,
+    with_app,
 };
 use crate::accounts::{self, AccountError, UserFilter};
 use crate::app::App;
@@ -30,6 +31,24 @@ pub(super) enum UserCommand {
         /// Read the password from the first line of standard input
         #[arg(long)]
         password_stdin: bool,
+    },
+    /// Invite an email address to create an account, and print the number of the invitation
+    ///
+    /// Mails a link that is valid for 7 days and leads to a form for name and password. The address
+    /// counts as confirmed. A running server sends the mail; without one it waits for the next start.
+    /// Repeat the command to send another link.
+    Invite(invitations::InviteArguments),
+    /// List the invitations that were not accepted
+    Invitations {
+        /// Print JSON Lines
+        #[arg(long)]
+        json: bool,
+    },
+    /// Revoke an invitation: its links are dead at once
+    RevokeInvitation {
+        /// Number of the invitation, as shown by `user invitations`
+        #[arg(value_name = "ID")]
+        id: i64,
     },
     /// List accounts in the order of their ids
     List(ListArguments),
@@ -135,6 +154,9 @@ pub(super) fn run(command: UserCommand, config: Config) -> CommandResult {
             })?;
             writeln!(io::stdout(), "{id}").map_err(cannot_write)
         }
+        UserCommand::Invite(arguments) => invitations::invite(arguments, config),
+        UserCommand::Invitations { json } => invitations::list(json, config),
+        UserCommand::RevokeInvitation { id } => invitations::revoke(id, config),
         UserCommand::List(arguments) => with_app(require_database(config)?, async |app| {
             list(&app, &arguments.filter(), arguments.json).await
         }),

@@ -383,6 +383,10 @@ settings! {
         reset_url: String = String::new(),
             rule checked("a URL such as https://example.com/reset, or nothing", |text| text.is_empty() || is_link(text)),
             common "URL";
+        /// The same for an invitation; the page sends the token to `invitations/accept/`.
+        invitation_url: String = String::new(),
+            rule checked("a URL such as https://example.com/welcome, or nothing", |text| text.is_empty() || is_link(text)),
+            common "URL";
         /// Whether a mail tells the owner of a sign-in from a new network. People who often change
         /// mobile networks get many of these.
         new_sign_in_notice: bool = true, rule Switch, common "true|false";

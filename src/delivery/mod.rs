@@ -109,6 +109,7 @@ impl Outbox {
         let message_id = random::bytes();
         NewMail {
             message_id,
+            kind: content.kind(),
             content: self.shared.seal(content, message_id),
             expires_at,
         }

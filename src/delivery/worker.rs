@@ -18,10 +18,10 @@ use tokio::time::{Sleep, sleep, timeout};
 use super::Shared;
 use super::backoff::{outage_after, pause_after};
 use crate::crypto::random;
-use crate::domain::{Timestamp, UserId};
+use crate::domain::Timestamp;
 use crate::mail::{Mail, MailError};
 use crate::observability::metrics::MailOutcome;
-use crate::store::{MailClaim, QueuedMail};
+use crate::store::{GiveUpMail, MailClaim, MailSubject, PostponeMail, QueuedMail};
 
 /// Longest delivery; after it the mail is retried. Each step of an SMTP session may take half a minute.
 const DELIVERY_TIMEOUT: Duration = Duration::from_mins(4);
@@ -180,8 +180,8 @@ impl Worker {
                 return STORE_PAUSE;
             }
         };
-        for user_id in claimed.expired {
-            let about = subject(user_id);
+        for subject in claimed.expired {
+            let about = about(subject);
             log::warn!("{about}: a mail expired before it was delivered");
             self.shared.parts.metrics.count_mail(MailOutcome::Expired);
             self.is_dirty = true;
@@ -316,9 +316,9 @@ async fn transfer(shared: &Shared, mail: Mail) -> Result<(), MailError> {
 /// Records the outcome of a delivery in log, metrics and queue.
 async fn settle(shared: &Shared, queued: &QueuedMail, outcome: Result<(), MailError>) {
     let QueuedMail {
-        id, user_id, tries, ..
+        id, subject, tries, ..
     } = *queued;
-    let about = subject(user_id);
+    let about = about(subject);
     let name = shared.sender().transport.name();
     let now = shared.parts.clock.now();
     match &outcome {
@@ -332,19 +332,26 @@ async fn settle(shared: &Shared, queued: &QueuedMail, outcome: Result<(), MailEr
     let (kind, update) = match outcome {
         Ok(()) => {
             log::info!("{about}: mail {id} delivered by {name}");
-            (MailOutcome::Delivered, QueueUpdate::Remove)
+            (MailOutcome::Delivered, QueueUpdate::Remove(id))
         }
         Err(error @ MailError::Unreachable { .. }) => {
             log::warn!("{about}: mail {id} waits: {name}: {error}");
-            let postpone = QueueUpdate::Postpone {
+            let postpone = QueueUpdate::Postpone(PostponeMail {
+                id,
                 next_try_at: now,
                 counts: false,
-            };
-            return record(shared, id, postpone).await;
+                problem: error.reason(),
+            });
+            return record(shared, postpone).await;
         }
         Err(error) if error.is_final() => {
             log::error!("{about}: mail {id} given up: {name}: {error}");
-            (MailOutcome::GivenUp, QueueUpdate::Remove)
+            let give_up = GiveUpMail {
+                id,
+                problem: error.reason(),
+                now,
+            };
+            (MailOutcome::GivenUp, QueueUpdate::GiveUp(give_up))
         }
         Err(error) => {
             let pause = pause_after(tries, noise());
@@ -352,52 +359,53 @@ async fn settle(shared: &Shared, queued: &QueuedMail, outcome: Result<(), MailEr
                 "{about}: mail {id} is retried in {} s: {name}: {error}",
                 pause.as_secs()
             );
-            let postpone = QueueUpdate::Postpone {
+            let postpone = PostponeMail {
+                id,
                 next_try_at: now.plus(pause),
                 counts: true,
+                problem: error.reason(),
             };
-            (MailOutcome::Postponed, postpone)
+            (MailOutcome::Postponed, QueueUpdate::Postpone(postpone))
         }
     };
     shared.parts.metrics.count_mail(kind);
-    record(shared, id, update).await;
-    if user_id.is_none() && matches!(update, QueueUpdate::Remove) {
+    let is_over = !matches!(update, QueueUpdate::Postpone(_));
+    record(shared, update).await;
+    if subject == MailSubject::DeletedUser && is_over {
         // Nothing of a deleted account stays in the files, not even its address.
         shared.parts.store.purge_deleted_mails().await;
     }
 }
 
-/// The account a mail is about, as the log names it.
-fn subject(user_id: Option<UserId>) -> String {
-    user_id.map_or_else(
-        || "deleted account".to_owned(),
-        |user_id| format!("user {user_id}"),
-    )
+/// What a mail is about, as the log names it.
+fn about(subject: MailSubject) -> String {
+    match subject {
+        MailSubject::User(user_id) => format!("user {user_id}"),
+        MailSubject::DeletedUser => "deleted account".to_owned(),
+        MailSubject::Invitation(id) => format!("invitation {id}"),
+    }
 }
 
 /// A change of a mail in the queue.
-#[derive(Clone, Copy)]
+#[derive(Clone)]
 enum QueueUpdate {
-    /// It is removed.
-    Remove,
-    /// It is due again later; `counts` is false when the try said nothing about the mail.
-    Postpone {
-        next_try_at: Timestamp,
-        counts: bool,
-    },
+    /// It was delivered.
+    Remove(i64),
+    /// It is due again later.
+    Postpone(PostponeMail),
+    /// It was refused for good.
+    GiveUp(GiveUpMail),
 }
 
 /// Updates the queue, retrying until the store answers: an unrecorded delivery would be repeated.
-async fn record(shared: &Shared, id: i64, update: QueueUpdate) {
+async fn record(shared: &Shared, update: QueueUpdate) {
     let store = &shared.parts.store;
     let mut last_attempts = 0;
     loop {
-        let recorded = match update {
-            QueueUpdate::Remove => store.delete_mail(id).await,
-            QueueUpdate::Postpone {
-                next_try_at,
-                counts,
-            } => store.postpone_mail(id, next_try_at, counts).await,
+        let recorded = match update.clone() {
+            QueueUpdate::Remove(id) => store.delete_mail(id).await,
+            QueueUpdate::Postpone(request) => store.postpone_mail(request).await,
+            QueueUpdate::GiveUp(request) => store.give_up_mail(request).await,
         };
         let Err(e) = recorded else { return };
         log::warn!("the outcome of a delivery cannot be recorded yet: {e}");

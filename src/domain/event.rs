@@ -80,6 +80,16 @@ events! {
     UserCreated = "user_created",
     /// The account was deleted, with everything about it.
     UserDeleted = "user_deleted",
+    /// Staff invited somebody; the detail is the number of the invitation.
+    UserInvited = "user_invited",
+    /// An invitation was revoked; the detail is its number.
+    InvitationRevoked = "invitation_revoked",
+    /// An invitation was accepted, which created the account; the detail is its number.
+    InvitationAccepted = "invitation_accepted",
+    /// A mail was made due at once; the detail is its kind.
+    MailRetried = "mail_retried",
+    /// A mail was discarded; the detail is its kind.
+    MailDiscarded = "mail_discarded",
     /// Accounts were imported; the detail is their number.
     UsersImported = "users_imported",
     /// All accounts were exported; the detail says whether with password hashes.

@@ -27,6 +27,9 @@ pub mod messages {
     /// The form of a date.
     pub const WRONG_DATE: &str =
         "Date has wrong format. Use one of these formats instead: YYYY-MM-DD.";
+    /// The form of a time.
+    pub const WRONG_DATETIME: &str = "Datetime has wrong format. Use one of these formats instead: \
+        YYYY-MM-DDThh:mm[:ss[.uuuuuu]][+HH:MM|-HH:MM|Z].";
     /// A date of birth in the future.
     pub const FUTURE_DATE: &str = "Date of birth cannot be in the future.";
     /// A password and a different confirmation.

@@ -17,6 +17,13 @@ use crate::observability::metrics::ActionOutcome;
 /// Seconds after which a client may retry at an overloaded server.
 const OVERLOAD_PAUSE: u64 = 5;
 
+/// Why an expired mail is not retried.
+pub(super) const MAIL_EXPIRED: &str = "The mail has expired and can no longer be sent.";
+
+/// Why nobody can be invited.
+pub(super) const NO_INVITATION_PAGE: &str =
+    "Invitations need a page for their links: enable [pages], or set [mail] invitation_url.";
+
 /// Every error of the API.
 #[derive(Debug)]
 pub(super) enum ApiError {
@@ -233,6 +240,8 @@ impl From<AccountError> for ApiError {
                 "The last active staff member cannot be demoted, deactivated or deleted.".into(),
             ),
             AccountError::InvalidLink => Self::BadRequest("Invalid or expired link.".into()),
+            AccountError::MailExpired => Self::BadRequest(MAIL_EXPIRED.to_owned()),
+            AccountError::NoInvitationPage => Self::BadRequest(NO_INVITATION_PAGE.to_owned()),
             AccountError::EmailTaken => {
                 Self::Fields(FieldErrors::one("email", messages::EMAIL_TAKEN))
             }

@@ -25,5 +25,6 @@ pub(crate) fn links(public_url: &str, config: &Config) -> Links {
         email_undo: format!("{public_url}{undo}"),
         confirm: url(&config.mail.confirm_url, "/account/confirm/"),
         reset: url(&config.mail.reset_url, "/account/reset/confirm/"),
+        invitation: url(&config.mail.invitation_url, "/account/invitation/"),
     }
 }

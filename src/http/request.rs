@@ -265,9 +265,24 @@ impl Request {
 
     /// The last segment of the path, which is `{id}`.
     pub(super) fn last_segment(&self) -> &str {
+        self.segment_from_end(0)
+    }
+
+    /// The number in the last segment of the path but `after`.
+    ///
+    /// # Errors
+    /// 404 when it is not a number.
+    pub(super) fn number_before(&self, after: usize) -> Result<i64, ApiError> {
+        let segment = self.segment_from_end(after);
+        let is_number = segment.bytes().all(|b| b.is_ascii_digit());
+        let number = segment.parse().ok().filter(|_| is_number);
+        number.ok_or(ApiError::NotFound)
+    }
+
+    fn segment_from_end(&self, place: usize) -> &str {
         let path = self.head.path();
         let path = path.strip_suffix('/').unwrap_or(path);
-        path.rsplit('/').next().unwrap_or_default()
+        path.rsplit('/').nth(place).unwrap_or_default()
     }
 
     /// The caller of a route that needs a token.

@@ -10,13 +10,13 @@ use std::sync::LazyLock;
 use http::Method;
 
 use super::api::{
-    dev, discovery, email_undo, events, health, metrics, otp, passwords, photos, sessions, staff,
-    tokens, users,
+    audit_log, dev, discovery, email_undo, events, health, invitations, mails, metrics, otp,
+    passwords, photos, sessions, staff, tokens, users,
 };
 use super::openapi::{self, docs};
 use super::pages::account::{
-    activity, confirm, data, delete, email, language, overview, password, profile, reauthenticate,
-    reset, sessions as device_list, sign_in, sign_out, sign_up,
+    activity, confirm, data, delete, email, invitation, language, overview, password, profile,
+    reauthenticate, reset, sessions as device_list, sign_in, sign_out, sign_up,
 };
 use super::pages::assets;
 use super::route::{Auth, Exposure, Path, Route};
@@ -74,6 +74,8 @@ pub(super) static ROUTES: &[Route] = &[
     get!("/account/confirm/", "Confirm", confirm::show).on_pages(),
     post!("/account/confirm/", "Confirm", confirm::submit).on_pages(),
     post!("/account/confirm/resend/", "Resend Code", confirm::resend).on_pages(),
+    get!("/account/invitation/", "Invitation", invitation::show).on_pages(),
+    post!("/account/invitation/", "Invitation", invitation::submit).on_pages(),
     get!("/account/reset/", "Reset", reset::show).on_pages(),
     post!("/account/reset/", "Reset", reset::submit).on_pages(),
     get!("/account/reset/confirm/", "Confirm Reset", reset::show_confirm).on_pages(),
@@ -116,6 +118,25 @@ pub(super) static ROUTES: &[Route] = &[
         .bearer().counted_as(Action::Deletion).docs(&users::DESTROY),
     get!(accounts!("users/{pk}/events/"), "Event List", events::list)
         .bearer().docs(&events::LIST),
+
+    get!(accounts!("events/"), "Audit Log", audit_log::list).bearer().docs(&audit_log::LIST),
+
+    get!(accounts!("mails/"), "Mail List", mails::list).bearer().docs(&mails::LIST),
+    delete!(accounts!("mails/{id}/"), "Mail Instance", mails::destroy)
+        .bearer().docs(&mails::DESTROY),
+    post!(accounts!("mails/{id}/retry/"), "Mail Retry", mails::retry)
+        .bearer().docs(&mails::RETRY),
+
+    get!(accounts!("invitations/"), "Invitation List", invitations::list)
+        .bearer().docs(&invitations::LIST),
+    post!(accounts!("invitations/"), "Invitation List", invitations::create)
+        .bearer().docs(&invitations::CREATE),
+    post!(accounts!("invitations/verify/"), "Invitation Verify", invitations::verify)
+        .docs(&invitations::VERIFY),
+    post!(accounts!("invitations/accept/"), "Invitation Accept", invitations::accept)
+        .counted_as(Action::SignUp).docs(&invitations::ACCEPT),
+    delete!(accounts!("invitations/{id}/"), "Invitation Instance", invitations::destroy)
+        .bearer().docs(&invitations::DESTROY),
 
     post!(accounts!("otp/verify/"), "Otp Verify", otp::verify)
         .auth(Auth::OptionalBearer).counted_as(Action::Confirmation).docs(&otp::VERIFY),

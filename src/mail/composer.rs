@@ -169,11 +169,15 @@ impl Composer {
             | MailContent::PasswordChanged { ip: client }
             | MailContent::AccountDeleted { ip: client } => ip.clone_from(client),
             MailContent::NewSignIn { ip: client } => ip = Some(client.clone()),
+            MailContent::Invitation { link: accept, days } => {
+                values.insert("days", Value::from(*days));
+                link = Some(accept.clone());
+            }
             MailContent::AddressRemoved | MailContent::Promoted | MailContent::Test => {}
         }
         if !matches!(
             content,
-            MailContent::AddressChanged { .. } | MailContent::Test
+            MailContent::AddressChanged { .. } | MailContent::Invitation { .. } | MailContent::Test
         ) {
             values.insert("time", Value::from(minute(requested_at)));
             values.insert("ip", Value::from(ip));

@@ -79,6 +79,13 @@ pub enum MailContent {
     },
     /// The account got administrator rights.
     Promoted,
+    /// Staff invites the recipient to create an account.
+    Invitation {
+        /// The URL with the token.
+        link: String,
+        /// How long it is valid.
+        days: u64,
+    },
     /// A test of mail delivery.
     Test,
 }
@@ -138,6 +145,15 @@ impl MailContent {
             ),
             ("account_deleted", Self::AccountDeleted { ip: ip() }),
             ("promoted", Self::Promoted),
+            (
+                "invitation",
+                Self::Invitation {
+                    link: "https://accounts.example.com/account/invitation/\
+                           ?token=281ace4c0c89f8235eecce45a2e3e557"
+                        .to_owned(),
+                    days: 7,
+                },
+            ),
             ("test", Self::Test),
         ]
     }
@@ -154,6 +170,11 @@ impl MailContent {
         self
     }
 
+    /// Its kind, as the queue names it.
+    pub const fn kind(&self) -> &'static str {
+        self.section()
+    }
+
     /// The section of a language file that has its sentences.
     pub(super) const fn section(&self) -> &'static str {
         match self {
@@ -167,6 +188,7 @@ impl MailContent {
             Self::NewSignIn { .. } => "new_sign_in",
             Self::AccountDeleted { .. } => "account_deleted",
             Self::Promoted => "promoted",
+            Self::Invitation { .. } => "invitation",
             Self::Test => "test",
         }
     }
@@ -184,6 +206,7 @@ impl MailContent {
             | Self::NewSignIn { .. }
             | Self::AccountDeleted { .. }
             | Self::Promoted => "notice",
+            Self::Invitation { .. } => "invitation",
             Self::Test => "test",
         }
     }
@@ -194,7 +217,7 @@ mod tests {
     use super::*;
 
     /// What earlier versions have queued, kind by kind.
-    const QUEUED: [&str; 14] = [
+    const QUEUED: [&str; 15] = [
         r#"{"kind":"otp","purpose":"sign_up","code":"012345","minutes":10}"#,
         r#"{"kind":"otp","purpose":"email_change","code":"012345","minutes":10}"#,
         r#"{"kind":"otp","purpose":"password_reset","code":"012345","minutes":10}"#,
@@ -208,6 +231,7 @@ mod tests {
         r#"{"kind":"new_sign_in","ip":"203.0.113.7"}"#,
         r#"{"kind":"account_deleted","ip":null}"#,
         r#"{"kind":"promoted"}"#,
+        r#"{"kind":"invitation","link":"https://c.example/d/","days":7}"#,
         r#"{"kind":"test"}"#,
     ];
 

@@ -147,6 +147,9 @@ pub enum MailError {
     },
 }
 
+/// Longest reason that is kept, in characters.
+const REASON_LENGTH: usize = 500;
+
 fn suffix(advice: Option<&str>) -> String {
     advice.map_or_else(String::new, |advice| format!("; {advice}"))
 }
@@ -160,6 +163,20 @@ impl MailError {
             self,
             Self::Permanent { .. } | Self::Address { .. } | Self::Setup { .. }
         )
+    }
+
+    /// Why it failed, without what happens next. At most 500 characters.
+    pub fn reason(&self) -> String {
+        let reason = match self {
+            Self::Address { message, .. }
+            | Self::Setup { message, .. }
+            | Self::Temporary { message, .. }
+            | Self::Permanent { message, .. } => message.clone(),
+            Self::Compose { .. } | Self::Unreachable { .. } | Self::Misconfigured { .. } => {
+                self.to_string()
+            }
+        };
+        reason.chars().take(REASON_LENGTH).collect()
     }
 
     /// What the operator has to fix, where that is known.

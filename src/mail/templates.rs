@@ -27,6 +27,8 @@ pub const BUILT_IN: &[(&str, &str)] = built_in![
     "code.txt",
     "address_changed.html",
     "address_changed.txt",
+    "invitation.html",
+    "invitation.txt",
     "notice.html",
     "notice.txt",
     "test.html",

@@ -6,7 +6,7 @@
 
 use async_trait::async_trait;
 
-use super::{PageRequest, StoreResult};
+use super::{Page, PageRequest, StoreResult};
 use crate::domain::{EventKind, Timestamp, UserId};
 
 /// Who makes a request, and from where.
@@ -58,17 +58,30 @@ pub struct Event {
     pub detail: String,
 }
 
-/// Selects entries.
+/// Selects entries of the audit log.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct EventQuery {
+pub struct EventFilter {
     /// Only entries about this account.
     pub user_id: Option<UserId>,
+    /// Only entries that this account caused.
+    pub actor_id: Option<UserId>,
     /// Only entries of these kinds; empty means all.
     pub kinds: Vec<EventKind>,
     /// Only entries since then.
     pub since: Option<Timestamp>,
+    /// Only entries before then.
+    pub before: Option<Timestamp>,
+}
+
+/// The newest entries that a filter selects.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct EventQuery {
+    /// Which entries.
+    pub filter: EventFilter,
     /// Only entries with a higher number.
     pub after: i64,
+    /// Only entries with a lower number, if set.
+    pub below: Option<i64>,
     /// The maximum number of entries; the newest are returned.
     pub limit: u32,
 }
@@ -102,6 +115,14 @@ pub trait EventStore {
 
     /// Lists entries in ascending order. Unknown kinds are left out.
     async fn list_events(&self, query: EventQuery) -> StoreResult<Vec<Event>>;
+
+    /// Lists a page of the audit log, newest entry first. `None` when there is no such page.
+    async fn list_event_page(
+        &self,
+        filter: EventFilter,
+        page: PageRequest,
+        page_size: u32,
+    ) -> StoreResult<Option<Page<Event>>>;
 
     /// Counts failed attempts since then that were counted without an entry of their own.
     async fn count_unlisted_failures(&self, since: Option<Timestamp>) -> StoreResult<u64>;

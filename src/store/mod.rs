@@ -13,10 +13,12 @@ mod browser_sessions;
 mod development;
 mod events;
 mod health;
+mod invitations;
 mod keys;
 mod mail_limits;
 mod mails;
 mod otps;
+mod page;
 mod password_tries;
 mod passwords;
 mod sessions;
@@ -30,15 +32,23 @@ use std::sync::Arc;
 
 pub use browser_sessions::{BrowserSessionRecord, BrowserSessionStore};
 pub use development::DevelopmentStore;
-pub use events::{Event, EventPage, EventQuery, EventStore, NewEvent, RequestContext};
+pub use events::{Event, EventFilter, EventPage, EventQuery, EventStore, NewEvent, RequestContext};
 pub use health::{HealthStore, StoreSize};
+pub use invitations::{
+    AcceptInvitation, Invitation, InvitationOutcome, InvitationQuery, InvitationStore,
+    NewInvitation, RevokeInvitation,
+};
 pub use keys::{KeyMaterial, KeyStore, RemoveKey, RotateKeys};
 pub use mail_limits::{MailLimits, Requester, SentMail};
-pub use mails::{ClaimedMails, MailClaim, MailQueue, MailStore, NewMail, QueuedMail};
+pub use mails::{
+    ClaimedMails, GiveUpMail, MailChange, MailClaim, MailEntry, MailQuery, MailQueue, MailStore,
+    MailSubject, NewMail, PostponeMail, QueuedMail, RetryOutcome,
+};
 pub use otps::{
     AccountOtp, ConfirmSignUp, ConfirmedSignUp, NewOtp, OtpAttempt, OtpCandidates, OtpStore,
     OtpToken, ReissueOtp, Reissued,
 };
+pub use page::{Page, PageBounds};
 pub use password_tries::{PasswordTry, PasswordTryLimits, PasswordTryStore, TrySource};
 pub use passwords::{NOTICES, PasswordStore, ReplacePassword, ResetRequest};
 pub use sessions::{
@@ -61,6 +71,7 @@ pub trait Store:
     + SessionStore
     + BrowserSessionStore
     + MailStore
+    + InvitationStore
     + KeyStore
     + EventStore
     + HealthStore
@@ -78,6 +89,7 @@ impl<T> Store for T where
         + SessionStore
         + BrowserSessionStore
         + MailStore
+        + InvitationStore
         + KeyStore
         + EventStore
         + HealthStore

@@ -32,6 +32,7 @@ pub(super) const BUILT_IN: &[(&str, &str)] = built_in![
     "account/data.html",
     "account/delete.html",
     "account/email.html",
+    "account/invitation.html",
     "account/language.html",
     "account/overview.html",
     "account/password.html",

@@ -12,6 +12,7 @@
 
 mod address_change;
 mod ambiguity;
+mod audit_log;
 mod bodies;
 mod clock;
 mod connections;
@@ -25,7 +26,9 @@ mod enumeration;
 mod events;
 mod hardening;
 mod health;
+mod invitations;
 mod mail_content;
+mod mail_queue;
 mod memory;
 mod messages;
 mod metrics;

@@ -178,6 +178,19 @@ fn undelivered_mails_are_reported() {
         "warning mail: 1 emails could not be delivered yet",
         "2026-01-01T00:00:00Z",
     );
+    // The reason is in the database, so `check` says it without the log.
+    connection
+        .execute(
+            "UPDATE mails SET problem = 'Sender address rejected; set [mail] from'",
+            [],
+        )
+        .unwrap();
+    let outcome = check(dir.path(), &[]);
+    assert_line(
+        &outcome,
+        "warning mail: 1 emails could not be delivered yet",
+        "the last attempt failed because: Sender address rejected; set [mail] from",
+    );
 }
 
 #[test]

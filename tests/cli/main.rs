@@ -20,6 +20,7 @@ mod import;
 mod keys;
 mod lifecycle;
 mod mail;
+mod mail_queue;
 mod mail_templates;
 mod mail_tls;
 mod photos;

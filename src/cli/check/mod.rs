@@ -12,7 +12,7 @@ use std::path::Path;
 use clap::Args;
 use serde::Serialize;
 
-use super::{CommandResult, cannot_write};
+use super::{CommandResult, cannot_write, printable};
 use crate::backup::DataFiles;
 use crate::bootstrap::{open_composer, open_transport};
 use crate::clock::{Clock, SystemClock};
@@ -224,9 +224,13 @@ fn check_mail(config: &Config, report: &mut Report) {
 fn check_mail_queue(examination: &Examination, report: &mut Report) {
     let failing = &examination.failing_mails;
     if let Some(oldest) = failing.oldest_at {
+        let reason = match failing.problem.as_str() {
+            "" => "the log of the server says why".to_owned(),
+            problem => format!("the last attempt failed because: {}", printable(problem)),
+        };
         let text = format!(
-            "{} emails could not be delivered yet, the oldest is from {oldest}; the log of the \
-             server says why",
+            "{} emails could not be delivered yet, the oldest is from {oldest}; {reason}. `mail list` \
+             shows them",
             failing.count
         );
         report.warning("mail", text);

@@ -110,7 +110,8 @@ fn every_setting_is_read_from_every_layer() {
         | "branding.privacy_url"
         | "branding.imprint_url"
         | "mail.confirm_url"
-        | "mail.reset_url" => "https://example.com/",
+        | "mail.reset_url"
+        | "mail.invitation_url" => "https://example.com/",
         "dev.fixed_otp" => "a@b.example=123456,c@d.example=000000",
         "dev.ephemeral" | "dev.exit_with_parent" => "true",
         "accounts.unverified_days" => "30",

@@ -31,7 +31,7 @@ struct ListResponse<'a> {
 /// An entry of the audit log.
 #[derive(Serialize, JsonSchema)]
 #[schemars(rename = "Event")]
-struct EventResponse<'a> {
+pub(super) struct EventResponse<'a> {
     id: i64,
     /// The kind of event, such as `sign_in`.
     event: &'static str,
@@ -81,12 +81,12 @@ pub(crate) async fn list(app: &SharedApp, request: &mut Request) -> HandlerResul
         count: page.count,
         next: (page.number < page.pages).then(|| link(&url, &parameters, page.number + 1)),
         previous: (page.number > 1).then(|| link(&url, &parameters, page.number - 1)),
-        results: page.events.iter().map(|event| shown(event, id)).collect(),
+        results: page.events.iter().map(shown).collect(),
     };
     Ok(reply::json(StatusCode::OK, &response))
 }
 
-fn shown(event: &Event, user_id: UserId) -> EventResponse<'_> {
+pub(super) fn shown(event: &Event) -> EventResponse<'_> {
     let context = &event.context;
     EventResponse {
         id: event.id,
@@ -95,7 +95,7 @@ fn shown(event: &Event, user_id: UserId) -> EventResponse<'_> {
         actor: match context.actor_id {
             _ if !context.operator.is_empty() => "administrator",
             None => "unknown",
-            Some(actor) if actor == user_id => "user",
+            Some(actor) if Some(actor) == event.user_id => "user",
             Some(_) => "staff",
         },
         actor_id: context.actor_id,

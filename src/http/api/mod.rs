@@ -3,11 +3,14 @@
 //!
 //! A handler authenticates, parses, calls one function of `accounts` and builds the answer.
 
+pub(super) mod audit_log;
 pub(super) mod dev;
 pub(super) mod discovery;
 pub(super) mod email_undo;
 pub(super) mod events;
 pub(super) mod health;
+pub(super) mod invitations;
+pub(super) mod mails;
 pub(super) mod metrics;
 pub(super) mod otp;
 mod pagination;

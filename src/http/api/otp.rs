@@ -15,7 +15,7 @@ use crate::http::reply::{self, Message};
 use crate::http::request::Request;
 use crate::http::route::HandlerResult;
 
-const VERIFIED: &str = "Email verified successfully!";
+pub(super) const VERIFIED: &str = "Email verified successfully!";
 
 pub(crate) const MAIL_SENT: &str = "Email sent successfully!";
 

@@ -1,7 +1,12 @@
 //! Pagination as the `PageNumberPagination` of Django REST framework does it.
 
+use schemars::JsonSchema;
+use serde::Serialize;
+
+use crate::domain::messages;
+use crate::http::error::ApiError;
 use crate::http::operation::Parameter;
-use crate::store::PageRequest;
+use crate::store::{Page, PageRequest};
 
 const DEFAULT_SIZE: u32 = 20;
 const LARGEST_PAGE: u32 = 100;
@@ -19,6 +24,36 @@ pub(crate) const PAGE_SIZE: Parameter = Parameter {
     description: "Entries per page, at most 100; anything else than a number is ignored.",
     schema: r#"{"type": "integer", "minimum": 1, "maximum": 100, "default": 20}"#,
 };
+
+/// A page of a list.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "{T}Page")]
+pub(crate) struct PageResponse<T> {
+    /// How many entries there are on all pages.
+    count: u64,
+    /// URL of the next page.
+    next: Option<String>,
+    /// URL of the previous page.
+    previous: Option<String>,
+    results: Vec<T>,
+}
+
+impl<T> PageResponse<T> {
+    /// A page of the list at `url` with these parameters.
+    pub(crate) fn new<'a, S>(
+        url: &str,
+        parameters: &Parameters,
+        page: &'a Page<S>,
+        shown: impl FnMut(&'a S) -> T,
+    ) -> Self {
+        Self {
+            count: page.count,
+            next: (page.number < page.pages).then(|| link(url, parameters, page.number + 1)),
+            previous: (page.number > 1).then(|| link(url, parameters, page.number - 1)),
+            results: page.items.iter().map(shown).collect(),
+        }
+    }
+}
 
 /// Names and values of a query string, in order.
 pub(crate) type Parameters = Vec<(String, String)>;
@@ -55,6 +90,18 @@ pub(crate) fn read_page_size(parameters: &Parameters) -> u32 {
         .map_or(DEFAULT_SIZE, |size: u64| {
             u32::try_from(size).unwrap_or(u32::MAX).min(LARGEST_PAGE)
         })
+}
+
+/// The text to search for; empty without one.
+///
+/// # Errors
+/// 400 when it contains a NUL.
+pub(crate) fn read_search(parameters: &Parameters) -> Result<String, ApiError> {
+    let search = value(parameters, "search").unwrap_or_default().trim();
+    if search.contains('\0') {
+        return Err(ApiError::BadRequest(messages::NUL.to_owned()));
+    }
+    Ok(search.to_owned())
 }
 
 /// The URL of another page. The other parameters are sorted by name and page 1 is left out, as

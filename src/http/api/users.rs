@@ -20,7 +20,7 @@ use crate::http::route::HandlerResult;
 
 /// The nine keys that sign-up and update answer, in their order.
 #[derive(Serialize, JsonSchema)]
-struct AccountData<'a> {
+pub(super) struct AccountData<'a> {
     id: UserId,
     email: &'a str,
     first_name: &'a str,
@@ -59,7 +59,7 @@ struct UpdateResponse<'a> {
     is_staff: Option<bool>,
 }
 
-const TAKEN: Refusal = Refusal {
+pub(super) const TAKEN: Refusal = Refusal {
     when: "a verified account has the address",
     error: || ApiError::Fields(FieldErrors::one("email", messages::EMAIL_TAKEN)),
 };
@@ -206,7 +206,7 @@ impl RenderedUser {
     }
 }
 
-fn account_data(user: &User) -> AccountData<'_> {
+pub(super) fn account_data(user: &User) -> AccountData<'_> {
     let profile = &user.profile;
     AccountData {
         id: user.id,

@@ -3,14 +3,16 @@
 use async_trait::async_trait;
 use rusqlite::{Connection, OptionalExtension, Row, named_params};
 
-use super::SqliteStore;
 use super::rows::timestamp;
+use super::{SqliteStore, audit_log};
 use crate::domain::{EventKind, Timestamp, UserId};
 use crate::store::{
-    Event, EventPage, EventQuery, EventStore, NewEvent, PageRequest, RequestContext, StoreResult,
+    Event, EventFilter, EventPage, EventQuery, EventStore, NewEvent, Page, PageBounds, PageRequest,
+    RequestContext, StoreResult,
 };
 
-const COLUMNS: &str = "id, happened_at, event, user_id, actor_id, operator, ip, user_agent, detail";
+pub(super) const COLUMNS: &str =
+    "id, happened_at, event, user_id, actor_id, operator, ip, user_agent, detail";
 
 /// Failed attempts at existing accounts that are logged one by one per hour; more are only counted.
 const LISTED_AT_ACCOUNTS: i64 = 1000;
@@ -204,7 +206,7 @@ pub(super) fn delete_before(connection: &Connection, until: Timestamp) -> rusqli
 }
 
 /// Reads the columns of [`COLUMNS`]; `None` for a kind that only a newer program knows.
-fn event(row: &Row<'_>) -> rusqlite::Result<Option<Event>> {
+pub(super) fn event(row: &Row<'_>) -> rusqlite::Result<Option<Event>> {
     let Some(kind) = EventKind::parse(row.get_ref(2)?.as_str()?) else {
         return Ok(None);
     };
@@ -235,15 +237,9 @@ fn list_of_user(
         .query_row(named_params! { ":user_id": user_id }, |row| {
             row.get::<_, i64>(0).map(i64::unsigned_abs)
         })?;
-    let size = u64::from(page_size.max(1));
-    let pages = count.div_ceil(size).max(1);
-    let number = match page {
-        PageRequest::Number(number) => number,
-        PageRequest::Last => pages,
-    };
-    if number == 0 || number > pages {
+    let Some(bounds) = PageBounds::of(count, page, page_size) else {
         return Ok(None);
-    }
+    };
     let events = connection
         .prepare_cached(&format!(
             "SELECT {COLUMNS} FROM events WHERE user_id = :user_id ORDER BY id DESC LIMIT :size OFFSET :offset"
@@ -251,8 +247,8 @@ fn list_of_user(
         .query_map(
             named_params! {
                 ":user_id": user_id,
-                ":size": i64::from(page_size.max(1)),
-                ":offset": i64::try_from((number - 1) * size).unwrap_or(i64::MAX),
+                ":size": i64::try_from(bounds.size).unwrap_or(i64::MAX),
+                ":offset": i64::try_from(bounds.offset).unwrap_or(i64::MAX),
             },
             event,
         )?
@@ -260,45 +256,10 @@ fn list_of_user(
         .collect::<rusqlite::Result<_>>()?;
     Ok(Some(EventPage {
         count,
-        number,
-        pages,
+        number: bounds.number,
+        pages: bounds.pages,
         events,
     }))
-}
-
-fn list(connection: &Connection, query: &EventQuery) -> rusqlite::Result<Vec<Event>> {
-    // Names of kinds are constants of the program, so they are safe inside the statement.
-    let kinds: Vec<String> = query.kinds.iter().map(|kind| format!("'{kind}'")).collect();
-    let of_kinds = if kinds.is_empty() {
-        String::new()
-    } else {
-        format!("AND event IN ({})", kinds.join(", "))
-    };
-    let of_user = if query.user_id.is_some() {
-        "AND user_id = :user_id"
-    } else {
-        "AND :user_id IS NULL"
-    };
-    // The lower bound of the ids is found from the newest entry downwards, only as far as the page
-    // needs.
-    let mut statement = connection.prepare(&format!(
-        "SELECT {COLUMNS} FROM events WHERE id > :after AND id > coalesce((SELECT id FROM events \
-         WHERE happened_at < :since ORDER BY id DESC LIMIT 1), 0) {of_user} {of_kinds} ORDER BY id DESC LIMIT :limit"
-    ))?;
-    let mut events: Vec<Event> = statement
-        .query_map(
-            named_params! {
-                ":after": query.after,
-                ":since": query.since.map_or(i64::MIN, Timestamp::unix_millis),
-                ":user_id": query.user_id,
-                ":limit": query.limit,
-            },
-            event,
-        )?
-        .filter_map(Result::transpose)
-        .collect::<rusqlite::Result<_>>()?;
-    events.reverse();
-    Ok(events)
 }
 
 /// Writes an entry that the caller has prepared.
@@ -333,8 +294,20 @@ impl EventStore for SqliteStore {
     }
 
     async fn list_events(&self, query: EventQuery) -> StoreResult<Vec<Event>> {
-        self.read_apart(move |connection| list(connection, &query))
+        self.read_apart(move |connection| audit_log::list_newest(connection, &query))
             .await
+    }
+
+    async fn list_event_page(
+        &self,
+        filter: EventFilter,
+        page: PageRequest,
+        page_size: u32,
+    ) -> StoreResult<Option<Page<Event>>> {
+        self.read_apart(move |connection| {
+            audit_log::list_page(connection, &filter, page, page_size)
+        })
+        .await
     }
 
     async fn count_unlisted_failures(&self, since: Option<Timestamp>) -> StoreResult<u64> {

@@ -10,12 +10,14 @@ use super::file::{self, APPLICATION_ID, OpenError};
 use crate::domain::Timestamp;
 
 /// Queued mails whose delivery failed several times.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct FailingMails {
     /// Number of such mails.
     pub count: u64,
     /// When the oldest was queued.
     pub oldest_at: Option<Timestamp>,
+    /// Why the latest attempt failed; empty where that is not known.
+    pub problem: String,
 }
 
 /// Failed attempts after which a mail counts as failing: a single failure is often temporary.
@@ -141,22 +143,33 @@ fn examine(
         signing_keys: count("SELECT count(*) FROM signing_keys WHERE retired_at IS NULL")?,
         newest_at: newest.map(Timestamp::from_unix_millis),
         development_since: development_since.map(Timestamp::from_unix_millis),
-        failing_mails: failing_mails(connection)?,
+        failing_mails: failing_mails(connection, schema_version)?,
     })
 }
 
-fn failing_mails(connection: &Connection) -> rusqlite::Result<FailingMails> {
-    if !connection.table_exists(None, "mails")? {
-        return Ok(FailingMails::default());
-    }
+fn failing_mails(connection: &Connection, schema_version: i32) -> rusqlite::Result<FailingMails> {
+    // The queue exists since version 3, the reasons since version 10.
+    let (condition, problem) = match schema_version {
+        ..3 => return Ok(FailingMails::default()),
+        3..10 => ("TRUE", "''"),
+        _ => (
+            "closed_at IS NULL",
+            "coalesce((SELECT problem FROM mails WHERE closed_at IS NULL AND tries >= :tries \
+             ORDER BY last_try_at DESC LIMIT 1), '')",
+        ),
+    };
     connection.query_row(
-        "SELECT count(*), min(created_at) FROM mails WHERE tries >= :tries",
+        &format!(
+            "SELECT count(*), min(created_at), {problem} FROM mails \
+             WHERE tries >= :tries AND {condition}"
+        ),
         named_params! { ":tries": FAILING_TRIES },
         |row| {
             let oldest: Option<i64> = row.get(1)?;
             Ok(FailingMails {
                 count: row.get::<_, i64>(0)?.unsigned_abs(),
                 oldest_at: oldest.map(Timestamp::from_unix_millis),
+                problem: row.get(2)?,
             })
         },
     )

@@ -3,27 +3,48 @@
 use std::time::Duration;
 
 use async_trait::async_trait;
-use rusqlite::{Connection, Row, named_params};
+use rusqlite::{Connection, OptionalExtension, Row, named_params};
 
 use super::SqliteStore;
-use super::rows::timestamp;
-use crate::domain::{Timestamp, UserId};
+use super::events::{Actor, insert_event};
+use super::rows::{optional_timestamp, timestamp};
+use super::sessions::authorize_staff;
+use crate::domain::{EventKind, MailState, Timestamp, UserId};
 use crate::store::{
-    ClaimedMails, MailClaim, MailQueue, MailStore, NewMail, QueuedMail, StoreResult,
+    ClaimedMails, GiveUpMail, MailChange, MailClaim, MailEntry, MailQuery, MailQueue, MailStore,
+    MailSubject, NewMail, Page, PageBounds, PostponeMail, QueuedMail, RetryOutcome, StoreResult,
 };
 
 /// The longest possible delay of a mail. A later time was stored while the clock was wrong, and the
 /// mail is due.
 const LONGEST_WAIT: Duration = Duration::from_hours(24);
 
-const COLUMNS: &str =
-    "id, message_id, user_id, email, language, content, created_at, expires_at, tries";
+/// How long a mail that was given up or has expired can be looked up.
+const KEEP_CLOSED: Duration = Duration::from_hours(7 * 24);
+
+/// Maximum number of such mails.
+const MOST_CLOSED: u32 = 10_000;
+
+const COLUMNS: &str = "id, message_id, user_id, email, language, content, created_at, expires_at, tries, \
+                       invitation_id";
+
+/// The columns that [`mail_entry`] reads.
+const ENTRY_COLUMNS: &str = "id, user_id, email, kind, closed_at, claimed, problem, tries, created_at, last_try_at, \
+                             next_try_at, expires_at";
+
+fn subject(user_id: Option<UserId>, invitation_id: Option<i64>) -> MailSubject {
+    match (user_id, invitation_id) {
+        (Some(user_id), _) => MailSubject::User(user_id),
+        (None, Some(invitation_id)) => MailSubject::Invitation(invitation_id),
+        (None, None) => MailSubject::DeletedUser,
+    }
+}
 
 fn queued_mail(row: &Row<'_>) -> rusqlite::Result<QueuedMail> {
     Ok(QueuedMail {
         id: row.get(0)?,
         message_id: row.get(1)?,
-        user_id: row.get(2)?,
+        subject: subject(row.get(2)?, row.get(9)?),
         email: row.get(3)?,
         language: row.get(4)?,
         content: row.get(5)?,
@@ -33,9 +54,40 @@ fn queued_mail(row: &Row<'_>) -> rusqlite::Result<QueuedMail> {
     })
 }
 
-fn optional_timestamp(row: &Row<'_>, column: usize) -> rusqlite::Result<Option<Timestamp>> {
-    row.get::<_, Option<i64>>(column)
-        .map(|millis| millis.map(Timestamp::from_unix_millis))
+fn mail_entry(row: &Row<'_>) -> rusqlite::Result<MailEntry> {
+    let closed_at = optional_timestamp(row, 4)?;
+    let expires_at = timestamp(row, 11)?;
+    let state = match closed_at {
+        Some(closed_at) if closed_at < expires_at => MailState::Failed,
+        Some(_) => MailState::Expired,
+        None if row.get(5)? => MailState::Sending,
+        None => MailState::Waiting,
+    };
+    Ok(MailEntry {
+        id: row.get(0)?,
+        user_id: row.get(1)?,
+        email: row.get(2)?,
+        kind: row.get(3)?,
+        state,
+        problem: row.get(6)?,
+        tries: row.get(7)?,
+        created_at: timestamp(row, 8)?,
+        last_try_at: optional_timestamp(row, 9)?,
+        next_try_at: (state == MailState::Waiting)
+            .then(|| timestamp(row, 10))
+            .transpose()?,
+        expires_at,
+    })
+}
+
+/// The mails in a state, as part of a WHERE clause that agrees with [`mail_entry`].
+const fn in_state(state: MailState) -> &'static str {
+    match state {
+        MailState::Waiting => "closed_at IS NULL AND NOT claimed",
+        MailState::Sending => "closed_at IS NULL AND claimed",
+        MailState::Failed => "closed_at < expires_at",
+        MailState::Expired => "closed_at >= expires_at",
+    }
 }
 
 /// Enqueues a mail, in the language of the sign-up or of the account.
@@ -50,20 +102,50 @@ pub(super) fn insert_mail(
     mail: &NewMail,
     now: Timestamp,
 ) -> rusqlite::Result<()> {
+    enqueue(connection, (Some(user_id), otp_id, None), email, mail, now)
+}
+
+/// Enqueues the mail of an invitation, in its language. It is deleted with the invitation.
+pub(super) fn insert_invitation_mail(
+    connection: &Connection,
+    invitation_id: i64,
+    email: &str,
+    mail: &NewMail,
+    now: Timestamp,
+) -> rusqlite::Result<()> {
+    enqueue(
+        connection,
+        (None, None, Some(invitation_id)),
+        email,
+        mail,
+        now,
+    )
+}
+
+fn enqueue(
+    connection: &Connection,
+    (user_id, otp_id, invitation_id): (Option<UserId>, Option<i64>, Option<i64>),
+    email: &str,
+    mail: &NewMail,
+    now: Timestamp,
+) -> rusqlite::Result<()> {
     connection
         .prepare_cached(
-            "INSERT INTO mails (message_id, user_id, otp_id, email, language, content, created_at, expires_at, \
-             next_try_at) \
-             VALUES (:message_id, :user_id, :otp_id, :email, \
+            "INSERT INTO mails (message_id, user_id, otp_id, invitation_id, email, language, kind, content, \
+             created_at, expires_at, next_try_at) \
+             VALUES (:message_id, :user_id, :otp_id, :invitation_id, :email, \
              coalesce((SELECT sign_ups.language FROM otps JOIN sign_ups ON sign_ups.id = otps.sign_up_id \
-             WHERE otps.id = :otp_id), (SELECT language FROM users WHERE id = :user_id)), \
-             :content, :now, :expires_at, :now)",
+             WHERE otps.id = :otp_id), (SELECT language FROM users WHERE id = :user_id), \
+             (SELECT language FROM invitations WHERE id = :invitation_id)), \
+             :kind, :content, :now, :expires_at, :now)",
         )?
         .execute(named_params! {
             ":message_id": mail.message_id,
             ":user_id": user_id,
             ":otp_id": otp_id,
+            ":invitation_id": invitation_id,
             ":email": email,
+            ":kind": mail.kind,
             ":content": mail.content,
             ":now": now.unix_millis(),
             ":expires_at": mail.expires_at.unix_millis(),
@@ -71,22 +153,67 @@ pub(super) fn insert_mail(
         .map(drop)
 }
 
-fn delete_expired_mails(
+/// Closes expired mails and erases the content of all mails that cannot be sent any more. Returns what
+/// the closed ones were about.
+///
+/// They no longer depend on their codes, whose rows are deleted soon.
+pub(super) fn expire_mails(
     connection: &Connection,
     now: Timestamp,
-) -> rusqlite::Result<Vec<Option<UserId>>> {
-    connection
-        .prepare_cached("DELETE FROM mails WHERE expires_at <= :now RETURNING user_id")?
+) -> rusqlite::Result<Vec<MailSubject>> {
+    let expired = connection
+        .prepare_cached(
+            "UPDATE mails SET closed_at = :now, claimed = 0 \
+             WHERE expires_at <= :now AND content <> x'' AND closed_at IS NULL \
+             RETURNING user_id, invitation_id",
+        )?
         .query_map(named_params! { ":now": now.unix_millis() }, |row| {
-            row.get(0)
+            Ok(subject(row.get(0)?, row.get(1)?))
         })?
-        .collect()
+        .collect::<rusqlite::Result<Vec<_>>>()?;
+    connection
+        .prepare_cached(
+            "UPDATE mails SET content = x'', otp_id = NULL WHERE expires_at <= :now AND content <> x''",
+        )?
+        .execute(named_params! { ":now": now.unix_millis() })?;
+    if expired.contains(&MailSubject::DeletedUser) {
+        delete_closed_notices(connection)?;
+    }
+    Ok(expired)
+}
+
+/// Deletes what is left of mails to the owners of deleted accounts.
+fn delete_closed_notices(connection: &Connection) -> rusqlite::Result<()> {
+    connection
+        .prepare_cached(
+            "DELETE FROM mails WHERE closed_at IS NOT NULL AND user_id IS NULL AND invitation_id IS NULL",
+        )?
+        .execute([])
+        .map(drop)
+}
+
+/// Deletes mails that were closed long ago. Returns their number.
+pub(super) fn delete_closed_mails(
+    connection: &Connection,
+    now: Timestamp,
+) -> rusqlite::Result<usize> {
+    connection
+        .prepare_cached(
+            "DELETE FROM mails WHERE closed_at <= max(:until, \
+             coalesce((SELECT closed_at FROM mails WHERE closed_at IS NOT NULL \
+             ORDER BY closed_at DESC LIMIT 1 OFFSET :most), :until))",
+        )?
+        .execute(named_params! {
+            ":until": now.minus(KEEP_CLOSED).unix_millis(), ":most": MOST_CLOSED,
+        })
 }
 
 fn claim(connection: &Connection, claim: &MailClaim) -> rusqlite::Result<ClaimedMails> {
-    let expired = delete_expired_mails(connection, claim.now)?;
+    let expired = expire_mails(connection, claim.now)?;
     connection
-        .prepare_cached("UPDATE mails SET next_try_at = :now WHERE next_try_at > :far")?
+        .prepare_cached(
+            "UPDATE mails SET next_try_at = :now WHERE next_try_at > :far AND closed_at IS NULL",
+        )?
         .execute(named_params! {
             ":now": claim.now.unix_millis(),
             ":far": claim.now.plus(LONGEST_WAIT).unix_millis(),
@@ -113,8 +240,9 @@ fn claim_some(
     }
     let mut mails: Vec<QueuedMail> = connection
         .prepare_cached(&format!(
-            "UPDATE mails SET claimed = 1, tries = tries + 1, next_try_at = :until WHERE id IN \
-             (SELECT id FROM mails WHERE next_try_at <= :now AND {which} ORDER BY next_try_at, id LIMIT :limit) \
+            "UPDATE mails SET claimed = 1, tries = tries + 1, next_try_at = :until, last_try_at = :now \
+             WHERE id IN (SELECT id FROM mails WHERE closed_at IS NULL AND next_try_at <= :now AND {which} \
+             ORDER BY next_try_at, id LIMIT :limit) \
              RETURNING {COLUMNS}"
         ))?
         .query_map(
@@ -129,6 +257,99 @@ fn claim_some(
     // RETURNING gives the rows in no defined order.
     mails.sort_by_key(|mail| mail.id);
     Ok(mails)
+}
+
+fn list_entries(
+    connection: &Connection,
+    query: &MailQuery,
+) -> rusqlite::Result<Option<Page<MailEntry>>> {
+    let condition = query.state.map_or("TRUE", in_state);
+    let search = query.search.to_ascii_lowercase();
+    let count: u64 = connection
+        .prepare_cached(&format!(
+            "SELECT count(*) FROM mails WHERE {condition} AND instr(lower(email), :search) > 0"
+        ))?
+        .query_row(named_params! { ":search": search }, |row| {
+            row.get::<_, i64>(0).map(i64::unsigned_abs)
+        })?;
+    let Some(bounds) = PageBounds::of(count, query.page, query.page_size) else {
+        return Ok(None);
+    };
+    let items = connection
+        .prepare_cached(&format!(
+            "SELECT {ENTRY_COLUMNS} FROM mails WHERE {condition} AND instr(lower(email), :search) > 0 \
+             ORDER BY id DESC LIMIT :size OFFSET :offset"
+        ))?
+        .query_map(
+            named_params! {
+                ":search": search,
+                ":size": i64::try_from(bounds.size).unwrap_or(i64::MAX),
+                ":offset": i64::try_from(bounds.offset).unwrap_or(i64::MAX),
+            },
+            mail_entry,
+        )?
+        .collect::<rusqlite::Result<_>>()?;
+    Ok(Some(Page {
+        count,
+        number: bounds.number,
+        pages: bounds.pages,
+        items,
+    }))
+}
+
+fn find_entry(connection: &Connection, id: i64) -> rusqlite::Result<Option<MailEntry>> {
+    connection
+        .prepare_cached(&format!("SELECT {ENTRY_COLUMNS} FROM mails WHERE id = :id"))?
+        .query_row(named_params! { ":id": id }, mail_entry)
+        .optional()
+}
+
+fn retry(connection: &Connection, change: &MailChange) -> StoreResult<RetryOutcome> {
+    authorize_staff(connection, &change.context)?;
+    let changed = connection
+        .prepare_cached(
+            "UPDATE mails SET closed_at = NULL, next_try_at = :now \
+             WHERE id = :id AND NOT claimed AND expires_at > :now AND content <> x''",
+        )?
+        .execute(named_params! { ":id": change.id, ":now": change.now.unix_millis() })?;
+    let Some(entry) = find_entry(connection, change.id)? else {
+        return Ok(RetryOutcome::NotFound);
+    };
+    if changed == 0 && entry.state != MailState::Sending {
+        return Ok(RetryOutcome::Expired);
+    }
+    note(connection, EventKind::MailRetried, &entry, change)?;
+    Ok(RetryOutcome::Due(entry))
+}
+
+fn discard(connection: &Connection, change: &MailChange) -> StoreResult<bool> {
+    authorize_staff(connection, &change.context)?;
+    let Some(entry) = find_entry(connection, change.id)? else {
+        return Ok(false);
+    };
+    connection
+        .prepare_cached("DELETE FROM mails WHERE id = :id")?
+        .execute(named_params! { ":id": change.id })?;
+    note(connection, EventKind::MailDiscarded, &entry, change)?;
+    Ok(true)
+}
+
+/// Logs a change of a mail, with its kind.
+fn note(
+    connection: &Connection,
+    kind: EventKind,
+    entry: &MailEntry,
+    change: &MailChange,
+) -> rusqlite::Result<()> {
+    insert_event(
+        connection,
+        kind,
+        entry.user_id,
+        Actor::FromContext,
+        &change.context,
+        &entry.kind,
+        change.now,
+    )
 }
 
 #[async_trait]
@@ -150,24 +371,58 @@ impl MailStore for SqliteStore {
             .await
     }
 
-    async fn postpone_mail(
-        &self,
-        id: i64,
-        next_try_at: Timestamp,
-        counts: bool,
-    ) -> StoreResult<()> {
+    async fn give_up_mail(&self, request: GiveUpMail) -> StoreResult<()> {
         self.writer
             .run(move |connection| {
                 connection
                     .prepare_cached(
-                        "UPDATE mails SET claimed = 0, next_try_at = :next_try_at, \
-                         tries = CASE WHEN :counts THEN tries ELSE max(tries - 1, 0) END WHERE id = :id",
+                        "UPDATE mails SET claimed = 0, closed_at = :now, problem = :problem \
+                         WHERE id = :id AND closed_at IS NULL",
                     )?
                     .execute(named_params! {
-                        ":id": id, ":next_try_at": next_try_at.unix_millis(), ":counts": counts,
+                        ":id": request.id,
+                        ":now": request.now.unix_millis(),
+                        ":problem": request.problem,
+                    })?;
+                delete_closed_notices(connection)
+            })
+            .await
+    }
+
+    async fn postpone_mail(&self, request: PostponeMail) -> StoreResult<()> {
+        self.writer
+            .run(move |connection| {
+                connection
+                    .prepare_cached(
+                        "UPDATE mails SET claimed = 0, next_try_at = :next_try_at, problem = :problem, \
+                         tries = CASE WHEN :counts THEN tries ELSE max(tries - 1, 0) END \
+                         WHERE id = :id AND closed_at IS NULL",
+                    )?
+                    .execute(named_params! {
+                        ":id": request.id,
+                        ":next_try_at": request.next_try_at.unix_millis(),
+                        ":problem": request.problem,
+                        ":counts": request.counts,
                     })
                     .map(drop)
             })
+            .await
+    }
+
+    async fn list_mail_entries(&self, query: MailQuery) -> StoreResult<Option<Page<MailEntry>>> {
+        self.read_apart(move |connection| list_entries(connection, &query))
+            .await
+    }
+
+    async fn retry_mail(&self, change: MailChange) -> StoreResult<RetryOutcome> {
+        self.writer
+            .run(move |connection| retry(connection, &change))
+            .await
+    }
+
+    async fn discard_mail(&self, change: MailChange) -> StoreResult<bool> {
+        self.writer
+            .run(move |connection| discard(connection, &change))
             .await
     }
 
@@ -186,7 +441,9 @@ impl MailStore for SqliteStore {
     async fn list_mails(&self) -> StoreResult<Vec<QueuedMail>> {
         self.read(|connection| {
             connection
-                .prepare_cached(&format!("SELECT {COLUMNS} FROM mails ORDER BY id"))?
+                .prepare_cached(&format!(
+                    "SELECT {COLUMNS} FROM mails WHERE closed_at IS NULL ORDER BY id"
+                ))?
                 .query_map([], queued_mail)?
                 .collect()
         })
@@ -195,7 +452,7 @@ impl MailStore for SqliteStore {
     async fn find_next_mail(&self) -> StoreResult<Option<Timestamp>> {
         self.read(|connection| {
             connection
-                .prepare_cached("SELECT min(next_try_at) FROM mails")?
+                .prepare_cached("SELECT min(next_try_at) FROM mails WHERE closed_at IS NULL")?
                 .query_row([], |row| optional_timestamp(row, 0))
         })
     }
@@ -204,7 +461,7 @@ impl MailStore for SqliteStore {
         self.read(|connection| {
             connection
                 .prepare_cached(
-                    "SELECT count(*), (SELECT created_at FROM mails ORDER BY id LIMIT 1) FROM mails",
+                    "SELECT count(*), min(created_at) FROM mails WHERE closed_at IS NULL",
                 )?
                 .query_row([], |row| {
                     Ok(MailQueue {

@@ -4,6 +4,7 @@
 //! than a hop to another thread. Writes go through [`writer`], which commits queued operations
 //! together. A database in memory has a single connection for everything.
 
+mod audit_log;
 mod browser_sessions;
 mod copy;
 mod development;
@@ -13,6 +14,7 @@ mod examination;
 mod file;
 mod health;
 mod import;
+mod invitations;
 mod keys;
 mod list;
 mod mails;

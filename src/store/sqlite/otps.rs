@@ -7,7 +7,8 @@ use rusqlite::{Connection, OptionalExtension, named_params};
 
 use super::SqliteStore;
 use super::events::{Actor, delete_before, forget_person, insert_event};
-use super::mails::insert_mail;
+use super::invitations::delete_old_invitations;
+use super::mails::{delete_closed_mails, expire_mails, insert_mail};
 use super::notices::notify_owner;
 use super::password_tries::{REMEMBER_FAILURES, REMEMBER_NETWORKS};
 use super::passwords::delete_reset_otps;
@@ -213,7 +214,7 @@ pub(super) fn write_decoy(connection: &Connection, now: Timestamp) -> rusqlite::
 ///
 /// The latter count for all purposes of an endpoint, and whether or not the address is known, so that
 /// the time tells nothing about it.
-fn list_sent(
+pub(super) fn list_sent(
     connection: &Connection,
     (address_hash, mailbox_hash): (&[u8], &[u8]),
     purpose: &str,
@@ -261,18 +262,35 @@ fn note_mail(
     requester: Requester,
     now: Timestamp,
 ) -> rusqlite::Result<()> {
+    count_mail(
+        connection,
+        (&otp.address_hash, &otp.mailbox_hash),
+        purpose,
+        (&site(otp.requester), requester == Requester::Known),
+        now,
+    )
+}
+
+/// Counts a mail for the limits of its address and mailbox.
+pub(super) fn count_mail(
+    connection: &Connection,
+    (address_hash, mailbox_hash): (&[u8], &[u8]),
+    purpose: &str,
+    (site, is_known): (&str, bool),
+    now: Timestamp,
+) -> rusqlite::Result<()> {
     connection
         .prepare_cached(
             "INSERT INTO otp_mails (address_hash, mailbox_hash, purpose, sent_at, site, is_known) \
              VALUES (:address_hash, :mailbox_hash, :purpose, :now, :site, :is_known)",
         )?
         .execute(named_params! {
-            ":address_hash": otp.address_hash,
-            ":mailbox_hash": otp.mailbox_hash,
+            ":address_hash": address_hash,
+            ":mailbox_hash": mailbox_hash,
             ":purpose": purpose,
             ":now": now.unix_millis(),
-            ":site": site(otp.requester),
-            ":is_known": requester == Requester::Known,
+            ":site": site,
+            ":is_known": is_known,
         })
         .map(drop)
 }
@@ -826,6 +844,10 @@ fn delete_expired(
         Some(until) => delete_before(connection, until)?,
         None => 0,
     };
+    // Before the codes: mails that can be sent no more are kept without them.
+    expire_mails(connection, now)?;
+    deleted += delete_closed_mails(connection, now)?;
+    deleted += delete_old_invitations(connection, now)?;
     for (statement, until) in [
         ("DELETE FROM otps WHERE expires_at <= :until", now),
         ("DELETE FROM otp_tokens WHERE expires_at <= :until", now),

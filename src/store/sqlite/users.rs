@@ -55,6 +55,27 @@ fn create_verified_user(
     connection: &Connection,
     new: &NewUser,
 ) -> rusqlite::Result<Option<UserId>> {
+    let Some(user_id) = insert_verified_user(connection, new)? else {
+        return Ok(None);
+    };
+    insert_event(
+        connection,
+        EventKind::UserCreated,
+        Some(user_id),
+        Actor::FromContext,
+        &new.context,
+        if new.is_staff { "staff" } else { "" },
+        new.now,
+    )?;
+    Ok(Some(user_id))
+}
+
+/// Inserts a verified account. `None` when a verified account has the address; an unverified one is
+/// replaced under its id.
+pub(super) fn insert_verified_user(
+    connection: &Connection,
+    new: &NewUser,
+) -> rusqlite::Result<Option<UserId>> {
     let email_key = new.email.key();
     if is_taken(connection, email_key, None, new.now)? {
         return Ok(None);
@@ -93,15 +114,6 @@ fn create_verified_user(
             |row| row.get(0),
         )?;
     delete_sign_ups(connection, user_id)?;
-    insert_event(
-        connection,
-        EventKind::UserCreated,
-        Some(user_id),
-        Actor::FromContext,
-        &new.context,
-        if new.is_staff { "staff" } else { "" },
-        new.now,
-    )?;
     Ok(Some(user_id))
 }
 

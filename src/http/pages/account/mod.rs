@@ -9,6 +9,7 @@ pub(in crate::http) mod confirm;
 pub(in crate::http) mod data;
 pub(in crate::http) mod delete;
 pub(in crate::http) mod email;
+pub(in crate::http) mod invitation;
 pub(in crate::http) mod language;
 pub(in crate::http) mod overview;
 pub(in crate::http) mod password;

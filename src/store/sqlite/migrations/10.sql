@@ -48,7 +48,27 @@ CREATE INDEX otp_tokens_by_user ON otp_tokens (user_id);
 CREATE INDEX otp_tokens_by_sign_up ON otp_tokens (sign_up_id);
 CREATE INDEX otp_tokens_by_expiry ON otp_tokens (expires_at);
 
--- The notice of a deletion is delivered when its account is gone.
+-- Staff invites people by mail.
+CREATE TABLE invitations (
+    id         INTEGER PRIMARY KEY AUTOINCREMENT,
+    email      TEXT    NOT NULL,
+    email_key  TEXT    NOT NULL UNIQUE,
+    language   TEXT    NOT NULL,
+    inviter_id INTEGER REFERENCES users (id) ON DELETE SET NULL,
+    operator   TEXT    NOT NULL,
+    created_at INTEGER NOT NULL,
+    expires_at INTEGER NOT NULL
+) STRICT;
+CREATE INDEX invitations_by_inviter ON invitations (inviter_id);
+CREATE INDEX invitations_by_expiry ON invitations (expires_at);
+CREATE TABLE invitation_tokens (
+    token_hash    BLOB    PRIMARY KEY,
+    invitation_id INTEGER NOT NULL REFERENCES invitations (id) ON DELETE CASCADE
+) STRICT, WITHOUT ROWID;
+CREATE INDEX invitation_tokens_by_invitation ON invitation_tokens (invitation_id);
+
+-- The notice of a deletion is delivered when its account is gone. Mails that could not be delivered
+-- stay for a while.
 ALTER TABLE mails RENAME TO former_mails;
 DROP INDEX mails_by_user;
 DROP INDEX mails_by_otp;
@@ -59,19 +79,26 @@ CREATE TABLE mails (
     message_id  BLOB    NOT NULL UNIQUE,
     user_id     INTEGER REFERENCES users (id) ON DELETE CASCADE,
     otp_id      INTEGER REFERENCES otps (id) ON DELETE CASCADE,
+    invitation_id INTEGER REFERENCES invitations (id) ON DELETE CASCADE,
     email       TEXT    NOT NULL,
     language    TEXT    NOT NULL,
+    kind        TEXT    NOT NULL DEFAULT '',
     content     BLOB    NOT NULL,
     created_at  INTEGER NOT NULL,
     expires_at  INTEGER NOT NULL,
     tries       INTEGER NOT NULL DEFAULT 0,
     next_try_at INTEGER NOT NULL,
+    last_try_at INTEGER,
+    problem     TEXT    NOT NULL DEFAULT '',
+    closed_at   INTEGER,
     claimed     INTEGER NOT NULL DEFAULT 0 CHECK (claimed IN (0, 1))
 ) STRICT;
 CREATE INDEX mails_by_user ON mails (user_id);
 CREATE INDEX mails_by_otp ON mails (otp_id);
-CREATE INDEX mails_by_next_try ON mails (next_try_at);
-CREATE INDEX mails_by_expiry ON mails (expires_at);
+CREATE INDEX mails_by_invitation ON mails (invitation_id);
+CREATE INDEX mails_by_next_try ON mails (next_try_at) WHERE closed_at IS NULL;
+CREATE INDEX mails_by_expiry ON mails (expires_at) WHERE content <> x'';
+CREATE INDEX mails_closed ON mails (closed_at) WHERE closed_at IS NOT NULL;
 INSERT INTO mails (id, message_id, user_id, otp_id, email, language, content, created_at, expires_at, tries, next_try_at, claimed)
 SELECT id, message_id, user_id, otp_id, email, language, content, created_at, expires_at, tries, next_try_at, claimed FROM former_mails;
 DROP TABLE former_mails;
@@ -82,3 +109,7 @@ ALTER TABLE sessions ADD COLUMN secret_hash BLOB;
 ALTER TABLE sessions ADD COLUMN authenticated_at INTEGER NOT NULL DEFAULT 0;
 UPDATE sessions SET authenticated_at = created_at;
 CREATE UNIQUE INDEX sessions_by_secret ON sessions (secret_hash) WHERE secret_hash IS NOT NULL;
+
+-- Staff reads the audit log by time and kind.
+CREATE INDEX events_by_time ON events (happened_at);
+CREATE INDEX events_by_kind ON events (event, happened_at);
