@@ -9,10 +9,10 @@ use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 
-use minijinja::{AutoEscape, Environment, UndefinedBehavior, Value, escape_formatter};
+use minijinja::{Environment, Value};
 
 use super::MailError;
-use crate::templates::{Languages, Sentence, escaped};
+use crate::templates::{self, Languages, Sentence};
 
 macro_rules! built_in {
     ($($name:literal),+ $(,)?) => {
@@ -60,19 +60,7 @@ impl Templates {
     /// # Errors
     /// [`MailError::Setup`] when a file cannot be read or is wrong; the text names file and line.
     pub(super) fn load(languages: Arc<Languages>, dir: Option<&Path>) -> Result<Self, MailError> {
-        let mut environment = Environment::new();
-        environment.set_undefined_behavior(UndefinedBehavior::SemiStrict);
-        // minijinja escapes in templates whose names end in `.html`, but every slash of a link, too.
-        environment.set_formatter(|out, state, value| match state.auto_escape() {
-            AutoEscape::Html if !value.is_safe() => out
-                .write_str(&escaped(&value.to_string()))
-                .map_err(Into::into),
-            _ => escape_formatter(out, state, value),
-        });
-        environment.set_loader(|name| {
-            let built_in = BUILT_IN.iter().find(|(known, _)| *known == name);
-            Ok(built_in.map(|(_, text)| text.replace("\r\n", "\n")))
-        });
+        let environment = templates::environment(BUILT_IN);
         let mut templates = Self {
             environment,
             files: BTreeMap::new(),

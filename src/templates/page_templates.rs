@@ -7,12 +7,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use minijinja::value::Kwargs;
-use minijinja::{
-    AutoEscape, Environment, Error, ErrorKind, State, UndefinedBehavior, Value, escape_formatter,
-};
+use minijinja::{Environment, Error, ErrorKind, State, Value};
 use sha2::{Digest, Sha256};
 
-use super::{Language, Languages, TemplateError, escaped};
+use super::{Language, Languages, TemplateError, environment};
 
 macro_rules! built_in {
     ($($name:literal),+ $(,)?) => {
@@ -132,19 +130,7 @@ impl PageTemplates {
         options: &PageOptions<'_>,
     ) -> Result<Self, TemplateError> {
         let files = Arc::new(static_files(options)?);
-        let mut environment = Environment::new();
-        environment.set_undefined_behavior(UndefinedBehavior::SemiStrict);
-        // minijinja's own escaping makes an entity of every slash.
-        environment.set_formatter(|out, state, value| match state.auto_escape() {
-            AutoEscape::Html if !value.is_safe() => out
-                .write_str(&escaped(&value.to_string()))
-                .map_err(Into::into),
-            _ => escape_formatter(out, state, value),
-        });
-        environment.set_loader(|name| {
-            let built_in = BUILT_IN.iter().find(|(known, _)| *known == name);
-            Ok(built_in.map(|(_, text)| text.replace("\r\n", "\n")))
-        });
+        let mut environment = environment(BUILT_IN);
         let known = Arc::clone(&languages);
         environment.add_function("t", move |state: &State, key: &str, values: Kwargs| {
             translate(state, &known, key, values)

@@ -19,6 +19,13 @@ pub(super) const VERIFIED: &str = "Email verified successfully!";
 
 pub(crate) const MAIL_SENT: &str = "Email sent successfully!";
 
+/// The answer to a request for a mail; it does not tell whether an address is known.
+pub(crate) const SENT_OR_NOT: Outcome = Outcome::json::<Message>(
+    200,
+    "always, whether a mail went out or not",
+    r#"{"msg": "Email sent successfully!"}"#,
+);
+
 /// One answer for every OTP that is not accepted.
 pub(crate) const INVALID_OTP: Refusal = Refusal {
     when: "the OTP is wrong, used, expired or dead, or the address is unknown",
@@ -99,11 +106,7 @@ pub(crate) const RESEND: Operation = Operation {
         form: forms::address,
         example: r#"{"email": "user@example.com"}"#,
     }),
-    answers: &[Outcome::json::<Message>(
-        200,
-        "always, whether a mail went out or not",
-        r#"{"msg": "Email sent successfully!"}"#,
-    )],
+    answers: &[SENT_OR_NOT],
     refusals: &[THROTTLED],
     ..Operation::NEW
 };

@@ -4,7 +4,7 @@ use http::StatusCode;
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::otp::{INVALID_LINK_TOKEN, INVALID_OTP, MAIL_SENT};
+use super::otp::{INVALID_LINK_TOKEN, INVALID_OTP, MAIL_SENT, SENT_OR_NOT};
 use crate::accounts::{self, forms};
 use crate::app::SharedApp;
 use crate::crypto::tokens::TokenPair;
@@ -27,11 +27,7 @@ pub(crate) const RESET: Operation = Operation {
         form: forms::address,
         example: r#"{"email": "user@example.com"}"#,
     }),
-    answers: &[Outcome::json::<Message>(
-        200,
-        "always, whether a mail went out or not",
-        r#"{"msg": "Email sent successfully!"}"#,
-    )],
+    answers: &[SENT_OR_NOT],
     refusals: &[THROTTLED],
     ..Operation::NEW
 };

@@ -10,7 +10,7 @@ use serde::Serialize;
 use super::otp::MAIL_SENT;
 use crate::accounts::{self, AccountError, forms};
 use crate::app::SharedApp;
-use crate::domain::{BirthDate, FieldErrors, Timestamp, User, UserId, messages};
+use crate::domain::{BirthDate, FieldErrors, Profile, Timestamp, User, UserId, messages};
 use crate::http::body;
 use crate::http::error::ApiError;
 use crate::http::operation::{Body, Operation, Outcome, Refusal, THROTTLED, Tag};
@@ -30,6 +30,29 @@ pub(super) struct AccountData<'a> {
     country: &'a str,
     created_at: Timestamp,
     updated_at: Timestamp,
+}
+
+impl<'a> AccountData<'a> {
+    pub(super) fn new(id: UserId, email: &'a str, profile: &'a Profile, created_at: Timestamp) -> Self {
+        Self {
+            id,
+            email,
+            first_name: &profile.first_name,
+            last_name: &profile.last_name,
+            phone: &profile.phone,
+            gender: &profile.gender,
+            country: &profile.country,
+            created_at,
+            updated_at: created_at,
+        }
+    }
+
+    pub(super) fn of(user: &'a User) -> Self {
+        Self {
+            updated_at: user.updated_at,
+            ..Self::new(user.id, user.shown_email(), &user.profile, user.created_at)
+        }
+    }
 }
 
 /// A pending sign-up.
@@ -206,21 +229,6 @@ impl RenderedUser {
     }
 }
 
-pub(super) fn account_data(user: &User) -> AccountData<'_> {
-    let profile = &user.profile;
-    AccountData {
-        id: user.id,
-        email: user.shown_email(),
-        first_name: &profile.first_name,
-        last_name: &profile.last_name,
-        phone: &profile.phone,
-        gender: &profile.gender,
-        country: &profile.country,
-        created_at: user.created_at,
-        updated_at: user.updated_at,
-    }
-}
-
 fn photo_url(app: &SharedApp, user: &User) -> Option<String> {
     user.photo
         .as_ref()
@@ -231,18 +239,12 @@ fn photo_url(app: &SharedApp, user: &User) -> Option<String> {
 pub(crate) async fn create(app: &SharedApp, request: &mut Request) -> HandlerResult {
     let fields = body::fields(app, request).await?;
     let registered = accounts::sign_up(app, &fields, &request.client(app)).await?;
-    let profile = &registered.profile;
-    let data = AccountData {
-        id: registered.id,
-        email: registered.email.as_str(),
-        first_name: &profile.first_name,
-        last_name: &profile.last_name,
-        phone: &profile.phone,
-        gender: &profile.gender,
-        country: &profile.country,
-        created_at: registered.created_at,
-        updated_at: registered.created_at,
-    };
+    let data = AccountData::new(
+        registered.id,
+        registered.email.as_str(),
+        &registered.profile,
+        registered.created_at,
+    );
     let msg = MAIL_SENT;
     Ok(reply::json(
         StatusCode::CREATED,
@@ -306,7 +308,7 @@ pub(crate) async fn partial_update(app: &SharedApp, request: &mut Request) -> Ha
     let updated = accounts::update::<ApiError>(app, &caller, id, &client, fields).await?;
     let user = &updated.user;
     let response = UpdateResponse {
-        data: account_data(user),
+        data: AccountData::of(user),
         photo: updated.set_photo.then(|| photo_url(app, user)),
         address: updated.set_address.then_some(&*user.profile.address),
         birthday: updated.set_birthday.then_some(user.profile.birthday),

@@ -6,12 +6,10 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use rusqlite::backup::{Backup, StepResult};
-use rusqlite::{Connection, OpenFlags, OptionalExtension, TransactionBehavior};
+use rusqlite::{Connection, OpenFlags, OptionalExtension};
 
-use super::events::insert_new_event;
 use super::file::{self, APPLICATION_ID, OpenError};
 use super::{beside, open_to_look};
-use crate::store::NewEvent;
 
 /// Pages copied between two progress reports: one mebibyte.
 const STEP_PAGES: i32 = 256;
@@ -171,20 +169,8 @@ pub fn inspect_database(path: &Path) -> Result<Inspection, OpenError> {
     let failed = |e: rusqlite::Error| OpenError(format!("cannot read {shown}: {e}"));
     file::inspect(path)?;
     let connection = open_to_look(path).map_err(failed)?;
-    let (id, schema_version): (i32, i32) = connection
-        .query_row(
-            "SELECT application_id, user_version FROM pragma_application_id, pragma_user_version",
-            [],
-            |row| Ok((row.get(0)?, row.get(1)?)),
-        )
-        .map_err(failed)?;
-    if id != APPLICATION_ID {
-        return Err(file::foreign(
-            path,
-            &format!("its application_id is {id:#010x}"),
-        ));
-    }
-    file::check_version(path, schema_version)?;
+    let (id, schema_version) = file::identity(&connection).map_err(failed)?;
+    file::check_identity(path, id, schema_version)?;
     let fault: String = connection
         .query_row("PRAGMA integrity_check(1)", [], |row| row.get(0))
         .map_err(failed)?;
@@ -226,30 +212,4 @@ pub fn inspect_database(path: &Path) -> Result<Inspection, OpenError> {
         photos,
         signing_algorithm,
     })
-}
-
-/// Writes an entry to the audit log of a database without migrating it.
-///
-/// A schema from before the audit log gets no entry.
-///
-/// # Errors
-/// When the entry cannot be written.
-pub fn note_in(path: &Path, event: &NewEvent, busy_timeout: Duration) -> Result<(), OpenError> {
-    file::refuse_unfinished_restore(path)?;
-    file::inspect(path)?;
-    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let write = || {
-        let mut connection = Connection::open_with_flags(path, flags)?;
-        connection.busy_timeout(busy_timeout)?;
-        connection.execute_batch("PRAGMA foreign_keys = ON; PRAGMA secure_delete = ON;")?;
-        let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-        if transaction.table_exists(None, "events")? {
-            insert_new_event(&transaction, event)?;
-        }
-        transaction.commit()?;
-        // Closing the last connection truncates and removes the log.
-        connection.close().map_err(|(_, e)| e)
-    };
-    write()
-        .map_err(|e: rusqlite::Error| OpenError(format!("cannot write to {}: {e}", path.display())))
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use rusqlite::{Connection, OpenFlags, named_params};
 
 use super::development::DEVELOPMENT_MARK;
-use super::file::{self, APPLICATION_ID, OpenError};
+use super::file::{self, OpenError};
 use crate::domain::Timestamp;
 
 /// Queued mails whose delivery failed several times.
@@ -62,21 +62,15 @@ pub fn examine_database(path: &Path, busy_timeout: Duration) -> Result<Examinati
     connection
         .execute_batch("PRAGMA query_only = ON; BEGIN;")
         .map_err(failed)?;
-    let (id, schema_version, bytes): (i32, i32, i64) = connection
+    let (id, schema_version) = file::identity(&connection).map_err(failed)?;
+    file::check_identity(path, id, schema_version)?;
+    let bytes: i64 = connection
         .query_row(
-            "SELECT application_id, user_version, page_count * page_size \
-             FROM pragma_application_id, pragma_user_version, pragma_page_count, pragma_page_size",
+            "SELECT page_count * page_size FROM pragma_page_count, pragma_page_size",
             [],
-            |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)),
+            |row| row.get(0),
         )
         .map_err(failed)?;
-    if id != APPLICATION_ID {
-        return Err(file::foreign(
-            path,
-            &format!("its application_id is {id:#010x}"),
-        ));
-    }
-    file::check_version(path, schema_version)?;
     examine(&connection, schema_version, bytes.unsigned_abs()).or_else(|e| {
         // An unreadable page is damage, too.
         let damaged = e.sqlite_error_code() == Some(rusqlite::ErrorCode::DatabaseCorrupt);

@@ -6,6 +6,8 @@ use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
+use rusqlite::Connection;
+
 use super::migrations::SCHEMA_VERSION;
 
 /// `PRAGMA application_id` of our files: "accs" in ASCII.
@@ -83,6 +85,23 @@ pub fn is_sqlite(path: &Path) -> io::Result<bool> {
         .take(MAGIC.len() as u64)
         .read_to_end(&mut header)?;
     Ok(header == MAGIC)
+}
+
+/// The application id and the schema version of an open database.
+pub(super) fn identity(connection: &Connection) -> rusqlite::Result<(i32, i32)> {
+    connection.query_row(
+        "SELECT application_id, user_version FROM pragma_application_id, pragma_user_version",
+        [],
+        |row| Ok((row.get(0)?, row.get(1)?)),
+    )
+}
+
+/// Refuses a database of another program, and one that a newer version of this one has written.
+pub(super) fn check_identity(path: &Path, id: i32, version: i32) -> Result<(), OpenError> {
+    if id != APPLICATION_ID {
+        return Err(foreign(path, &format!("its application_id is {id:#010x}")));
+    }
+    check_version(path, version)
 }
 
 /// Refuses a file that a newer version of this program has written.

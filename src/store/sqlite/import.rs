@@ -4,6 +4,7 @@ use rusqlite::{Connection, OptionalExtension, named_params};
 
 use super::email_change::take_from_unconfirmed;
 use super::events::{Actor, insert_event};
+use super::rows::{profile_columns, profile_params, profile_values};
 use super::sign_ups::insert_sign_up;
 use super::users::find_by_id;
 use crate::domain::{EventKind, Timestamp, UserId};
@@ -99,39 +100,42 @@ fn insert(
     {
         return Ok(Err(ImportRefusal::ExternalIdTaken));
     }
-    let profile = &user.profile;
     let inserted: Option<UserId> = connection
-        .prepare_cached(
-            "INSERT INTO users (id, email, email_key, password_hash, first_name, last_name, phone, address, gender, \
-             country, birthday, is_active, is_staff, verified_at, last_login_at, created_at, updated_at, language, \
-             external_id) \
-             VALUES (:id, :email, :key, :password_hash, :first_name, :last_name, :phone, :address, :gender, \
-             :country, :birthday, :is_active, :is_staff, :verified_at, :last_login_at, :created_at, :updated_at, :language, \
-             :external_id) \
-             ON CONFLICT (id) DO NOTHING RETURNING id",
-        )?
+        .prepare_cached(concat!(
+            "INSERT INTO users (id, email, email_key, password_hash, ",
+            profile_columns!(),
+            ", is_active, is_staff, verified_at, last_login_at, created_at, updated_at, \
+                 language, external_id) \
+                 VALUES (:id, :email, :email_key, :password_hash, ",
+            profile_values!(),
+            ", :is_active, :is_staff, :verified_at, :last_login_at, :created_at, :updated_at, \
+                 :language, :external_id) \
+                 ON CONFLICT (id) DO NOTHING RETURNING id"
+        ))?
         .query_row(
-            named_params! {
-                ":id": user.id,
-                ":email": user.email.as_str(),
-                ":key": key,
-                ":password_hash": user.password_hash,
-                ":first_name": profile.first_name,
-                ":last_name": profile.last_name,
-                ":phone": profile.phone,
-                ":address": profile.address,
-                ":gender": profile.gender,
-                ":country": profile.country,
-                ":birthday": profile.birthday.map(|date| date.to_string()),
-                ":is_active": user.is_active,
-                ":is_staff": user.is_staff,
-                ":verified_at": user.verified_at.map(crate::domain::Timestamp::unix_millis),
-                ":last_login_at": user.last_login_at.map(crate::domain::Timestamp::unix_millis),
-                ":created_at": user.created_at.unix_millis(),
-                ":updated_at": user.updated_at.unix_millis(),
-                ":language": user.language,
-                ":external_id": user.external_id,
-            },
+            &*profile_params(
+                &user.profile,
+                &[
+                    (":id", &user.id),
+                    (":email", &user.email.as_str()),
+                    (":email_key", &key),
+                    (":password_hash", &user.password_hash),
+                    (":is_active", &user.is_active),
+                    (":is_staff", &user.is_staff),
+                    (
+                        ":verified_at",
+                        &user.verified_at.map(Timestamp::unix_millis),
+                    ),
+                    (
+                        ":last_login_at",
+                        &user.last_login_at.map(Timestamp::unix_millis),
+                    ),
+                    (":created_at", &user.created_at.unix_millis()),
+                    (":updated_at", &user.updated_at.unix_millis()),
+                    (":language", &user.language),
+                    (":external_id", &user.external_id),
+                ],
+            ),
             |row| row.get(0),
         )
         .optional()?;

@@ -29,6 +29,7 @@ mod search;
 mod session_cache;
 mod sessions;
 mod sign_ups;
+mod unmigrated;
 mod users;
 mod writer;
 
@@ -44,7 +45,7 @@ use tokio::sync::Semaphore;
 
 use super::{Field, StoreError, StoreResult};
 use crate::observability::metrics::WriteCounts;
-pub use copy::{Inspection, copy_database, inspect_database, note_in};
+pub use copy::{Inspection, copy_database, inspect_database};
 pub use examination::{Examination, FailingMails, examine_database};
 use file::{APPLICATION_ID, Kind, OpenedFiles};
 pub use file::{
@@ -56,6 +57,7 @@ pub use replacement::{
     LastIds, ReplacedDatabase, RestoreChanges, apply_restore_changes, keep_companions,
 };
 use session_cache::SessionCache;
+pub use unmigrated::note_in;
 use writer::Writer;
 
 /// The newest schema that this program knows.
@@ -426,13 +428,7 @@ fn refuse_what_is_not_ours(path: &Path, kind: &Kind) -> Result<(), OpenError> {
         ))
     };
     let connection = open_to_look(path).map_err(failed)?;
-    let (id, version): (i32, i32) = connection
-        .query_row(
-            "SELECT application_id, user_version FROM pragma_application_id, pragma_user_version",
-            [],
-            |row| Ok((row.get(0)?, row.get(1)?)),
-        )
-        .map_err(failed)?;
+    let (id, version) = file::identity(&connection).map_err(failed)?;
     if id == APPLICATION_ID {
         return file::check_version(path, version);
     }
@@ -499,11 +495,7 @@ fn warn_if_others_can_read(path: &Path) {
 
 /// The version of a database of this program with an older schema.
 fn outdated_version(connection: &Connection) -> rusqlite::Result<Option<i32>> {
-    let (id, version): (i32, i32) = connection.query_row(
-        "SELECT application_id, user_version FROM pragma_application_id, pragma_user_version",
-        [],
-        |row| Ok((row.get(0)?, row.get(1)?)),
-    )?;
+    let (id, version) = file::identity(connection)?;
     Ok((id == APPLICATION_ID && version < SCHEMA_VERSION).then_some(version))
 }
 
@@ -512,11 +504,7 @@ fn bring_up_to_date(connection: &mut Connection) -> rusqlite::Result<()> {
     // IMMEDIATE: two processes that open the same old file must not both migrate it.
     let transaction =
         connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
-    let (id, version): (i32, i32) = transaction.query_row(
-        "SELECT application_id, user_version FROM pragma_application_id, pragma_user_version",
-        [],
-        |row| Ok((row.get(0)?, row.get(1)?)),
-    )?;
+    let (id, version) = file::identity(&transaction)?;
     if id != APPLICATION_ID {
         transaction.execute_batch(SCHEMA)?;
     } else if version < SCHEMA_VERSION {

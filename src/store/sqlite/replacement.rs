@@ -6,11 +6,11 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior, named_params};
+use rusqlite::{Connection, ErrorCode, OpenFlags, named_params};
 
 use super::beside;
-use super::events::insert_new_event;
-use super::file::{self, OpenError};
+use super::file::OpenError;
+use super::unmigrated;
 use crate::domain::StoredKey;
 use crate::store::NewEvent;
 
@@ -45,13 +45,7 @@ pub fn apply_restore_changes(
     changes: &RestoreChanges,
     busy_timeout: Duration,
 ) -> Result<(), OpenError> {
-    file::inspect(path)?;
-    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let write = || {
-        let mut connection = Connection::open_with_flags(path, flags)?;
-        connection.busy_timeout(busy_timeout)?;
-        connection.execute_batch("PRAGMA foreign_keys = ON; PRAGMA secure_delete = ON;")?;
-        let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    unmigrated::change(path, busy_timeout, |transaction| {
         if !changes.keep_sessions {
             transaction.execute_batch("DELETE FROM sessions; DELETE FROM signing_keys;")?;
             if let Some(key) = &changes.new_key {
@@ -70,18 +64,10 @@ pub fn apply_restore_changes(
             }
         }
         for (table, last_id) in &changes.last_ids {
-            raise_last_id(&transaction, table, *last_id)?;
+            raise_last_id(transaction, table, *last_id)?;
         }
-        // The audit log exists since version 7.
-        if transaction.table_exists(None, "events")? {
-            insert_new_event(&transaction, &changes.event)?;
-        }
-        transaction.commit()?;
-        // Closing the last connection truncates and removes the log.
-        connection.close().map_err(|(_, e)| e)
-    };
-    write()
-        .map_err(|e: rusqlite::Error| OpenError(format!("cannot write to {}: {e}", path.display())))
+        unmigrated::note(transaction, &changes.event)
+    })
 }
 
 /// Makes the next id of a table higher than `last_id`, if the table exists.

@@ -1,6 +1,7 @@
 //! Conversion of rows to domain types.
 
 use rusqlite::Row;
+use rusqlite::types::{ToSql, ToSqlOutput};
 
 use crate::domain::{BirthDate, Profile, Timestamp, User};
 
@@ -8,6 +9,58 @@ use crate::domain::{BirthDate, Profile, Timestamp, User};
 pub(super) const USER_COLUMNS: &str = "users.id, users.email, users.new_email, users.first_name, users.last_name, \
      users.phone, users.address, users.gender, users.country, users.birthday, users.photo, users.is_active, \
      users.is_staff, users.verified_at, users.last_login_at, users.created_at, users.updated_at, users.external_id";
+
+/// The columns of a profile, for the statements that insert one.
+macro_rules! profile_columns {
+    () => {
+        "first_name, last_name, phone, address, gender, country, birthday"
+    };
+}
+
+/// The parameters of [`profile_columns`], which [`profile_params`] binds.
+macro_rules! profile_values {
+    () => {
+        ":first_name, :last_name, :phone, :address, :gender, :country, :birthday"
+    };
+}
+
+/// Replaces a profile by the one that an `INSERT` could not add, in `ON CONFLICT … DO UPDATE`.
+macro_rules! profile_replaced {
+    () => {
+        "first_name = excluded.first_name, last_name = excluded.last_name, \
+         phone = excluded.phone, address = excluded.address, gender = excluded.gender, \
+         country = excluded.country, birthday = excluded.birthday"
+    };
+}
+
+pub(super) use {profile_columns, profile_replaced, profile_values};
+
+/// The named parameters of a statement.
+pub(super) type Params<'a> = Vec<(&'static str, &'a dyn ToSql)>;
+
+/// The parameters of a profile and those that a statement has beside them.
+pub(super) fn profile_params<'a>(
+    profile: &'a Profile,
+    others: &[(&'static str, &'a dyn ToSql)],
+) -> Params<'a> {
+    let mut params: Params<'a> = vec![
+        (":first_name", &profile.first_name),
+        (":last_name", &profile.last_name),
+        (":phone", &profile.phone),
+        (":address", &profile.address),
+        (":gender", &profile.gender),
+        (":country", &profile.country),
+        (":birthday", &profile.birthday),
+    ];
+    params.extend_from_slice(others);
+    params
+}
+
+impl ToSql for BirthDate {
+    fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
+        Ok(self.to_string().into())
+    }
+}
 
 /// Reads the columns of [`USER_COLUMNS`].
 pub(super) fn user(row: &Row<'_>) -> rusqlite::Result<User> {

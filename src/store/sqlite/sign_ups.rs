@@ -5,6 +5,7 @@ use rusqlite::{Connection, OptionalExtension, named_params};
 use super::email_change::drop_unconfirmed_claims;
 use super::events::{Actor, insert_event};
 use super::otps::{find_pause, insert_otp};
+use super::rows::{profile_columns, profile_params, profile_replaced, profile_values};
 use super::users::is_taken;
 use crate::domain::{EventKind, OtpPurpose, UserId};
 use crate::store::{NewSignUp, SignUpOutcome};
@@ -53,38 +54,34 @@ pub(super) fn create_sign_up(
     }
     drop_unconfirmed_claims(connection, email_key, new.now)?;
     let is_contested = is_contested(connection, new)?;
-    let profile = &new.profile;
-    let birthday = profile.birthday.map(|date| date.to_string());
     let user_id: UserId = connection
-        .prepare_cached(
-            "INSERT INTO users (email, email_key, password_hash, first_name, last_name, phone, address, gender, \
-             country, birthday, language, is_contested, created_at, updated_at) \
-             VALUES (:email, :email_key, :password_hash, :first_name, :last_name, :phone, :address, :gender, \
-             :country, :birthday, :language, :is_contested, :now, :now) \
-             ON CONFLICT (email_key) DO UPDATE SET email = excluded.email, password_hash = excluded.password_hash, \
-             first_name = excluded.first_name, last_name = excluded.last_name, phone = excluded.phone, \
-             address = excluded.address, gender = excluded.gender, country = excluded.country, \
-             birthday = excluded.birthday, language = excluded.language, \
-             is_contested = users.is_contested OR excluded.is_contested, \
-             created_at = excluded.created_at, updated_at = excluded.updated_at \
-             RETURNING id",
-        )?
+        .prepare_cached(concat!(
+            "INSERT INTO users (email, email_key, password_hash, ",
+            profile_columns!(),
+            ", language, is_contested, created_at, updated_at) \
+                 VALUES (:email, :email_key, :password_hash, ",
+            profile_values!(),
+            ", :language, :is_contested, :now, :now) \
+                 ON CONFLICT (email_key) DO UPDATE SET email = excluded.email, \
+                 password_hash = excluded.password_hash, ",
+            profile_replaced!(),
+            ", language = excluded.language, \
+                 is_contested = users.is_contested OR excluded.is_contested, \
+                 created_at = excluded.created_at, updated_at = excluded.updated_at \
+                 RETURNING id"
+        ))?
         .query_row(
-            named_params! {
-                ":email": new.email.as_str(),
-                ":email_key": email_key,
-                ":password_hash": new.password_hash,
-                ":first_name": profile.first_name,
-                ":last_name": profile.last_name,
-                ":phone": profile.phone,
-                ":address": profile.address,
-                ":gender": profile.gender,
-                ":country": profile.country,
-                ":birthday": birthday,
-                ":language": new.language,
-                ":is_contested": is_contested,
-                ":now": now,
-            },
+            &*profile_params(
+                &new.profile,
+                &[
+                    (":email", &new.email.as_str()),
+                    (":email_key", &email_key),
+                    (":password_hash", &new.password_hash),
+                    (":language", &new.language),
+                    (":is_contested", &is_contested),
+                    (":now", &now),
+                ],
+            ),
             |row| row.get(0),
         )?;
     delete_surplus(connection, user_id)?;

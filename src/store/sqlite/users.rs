@@ -9,7 +9,9 @@ use super::email_change::{
 use super::events::{Actor, forget_person, insert_event, note_profile_change};
 use super::mails::insert_mail;
 use super::notices::notify_of_deletion;
-use super::rows::{USER_COLUMNS, user};
+use super::rows::{
+    USER_COLUMNS, profile_columns, profile_params, profile_replaced, profile_values, user,
+};
 use super::search::Helper;
 use super::sessions::{authorize, delete_sessions};
 use super::sign_ups::{create_sign_up, delete_sign_ups};
@@ -81,36 +83,34 @@ pub(super) fn insert_verified_user(
         return Ok(None);
     }
     drop_unconfirmed_claims(connection, email_key, new.now)?;
-    let profile = &new.profile;
     let user_id: UserId = connection
-        .prepare_cached(
-            "INSERT INTO users (email, email_key, password_hash, first_name, last_name, phone, address, gender, \
-             country, birthday, is_staff, verified_at, password_version, created_at, updated_at) \
-             VALUES (:email, :email_key, :password_hash, :first_name, :last_name, :phone, :address, :gender, \
-             :country, :birthday, :is_staff, :now, 1, :now, :now) \
-             ON CONFLICT (email_key) DO UPDATE SET email = excluded.email, password_hash = excluded.password_hash, \
-             first_name = excluded.first_name, last_name = excluded.last_name, phone = excluded.phone, \
-             address = excluded.address, gender = excluded.gender, country = excluded.country, \
-             birthday = excluded.birthday, is_staff = excluded.is_staff, is_active = 1, is_contested = 0, \
-             password_version = users.password_version + 1, \
-             verified_at = excluded.verified_at, created_at = excluded.created_at, updated_at = excluded.updated_at \
-             RETURNING id",
-        )?
+        .prepare_cached(concat!(
+            "INSERT INTO users (email, email_key, password_hash, ",
+            profile_columns!(),
+            ", is_staff, verified_at, password_version, created_at, updated_at) \
+                 VALUES (:email, :email_key, :password_hash, ",
+            profile_values!(),
+            ", :is_staff, :now, 1, :now, :now) \
+                 ON CONFLICT (email_key) DO UPDATE SET email = excluded.email, \
+                 password_hash = excluded.password_hash, ",
+            profile_replaced!(),
+            ", is_staff = excluded.is_staff, is_active = 1, is_contested = 0, \
+                 password_version = users.password_version + 1, \
+                 verified_at = excluded.verified_at, created_at = excluded.created_at, \
+                 updated_at = excluded.updated_at \
+                 RETURNING id"
+        ))?
         .query_row(
-            named_params! {
-                ":email": new.email.as_str(),
-                ":email_key": email_key,
-                ":password_hash": new.password_hash,
-                ":first_name": profile.first_name,
-                ":last_name": profile.last_name,
-                ":phone": profile.phone,
-                ":address": profile.address,
-                ":gender": profile.gender,
-                ":country": profile.country,
-                ":birthday": profile.birthday.map(|date| date.to_string()),
-                ":is_staff": new.is_staff,
-                ":now": new.now.unix_millis(),
-            },
+            &*profile_params(
+                &new.profile,
+                &[
+                    (":email", &new.email.as_str()),
+                    (":email_key", &email_key),
+                    (":password_hash", &new.password_hash),
+                    (":is_staff", &new.is_staff),
+                    (":now", &new.now.unix_millis()),
+                ],
+            ),
             |row| row.get(0),
         )?;
     delete_sign_ups(connection, user_id)?;
