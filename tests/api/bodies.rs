@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
+use crate::contract::{EMAIL_SENT, FORBIDDEN, NO_TOKEN, NO_USER, NOT_FOUND, TOO_LARGE};
 use crate::support::{Answer, PASSWORD, TestServer, User, sign_up_body};
 
 const MIB: usize = 1024 * 1024;
-const TOO_LARGE: &str = r#"{"detail":"Request body too large."}"#;
 const JSON: &str = "application/json";
 const URLENCODED: &str = "application/x-www-form-urlencoded";
 const MULTIPART: &str = "multipart/form-data; boundary=BoUnD";
@@ -227,7 +227,7 @@ fn every_endpoint_accepts_every_encoding() {
             ),
         );
         let resent = post("otp/resend/", &[("email", "user+tag@example.com")]);
-        resent.assert(200, r#"{"msg":"Email sent successfully!"}"#);
+        resent.assert(200, EMAIL_SENT);
         assert_eq!(server.mails("user+tag@example.com").len(), 2);
         let otp = server.otp("user+tag@example.com");
         let verified = post(
@@ -1261,19 +1261,14 @@ fn client_still_sending_gets_its_answer() {
     for (method, path, status, body) in [
         ("POST", "users/", 413, TOO_LARGE),
         ("POST", "token/", 413, TOO_LARGE),
-        (
-            "PATCH",
-            "users/me/",
-            401,
-            r#"{"detail":"Authentication credentials were not provided."}"#,
-        ),
+        ("PATCH", "users/me/", 401, NO_TOKEN),
         (
             "PUT",
             "users/",
             405,
             r#"{"detail":"Method \"PUT\" not allowed."}"#,
         ),
-        ("POST", "nowhere/", 404, r#"{"detail":"Not found."}"#),
+        ("POST", "nowhere/", 404, NOT_FOUND),
     ] {
         let answer = exchange(
             &server,
@@ -1348,16 +1343,13 @@ fn right_and_size_are_checked_before_the_media_type() {
     };
     for body in [&large[..], b"x"] {
         let answer = patch(&server, &others, "text/plain", body);
-        answer.assert(
-            403,
-            r#"{"detail":"You do not have permission to perform this action."}"#,
-        );
+        answer.assert(403, FORBIDDEN);
     }
     let staff = server.staff("staff@example.com");
     let missing = User { id: 4711, ..staff };
     for body in [&large[..], b"x"] {
         let answer = patch(&server, &missing, "text/plain", body);
-        answer.assert(404, r#"{"error":"User not found"}"#);
+        answer.assert(404, NO_USER);
     }
 }
 

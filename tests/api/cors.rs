@@ -2,11 +2,11 @@
 
 use serde_json::json;
 
+use crate::contract::FORBIDDEN;
 use crate::support::{Answer, TestServer};
 
 const PAGE: &str = "https://app.example";
 const PATH: &str = "/api/v1/accounts/token/";
-const FORBIDDEN: &str = r#"{"detail":"You do not have permission to perform this action."}"#;
 
 fn server() -> TestServer {
     TestServer::start_with(|config| {

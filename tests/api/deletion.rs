@@ -6,17 +6,13 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
+use crate::contract::{
+    BAD_TOKEN, DEAD_TOKEN, FORBIDDEN, INVALID_OTP, NO_TOKEN, NO_USER, NOT_FOUND,
+    UNKNOWN_CREDENTIALS,
+};
 use crate::support::{Answer, PASSWORD, TestServer, User, at_once, sign_up_with};
 
 const WRONG: &str = r#"{"password":["Invalid password."]}"#;
-const FORBIDDEN: &str = r#"{"detail":"You do not have permission to perform this action."}"#;
-const NO_USER: &str = r#"{"error":"User not found"}"#;
-const NO_TOKEN: &str = r#"{"detail":"Authentication credentials were not provided."}"#;
-const BAD_TOKEN: &str =
-    r#"{"detail":"Given token not valid for any token type","code":"token_not_valid"}"#;
-const DEAD: &str = r#"{"detail":"Token is invalid or expired","code":"token_not_valid"}"#;
-const UNKNOWN: &str = r#"{"detail":"No active account found with the given credentials"}"#;
-const INVALID_OTP: &str = r#"{"otp":["Invalid or expired OTP."]}"#;
 const LAST: &str =
     r#"{"detail":"The last active staff member cannot be demoted, deactivated or deleted."}"#;
 
@@ -42,13 +38,15 @@ fn assert_gone(server: &TestServer, user: &User) {
         .assert(401, BAD_TOKEN);
     server
         .post("token/refresh/", &json!({"refresh": user.refresh}))
-        .assert(401, DEAD);
+        .assert(401, DEAD_TOKEN);
     for token in [&user.access, &user.refresh] {
         server
             .post("token/verify/", &json!({"token": token}))
-            .assert(401, DEAD);
+            .assert(401, DEAD_TOKEN);
     }
-    server.sign_in(&user.email, PASSWORD).assert(401, UNKNOWN);
+    server
+        .sign_in(&user.email, PASSWORD)
+        .assert(401, UNKNOWN_CREDENTIALS);
 }
 
 #[track_caller]
@@ -175,7 +173,7 @@ fn only_owner_and_staff_can_delete() {
             .api("DELETE", &path, Some("nonsense"), &with_password)
             .assert(401, BAD_TOKEN);
     }
-    delete(&server, &user, "users/abc/", &with_password).assert(404, r#"{"detail":"Not found."}"#);
+    delete(&server, &user, "users/abc/", &with_password).assert(404, NOT_FOUND);
     assert_there(&server, &user);
     assert_there(&server, &other);
 }
@@ -237,7 +235,7 @@ fn assert_gone_tokens(server: &TestServer, user: &User) {
         .assert(401, BAD_TOKEN);
     server
         .post("token/refresh/", &json!({"refresh": user.refresh}))
-        .assert(401, DEAD);
+        .assert(401, DEAD_TOKEN);
 }
 
 #[test]
@@ -270,7 +268,9 @@ fn codes_of_a_deleted_account_are_invalid() {
             assert_eq!(server.post(path, &json!({"email": email})).status, 200);
         }
         assert_eq!(server.mails(email).len(), before, "mails to {email}");
-        server.sign_in(email, PASSWORD).assert(401, UNKNOWN);
+        server
+            .sign_in(email, PASSWORD)
+            .assert(401, UNKNOWN_CREDENTIALS);
     }
     // Both addresses are anybody's again.
     for email in ["user@example.com", "new@example.com"] {

@@ -4,6 +4,7 @@ use accounts_server::config::Config;
 use accounts_server::testing;
 use serde_json::{Value, json};
 
+use crate::contract::NOT_FOUND;
 use crate::support::{PASSWORD, TestServer, sign_up_with};
 
 fn fixed(config: &mut Config) {
@@ -165,9 +166,7 @@ fn pages_of_other_origins_reach_none_of_it() {
         ("POST", "/dev/reset/"),
         ("GET", "/dev/mail/"),
     ] {
-        server
-            .request(method, path, &[], "")
-            .assert(404, r#"{"detail":"Not found."}"#);
+        server.request(method, path, &[], "").assert(404, NOT_FOUND);
     }
 }
 

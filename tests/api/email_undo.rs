@@ -4,15 +4,12 @@ use std::time::Duration;
 
 use serde_json::json;
 
+use crate::contract::{EMAIL_TAKEN, EMAIL_VERIFIED, INVALID_OTP, UNKNOWN_CREDENTIALS};
 use crate::support::{Answer, PASSWORD, TestServer, User};
 
 const DAY: u64 = 24 * 60 * 60;
 const UNDONE: &str = r#"{"msg":"Email change undone."}"#;
 const DEAD_LINK: &str = r#"{"detail":"Invalid or expired link."}"#;
-const UNKNOWN: &str = r#"{"detail":"No active account found with the given credentials"}"#;
-const INVALID_OTP: &str = r#"{"otp":["Invalid or expired OTP."]}"#;
-const BAD_TOKEN: &str =
-    r#"{"detail":"Given token not valid for any token type","code":"token_not_valid"}"#;
 const BASE: &str = "http://localhost:8000";
 
 /// Changes the address of an account. Returns the path of the link in the notice.
@@ -57,7 +54,7 @@ fn rest(server: &TestServer, email: &str, like: &User) -> User {
 #[track_caller]
 fn change_and_confirm(server: &TestServer, user: &User, confirmed: &str, email: &str) -> String {
     let link = change(server, user, confirmed, email);
-    confirm(server, user, email).assert(200, r#"{"msg":"Email verified successfully!"}"#);
+    confirm(server, user, email).assert(200, EMAIL_VERIFIED);
     link
 }
 
@@ -147,15 +144,6 @@ fn sign_in(server: &TestServer, email: &str, like: &User) -> User {
     }
 }
 
-#[track_caller]
-fn assert_ended(server: &TestServer, user: &User) {
-    server
-        .get("users/me/", Some(&user.access))
-        .assert(401, BAD_TOKEN);
-    let refreshed = server.post("token/refresh/", &json!({"refresh": user.refresh}));
-    assert_eq!(refreshed.status, 401, "{}", refreshed.body);
-}
-
 /// Asserts that an account goes by an address, and by none other of these.
 #[track_caller]
 fn assert_goes_by(server: &TestServer, user: &User, email: &str, others: &[&str]) {
@@ -166,7 +154,9 @@ fn assert_goes_by(server: &TestServer, user: &User, email: &str, others: &[&str]
         (&json!(user.id), &json!(email))
     );
     for other in others {
-        server.sign_in(other, PASSWORD).assert(401, UNKNOWN);
+        server
+            .sign_in(other, PASSWORD)
+            .assert(401, UNKNOWN_CREDENTIALS);
     }
 }
 
@@ -226,7 +216,7 @@ fn former_address_is_notified_and_its_link_undoes_the_change() {
     let done = press(&server, &link);
     assert_page(&done, 200);
     assert!(!done.body.contains("<form"), "{}", done.body);
-    assert_ended(&server, &user);
+    server.assert_ended(&user);
     assert_goes_by(&server, &user, "Old@example.com", &["new@example.com"]);
 }
 
@@ -262,8 +252,8 @@ fn confirmed_change_can_be_undone() {
     let link = change_and_confirm(&server, &user, "old@example.com", "new@example.com");
     let thief = sign_in(&server, "new@example.com", &user);
     undo(&server, &link).assert(200, UNDONE);
-    assert_ended(&server, &user);
-    assert_ended(&server, &thief);
+    server.assert_ended(&user);
+    server.assert_ended(&thief);
     assert_goes_by(&server, &user, "old@example.com", &["new@example.com"]);
     // The address is confirmed as it was, so a reset reaches it.
     let before = server.mails("old@example.com").len();
@@ -324,9 +314,9 @@ fn undo_ends_the_asking_session_too() {
         let user = sign_in(&server, "old@example.com", &user);
         let link = change(&server, &user, "old@example.com", "new@example.com");
         undo_as(&link, token).assert(200, UNDONE);
-        assert_ended(&server, &user);
+        server.assert_ended(&user);
     }
-    assert_ended(&server, &user);
+    server.assert_ended(&user);
     assert_eq!(server.get("users/me/", Some(&stranger.access)).status, 200);
 }
 
@@ -362,14 +352,16 @@ fn undo_gives_the_account_back_for_good() {
     let thiefs = change(&server, &thief, "thief@example.com", "thief2@example.com");
 
     undo(&server, &link).assert(200, UNDONE);
-    assert_ended(&server, &thief);
+    server.assert_ended(&thief);
     for email in [
         "owner@example.com",
         "thief@example.com",
         "thief2@example.com",
     ] {
         for password in ["password-of-thief", PASSWORD] {
-            server.sign_in(email, password).assert(401, UNKNOWN);
+            server
+                .sign_in(email, password)
+                .assert(401, UNKNOWN_CREDENTIALS);
         }
     }
     undo(&server, &thiefs).assert(400, DEAD_LINK);
@@ -437,14 +429,14 @@ fn undo_voids_a_changed_password() {
     for password in [PASSWORD, "another-password-1", "!"] {
         server
             .sign_in("old@example.com", password)
-            .assert(401, UNKNOWN);
+            .assert(401, UNKNOWN_CREDENTIALS);
     }
 }
 
 #[test]
 fn address_with_a_link_is_held_by_its_account() {
     let server = TestServer::start();
-    let taken = r#"{"email":["user with this email already exists."]}"#;
+    let taken = EMAIL_TAKEN;
     let user = server.user("old@example.com");
     let other = server.user("other@example.com");
     change_and_confirm(&server, &user, "old@example.com", "new@example.com");
@@ -686,7 +678,7 @@ fn address_that_another_account_confirmed_is_not_restored() {
     server.db_execute("UPDATE email_undos SET email_key = ''");
     let newcomer = server.user("old@example.com");
     assert_ne!(newcomer.id, user.id);
-    undo(&server, &link).assert(400, r#"{"email":["user with this email already exists."]}"#);
+    undo(&server, &link).assert(400, EMAIL_TAKEN);
     let page = press(&server, &link);
     assert_page(&page, 400);
     assert!(page.body.contains("another account"), "{}", page.body);
@@ -828,5 +820,5 @@ fn link_of_a_deleted_account_is_invalid() {
     undo(&server, &link).assert(400, DEAD_LINK);
     server
         .sign_in("old@example.com", PASSWORD)
-        .assert(401, UNKNOWN);
+        .assert(401, UNKNOWN_CREDENTIALS);
 }

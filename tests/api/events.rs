@@ -3,9 +3,8 @@
 
 use serde_json::{Value, json};
 
+use crate::contract::{FORBIDDEN, NO_USER, NOT_FOUND};
 use crate::support::{Answer, PASSWORD, TestServer, User};
-
-const FORBIDDEN: &str = r#"{"detail":"You do not have permission to perform this action."}"#;
 
 fn events(server: &TestServer, user: &User, path: &str) -> Vec<Value> {
     let answer = server.get(path, Some(&user.access));
@@ -192,10 +191,10 @@ fn who_may_see_it() {
         .assert(403, FORBIDDEN);
     server
         .get("users/99/events/", Some(&staff.access))
-        .assert(404, r#"{"error":"User not found"}"#);
+        .assert(404, NO_USER);
     server
         .get("users/abc/events/", Some(&staff.access))
-        .assert(404, r#"{"detail":"Not found."}"#);
+        .assert(404, NOT_FOUND);
     assert_eq!(events(&server, &staff, &path).len(), 2);
     server
         .api("POST", "users/me/events/", Some(&user.access), &json!({}))

@@ -5,6 +5,7 @@ use std::net::TcpStream;
 
 use serde_json::json;
 
+use crate::contract::{EMAIL_TAKEN, NOT_FOUND};
 use crate::support::{PASSWORD, TestServer};
 
 /// Reads what the server says until it closes the connection.
@@ -82,7 +83,7 @@ fn connect_method_is_answered() {
         .unwrap();
     let answer = rest(&mut stream);
     assert!(answer.starts_with("HTTP/1.1 404 "), "{answer}");
-    assert!(answer.contains(r#"{"detail":"Not found."}"#), "{answer}");
+    assert!(answer.contains(NOT_FOUND), "{answer}");
 }
 
 #[test]
@@ -149,7 +150,7 @@ fn both_spellings_of_a_domain_are_one_address() {
     let server = TestServer::start();
     server.user("user@bücher.example");
     let again = server.sign_up("User@xn--bcher-kva.example");
-    again.assert(400, r#"{"email":["user with this email already exists."]}"#);
+    again.assert(400, EMAIL_TAKEN);
     for spelling in [
         "user@bücher.example",
         "USER@BÜCHER.example",

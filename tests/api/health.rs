@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use serde_json::json;
 
+use crate::contract::NOT_FOUND;
 use crate::support::TestServer;
 
 #[test]
@@ -90,7 +91,7 @@ fn metrics_are_for_local_programs() {
     for header in ["x-forwarded-for", "forwarded", "x-real-ip", "via"] {
         server
             .request("GET", "/metrics", &[(header, "203.0.113.7")], "")
-            .assert(404, r#"{"detail":"Not found."}"#);
+            .assert(404, NOT_FOUND);
     }
 }
 
@@ -124,7 +125,7 @@ fn metrics_listen_serves_metrics() {
     }
     server
         .request("GET", "/metrics", &[], "")
-        .assert(404, r#"{"detail":"Not found."}"#);
+        .assert(404, NOT_FOUND);
     for path in ["/healthz", "/readyz"] {
         assert_eq!(server.request("GET", path, &[], "").status, 200, "{path}");
     }

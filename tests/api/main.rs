@@ -16,6 +16,7 @@ mod audit_log;
 mod bodies;
 mod clock;
 mod connections;
+mod contract;
 mod cors;
 mod deletion;
 mod delivery;

@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 
+use crate::contract::UNKNOWN_CREDENTIALS;
 use crate::support::{Answer, PASSWORD, TestServer, User, sign_up_with};
 
 const REQUIRED: &str = "This field is required.";
@@ -1159,9 +1160,6 @@ fn wrong_fields_of_the_token_endpoints() {
         json!("user@example.com"),
     ] {
         let answer = server.post("token/", &json!({"email": email, "password": 12_345_678}));
-        answer.assert(
-            401,
-            r#"{"detail":"No active account found with the given credentials"}"#,
-        );
+        answer.assert(401, UNKNOWN_CREDENTIALS);
     }
 }

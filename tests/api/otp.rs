@@ -2,12 +2,9 @@
 
 use serde_json::json;
 
+use crate::contract::{EMAIL_SENT, EMAIL_VERIFIED, INVALID_OTP, UNKNOWN_CREDENTIALS};
 use crate::support::{Answer, PASSWORD, TestServer, User, at_once};
 
-const INVALID: &str = r#"{"otp":["Invalid or expired OTP."]}"#;
-const VERIFIED: &str = r#"{"msg":"Email verified successfully!"}"#;
-const SENT: &str = r#"{"msg":"Email sent successfully!"}"#;
-const UNKNOWN: &str = r#"{"detail":"No active account found with the given credentials"}"#;
 const EMAIL: &str = "user@example.com";
 
 fn verify(server: &TestServer, email: &str, otp: &str) -> Answer {
@@ -33,7 +30,7 @@ fn resend(server: &TestServer, email: &str) -> usize {
     let before = server.mails(email).len();
     server
         .post("otp/resend/", &json!({"email": email}))
-        .assert(200, SENT);
+        .assert(200, EMAIL_SENT);
     server.mails(email).len() - before
 }
 
@@ -55,7 +52,7 @@ fn wrong_code(server: &TestServer, email: &str) -> String {
 fn fail(server: &TestServer, client: &str, email: &str, times: usize) {
     let wrong = wrong_code(server, email);
     for _ in 0..times {
-        verify_from(server, client, email, &wrong).assert(400, INVALID);
+        verify_from(server, client, email, &wrong).assert(400, INVALID_OTP);
     }
 }
 
@@ -148,16 +145,16 @@ fn invalid_codes_get_the_same_response() {
         ("no digits", "abcdef"),
     ] {
         let answer = verify(&server, EMAIL, typed);
-        assert_eq!((answer.status, &*answer.body), (400, INVALID), "{what}");
+        assert_eq!((answer.status, &*answer.body), (400, INVALID_OTP), "{what}");
     }
-    verify(&server, "nobody@example.com", &otp).assert(400, INVALID);
+    verify(&server, "nobody@example.com", &otp).assert(400, INVALID_OTP);
     assert_eq!(verify(&server, EMAIL, &otp).status, 200);
-    verify(&server, EMAIL, &otp).assert(400, INVALID);
+    verify(&server, EMAIL, &otp).assert(400, INVALID_OTP);
 
     server.sign_up("late@example.com");
     let late = server.otp("late@example.com");
     server.advance_seconds(600);
-    verify(&server, "late@example.com", &late).assert(400, INVALID);
+    verify(&server, "late@example.com", &late).assert(400, INVALID_OTP);
 }
 
 #[test]
@@ -185,7 +182,11 @@ fn malformed_code_is_a_wrong_code() {
     .enumerate()
     {
         let answer = verify_from(&server, &format!("203.0.113.{}", n / 4), EMAIL, typed);
-        assert_eq!((answer.status, &*answer.body), (400, INVALID), "{typed}");
+        assert_eq!(
+            (answer.status, &*answer.body),
+            (400, INVALID_OTP),
+            "{typed}"
+        );
     }
     assert_eq!(verify(&server, EMAIL, &otp).status, 200);
 }
@@ -200,8 +201,8 @@ fn code_is_valid_for_its_address_only() {
         server.otp("bob@example.com"),
     );
     if alices != bobs {
-        verify(&server, "alice@example.com", &bobs).assert(400, INVALID);
-        verify(&server, "bob@example.com", &alices).assert(400, INVALID);
+        verify(&server, "alice@example.com", &bobs).assert(400, INVALID_OTP);
+        verify(&server, "bob@example.com", &alices).assert(400, INVALID_OTP);
     }
     assert_eq!(verify(&server, "alice@example.com", &alices).status, 200);
     assert_eq!(verify(&server, "bob@example.com", &bobs).status, 200);
@@ -218,7 +219,7 @@ fn code_works_once_under_concurrency() {
         1
     );
     for answer in answers.iter().filter(|answer| answer.status != 200) {
-        answer.assert(400, INVALID);
+        answer.assert(400, INVALID_OTP);
     }
 }
 
@@ -234,7 +235,7 @@ fn code_expires_after_ten_minutes() {
     server.advance_seconds(599);
     assert_eq!(verify(&server, "early@example.com", &early).status, 200);
     server.advance_seconds(1);
-    verify(&server, "late@example.com", &late).assert(400, INVALID);
+    verify(&server, "late@example.com", &late).assert(400, INVALID_OTP);
     // The sign-up itself is still there: its code can be had again.
     assert_eq!(resend(&server, "late@example.com"), 1);
     assert_eq!(server.confirm("late@example.com").status, 200);
@@ -248,7 +249,7 @@ fn code_lifetime_is_configurable() {
     server.advance_seconds(119);
     assert_eq!(server.confirm("early@example.com").status, 200);
     server.advance_seconds(1);
-    server.confirm("late@example.com").assert(400, INVALID);
+    server.confirm("late@example.com").assert(400, INVALID_OTP);
 }
 
 #[test]
@@ -272,7 +273,7 @@ fn code_of_a_deactivated_account_is_invalid() {
     let server = TestServer::start();
     server.sign_up(EMAIL);
     server.db_execute("UPDATE users SET is_active = 0");
-    server.confirm(EMAIL).assert(400, INVALID);
+    server.confirm(EMAIL).assert(400, INVALID_OTP);
     assert_eq!(resend(&server, EMAIL), 0);
 }
 
@@ -288,9 +289,9 @@ fn codes_and_expiry_survive_a_restart() {
     server.advance_seconds(300);
     server.restart();
     assert_eq!(verify(&server, "early@example.com", &early).status, 200);
-    verify(&server, "early@example.com", &early).assert(400, INVALID);
+    verify(&server, "early@example.com", &early).assert(400, INVALID_OTP);
     server.advance_seconds(300);
-    verify(&server, "late@example.com", &late).assert(400, INVALID);
+    verify(&server, "late@example.com", &late).assert(400, INVALID_OTP);
 }
 
 // Wrong tries.
@@ -310,9 +311,9 @@ fn after_five_wrong_tries_a_code_is_dead_for_that_network() {
     server.sign_up(EMAIL);
     let otp = server.otp(EMAIL);
     fail(&server, "203.0.113.7", EMAIL, 5);
-    verify_from(&server, "203.0.113.7", EMAIL, &otp).assert(400, INVALID);
+    verify_from(&server, "203.0.113.7", EMAIL, &otp).assert(400, INVALID_OTP);
     // An IPv4 address written as IPv6 does not avoid it.
-    verify_from(&server, "::ffff:203.0.113.7", EMAIL, &otp).assert(400, INVALID);
+    verify_from(&server, "::ffff:203.0.113.7", EMAIL, &otp).assert(400, INVALID_OTP);
     assert_eq!(verify_from(&server, "203.0.113.8", EMAIL, &otp).status, 200);
 }
 
@@ -325,7 +326,7 @@ fn a_client_cannot_name_its_own_network() {
     for n in 0..5 {
         fail(&server, &format!("203.0.113.{n}"), EMAIL, 1);
     }
-    verify_from(&server, "203.0.113.77", EMAIL, &otp).assert(400, INVALID);
+    verify_from(&server, "203.0.113.77", EMAIL, &otp).assert(400, INVALID_OTP);
 }
 
 #[test]
@@ -342,7 +343,7 @@ fn ipv6_network_is_a_64() {
     ] {
         fail(&server, client, EMAIL, 1);
     }
-    verify_from(&server, "2001:db8:1:2:ffff:ffff:ffff:ffff", EMAIL, &otp).assert(400, INVALID);
+    verify_from(&server, "2001:db8:1:2:ffff:ffff:ffff:ffff", EMAIL, &otp).assert(400, INVALID_OTP);
     assert_eq!(
         verify_from(&server, "2001:db8:1:3::1", EMAIL, &otp).status,
         200
@@ -359,7 +360,7 @@ fn after_25_wrong_tries_a_code_is_dead_for_all() {
         let answer = verify_from(&server, "203.0.113.7", EMAIL, &otp);
         assert_eq!(answer.status, status, "after {tries}: {}", answer.body);
         if status == 400 {
-            answer.assert(400, INVALID);
+            answer.assert(400, INVALID_OTP);
             assert_eq!(resend(&server, EMAIL), 1);
             let fresh = server.otp(EMAIL);
             assert_eq!(
@@ -377,7 +378,7 @@ fn tries_of_a_blocked_network_count_for_no_other() {
     let otp = server.otp(EMAIL);
     // Enough to use up the code's tries and the account's, if they counted.
     fail(&server, "203.0.113.7", EMAIL, 110);
-    verify_from(&server, "203.0.113.7", EMAIL, &otp).assert(400, INVALID);
+    verify_from(&server, "203.0.113.7", EMAIL, &otp).assert(400, INVALID_OTP);
     assert_eq!(verify_from(&server, "203.0.113.8", EMAIL, &otp).status, 200);
 }
 
@@ -388,9 +389,9 @@ fn concurrent_wrong_tries_are_all_counted() {
     let otp = server.otp(EMAIL);
     let wrong = wrong_code(&server, EMAIL);
     for answer in at_once(20, |_| verify_from(&server, "203.0.113.7", EMAIL, &wrong)) {
-        answer.assert(400, INVALID);
+        answer.assert(400, INVALID_OTP);
     }
-    verify_from(&server, "203.0.113.7", EMAIL, &otp).assert(400, INVALID);
+    verify_from(&server, "203.0.113.7", EMAIL, &otp).assert(400, INVALID_OTP);
     assert_eq!(verify_from(&server, "203.0.113.8", EMAIL, &otp).status, 200);
 }
 
@@ -429,7 +430,7 @@ fn account_accepts_100_wrong_tries_a_day_over_all_codes() {
             answer.body
         );
         if status == 400 {
-            answer.assert(400, INVALID);
+            answer.assert(400, INVALID_OTP);
         }
     }
 }
@@ -446,7 +447,7 @@ fn daily_limit_ends_after_a_day() {
     server.advance_seconds(24 * 60 * 60 - 1);
     assert_eq!(resend(&server, EMAIL), 1);
     let otp = server.otp(EMAIL);
-    verify(&server, EMAIL, &otp).assert(400, INVALID);
+    verify(&server, EMAIL, &otp).assert(400, INVALID_OTP);
     server.advance_seconds(1);
     assert_eq!(verify(&server, EMAIL, &otp).status, 200);
 }
@@ -460,7 +461,7 @@ fn daily_limit_is_per_account() {
         fail_from_everywhere(&server, EMAIL, 25);
         resend(&server, EMAIL);
     }
-    server.confirm(EMAIL).assert(400, INVALID);
+    server.confirm(EMAIL).assert(400, INVALID_OTP);
     assert_eq!(server.confirm("other@example.com").status, 200);
 }
 
@@ -471,11 +472,11 @@ fn wrong_try_counts_for_every_pending_sign_up_and_once_for_the_account() {
     let newer = sign_up_as(&server, EMAIL, "password-of-number-2");
     fail(&server, "203.0.113.7", EMAIL, 5);
     for otp in [&older, &newer] {
-        verify_from(&server, "203.0.113.7", EMAIL, otp).assert(400, INVALID);
+        verify_from(&server, "203.0.113.7", EMAIL, otp).assert(400, INVALID_OTP);
     }
     fail_from_everywhere(&server, EMAIL, 20);
     for otp in [&older, &newer] {
-        verify_from(&server, "203.0.113.8", EMAIL, otp).assert(400, INVALID);
+        verify_from(&server, "203.0.113.8", EMAIL, otp).assert(400, INVALID_OTP);
     }
     // 25 tries so far; 74 more leave the account one.
     for tries in [25, 25, 24] {
@@ -494,15 +495,16 @@ fn wrong_try_counts_survive_a_restart() {
     fail(&server, "203.0.113.7", EMAIL, 4);
     let wrong = wrong_code(&server, EMAIL);
     server.restart();
-    verify_from(&server, "203.0.113.7", EMAIL, &wrong).assert(400, INVALID);
-    verify_from(&server, "203.0.113.7", EMAIL, &otp).assert(400, INVALID);
+    verify_from(&server, "203.0.113.7", EMAIL, &wrong).assert(400, INVALID_OTP);
+    verify_from(&server, "203.0.113.7", EMAIL, &otp).assert(400, INVALID_OTP);
 
     // 5 tries so far; with 20 more from elsewhere the code is dead for all.
     for n in 0..20 {
-        verify_from(&server, &format!("198.51.100.{}", n / 5), EMAIL, &wrong).assert(400, INVALID);
+        verify_from(&server, &format!("198.51.100.{}", n / 5), EMAIL, &wrong)
+            .assert(400, INVALID_OTP);
     }
     server.restart();
-    verify_from(&server, "203.0.113.8", EMAIL, &otp).assert(400, INVALID);
+    verify_from(&server, "203.0.113.8", EMAIL, &otp).assert(400, INVALID_OTP);
 }
 
 #[test]
@@ -514,7 +516,7 @@ fn daily_count_survives_a_restart() {
         server.restart();
         assert_eq!(resend(&server, EMAIL), 1);
     }
-    server.confirm(EMAIL).assert(400, INVALID);
+    server.confirm(EMAIL).assert(400, INVALID_OTP);
 }
 
 // Once more.
@@ -527,7 +529,7 @@ fn a_resent_code_replaces_the_one_it_repeats() {
     assert_eq!(resend(&server, "USER@example.com"), 1);
     let second = server.otp(EMAIL);
     assert_ne!(first, second);
-    verify(&server, EMAIL, &first).assert(400, INVALID);
+    verify(&server, EMAIL, &first).assert(400, INVALID_OTP);
     assert_eq!(verify(&server, EMAIL, &second).status, 200);
 }
 
@@ -542,7 +544,7 @@ fn resent_code_has_a_new_expiry() {
     server.advance_seconds(599);
     assert_eq!(server.confirm("early@example.com").status, 200);
     server.advance_seconds(1);
-    server.confirm("late@example.com").assert(400, INVALID);
+    server.confirm("late@example.com").assert(400, INVALID_OTP);
 }
 
 #[test]
@@ -553,7 +555,7 @@ fn resend_repeats_the_newest_of_several_sign_ups() {
         let newer = sign_up_as(&server, EMAIL, "password-of-newer");
         assert_eq!(resend(&server, EMAIL), 1);
         let resent = server.otp(EMAIL);
-        verify(&server, EMAIL, &newer).assert(400, INVALID);
+        verify(&server, EMAIL, &newer).assert(400, INVALID_OTP);
         let (otp, password, other) = match chosen {
             "older" => (&older, "password-of-older", "password-of-newer"),
             _ => (&resent, "password-of-newer", "password-of-older"),
@@ -563,7 +565,9 @@ fn resend_repeats_the_newest_of_several_sign_ups() {
         let answer = server.post("otp/verify/", &body);
         assert_eq!(answer.status, 200, "{chosen}: {}", answer.body);
         assert_eq!(server.sign_in(EMAIL, password).status, 200, "{chosen}");
-        server.sign_in(EMAIL, other).assert(401, UNKNOWN);
+        server
+            .sign_in(EMAIL, other)
+            .assert(401, UNKNOWN_CREDENTIALS);
     }
 }
 
@@ -631,7 +635,7 @@ fn concurrent_resends_send_one_mail() {
     server.sign_up(EMAIL);
     server.advance_seconds(60);
     for answer in at_once(10, |_| server.post("otp/resend/", &json!({"email": EMAIL}))) {
-        answer.assert(200, SENT);
+        answer.assert(200, EMAIL_SENT);
     }
     assert_eq!(server.mails(EMAIL).len(), 2);
     assert_eq!(server.confirm(EMAIL).status, 200);
@@ -644,18 +648,18 @@ fn change_code_needs_the_owners_token() {
     let server = TestServer::start();
     let (alice, otp) = change_address(&server, "alice@example.com", "new@example.com");
     let mallory = server.user("mallory@example.com");
-    verify(&server, "new@example.com", &otp).assert(400, INVALID);
+    verify(&server, "new@example.com", &otp).assert(400, INVALID_OTP);
     for (what, token) in [
         ("another account", &*mallory.access),
         ("no token", "nonsense"),
         ("a refresh token", &*alice.refresh),
     ] {
         let answer = verify_as(&server, token, "new@example.com", &otp);
-        assert_eq!((answer.status, &*answer.body), (400, INVALID), "{what}");
+        assert_eq!((answer.status, &*answer.body), (400, INVALID_OTP), "{what}");
     }
-    verify_as(&server, &alice.access, "alice@example.com", &otp).assert(400, INVALID);
-    verify_as(&server, &alice.access, "NEW@example.com", &otp).assert(200, VERIFIED);
-    verify_as(&server, &alice.access, "new@example.com", &otp).assert(400, INVALID);
+    verify_as(&server, &alice.access, "alice@example.com", &otp).assert(400, INVALID_OTP);
+    verify_as(&server, &alice.access, "NEW@example.com", &otp).assert(200, EMAIL_VERIFIED);
+    verify_as(&server, &alice.access, "new@example.com", &otp).assert(400, INVALID_OTP);
     assert_eq!(
         server.get("users/me/", Some(&alice.access)).text("email"),
         "new@example.com"
@@ -663,7 +667,7 @@ fn change_code_needs_the_owners_token() {
     assert_eq!(server.sign_in("new@example.com", PASSWORD).status, 200);
     server
         .sign_in("alice@example.com", PASSWORD)
-        .assert(401, UNKNOWN);
+        .assert(401, UNKNOWN_CREDENTIALS);
 }
 
 #[test]
@@ -671,8 +675,8 @@ fn staff_cannot_confirm_another_users_address() {
     let server = TestServer::start();
     let (alice, otp) = change_address(&server, "alice@example.com", "new@example.com");
     let staff = server.staff("staff@example.com");
-    verify_as(&server, &staff.access, "new@example.com", &otp).assert(400, INVALID);
-    verify_as(&server, &alice.access, "new@example.com", &otp).assert(200, VERIFIED);
+    verify_as(&server, &staff.access, "new@example.com", &otp).assert(400, INVALID_OTP);
+    verify_as(&server, &alice.access, "new@example.com", &otp).assert(200, EMAIL_VERIFIED);
 }
 
 #[test]
@@ -680,9 +684,9 @@ fn change_code_works_with_any_live_session_of_the_owner() {
     let server = TestServer::start();
     let (alice, otp) = change_address(&server, "alice@example.com", "new@example.com");
     server.advance_seconds(599);
-    verify_as(&server, &alice.access, "new@example.com", &otp).assert(400, INVALID);
+    verify_as(&server, &alice.access, "new@example.com", &otp).assert(400, INVALID_OTP);
     let access = server.sign_in("alice@example.com", PASSWORD).text("access");
-    verify_as(&server, &access, "new@example.com", &otp).assert(200, VERIFIED);
+    verify_as(&server, &access, "new@example.com", &otp).assert(200, EMAIL_VERIFIED);
 }
 
 #[test]
@@ -691,7 +695,7 @@ fn change_code_expires_after_ten_minutes() {
     let (_, otp) = change_address(&server, "alice@example.com", "new@example.com");
     server.advance_seconds(600);
     let access = server.sign_in("alice@example.com", PASSWORD).text("access");
-    verify_as(&server, &access, "new@example.com", &otp).assert(400, INVALID);
+    verify_as(&server, &access, "new@example.com", &otp).assert(400, INVALID_OTP);
 }
 
 #[test]
@@ -701,9 +705,9 @@ fn change_code_can_be_resent() {
     assert_eq!(resend(&server, "new@example.com"), 1);
     let second = server.otp("new@example.com");
     assert_ne!(first, second);
-    verify_as(&server, &alice.access, "new@example.com", &first).assert(400, INVALID);
-    verify(&server, "new@example.com", &second).assert(400, INVALID);
-    verify_as(&server, &alice.access, "new@example.com", &second).assert(200, VERIFIED);
+    verify_as(&server, &alice.access, "new@example.com", &first).assert(400, INVALID_OTP);
+    verify(&server, "new@example.com", &second).assert(400, INVALID_OTP);
+    verify_as(&server, &alice.access, "new@example.com", &second).assert(200, EMAIL_VERIFIED);
 }
 
 #[test]
@@ -725,10 +729,10 @@ fn wrong_change_codes_are_counted_by_network() {
     };
     let wrong = wrong_code(&server, "new@example.com");
     for _ in 0..5 {
-        verify_from("203.0.113.7", &wrong).assert(400, INVALID);
+        verify_from("203.0.113.7", &wrong).assert(400, INVALID_OTP);
     }
-    verify_from("203.0.113.7", &otp).assert(400, INVALID);
-    verify_from("203.0.113.8", &otp).assert(200, VERIFIED);
+    verify_from("203.0.113.7", &otp).assert(400, INVALID_OTP);
+    verify_from("203.0.113.8", &otp).assert(200, EMAIL_VERIFIED);
 }
 
 #[test]
@@ -738,10 +742,10 @@ fn code_is_valid_for_its_purpose_only() {
     let strangers = sign_up_as(&server, "new@example.com", "password-of-stranger");
     let (alice, alices) = change_address(&server, "alice@example.com", "new@example.com");
     assert_ne!(strangers, alices);
-    verify(&server, "new@example.com", &strangers).assert(400, INVALID);
-    verify_as(&server, &alice.access, "new@example.com", &strangers).assert(400, INVALID);
-    verify(&server, "new@example.com", &alices).assert(400, INVALID);
-    verify_as(&server, &alice.access, "new@example.com", &alices).assert(200, VERIFIED);
+    verify(&server, "new@example.com", &strangers).assert(400, INVALID_OTP);
+    verify_as(&server, &alice.access, "new@example.com", &strangers).assert(400, INVALID_OTP);
+    verify(&server, "new@example.com", &alices).assert(400, INVALID_OTP);
+    verify_as(&server, &alice.access, "new@example.com", &alices).assert(200, EMAIL_VERIFIED);
 }
 
 // Bad input.
@@ -806,7 +810,7 @@ fn daily_limit_survives_deletion_of_the_account() {
     assert_eq!(tries, 400);
     assert_eq!(server.db_number("SELECT count(*) FROM otp_failures"), 100);
     server.sign_up(EMAIL);
-    server.confirm(EMAIL).assert(400, INVALID);
+    server.confirm(EMAIL).assert(400, INVALID_OTP);
     server.advance_seconds(24 * 60 * 60);
     server.sign_up(EMAIL);
     assert_eq!(server.confirm(EMAIL).status, 200);
@@ -839,6 +843,6 @@ fn link_confirms_a_sign_up_and_an_address_change() {
     let other = server.user("other@example.com");
     let verify = |user: &User| server.api("POST", "otp/verify/", Some(&user.access), &change);
     verify(&other).assert(400, invalid);
-    verify(&alice).assert(200, VERIFIED);
+    verify(&alice).assert(200, EMAIL_VERIFIED);
     verify(&alice).assert(400, invalid);
 }

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use serde_json::json;
 
+use crate::contract::NOT_FOUND;
 use crate::support::{Answer, PASSWORD, TestServer};
 
 /// A browser, as far as these tests need one: it keeps cookies and says where forms come from.
@@ -435,13 +436,9 @@ fn cookies_are_bound_to_the_host_under_https() {
 fn disabled_pages_do_not_exist() {
     let server = TestServer::start_with(|config| config.pages.enabled = false);
     for path in ["/", "/account/", "/account/sign-in/"] {
-        Browser::new(&server)
-            .get(path)
-            .assert(404, r#"{"detail":"Not found."}"#);
+        Browser::new(&server).get(path).assert(404, NOT_FOUND);
     }
     let server = TestServer::start();
     assert_leads_to(&Browser::new(&server).get("/"), "/account/");
-    server
-        .request("GET", "/", &[], "")
-        .assert(404, r#"{"detail":"Not found."}"#);
+    server.request("GET", "/", &[], "").assert(404, NOT_FOUND);
 }

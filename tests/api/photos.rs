@@ -9,6 +9,7 @@ use image::codecs::jpeg::JpegEncoder;
 use image::{DynamicImage, ImageFormat, Rgb, RgbImage, Rgba, RgbaImage};
 use serde_json::{Value, json};
 
+use crate::contract::{FORBIDDEN, NO_TOKEN, NO_USER, NOT_FOUND, TOO_LARGE};
 use crate::support::{Answer, Download, PASSWORD, TestServer, User, at_once};
 
 const NO_IMAGE: &str =
@@ -18,8 +19,6 @@ const UNSUPPORTED: &str =
     "HEIC and AVIF images are not supported. Upload a JPEG, PNG, WebP or GIF instead.";
 const NO_FILE: &str = "The submitted data was not a file. Check the encoding type on the form.";
 const EMPTY: &str = "The submitted file is empty.";
-const TOO_LARGE: &str = r#"{"detail":"Request body too large."}"#;
-const NOT_FOUND: &str = r#"{"detail":"Not found."}"#;
 const MULTIPART: &str = "multipart/form-data; boundary=BoUnD";
 const RED: [u8; 3] = [220, 20, 20];
 const BLUE: [u8; 3] = [20, 20, 220];
@@ -836,19 +835,12 @@ fn only_owner_and_staff_set_a_photo() {
     let other = server.user("other@example.com");
     let jpeg = jpeg();
     let parts: [Part; 1] = [("photo", Some("me.jpg"), &jpeg)];
-    patch_form(&server, &user.path(), None, &parts).assert(
-        401,
-        r#"{"detail":"Authentication credentials were not provided."}"#,
-    );
+    patch_form(&server, &user.path(), None, &parts).assert(401, NO_TOKEN);
     for path in [user.path(), "users/99/".to_owned()] {
-        patch_form(&server, &path, Some(&other.access), &parts).assert(
-            403,
-            r#"{"detail":"You do not have permission to perform this action."}"#,
-        );
+        patch_form(&server, &path, Some(&other.access), &parts).assert(403, FORBIDDEN);
     }
     let staff = server.staff("staff@example.com");
-    patch_form(&server, "users/99/", Some(&staff.access), &parts)
-        .assert(404, r#"{"error":"User not found"}"#);
+    patch_form(&server, "users/99/", Some(&staff.access), &parts).assert(404, NO_USER);
     assert_eq!(files(&server), [""; 0]);
 }
 
@@ -1065,9 +1057,7 @@ fn photo_of_a_displaced_account_is_removed() {
     // The address was never confirmed, so another account may claim it.
     let changed = server.patch("users/me/", &user, &json!({"email": "waiting@example.com"}));
     assert_eq!(changed.status, 200, "{}", changed.body);
-    server
-        .get(&path, Some(&staff.access))
-        .assert(404, r#"{"error":"User not found"}"#);
+    server.get(&path, Some(&staff.access)).assert(404, NO_USER);
     server.restart();
     assert_eq!(get(&server, &name).status, 404);
     assert_eq!(files(&server), [""; 0]);

@@ -3,14 +3,9 @@
 use accounts_server::config::PublicUrl;
 use serde_json::{Value, json};
 
+use crate::contract::{BAD_TOKEN, FORBIDDEN, NO_TOKEN, NO_USER, NOT_FOUND, TOO_LARGE};
 use crate::support::{Answer, PASSWORD, TestServer, User};
 
-const BAD_TOKEN: &str =
-    r#"{"detail":"Given token not valid for any token type","code":"token_not_valid"}"#;
-const NO_TOKEN: &str = r#"{"detail":"Authentication credentials were not provided."}"#;
-const FORBIDDEN: &str = r#"{"detail":"You do not have permission to perform this action."}"#;
-const NO_USER: &str = r#"{"error":"User not found"}"#;
-const NOT_FOUND: &str = r#"{"detail":"Not found."}"#;
 const WRONG_DATE: &str = "Date has wrong format. Use one of these formats instead: YYYY-MM-DD.";
 
 /// A number larger than any that is given out.
@@ -542,7 +537,7 @@ fn checks_follow_the_documented_order() {
     let put = r#"{"detail":"Method \"PUT\" not allowed."}"#;
     let post = r#"{"detail":"Method \"POST\" not allowed."}"#;
     let media_type = r#"{"detail":"Unsupported media type \"text/plain\" in request."}"#;
-    let too_large = r#"{"detail":"Request body too large."}"#;
+    let too_large = TOO_LARGE;
     let big = "x".repeat(1024 * 1024 + 1);
     let bad = r#"{"gender":"X"}"#;
     let complaint = r#"{"gender":["\"X\" is not a valid choice."]}"#;

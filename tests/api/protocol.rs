@@ -8,10 +8,8 @@ use std::time::Duration;
 use accounts_server::config::PublicUrl;
 use serde_json::{Value, json};
 
+use crate::contract::{NO_TOKEN, NOT_FOUND};
 use crate::support::{Answer, TestServer, User};
-
-const NOT_FOUND: &str = r#"{"detail":"Not found."}"#;
-const NO_TOKEN: &str = r#"{"detail":"Authentication credentials were not provided."}"#;
 
 /// The fixed paths with their conventional trailing slash, their methods, and whether all methods
 /// require a token.

@@ -2,13 +2,8 @@
 
 use serde_json::{Value, json};
 
+use crate::contract::{BAD_TOKEN, DEAD_TOKEN, NO_TOKEN, NOT_FOUND};
 use crate::support::{Answer, PASSWORD, TestServer, User};
-
-const NOT_FOUND: &str = r#"{"detail":"Not found."}"#;
-const NO_TOKEN: &str = r#"{"detail":"Authentication credentials were not provided."}"#;
-const BAD_TOKEN: &str =
-    r#"{"detail":"Given token not valid for any token type","code":"token_not_valid"}"#;
-const DEAD: &str = r#"{"detail":"Token is invalid or expired","code":"token_not_valid"}"#;
 
 /// Signs in on a device behind a proxy.
 #[track_caller]
@@ -67,11 +62,11 @@ fn assert_ended(server: &TestServer, user: &User) {
         .assert(401, BAD_TOKEN);
     server
         .post("token/refresh/", &json!({"refresh": user.refresh}))
-        .assert(401, DEAD);
+        .assert(401, DEAD_TOKEN);
     for token in [&user.access, &user.refresh] {
         server
             .post("token/verify/", &json!({"token": token}))
-            .assert(401, DEAD);
+            .assert(401, DEAD_TOKEN);
     }
 }
 

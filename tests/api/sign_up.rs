@@ -6,13 +6,8 @@ use accounts_server::config::ProxyNetwork;
 use accounts_server::mail::InboxEntry;
 use serde_json::{Value, json};
 
+use crate::contract::{EMAIL_TAKEN, FORBIDDEN, INVALID_OTP, UNKNOWN_CREDENTIALS, UNVERIFIED};
 use crate::support::{Answer, PASSWORD, TestServer, at_once, sign_up_body, sign_up_with};
-
-const TAKEN: &str = r#"{"email":["user with this email already exists."]}"#;
-const INVALID_OTP: &str = r#"{"otp":["Invalid or expired OTP."]}"#;
-const UNKNOWN: &str = r#"{"detail":"No active account found with the given credentials"}"#;
-const UNVERIFIED: &str =
-    r#"{"detail":"Email address is not verified.","code":"email_not_verified"}"#;
 
 /// The request of the API description.
 fn john() -> Value {
@@ -178,10 +173,7 @@ fn read_only_and_unknown_fields_are_ignored() {
     assert_eq!(profile.json()["has_initial_profile"], false);
     assert_eq!(profile.json()["email"], "user@example.com");
     let others = server.get(&bystander.path(), Some(&access));
-    others.assert(
-        403,
-        r#"{"detail":"You do not have permission to perform this action."}"#,
-    );
+    others.assert(403, FORBIDDEN);
 }
 
 #[test]
@@ -216,7 +208,7 @@ fn a_verified_address_is_taken_in_any_case() {
         "USER@EXAMPLE.COM",
         " uSER@Example.com ",
     ] {
-        sign_up_as(&server, email, "another-Passw0rd", "Mallory").assert(400, TAKEN);
+        sign_up_as(&server, email, "another-Passw0rd", "Mallory").assert(400, EMAIL_TAKEN);
     }
     assert_eq!(
         server.mails("user@example.com").len(),
@@ -225,7 +217,7 @@ fn a_verified_address_is_taken_in_any_case() {
     );
     server
         .sign_in("user@example.com", "another-Passw0rd")
-        .assert(401, UNKNOWN);
+        .assert(401, UNKNOWN_CREDENTIALS);
     assert_eq!(server.sign_in("user@example.com", PASSWORD).status, 200);
     assert_eq!(server.db_number("SELECT count(*) FROM users"), 1);
 }
@@ -329,7 +321,11 @@ fn only_the_newest_pending_password_is_reported_as_unverified() {
             "User",
         );
         for m in 0..=n {
-            let expected = if m == n { UNVERIFIED } else { UNKNOWN };
+            let expected = if m == n {
+                UNVERIFIED
+            } else {
+                UNKNOWN_CREDENTIALS
+            };
             let answer = server.sign_in("user@example.com", &format!("password-of-number-{m}"));
             assert_eq!(
                 (answer.status, &*answer.body),
@@ -340,7 +336,7 @@ fn only_the_newest_pending_password_is_reported_as_unverified() {
     }
     server
         .sign_in("user@example.com", "password-of-nobody")
-        .assert(401, UNKNOWN);
+        .assert(401, UNKNOWN_CREDENTIALS);
 }
 
 /// The newest mail to an address with this word in its subject.
@@ -412,7 +408,7 @@ fn contested_sign_up_keeps_its_fields_with_its_own_password() {
     assert_eq!(server.sign_in(email, "password-of-owner").status, 200);
     server
         .sign_in(email, "password-of-stranger")
-        .assert(401, UNKNOWN);
+        .assert(401, UNKNOWN_CREDENTIALS);
     assert_eq!(server.mails(email).len(), 2, "no reset is needed");
 }
 
@@ -426,7 +422,9 @@ fn password_of_another_sign_up_proves_nothing() {
     let body = json!({"email": email, "otp": owners, "password": "password-of-stranger"});
     assert_eq!(server.post("otp/verify/", &body).status, 200);
     for password in ["password-of-owner", "password-of-stranger"] {
-        server.sign_in(email, password).assert(401, UNKNOWN);
+        server
+            .sign_in(email, password)
+            .assert(401, UNKNOWN_CREDENTIALS);
     }
     mail_about(&server, email, "password");
 }
@@ -479,7 +477,7 @@ fn contest_lasts_until_an_account_is_confirmed() {
     assert_eq!(profile.text("first_name"), "");
     server
         .sign_in(email, "password-of-owner")
-        .assert(401, UNKNOWN);
+        .assert(401, UNKNOWN_CREDENTIALS);
 }
 
 #[test]
@@ -618,7 +616,7 @@ fn pending_address_change_falls_back() {
         .assert(400, INVALID_OTP);
     server
         .sign_in("new@example.com", PASSWORD)
-        .assert(401, UNKNOWN);
+        .assert(401, UNKNOWN_CREDENTIALS);
     assert_eq!(server.sign_in("bob@example.com", PASSWORD).status, 200);
 
     let confirmed = server.confirm("new@example.com");
@@ -661,7 +659,7 @@ fn one_mail_a_minute_goes_to_an_address() {
         .assert(401, UNVERIFIED);
     server
         .sign_in("user@example.com", "password-of-number-2")
-        .assert(401, UNKNOWN);
+        .assert(401, UNKNOWN_CREDENTIALS);
     server.advance_seconds(1);
     assert_eq!(id(&again("user@example.com")), first);
     assert_eq!(server.mails("user@example.com").len(), 2);
@@ -758,7 +756,7 @@ fn field_errors_come_before_the_mail_limit() {
     );
     answer.assert(400, r#"{"gender":["\"X\" is not a valid choice."]}"#);
     server.user("taken@example.com");
-    server.sign_up("taken@example.com").assert(400, TAKEN);
+    server.sign_up("taken@example.com").assert(400, EMAIL_TAKEN);
 }
 
 #[test]
@@ -848,13 +846,13 @@ fn concurrent_sign_ups_do_not_disturb_a_confirmation() {
     for answer in &answers[1..] {
         match answer.status {
             201 => assert_eq!(id(answer), 1),
-            _ => answer.assert(400, TAKEN),
+            _ => answer.assert(400, EMAIL_TAKEN),
         }
     }
     let profile = server.get("users/1/", Some(&answers[0].text("access")));
     server
         .sign_in("user@example.com", "password-of-stranger")
-        .assert(401, UNKNOWN);
+        .assert(401, UNKNOWN_CREDENTIALS);
     // Contested if a stranger was faster than the code; never the stranger's.
     let name = profile.text("first_name");
     let status = server
@@ -892,7 +890,7 @@ fn passwords_are_not_trimmed() {
     for trimmed in ["blanks around", "  blanks around", "blanks around  "] {
         server
             .sign_in("user@example.com", trimmed)
-            .assert(401, UNKNOWN);
+            .assert(401, UNKNOWN_CREDENTIALS);
     }
     let differs = json!({
         "email": "other@example.com", "password": "securepassword123", "confirm_password": "securepassword123 ",
@@ -920,10 +918,10 @@ fn passwords_are_not_truncated() {
     shorter.pop();
     server
         .sign_in("user@example.com", &shorter)
-        .assert(401, UNKNOWN);
+        .assert(401, UNKNOWN_CREDENTIALS);
     server
         .sign_in("user@example.com", &format!("{shorter}x"))
-        .assert(401, UNKNOWN);
+        .assert(401, UNKNOWN_CREDENTIALS);
 }
 
 #[test]

@@ -2,14 +2,11 @@
 
 use serde_json::{Value, json};
 
+use crate::contract::{
+    BAD_TOKEN, DEAD_TOKEN, EMAIL_SENT, FORBIDDEN, INVALID_OTP, NO_TOKEN, UNKNOWN_CREDENTIALS,
+};
 use crate::support::{Answer, PASSWORD, TestServer, User, sign_up_with};
 
-const FORBIDDEN: &str = r#"{"detail":"You do not have permission to perform this action."}"#;
-const NO_TOKEN: &str = r#"{"detail":"Authentication credentials were not provided."}"#;
-const BAD_TOKEN: &str =
-    r#"{"detail":"Given token not valid for any token type","code":"token_not_valid"}"#;
-const DEAD: &str = r#"{"detail":"Token is invalid or expired","code":"token_not_valid"}"#;
-const UNKNOWN: &str = r#"{"detail":"No active account found with the given credentials"}"#;
 const INVALID_PAGE: &str = r#"{"detail":"Invalid page."}"#;
 const URL: &str = "http://localhost:8000/api/v1/accounts/users/";
 
@@ -478,15 +475,17 @@ fn staff_deactivates_and_activates() {
             .assert(401, BAD_TOKEN);
         server
             .post("token/refresh/", &json!({"refresh": user.refresh}))
-            .assert(401, DEAD);
+            .assert(401, DEAD_TOKEN);
         for token in [&user.access, &user.refresh] {
             server
                 .post("token/verify/", &json!({"token": token}))
-                .assert(401, DEAD);
+                .assert(401, DEAD_TOKEN);
         }
     };
     ended();
-    server.sign_in(&user.email, PASSWORD).assert(401, UNKNOWN);
+    server
+        .sign_in(&user.email, PASSWORD)
+        .assert(401, UNKNOWN_CREDENTIALS);
     // The address stays taken.
     assert_eq!(server.sign_up(&user.email).status, 400);
 
@@ -670,12 +669,10 @@ fn a_deactivated_account_does_nothing_by_mail_either() {
             "otp/verify/",
             &json!({"email": "waiting@example.com", "otp": otp}),
         )
-        .assert(400, r#"{"otp":["Invalid or expired OTP."]}"#);
+        .assert(400, INVALID_OTP);
     for path in ["otp/resend/", "password/reset/"] {
         let body = json!({"email": "waiting@example.com"});
-        server
-            .post(path, &body)
-            .assert(200, r#"{"msg":"Email sent successfully!"}"#);
+        server.post(path, &body).assert(200, EMAIL_SENT);
     }
     assert_eq!(server.mails("waiting@example.com").len(), 1);
     server.patch(&path, &staff, &json!({"is_active": true}));

@@ -20,6 +20,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
 
+use crate::contract::{BAD_TOKEN, DEAD_TOKEN};
 use crate::openapi::Schema;
 
 /// The default password of test users.
@@ -472,6 +473,15 @@ impl TestServer {
 
     pub fn sign_in(&self, email: &str, password: &str) -> Answer {
         self.post("token/", &json!({"email": email, "password": password}))
+    }
+
+    /// Asserts that neither token of a session is accepted.
+    #[track_caller]
+    pub fn assert_ended(&self, user: &User) {
+        self.get("users/me/", Some(&user.access))
+            .assert(401, BAD_TOKEN);
+        self.post("token/refresh/", &json!({"refresh": user.refresh}))
+            .assert(401, DEAD_TOKEN);
     }
 
     /// Rotates the signing keys, as `keys rotate` does.

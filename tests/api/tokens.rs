@@ -12,15 +12,9 @@ use ring::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair};
 use serde_json::{Value, json};
 use sha2::Sha256;
 
+use crate::contract::{BAD_TOKEN, DEAD_TOKEN, NO_TOKEN, UNKNOWN_CREDENTIALS, UNVERIFIED};
 use crate::support::{Answer, PASSWORD, START, TestServer, User, at_once};
 
-const UNKNOWN: &str = r#"{"detail":"No active account found with the given credentials"}"#;
-const UNVERIFIED: &str =
-    r#"{"detail":"Email address is not verified.","code":"email_not_verified"}"#;
-const INVALID: &str = r#"{"detail":"Token is invalid or expired","code":"token_not_valid"}"#;
-const BAD: &str =
-    r#"{"detail":"Given token not valid for any token type","code":"token_not_valid"}"#;
-const NO_TOKEN: &str = r#"{"detail":"Authentication credentials were not provided."}"#;
 const CHALLENGE: &str = r#"Bearer realm="api""#;
 
 fn refresh(server: &TestServer, token: &str) -> Answer {
@@ -70,10 +64,10 @@ fn pair_of(answer: &Answer) -> (String, String) {
 /// Asserts that both tokens of a session are dead.
 #[track_caller]
 fn assert_ended(server: &TestServer, user: &User) {
-    me(server, &user.access).assert(401, BAD);
-    verify(server, &user.access).assert(401, INVALID);
-    verify(server, &user.refresh).assert(401, INVALID);
-    refresh(server, &user.refresh).assert(401, INVALID);
+    me(server, &user.access).assert(401, BAD_TOKEN);
+    verify(server, &user.access).assert(401, DEAD_TOKEN);
+    verify(server, &user.refresh).assert(401, DEAD_TOKEN);
+    refresh(server, &user.refresh).assert(401, DEAD_TOKEN);
 }
 
 /// Asserts that the access token of a session is taken.
@@ -169,7 +163,7 @@ fn failed_sign_in_reveals_nothing() {
         let answer = server.sign_in(email, password);
         assert_eq!(
             (answer.status, &*answer.body),
-            (401, UNKNOWN),
+            (401, UNKNOWN_CREDENTIALS),
             "{email} {password:?}"
         );
         assert_eq!(
@@ -179,10 +173,12 @@ fn failed_sign_in_reveals_nothing() {
         );
     }
     let long = format!("{}@example.com", "a".repeat(400));
-    server.sign_in(&long, PASSWORD).assert(401, UNKNOWN);
+    server
+        .sign_in(&long, PASSWORD)
+        .assert(401, UNKNOWN_CREDENTIALS);
     server
         .sign_in("user@example.com", &"p".repeat(10_000))
-        .assert(401, UNKNOWN);
+        .assert(401, UNKNOWN_CREDENTIALS);
 }
 
 #[test]
@@ -194,7 +190,7 @@ fn an_address_that_was_never_verified_cannot_sign_in() {
     assert_eq!(answer.header("www-authenticate"), Some(CHALLENGE));
     server
         .sign_in("user@example.com", "another-Passw0rd")
-        .assert(401, UNKNOWN);
+        .assert(401, UNKNOWN_CREDENTIALS);
     assert_eq!(server.db_number("SELECT count(*) FROM sessions"), 0);
 }
 
@@ -248,16 +244,16 @@ fn a_deactivated_account_is_locked_out_at_once() {
     assert_alive(&server, &user);
     server.db_execute("UPDATE users SET is_active = 0");
     assert_ended(&server, &user);
-    blacklist(&server, "x").assert(401, INVALID);
+    blacklist(&server, "x").assert(401, DEAD_TOKEN);
     server
         .sign_in("user@example.com", PASSWORD)
-        .assert(401, UNKNOWN);
+        .assert(401, UNKNOWN_CREDENTIALS);
     server
         .sign_in("user@example.com", "another-Passw0rd")
-        .assert(401, UNKNOWN);
+        .assert(401, UNKNOWN_CREDENTIALS);
     server
         .sign_in("unverified@example.com", PASSWORD)
-        .assert(401, UNKNOWN);
+        .assert(401, UNKNOWN_CREDENTIALS);
 }
 
 #[test]
@@ -268,7 +264,7 @@ fn tokens_of_a_deleted_account_are_invalid() {
     assert_ended(&server, &user);
     server
         .sign_in("user@example.com", PASSWORD)
-        .assert(401, UNKNOWN);
+        .assert(401, UNKNOWN_CREDENTIALS);
 }
 
 #[test]
@@ -413,7 +409,7 @@ fn theft_within_grace_is_noticed_at_next_refresh() {
     let owner = with_pair(&owner, &refresh(&server, &owner.refresh));
     assert_alive(&server, &owner);
     server.advance_seconds(60);
-    refresh(&server, &thief.refresh).assert(401, INVALID);
+    refresh(&server, &thief.refresh).assert(401, DEAD_TOKEN);
     assert_ended(&server, &owner);
 }
 
@@ -454,7 +450,7 @@ fn promotion_shortens_running_sessions() {
     server.advance_seconds(2 * 3600);
     verify(&server, &user.refresh).assert(200, "{}");
     server.db_execute("UPDATE users SET is_staff = 1 WHERE id = 1");
-    verify(&server, &user.refresh).assert(401, INVALID);
+    verify(&server, &user.refresh).assert(401, DEAD_TOKEN);
     assert_ended(&server, &user);
 }
 
@@ -466,7 +462,7 @@ fn grace_period_starts_at_the_first_use() {
     server.advance_seconds(6);
     assert_eq!(refresh(&server, &user.refresh).status, 200);
     server.advance_seconds(6);
-    refresh(&server, &user.refresh).assert(401, INVALID);
+    refresh(&server, &user.refresh).assert(401, DEAD_TOKEN);
     assert_ended(&server, &first);
 }
 
@@ -478,13 +474,13 @@ fn reuse_after_the_grace_period_revokes_its_session_only() {
     let stranger = server.user("stranger@example.com");
     let rotated = with_pair(&user, &refresh(&server, &user.refresh));
     server.advance_seconds(11);
-    verify(&server, &user.refresh).assert(401, INVALID);
+    verify(&server, &user.refresh).assert(401, DEAD_TOKEN);
     assert_alive(&server, &rotated);
     let answer = refresh(&server, &user.refresh);
-    answer.assert(401, INVALID);
+    answer.assert(401, DEAD_TOKEN);
     assert_eq!(answer.header("www-authenticate"), Some(CHALLENGE));
     assert_ended(&server, &rotated);
-    me(&server, &user.access).assert(401, BAD);
+    me(&server, &user.access).assert(401, BAD_TOKEN);
     assert_alive(&server, &other);
     assert_alive(&server, &stranger);
     assert_eq!(refresh(&server, &other.refresh).status, 200);
@@ -515,7 +511,7 @@ fn stored_refresh_tokens_per_session_are_bounded() {
     assert_alive(&server, &newest);
     // What was used long ago counts as used, with a row or without.
     server.advance_seconds(60);
-    refresh(&server, &before.refresh).assert(401, INVALID);
+    refresh(&server, &before.refresh).assert(401, DEAD_TOKEN);
     assert_ended(&server, &newest);
 }
 
@@ -530,7 +526,7 @@ fn reuse_is_detected_at_any_time() {
             newest = with_pair(&user, &refresh(&server, &newest.refresh));
         }
         assert_alive(&server, &newest);
-        refresh(&server, &user.refresh).assert(401, INVALID);
+        refresh(&server, &user.refresh).assert(401, DEAD_TOKEN);
         assert_ended(&server, &newest);
     }
 }
@@ -541,8 +537,8 @@ fn refresh_token_without_grace_works_once() {
     let user = server.user("user@example.com");
     let rotated = with_pair(&user, &refresh(&server, &user.refresh));
     assert_alive(&server, &rotated);
-    verify(&server, &user.refresh).assert(401, INVALID);
-    refresh(&server, &user.refresh).assert(401, INVALID);
+    verify(&server, &user.refresh).assert(401, DEAD_TOKEN);
+    refresh(&server, &user.refresh).assert(401, DEAD_TOKEN);
     assert_ended(&server, &rotated);
 }
 
@@ -574,7 +570,7 @@ fn concurrent_refreshes_without_grace_revoke_the_session() {
     let (good, bad): (Vec<_>, Vec<_>) = answers.iter().partition(|answer| answer.status == 200);
     assert_eq!(good.len(), 1, "{answers:?}");
     for answer in bad {
-        answer.assert(401, INVALID);
+        answer.assert(401, DEAD_TOKEN);
     }
     assert_ended(&server, &with_pair(&user, good[0]));
     assert_alive(&server, &other);
@@ -587,8 +583,8 @@ fn tokens_expire_to_the_second() {
     server.advance(Duration::from_millis(299_999));
     assert_alive(&server, &user);
     server.advance(Duration::from_millis(1));
-    me(&server, &user.access).assert(401, BAD);
-    verify(&server, &user.access).assert(401, INVALID);
+    me(&server, &user.access).assert(401, BAD_TOKEN);
+    verify(&server, &user.access).assert(401, DEAD_TOKEN);
     verify(&server, &user.refresh).assert(200, "{}");
     server.advance_seconds(30 * 86_400 - 301);
     verify(&server, &user.refresh).assert(200, "{}");
@@ -611,7 +607,7 @@ fn blacklisting_ends_its_session_only() {
     let other = sign_in_again(&server, &user);
     blacklist(&server, &user.refresh).assert(200, "{}");
     assert_ended(&server, &user);
-    blacklist(&server, &user.refresh).assert(401, INVALID);
+    blacklist(&server, &user.refresh).assert(401, DEAD_TOKEN);
     assert_alive(&server, &other);
     assert_eq!(refresh(&server, &other.refresh).status, 200);
     assert_alive(&server, &sign_in_again(&server, &user));
@@ -631,9 +627,9 @@ fn blacklisting_a_used_token_ends_its_successors() {
 fn token_types_are_not_interchangeable() {
     let server = TestServer::start();
     let user = server.user("user@example.com");
-    refresh(&server, &user.access).assert(401, INVALID);
-    blacklist(&server, &user.access).assert(401, INVALID);
-    me(&server, &user.refresh).assert(401, BAD);
+    refresh(&server, &user.access).assert(401, DEAD_TOKEN);
+    blacklist(&server, &user.access).assert(401, DEAD_TOKEN);
+    me(&server, &user.refresh).assert(401, BAD_TOKEN);
     verify(&server, &user.access).assert(200, "{}");
     verify(&server, &user.refresh).assert(200, "{}");
     assert_alive(&server, &user);
@@ -676,7 +672,7 @@ fn token_fields_are_validated() {
             let answer = server.post(path, &json!({field: token}));
             assert_eq!(
                 (answer.status, &*answer.body),
-                (401, INVALID),
+                (401, DEAD_TOKEN),
                 "{path} {}",
                 &token[..1]
             );
@@ -685,7 +681,7 @@ fn token_fields_are_validated() {
         let number = server.post(path, &json!({field: 5}));
         assert_eq!(
             (number.status, &*number.body),
-            (401, INVALID),
+            (401, DEAD_TOKEN),
             "a number is taken as text"
         );
     }
@@ -840,11 +836,11 @@ fn forged_tokens_are_refused() {
         ];
         for (what, token) in forged.iter().filter(|(_, forged)| forged != token) {
             let answer = verify(&server, token);
-            assert_eq!((answer.status, &*answer.body), (401, INVALID), "{what}");
+            assert_eq!((answer.status, &*answer.body), (401, DEAD_TOKEN), "{what}");
             let answer = refresh(&server, token);
-            assert_eq!((answer.status, &*answer.body), (401, INVALID), "{what}");
+            assert_eq!((answer.status, &*answer.body), (401, DEAD_TOKEN), "{what}");
             let answer = me(&server, token);
-            assert_eq!((answer.status, &*answer.body), (401, BAD), "{what}");
+            assert_eq!((answer.status, &*answer.body), (401, BAD_TOKEN), "{what}");
         }
     }
     assert_alive(&server, &victim);
@@ -920,7 +916,7 @@ fn signed_token_needs_a_live_session() {
         ),
     ] {
         let answer = me(&server, &token);
-        assert_eq!((answer.status, &*answer.body), (401, BAD), "{what}");
+        assert_eq!((answer.status, &*answer.body), (401, BAD_TOKEN), "{what}");
     }
 }
 
@@ -957,7 +953,7 @@ fn authorization_header_is_parsed_as_documented() {
         format!("Bearer {}", access.to_uppercase()),
     ] {
         let answer = ask(&value);
-        assert_eq!((answer.status, &*answer.body), (401, BAD), "{value}");
+        assert_eq!((answer.status, &*answer.body), (401, BAD_TOKEN), "{value}");
         assert_eq!(
             answer.header("www-authenticate"),
             Some(CHALLENGE),
@@ -1000,7 +996,7 @@ fn non_ascii_authorization_is_invalid() {
              Connection: close\r\n\r\n"
         ));
         assert!(answer.starts_with("HTTP/1.1 401 "), "{value}: {answer}");
-        assert!(answer.ends_with(BAD), "{value}: {answer}");
+        assert!(answer.ends_with(BAD_TOKEN), "{value}: {answer}");
     }
 }
 
@@ -1049,7 +1045,7 @@ fn tokens_and_revocations_survive_a_restart() {
     assert_alive(&server, &rotated);
     server.advance_seconds(11);
     server.restart();
-    refresh(&server, &used.refresh).assert(401, INVALID);
+    refresh(&server, &used.refresh).assert(401, DEAD_TOKEN);
     assert_ended(&server, &next);
     assert_alive(&server, &rotated);
 }
@@ -1210,8 +1206,8 @@ fn tokens_from_the_future_are_refused() {
     assert_alive(&server, &user);
     // Another second, for tokens in the cache as well.
     server.turn_back(Duration::from_secs(1));
-    me(&server, &user.access).assert(401, BAD);
-    refresh(&server, &user.refresh).assert(401, INVALID);
+    me(&server, &user.access).assert(401, BAD_TOKEN);
+    refresh(&server, &user.refresh).assert(401, DEAD_TOKEN);
     server.advance(Duration::from_secs(1));
     assert_alive(&server, &user);
 }
