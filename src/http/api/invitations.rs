@@ -8,7 +8,7 @@ use super::otp::{INVALID_LINK_TOKEN, VERIFIED};
 use super::pagination::{
     PAGE, PAGE_SIZE, PageResponse, parameters, read_page, read_page_size, read_search,
 };
-use super::users::{AccountData, TAKEN, account_data};
+use super::users::{AccountData, TAKEN};
 use crate::accounts::{self, Administrator, forms};
 use crate::app::SharedApp;
 use crate::crypto::tokens::TokenPair;
@@ -254,7 +254,7 @@ pub(crate) async fn accept(app: &SharedApp, request: &mut Request) -> HandlerRes
     let (user, signed) = accounts::accept_invitation(app, &fields, &client).await?;
     let response = AcceptResponse {
         msg: VERIFIED,
-        data: account_data(&user),
+        data: AccountData::of(&user),
         pair: signed.into_tokens()?,
     };
     Ok(reply::json(StatusCode::CREATED, &response))

@@ -33,7 +33,7 @@ pub(super) struct AccountData<'a> {
 }
 
 impl<'a> AccountData<'a> {
-    pub(super) fn new(id: UserId, email: &'a str, profile: &'a Profile, created_at: Timestamp) -> Self {
+    fn new(id: UserId, email: &'a str, profile: &'a Profile, created_at: Timestamp) -> Self {
         Self {
             id,
             email,
