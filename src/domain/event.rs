@@ -94,6 +94,8 @@ events! {
     UsersImported = "users_imported",
     /// All accounts were exported; the detail says whether with password hashes.
     UsersExported = "users_exported",
+    /// The audit log was exported by staff.
+    EventsExported = "events_exported",
     /// A command started a backup; the detail is its destination.
     BackupStarted = "backup_started",
     /// The database was restored from a backup; the detail says whether sessions were revoked. Entries written after the backup are gone.

@@ -25,6 +25,7 @@ pub(super) const BUILT_IN: &[(&str, &str)] = built_in![
     "account.html",
     "parts.html",
     "message.html",
+    "inbox.html",
     "account/activity.html",
     "account/confirm.html",
     "account/data.html",

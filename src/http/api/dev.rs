@@ -107,7 +107,7 @@ pub(crate) async fn inbox(app: &SharedApp, request: &mut Request) -> HandlerResu
     if !wants_page {
         return Ok(reply::json(StatusCode::OK, &mails));
     }
-    Ok(pages::inbox(&mails))
+    pages::inbox(app, request, to.as_deref(), &mails)
 }
 
 /// The time of the server.

@@ -1,36 +1,37 @@
 //! The inbox of `--dev` as a page. It shows no HTML part: nothing that came by mail is run.
 
-use warp::reply::Response;
+use minijinja::{Value, context};
 
-use super::layout::Page;
+use super::render::Page;
+use super::values;
+use super::visitor::Visitor;
+use crate::app::SharedApp;
+use crate::http::HandlerResult;
+use crate::http::request::Request;
 use crate::mail::InboxEntry;
-use crate::templates::escaped;
 
-/// The inbox, newest mail first.
-pub(crate) fn inbox(mails: &[InboxEntry]) -> Response {
-    let mut body = String::from("<h1>Development inbox</h1>");
-    if mails.is_empty() {
-        body.push_str("<p>No mail yet. Sign somebody up, then reload this page.</p>");
+/// The inbox, newest mail first. `to` is the address that it was filtered by.
+pub(crate) fn inbox(
+    app: &SharedApp,
+    request: &Request,
+    to: Option<&str>,
+    mails: &[InboxEntry],
+) -> HandlerResult {
+    let visitor = Visitor::without_session(app, request);
+    let mails = mails.iter().map(|mail| shown(&visitor, mail));
+    Page::new(&visitor, "inbox.html", "page_inbox.title")
+        .with(context! { mails => mails.collect::<Value>(), to })
+        .answer()
+}
+
+fn shown(visitor: &Visitor<'_>, mail: &InboxEntry) -> Value {
+    context! {
+        subject => &*mail.subject,
+        to => &*mail.to,
+        at => mail.created_at.to_string(),
+        at_text => values::time(visitor, mail.created_at),
+        otp => mail.otp.as_deref(),
+        link => mail.link.as_deref(),
+        text => &*mail.text,
     }
-    for mail in mails {
-        let otp = mail
-            .otp
-            .as_ref()
-            .map(|otp| format!("<output>{}</output>", escaped(otp)))
-            .unwrap_or_default();
-        let link = mail
-            .link
-            .as_ref()
-            .map(|link| format!("<p><a href=\"{0}\">{0}</a></p>", escaped(link)))
-            .unwrap_or_default();
-        body.push_str(&format!(
-            "<article><h2>{}</h2><small>to {} at {}</small>{otp}{link}\
-             <details><summary>Text</summary><pre>{}</pre></details></article>",
-            escaped(&mail.subject),
-            escaped(&mail.to),
-            mail.created_at,
-            escaped(&mail.text),
-        ));
-    }
-    Page::new("Development inbox", body).into_response()
 }

@@ -19,7 +19,6 @@ mod device;
 pub(crate) mod email_undo;
 mod form;
 pub(crate) mod inbox;
-mod layout;
 mod next_path;
 mod problem;
 mod render;
