@@ -360,6 +360,57 @@ fn every_page_renders_in_every_language() {
 }
 
 #[test]
+fn link_of_an_invitation_leads_to_an_account() {
+    let server = TestServer::start();
+    let staff = server.staff("staff@example.com");
+    let body = json!({"email": "ann@example.com", "language": "fr"});
+    let answer = server.api("POST", "invitations/", Some(&staff.access), &body);
+    assert_eq!(answer.status, 201, "{}", answer.body);
+    let link = server.mails("ann@example.com")[0].link.clone().unwrap();
+    let path = link.strip_prefix(&server.public_url()).unwrap();
+    let token = path.split_once("token=").unwrap().1;
+    let mut browser = Browser::new(&server);
+    // Scanners of mails open links, and use nothing up.
+    for language in ["en", "de", "es", "fr", "it", "pt-BR"] {
+        let page = browser.get(&format!("{path}&lang={language}"));
+        assert_eq!(page.status, 200, "{}", page.body);
+        assert!(page.body.contains("ann@example.com"), "{}", page.body);
+        assert!(page.body.contains(&format!("<html lang=\"{language}\"")));
+    }
+    let form_token = browser.token(path);
+    let send = |browser: &mut Browser<'_>, password: &str| {
+        browser.post(
+            "/account/invitation/",
+            &[
+                ("form_token", &form_token),
+                ("token", token),
+                ("password", password),
+                ("first_name", "<Ann>"),
+            ],
+        )
+    };
+    // What was typed stays, except the password.
+    let page = send(&mut browser, "short");
+    assert_eq!(page.status, 400);
+    assert!(page.body.contains("value=\"&lt;Ann&gt;\""), "{}", page.body);
+    assert!(!page.body.contains("value=\"short\""), "{}", page.body);
+    assert_leads_to(&send(&mut browser, PASSWORD), "/account/");
+    let home = browser.get("/account/?lang=en");
+    assert!(
+        home.body.contains("Welcome. Your account is ready."),
+        "{}",
+        home.body
+    );
+    assert!(home.body.contains("ann@example.com"), "{}", home.body);
+    // The link is used up.
+    let page = Browser::new(&server).get(path);
+    assert_eq!(page.status, 404);
+    assert!(page.body.contains("no longer works"), "{}", page.body);
+    let page = Browser::new(&server).get("/account/invitation/");
+    assert_eq!(page.status, 404);
+}
+
+#[test]
 fn markup_of_users_stays_text() {
     let server = TestServer::start();
     let alice = server.user("alice@example.com");

@@ -784,6 +784,16 @@ fn browser_gets_inbox_page() {
     let empty = server.request("GET", "/dev/mail/", &[accept], "");
     assert_eq!(empty.status, 200);
     assert!(empty.body.starts_with("<!doctype html>"), "{}", empty.body);
+    for (language, words) in [("de", "Noch keine E-Mail"), ("fr", "Aucun e-mail")] {
+        let headers = [accept, ("accept-language", language)];
+        let page = server.request("GET", "/dev/mail/", &headers, "");
+        let tag = format!("<html lang=\"{language}\"");
+        assert!(
+            page.body.contains(words) && page.body.contains(&tag),
+            "{}",
+            page.body
+        );
+    }
 
     let address = r#""<b>&x"@example.com"#;
     assert_eq!(server.sign_up(address).status, 201);
@@ -795,6 +805,7 @@ fn browser_gets_inbox_page() {
     );
     let policy = page.header("content-security-policy").unwrap();
     assert!(policy.starts_with("default-src 'none'"), "{policy}");
+    assert!(!policy.contains("unsafe"), "{policy}");
     for to in [address, "user@example.com"] {
         assert!(page.body.contains(&server.otp(to)), "{to}: {}", page.body);
     }
