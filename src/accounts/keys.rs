@@ -3,11 +3,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{AccountError, operator};
+use super::reason::read_reason;
+use super::{AccountError, Caller, Client, operator};
 use crate::app::App;
 use crate::crypto::keyring::{KeySealing, SealError};
 use crate::crypto::tokens::{KeySet, TokenError, Tokens, Verified, generate_key};
-use crate::domain::{SigningAlgorithm, StoredKey, Timestamp};
+use crate::domain::{Fields, SigningAlgorithm, StoredKey, Timestamp};
 use crate::store::{KeyMaterial, RemoveKey, RequestContext, RotateKeys, Store};
 
 /// How long a retired key outlives its last token, for clock skew.
@@ -68,6 +69,15 @@ async fn reload(app: &App) -> Result<bool, AccountError> {
     })
 }
 
+/// All keys, newest first, for a staff member.
+///
+/// # Errors
+/// [`AccountError::Forbidden`] unless the caller is staff.
+pub async fn list_keys_for_staff(app: &App, caller: &Caller) -> Result<Vec<KeyInfo>, AccountError> {
+    caller.require_staff()?;
+    list_keys(app).await
+}
+
 /// All keys, newest first.
 ///
 /// # Errors
@@ -101,6 +111,31 @@ pub async fn rotate_keys(
     app: &App,
     algorithm: Option<SigningAlgorithm>,
 ) -> Result<String, AccountError> {
+    rotate(app, algorithm, operator(app), String::new()).await
+}
+
+/// As [`rotate_keys`], by a staff member who gives a `reason`.
+///
+/// # Errors
+/// [`AccountError::Forbidden`] unless the caller is staff; [`AccountError::Fields`] without a
+/// reason.
+pub async fn rotate_keys_by_staff(
+    app: &App,
+    caller: &Caller,
+    client: &Client,
+    fields: &Fields,
+) -> Result<String, AccountError> {
+    caller.require_staff()?;
+    let reason = read_reason(fields)?;
+    rotate(app, None, client.context(Some(caller)), reason).await
+}
+
+async fn rotate(
+    app: &App,
+    algorithm: Option<SigningAlgorithm>,
+    context: RequestContext,
+    reason: String,
+) -> Result<String, AccountError> {
     let now = app.clock.now();
     let algorithm = match algorithm.or(app.config.tokens.algorithm) {
         Some(algorithm) => algorithm,
@@ -110,7 +145,8 @@ pub async fn rotate_keys(
     let kid = key.kid.clone();
     let rotation = RotateKeys {
         key: app.keys.sealing().seal_key(key),
-        context: operator(app),
+        context,
+        reason,
         now,
     };
     app.store.rotate_keys(rotation).await?;

@@ -37,9 +37,7 @@ pub async fn list_users(
     caller: &Caller,
     query: UserQuery,
 ) -> Result<UserPage, AccountError> {
-    if !caller.user.is_staff {
-        return Err(AccountError::Forbidden);
-    }
+    caller.require_staff()?;
     app.store
         .list_users(query)
         .await?

@@ -529,6 +529,13 @@ settings! {
         templates: Option<PathBuf> = None, rule optional_path("a directory"), common "DIR";
     }
 
+    /// Console for staff in the browser.
+    console: ConsoleConfig, "Console" {
+        /// Whether staff manage accounts and the server in the browser, below `/console/`. It needs
+        /// the account pages, where they sign in.
+        enabled: bool = true, rule Switch, common "true|false";
+    }
+
     /// Name, logo and links on pages.
     branding: BrandingConfig, "Branding" {
         /// Name of the service. Empty means the name in `[mail] from`.

@@ -100,7 +100,7 @@ events! {
     BackupStarted = "backup_started",
     /// The database was restored from a backup; the detail says whether sessions were revoked. Entries written after the backup are gone.
     DatabaseRestored = "database_restored",
-    /// The signing keys were rotated; the detail is the id of the new key.
+    /// The signing keys were rotated; the detail is the id of the new key, and the reason of staff.
     KeysRotated = "keys_rotated",
     /// A signing key was removed, which revokes its tokens; the detail is its id.
     KeyRemoved = "key_removed",

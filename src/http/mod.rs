@@ -141,12 +141,14 @@ async fn answer_under_id(app: SharedApp, mut request: Request) -> Response {
             {
                 tokio::time::sleep(REFUSAL_DELAY).await;
             }
-            match route.map(|route| route.errors) {
-                Some(ErrorFormat::Page) => pages::error(&app, &request, error).await,
-                _ => error.into_response(request.id.as_str()),
+            if has_pages(&app, path, &request) {
+                pages::error(&app, &request, error).await
+            } else {
+                error.into_response(request.id.as_str())
             }
         }
     };
+    pages::hand_over_session(&app, &request, &mut response);
     if let Err(error) = hold(&app, &request, &mut response) {
         error.log();
         response = error.into_response(request.id.as_str());
@@ -184,6 +186,17 @@ async fn answer_under_id(app: SharedApp, mut request: Request) -> Response {
     response
 }
 
+/// Whether errors are pages: on the paths of pages, also by a method they do not have, and to a
+/// browser that looks for one that does not exist.
+fn has_pages(app: &SharedApp, path: Option<&'static Path>, request: &Request) -> bool {
+    let Some(path) = path else {
+        return pages::may_be_meant(app, &request.head);
+    };
+    let route = path.route(&request.head.method);
+    let errors = route.map_or_else(|| path.errors(), |route| route.errors);
+    errors == ErrorFormat::Page
+}
+
 /// Reserves the memory of a large answer until it is sent.
 ///
 /// # Errors
@@ -213,6 +226,7 @@ fn is_visible(app: &SharedApp, request: &Request, exposure: Exposure) -> bool {
     match exposure {
         Exposure::Public => !request.head.is_for_metrics,
         Exposure::Pages => !request.head.is_for_metrics && pages::are_enabled(app),
+        Exposure::Console => !request.head.is_for_metrics && pages::console::is_enabled(app),
         Exposure::Monitoring => true,
         Exposure::Metrics if request.head.is_for_metrics => true,
         Exposure::Metrics => app.config.metrics.listen.is_none() && client::is_local(&request.head),
@@ -229,9 +243,14 @@ async fn dispatch(
         return Err(ApiError::BadRequest(ONE_HOST.to_owned()));
     }
     let Some(path) = path else {
-        return pages::home(app, &request.head).unwrap_or(Err(ApiError::NotFound));
+        return pages::home(app, &request.head)
+            .await
+            .unwrap_or(Err(ApiError::NotFound));
     };
     request.pk_index = path.pk_index();
+    if path.errors() == ErrorFormat::Page && request.head.method != Method::GET {
+        request.page = router::page_above(request.head.path());
+    }
     if request.head.method == Method::OPTIONS {
         return Ok(describe(path));
     }

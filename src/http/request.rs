@@ -132,6 +132,10 @@ pub(crate) struct Request {
     pub(super) pk_index: Option<usize>,
     /// The caller, if the route authenticates.
     pub(super) caller: Option<Caller>,
+    /// The page that a form below it is on, for requests that send one.
+    pub(super) page: Option<String>,
+    /// The new secret of the browser's session, which every answer hands over.
+    pub(super) renewed_session: Option<String>,
     /// `None` once it was read to its end or given up.
     body: Option<BodyStream>,
     /// Whether reading has started, which sends a 100 Continue to a client that expects it.
@@ -157,6 +161,8 @@ impl Request {
             head,
             pk_index: None,
             caller: None,
+            page: None,
+            renewed_session: None,
             body: has_body.then(|| Box::pin(body) as BodyStream),
             is_body_awaited: false,
             is_body_broken: false,

@@ -37,6 +37,8 @@ pub(super) enum Exposure {
     Public,
     /// Everybody, on the main address, unless `[pages] enabled` is false.
     Pages,
+    /// Everybody, on the main address, unless `[pages] enabled` or `[console] enabled` is false.
+    Console,
     /// Everybody, on the main address and on `[metrics] listen`.
     Monitoring,
     /// Requests on `[metrics] listen`; without that setting, local programs on the main address.
@@ -112,6 +114,11 @@ impl Route {
     /// A page for people at a browser.
     pub(super) const fn on_pages(self) -> Self {
         self.exposed_to(Exposure::Pages).page()
+    }
+
+    /// A page of the console.
+    pub(super) const fn on_console(self) -> Self {
+        self.exposed_to(Exposure::Console).page()
     }
 
     /// Renders errors as pages.
@@ -190,6 +197,11 @@ impl Path {
 
     pub(super) fn exposure(&self) -> Exposure {
         self.routes[0].exposure
+    }
+
+    /// How errors are rendered that concern the path and not one of its methods.
+    pub(super) fn errors(&self) -> ErrorFormat {
+        self.routes[0].errors
     }
 
     /// Whether pages of any origin may read its answers.

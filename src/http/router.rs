@@ -19,7 +19,8 @@ use super::pages::account::{
     reauthenticate, reset, sessions as device_list, sign_in, sign_out, sign_up,
 };
 use super::pages::assets;
-use super::route::{Auth, Exposure, Path, Route};
+use super::pages::console::{keys as console_keys, overview as console_overview};
+use super::route::{Auth, ErrorFormat, Exposure, HandlerResult, Path, Route};
 use crate::observability::metrics::{Action, MAX_ROUTES};
 
 macro_rules! get {
@@ -34,6 +35,24 @@ macro_rules! post {
     ($path:expr, $name:literal, $function:path) => {
         Route::new(Method::POST, $path, $name, |app, request| {
             Box::pin($function(app, request))
+        })
+    };
+}
+
+/// A page, by GET.
+macro_rules! page {
+    ($path:expr, $name:literal, $function:path) => {
+        Route::new(Method::GET, $path, $name, |app, request| {
+            Box::pin(async move { $function(app, request).await.or_else(HandlerResult::from) })
+        })
+    };
+}
+
+/// The form of a page, by POST.
+macro_rules! form {
+    ($path:expr, $name:literal, $function:path) => {
+        Route::new(Method::POST, $path, $name, |app, request| {
+            Box::pin(async move { $function(app, request).await.or_else(HandlerResult::from) })
         })
     };
 }
@@ -64,48 +83,52 @@ macro_rules! accounts {
 /// Every route that is served.
 #[rustfmt::skip]
 pub(super) static ROUTES: &[Route] = &[
-    get!("/account/", "Overview", overview::show).on_pages(),
+    page!("/account/", "Overview", overview::show).on_pages(),
     get!("/account/static/{id}", "Static File", assets::retrieve).page(),
-    get!("/account/sign-in/", "Sign In", sign_in::show).on_pages(),
-    post!("/account/sign-in/", "Sign In", sign_in::submit).on_pages(),
-    post!("/account/sign-out/", "Sign Out", sign_out::submit).on_pages(),
-    get!("/account/sign-up/", "Sign Up", sign_up::show).on_pages(),
-    post!("/account/sign-up/", "Sign Up", sign_up::submit).on_pages(),
-    get!("/account/confirm/", "Confirm", confirm::show).on_pages(),
-    post!("/account/confirm/", "Confirm", confirm::submit).on_pages(),
-    post!("/account/confirm/resend/", "Resend Code", confirm::resend).on_pages(),
-    get!("/account/invitation/", "Invitation", invitation::show).on_pages(),
-    post!("/account/invitation/", "Invitation", invitation::submit).on_pages(),
-    get!("/account/reset/", "Reset", reset::show).on_pages(),
-    post!("/account/reset/", "Reset", reset::submit).on_pages(),
-    get!("/account/reset/confirm/", "Confirm Reset", reset::show_confirm).on_pages(),
-    post!("/account/reset/confirm/", "Confirm Reset", reset::confirm).on_pages(),
-    get!("/account/reauthenticate/", "Reauthenticate", reauthenticate::show).on_pages(),
-    post!("/account/reauthenticate/", "Reauthenticate", reauthenticate::submit).on_pages(),
-    get!("/account/profile/", "Profile", profile::show).on_pages(),
-    post!("/account/profile/", "Profile", profile::submit).on_pages(),
-    post!("/account/profile/photo/", "Upload Photo", profile::photo).on_pages(),
-    post!("/account/profile/photo/remove/", "Remove Photo", profile::remove_photo).on_pages(),
-    get!("/account/email/", "Email", email::show).on_pages(),
-    post!("/account/email/", "Email", email::submit).on_pages(),
-    post!("/account/email/confirm/", "Confirm Email", email::confirm).on_pages(),
-    post!("/account/email/resend/", "Resend Email Code", email::resend).on_pages(),
-    post!("/account/email/cancel/", "Cancel Email Change", email::cancel).on_pages(),
-    get!("/account/password/", "Password", password::show).on_pages(),
-    post!("/account/password/", "Password", password::submit).on_pages(),
-    get!("/account/sessions/", "Sessions", device_list::show).on_pages(),
-    post!("/account/sessions/end/", "End Session", device_list::end).on_pages(),
-    post!("/account/sessions/end-others/", "End Sessions", device_list::end_others).on_pages(),
-    get!("/account/activity/", "Activity", activity::show).on_pages(),
-    get!("/account/data/", "Data", data::show).on_pages(),
-    post!("/account/data/download/", "Download", data::download).on_pages(),
-    get!("/account/delete/", "Delete Account", delete::show).on_pages(),
-    post!("/account/delete/", "Delete Account", delete::submit).on_pages(),
-    get!("/account/language/", "Language", language::show).on_pages(),
-    post!("/account/language/", "Language", language::submit).on_pages(),
+    page!("/account/sign-in/", "Sign In", sign_in::show).on_pages(),
+    form!("/account/sign-in/", "Sign In", sign_in::submit).on_pages(),
+    form!("/account/sign-out/", "Sign Out", sign_out::submit).on_pages(),
+    page!("/account/sign-up/", "Sign Up", sign_up::show).on_pages(),
+    form!("/account/sign-up/", "Sign Up", sign_up::submit).on_pages(),
+    page!("/account/confirm/", "Confirm", confirm::show).on_pages(),
+    form!("/account/confirm/", "Confirm", confirm::submit).on_pages(),
+    form!("/account/confirm/resend/", "Resend Code", confirm::resend).on_pages(),
+    page!("/account/invitation/", "Invitation", invitation::show).on_pages(),
+    form!("/account/invitation/", "Invitation", invitation::submit).on_pages(),
+    page!("/account/reset/", "Reset", reset::show).on_pages(),
+    form!("/account/reset/", "Reset", reset::submit).on_pages(),
+    page!("/account/reset/confirm/", "Confirm Reset", reset::show_confirm).on_pages(),
+    form!("/account/reset/confirm/", "Confirm Reset", reset::confirm).on_pages(),
+    page!("/account/reauthenticate/", "Reauthenticate", reauthenticate::show).on_pages(),
+    form!("/account/reauthenticate/", "Reauthenticate", reauthenticate::submit).on_pages(),
+    page!("/account/profile/", "Profile", profile::show).on_pages(),
+    form!("/account/profile/", "Profile", profile::submit).on_pages(),
+    form!("/account/profile/photo/", "Upload Photo", profile::photo).on_pages(),
+    form!("/account/profile/photo/remove/", "Remove Photo", profile::remove_photo).on_pages(),
+    page!("/account/email/", "Email", email::show).on_pages(),
+    form!("/account/email/", "Email", email::submit).on_pages(),
+    form!("/account/email/confirm/", "Confirm Email", email::confirm).on_pages(),
+    form!("/account/email/resend/", "Resend Email Code", email::resend).on_pages(),
+    form!("/account/email/cancel/", "Cancel Email Change", email::cancel).on_pages(),
+    page!("/account/password/", "Password", password::show).on_pages(),
+    form!("/account/password/", "Password", password::submit).on_pages(),
+    page!("/account/sessions/", "Sessions", device_list::show).on_pages(),
+    form!("/account/sessions/end/", "End Session", device_list::end).on_pages(),
+    form!("/account/sessions/end-others/", "End Sessions", device_list::end_others).on_pages(),
+    page!("/account/activity/", "Activity", activity::show).on_pages(),
+    page!("/account/data/", "Data", data::show).on_pages(),
+    form!("/account/data/download/", "Download", data::download).on_pages(),
+    page!("/account/delete/", "Delete Account", delete::show).on_pages(),
+    form!("/account/delete/", "Delete Account", delete::submit).on_pages(),
+    page!("/account/language/", "Language", language::show).on_pages(),
+    form!("/account/language/", "Language", language::submit).on_pages(),
     get!("/account/undo/{id}/", "Undo Email Change", email_undo::confirm).on_pages(),
     post!("/account/undo/{id}/", "Undo Email Change", email_undo::undo)
         .exposed_to(Exposure::Pages),
+
+    page!("/console/", "Console", console_overview::show).on_console(),
+    page!("/console/keys/", "Keys", console_keys::show).on_console(),
+    form!("/console/keys/rotate/", "Rotate Keys", console_keys::rotate).on_console(),
 
     get!(accounts!("users/"), "User List", staff::list).bearer().docs(&staff::LIST),
     post!(accounts!("users/"), "User List", users::create)
@@ -224,6 +247,18 @@ pub(super) fn find(path: &str) -> Option<&'static Path> {
     let path = path.strip_prefix('/')?;
     let path = path.strip_suffix('/').unwrap_or(path);
     paths().iter().find(|known| known.matches(path))
+}
+
+/// The page that a form below it is on: the nearest path upwards that is a page itself.
+pub(super) fn page_above(path: &str) -> Option<String> {
+    let mut path = path.trim_end_matches('/');
+    loop {
+        let route = find(path).and_then(|known| known.route(&Method::GET));
+        if route.is_some_and(|route| route.errors == ErrorFormat::Page) {
+            return Some(format!("{path}/"));
+        }
+        path = &path[..path.rfind('/')?];
+    }
 }
 
 #[cfg(test)]

@@ -43,6 +43,10 @@ pub(super) const BUILT_IN: &[(&str, &str)] = built_in![
     "account/sign_in.html",
     "account/sign_up.html",
     "account/undo.html",
+    "console.html",
+    "console/keys.html",
+    "console/overview.html",
+    "console/parts.html",
 ];
 
 /// The style sheet of all pages.

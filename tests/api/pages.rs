@@ -4,113 +4,9 @@ use std::time::Duration;
 
 use serde_json::json;
 
+use crate::browser::{Browser, assert_leads_to};
 use crate::contract::NOT_FOUND;
-use crate::support::{Answer, PASSWORD, TestServer};
-
-/// A browser, as far as these tests need one: it keeps cookies and says where forms come from.
-struct Browser<'a> {
-    server: &'a TestServer,
-    cookies: Vec<(String, String)>,
-}
-
-impl<'a> Browser<'a> {
-    fn new(server: &'a TestServer) -> Self {
-        Self {
-            server,
-            cookies: Vec::new(),
-        }
-    }
-
-    fn cookie_header(&self) -> String {
-        let pairs = self.cookies.iter();
-        let pairs: Vec<_> = pairs
-            .map(|(name, value)| format!("{name}={value}"))
-            .collect();
-        pairs.join("; ")
-    }
-
-    fn keep_cookies(&mut self, answer: &Answer) {
-        for set in answer.headers("set-cookie") {
-            let pair = set.split(';').next().unwrap();
-            let (name, value) = pair.split_once('=').unwrap();
-            self.cookies.retain(|(known, _)| known != name);
-            if !set.contains("Max-Age=0") {
-                self.cookies.push((name.to_owned(), value.to_owned()));
-            }
-        }
-    }
-
-    fn get(&mut self, path: &str) -> Answer {
-        let cookies = self.cookie_header();
-        let answer = self.server.request(
-            "GET",
-            path,
-            &[("cookie", &cookies), ("accept", "text/html")],
-            "",
-        );
-        self.keep_cookies(&answer);
-        answer
-    }
-
-    /// Sends a form as a browser that was on a page of ours.
-    fn post(&mut self, path: &str, fields: &[(&str, &str)]) -> Answer {
-        self.post_with(path, &[("sec-fetch-site", "same-origin")], fields)
-    }
-
-    fn post_with(
-        &mut self,
-        path: &str,
-        headers: &[(&str, &str)],
-        fields: &[(&str, &str)],
-    ) -> Answer {
-        let body: String = form_urlencoded::Serializer::new(String::new())
-            .extend_pairs(fields)
-            .finish();
-        let cookies = self.cookie_header();
-        let mut all = vec![
-            ("cookie", cookies.as_str()),
-            ("content-type", "application/x-www-form-urlencoded"),
-        ];
-        all.extend_from_slice(headers);
-        let answer = self.server.request("POST", path, &all, &body);
-        self.keep_cookies(&answer);
-        answer
-    }
-
-    /// The token in the forms of a page.
-    fn token(&mut self, path: &str) -> String {
-        let page = self.get(path);
-        assert_eq!(page.status, 200, "{path}: {}", page.body);
-        let start = page.body.find("name=\"form_token\" value=\"").unwrap() + 25;
-        let end = page.body[start..].find('"').unwrap();
-        page.body[start - 1..start + end]
-            .trim_matches('"')
-            .to_owned()
-    }
-
-    fn sign_in(&mut self, email: &str) -> Answer {
-        let token = self.token("/account/sign-in/");
-        self.post(
-            "/account/sign-in/",
-            &[
-                ("form_token", &token),
-                ("email", email),
-                ("password", PASSWORD),
-            ],
-        )
-    }
-
-    fn secret(&self) -> &str {
-        let session = self.cookies.iter().find(|(name, _)| name == "session");
-        &session.expect("signed in").1
-    }
-}
-
-#[track_caller]
-fn assert_leads_to(answer: &Answer, path: &str) {
-    assert_eq!(answer.status, 303, "{}", answer.body);
-    assert_eq!(answer.header("location"), Some(path));
-}
+use crate::support::{PASSWORD, TestServer};
 
 #[test]
 fn cookie_of_a_sign_in_is_not_taken_by_the_api() {
@@ -273,13 +169,6 @@ fn sensitive_pages_want_the_password_after_ten_minutes() {
     let asked = "/account/reauthenticate/?next=%2Faccount%2Fdelete%2F";
     assert_leads_to(&browser.get("/account/delete/"), asked);
     let token = browser.token(asked);
-    assert_leads_to(
-        &browser.post(
-            "/account/delete/",
-            &[("form_token", &token), ("password", PASSWORD)],
-        ),
-        asked,
-    );
     let before = browser.secret().to_owned();
     let answer = browser.post(
         "/account/reauthenticate/",
@@ -301,6 +190,174 @@ fn sensitive_pages_want_the_password_after_ten_minutes() {
     );
     browser.cookies = new;
     assert_eq!(browser.get("/account/").status, 200);
+}
+
+#[test]
+fn suspended_change_continues_with_what_was_typed() {
+    let server = TestServer::start();
+    server.user("alice@example.com");
+    let mut browser = Browser::new(&server);
+    browser.sign_in("alice@example.com");
+    let token = browser.token("/account/email/");
+    server.advance(Duration::from_secs(601));
+    let typed = [
+        ("form_token", token.as_str()),
+        ("email", "new&\"<b>@example.com"),
+    ];
+    let page = browser.post("/account/email/", &typed);
+    assert_eq!(page.status, 403);
+    assert!(
+        page.body.contains("enter your password again"),
+        "{}",
+        page.body
+    );
+    let carried = page.hidden("email").unwrap();
+    assert_eq!(carried, "new&amp;&quot;&lt;b&gt;@example.com");
+    assert_eq!(page.header("location"), None);
+    // A wrong password asks again, and keeps what was typed.
+    let wrong = [
+        typed[0],
+        typed[1],
+        ("reauthentication_password", "wrong password"),
+    ];
+    let page = browser.post("/account/email/", &wrong);
+    assert_eq!(page.status, 400);
+    assert!(
+        page.body.contains("The password is incorrect"),
+        "{}",
+        page.body
+    );
+    assert_eq!(page.hidden("email").unwrap(), carried);
+    assert!(!page.body.contains("wrong password"), "{}", page.body);
+    // The change is refused for what was typed, by a browser that is signed in for good.
+    let right = [typed[0], typed[1], ("reauthentication_password", PASSWORD)];
+    let before = browser.secret().to_owned();
+    let page = browser.post("/account/email/", &right);
+    assert_eq!(page.status, 400);
+    assert!(
+        page.body.contains("Enter a valid email address"),
+        "{}",
+        page.body
+    );
+    assert_ne!(browser.secret(), before, "a new secret");
+    assert_eq!(browser.get("/account/email/").status, 200);
+    // The form of before is still good, as are those of other tabs.
+    let answer = browser.post("/account/email/", &[typed[0], ("email", "new@example.com")]);
+    assert_leads_to(&answer, "/account/email/");
+    assert!(
+        browser
+            .get("/account/email/")
+            .body
+            .contains("new@example.com")
+    );
+}
+
+#[test]
+fn re_authentication_carries_no_passwords() {
+    let server = TestServer::start();
+    server.user("alice@example.com");
+    let mut browser = Browser::new(&server);
+    browser.sign_in("alice@example.com");
+    let token = browser.token("/account/password/");
+    server.advance(Duration::from_secs(601));
+    let fields = [
+        ("form_token", token.as_str()),
+        ("current_password", PASSWORD),
+        ("password", "another fine password"),
+    ];
+    let page = browser.post("/account/password/", &fields);
+    assert_eq!(page.status, 403);
+    assert!(!page.body.contains(PASSWORD), "{}", page.body);
+    assert!(
+        !page.body.contains("another fine password"),
+        "{}",
+        page.body
+    );
+    assert_eq!(page.hidden("reauthentication_incomplete").unwrap(), "yes");
+    // So the form comes once more, without complaints.
+    let page = browser.post(
+        "/account/password/",
+        &[
+            fields[0],
+            ("reauthentication_incomplete", "yes"),
+            ("reauthentication_password", PASSWORD),
+        ],
+    );
+    assert_eq!(page.status, 200);
+    assert!(
+        page.body.contains("name=\"current_password\""),
+        "{}",
+        page.body
+    );
+    assert!(!page.body.contains("id=\"problems\""), "{}", page.body);
+    let answer = browser.post("/account/password/", &fields);
+    assert_leads_to(&answer, "/account/password/");
+}
+
+#[test]
+fn re_authentication_does_not_end_the_session_when_the_change_fails() {
+    let server = TestServer::start();
+    let root = server.staff("root@example.com");
+    let mut browser = Browser::new(&server);
+    browser.sign_in("root@example.com");
+    let token = browser.token("/account/delete/");
+    server.advance(Duration::from_secs(601));
+    // Another tab has authenticated again meanwhile; this form stays good.
+    let mut other = Browser::new(&server);
+    other.cookies = browser.cookies.clone();
+    let asked = other.token("/account/reauthenticate/");
+    other.post(
+        "/account/reauthenticate/",
+        &[("form_token", &asked), ("password", PASSWORD)],
+    );
+    browser.cookies = other.cookies.clone();
+    let page = browser.post(
+        "/account/delete/",
+        &[("form_token", &token), ("password", PASSWORD)],
+    );
+    assert_eq!(page.status, 400);
+    assert!(
+        page.body.contains("last active staff account"),
+        "{}",
+        page.body
+    );
+    // An answer that is not a page of the account hands the new secret over too.
+    server.advance(Duration::from_secs(601));
+    let token = browser.token("/account/data/");
+    let fields = [
+        ("form_token", token.as_str()),
+        ("reauthentication_password", PASSWORD),
+    ];
+    let answer = browser.post("/account/data/download/", &fields);
+    assert_eq!(answer.status, 200);
+    assert_eq!(answer.json()["profile"]["id"], json!(root.id));
+    assert_eq!(browser.get("/account/").status, 200);
+}
+
+#[test]
+fn paths_of_forms_lead_back_to_their_page() {
+    let server = TestServer::start();
+    server.user("alice@example.com");
+    let mut browser = Browser::new(&server);
+    assert_leads_to(
+        &browser.post("/account/profile/photo/remove/", &[]),
+        "/account/sign-in/?next=%2Faccount%2Fprofile%2F",
+    );
+    browser.sign_in("alice@example.com");
+    // A form without its token has a page with a way back that exists.
+    let page = browser.post("/account/profile/photo/remove/", &[]);
+    assert_eq!(page.status, 403);
+    assert!(
+        page.body.contains("href=\"/account/profile/\""),
+        "{}",
+        page.body
+    );
+    // What browsers ask for where nothing is, is answered by a page.
+    for (path, status) in [("/account/nothing/here/", 404), ("/account/sign-out/", 405)] {
+        let page = browser.get(path);
+        assert_eq!(page.status, status, "{path}");
+        assert!(page.body.starts_with("<!doctype html>"), "{}", page.body);
+    }
 }
 
 #[test]

@@ -103,7 +103,9 @@ fn every_setting_is_read_from_every_layer() {
         "mail.smtp_url" => "smtp://localhost",
         "mail.from" | "mail.reply_to" => "a@b.example",
         "tokens.algorithm" => "RS256",
-        "rate_limits.enabled" | "pages.enabled" | "mail.new_sign_in_notice" => "false",
+        "rate_limits.enabled" | "pages.enabled" | "console.enabled" | "mail.new_sign_in_notice" => {
+            "false"
+        }
         "branding.accent" => "#112233",
         "branding.support_url"
         | "branding.terms_url"
@@ -211,7 +213,7 @@ fn unknown_settings_are_errors_with_a_suggestion() {
             "config.toml:1: setting \"zebra\" is outside any section\n\
              config.toml:2: unknown section [zebra2]; known sections: [server], [tls], [metrics], \
              [log], [database], [mail], [tokens], [passwords], [accounts], [otp], [rate_limits], [audit], \
-             [media], [backup], [pages], [branding], [dev]",
+             [media], [backup], [pages], [console], [branding], [dev]",
         ),
         (
             "path = \"x\"",

@@ -33,7 +33,7 @@ pub(crate) const CONFIRM: Operation = Operation {
 /// `GET email/undo/<token>/`
 pub(crate) async fn confirm(app: &SharedApp, request: &mut Request) -> HandlerResult {
     let found = accounts::find_undo(app, request.last_segment()).await?;
-    pages::confirm(app, request, found.as_deref())
+    pages::confirm(app, request, found.as_deref()).or_else(HandlerResult::from)
 }
 
 /// `POST email/undo/<token>/`
@@ -77,7 +77,7 @@ pub(crate) async fn undo(app: &SharedApp, request: &mut Request) -> HandlerResul
         outcome?;
         return Ok(reply::message("Email change undone."));
     }
-    pages::outcome(app, request, outcome)
+    pages::outcome(app, request, outcome).or_else(HandlerResult::from)
 }
 
 /// Whether the body is an HTML form, as the button of the page sends it.

@@ -68,6 +68,13 @@ impl Cookie {
         }
     }
 
+    /// Whether a response sets or removes it.
+    pub(super) fn is_set(self, headers: &HeaderMap, is_secure: bool) -> bool {
+        let start = format!("{}=", self.name(is_secure));
+        let mut set = headers.get_all(SET_COOKIE).iter();
+        set.any(|cookie| cookie.as_bytes().starts_with(start.as_bytes()))
+    }
+
     /// Removes it.
     pub(super) fn remove(self, headers: &mut HeaderMap, is_secure: bool) {
         self.set(headers, is_secure, "", Some(Duration::ZERO));

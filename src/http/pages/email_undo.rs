@@ -5,11 +5,10 @@
 use http::StatusCode;
 use minijinja::{Value, context};
 
-use super::render::Page;
+use super::render::{Page, PageResult};
 use super::visitor::Visitor;
 use crate::accounts::AccountError;
 use crate::app::SharedApp;
-use crate::http::HandlerResult;
 use crate::http::request::Request;
 
 /// Asks whether to go back to this address; without one the link is dead.
@@ -17,7 +16,7 @@ pub(in crate::http) fn confirm(
     app: &SharedApp,
     request: &Request,
     email: Option<&str>,
-) -> HandlerResult {
+) -> PageResult {
     let visitor = Visitor::without_session(app, request);
     let Some(email) = email else {
         return said(&visitor, "page_undo.dead", StatusCode::NOT_FOUND);
@@ -31,7 +30,7 @@ pub(in crate::http) fn outcome(
     app: &SharedApp,
     request: &Request,
     outcome: Result<(), AccountError>,
-) -> HandlerResult {
+) -> PageResult {
     let visitor = Visitor::without_session(app, request);
     match outcome {
         Ok(()) => said(&visitor, "page_undo.done", StatusCode::OK),
@@ -42,7 +41,7 @@ pub(in crate::http) fn outcome(
 }
 
 /// A page that only says something: the sentences `key` and `key_title`.
-fn said(visitor: &Visitor<'_>, key: &str, status: StatusCode) -> HandlerResult {
+fn said(visitor: &Visitor<'_>, key: &str, status: StatusCode) -> PageResult {
     let text = visitor.text(key, Value::UNDEFINED);
     page(visitor, &format!("{key}_title"), text, false, status)
 }
@@ -53,7 +52,7 @@ fn page(
     text: String,
     has_button: bool,
     status: StatusCode,
-) -> HandlerResult {
+) -> PageResult {
     Page::new(visitor, "account/undo.html", title)
         .status(status)
         .with(context! { text, has_button, has_pages => super::are_enabled(visitor.app) })

@@ -1,9 +1,11 @@
 //! A form that was sent: read, checked to be ours, and its fields.
 
+use http::StatusCode;
 use minijinja::{Value, context};
 
 use super::complaints::Complaint;
 use super::visitor::Visitor;
+use crate::accounts::AccountError;
 use crate::app::SharedApp;
 use crate::domain::{FieldErrors, Fields, Input};
 use crate::http::body;
@@ -67,6 +69,11 @@ impl Form {
         }
     }
 
+    /// Whether there is a field of this name.
+    pub(super) fn has(&self, name: &str) -> bool {
+        self.0.contains(name)
+    }
+
     /// All fields, for an operation of `accounts`.
     pub(super) fn fields(&self) -> &Fields {
         &self.0
@@ -85,17 +92,66 @@ impl Form {
 
     /// What was typed, to be shown again; passwords are not.
     pub(super) fn values(&self) -> Value {
-        let shown = self.0.names().filter_map(|name| match self.0.get(name) {
-            Some(Input::Text(text)) if !name.contains("password") && name != TOKEN => {
-                Some((name.to_owned(), Value::from(text.as_str())))
+        Value::from_pairs(self.shown().map(|(name, text)| (name, Value::from(text))))
+    }
+
+    /// What was typed, as pairs of name and value for hidden fields, without those named `except`.
+    pub(super) fn carried(&self, except: &[&str]) -> Value {
+        self.shown()
+            .filter(|(name, _)| !except.contains(name))
+            .map(|(name, text)| Value::from(vec![Value::from(name), Value::from(text)]))
+            .collect()
+    }
+
+    /// Whether there are passwords or files, beside those named `except`.
+    pub(super) fn has_secrets(&self, except: &[&str]) -> bool {
+        let mut names = self.0.names().filter(|name| !except.contains(name));
+        names.any(|name| is_secret(name) || matches!(self.0.get(name), Some(Input::File(_))))
+    }
+
+    /// Names and texts of the fields that a page may repeat.
+    fn shown(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.0.names().filter_map(|name| match self.0.get(name) {
+            Some(Input::Text(text)) if !is_secret(name) && name != TOKEN => {
+                Some((name, text.as_str()))
             }
             _ => None,
-        });
-        Value::from_pairs(shown)
+        })
     }
 }
 
+/// Whether a field holds a password, which no page repeats.
+fn is_secret(name: &str) -> bool {
+    name.contains("password")
+}
+
 impl Problems {
+    /// What is wrong with a form, where its page can show it, and the status of the page.
+    ///
+    /// # Errors
+    /// Other errors, which have a page of their own.
+    pub(super) fn of_error(
+        visitor: &Visitor<'_>,
+        error: AccountError,
+    ) -> Result<(Self, StatusCode), ApiError> {
+        let problems = match error {
+            AccountError::Fields(errors) | AccountError::InvalidPassword(errors) => {
+                Self::of(visitor, &errors)
+            }
+            AccountError::InvalidOtp => Self::one(visitor, "otp", "complaint.wrong_code"),
+            other => return Err(ApiError::from(other)),
+        };
+        Ok((problems, StatusCode::BAD_REQUEST))
+    }
+
+    /// The same about the field `to` where they are about the field `from`.
+    pub(super) fn about(mut self, from: &str, to: &str) -> Self {
+        for problem in self.0.iter_mut().filter(|problem| problem.field == from) {
+            to.clone_into(&mut problem.field);
+        }
+        self
+    }
+
     /// The complaints of an operation.
     pub(super) fn of(visitor: &Visitor<'_>, errors: &FieldErrors) -> Self {
         let mut problems = Self::default();

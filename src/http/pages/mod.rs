@@ -1,18 +1,21 @@
-//! HTML for a person at a browser: account pages and the inbox of `--dev`.
+//! HTML for a person at a browser: account pages, the console and the inbox of `--dev`.
 //!
 //! A page is a template of [`crate::templates`] and its values. Handlers call the operations of
 //! [`crate::accounts`], as those of the API do.
 //!
 //! ```text
 //! account    one file a page            visitor   language, session, where a form comes from
+//! console    one file a subject         access    who may open a page and send its forms
 //! form       a form that was sent       render    template to answer, redirects
 //! problem    errors as pages            values    what templates show of accounts
 //! cookies    names and attributes       assets    style, script, logo
 //! ```
 
+mod access;
 pub(crate) mod account;
 pub(crate) mod assets;
 mod complaints;
+pub(crate) mod console;
 mod cookies;
 mod countries;
 mod device;
@@ -29,11 +32,13 @@ pub(crate) use problem::error;
 
 use http::Method;
 use http::header::ACCEPT;
+use warp::reply::Response;
 
 use super::HandlerResult;
 use super::reply;
-use super::request::Head;
+use super::request::{Head, Request};
 use crate::app::App;
+use cookies::Cookie;
 
 /// Whether this server has pages.
 pub(crate) fn are_enabled(app: &App) -> bool {
@@ -46,9 +51,36 @@ pub(crate) fn are_safe_at(public_url: &str) -> bool {
 }
 
 /// Leads a browser at `/` to the account pages. For programs nothing is there.
-pub(crate) fn home(app: &App, head: &Head) -> Option<HandlerResult> {
-    let accept = head.headers.get(ACCEPT)?.to_str().ok()?;
+pub(crate) async fn home(app: &App, head: &Head) -> Option<HandlerResult> {
     let is_home = head.path() == "/" && matches!(head.method, Method::GET | Method::HEAD);
-    (is_home && are_enabled(app) && !head.is_for_metrics && accept.contains("text/html"))
-        .then(|| reply::see_other(next_path::HOME))
+    if !is_home || !are_enabled(app) || head.is_for_metrics || !wants_page(head) {
+        return None;
+    }
+    Some(reply::see_other(next_path::HOME))
+}
+
+/// Whether a path that does not exist is that of a page: below those of pages, for a browser.
+pub(crate) fn may_be_meant(app: &App, head: &Head) -> bool {
+    let path = head.path();
+    let is_below = (are_enabled(app) && path.starts_with("/account/"))
+        || (console::is_enabled(app) && path.starts_with("/console/"));
+    is_below && !head.is_for_metrics && wants_page(head)
+}
+
+fn wants_page(head: &Head) -> bool {
+    let accept = head.headers.get(ACCEPT);
+    accept
+        .and_then(|accept| accept.to_str().ok())
+        .is_some_and(|accept| accept.contains("text/html"))
+}
+
+/// Gives the browser the new secret of its session, unless the answer has another one.
+pub(crate) fn hand_over_session(app: &App, request: &Request, response: &mut Response) {
+    if let Some(secret) = &request.renewed_session {
+        let is_secure = app.public_url.starts_with("https://");
+        if !Cookie::Session.is_set(response.headers(), is_secure) {
+            let life = app.keys.refresh_life();
+            Cookie::Session.set(response.headers_mut(), is_secure, secret, Some(life));
+        }
+    }
 }

@@ -19,6 +19,11 @@ pub(super) fn parse(next: &str) -> Option<&str> {
     (is_plain && is_ours).then_some(next)
 }
 
+/// A text as part of a query.
+pub(super) fn encoded(text: &str) -> String {
+    form_urlencoded::byte_serialize(text.as_bytes()).collect()
+}
+
 /// The path to go to: `next` if it is one of ours, otherwise the overview.
 pub(super) fn or_home(next: &str) -> &str {
     parse(next).unwrap_or(HOME)

@@ -1,12 +1,14 @@
 //! Errors as pages: what happened, and a way on.
 
+use std::time::Duration;
+
 use http::StatusCode;
 use minijinja::{Value, context};
 use warp::reply::Response;
 
-use super::account::{SIGN_IN, wait};
+use super::access::SIGN_IN;
 use super::next_path::HOME;
-use super::render::Page;
+use super::render::{Detour, Page};
 use super::visitor::Visitor;
 use crate::app::App;
 use crate::http::error::ApiError;
@@ -30,7 +32,8 @@ pub(crate) async fn error(app: &App, request: &Request, error: ApiError) -> Resp
             }
             response
         }
-        Err(other) => {
+        Err(Detour::Answer(response)) => *response,
+        Err(Detour::Error(other)) => {
             other.log();
             error.into_response(&request_id)
         }
@@ -61,4 +64,10 @@ fn page<'a>(visitor: &'a Visitor<'a>, error: &ApiError, request_id: &str) -> Pag
         link_text => visitor.text(link_text, Value::UNDEFINED),
         request_id => is_ours.then(|| request_id.to_owned()),
     })
+}
+
+/// Seconds and minutes of a wait, for the sentence about it.
+fn wait(duration: Duration) -> Value {
+    let seconds = duration.as_secs().max(1);
+    context! { seconds, minutes => seconds.div_ceil(60) }
 }

@@ -3,12 +3,56 @@
 use http::StatusCode;
 use http::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, HeaderValue, REFERRER_POLICY, VARY};
 use minijinja::{Value, context};
+use warp::reply::Response;
 
 use super::cookies::Cookie;
 use super::visitor::Visitor;
+use crate::accounts::AccountError;
 use crate::http::HandlerResult;
 use crate::http::error::ApiError;
 use crate::http::reply;
+
+/// What the handler of a page returns.
+pub(in crate::http) type PageResult = Result<Response, Detour>;
+
+/// An answer in place of the page that was asked for.
+#[derive(Debug)]
+pub(in crate::http) enum Detour {
+    /// Another page, or the way to it.
+    Answer(Box<Response>),
+    /// An error, which has a page of its own.
+    Error(ApiError),
+}
+
+impl From<PageResult> for Detour {
+    fn from(answer: PageResult) -> Self {
+        match answer {
+            Ok(response) => Self::Answer(Box::new(response)),
+            Err(detour) => detour,
+        }
+    }
+}
+
+impl From<ApiError> for Detour {
+    fn from(error: ApiError) -> Self {
+        Self::Error(error)
+    }
+}
+
+impl From<AccountError> for Detour {
+    fn from(error: AccountError) -> Self {
+        Self::Error(error.into())
+    }
+}
+
+impl From<Detour> for HandlerResult {
+    fn from(detour: Detour) -> Self {
+        match detour {
+            Detour::Answer(response) => Ok(*response),
+            Detour::Error(error) => Err(error),
+        }
+    }
+}
 
 /// Nothing runs, loads or is sent but from and to this origin. `blob:` is the preview of a photo
 /// before its upload.
@@ -53,13 +97,14 @@ impl<'a> Page<'a> {
     ///
     /// # Errors
     /// When the template fails.
-    pub(super) fn answer(self) -> HandlerResult {
+    pub(super) fn answer(self) -> PageResult {
         let visitor = self.visitor;
         let values = context! {
             title => self.title,
             path => &*visitor.path,
             form_token => visitor.form_token(),
             flash => visitor.flash(),
+            has_console => visitor.app.config.console.enabled,
             user => visitor.session.as_ref().map(|session| super::values::user(visitor, session)),
             ..self.values
         };
@@ -81,7 +126,7 @@ impl<'a> Page<'a> {
 
 /// Sends the browser to a path of ours by GET (RFC 9110, section 15.4.4), with a message for the
 /// page there: the key of a sentence, or nothing.
-pub(super) fn redirect(visitor: &Visitor<'_>, path: &str, message: &str) -> HandlerResult {
+pub(super) fn redirect(visitor: &Visitor<'_>, path: &str, message: &str) -> PageResult {
     let mut response = reply::see_other(path)?;
     let headers = response.headers_mut();
     headers.insert(REFERRER_POLICY, HeaderValue::from_static("same-origin"));

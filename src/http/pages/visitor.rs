@@ -29,7 +29,7 @@ pub(super) struct Visitor<'a> {
     /// The browser session, if somebody is signed in.
     pub(super) session: Option<BrowserSession>,
     pub(super) client: Client,
-    /// The path and query of the request.
+    /// The path of the page, with its query: that of the request, or the page that its form is on.
     pub(super) path: String,
     pub(super) is_secure: bool,
     form_secret: FormSecret,
@@ -38,16 +38,18 @@ pub(super) struct Visitor<'a> {
 
 /// What the forms of a browser are bound to.
 enum FormSecret {
-    /// The secret of its session.
+    /// Its session, by its id: a re-authentication in another tab changes the secret of the session
+    /// and leaves forms valid. The prefix keeps a cookie with that id from having the same token.
     Session(String),
     /// The value of a cookie that it had or, when `is_new`, gets with this page.
     Cookie { value: String, is_new: bool },
 }
 
 impl FormSecret {
-    fn value(&self) -> &str {
+    fn value(&self) -> String {
         match self {
-            Self::Session(value) | Self::Cookie { value, .. } => value,
+            Self::Session(id) => format!("session {id}"),
+            Self::Cookie { value, .. } => format!("cookie {value}"),
         }
     }
 }
@@ -64,14 +66,17 @@ impl<'a> Visitor<'a> {
             return Err(ApiError::InsecurePages);
         }
         let client = request.client(app);
-        let secret = Cookie::Session.read(headers, is_secure);
+        let secret = request
+            .renewed_session
+            .as_deref()
+            .or_else(|| Cookie::Session.read(headers, is_secure));
         let session = match secret {
             Some(secret) => accounts::find_browser_session(app, &client, secret).await?,
             None => None,
         };
-        let form_secret = match (secret, &session) {
-            (Some(secret), Some(_)) => FormSecret::Session(secret.to_owned()),
-            _ => match Cookie::Form.read(headers, is_secure) {
+        let form_secret = match &session {
+            Some(session) => FormSecret::Session(session.caller.session_id().to_owned()),
+            None => match Cookie::Form.read(headers, is_secure) {
                 Some(value) => FormSecret::Cookie {
                     value: value.to_owned(),
                     is_new: false,
@@ -130,7 +135,7 @@ impl<'a> Visitor<'a> {
 
     /// The token that goes into every form.
     pub(super) fn form_token(&self) -> String {
-        self.app.codes.form_token(self.form_secret.value())
+        self.app.codes.form_token(&self.form_secret.value())
     }
 
     /// Whether a form comes from a page of ours in this browser: the browser says that it was sent
@@ -190,11 +195,20 @@ impl<'a> Visitor<'a> {
 
 /// The `lang` of a query.
 fn query_language(request: &Request) -> Option<String> {
+    Some(query(request, "lang")).filter(|tag| !tag.is_empty())
+}
+
+/// A value of the query; empty when it is not there.
+pub(super) fn query(request: &Request, name: &str) -> String {
     form_urlencoded::parse(request.head.query().as_bytes())
-        .find_map(|(name, value)| (name == "lang").then(|| value.into_owned()))
+        .find_map(|(known, value)| (known == name).then(|| value.into_owned()))
+        .unwrap_or_default()
 }
 
 fn path_of(request: &Request) -> String {
+    if let Some(page) = &request.page {
+        return page.clone();
+    }
     match request.head.query() {
         "" => request.head.path().to_owned(),
         query => format!("{}?{query}", request.head.path()),

@@ -1,5 +1,7 @@
 //! The audit log in SQLite.
 
+use std::borrow::Cow;
+
 use async_trait::async_trait;
 use rusqlite::{Connection, OptionalExtension, Row, named_params};
 
@@ -69,6 +71,15 @@ pub(super) fn insert_event(
             ":detail": detail,
         })
         .map(drop)
+}
+
+/// The detail of an entry with the reason of a staff member, if there is one.
+pub(super) fn with_reason<'a>(detail: &'a str, reason: &'a str) -> Cow<'a, str> {
+    match (detail, reason) {
+        (detail, "") => Cow::Borrowed(detail),
+        ("", reason) => Cow::Borrowed(reason),
+        (detail, reason) => Cow::Owned(format!("{detail}: {reason}")),
+    }
 }
 
 /// Counts a failed attempt; true when it is logged. The limit keeps attackers from filling the

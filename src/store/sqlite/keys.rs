@@ -4,8 +4,9 @@ use async_trait::async_trait;
 use rusqlite::{Connection, named_params};
 
 use super::SqliteStore;
-use super::events::{Actor, insert_event};
+use super::events::{Actor, insert_event, with_reason};
 use super::rows::timestamp;
+use super::sessions::authorize_staff;
 use crate::domain::{EventKind, StoredKey, StoredSecret, Timestamp};
 use crate::store::{KeyMaterial, KeyStore, RemoveKey, RotateKeys, StoreResult};
 
@@ -52,7 +53,8 @@ fn insert_key(connection: &Connection, key: &StoredKey, only_first: bool) -> rus
     Ok(())
 }
 
-fn rotate(connection: &Connection, rotation: &RotateKeys) -> rusqlite::Result<()> {
+fn rotate(connection: &Connection, rotation: &RotateKeys) -> StoreResult<()> {
+    authorize_staff(connection, &rotation.context)?;
     connection
         .prepare_cached("UPDATE signing_keys SET retired_at = :now WHERE retired_at IS NULL")?
         .execute(named_params! { ":now": rotation.now.unix_millis() })?;
@@ -64,9 +66,10 @@ fn rotate(connection: &Connection, rotation: &RotateKeys) -> rusqlite::Result<()
         None,
         Actor::FromContext,
         &rotation.context,
-        &key.kid,
+        &with_reason(&key.kid, &rotation.reason),
         rotation.now,
-    )
+    )?;
+    Ok(())
 }
 
 fn remove(connection: &Connection, removal: &RemoveKey) -> rusqlite::Result<bool> {

@@ -5,8 +5,7 @@ use minijinja::{Value, context};
 use super::{query, session};
 use crate::accounts;
 use crate::app::SharedApp;
-use crate::http::HandlerResult;
-use crate::http::pages::render::Page;
+use crate::http::pages::render::{Page, PageResult};
 use crate::http::pages::values;
 use crate::http::pages::visitor::Visitor;
 use crate::http::request::Request;
@@ -16,12 +15,9 @@ use crate::store::PageRequest;
 const PAGE_SIZE: u32 = 30;
 
 /// The list.
-pub(in crate::http) async fn show(app: &SharedApp, request: &mut Request) -> HandlerResult {
+pub(in crate::http) async fn show(app: &SharedApp, request: &mut Request) -> PageResult {
     let visitor = Visitor::of(app, request).await?;
-    let session = match session(&visitor, request) {
-        Ok(session) => session,
-        Err(answer) => return *answer,
-    };
+    let session = session(&visitor)?;
     let number = query(request, "page").parse().unwrap_or(1);
     let page = Some(PageRequest::Number(number));
     let id = session.user().id;

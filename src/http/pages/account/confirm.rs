@@ -4,18 +4,17 @@
 
 use minijinja::{Value, context};
 
-use super::{encoded, problems, query, remember};
+use super::{encoded, query, remember};
 use crate::accounts::{self, Confirmed};
 use crate::app::SharedApp;
-use crate::http::HandlerResult;
-use crate::http::pages::form::Form;
+use crate::http::pages::form::{Form, Problems};
 use crate::http::pages::next_path;
-use crate::http::pages::render::{Page, redirect};
+use crate::http::pages::render::{Page, PageResult, redirect};
 use crate::http::pages::visitor::Visitor;
 use crate::http::request::Request;
 
 /// The form.
-pub(in crate::http) async fn show(app: &SharedApp, request: &mut Request) -> HandlerResult {
+pub(in crate::http) async fn show(app: &SharedApp, request: &mut Request) -> PageResult {
     let visitor = Visitor::of(app, request).await?;
     let values = context! { email => query(request, "email") };
     page(
@@ -28,7 +27,7 @@ pub(in crate::http) async fn show(app: &SharedApp, request: &mut Request) -> Han
 }
 
 /// Confirms the address and signs in.
-pub(in crate::http) async fn submit(app: &SharedApp, request: &mut Request) -> HandlerResult {
+pub(in crate::http) async fn submit(app: &SharedApp, request: &mut Request) -> PageResult {
     let visitor = Visitor::of(app, request).await?;
     let form = Form::read(&visitor, app, request).await?;
     let next = form.text("next");
@@ -58,7 +57,7 @@ pub(in crate::http) async fn submit(app: &SharedApp, request: &mut Request) -> H
         }
         Ok(Confirmed::EmailChange) => redirect(&visitor, "/account/email/", "page_email.confirmed"),
         Err(error) => {
-            let (problems, status) = problems(&visitor, error)?;
+            let (problems, status) = Problems::of_error(&visitor, error)?;
             page(&visitor, &next, "", form.values())
                 .status(status)
                 .with(context! { errors => problems.to_value() })
@@ -68,14 +67,14 @@ pub(in crate::http) async fn submit(app: &SharedApp, request: &mut Request) -> H
 }
 
 /// Sends another code. The answer is the same for known and unknown addresses.
-pub(in crate::http) async fn resend(app: &SharedApp, request: &mut Request) -> HandlerResult {
+pub(in crate::http) async fn resend(app: &SharedApp, request: &mut Request) -> PageResult {
     let visitor = Visitor::of(app, request).await?;
     let form = Form::read(&visitor, app, request).await?;
     let path = format!("/account/confirm/?email={}", encoded(&form.text("email")));
     match accounts::resend(app, &form.only(&["email"]), &visitor.client).await {
         Ok(()) => redirect(&visitor, &path, "page_confirm.resent"),
         Err(error) => {
-            let (problems, status) = problems(&visitor, error)?;
+            let (problems, status) = Problems::of_error(&visitor, error)?;
             page(&visitor, "", "", form.values())
                 .status(status)
                 .with(context! { errors => problems.to_value() })

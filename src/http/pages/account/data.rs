@@ -7,36 +7,28 @@ use http::header::{CONTENT_DISPOSITION, HeaderValue};
 use minijinja::context;
 use serde_json::json;
 
-use super::{recent_session, session};
+use super::{Change, session};
 use crate::accounts;
 use crate::app::SharedApp;
-use crate::http::HandlerResult;
 use crate::http::api::users::user_response;
-use crate::http::pages::form::Form;
-use crate::http::pages::render::Page;
+use crate::http::pages::render::{Page, PageResult};
 use crate::http::pages::visitor::Visitor;
 use crate::http::reply;
 use crate::http::request::Request;
 
 /// What can be done.
-pub(in crate::http) async fn show(app: &SharedApp, request: &mut Request) -> HandlerResult {
+pub(in crate::http) async fn show(app: &SharedApp, request: &mut Request) -> PageResult {
     let visitor = Visitor::of(app, request).await?;
-    if let Err(answer) = session(&visitor, request) {
-        return *answer;
-    }
+    session(&visitor)?;
     Page::new(&visitor, "account/data.html", "page_data.title")
         .with(context! { section => "data" })
         .answer()
 }
 
 /// The file: profile, photo, sessions and activity.
-pub(in crate::http) async fn download(app: &SharedApp, request: &mut Request) -> HandlerResult {
+pub(in crate::http) async fn download(app: &SharedApp, request: &mut Request) -> PageResult {
     let visitor = Visitor::of(app, request).await?;
-    let session = match recent_session(&visitor, request) {
-        Ok(session) => session,
-        Err(answer) => return *answer,
-    };
-    Form::read(&visitor, app, request).await?;
+    let Change { session, .. } = Change::read(visitor, app, request).await?;
     let data = accounts::collect_download(app, &session.caller).await?;
     let sessions: Vec<_> = data
         .sessions

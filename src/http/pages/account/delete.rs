@@ -2,49 +2,46 @@
 
 use minijinja::context;
 
-use super::{SIGN_IN, forget, problems, ready, recent_session};
+use super::{Change, SIGN_IN, forget, ready, recent_session};
 use crate::accounts::{self, AccountError};
 use crate::app::SharedApp;
-use crate::http::HandlerResult;
-use crate::http::pages::form::{Form, Problems};
-use crate::http::pages::render::{Page, redirect};
+use crate::http::pages::form::Problems;
+use crate::http::pages::render::{Page, PageResult, redirect};
 use crate::http::pages::visitor::Visitor;
 use crate::http::request::Request;
 
 /// The form.
-pub(in crate::http) async fn show(app: &SharedApp, request: &mut Request) -> HandlerResult {
+pub(in crate::http) async fn show(app: &SharedApp, request: &mut Request) -> PageResult {
     let visitor = Visitor::of(app, request).await?;
-    match recent_session(&visitor, request) {
-        Ok(_) => page(&visitor).answer(),
-        Err(answer) => *answer,
-    }
+    recent_session(&visitor)?;
+    page(&visitor).answer()
 }
 
 /// Deletes the account.
-pub(in crate::http) async fn submit(app: &SharedApp, request: &mut Request) -> HandlerResult {
+pub(in crate::http) async fn submit(app: &SharedApp, request: &mut Request) -> PageResult {
     let visitor = Visitor::of(app, request).await?;
-    let session = match recent_session(&visitor, request) {
-        Ok(session) => session,
-        Err(answer) => return *answer,
-    };
-    let form = Form::read(&visitor, app, request).await?;
+    let change = Change::read(visitor, app, request).await?;
+    let (visitor, session) = (&change.visitor, &change.session);
+    if change.is_incomplete {
+        return page(visitor).answer();
+    }
     let id = session.user().id;
-    let fields = form.only(&["password"]);
+    let fields = change.form.only(&["password"]);
     match accounts::delete(app, &session.caller, id, &visitor.client, ready(fields)).await {
         Ok(()) => {
-            let mut response = redirect(&visitor, SIGN_IN, "page_delete.done")?;
-            forget(&visitor, &mut response);
+            let mut response = redirect(visitor, SIGN_IN, "page_delete.done")?;
+            forget(visitor, &mut response);
             Ok(response)
         }
-        Err(AccountError::LastStaffMember) => page(&visitor)
+        Err(AccountError::LastStaffMember) => page(visitor)
             .status(http::StatusCode::BAD_REQUEST)
             .with(context! {
-                errors => Problems::one(&visitor, "", "console_user.last_staff").to_value()
+                errors => Problems::one(visitor, "", "console_user.last_staff").to_value()
             })
             .answer(),
         Err(error) => {
-            let (problems, status) = problems(&visitor, error)?;
-            page(&visitor)
+            let (problems, status) = Problems::of_error(visitor, error)?;
+            page(visitor)
                 .status(status)
                 .with(context! { errors => problems.to_value() })
                 .answer()

@@ -2,51 +2,42 @@
 
 use minijinja::{Value, context};
 
-use super::{problems, ready, recent_session, session};
+use super::{Change, ready, recent_session, session};
 use crate::accounts::{self, Confirmed};
 use crate::app::SharedApp;
 use crate::domain::{Fields, Input};
-use crate::http::HandlerResult;
 use crate::http::error::ApiError;
-use crate::http::pages::form::Form;
-use crate::http::pages::render::{Page, redirect};
+use crate::http::pages::form::{Form, Problems};
+use crate::http::pages::render::{Page, PageResult, redirect};
 use crate::http::pages::visitor::Visitor;
 use crate::http::request::Request;
 
 const PATH: &str = "/account/email/";
 
 /// The forms.
-pub(in crate::http) async fn show(app: &SharedApp, request: &mut Request) -> HandlerResult {
+pub(in crate::http) async fn show(app: &SharedApp, request: &mut Request) -> PageResult {
     let visitor = Visitor::of(app, request).await?;
-    match recent_session(&visitor, request) {
-        Ok(_) => page(&visitor, context! {}).answer(),
-        Err(answer) => *answer,
-    }
+    recent_session(&visitor)?;
+    page(&visitor, context! {}).answer()
 }
 
 /// Asks for another address, which gets a code.
-pub(in crate::http) async fn submit(app: &SharedApp, request: &mut Request) -> HandlerResult {
+pub(in crate::http) async fn submit(app: &SharedApp, request: &mut Request) -> PageResult {
     let visitor = Visitor::of(app, request).await?;
-    let session = match recent_session(&visitor, request) {
-        Ok(session) => session,
-        Err(answer) => return *answer,
-    };
-    let form = Form::read(&visitor, app, request).await?;
+    let change = Change::read(visitor, app, request).await?;
+    let (visitor, session) = (&change.visitor, &change.session);
     let id = session.user().id;
-    let fields = form.only(&["email"]);
+    let fields = change.form.only(&["email"]);
     match accounts::update(app, &session.caller, id, &visitor.client, ready(fields)).await {
-        Ok(_) => redirect(&visitor, PATH, "page_email.changed"),
-        Err(error) => again(&visitor, error, form.values()),
+        Ok(_) => redirect(visitor, PATH, "page_email.changed"),
+        Err(error) => again(visitor, error, change.form.values()),
     }
 }
 
 /// Confirms the new address by its code.
-pub(in crate::http) async fn confirm(app: &SharedApp, request: &mut Request) -> HandlerResult {
+pub(in crate::http) async fn confirm(app: &SharedApp, request: &mut Request) -> PageResult {
     let visitor = Visitor::of(app, request).await?;
-    let session = match session(&visitor, request) {
-        Ok(session) => session,
-        Err(answer) => return *answer,
-    };
+    let session = session(&visitor)?;
     let form = Form::read(&visitor, app, request).await?;
     let mut fields = form.only(&["otp"]);
     if let Some(email) = &session.user().new_email {
@@ -56,19 +47,16 @@ pub(in crate::http) async fn confirm(app: &SharedApp, request: &mut Request) -> 
     match accounts::confirm(app, caller, &fields, &visitor.client.browser()).await {
         Ok(Confirmed::EmailChange) => redirect(&visitor, PATH, "page_email.confirmed"),
         Ok(Confirmed::SignUp { .. }) => {
-            Err(ApiError::internal("a sign-up was confirmed by a caller"))
+            Err(ApiError::internal("a sign-up was confirmed by a caller").into())
         }
         Err(error) => again(&visitor, error, context! {}),
     }
 }
 
 /// Sends another code to the new address.
-pub(in crate::http) async fn resend(app: &SharedApp, request: &mut Request) -> HandlerResult {
+pub(in crate::http) async fn resend(app: &SharedApp, request: &mut Request) -> PageResult {
     let visitor = Visitor::of(app, request).await?;
-    let session = match session(&visitor, request) {
-        Ok(session) => session,
-        Err(answer) => return *answer,
-    };
+    let session = session(&visitor)?;
     Form::read(&visitor, app, request).await?;
     let mut fields = Fields::json();
     if let Some(email) = &session.user().new_email {
@@ -82,24 +70,21 @@ pub(in crate::http) async fn resend(app: &SharedApp, request: &mut Request) -> H
 }
 
 /// Keeps the confirmed address.
-pub(in crate::http) async fn cancel(app: &SharedApp, request: &mut Request) -> HandlerResult {
+pub(in crate::http) async fn cancel(app: &SharedApp, request: &mut Request) -> PageResult {
     let visitor = Visitor::of(app, request).await?;
-    let session = match recent_session(&visitor, request) {
-        Ok(session) => session,
-        Err(answer) => return *answer,
-    };
-    Form::read(&visitor, app, request).await?;
+    let change = Change::read(visitor, app, request).await?;
+    let (visitor, session) = (&change.visitor, &change.session);
     let mut fields = Fields::json();
     fields.insert("email".into(), Input::Text(session.user().email.clone()));
     let id = session.user().id;
     match accounts::update(app, &session.caller, id, &visitor.client, ready(fields)).await {
-        Ok(_) => redirect(&visitor, PATH, "page_email.cancelled"),
-        Err(error) => again(&visitor, error, context! {}),
+        Ok(_) => redirect(visitor, PATH, "page_email.cancelled"),
+        Err(error) => again(visitor, error, context! {}),
     }
 }
 
-fn again(visitor: &Visitor<'_>, error: accounts::AccountError, typed: Value) -> HandlerResult {
-    let (problems, status) = problems(visitor, error)?;
+fn again(visitor: &Visitor<'_>, error: accounts::AccountError, typed: Value) -> PageResult {
+    let (problems, status) = Problems::of_error(visitor, error)?;
     page(visitor, typed)
         .status(status)
         .with(context! { errors => problems.to_value() })

@@ -5,19 +5,18 @@
 use http::StatusCode;
 use minijinja::{Value, context};
 
-use super::{SIGN_IN, problems, query, remember};
+use super::{SIGN_IN, query, remember};
 use crate::accounts::{self, AccountError};
 use crate::app::SharedApp;
 use crate::domain::{Fields, Input};
-use crate::http::HandlerResult;
-use crate::http::pages::form::Form;
+use crate::http::pages::form::{Form, Problems};
 use crate::http::pages::next_path::HOME;
-use crate::http::pages::render::{Page, redirect};
+use crate::http::pages::render::{Page, PageResult, redirect};
 use crate::http::pages::visitor::Visitor;
 use crate::http::request::Request;
 
 /// The form, for the address of the invitation.
-pub(in crate::http) async fn show(app: &SharedApp, request: &mut Request) -> HandlerResult {
+pub(in crate::http) async fn show(app: &SharedApp, request: &mut Request) -> PageResult {
     let visitor = Visitor::of(app, request).await?;
     let token = query(request, "token");
     match find(app, &token).await? {
@@ -27,7 +26,7 @@ pub(in crate::http) async fn show(app: &SharedApp, request: &mut Request) -> Han
 }
 
 /// Creates the account and signs in.
-pub(in crate::http) async fn submit(app: &SharedApp, request: &mut Request) -> HandlerResult {
+pub(in crate::http) async fn submit(app: &SharedApp, request: &mut Request) -> PageResult {
     let visitor = Visitor::of(app, request).await?;
     let form = Form::read(&visitor, app, request).await?;
     let token = form.text("token");
@@ -47,7 +46,7 @@ pub(in crate::http) async fn submit(app: &SharedApp, request: &mut Request) -> H
             let Some(email) = find(app, &token).await? else {
                 return dead(&visitor);
             };
-            let (problems, status) = problems(&visitor, error)?;
+            let (problems, status) = Problems::of_error(&visitor, error)?;
             page(&visitor, &token, &email, form.values())
                 .status(status)
                 .with(context! { errors => problems.to_value() })
@@ -77,7 +76,7 @@ fn page<'a>(visitor: &'a Visitor<'a>, token: &str, email: &str, values: Value) -
 }
 
 /// Says that the invitation was used, revoked or has expired.
-fn dead(visitor: &Visitor<'_>) -> HandlerResult {
+fn dead(visitor: &Visitor<'_>) -> PageResult {
     Page::new(visitor, "message.html", "page_invitation.dead_title")
         .status(StatusCode::NOT_FOUND)
         .with(context! {

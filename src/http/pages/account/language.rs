@@ -6,11 +6,10 @@ use minijinja::{Value, context};
 
 use super::query;
 use crate::app::SharedApp;
-use crate::http::HandlerResult;
 use crate::http::pages::cookies::Cookie;
 use crate::http::pages::form::Form;
 use crate::http::pages::next_path;
-use crate::http::pages::render::{Page, redirect};
+use crate::http::pages::render::{Page, PageResult, redirect};
 use crate::http::pages::visitor::Visitor;
 use crate::http::request::Request;
 
@@ -18,7 +17,7 @@ use crate::http::request::Request;
 const A_YEAR: Duration = Duration::from_hours(365 * 24);
 
 /// The form.
-pub(in crate::http) async fn show(app: &SharedApp, request: &mut Request) -> HandlerResult {
+pub(in crate::http) async fn show(app: &SharedApp, request: &mut Request) -> PageResult {
     let visitor = Visitor::of(app, request).await?;
     Page::new(&visitor, "account/language.html", "page_language.title")
         .with(context! {
@@ -29,7 +28,7 @@ pub(in crate::http) async fn show(app: &SharedApp, request: &mut Request) -> Han
 }
 
 /// Remembers the choice.
-pub(in crate::http) async fn submit(app: &SharedApp, request: &mut Request) -> HandlerResult {
+pub(in crate::http) async fn submit(app: &SharedApp, request: &mut Request) -> PageResult {
     let visitor = Visitor::of(app, request).await?;
     let form = Form::read(&visitor, app, request).await?;
     let mut response = redirect(&visitor, next_path::or_home(&form.text("next")), "")?;

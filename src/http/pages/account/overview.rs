@@ -5,18 +5,14 @@ use minijinja::context;
 use super::session;
 use crate::accounts;
 use crate::app::SharedApp;
-use crate::http::HandlerResult;
-use crate::http::pages::render::Page;
+use crate::http::pages::render::{Page, PageResult};
 use crate::http::pages::visitor::Visitor;
 use crate::http::request::Request;
 
 /// What the account is like at a glance.
-pub(in crate::http) async fn show(app: &SharedApp, request: &mut Request) -> HandlerResult {
+pub(in crate::http) async fn show(app: &SharedApp, request: &mut Request) -> PageResult {
     let visitor = Visitor::of(app, request).await?;
-    let session = match session(&visitor, request) {
-        Ok(session) => session,
-        Err(answer) => return *answer,
-    };
+    let session = session(&visitor)?;
     let sessions = accounts::list_sessions(app, &session.caller).await?;
     Page::new(&visitor, "account/overview.html", "page_overview.title")
         .with(context! { section => "overview", session_count => sessions.len() })

@@ -3,13 +3,12 @@
 use http::StatusCode;
 use minijinja::{Value, context};
 
-use super::{problems, ready, session};
+use super::{ready, session};
 use crate::accounts;
 use crate::app::SharedApp;
 use crate::domain::{Fields, Gender, Input};
-use crate::http::HandlerResult;
-use crate::http::pages::form::Form;
-use crate::http::pages::render::{Page, redirect};
+use crate::http::pages::form::{Form, Problems};
+use crate::http::pages::render::{Page, PageResult, redirect};
 use crate::http::pages::visitor::Visitor;
 use crate::http::pages::{countries, values};
 use crate::http::request::Request;
@@ -26,21 +25,16 @@ const FIELDS: [&str; 7] = [
 ];
 
 /// The forms.
-pub(in crate::http) async fn show(app: &SharedApp, request: &mut Request) -> HandlerResult {
+pub(in crate::http) async fn show(app: &SharedApp, request: &mut Request) -> PageResult {
     let visitor = Visitor::of(app, request).await?;
-    match session(&visitor, request) {
-        Ok(session) => page(&visitor, values::profile(session.user())).answer(),
-        Err(answer) => *answer,
-    }
+    let session = session(&visitor)?;
+    page(&visitor, values::profile(session.user())).answer()
 }
 
 /// Saves the profile.
-pub(in crate::http) async fn submit(app: &SharedApp, request: &mut Request) -> HandlerResult {
+pub(in crate::http) async fn submit(app: &SharedApp, request: &mut Request) -> PageResult {
     let visitor = Visitor::of(app, request).await?;
-    let session = match session(&visitor, request) {
-        Ok(session) => session,
-        Err(answer) => return *answer,
-    };
+    let session = session(&visitor)?;
     let form = Form::read(&visitor, app, request).await?;
     let fields = form.only(&FIELDS);
     save(&visitor, app, fields, session, "page_profile.saved", || {
@@ -50,12 +44,9 @@ pub(in crate::http) async fn submit(app: &SharedApp, request: &mut Request) -> H
 }
 
 /// Saves a photo.
-pub(in crate::http) async fn photo(app: &SharedApp, request: &mut Request) -> HandlerResult {
+pub(in crate::http) async fn photo(app: &SharedApp, request: &mut Request) -> PageResult {
     let visitor = Visitor::of(app, request).await?;
-    let session = match session(&visitor, request) {
-        Ok(session) => session,
-        Err(answer) => return *answer,
-    };
+    let session = session(&visitor)?;
     let form = Form::read_with_photo(&visitor, app, request).await?;
     let fields = form.only(&["photo"]);
     let typed = || values::profile(session.user());
@@ -71,12 +62,9 @@ pub(in crate::http) async fn photo(app: &SharedApp, request: &mut Request) -> Ha
 }
 
 /// Removes the photo.
-pub(in crate::http) async fn remove_photo(app: &SharedApp, request: &mut Request) -> HandlerResult {
+pub(in crate::http) async fn remove_photo(app: &SharedApp, request: &mut Request) -> PageResult {
     let visitor = Visitor::of(app, request).await?;
-    let session = match session(&visitor, request) {
-        Ok(session) => session,
-        Err(answer) => return *answer,
-    };
+    let session = session(&visitor)?;
     Form::read(&visitor, app, request).await?;
     let mut fields = Fields::json();
     fields.insert("photo".into(), Input::Null);
@@ -99,12 +87,12 @@ async fn save(
     session: &accounts::BrowserSession,
     done: &str,
     typed: impl Fn() -> Value,
-) -> HandlerResult {
+) -> PageResult {
     let id = session.user().id;
     match accounts::update(app, &session.caller, id, &visitor.client, ready(fields)).await {
         Ok(_) => redirect(visitor, "/account/profile/", done),
         Err(error) => {
-            let (problems, status) = problems(visitor, error)?;
+            let (problems, status) = Problems::of_error(visitor, error)?;
             page(visitor, typed())
                 .status(status)
                 .with(context! { errors => problems.to_value() })

@@ -1,33 +1,27 @@
 //! `/account/reauthenticate/`: the password once more, before something that matters.
 
-use minijinja::context;
+use minijinja::{Value, context};
 
-use super::{problems, query, remember, session};
+use super::{query, remember, session};
 use crate::accounts;
 use crate::app::SharedApp;
-use crate::http::HandlerResult;
-use crate::http::pages::form::Form;
+use crate::http::pages::form::{Form, Problems};
 use crate::http::pages::next_path;
-use crate::http::pages::render::{Page, redirect};
+use crate::http::pages::render::{Page, PageResult, redirect};
 use crate::http::pages::visitor::Visitor;
 use crate::http::request::Request;
 
 /// The form.
-pub(in crate::http) async fn show(app: &SharedApp, request: &mut Request) -> HandlerResult {
+pub(in crate::http) async fn show(app: &SharedApp, request: &mut Request) -> PageResult {
     let visitor = Visitor::of(app, request).await?;
-    if let Err(answer) = session(&visitor, request) {
-        return *answer;
-    }
+    session(&visitor)?;
     page(&visitor, &query(request, "next")).answer()
 }
 
 /// Checks the password; the session gets a new secret.
-pub(in crate::http) async fn submit(app: &SharedApp, request: &mut Request) -> HandlerResult {
+pub(in crate::http) async fn submit(app: &SharedApp, request: &mut Request) -> PageResult {
     let visitor = Visitor::of(app, request).await?;
-    let session = match session(&visitor, request) {
-        Ok(session) => session,
-        Err(answer) => return *answer,
-    };
+    let session = session(&visitor)?;
     let form = Form::read(&visitor, app, request).await?;
     let next = form.text("next");
     let fields = form.only(&["password"]);
@@ -38,7 +32,7 @@ pub(in crate::http) async fn submit(app: &SharedApp, request: &mut Request) -> H
             Ok(response)
         }
         Err(error) => {
-            let (problems, status) = problems(&visitor, error)?;
+            let (problems, status) = Problems::of_error(&visitor, error)?;
             page(&visitor, &next)
                 .status(status)
                 .with(context! { errors => problems.to_value() })
@@ -56,5 +50,7 @@ fn page<'a>(visitor: &'a Visitor<'a>, next: &str) -> Page<'a> {
     .with(context! {
         next => next_path::parse(next),
         method => "password",
+        field => "password",
+        carried => Vec::<Value>::new(),
     })
 }

@@ -2,23 +2,22 @@
 
 use minijinja::{Value, context};
 
-use super::{SIGN_IN, encoded, forget, problems, query};
+use super::{SIGN_IN, encoded, forget, query};
 use crate::accounts;
 use crate::app::SharedApp;
-use crate::http::HandlerResult;
-use crate::http::pages::form::Form;
-use crate::http::pages::render::{Page, redirect};
+use crate::http::pages::form::{Form, Problems};
+use crate::http::pages::render::{Page, PageResult, redirect};
 use crate::http::pages::visitor::Visitor;
 use crate::http::request::Request;
 
 /// The form that asks for a code.
-pub(in crate::http) async fn show(app: &SharedApp, request: &mut Request) -> HandlerResult {
+pub(in crate::http) async fn show(app: &SharedApp, request: &mut Request) -> PageResult {
     let visitor = Visitor::of(app, request).await?;
     request_page(&visitor, context! { email => query(request, "email") }).answer()
 }
 
 /// Sends the code. The answer is the same for known and unknown addresses.
-pub(in crate::http) async fn submit(app: &SharedApp, request: &mut Request) -> HandlerResult {
+pub(in crate::http) async fn submit(app: &SharedApp, request: &mut Request) -> PageResult {
     let visitor = Visitor::of(app, request).await?;
     let form = Form::read(&visitor, app, request).await?;
     match accounts::request_reset(app, &form.only(&["email"]), &visitor.client).await {
@@ -30,7 +29,7 @@ pub(in crate::http) async fn submit(app: &SharedApp, request: &mut Request) -> H
             redirect(&visitor, &path, "")
         }
         Err(error) => {
-            let (problems, status) = problems(&visitor, error)?;
+            let (problems, status) = Problems::of_error(&visitor, error)?;
             request_page(&visitor, form.values())
                 .status(status)
                 .with(context! { errors => problems.to_value() })
@@ -40,14 +39,14 @@ pub(in crate::http) async fn submit(app: &SharedApp, request: &mut Request) -> H
 }
 
 /// The form for the code and a new password. A link in a mail fills in its token.
-pub(in crate::http) async fn show_confirm(app: &SharedApp, request: &mut Request) -> HandlerResult {
+pub(in crate::http) async fn show_confirm(app: &SharedApp, request: &mut Request) -> PageResult {
     let visitor = Visitor::of(app, request).await?;
     let values = context! { email => query(request, "email") };
     confirm_page(&visitor, &query(request, "token"), values).answer()
 }
 
 /// Sets the new password.
-pub(in crate::http) async fn confirm(app: &SharedApp, request: &mut Request) -> HandlerResult {
+pub(in crate::http) async fn confirm(app: &SharedApp, request: &mut Request) -> PageResult {
     let visitor = Visitor::of(app, request).await?;
     let form = Form::read(&visitor, app, request).await?;
     let token = form.text("token");
@@ -66,7 +65,7 @@ pub(in crate::http) async fn confirm(app: &SharedApp, request: &mut Request) -> 
             Ok(response)
         }
         Err(error) => {
-            let (problems, status) = problems(&visitor, error)?;
+            let (problems, status) = Problems::of_error(&visitor, error)?;
             confirm_page(&visitor, &token, form.values())
                 .status(status)
                 .with(context! { errors => problems.to_value() })

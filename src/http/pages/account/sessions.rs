@@ -5,9 +5,8 @@ use minijinja::{Value, context};
 use super::session;
 use crate::accounts::{self, AccountError};
 use crate::app::SharedApp;
-use crate::http::HandlerResult;
 use crate::http::pages::form::Form;
-use crate::http::pages::render::{Page, redirect};
+use crate::http::pages::render::{Page, PageResult, redirect};
 use crate::http::pages::values;
 use crate::http::pages::visitor::Visitor;
 use crate::http::request::Request;
@@ -15,12 +14,9 @@ use crate::http::request::Request;
 const PATH: &str = "/account/sessions/";
 
 /// The list.
-pub(in crate::http) async fn show(app: &SharedApp, request: &mut Request) -> HandlerResult {
+pub(in crate::http) async fn show(app: &SharedApp, request: &mut Request) -> PageResult {
     let visitor = Visitor::of(app, request).await?;
-    let session = match session(&visitor, request) {
-        Ok(session) => session,
-        Err(answer) => return *answer,
-    };
+    let session = session(&visitor)?;
     let current = session.caller.session_id();
     let sessions = accounts::list_sessions(app, &session.caller).await?;
     let sessions: Value = sessions
@@ -33,12 +29,9 @@ pub(in crate::http) async fn show(app: &SharedApp, request: &mut Request) -> Han
 }
 
 /// Ends one session.
-pub(in crate::http) async fn end(app: &SharedApp, request: &mut Request) -> HandlerResult {
+pub(in crate::http) async fn end(app: &SharedApp, request: &mut Request) -> PageResult {
     let visitor = Visitor::of(app, request).await?;
-    let session = match session(&visitor, request) {
-        Ok(session) => session,
-        Err(answer) => return *answer,
-    };
+    let session = session(&visitor)?;
     let form = Form::read(&visitor, app, request).await?;
     let client = &visitor.client;
     match accounts::end_session(app, &session.caller, client, &form.text("id")).await {
@@ -49,12 +42,9 @@ pub(in crate::http) async fn end(app: &SharedApp, request: &mut Request) -> Hand
 }
 
 /// Ends all sessions but this one.
-pub(in crate::http) async fn end_others(app: &SharedApp, request: &mut Request) -> HandlerResult {
+pub(in crate::http) async fn end_others(app: &SharedApp, request: &mut Request) -> PageResult {
     let visitor = Visitor::of(app, request).await?;
-    let session = match session(&visitor, request) {
-        Ok(session) => session,
-        Err(answer) => return *answer,
-    };
+    let session = session(&visitor)?;
     Form::read(&visitor, app, request).await?;
     accounts::end_other_sessions(app, &session.caller, &visitor.client).await?;
     redirect(&visitor, PATH, "page_sessions.others_ended")

@@ -3,18 +3,17 @@
 use http::StatusCode;
 use minijinja::{Value, context};
 
-use super::{encoded, problems, query, remember};
+use super::{encoded, query, remember};
 use crate::accounts::{self, AccountError};
 use crate::app::SharedApp;
-use crate::http::HandlerResult;
 use crate::http::pages::form::{Form, Problems};
 use crate::http::pages::next_path;
-use crate::http::pages::render::{Page, redirect};
+use crate::http::pages::render::{Page, PageResult, redirect};
 use crate::http::pages::visitor::Visitor;
 use crate::http::request::Request;
 
 /// The form.
-pub(in crate::http) async fn show(app: &SharedApp, request: &mut Request) -> HandlerResult {
+pub(in crate::http) async fn show(app: &SharedApp, request: &mut Request) -> PageResult {
     let visitor = Visitor::of(app, request).await?;
     let next = query(request, "next");
     if visitor.session.is_some() {
@@ -29,7 +28,7 @@ pub(in crate::http) async fn show(app: &SharedApp, request: &mut Request) -> Han
 }
 
 /// Signs in.
-pub(in crate::http) async fn submit(app: &SharedApp, request: &mut Request) -> HandlerResult {
+pub(in crate::http) async fn submit(app: &SharedApp, request: &mut Request) -> PageResult {
     let visitor = Visitor::of(app, request).await?;
     let form = Form::read(&visitor, app, request).await?;
     let next = form.text("next");
@@ -57,7 +56,7 @@ pub(in crate::http) async fn submit(app: &SharedApp, request: &mut Request) -> H
             StatusCode::BAD_REQUEST,
         ),
         Err(error) => {
-            let (problems, status) = problems(&visitor, error)?;
+            let (problems, status) = Problems::of_error(&visitor, error)?;
             again(problems, status)
         }
     }

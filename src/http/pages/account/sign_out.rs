@@ -3,14 +3,13 @@
 use super::{SIGN_IN, forget};
 use crate::accounts;
 use crate::app::SharedApp;
-use crate::http::HandlerResult;
 use crate::http::pages::form::Form;
-use crate::http::pages::render::redirect;
+use crate::http::pages::render::{PageResult, redirect};
 use crate::http::pages::visitor::Visitor;
 use crate::http::request::Request;
 
 /// Ends the session of this browser.
-pub(in crate::http) async fn submit(app: &SharedApp, request: &mut Request) -> HandlerResult {
+pub(in crate::http) async fn submit(app: &SharedApp, request: &mut Request) -> PageResult {
     let visitor = Visitor::of(app, request).await?;
     Form::read(&visitor, app, request).await?;
     if let Some(session) = &visitor.session {

@@ -1,0 +1,40 @@
+//! The frame of the console: its sections, and what all its pages share.
+
+use minijinja::{Value, context};
+
+use super::super::render::Page;
+use super::super::visitor::Visitor;
+
+/// A section of the console.
+pub(super) struct Section {
+    /// Names the section in `[console]` of the language files, and marks the current one.
+    pub(super) name: &'static str,
+    /// Its first page.
+    pub(super) path: &'static str,
+}
+
+/// All sections, in the order of the navigation.
+pub(super) const SECTIONS: &[Section] = &[
+    Section::new("overview", super::HOME),
+    Section::new("keys", super::keys::PATH),
+];
+
+impl Section {
+    const fn new(name: &'static str, path: &'static str) -> Self {
+        Self { name, path }
+    }
+}
+
+/// A page of a section, titled as the sentence `title` says.
+pub(super) fn page<'a>(
+    visitor: &'a Visitor<'a>,
+    section: &'static str,
+    template: &'static str,
+    title: &str,
+) -> Page<'a> {
+    let sections: Value = SECTIONS
+        .iter()
+        .map(|section| context! { name => section.name, path => section.path })
+        .collect();
+    Page::new(visitor, template, title).with(context! { section, sections })
+}
