@@ -402,6 +402,20 @@ CREATE TABLE failure_counts (
     PRIMARY KEY (hour, is_account)
 ) STRICT, WITHOUT ROWID;
 
+-- The link that makes the first staff account: one row, with the hash of its token. The triggers
+-- delete it as soon as there is a staff account, however that came about.
+CREATE TABLE setup_links (
+    id         INTEGER PRIMARY KEY CHECK (id = 1),
+    token_hash BLOB    NOT NULL,
+    expires_at INTEGER NOT NULL
+) STRICT;
+CREATE TRIGGER staff_created AFTER INSERT ON users WHEN new.is_staff BEGIN
+    DELETE FROM setup_links;
+END;
+CREATE TRIGGER staff_promoted AFTER UPDATE OF is_staff ON users WHEN new.is_staff AND NOT old.is_staff BEGIN
+    DELETE FROM setup_links;
+END;
+
 -- Marks of the file itself, such as the first time it was used in development mode.
 CREATE TABLE marks (
     name     TEXT    PRIMARY KEY,

@@ -160,9 +160,9 @@ async fn store_and_mail(
 
 /// The fields of a sign-up.
 pub(super) struct SignUp {
-    email: Option<EmailAddress>,
-    password: NewPassword,
-    profile: Profile,
+    pub(super) email: Option<EmailAddress>,
+    pub(super) password: NewPassword,
+    pub(super) profile: Profile,
 }
 
 pub(super) fn read(reader: &mut FieldReader<'_>, now: Timestamp) -> SignUp {

@@ -58,7 +58,7 @@ pub(super) fn serve(config: Config, sources: &Sources) -> CommandResult {
         let server = Server::start_on(config, clock, systemd::inherited()?)
             .await
             .map_err(|e| error_chain(&e))?;
-        announce(&server);
+        announce(&server).await;
         systemd::ready();
         let watchdog = systemd::watchdog(&server);
         let reloads = async {
@@ -93,11 +93,21 @@ pub(super) fn serve(config: Config, sources: &Sources) -> CommandResult {
     outcome.map(drop)
 }
 
-/// Prints the URL of the server on standard output.
-fn announce(server: &Server) {
+/// Prints the URL of the server on standard output, and the setup link while there is no staff
+/// account.
+async fn announce(server: &Server) {
+    let mut text = format!("accounts-server listening on {}\n", server.url());
+    match server.setup_url().await {
+        Ok(Some(url)) => text.push_str(&format!(
+            "create the first administrator within an hour: {url}\n"
+        )),
+        Ok(None) => {}
+        Err(e) => log::warn!("the setup link was not made: {}", error_chain(&e)),
+    }
     let mut stdout = std::io::stdout();
     // The parent may have closed standard output; the server runs nevertheless.
-    let _ = writeln!(stdout, "accounts-server listening on {}", server.url())
+    let _ = stdout
+        .write_all(text.as_bytes())
         .and_then(|()| stdout.flush());
     if let Some(address) = server.metrics_address() {
         log::info!("metrics are at http://{address}/metrics");

@@ -49,7 +49,7 @@ use tokio::sync::Semaphore;
 use warp::Filter;
 use warp::reply::Response;
 
-use crate::app::{CurrentApp, SharedApp};
+use crate::app::{App, CurrentApp, SharedApp};
 use crate::clock::Stopwatch;
 use crate::observability::metrics::ActionOutcome;
 use crate::observability::request_id;
@@ -78,6 +78,17 @@ const SMALL_ANSWER: usize = 16 * 1024;
 
 /// The error of a request without exactly one host (RFC 9112, section 3.2, asks for this 400).
 const ONE_HOST: &str = "A request has to have one Host header.";
+
+/// Whether browsers can use a console of this server: it has one, and its public URL keeps
+/// passwords safe.
+pub(crate) fn has_console(app: &App) -> bool {
+    pages::console::is_enabled(app) && pages::are_safe_at(&app.public_url)
+}
+
+/// The address of the page that makes the first staff account.
+pub(crate) fn setup_url(app: &App, token: &str) -> String {
+    pages::console::setup::url(app, token)
+}
 
 /// Every path of the API as one warp filter, to serve or to mount in another program.
 ///

@@ -19,7 +19,7 @@ use super::pages::account::{
     reauthenticate, reset, sessions as device_list, sign_in, sign_out, sign_up,
 };
 use super::pages::assets;
-use super::pages::console::{keys as console_keys, overview as console_overview};
+use super::pages::console::{keys as console_keys, overview as console_overview, setup};
 use super::route::{Auth, ErrorFormat, Exposure, HandlerResult, Path, Route};
 use crate::observability::metrics::{Action, MAX_ROUTES};
 
@@ -127,6 +127,8 @@ pub(super) static ROUTES: &[Route] = &[
         .exposed_to(Exposure::Pages),
 
     page!("/console/", "Console", console_overview::show).on_console(),
+    page!("/console/setup/{id}/", "Setup", setup::show).on_console(),
+    form!("/console/setup/{id}/", "Setup", setup::submit).on_console(),
     page!("/console/keys/", "Keys", console_keys::show).on_console(),
     form!("/console/keys/rotate/", "Rotate Keys", console_keys::rotate).on_console(),
 

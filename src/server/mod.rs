@@ -35,7 +35,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 use tokio::time::interval;
 
-use crate::accounts::{self, remove_photos_left_behind, remove_unused_photos};
+use crate::accounts::{self, AccountError, remove_photos_left_behind, remove_unused_photos};
 use crate::app::{CurrentApp, SharedApp};
 use crate::backup::schedule::{BackupScheduler, Schedule};
 use crate::bootstrap::{StartError, open_app};
@@ -43,6 +43,7 @@ use crate::clock::{SharedClock, clock_for};
 use crate::config::{Config, TlsConfig};
 use crate::dev;
 use crate::domain::Timestamp;
+use crate::http;
 use crate::store::sqlite::ServerLock;
 use listener::{Acceptor, Probe, adopt, bind};
 pub use reload::Reloaded;
@@ -208,6 +209,20 @@ impl Server {
     /// Its direct URL, such as `http://127.0.0.1:8000`.
     pub fn url(&self) -> String {
         format!("{}://{}", self.app().config.tls.scheme(), self.address)
+    }
+
+    /// A new link that makes the first staff account, if there is none and this server has a console
+    /// that browsers can use. It replaces the former link.
+    ///
+    /// # Errors
+    /// Only store errors.
+    pub async fn setup_url(&self) -> Result<Option<String>, AccountError> {
+        let app = self.app();
+        if !http::has_console(&app) {
+            return Ok(None);
+        }
+        let token = accounts::start_setup(&app).await?;
+        Ok(token.map(|token| http::setup_url(&app, &token)))
     }
 
     /// The current application.

@@ -22,6 +22,7 @@ mod page;
 mod password_tries;
 mod passwords;
 mod sessions;
+mod setup;
 pub mod sqlite;
 mod user_snapshot;
 mod users;
@@ -54,6 +55,7 @@ pub use passwords::{NOTICES, PasswordStore, ReplacePassword, ResetRequest};
 pub use sessions::{
     NewSession, RotateRefreshToken, Rotation, Session, SessionStore, SignIn, SignInOutcome,
 };
+pub use setup::{FirstStaff, FirstStaffOutcome, SetupState, SetupStore};
 pub use user_snapshot::UserSnapshot;
 pub use users::{
     Credentials, DeleteOutcome, DeleteUser, EmailChange, ImportRefusal, ImportSource, ImportedUser,
@@ -70,6 +72,7 @@ pub trait Store:
     + PasswordTryStore
     + SessionStore
     + BrowserSessionStore
+    + SetupStore
     + MailStore
     + InvitationStore
     + KeyStore
@@ -88,6 +91,7 @@ impl<T> Store for T where
         + PasswordTryStore
         + SessionStore
         + BrowserSessionStore
+        + SetupStore
         + MailStore
         + InvitationStore
         + KeyStore

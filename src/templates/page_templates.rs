@@ -47,6 +47,8 @@ pub(super) const BUILT_IN: &[(&str, &str)] = built_in![
     "console/keys.html",
     "console/overview.html",
     "console/parts.html",
+    "console/setup.html",
+    "console/setup_where.html",
 ];
 
 /// The style sheet of all pages.

@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::json;
 
 use crate::browser::{Browser, assert_leads_to};
-use crate::support::{PASSWORD, TestServer, User};
+use crate::support::{PASSWORD, TestServer, User, at_once};
 
 /// The pages that need no account or object of their own.
 const PAGES: &[&str] = &["/console/", "/console/keys/"];
@@ -195,5 +195,150 @@ fn disabled_console_does_not_exist() {
                 .get(path)
                 .assert(404, r#"{"detail":"Not found."}"#);
         }
+    }
+}
+
+/// The fields of the setup form.
+fn setup_fields<'a>(token: &'a str, email: &'a str) -> [(&'a str, &'a str); 5] {
+    [
+        ("form_token", token),
+        ("email", email),
+        ("password", PASSWORD),
+        ("confirm_password", PASSWORD),
+        ("first_name", "Ada"),
+    ]
+}
+
+#[test]
+fn setup_link_makes_the_first_administrator() {
+    let server = TestServer::start();
+    let mut browser = Browser::new(&server);
+    // Nobody is staff, so every page of the console says where to look.
+    for path in PAGES {
+        let page = browser.get(path);
+        assert_eq!(page.status, 200);
+        assert!(page.body.contains("Open the setup link"), "{}", page.body);
+    }
+    let path = server.setup_path().unwrap();
+    for language in ["en", "de", "es", "fr", "it", "pt-BR"] {
+        let page = browser.get(&format!("{path}?lang={language}"));
+        assert_eq!(page.status, 200, "{language}: {}", page.body);
+    }
+    let token = browser.token(&path);
+    let answer = browser.post(&path, &setup_fields(&token, "root@example.com"));
+    assert_leads_to(&answer, "/console/");
+    let page = browser.get("/console/");
+    assert_eq!(page.status, 200);
+    assert!(page.body.contains("Welcome."), "{}", page.body);
+    assert!(page.body.contains("root@example.com"), "{}", page.body);
+    let entry = "SELECT count(*) FROM events WHERE event = 'user_created' AND detail = 'staff' \
+                 AND ip = '127.0.0.1'";
+    assert_eq!(server.db_number(entry), 1);
+    assert_eq!(server.sign_in("root@example.com", PASSWORD).status, 200);
+    // The link is used up, and another start prints none.
+    assert_leads_to(&browser.get(&path), "/console/");
+    let mut other = Browser::new(&server);
+    assert_leads_to(&other.get(&path), "/console/");
+    assert_leads_to(
+        &other.get("/console/"),
+        "/account/sign-in/?next=%2Fconsole%2F",
+    );
+    assert_eq!(server.setup_path(), None);
+}
+
+#[test]
+fn setup_form_follows_the_rules_of_accounts() {
+    let server = TestServer::start();
+    server.user("alice@example.com");
+    server.sign_up("pending@example.com");
+    let path = server.setup_path().unwrap();
+    let mut browser = Browser::new(&server);
+    let token = browser.token(&path);
+    for (name, value, complaint) in [
+        ("email", "", "Please fill this in"),
+        ("email", "alice@example.com", "already an account"),
+        ("password", "short", "too short"),
+        ("password", "password", "too common"),
+        ("confirm_password", "another one", "don&#39;t match"),
+        ("first_name", "securepassword123", "too similar"),
+        ("first_name", &"x".repeat(10_000), "at most 150"),
+    ] {
+        let mut fields = setup_fields(&token, "root@example.com");
+        for field in fields.iter_mut().filter(|field| field.0 == name) {
+            field.1 = value;
+        }
+        let page = browser.post(&path, &fields);
+        assert_eq!(page.status, 400, "{name} {value}");
+        assert!(
+            page.body.replace("&#x27;", "&#39;").contains(complaint),
+            "{name} {value}: {}",
+            page.body
+        );
+        assert!(!page.body.contains(PASSWORD) || value == PASSWORD, "{name}");
+    }
+    let forged = browser.post(&path, &setup_fields("A", "root@example.com"));
+    assert_eq!(forged.status, 403);
+    // A sign-up that is only pending gives way.
+    let answer = browser.post(&path, &setup_fields(&token, "pending@example.com"));
+    assert_leads_to(&answer, "/console/");
+    assert_eq!(server.sign_in("pending@example.com", PASSWORD).status, 200);
+}
+
+#[test]
+fn setup_link_dies_with_time_restart_and_any_staff_account() {
+    let mut server = TestServer::start();
+    let first = server.setup_path().unwrap();
+    let second = server.setup_path().unwrap();
+    let mut browser = Browser::new(&server);
+    let page = browser.get(&first);
+    assert_eq!(page.status, 404, "another start replaces the link");
+    assert!(page.body.contains("no longer works"), "{}", page.body);
+    assert_eq!(browser.get(&second).status, 200);
+    let token = browser.token(&second);
+    server.advance(Duration::from_secs(3_600));
+    assert_eq!(browser.get(&second).status, 404);
+    let page = browser.post(&second, &setup_fields(&token, "root@example.com"));
+    assert_eq!(page.status, 404);
+    assert_eq!(server.db_number("SELECT count(*) FROM users"), 0);
+    // A staff account of any origin ends it for good, even if it is demoted again.
+    let third = server.setup_path().unwrap();
+    server.staff("root@example.com");
+    assert_eq!(server.db_number("SELECT count(*) FROM setup_links"), 0);
+    server.db_execute("UPDATE users SET is_staff = 0");
+    assert_eq!(Browser::new(&server).get(&third).status, 404);
+    let fourth = server.setup_path().unwrap();
+    server.db_execute("UPDATE users SET is_staff = 1");
+    assert_eq!(server.db_number("SELECT count(*) FROM setup_links"), 0);
+    server.restart();
+    assert_leads_to(&Browser::new(&server).get(&fourth), "/console/");
+}
+
+#[test]
+fn of_two_that_use_the_setup_link_one_wins() {
+    let server = TestServer::start();
+    let path = server.setup_path().unwrap();
+    let answers = at_once(4, |number| {
+        let mut browser = Browser::new(&server);
+        let token = browser.token(&path);
+        let email = format!("root{number}@example.com");
+        browser
+            .post(&path, &setup_fields(&token, &email))
+            .header("set-cookie")
+            .is_some()
+    });
+    assert_eq!(answers.iter().filter(|won| **won).count(), 1, "{answers:?}");
+    assert_eq!(server.db_number("SELECT count(*) FROM users"), 1);
+}
+
+#[test]
+fn servers_without_a_usable_console_print_no_setup_link() {
+    for change in [
+        |config: &mut accounts_server::config::Config| config.console.enabled = false,
+        |config: &mut accounts_server::config::Config| config.pages.enabled = false,
+        |config: &mut accounts_server::config::Config| {
+            config.server.public_url = Some("http://accounts.example.com".parse().unwrap());
+        },
+    ] {
+        assert_eq!(TestServer::start_with(change).setup_path(), None);
     }
 }

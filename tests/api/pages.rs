@@ -546,7 +546,11 @@ fn disabled_pages_do_not_exist() {
     for path in ["/", "/account/", "/account/sign-in/"] {
         Browser::new(&server).get(path).assert(404, NOT_FOUND);
     }
+    let server = TestServer::start_with(|config| config.console.enabled = false);
+    assert_leads_to(&Browser::new(&server).get("/"), "/account/");
     let server = TestServer::start();
+    assert_leads_to(&Browser::new(&server).get("/"), "/console/");
+    server.user("alice@example.com");
     assert_leads_to(&Browser::new(&server).get("/"), "/account/");
     server.request("GET", "/", &[], "").assert(404, NOT_FOUND);
 }

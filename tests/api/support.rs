@@ -471,6 +471,13 @@ impl TestServer {
         }
     }
 
+    /// A new setup link, as the program prints it at its start.
+    pub fn setup_path(&self) -> Option<String> {
+        let url = self.runtime.block_on(self.server().setup_url()).unwrap()?;
+        let path = url.strip_prefix(&self.public_url()).unwrap();
+        Some(path.to_owned())
+    }
+
     pub fn sign_in(&self, email: &str, password: &str) -> Answer {
         self.post("token/", &json!({"email": email, "password": password}))
     }

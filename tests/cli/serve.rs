@@ -11,6 +11,49 @@ use crate::support::{
 };
 
 #[test]
+fn setup_link_is_printed_until_there_is_a_staff_account() {
+    let dir = folder();
+    let server = Running::start(dir.path());
+    let line = server.next_output();
+    let (start, url) = line.split_once(": ").unwrap();
+    assert_eq!(start, "create the first administrator within an hour");
+    let path = url
+        .strip_prefix(&format!("http://{}", server.address))
+        .unwrap();
+    let (status, page) = server.request("GET", path, None, &json!({}));
+    assert_eq!(status, 200, "{page}");
+    assert!(
+        page.as_str().unwrap().contains("confirm_password"),
+        "{page}"
+    );
+    let checked = run(dir.path(), &["--db", "users.db", "check"]);
+    assert!(
+        checked
+            .stdout
+            .contains("warning staff: there is no staff account"),
+        "{checked:?}"
+    );
+    // An account made by the command line ends it at once, without a restart.
+    create_user(dir.path(), "root@example.com", &["--staff"]);
+    let (status, page) = server.request("GET", path, None, &json!({}));
+    assert_eq!(
+        (status, page.to_string().contains("confirm_password")),
+        (200, false),
+        "{page}"
+    );
+    let checked = run(dir.path(), &["--db", "users.db", "check"]);
+    assert!(
+        checked.stdout.contains("ok      staff: one staff account"),
+        "{checked:?}"
+    );
+    let stopped = server.terminate();
+    assert_eq!(stopped.code, Some(0), "{stopped:?}");
+    let server = Running::start(dir.path());
+    let outcome = server.terminate();
+    assert!(!outcome.stdout.contains("administrator"), "{outcome:?}");
+}
+
+#[test]
 fn account_lifecycle() {
     let dir = folder();
     let server = Running::start_with(dir.path(), &["--db", "users.db"]);

@@ -231,6 +231,12 @@ impl Running {
         pair["access"].as_str().unwrap().to_owned()
     }
 
+    /// The next line on standard output.
+    pub fn next_output(&self) -> String {
+        let line = self.stdout.recv_timeout(TIMEOUT);
+        line.expect("a line on standard output")
+    }
+
     /// The next email on standard output.
     pub fn next_mail(&self) -> String {
         let mut mail = String::new();

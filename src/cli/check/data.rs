@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::{MIB, Report, check_writable};
 use crate::backup::{DataFiles, folder_of};
+use crate::config::Config;
 use crate::dev::development_warning;
 use crate::domain::Timestamp;
 use crate::store::sqlite::{Examination, NEWEST_SCHEMA, ServerLock, examine_database};
@@ -116,6 +117,22 @@ fn check_permissions(path: &Path, report: &mut Report) {
             path.display()
         );
         report.warning("permissions", text);
+    }
+}
+
+/// Checks that somebody can administrate the server in the browser, where it has a console.
+pub(super) fn check_staff(examination: &Examination, config: &Config, report: &mut Report) {
+    if !config.console.enabled || !config.pages.enabled {
+        return;
+    }
+    match examination.staff {
+        0 => report.warning(
+            "staff",
+            "there is no staff account, so nobody can use the console; open the setup link that \
+             the server prints when it starts, or run `user create EMAIL --staff`",
+        ),
+        1 => report.ok("staff", "one staff account"),
+        count => report.ok("staff", format!("{count} staff accounts")),
     }
 }
 

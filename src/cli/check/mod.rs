@@ -126,6 +126,7 @@ pub(super) fn run(arguments: CheckArguments, config: &Config) -> CommandResult {
         let examination = data::check_database(&files, &mut report);
         if let Some(examination) = &examination {
             data::check_clock(examination.newest_at, now, &mut report);
+            data::check_staff(examination, config, &mut report);
             data::check_keys(examination, &mut report);
             check_mail_queue(examination, &mut report);
         }

@@ -48,6 +48,7 @@ const KNOWN: &[(&str, &str)] = &[
     ),
     ("This password is too common.", "common"),
     ("This password is entirely numeric.", "numeric"),
+    ("The two password fields didn't match.", "passwords_differ"),
     ("Invalid password.", "wrong_password"),
     ("Invalid or expired OTP.", "wrong_code"),
     ("Invalid or expired token.", "wrong_link"),

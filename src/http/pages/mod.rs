@@ -37,6 +37,7 @@ use warp::reply::Response;
 use super::HandlerResult;
 use super::reply;
 use super::request::{Head, Request};
+use crate::accounts;
 use crate::app::App;
 use cookies::Cookie;
 
@@ -50,13 +51,21 @@ pub(crate) fn are_safe_at(public_url: &str) -> bool {
     public_url.starts_with("https://") || visitor::is_loopback(public_url)
 }
 
-/// Leads a browser at `/` to the account pages. For programs nothing is there.
+/// Leads a browser at `/` to the account pages, or to the console while there are no accounts.
+/// For programs nothing is there.
 pub(crate) async fn home(app: &App, head: &Head) -> Option<HandlerResult> {
     let is_home = head.path() == "/" && matches!(head.method, Method::GET | Method::HEAD);
     if !is_home || !are_enabled(app) || head.is_for_metrics || !wants_page(head) {
         return None;
     }
-    Some(reply::see_other(next_path::HOME))
+    if !console::is_enabled(app) {
+        return Some(reply::see_other(next_path::HOME));
+    }
+    Some(match accounts::find_setup_state(app).await {
+        Ok(state) if !state.has_accounts => reply::see_other(console::HOME),
+        Ok(_) => reply::see_other(next_path::HOME),
+        Err(error) => Err(error.into()),
+    })
 }
 
 /// Whether a path that does not exist is that of a page: below those of pages, for a browser.

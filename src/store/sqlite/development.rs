@@ -115,7 +115,9 @@ impl Snapshot {
     fn take(connection: &Connection) -> rusqlite::Result<Self> {
         let mut names = connection
             .prepare(
-                "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite_%'",
+                // The link of the setup is printed once, so a reset leaves it alone.
+                "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite_%' \
+                 AND name <> 'setup_links'",
             )?
             .query_map([], |row| row.get(0))?
             .collect::<rusqlite::Result<Vec<String>>>()?;

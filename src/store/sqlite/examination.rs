@@ -34,6 +34,8 @@ pub struct Examination {
     pub bytes: u64,
     /// Number of accounts.
     pub accounts: u64,
+    /// Number of active staff accounts.
+    pub staff: u64,
     /// Names of the photos of the accounts, sorted.
     pub photos: Vec<String>,
     /// Names of the photos that no account has and whose files may still exist.
@@ -80,6 +82,7 @@ pub fn examine_database(path: &Path, busy_timeout: Duration) -> Result<Examinati
                 fault: Some(e.to_string()),
                 bytes: bytes.unsigned_abs(),
                 accounts: 0,
+                staff: 0,
                 photos: Vec::new(),
                 unused_photos: Vec::new(),
                 signing_keys: 0,
@@ -132,6 +135,7 @@ fn examine(
         fault: Some(fault).filter(|fault| fault != "ok"),
         bytes,
         accounts: count("SELECT count(*) FROM users")?,
+        staff: count("SELECT count(*) FROM users WHERE is_staff AND is_active")?,
         photos: names("SELECT photo FROM users WHERE photo IS NOT NULL ORDER BY photo")?,
         unused_photos,
         signing_keys: count("SELECT count(*) FROM signing_keys WHERE retired_at IS NULL")?,

@@ -28,6 +28,7 @@ mod rows;
 mod search;
 mod session_cache;
 mod sessions;
+mod setup;
 mod sign_ups;
 mod unmigrated;
 mod users;

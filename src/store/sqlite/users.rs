@@ -53,7 +53,8 @@ pub(super) fn is_taken(
         )
 }
 
-fn create_verified_user(
+/// Stores a verified account; `None` when another one has the address.
+pub(super) fn create_verified_user(
     connection: &Connection,
     new: &NewUser,
 ) -> rusqlite::Result<Option<UserId>> {

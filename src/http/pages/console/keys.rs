@@ -16,7 +16,7 @@ pub(super) const PATH: &str = "/console/keys/";
 /// The list.
 pub(in crate::http) async fn show(app: &SharedApp, request: &mut Request) -> PageResult {
     let visitor = Visitor::of(app, request).await?;
-    let session = staff(&visitor)?;
+    let session = staff(&visitor).await?;
     page(&visitor, session).await?.answer()
 }
 

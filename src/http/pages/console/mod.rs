@@ -7,11 +7,12 @@
 pub(in crate::http) mod keys;
 pub(in crate::http) mod layout;
 pub(in crate::http) mod overview;
+pub(crate) mod setup;
 
 use super::access::{self, Change};
 use super::render::Detour;
 use super::visitor::Visitor;
-use crate::accounts::BrowserSession;
+use crate::accounts::{self, BrowserSession};
 use crate::app::{App, SharedApp};
 use crate::http::error::ApiError;
 use crate::http::request::Request;
@@ -30,13 +31,18 @@ pub(crate) fn is_enabled(app: &App) -> bool {
 /// next click.
 ///
 /// # Errors
-/// The way to the sign-in page, or 403.
-pub(super) fn staff<'a>(visitor: &'a Visitor<'_>) -> Result<&'a BrowserSession, Detour> {
-    let session = access::session(visitor)?;
-    if !session.user().is_staff {
-        return Err(ApiError::Forbidden.into());
+/// The way to the sign-in page, or 403; where to look for the setup link, while nobody is staff.
+pub(super) async fn staff<'a>(visitor: &'a Visitor<'_>) -> Result<&'a BrowserSession, Detour> {
+    if let Some(session) = &visitor.session
+        && session.user().is_staff
+    {
+        return Ok(session);
     }
-    Ok(session)
+    if !accounts::find_setup_state(visitor.app).await?.has_staff {
+        return Err(setup::where_to_look(visitor).into());
+    }
+    access::session(visitor)?;
+    Err(ApiError::Forbidden.into())
 }
 
 /// The form of a staff member who has authenticated recently. Every change of the console begins
@@ -49,8 +55,8 @@ pub(super) async fn change<'a>(
     request: &mut Request,
 ) -> Result<Change<'a>, Detour> {
     let visitor = Visitor::of(app, request).await?;
-    staff(&visitor)?;
+    staff(&visitor).await?;
     let change = Change::read(visitor, app, request).await?;
-    staff(&change.visitor)?;
+    staff(&change.visitor).await?;
     Ok(change)
 }

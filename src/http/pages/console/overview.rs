@@ -11,7 +11,7 @@ use crate::http::request::Request;
 /// The page.
 pub(in crate::http) async fn show(app: &SharedApp, request: &mut Request) -> PageResult {
     let visitor = Visitor::of(app, request).await?;
-    staff(&visitor)?;
+    staff(&visitor).await?;
     layout::page(
         &visitor,
         "overview",

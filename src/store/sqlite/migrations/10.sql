@@ -113,3 +113,16 @@ CREATE UNIQUE INDEX sessions_by_secret ON sessions (secret_hash) WHERE secret_ha
 -- Staff reads the audit log by time and kind.
 CREATE INDEX events_by_time ON events (happened_at);
 CREATE INDEX events_by_kind ON events (event, happened_at);
+
+-- The link that makes the first staff account.
+CREATE TABLE setup_links (
+    id         INTEGER PRIMARY KEY CHECK (id = 1),
+    token_hash BLOB    NOT NULL,
+    expires_at INTEGER NOT NULL
+) STRICT;
+CREATE TRIGGER staff_created AFTER INSERT ON users WHEN new.is_staff BEGIN
+    DELETE FROM setup_links;
+END;
+CREATE TRIGGER staff_promoted AFTER UPDATE OF is_staff ON users WHEN new.is_staff AND NOT old.is_staff BEGIN
+    DELETE FROM setup_links;
+END;
