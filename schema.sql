@@ -402,6 +402,15 @@ CREATE TABLE failure_counts (
     PRIMARY KEY (hour, is_account)
 ) STRICT, WITHOUT ROWID;
 
+-- Sign-ups, confirmations, sign-ins and failed sign-ins by day (Unix time / 86400), for the
+-- overview: four rows a day without personal data, which outlast the entries of the audit log.
+CREATE TABLE daily_counts (
+    day   INTEGER NOT NULL,
+    event TEXT    NOT NULL,
+    count INTEGER NOT NULL,
+    PRIMARY KEY (day, event)
+) STRICT, WITHOUT ROWID;
+
 -- The link that makes the first staff account: one row, with the hash of its token. The triggers
 -- delete it as soon as there is a staff account, however that came about.
 CREATE TABLE setup_links (

@@ -22,6 +22,7 @@ mod keys;
 mod mailbox_proof;
 mod mails;
 mod new_password;
+mod overview;
 mod password_change;
 mod password_check;
 mod password_reset;
@@ -67,6 +68,7 @@ pub use keys::{
 };
 pub(crate) use keys::{create_key, reseal};
 pub use mails::{discard_mail, list_mails, retry_mail};
+pub use overview::read_overview;
 pub use password_change::{change_password, set_password};
 pub use password_reset::{confirm_reset, request_reset};
 pub use photo::{remove_photos_left_behind, remove_unused_photos};

@@ -114,6 +114,14 @@ impl EventKind {
         Self::ALL.iter().copied().find(|kind| kind.as_str() == name)
     }
 
+    /// Whether the store counts it by day.
+    pub fn is_counted_by_day(self) -> bool {
+        matches!(
+            self,
+            Self::SignUp | Self::SignUpConfirmed | Self::SignIn | Self::SignInFailed
+        )
+    }
+
     /// Whether it is a failed attempt. Anybody can cause those, so the log bounds their number.
     pub fn is_failure(self) -> bool {
         matches!(

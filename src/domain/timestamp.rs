@@ -50,9 +50,19 @@ impl Timestamp {
         Duration::from_millis(u64::try_from(self.0.saturating_sub(earlier.0)).unwrap_or(0))
     }
 
+    /// Whole days since 1970-01-01, UTC.
+    pub const fn unix_days(self) -> i64 {
+        self.0.div_euclid(MILLIS_PER_DAY)
+    }
+
+    /// The beginning of a day, from days since 1970-01-01.
+    pub const fn from_unix_days(days: i64) -> Self {
+        Self(days.saturating_mul(MILLIS_PER_DAY))
+    }
+
     /// The calendar date in UTC.
     pub fn date(self) -> BirthDate {
-        BirthDate::from_unix_days(self.0.div_euclid(MILLIS_PER_DAY))
+        BirthDate::from_unix_days(self.unix_days())
     }
 }
 

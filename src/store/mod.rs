@@ -19,6 +19,7 @@ mod mail_limits;
 mod mails;
 mod otps;
 mod page;
+mod overview;
 mod password_tries;
 mod passwords;
 mod sessions;
@@ -50,6 +51,7 @@ pub use otps::{
     OtpToken, ReissueOtp, Reissued,
 };
 pub use page::{Page, PageBounds};
+pub use overview::{DayCounts, Overview, OverviewStore};
 pub use password_tries::{PasswordTry, PasswordTryLimits, PasswordTryStore, TrySource};
 pub use passwords::{NOTICES, PasswordStore, ReplacePassword, ResetRequest};
 pub use sessions::{
@@ -77,6 +79,7 @@ pub trait Store:
     + InvitationStore
     + KeyStore
     + EventStore
+    + OverviewStore
     + HealthStore
     + DevelopmentStore
     + Send
@@ -96,6 +99,7 @@ impl<T> Store for T where
         + InvitationStore
         + KeyStore
         + EventStore
+        + OverviewStore
         + HealthStore
         + DevelopmentStore
         + Send

@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use async_trait::async_trait;
 use rusqlite::{Connection, OptionalExtension, Row, named_params};
 
+use super::overview::count_by_day;
 use super::rows::timestamp;
 use super::{SqliteStore, audit_log};
 use crate::domain::{EventKind, Timestamp, UserId};
@@ -48,6 +49,7 @@ pub(super) fn insert_event(
     detail: &str,
     now: Timestamp,
 ) -> rusqlite::Result<()> {
+    count_by_day(connection, kind, now)?;
     if kind.is_failure() && !is_listed(connection, user_id, now)? {
         return Ok(());
     }

@@ -21,7 +21,7 @@ pub struct FailingMails {
 }
 
 /// Failed attempts after which a mail counts as failing: a single failure is often temporary.
-const FAILING_TRIES: u32 = 2;
+pub(super) const FAILING_TRIES: u32 = 2;
 
 /// The result of examining a database in use.
 #[derive(Clone, Debug, PartialEq, Eq)]

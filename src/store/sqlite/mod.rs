@@ -21,6 +21,7 @@ mod mails;
 mod migrations;
 mod notices;
 mod otps;
+mod overview;
 mod password_tries;
 mod passwords;
 mod replacement;

@@ -126,3 +126,14 @@ END;
 CREATE TRIGGER staff_promoted AFTER UPDATE OF is_staff ON users WHEN new.is_staff AND NOT old.is_staff BEGIN
     DELETE FROM setup_links;
 END;
+
+-- What happened by day; the days before are counted from the audit log.
+CREATE TABLE daily_counts (
+    day   INTEGER NOT NULL,
+    event TEXT    NOT NULL,
+    count INTEGER NOT NULL,
+    PRIMARY KEY (day, event)
+) STRICT, WITHOUT ROWID;
+INSERT INTO daily_counts (day, event, count)
+SELECT happened_at / 86400000, event, count(*) FROM events
+WHERE event IN ('sign_up', 'sign_up_confirmed', 'sign_in', 'sign_in_failed') GROUP BY 1, 2;
