@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use tempfile::TempDir;
 
+use crate::backup::schedule::Backups;
 use crate::clock::SharedClock;
 use crate::config::Config;
 use crate::crypto::keyring::KeyRing;
@@ -60,6 +61,8 @@ pub struct App {
     pub inbox: Option<Inbox>,
     /// The mail queue.
     pub outbox: Arc<Outbox>,
+    /// The backups, where a folder for them is configured.
+    pub backups: Option<Arc<Backups>>,
     /// Probes whether the database is writable.
     pub readiness: Arc<Readiness>,
     /// Who runs a command on this machine, for the audit log.

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use crate::accounts;
 use crate::app::App;
+use crate::backup::schedule::{Backups, Schedule};
 use crate::clock::SharedClock;
 use crate::config::{Config, MIN_KEY_SECRET_CHARS, MailTransportKind, RateLimitsConfig};
 use crate::crypto::keyring::{KeyRing, KeySealing};
@@ -104,7 +105,11 @@ pub async fn open_app(config: Config, clock: SharedClock, port: u16) -> Result<A
         (dir.path().to_path_buf(), Some(Arc::new(dir)))
     };
     let photos = open_photos(&config, &media_dir)?;
+    let backups = Schedule::of(&config).map(|schedule| {
+        Arc::new(Backups::new(schedule, clock.clone(), metrics.clone()))
+    });
     Ok(App {
+        backups,
         metrics,
         limits: Arc::new(NetworkLimits::new(allowance(&config.rate_limits))),
         buffers: Arc::default(),

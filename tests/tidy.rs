@@ -171,6 +171,7 @@ fn dependencies_point_one_way() {
             &[
                 "accounts",
                 "app",
+                "backup",
                 "crypto",
                 "delivery",
                 "domain",

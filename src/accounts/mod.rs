@@ -5,6 +5,7 @@
 //! same functions.
 
 mod administration;
+mod backups;
 mod browser_session;
 mod confirm;
 mod create_user;
@@ -43,6 +44,7 @@ use std::time::Duration;
 pub use administration::{
     UserFilter, find_user, list_users_after, remove_user, set_active, set_staff,
 };
+pub use backups::{BackupList, BackupOutcome, list_backups, make_backup};
 use browser_session::StartingSession;
 pub use browser_session::{
     BrowserSession, Signed, find_browser_session, reauthenticate_browser, sign_out,

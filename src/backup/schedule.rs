@@ -9,12 +9,12 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 use super::files::{SCHEDULED, create_folder, scratch_prefix};
-use super::{BackupError, Contents, DataFiles, SUFFIX, with_context};
+use super::{BackupError, Contents, DataFiles, SUFFIX, backup_error, with_context};
 use crate::clock::SharedClock;
 use crate::config::Config;
 use crate::domain::Timestamp;
@@ -150,69 +150,150 @@ impl Schedule {
     }
 }
 
-/// Makes the scheduled backups of a running server until it is dropped.
-#[derive(Debug)]
-pub struct BackupScheduler {
+/// A backup in the folder.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BackupFile {
+    /// Its name.
+    pub name: String,
+    /// When it was made.
+    pub made_at: Timestamp,
+    /// Its size in bytes.
+    pub bytes: u64,
+}
+
+/// The backups of a running server, by schedule and on request. One is made at a time.
+pub struct Backups {
     schedule: Schedule,
     /// Held while a backup is being made.
     running: Arc<Semaphore>,
+    clock: SharedClock,
+    metrics: Arc<Metrics>,
+}
+
+impl Backups {
+    /// The backups in the folder of the schedule.
+    pub fn new(schedule: Schedule, clock: SharedClock, metrics: Arc<Metrics>) -> Self {
+        Self {
+            schedule,
+            running: Arc::new(Semaphore::new(1)),
+            clock,
+            metrics,
+        }
+    }
+
+    /// The schedule.
+    pub fn schedule(&self) -> &Schedule {
+        &self.schedule
+    }
+
+    /// All backups of this database in the folder, newest first; none before there is a folder.
+    ///
+    /// # Errors
+    /// When the folder cannot be read.
+    pub fn list(&self) -> io::Result<Vec<BackupFile>> {
+        let mut backups = match self.schedule.backups() {
+            Err(e) if e.kind() == io::ErrorKind::NotFound => Vec::new(),
+            backups => backups?,
+        };
+        backups.sort_by(|a, b| b.cmp(a));
+        let files = backups.into_iter().map(|(made_at, path)| BackupFile {
+            name: path
+                .file_name()
+                .unwrap_or_default()
+                .to_string_lossy()
+                .into_owned(),
+            made_at,
+            bytes: path.metadata().map_or(0, |data| data.len()),
+        });
+        Ok(files.collect())
+    }
+
+    /// Whether a backup is being made.
+    pub fn is_running(&self) -> bool {
+        self.running.available_permits() == 0
+    }
+
+    /// Makes a backup now. `None` when one is being made already.
+    ///
+    /// # Errors
+    /// When it cannot be made; all older backups are kept.
+    pub async fn make_now(&self) -> Option<Result<(), BackupError>> {
+        let running = Arc::clone(&self.running).try_acquire_owned().ok()?;
+        Some(self.make(running, self.clock.now()).await)
+    }
+
+    async fn make(&self, running: OwnedSemaphorePermit, now: Timestamp) -> Result<(), BackupError> {
+        let worker = self.schedule.clone();
+        let made = tokio::task::spawn_blocking(move || {
+            let _running = running;
+            worker.back_up(now)
+        });
+        match made.await.unwrap_or_else(|e| Err(backup_error(e))) {
+            Ok((path, contents)) => {
+                self.metrics.set_last_backup(now);
+                report(&path, &contents);
+                Ok(())
+            }
+            Err(e) => {
+                self.metrics.count_failed_backup();
+                log::error!("the backup failed: {e}");
+                Err(e)
+            }
+        }
+    }
+}
+
+/// Makes the scheduled backups of a running server until it is dropped.
+pub struct BackupScheduler {
+    backups: Arc<Backups>,
     task: JoinHandle<()>,
 }
 
 impl BackupScheduler {
     /// Starts making backups.
-    pub fn start(schedule: Schedule, clock: SharedClock, metrics: Arc<Metrics>) -> Self {
-        if let Ok(Some(newest)) = schedule.newest(clock.now()) {
-            metrics.set_last_backup(newest);
+    pub fn start(backups: Arc<Backups>) -> Self {
+        if let Ok(Some(newest)) = backups.schedule.newest(backups.clock.now()) {
+            backups.metrics.set_last_backup(newest);
         }
-        let running = Arc::new(Semaphore::new(1));
-        let task = tokio::spawn(run(schedule.clone(), Arc::clone(&running), clock, metrics));
-        Self {
-            schedule,
-            running,
-            task,
-        }
+        let task = tokio::spawn(run(Arc::clone(&backups)));
+        Self { backups, task }
     }
 
     /// Stops the schedule and cancels a backup in progress. [`BackupScheduler::finished`] must
     /// follow.
     pub fn cancel(&self) {
-        if self.running.available_permits() == 0 {
+        if self.backups.is_running() {
             log::warn!("the backup in progress is cancelled");
         }
-        self.schedule.files.cancel.set();
+        self.backups.schedule.files.cancel.set();
         self.task.abort();
     }
 
     /// Waits until no backup is in progress and temporary files are gone.
     pub async fn finished(&self) {
-        if timeout(CANCEL_TIMEOUT, self.running.acquire())
+        if timeout(CANCEL_TIMEOUT, self.backups.running.acquire())
             .await
             .is_err()
         {
             // It verifies its copy, which cannot be interrupted; without the files it fails.
-            let _ = fs::remove_dir_all(self.schedule.scratch());
+            let _ = fs::remove_dir_all(self.backups.schedule.scratch());
         }
     }
 }
 
 impl Drop for BackupScheduler {
     fn drop(&mut self) {
-        self.schedule.files.cancel.set();
+        self.backups.schedule.files.cancel.set();
         self.task.abort();
     }
 }
 
 /// Makes backups until it is aborted.
-async fn run(
-    schedule: Schedule,
-    running: Arc<Semaphore>,
-    clock: SharedClock,
-    metrics: Arc<Metrics>,
-) {
+async fn run(backups: Arc<Backups>) {
+    let schedule = &backups.schedule;
     let mut retry_at = None;
     loop {
-        let now = clock.now();
+        let now = backups.clock.now();
         let due = match retry_at {
             Some(at) => schedule
                 .due_in(now)
@@ -223,30 +304,13 @@ async fn run(
             tokio::time::sleep(due.min(CLOCK_POLL)).await;
             continue;
         }
-        let Ok(running) = Arc::clone(&running).acquire_owned().await else {
+        let Ok(running) = Arc::clone(&backups.running).acquire_owned().await else {
             return;
         };
-        let worker = schedule.clone();
-        let made = tokio::task::spawn_blocking(move || {
-            let _running = running;
-            worker.back_up(now)
-        });
-        let outcome = match made.await {
-            Ok(outcome) => outcome.map_err(|e| e.to_string()),
-            Err(e) => Err(e.to_string()),
+        retry_at = match backups.make(running, now).await {
+            Ok(()) => None,
+            Err(_) => Some(backups.clock.now().plus(RETRY_DELAY.min(schedule.interval()))),
         };
-        match outcome {
-            Ok((path, contents)) => {
-                metrics.set_last_backup(now);
-                retry_at = None;
-                report(&path, &contents);
-            }
-            Err(e) => {
-                metrics.count_failed_backup();
-                log::error!("the backup failed: {e}");
-                retry_at = Some(clock.now().plus(RETRY_DELAY.min(schedule.interval())));
-            }
-        }
     }
 }
 

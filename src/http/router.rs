@@ -19,7 +19,7 @@ use super::pages::account::{
     reauthenticate, reset, sessions as device_list, sign_in, sign_out, sign_up,
 };
 use super::pages::assets;
-use super::pages::console::{keys as console_keys, overview as console_overview, setup};
+use super::pages::console::{backups, keys as console_keys, overview as console_overview, setup};
 use super::route::{Auth, ErrorFormat, Exposure, HandlerResult, Path, Route};
 use crate::observability::metrics::{Action, MAX_ROUTES};
 
@@ -131,6 +131,8 @@ pub(super) static ROUTES: &[Route] = &[
     form!("/console/setup/{id}/", "Setup", setup::submit).on_console(),
     page!("/console/keys/", "Keys", console_keys::show).on_console(),
     form!("/console/keys/rotate/", "Rotate Keys", console_keys::rotate).on_console(),
+    page!("/console/backups/", "Backups", backups::show).on_console(),
+    form!("/console/backups/", "Backups", backups::make).on_console(),
 
     get!(accounts!("users/"), "User List", staff::list).bearer().docs(&staff::LIST),
     post!(accounts!("users/"), "User List", users::create)

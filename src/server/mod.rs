@@ -37,7 +37,7 @@ use tokio::time::interval;
 
 use crate::accounts::{self, AccountError, remove_photos_left_behind, remove_unused_photos};
 use crate::app::{CurrentApp, SharedApp};
-use crate::backup::schedule::{BackupScheduler, Schedule};
+use crate::backup::schedule::BackupScheduler;
 use crate::bootstrap::{StartError, open_app};
 use crate::clock::{SharedClock, clock_for};
 use crate::config::{Config, TlsConfig};
@@ -169,9 +169,7 @@ impl Server {
         }
         dev::begin(&app).await?;
         app.outbox.start();
-        let backups = Schedule::of(&app.config).map(|schedule| {
-            BackupScheduler::start(schedule, app.clock.clone(), app.metrics.clone())
-        });
+        let backups = app.backups.clone().map(BackupScheduler::start);
         let current = Arc::new(CurrentApp::new(app));
         let (stop, stopped) = watch::channel(false);
         let (probes, probed) = mpsc::channel(1);

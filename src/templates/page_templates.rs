@@ -44,6 +44,7 @@ pub(super) const BUILT_IN: &[(&str, &str)] = built_in![
     "account/sign_up.html",
     "account/undo.html",
     "console.html",
+    "console/backups.html",
     "console/keys.html",
     "console/overview.html",
     "console/parts.html",

@@ -171,8 +171,13 @@ impl Problems {
 
     /// One problem: of a field, or of the whole form where `field` is empty.
     pub(super) fn one(visitor: &Visitor<'_>, field: &str, key: &str) -> Self {
+        Self::with(visitor, field, key, Value::UNDEFINED)
+    }
+
+    /// As [`Problems::one`], with values in the sentence.
+    pub(super) fn with(visitor: &Visitor<'_>, field: &str, key: &str, values: Value) -> Self {
         let mut problems = Self::default();
-        problems.add(visitor, field, key, Value::UNDEFINED);
+        problems.add(visitor, field, key, values);
         problems
     }
 

@@ -7,6 +7,7 @@ use rusqlite::{Connection, OptionalExtension, Row, named_params};
 
 use super::overview::count_by_day;
 use super::rows::timestamp;
+use super::sessions::authorize_staff;
 use super::{SqliteStore, audit_log};
 use crate::domain::{EventKind, Timestamp, UserId};
 use crate::store::{
@@ -292,7 +293,10 @@ pub(super) fn insert_new_event(connection: &Connection, event: &NewEvent) -> rus
 impl EventStore for SqliteStore {
     async fn record_event(&self, event: NewEvent) -> StoreResult<()> {
         self.writer
-            .run(move |connection| insert_new_event(connection, &event))
+            .run(move |connection| -> StoreResult<()> {
+                authorize_staff(connection, &event.context)?;
+                Ok(insert_new_event(connection, &event)?)
+            })
             .await
     }
 

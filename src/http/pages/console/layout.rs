@@ -17,6 +17,7 @@ pub(super) struct Section {
 pub(super) const SECTIONS: &[Section] = &[
     Section::new("overview", super::HOME),
     Section::new("keys", super::keys::PATH),
+    Section::new("backups", super::backups::PATH),
 ];
 
 impl Section {

@@ -4,6 +4,7 @@
 //! in the table of routes, and a line in [`layout::SECTIONS`]. A page begins with [`staff`], a form
 //! with [`change`]; the operations of [`crate::accounts`] check the rights themselves once more.
 
+pub(in crate::http) mod backups;
 pub(in crate::http) mod keys;
 pub(in crate::http) mod layout;
 pub(in crate::http) mod overview;
