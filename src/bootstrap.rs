@@ -105,9 +105,8 @@ pub async fn open_app(config: Config, clock: SharedClock, port: u16) -> Result<A
         (dir.path().to_path_buf(), Some(Arc::new(dir)))
     };
     let photos = open_photos(&config, &media_dir)?;
-    let backups = Schedule::of(&config).map(|schedule| {
-        Arc::new(Backups::new(schedule, clock.clone(), metrics.clone()))
-    });
+    let backups = Schedule::of(&config)
+        .map(|schedule| Arc::new(Backups::new(schedule, clock.clone(), metrics.clone())));
     Ok(App {
         backups,
         metrics,

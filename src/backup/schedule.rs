@@ -309,7 +309,12 @@ async fn run(backups: Arc<Backups>) {
         };
         retry_at = match backups.make(running, now).await {
             Ok(()) => None,
-            Err(_) => Some(backups.clock.now().plus(RETRY_DELAY.min(schedule.interval()))),
+            Err(_) => Some(
+                backups
+                    .clock
+                    .now()
+                    .plus(RETRY_DELAY.min(schedule.interval())),
+            ),
         };
     }
 }

@@ -7,6 +7,7 @@ mod audit;
 mod backup;
 mod check;
 mod completions;
+mod config;
 pub(crate) mod export;
 mod healthcheck;
 mod import;
@@ -34,7 +35,7 @@ use crate::accounts::AccountError;
 use crate::app::App;
 use crate::bootstrap::open_app;
 use crate::clock::SystemClock;
-use crate::config::{self, Config, Sources};
+use crate::config::{self as settings, Config, Sources};
 use crate::domain::printable;
 use crate::observability::{error_chain, logging};
 use crate::store::RequestContext;
@@ -100,6 +101,9 @@ enum Command {
     /// Export the templates of the account pages
     #[command(subcommand)]
     Pages(pages::PagesCommand),
+    /// Show the settings in effect
+    #[command(subcommand)]
+    Config(config::ConfigCommand),
     /// Manage signing keys
     #[command(subcommand)]
     Keys(keys::KeysCommand),
@@ -170,6 +174,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Some(Command::User(command)) => user::run(command, config),
         Some(Command::Mail(command)) => mail::run(command, config),
         Some(Command::Pages(command)) => pages::run(command, &config),
+        Some(Command::Config(command)) => config::run(command, &config),
         Some(Command::Keys(command)) => keys::run(command, config),
         Some(Command::Audit(arguments)) => audit::run(arguments, config),
         Some(Command::Backup(arguments)) => backup::backup(arguments, config),
@@ -195,7 +200,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
 
 /// The whole command line, including one option per setting.
 fn command_line() -> clap::Command {
-    Arguments::command().args(config::setting_args())
+    Arguments::command().args(settings::setting_args())
 }
 
 /// The command line as help and manual pages show it.
@@ -217,7 +222,7 @@ fn help_command_line() -> clap::Command {
 fn hide_settings(command: &mut clap::Command) {
     let mut shown = std::mem::take(command).mut_args(|arg| {
         let id = arg.get_id().as_str();
-        let hide = id != "database.path" && config::setting(id).is_some();
+        let hide = id != "database.path" && settings::setting(id).is_some();
         if hide { arg.hide(true) } else { arg }
     });
     let note = "Every setting of the server is an option here too; `accounts-server --help` \
@@ -243,8 +248,8 @@ fn print_error(error: &str) {
 /// The sources of settings for this invocation.
 fn sources_of(arguments: &Arguments, matches: &ArgMatches) -> Result<Sources, String> {
     Ok(Sources {
-        flags: config::flags_from(matches),
-        environment: config::process_environment().map_err(|e| e.to_string())?,
+        flags: settings::flags_from(matches),
+        environment: settings::process_environment().map_err(|e| e.to_string())?,
         file: arguments.config.clone(),
         dev: arguments.dev,
     })
@@ -252,7 +257,7 @@ fn sources_of(arguments: &Arguments, matches: &ArgMatches) -> Result<Sources, St
 
 /// Loads the settings and applies those of the log.
 fn load_config(sources: &Sources) -> Result<Config, String> {
-    let (config, warnings) = config::load(sources).map_err(|e| e.to_string())?;
+    let (config, warnings) = settings::load(sources).map_err(|e| e.to_string())?;
     logging::configure(&config.log);
     for warning in warnings {
         log::warn!("{warning}");

@@ -8,6 +8,7 @@
 //! settings   the table: structs, defaults, names, help    values     types of values
 //! load       flag over environment over file              rules      checks of values
 //! arguments  the settings as flags                        raw        values before their check
+//! origins    where values come from
 //! example    config.toml.example                          suggest    "did you mean"
 //!                                                         error      error texts
 //! ```
@@ -16,6 +17,7 @@ mod arguments;
 mod error;
 mod example;
 mod load;
+mod origins;
 mod raw;
 mod rules;
 mod settings;
@@ -29,6 +31,7 @@ pub use arguments::{flags_from, setting_args};
 pub use error::{ConfigError, FileLine, Place, Problem};
 pub use example::example;
 pub use load::{Sources, load, process_environment};
+pub use origins::{EffectiveSetting, Origins};
 pub use raw::Shape;
 pub use rules::MIN_KEY_SECRET_CHARS;
 pub use settings::{
@@ -136,6 +139,7 @@ impl Config {
     /// Copies one setting from another configuration.
     pub fn copy_setting(&mut self, setting: &SettingInfo, from: &Self) {
         let copied = (setting.read)(self, (setting.write)(from));
+        self.origins.copy(setting, &from.origins);
         debug_assert!(copied.is_ok(), "a checked value passes its check again");
     }
 

@@ -21,6 +21,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
 use std::sync::LazyLock;
 
+use super::origins::Origins;
 use super::raw::{Mismatch, Raw, Shape};
 use super::rules::{
     KeySecret, Rule, SecretText, SmtpUrl, Switch, checked, listed, map, maybe, optional_path,
@@ -110,6 +111,8 @@ macro_rules! settings {
         pub struct Config {
             /// Whether `--dev` was given, which also enables the inbox for developers.
             pub dev: bool,
+            /// Where the values come from that are not defaults.
+            pub origins: Origins,
             $( $(#[doc = $about])+ pub $section: $Section, )+
         }
 
@@ -126,6 +129,7 @@ macro_rules! settings {
             pub fn defaults(dev: bool) -> Self {
                 Self {
                     dev,
+                    origins: Origins::default(),
                     $( $section: $Section {
                         $( $key: default_for!(dev, $default $(, $dev)?), )+
                     }, )+

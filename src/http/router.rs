@@ -19,7 +19,9 @@ use super::pages::account::{
     reauthenticate, reset, sessions as device_list, sign_in, sign_out, sign_up,
 };
 use super::pages::assets;
-use super::pages::console::{backups, keys as console_keys, overview as console_overview, setup};
+use super::pages::console::{
+    backups, keys as console_keys, overview as console_overview, settings, setup,
+};
 use super::route::{Auth, ErrorFormat, Exposure, HandlerResult, Path, Route};
 use crate::observability::metrics::{Action, MAX_ROUTES};
 
@@ -133,6 +135,7 @@ pub(super) static ROUTES: &[Route] = &[
     form!("/console/keys/rotate/", "Rotate Keys", console_keys::rotate).on_console(),
     page!("/console/backups/", "Backups", backups::show).on_console(),
     form!("/console/backups/", "Backups", backups::make).on_console(),
+    page!("/console/settings/", "Settings", settings::show).on_console(),
 
     get!(accounts!("users/"), "User List", staff::list).bearer().docs(&staff::LIST),
     post!(accounts!("users/"), "User List", users::create)

@@ -48,6 +48,7 @@ pub(super) const BUILT_IN: &[(&str, &str)] = built_in![
     "console/keys.html",
     "console/overview.html",
     "console/parts.html",
+    "console/settings.html",
     "console/setup.html",
     "console/setup_where.html",
 ];

@@ -8,10 +8,18 @@ use crate::browser::{Browser, assert_leads_to};
 use crate::support::{PASSWORD, TestServer, User, at_once};
 
 /// The pages that need no account or object of their own.
-const PAGES: &[&str] = &["/console/", "/console/keys/"];
+const PAGES: &[&str] = &[
+    "/console/",
+    "/console/keys/",
+    "/console/backups/",
+    "/console/settings/",
+];
 
 /// The forms that change something, with their fields besides the token.
-const FORMS: &[(&str, &[(&str, &str)])] = &[("/console/keys/rotate/", &[("reason", "test")])];
+const FORMS: &[(&str, &[(&str, &str)])] = &[
+    ("/console/keys/rotate/", &[("reason", "test")]),
+    ("/console/backups/", &[("reason", "test")]),
+];
 
 /// A server with a staff account, and a browser in which it is signed in.
 macro_rules! staff_browser {

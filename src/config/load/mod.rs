@@ -103,10 +103,15 @@ fn apply(
     raw: Result<Raw, Mismatch>,
     place: impl FnOnce() -> Place,
 ) -> Result<(), Problem> {
-    raw.and_then(|raw| (setting.read)(config, raw))
-        .map_err(|Mismatch(got)| Problem::InvalidValue {
+    match raw.and_then(|raw| (setting.read)(config, raw)) {
+        Ok(()) => {
+            config.origins.note(setting, place());
+            Ok(())
+        }
+        Err(Mismatch(got)) => Err(Problem::InvalidValue {
             place: place(),
             expected: setting.expected.clone(),
             got: (!setting.secret).then_some(got),
-        })
+        }),
+    }
 }

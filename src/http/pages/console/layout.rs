@@ -18,6 +18,7 @@ pub(super) const SECTIONS: &[Section] = &[
     Section::new("overview", super::HOME),
     Section::new("keys", super::keys::PATH),
     Section::new("backups", super::backups::PATH),
+    Section::new("settings", super::settings::PATH),
 ];
 
 impl Section {

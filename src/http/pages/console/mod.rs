@@ -8,6 +8,7 @@ pub(in crate::http) mod backups;
 pub(in crate::http) mod keys;
 pub(in crate::http) mod layout;
 pub(in crate::http) mod overview;
+pub(in crate::http) mod settings;
 pub(crate) mod setup;
 
 use super::access::{self, Change};
