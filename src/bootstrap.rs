@@ -200,7 +200,11 @@ fn start_passwords(config: &Config) -> Result<Passwords, StartError> {
     }))
 }
 
-fn open_pages(config: &Config, composer: &Composer) -> Result<PageTemplates, StartError> {
+/// Opens the templates of the pages in all languages.
+///
+/// # Errors
+/// When a template or a picture is unusable.
+pub fn open_pages(config: &Config, composer: &Composer) -> Result<PageTemplates, StartError> {
     let text = |text: &String| (!text.is_empty()).then(|| text.clone());
     let settings = &config.branding;
     let branding = Branding {

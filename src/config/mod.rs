@@ -8,7 +8,7 @@
 //! settings   the table: structs, defaults, names, help    values     types of values
 //! load       flag over environment over file              rules      checks of values
 //! arguments  the settings as flags                        raw        values before their check
-//! origins    where values come from
+//! origins    where values come from                       risks      valid but risky values
 //! example    config.toml.example                          suggest    "did you mean"
 //!                                                         error      error texts
 //! ```
@@ -19,6 +19,7 @@ mod example;
 mod load;
 mod origins;
 mod raw;
+mod risks;
 mod rules;
 mod settings;
 mod suggest;
@@ -33,6 +34,7 @@ pub use example::example;
 pub use load::{Sources, load, process_environment};
 pub use origins::{EffectiveSetting, Origins};
 pub use raw::Shape;
+pub use risks::{Risk, is_loopback_url};
 pub use rules::MIN_KEY_SECRET_CHARS;
 pub use settings::{
     BackupConfig, Config, DatabaseConfig, DevelopmentConfig, LogConfig, MailConfig, MediaConfig,

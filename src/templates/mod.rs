@@ -8,6 +8,7 @@
 mod languages;
 mod negotiation;
 mod page_templates;
+mod sample;
 
 use minijinja::{AutoEscape, Environment, UndefinedBehavior, escape_formatter};
 

@@ -1,7 +1,8 @@
 //! The HTML templates and static files of the pages.
 
 use std::borrow::Cow;
-use std::fmt::Write;
+use std::collections::BTreeSet;
+use std::fmt::{self, Write};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -10,6 +11,7 @@ use minijinja::value::Kwargs;
 use minijinja::{Environment, Error, ErrorKind, State, Value};
 use sha2::{Digest, Sha256};
 
+use super::sample::{SAMPLE, Sample};
 use super::{Language, Languages, TemplateError, environment};
 
 macro_rules! built_in {
@@ -179,6 +181,38 @@ impl PageTemplates {
         })
     }
 
+    /// Renders every template in every language with samples for all values.
+    ///
+    /// # Errors
+    /// [`TemplateError`] for the first template that fails, lacks a sentence, or uses a name that
+    /// no page has; the text names file and line.
+    pub fn check(&self) -> Result<(), TemplateError> {
+        let failed = |name: &str, e: &dyn fmt::Display| {
+            TemplateError::new(format!("template {name}: {e:#}"))
+        };
+        let mut known: BTreeSet<String> = BTreeSet::new();
+        let built_in = environment(BUILT_IN);
+        for (name, _) in BUILT_IN {
+            known.extend(names_in(&built_in, name).map_err(|e| failed(name, &e))?);
+        }
+        for (name, _) in BUILT_IN {
+            let names = names_in(&self.environment, name).map_err(|e| failed(name, &e))?;
+            if let Some(unknown) = names.difference(&known).next() {
+                return Err(failed(name, &format!("no page has a value {unknown:?}")));
+            }
+            for tag in self.languages.tags() {
+                let language = self.languages.nearest(tag);
+                for is_there in [true, false] {
+                    let values = Sample::value(is_there);
+                    let rendered = self.render(name, language, values);
+                    rendered
+                        .map_err(|e| TemplateError::new(format!("{e} (in the language {tag})")))?;
+                }
+            }
+        }
+        Ok(())
+    }
+
     /// The built-in files: name and content.
     pub fn built_in() -> impl Iterator<Item = (&'static str, &'static str)> {
         BUILT_IN.iter().copied().chain([("style.css", STYLE)])
@@ -226,6 +260,12 @@ impl PageTemplates {
     }
 }
 
+/// The names that templates use without setting them.
+fn names_in(environment: &Environment<'_>, template: &str) -> Result<BTreeSet<String>, Error> {
+    let template = environment.get_template(template)?;
+    Ok(template.undeclared_variables(false).into_iter().collect())
+}
+
 /// The function `t` of templates: `t("section.key", name=value)`.
 fn translate(
     state: &State,
@@ -233,6 +273,9 @@ fn translate(
     key: &str,
     values: Kwargs,
 ) -> Result<String, Error> {
+    if key.contains(SAMPLE) {
+        return Ok(SAMPLE.to_owned());
+    }
     let tag = state.lookup("lang").unwrap_or_default();
     let language = languages.nearest(tag.as_str().unwrap_or_default());
     let pairs: Result<Vec<(&str, Value)>, Error> = values
@@ -417,5 +460,48 @@ mod tests {
                 "{dark}"
             );
         }
+    }
+
+    /// The built-in templates, with those of a folder in their place.
+    fn load(dir: Option<&Path>) -> PageTemplates {
+        let languages = Arc::new(Languages::load(None, "en").unwrap());
+        let branding = Branding::default();
+        let options = PageOptions {
+            templates_dir: dir,
+            branding: &branding,
+        };
+        PageTemplates::load(languages, &options).unwrap()
+    }
+
+    #[test]
+    fn built_in_templates_pass_their_check() {
+        load(None).check().unwrap();
+    }
+
+    #[test]
+    fn mistakes_in_templates_are_found_before_a_page_is_shown() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::create_dir(dir.path().join("account")).unwrap();
+        for (text, complaint) in [
+            (
+                "{{ t('page_data.nothing') }}",
+                "no sentence \"page_data.nothing\" in en",
+            ),
+            ("{{ usr.email }}", "no page has a value \"usr\""),
+            (
+                "{% if errors %}{{ title|shout }}{% endif %}",
+                "unknown filter",
+            ),
+            ("{% extends 'nothing.html' %}", "nothing.html"),
+        ] {
+            fs::write(dir.path().join("account/data.html"), text).unwrap();
+            let error = load(Some(dir.path())).check().unwrap_err().to_string();
+            assert!(error.contains("account/data.html"), "{error}");
+            assert!(error.contains(complaint), "{error}");
+        }
+        let text =
+            "{% extends \"account.html\" %}{% block content %}<p>{{ user.name }}</p>{% endblock %}";
+        fs::write(dir.path().join("account/data.html"), text).unwrap();
+        load(Some(dir.path())).check().unwrap();
     }
 }

@@ -119,6 +119,7 @@ pub(super) fn run(arguments: CheckArguments, config: &Config) -> CommandResult {
     let now = SystemClock.now();
     let mut report = Report::default();
     settings::check_settings(config, &mut report);
+    settings::check_pages(config, &mut report);
     settings::check_certificate(config, now, &mut report);
     data::check_clock(None, now, &mut report);
     if let Some(files) = DataFiles::of(config) {

@@ -1,75 +1,57 @@
-//! Checks of the settings alone, and of the certificate.
+//! Checks of the settings alone, of the templates of the pages, and of the certificate.
 
-use super::Report;
-use crate::config::{Config, MailTransportKind};
+use super::{Level, Report};
+use crate::bootstrap::{StartError, open_composer, open_pages};
+use crate::config::Config;
 use crate::domain::Timestamp;
+use crate::observability::error_chain;
 use crate::server;
+use crate::templates::contrast;
 
-/// A lower bcrypt cost gets a warning.
-const MIN_BCRYPT_COST: u32 = 10;
+/// What the accent is read on in light mode, the least that text needs (WCAG 2.2, 1.4.3).
+const LIGHT_SURFACE: &str = "#ffffff";
+const READABLE: f64 = 4.5;
 
 /// Checks the settings that are risky without looking at anything else.
 pub(super) fn check_settings(config: &Config, report: &mut Report) {
-    let server = &config.server;
-    if config.dev {
-        report.warning(
-            "settings",
-            "--dev is for development: weak hashes, no rate limits, and an inbox that shows every \
-             code to this machine",
-        );
-    }
-    if config.passwords.bcrypt_cost < MIN_BCRYPT_COST {
-        report.warning(
-            "settings",
-            format!(
-                "[passwords] bcrypt_cost is {}: passwords in a stolen database are cracked \
-                 quickly; set it to 12",
-                config.passwords.bcrypt_cost
-            ),
-        );
-    }
-    if !config.rate_limits.enabled {
-        report.warning(
-            "settings",
-            "[rate_limits] enabled is false: nothing slows down password guessing",
-        );
+    for risk in config.risks() {
+        let level = if risk.is_error {
+            Level::Error
+        } else {
+            Level::Warning
+        };
+        report.add(level, risk.subject, risk.text);
     }
     report.ok_if_silent("settings", "no risky setting");
-    check_public_url(config, report);
-    let is_behind_proxy = config
-        .public_url(server.listen.port())
-        .starts_with("https://")
-        && server.listen.is_loopback();
-    if is_behind_proxy && server.trusted_proxies.is_empty() {
-        report.warning(
-            "trusted_proxies",
-            "the server seems to be behind a reverse proxy that is not trusted, so all clients \
-             share one set of rate limits; set [server] trusted_proxies to 127.0.0.1",
-        );
-    }
+    let url = config.public_url(config.server.listen.port());
+    report.ok_if_silent("public_url", url);
 }
 
-fn check_public_url(config: &Config, report: &mut Report) {
-    let server = &config.server;
-    let url = config.public_url(server.listen.port());
-    let is_local = is_loopback_url(&url);
-    if server.public_url.is_none() && server.listen.is_unspecified() {
-        report.error(
-            "public_url",
-            format!("links begin with {url}, which nobody can reach; set [server] public_url"),
-        );
-    } else if !is_local && url.starts_with("http://") {
-        report.warning(
-            "public_url",
-            format!("{url} is not encrypted: passwords and tokens can be intercepted; use https"),
-        );
-    } else if is_local && config.mail_transport() == MailTransportKind::Smtp {
-        report.warning(
-            "public_url",
-            format!("emails contain links to {url}, which only this machine can reach"),
-        );
+/// Checks that all templates of the pages render in all languages, the operator's own too, and that
+/// the accent can be read.
+pub(super) fn check_pages(config: &Config, report: &mut Report) {
+    if !config.pages.enabled {
+        return;
     }
-    report.ok_if_silent("public_url", url);
+    let public_url = config.public_url(config.server.listen.port());
+    let pages = open_composer(config, &public_url).and_then(|composer| {
+        let pages = open_pages(config, &composer)?;
+        pages.check().map_err(|e| StartError::new(e.to_string()))
+    });
+    if let Err(e) = pages {
+        report.error("pages", error_chain(&e));
+    }
+    let accent = &config.branding.accent;
+    if let Some(ratio) = contrast(accent, LIGHT_SURFACE)
+        && ratio < READABLE
+    {
+        let text = format!(
+            "[branding] accent {accent} is hard to read as a link: its contrast to white is \
+             {ratio:.1}, less than {READABLE}; choose a darker colour"
+        );
+        report.warning("pages", text);
+    }
+    report.ok_if_silent("pages", "all templates render in all languages");
 }
 
 /// Checks that the configured certificate can be used now.
@@ -81,44 +63,5 @@ pub(super) fn check_certificate(config: &Config, now: Timestamp, report: &mut Re
             }
         }
         Err(e) => report.error("tls", e),
-    }
-}
-
-fn is_loopback_url(url: &str) -> bool {
-    let host = url.split_once("://").map_or(url, |(_, rest)| rest);
-    let host = host.split('/').next().unwrap_or_default();
-    let host = match host.rsplit_once(':') {
-        Some((host, port)) if port.bytes().all(|b| b.is_ascii_digit()) => host,
-        _ => host,
-    };
-    let host = host.trim_start_matches('[').trim_end_matches(']');
-    host == "localhost"
-        || host.ends_with(".localhost")
-        || host
-            .parse::<std::net::IpAddr>()
-            .is_ok_and(|ip| ip.is_loopback())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn loopback_urls_are_recognised() {
-        for url in [
-            "http://localhost:8000",
-            "http://127.0.0.1",
-            "http://[::1]:8000/x",
-            "https://app.localhost",
-        ] {
-            assert!(is_loopback_url(url), "{url}");
-        }
-        for url in [
-            "https://a.example",
-            "http://10.0.0.1:80",
-            "http://localhost.example",
-        ] {
-            assert!(!is_loopback_url(url), "{url}");
-        }
     }
 }

@@ -39,6 +39,7 @@ use super::reply;
 use super::request::{Head, Request};
 use crate::accounts;
 use crate::app::App;
+use crate::config::is_loopback_url;
 use cookies::Cookie;
 
 /// Whether this server has pages.
@@ -48,7 +49,7 @@ pub(crate) fn are_enabled(app: &App) -> bool {
 
 /// Whether passwords and cookies may travel to this public URL: by https, or on this machine.
 pub(crate) fn are_safe_at(public_url: &str) -> bool {
-    public_url.starts_with("https://") || visitor::is_loopback(public_url)
+    public_url.starts_with("https://") || is_loopback_url(public_url)
 }
 
 /// Leads a browser at `/` to the account pages, or to the console while there are no accounts.

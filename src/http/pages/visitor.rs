@@ -1,7 +1,6 @@
 //! Who looks at a page: the language, the browser session if there is one, and what proves that a
 //! form comes from a page of ours.
 
-use std::net::IpAddr;
 use std::time::Duration;
 
 use http::HeaderMap;
@@ -224,21 +223,6 @@ fn origin_of(url: &str) -> &str {
     &url[..end]
 }
 
-/// Whether a URL leads to this machine alone.
-pub(super) fn is_loopback(url: &str) -> bool {
-    let host = origin_of(url);
-    let host = host.split_once("://").map_or(host, |(_, host)| host);
-    let host = host.strip_prefix('[').map_or_else(
-        || host.split(':').next().unwrap_or_default(),
-        |rest| rest.split(']').next().unwrap_or_default(),
-    );
-    host == "localhost"
-        || host.ends_with(".localhost")
-        || host
-            .parse::<IpAddr>()
-            .is_ok_and(|ip| ip.to_canonical().is_loopback())
-}
-
 fn is_key(text: &str) -> bool {
     text.len() <= 60
         && text
@@ -257,25 +241,5 @@ mod tests {
             "https://a.example:8443"
         );
         assert_eq!(origin_of("http://127.0.0.1:8000"), "http://127.0.0.1:8000");
-    }
-
-    #[test]
-    fn only_this_machine_is_loopback() {
-        for url in [
-            "http://localhost:8000",
-            "http://127.0.0.2",
-            "http://[::1]:8/x",
-            "http://app.localhost",
-        ] {
-            assert!(is_loopback(url), "{url}");
-        }
-        for url in [
-            "http://10.0.0.1",
-            "http://localhost.example",
-            "http://example.com",
-            "http://[::2]",
-        ] {
-            assert!(!is_loopback(url), "{url}");
-        }
     }
 }

@@ -9,16 +9,21 @@ use crate::app::SharedApp;
 use crate::http::pages::form::Problems;
 use crate::http::pages::render::{Page, PageResult, redirect};
 use crate::http::pages::values;
-use crate::http::pages::visitor::Visitor;
+use crate::http::pages::visitor::{Visitor, query};
 use crate::http::request::Request;
 
 pub(super) const PATH: &str = "/console/backups/";
+
+/// Backups on a page of the list.
+const PAGE_SIZE: usize = 50;
 
 /// The list.
 pub(in crate::http) async fn show(app: &SharedApp, request: &mut Request) -> PageResult {
     let visitor = Visitor::of(app, request).await?;
     let session = staff(&visitor).await?;
-    page(&visitor, session).await?.answer()
+    page(&visitor, session, &query(request, "page"))
+        .await?
+        .answer()
 }
 
 /// Makes a backup.
@@ -38,7 +43,7 @@ pub(in crate::http) async fn make(app: &SharedApp, request: &mut Request) -> Pag
         }
         Err(error) => Problems::of_error(visitor, error)?,
     };
-    page(visitor, session)
+    page(visitor, session, "")
         .await?
         .status(status)
         .with(context! { errors => problems.to_value(), values => change.form.values() })
@@ -48,12 +53,17 @@ pub(in crate::http) async fn make(app: &SharedApp, request: &mut Request) -> Pag
 async fn page<'a>(
     visitor: &'a Visitor<'a>,
     session: &BrowserSession,
+    number: &str,
 ) -> Result<Page<'a>, AccountError> {
     let list = accounts::list_backups(visitor.app, &session.caller).await?;
     let list = list.map(|list| {
+        let pages = list.files.len().div_ceil(PAGE_SIZE).max(1);
+        let number = number.parse().unwrap_or(1).clamp(1, pages);
         let files: Value = list
             .files
             .iter()
+            .skip((number - 1) * PAGE_SIZE)
+            .take(PAGE_SIZE)
             .map(|file| {
                 context! {
                     name => &*file.name,
@@ -65,6 +75,7 @@ async fn page<'a>(
         context! {
             dir => &*list.dir,
             files,
+            pager => layout::pager(PATH, "", number as u64, pages as u64),
             is_running => list.is_running,
             is_late => list.is_late,
             proven_at => list.proven_at.map(|at| values::time(visitor, at)),

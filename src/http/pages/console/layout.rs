@@ -27,6 +27,21 @@ impl Section {
     }
 }
 
+/// The pager of a list. `query` has the filters of the list, encoded.
+pub(super) fn pager(path: &str, query: &str, number: u64, pages: u64) -> Value {
+    let link = |number: u64| {
+        let separator = if query.is_empty() { "" } else { "&" };
+        format!("{path}?{query}{separator}page={number}")
+    };
+    context! {
+        number,
+        pages,
+        is_needed => pages > 1,
+        previous => (number > 1).then(|| link(number - 1)),
+        next => (number < pages).then(|| link(number + 1)),
+    }
+}
+
 /// A page of a section, titled as the sentence `title` says.
 pub(super) fn page<'a>(
     visitor: &'a Visitor<'a>,

@@ -76,12 +76,15 @@ fn chart(
     let height = |number: u64| (number * HEIGHT).div_ceil(most).min(HEIGHT);
     let bars: Value = days
         .iter()
-        .map(|day| {
+        .enumerate()
+        .map(|(index, day)| {
             let (number, part) = count(day);
             context! {
                 date => Timestamp::from_unix_days(day.day).date().to_string(),
                 count => grouped(number),
                 height => height(number),
+                top => HEIGHT - height(number),
+                left => 10 * index + 1,
                 part => part.map(grouped),
                 part_height => part.map(height),
             }
@@ -89,7 +92,14 @@ fn chart(
         .collect();
     let total = days.iter().map(|day| count(day).0).sum();
     let has_part = days.first().is_some_and(|day| count(day).1.is_some());
-    context! { name => name, bars, has_part, total => grouped(total), height => HEIGHT }
+    context! {
+        name => name,
+        bars,
+        has_part,
+        total => grouped(total),
+        width => 10 * days.len(),
+        height => HEIGHT,
+    }
 }
 
 /// A number with thin spaces between groups of three digits, as ISO 80000-1 writes it.
