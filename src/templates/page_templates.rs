@@ -195,6 +195,7 @@ impl PageTemplates {
         for (name, _) in BUILT_IN {
             known.extend(names_in(&built_in, name).map_err(|e| failed(name, &e))?);
         }
+        let functions: BTreeSet<&str> = self.environment.globals().map(|(name, _)| name).collect();
         for (name, _) in BUILT_IN {
             let names = names_in(&self.environment, name).map_err(|e| failed(name, &e))?;
             if let Some(unknown) = names.difference(&known).next() {
@@ -203,8 +204,11 @@ impl PageTemplates {
             for tag in self.languages.tags() {
                 let language = self.languages.nearest(tag);
                 for is_there in [true, false] {
-                    let values = Sample::value(is_there);
-                    let rendered = self.render(name, language, values);
+                    let values = known
+                        .iter()
+                        .filter(|name| !functions.contains(name.as_str()))
+                        .map(|name| (name.as_str(), Sample::value(is_there)));
+                    let rendered = self.render(name, language, Value::from_pairs(values));
                     rendered
                         .map_err(|e| TemplateError::new(format!("{e} (in the language {tag})")))?;
                 }

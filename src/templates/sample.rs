@@ -1,10 +1,11 @@
 //! A value that fits every template, to render templates that have no values yet.
 
+use std::cmp::Ordering;
 use std::fmt;
 use std::sync::Arc;
 
 use minijinja::Value;
-use minijinja::value::{Enumerator, Object, ObjectRepr};
+use minijinja::value::{DynObject, Enumerator, Object, ObjectRepr};
 
 /// The text of a sample. No sentence has a blank in its key.
 pub(super) const SAMPLE: &str = "sample value";
@@ -40,6 +41,11 @@ impl Object for Sample {
 
     fn is_true(self: &Arc<Self>) -> bool {
         self.is_there
+    }
+
+    // Compared by their entries, samples would have no end.
+    fn custom_cmp(self: &Arc<Self>, _: &DynObject) -> Option<Ordering> {
+        Some(Ordering::Equal)
     }
 
     fn render(self: &Arc<Self>, f: &mut fmt::Formatter<'_>) -> fmt::Result {
