@@ -22,6 +22,7 @@ pub(crate) fn inbox(
     Page::new(&visitor, "inbox.html", "page_inbox.title")
         .with(context! { mails => mails.collect::<Value>(), to })
         .answer()
+        .or_else(HandlerResult::from)
 }
 
 fn shown(visitor: &Visitor<'_>, mail: &InboxEntry) -> Value {
