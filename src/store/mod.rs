@@ -18,8 +18,8 @@ mod keys;
 mod mail_limits;
 mod mails;
 mod otps;
-mod page;
 mod overview;
+mod page;
 mod password_tries;
 mod passwords;
 mod sessions;
@@ -50,8 +50,8 @@ pub use otps::{
     AccountOtp, ConfirmSignUp, ConfirmedSignUp, NewOtp, OtpAttempt, OtpCandidates, OtpStore,
     OtpToken, ReissueOtp, Reissued,
 };
-pub use page::{Page, PageBounds};
 pub use overview::{DayCounts, Overview, OverviewStore};
+pub use page::{Page, PageBounds};
 pub use password_tries::{PasswordTry, PasswordTryLimits, PasswordTryStore, TrySource};
 pub use passwords::{NOTICES, PasswordStore, ReplacePassword, ResetRequest};
 pub use sessions::{
