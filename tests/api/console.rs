@@ -303,7 +303,7 @@ fn setup_link_dies_with_time_restart_and_any_staff_account() {
     assert!(page.body.contains("no longer works"), "{}", page.body);
     assert_eq!(browser.get(&second).status, 200);
     let token = browser.token(&second);
-    server.advance(Duration::from_secs(3_600));
+    server.advance(Duration::from_hours(1));
     assert_eq!(browser.get(&second).status, 404);
     let page = browser.post(&second, &setup_fields(&token, "root@example.com"));
     assert_eq!(page.status, 404);
