@@ -1,5 +1,7 @@
 //! Reading the audit log, and entries for commands.
 
+use std::sync::Arc;
+
 use super::profile::check_right;
 use super::{AccountError, Administrator, Caller, operator};
 use crate::app::App;
@@ -74,6 +76,56 @@ pub async fn list_events(
         .count_unlisted_failures(query.filter.since)
         .await?;
     Ok((app.store.list_events(query).await?, unlisted))
+}
+
+/// Entries in a batch of an export.
+const BATCH: u32 = 500;
+
+/// An export of the audit log under way. Memory holds one batch at a time.
+pub struct EventExport {
+    app: Arc<App>,
+    query: EventQuery,
+}
+
+impl EventExport {
+    /// Begins an export of the entries that a filter selects, newest first. The log names it first.
+    ///
+    /// # Errors
+    /// [`AccountError::Forbidden`] unless the caller is staff.
+    pub async fn start(
+        app: &Arc<App>,
+        by: Administrator<'_>,
+        filter: EventFilter,
+    ) -> Result<Self, AccountError> {
+        let event = NewEvent {
+            kind: EventKind::EventsExported,
+            user_id: None,
+            context: by.context(app)?,
+            detail: String::new(),
+            now: app.clock.now(),
+        };
+        app.store.record_event(event).await?;
+        Ok(Self {
+            app: Arc::clone(app),
+            query: EventQuery {
+                filter,
+                after: 0,
+                below: None,
+                limit: BATCH,
+            },
+        })
+    }
+
+    /// The next entries; none at the end.
+    ///
+    /// # Errors
+    /// Only store errors.
+    pub async fn next_batch(&mut self) -> Result<Vec<Event>, AccountError> {
+        let mut events = self.app.store.list_events(self.query.clone()).await?;
+        events.reverse();
+        self.query.below = events.last().map(|last| last.id).or(self.query.below);
+        Ok(events)
+    }
 }
 
 /// Records a command that changes no account.

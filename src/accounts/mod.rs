@@ -56,7 +56,7 @@ pub use deletion::{delete, delete_user};
 use detached::detached;
 pub use email_undo::{find_undo, undo};
 pub use error::{AccountError, Cause};
-pub use events::{list_event_page, list_events, list_user_events, record_command};
+pub use events::{EventExport, list_event_page, list_events, list_user_events, record_command};
 pub use expiry::clear_expired;
 pub use import::{
     IMPORTED_FIELDS, import_users, next_user_id, parse_moment, read_imported_user, refused,

@@ -20,7 +20,7 @@ pub(crate) fn inbox(
     let visitor = Visitor::without_session(app, request);
     let mails = mails.iter().map(|mail| shown(&visitor, mail));
     Page::new(&visitor, "inbox.html", "page_inbox.title")
-        .with(context! { mails => mails.collect::<Value>(), to })
+        .with(context! { mails => mails.collect::<Value>(), to => to.unwrap_or_default() })
         .answer()
         .or_else(HandlerResult::from)
 }

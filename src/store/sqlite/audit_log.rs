@@ -113,10 +113,13 @@ pub(super) fn list_page(
         return Ok(None);
     };
     let number = |value: u64| i64::try_from(value).unwrap_or(i64::MAX);
+    // The inner query sorts and skips entries of an index instead of whole rows.
     let items = select(
         connection,
         &format!(
-            "{} ORDER BY happened_at DESC, id DESC LIMIT ? OFFSET ?",
+            "WHERE id IN (SELECT id FROM events {} \
+             ORDER BY happened_at DESC, id DESC LIMIT ? OFFSET ?) \
+             ORDER BY happened_at DESC, id DESC",
             condition.clause()
         ),
         condition.values_and(&[number(bounds.size), number(bounds.offset)]),
