@@ -20,7 +20,8 @@ use super::pages::account::{
 };
 use super::pages::assets;
 use super::pages::console::{
-    backups, keys as console_keys, overview as console_overview, settings, setup,
+    backups, events as console_events, invitations as console_invitations, keys as console_keys,
+    mails as console_mails, overview as console_overview, settings, setup,
 };
 use super::route::{Auth, ErrorFormat, Exposure, HandlerResult, Path, Route};
 use crate::observability::metrics::{Action, MAX_ROUTES};
@@ -131,6 +132,14 @@ pub(super) static ROUTES: &[Route] = &[
     page!("/console/", "Console", console_overview::show).on_console(),
     page!("/console/setup/{id}/", "Setup", setup::show).on_console(),
     form!("/console/setup/{id}/", "Setup", setup::submit).on_console(),
+    page!("/console/invitations/", "Invitations", console_invitations::show).on_console(),
+    form!("/console/invitations/", "Invitations", console_invitations::submit).on_console(),
+    form!("/console/invitations/{id}/revoke/", "Revoke Invitation", console_invitations::revoke)
+        .on_console(),
+    page!("/console/mails/", "Mails", console_mails::show).on_console(),
+    form!("/console/mails/{id}/retry/", "Retry Mail", console_mails::retry).on_console(),
+    form!("/console/mails/{id}/drop/", "Discard Mail", console_mails::discard).on_console(),
+    page!("/console/events/", "Events", console_events::show).on_console(),
     page!("/console/keys/", "Keys", console_keys::show).on_console(),
     form!("/console/keys/rotate/", "Rotate Keys", console_keys::rotate).on_console(),
     page!("/console/backups/", "Backups", backups::show).on_console(),

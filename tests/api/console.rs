@@ -10,6 +10,9 @@ use crate::support::{PASSWORD, TestServer, User, at_once};
 /// The pages that need no account or object of their own.
 const PAGES: &[&str] = &[
     "/console/",
+    "/console/invitations/",
+    "/console/mails/",
+    "/console/events/",
     "/console/keys/",
     "/console/backups/",
     "/console/settings/",

@@ -18,6 +18,7 @@ mod browser;
 mod clock;
 mod connections;
 mod console;
+mod console_queue;
 mod contract;
 mod cors;
 mod deletion;

@@ -812,7 +812,11 @@ fn browser_gets_inbox_page() {
     assert!(page.body.contains("&lt;b&gt;&amp;x"), "{}", page.body);
     assert!(!page.body.contains("<b>"), "{}", page.body);
 
-    assert!(page.body.contains("type=\"search\" value=\"\""), "{}", page.body);
+    assert!(
+        page.body.contains("type=\"search\" value=\"\""),
+        "{}",
+        page.body
+    );
     let filtered = server.request("GET", "/dev/mail/?to=user@example.com", &[accept], "");
     assert!(filtered.body.contains("user@example.com") && !filtered.body.contains("&lt;b"));
     let json = server.request("GET", "/dev/mail/", &[("accept", "application/json")], "");

@@ -13,7 +13,7 @@ pub(super) mod invitations;
 pub(super) mod mails;
 pub(super) mod metrics;
 pub(super) mod otp;
-mod pagination;
+pub(super) mod pagination;
 pub(super) mod passwords;
 pub(super) mod photos;
 pub(super) mod sessions;

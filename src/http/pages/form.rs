@@ -202,6 +202,11 @@ impl Problems {
         });
     }
 
+    /// Whether nothing is wrong.
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// For the templates.
     pub(super) fn to_value(&self) -> Value {
         self.0

@@ -24,6 +24,11 @@ pub(super) fn encoded(text: &str) -> String {
     form_urlencoded::byte_serialize(text.as_bytes()).collect()
 }
 
+/// As [`parse`], of a path that is this one or below it.
+pub(super) fn below<'a>(next: &'a str, path: &str) -> Option<&'a str> {
+    parse(next).filter(|next| next.starts_with(path))
+}
+
 /// The path to go to: `next` if it is one of ours, otherwise the overview.
 pub(super) fn or_home(next: &str) -> &str {
     parse(next).unwrap_or(HOME)

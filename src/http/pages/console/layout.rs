@@ -16,6 +16,9 @@ pub(super) struct Section {
 /// All sections, in the order of the navigation.
 pub(super) const SECTIONS: &[Section] = &[
     Section::new("overview", super::HOME),
+    Section::new("invitations", super::invitations::PATH),
+    Section::new("mails", super::mails::PATH),
+    Section::new("events", super::events::PATH),
     Section::new("keys", super::keys::PATH),
     Section::new("backups", super::backups::PATH),
     Section::new("settings", super::settings::PATH),

@@ -5,8 +5,11 @@
 //! with [`change`]; the operations of [`crate::accounts`] check the rights themselves once more.
 
 pub(in crate::http) mod backups;
+pub(in crate::http) mod events;
+pub(in crate::http) mod invitations;
 pub(in crate::http) mod keys;
 pub(in crate::http) mod layout;
+pub(in crate::http) mod mails;
 pub(in crate::http) mod overview;
 pub(in crate::http) mod settings;
 pub(crate) mod setup;
