@@ -5,8 +5,7 @@ use std::time::Duration;
 
 use tokio::time::timeout;
 
-use super::reason::read_reason;
-use super::{AccountError, Caller, Client, detached};
+use super::{AccountError, Administrator, detached};
 use crate::app::App;
 use crate::backup::schedule::BackupFile;
 use crate::domain::{EventKind, Fields, Timestamp};
@@ -22,6 +21,8 @@ pub struct BackupList {
     pub dir: String,
     /// The backups in it, newest first.
     pub files: Vec<BackupFile>,
+    /// Why the folder cannot be read; it has no files then.
+    pub fault: Option<String>,
     /// Whether one is being made.
     pub is_running: bool,
     /// When a backup was last made, and its copy of the database verified.
@@ -47,27 +48,33 @@ pub enum BackupOutcome {
 ///
 /// # Errors
 /// [`AccountError::Forbidden`] unless the caller is staff.
-pub async fn list_backups(app: &App, caller: &Caller) -> Result<Option<BackupList>, AccountError> {
-    caller.require_staff()?;
+pub async fn list_backups(
+    app: &App,
+    by: Administrator<'_>,
+) -> Result<Option<BackupList>, AccountError> {
+    by.context(app)?;
     let Some(backups) = app.backups.clone() else {
         return Ok(None);
     };
     let now = app.clock.now();
     let list = tokio::task::spawn_blocking(move || {
         let schedule = backups.schedule();
-        let files = backups.list()?;
+        let (files, fault) = match backups.list() {
+            Ok(files) => (files, None),
+            Err(e) => (Vec::new(), Some(e.to_string())),
+        };
         let proven_at = files.iter().map(|file| file.made_at).find(|at| *at <= now);
-        Ok(BackupList {
+        BackupList {
             dir: schedule.dir().display().to_string(),
+            fault,
             is_running: backups.is_running(),
             is_late: proven_at.is_some_and(|at| now.since(at) > 2 * schedule.interval()),
             proven_at,
             files,
-        })
+        }
     });
-    let list: std::io::Result<BackupList> =
-        list.await.map_err(|e| AccountError::Internal(e.into()))?;
-    list.map(Some).map_err(|e| AccountError::Internal(e.into()))
+    let list = list.await.map_err(|e| AccountError::Internal(e.into()))?;
+    Ok(Some(list))
 }
 
 /// Makes a backup now, as a staff member asks who gives a `reason`.
@@ -77,17 +84,16 @@ pub async fn list_backups(app: &App, caller: &Caller) -> Result<Option<BackupLis
 /// reason; [`AccountError::NotFound`] where no folder is configured.
 pub async fn make_backup(
     app: &App,
-    caller: &Caller,
-    client: &Client,
+    by: Administrator<'_>,
     fields: &Fields,
 ) -> Result<BackupOutcome, AccountError> {
-    caller.require_staff()?;
-    let reason = read_reason(fields)?;
+    let context = by.context(app)?;
+    let reason = by.read_reason(fields)?;
     let backups = app.backups.clone().ok_or(AccountError::NotFound)?;
     let event = NewEvent {
         kind: EventKind::BackupStarted,
         user_id: None,
-        context: client.context(Some(caller)),
+        context,
         detail: format!("{}: {reason}", backups.schedule().dir().display()),
         now: app.clock.now(),
     };

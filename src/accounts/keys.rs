@@ -3,8 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::reason::read_reason;
-use super::{AccountError, Caller, Client, operator};
+use super::{AccountError, Administrator, operator};
 use crate::app::App;
 use crate::crypto::keyring::{KeySealing, SealError};
 use crate::crypto::tokens::{KeySet, TokenError, Tokens, Verified, generate_key};
@@ -69,20 +68,12 @@ async fn reload(app: &App) -> Result<bool, AccountError> {
     })
 }
 
-/// All keys, newest first, for a staff member.
-///
-/// # Errors
-/// [`AccountError::Forbidden`] unless the caller is staff.
-pub async fn list_keys_for_staff(app: &App, caller: &Caller) -> Result<Vec<KeyInfo>, AccountError> {
-    caller.require_staff()?;
-    list_keys(app).await
-}
-
 /// All keys, newest first.
 ///
 /// # Errors
-/// Only store errors.
-pub async fn list_keys(app: &App) -> Result<Vec<KeyInfo>, AccountError> {
+/// [`AccountError::Forbidden`] unless the caller is staff.
+pub async fn list_keys(app: &App, by: Administrator<'_>) -> Result<Vec<KeyInfo>, AccountError> {
+    by.context(app)?;
     let keys = app.store.list_signing_keys().await?;
     Ok(keys.into_iter().map(|key| info(app, key)).collect())
 }
@@ -103,39 +94,19 @@ fn info(app: &App, key: StoredKey) -> KeyInfo {
 /// Creates a new signing key for all servers on this store and returns its id.
 ///
 /// Without an algorithm it is that of the settings, or else that of the present key. Older keys keep
-/// verifying until their last token has expired.
+/// verifying until their last token has expired. Staff give a `reason` for it, commands none.
 ///
 /// # Errors
-/// Only internal errors.
+/// [`AccountError::Forbidden`] unless the caller is staff; [`AccountError::Fields`] when the reason
+/// is missing or too long.
 pub async fn rotate_keys(
     app: &App,
+    by: Administrator<'_>,
     algorithm: Option<SigningAlgorithm>,
-) -> Result<String, AccountError> {
-    rotate(app, algorithm, operator(app), String::new()).await
-}
-
-/// As [`rotate_keys`], by a staff member who gives a `reason`.
-///
-/// # Errors
-/// [`AccountError::Forbidden`] unless the caller is staff; [`AccountError::Fields`] without a
-/// reason.
-pub async fn rotate_keys_by_staff(
-    app: &App,
-    caller: &Caller,
-    client: &Client,
     fields: &Fields,
 ) -> Result<String, AccountError> {
-    caller.require_staff()?;
-    let reason = read_reason(fields)?;
-    rotate(app, None, client.context(Some(caller)), reason).await
-}
-
-async fn rotate(
-    app: &App,
-    algorithm: Option<SigningAlgorithm>,
-    context: RequestContext,
-    reason: String,
-) -> Result<String, AccountError> {
+    let context = by.context(app)?;
+    let reason = by.read_reason(fields)?;
     let now = app.clock.now();
     let algorithm = match algorithm.or(app.config.tokens.algorithm) {
         Some(algorithm) => algorithm,

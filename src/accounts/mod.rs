@@ -30,7 +30,6 @@ mod password_reset;
 mod password_tries;
 mod photo;
 mod profile;
-mod reason;
 mod refresh;
 mod sessions;
 mod setup;
@@ -65,8 +64,7 @@ pub use invitations::{
     accept_invitation, find_invitation, invite, list_invitations, revoke_invitation,
 };
 pub use keys::{
-    KeyInfo, list_keys, list_keys_for_staff, published_keys, remove_key, remove_old_keys,
-    reseal_keys, rotate_keys, rotate_keys_by_staff,
+    KeyInfo, list_keys, published_keys, remove_key, remove_old_keys, reseal_keys, rotate_keys,
 };
 pub(crate) use keys::{create_key, reseal};
 pub use mails::{discard_mail, list_mails, retry_mail};

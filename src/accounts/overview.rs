@@ -1,6 +1,6 @@
 //! The state of the server in numbers, for staff.
 
-use super::{AccountError, Caller};
+use super::{AccountError, Administrator};
 use crate::app::App;
 use crate::store::Overview;
 
@@ -11,8 +11,8 @@ const DAYS: i64 = 30;
 ///
 /// # Errors
 /// [`AccountError::Forbidden`] unless the caller is staff.
-pub async fn read_overview(app: &App, caller: &Caller) -> Result<Overview, AccountError> {
-    caller.require_staff()?;
+pub async fn read_overview(app: &App, by: Administrator<'_>) -> Result<Overview, AccountError> {
+    by.context(app)?;
     let today = app.clock.now().unix_days();
     Ok(app.store.read_overview(today - (DAYS - 1), today).await?)
 }

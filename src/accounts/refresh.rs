@@ -41,18 +41,6 @@ impl Caller {
         }
     }
 
-    /// Refuses a caller who is not staff.
-    ///
-    /// # Errors
-    /// [`AccountError::Forbidden`].
-    pub(super) fn require_staff(&self) -> Result<(), AccountError> {
-        if self.user.is_staff {
-            Ok(())
-        } else {
-            Err(AccountError::Forbidden)
-        }
-    }
-
     /// The session of the request.
     pub fn session(&self) -> &SessionRef {
         match &self.proof {

@@ -1,8 +1,12 @@
 //! Staff: its rights, and the list of accounts.
 
-use super::{AccountError, Caller, Client, operator};
+use super::{AccountError, Caller, Client, operator, unread};
 use crate::app::App;
+use crate::domain::{FieldReader, Fields, printable};
 use crate::store::{RequestContext, UserPage, UserQuery};
+
+/// Longest reason of a change by staff, in characters.
+const REASON_LENGTH: usize = 200;
 
 /// Who administers.
 #[derive(Clone, Copy)]
@@ -25,6 +29,23 @@ impl Administrator<'_> {
             Self::Operator => Ok(operator(app)),
         }
     }
+
+    /// Reads the `reason` that a change by staff needs, for the audit log; that of a command is
+    /// empty.
+    ///
+    /// # Errors
+    /// [`AccountError::Fields`] when there is none, or it is too long.
+    pub(super) fn read_reason(self, fields: &Fields) -> Result<String, AccountError> {
+        if matches!(self, Self::Operator) {
+            return Ok(String::new());
+        }
+        let mut reader = FieldReader::new(fields);
+        let reason = reader.required_text("reason", Some(REASON_LENGTH));
+        reader.finish()?;
+        let reason = reason.ok_or_else(unread)?;
+        // Line breaks would look like further entries in a listing of the log.
+        Ok(printable(&reason).into_owned())
+    }
 }
 
 /// A page of all accounts.
@@ -37,7 +58,9 @@ pub async fn list_users(
     caller: &Caller,
     query: UserQuery,
 ) -> Result<UserPage, AccountError> {
-    caller.require_staff()?;
+    if !caller.user.is_staff {
+        return Err(AccountError::Forbidden);
+    }
     app.store
         .list_users(query)
         .await?

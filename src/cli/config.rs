@@ -62,7 +62,6 @@ fn source(origin: Option<&Place>) -> &'static str {
 fn place(origin: Option<&Place>) -> String {
     match origin {
         None => String::new(),
-        Some(Place::File { at, .. }) => at.to_string(),
         Some(place) => place.to_string(),
     }
 }

@@ -9,10 +9,10 @@ use serde_json::json;
 use super::prompt::read_secret;
 use super::user::{plain_table, set_padding};
 use super::{CommandResult, cannot_write, describe, require_database, with_app};
-use crate::accounts::{self, AccountError, KeyInfo};
+use crate::accounts::{self, AccountError, Administrator, KeyInfo};
 use crate::config::{Config, MIN_KEY_SECRET_CHARS};
 use crate::crypto::keyring::KeySealing;
-use crate::domain::SigningAlgorithm;
+use crate::domain::{Fields, SigningAlgorithm};
 
 #[derive(Subcommand)]
 pub(super) enum KeysCommand {
@@ -59,7 +59,9 @@ pub(super) enum KeysCommand {
 pub(super) fn run(command: KeysCommand, config: Config) -> CommandResult {
     with_app(require_database(config)?, async |app| match command {
         KeysCommand::List { json } => {
-            let keys = accounts::list_keys(&app).await.map_err(describe)?;
+            let keys = accounts::list_keys(&app, Administrator::Operator)
+                .await
+                .map_err(describe)?;
             list(&keys, json).map_err(cannot_write)
         }
         KeysCommand::Rotate { algorithm } => {
@@ -71,9 +73,10 @@ pub(super) fn run(command: KeysCommand, config: Config) -> CommandResult {
                      it to {wanted} instead"
                 ));
             }
-            let kid = accounts::rotate_keys(&app, algorithm)
-                .await
-                .map_err(describe)?;
+            let kid =
+                accounts::rotate_keys(&app, Administrator::Operator, algorithm, &Fields::form())
+                    .await
+                    .map_err(describe)?;
             writeln!(io::stdout(), "{kid}").map_err(cannot_write)
         }
         KeysCommand::Remove { kid } => match accounts::remove_key(&app, &kid).await {

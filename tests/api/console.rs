@@ -353,3 +353,107 @@ fn servers_without_a_usable_console_print_no_setup_link() {
         assert_eq!(TestServer::start_with(change).setup_path(), None);
     }
 }
+
+#[test]
+fn overview_counts_accounts_and_what_happened_by_day() {
+    staff_browser!(server, root, browser);
+    let alice = server.user("alice@example.com");
+    server.sign_up("pending@example.com");
+    server.patch(&alice.path(), &root, &json!({"is_active": false}));
+    for _ in 0..3 {
+        server.sign_in("alice@example.com", "wrong password");
+    }
+    server.sign_in("nobody@example.com", "wrong password");
+    let page = browser.get("/console/").body;
+    let tiles: Vec<&str> = page
+        .split("<strong class=\"number\">")
+        .skip(1)
+        .map(|rest| rest.split('<').next().unwrap())
+        .collect();
+    // Accounts, confirmed, deactivated, mails; sign-ups, sign-ins (one for the token), failures.
+    assert_eq!(tiles[..3], ["3", "2", "1"], "{page}");
+    assert_eq!(tiles[4..], ["2", "2", "4"], "{page}");
+    assert!(page.contains("<title>2024-12-03: 2</title>"), "{page}");
+    assert!(
+        page.contains("<td>2024-12-03</td><td>2</td><td>1</td>"),
+        "{page}"
+    );
+    assert!(page.contains("No backups are configured"), "{page}");
+    assert!(
+        page.contains("nothing slows down password guessing"),
+        "{page}"
+    );
+    // Another day has its own numbers, and after 30 days they are no longer shown.
+    server.advance(Duration::from_hours(24));
+    browser.cookies.clear();
+    browser.sign_in("root@example.com");
+    let page = browser.get("/console/").body;
+    assert!(page.contains("<td>2024-12-04</td><td>1</td>"), "{page}");
+    server.advance(Duration::from_hours(30 * 24));
+    browser.cookies.clear();
+    browser.sign_in("root@example.com");
+    let page = browser.get("/console/").body;
+    assert!(!page.contains("2024-12-03"), "{page}");
+}
+
+#[test]
+fn backups_are_made_on_request_and_not_downloaded() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = TestServer::start_with(|config| {
+        config.backup.dir = Some(folder.path().join("backups"));
+        // The first one is made at the start; the next would be a year later.
+        config.backup.every = "365d".parse().unwrap();
+    });
+    server.staff("root@example.com");
+    server.wait_for_metric(
+        "accounts_backup_last_success_timestamp_seconds",
+        1_733_227_200,
+    );
+    let mut browser = Browser::new(&server);
+    browser.sign_in("root@example.com");
+    server.advance_seconds(60);
+    let token = browser.token("/console/backups/");
+    let answer = browser.post("/console/backups/", &[("form_token", &token)]);
+    assert_eq!(answer.status, 400, "a reason is needed");
+    let fields = [
+        ("form_token", token.as_str()),
+        ("reason", "before the move"),
+    ];
+    assert_leads_to(
+        &browser.post("/console/backups/", &fields),
+        "/console/backups/",
+    );
+    let page = browser.get("/console/backups/").body;
+    assert!(page.contains("has been made and verified"), "{page}");
+    for name in [
+        "users.db-20241203T120000Z.tar",
+        "users.db-20241203T120100Z.tar",
+    ] {
+        assert!(page.contains(name), "{page}");
+        assert!(!page.contains(&format!("{name}\"")), "no link: {page}");
+    }
+    let detail = server.db_text("SELECT detail FROM events WHERE event = 'backup_started'");
+    assert!(detail.ends_with("backups: before the move"), "{detail}");
+    // A folder that cannot be written is reported, and the reason is not lost.
+    std::fs::remove_dir_all(folder.path().join("backups")).unwrap();
+    std::fs::write(folder.path().join("backups"), "").unwrap();
+    let page = browser.post("/console/backups/", &fields);
+    assert_eq!(page.status, 503, "{}", page.body);
+    assert!(page.body.contains("The backup failed: "), "{}", page.body);
+    assert!(page.body.contains("before the move"), "{}", page.body);
+}
+
+#[test]
+fn settings_are_shown_with_their_source_and_without_secrets() {
+    let server = TestServer::start_with(|config| {
+        config.mail.smtp_password = accounts_server::config::Secret::new("hunter2".to_owned());
+    });
+    server.staff("root@example.com");
+    let mut browser = Browser::new(&server);
+    browser.sign_in("root@example.com");
+    let page = browser.get("/console/settings/").body;
+    assert!(page.contains("<code>smtp_password</code>"), "{page}");
+    assert!(!page.contains("hunter2"), "{page}");
+    assert!(page.contains("set, not shown"), "{page}");
+    assert!(page.contains("The server runs with --dev"), "{page}");
+}

@@ -9,11 +9,12 @@ use std::thread;
 use std::time::Duration;
 
 use accounts_server::StartError;
+use accounts_server::accounts;
 use accounts_server::clock::{Clock, ManualClock};
 use accounts_server::config::{
     Config, ListenAddr, MailTransportKind, ProxyNetwork, PublicUrl, Secret,
 };
-use accounts_server::domain::{SigningAlgorithm, Timestamp};
+use accounts_server::domain::{Fields, SigningAlgorithm, Timestamp};
 use accounts_server::mail::InboxEntry;
 use accounts_server::server::{Reloaded, Server};
 use serde_json::{Value, json};
@@ -241,14 +242,14 @@ impl TestServer {
     pub fn remove_unused_photos(&self) -> usize {
         let app = self.server().app();
         self.runtime
-            .block_on(accounts_server::accounts::remove_unused_photos(&app))
+            .block_on(accounts::remove_unused_photos(&app))
             .unwrap()
     }
 
     /// Deletes expired rows, as the server does hourly.
     pub fn clear_expired(&self) {
         let app = self.server().app();
-        let cleared = accounts_server::accounts::clear_expired(&app);
+        let cleared = accounts::clear_expired(&app);
         self.runtime.block_on(cleared).unwrap();
     }
 
@@ -452,14 +453,14 @@ impl TestServer {
     /// Creates a staff account as an administrator does, and signs in.
     #[track_caller]
     pub fn staff(&self, email: &str) -> User {
-        use accounts_server::domain::{Fields, Input};
+        use accounts_server::domain::Input;
         let mut fields = Fields::json();
         fields.insert("email".into(), Input::Text(email.into()));
         fields.insert("password".into(), Input::Text(PASSWORD.into()));
         let app = self.server().app();
         let id = self
             .runtime
-            .block_on(accounts_server::accounts::create_user(&app, &fields, true))
+            .block_on(accounts::create_user(&app, &fields, true))
             .unwrap();
         let pair = self.sign_in(email, PASSWORD);
         assert_eq!(pair.status, 200, "{}", pair.body);
@@ -495,7 +496,12 @@ impl TestServer {
     pub fn rotate_keys(&self, algorithm: Option<SigningAlgorithm>) {
         let app = self.server().app();
         self.runtime
-            .block_on(accounts_server::accounts::rotate_keys(&app, algorithm))
+            .block_on(accounts::rotate_keys(
+                &app,
+                accounts::Administrator::Operator,
+                algorithm,
+                &Fields::form(),
+            ))
             .unwrap();
     }
 

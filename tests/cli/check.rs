@@ -60,6 +60,7 @@ fn healthy_installation_has_only_ok_lines() {
 
     let server = Running::start_with(dir.path(), &[VALID, &mail].concat());
     server.wait_for_log("backed up");
+    create_user(dir.path(), "root@example.com", &["--staff"]);
     let outcome = check(dir.path(), &mail);
     assert_eq!(outcome.code, Some(0), "{outcome:?}");
     for (start, text) in [
@@ -68,6 +69,8 @@ fn healthy_installation_has_only_ok_lines() {
         ("ok mail:", "answers"),
         ("ok backups:", "the newest"),
         ("ok public_url:", "https://accounts.example.com"),
+        ("ok staff:", "one staff account"),
+        ("ok pages:", "in all languages"),
         ("ok clock:", "Z"),
     ] {
         assert_line(&outcome, start, text);

@@ -339,3 +339,69 @@ fn leaked_password_list_is_validated() {
     );
     refused("none.txt").assert_refused(1, &["[passwords] breached_list", "none.txt"]);
 }
+
+#[test]
+fn config_show_is_a_configuration_file_with_sources() {
+    let dir = folder();
+    fs::write(
+        dir.path().join("accounts.toml"),
+        "[tokens]\naccess_minutes = 7\n[mail]\nsmtp_url = \"smtps://user:hunter2@mx.example\"\n",
+    )
+    .unwrap();
+    let flags = [
+        "--config",
+        "accounts.toml",
+        "--listen",
+        "127.0.0.1:0",
+        "config",
+        "show",
+    ];
+    let mut command = program(dir.path(), &flags);
+    command.env("ACCOUNTS_TOKENS_REFRESH_DAYS", "3");
+    let shown = finish(command, "");
+    assert_eq!(shown.code, Some(0), "{shown:?}");
+    for line in [
+        "access_minutes = 7  # accounts.toml:2: [tokens] access_minutes",
+        "refresh_days = 3  # environment variable ACCOUNTS_TOKENS_REFRESH_DAYS",
+        "listen = \"127.0.0.1:0\"  # --listen",
+        "# smtp_url is set and not shown  # accounts.toml:4: [mail] smtp_url",
+        "session_days = 90  # default",
+    ] {
+        assert!(
+            shown.stdout.lines().any(|shown| shown == line),
+            "{line}: {}",
+            shown.stdout
+        );
+    }
+    assert!(!shown.stdout.contains("hunter2"), "{}", shown.stdout);
+    assert_eq!(
+        names_in(dir.path()),
+        ["accounts.toml"],
+        "no database is made"
+    );
+    // It loads as a file, and only what was set can be asked for.
+    fs::write(dir.path().join("effective.toml"), &shown.stdout).unwrap();
+    let flags = [
+        "--config",
+        "effective.toml",
+        "config",
+        "show",
+        "--changed",
+        "--json",
+    ];
+    let again = run(dir.path(), &flags);
+    assert_eq!(again.code, Some(0), "{again:?}");
+    let records: Vec<serde_json::Value> = again
+        .stdout
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    assert!(
+        records.iter().all(|record| record["source"] == "file"),
+        "{records:?}"
+    );
+    let minutes = records
+        .iter()
+        .find(|record| record["name"] == "tokens.access_minutes");
+    assert_eq!(minutes.unwrap()["value"], "7");
+}

@@ -101,6 +101,7 @@ fn code_is_sent_by_smtp() {
         "4",
     ];
     let server = Running::start_with(dir.path(), &arguments);
+    server.next_output();
     assert_eq!(server.sign_up("User@Example.com").0, 201);
     let delivery = next(&deliveries);
     assert_eq!(
@@ -178,6 +179,7 @@ fn mails_are_written_to_files() {
         "4",
     ];
     let server = Running::start_with(dir.path(), &arguments);
+    server.next_output();
     assert_eq!(server.sign_up("user@example.com").0, 201);
     let outcome = server.terminate();
     assert_eq!(

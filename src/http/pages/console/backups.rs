@@ -3,7 +3,7 @@
 use http::StatusCode;
 use minijinja::{Value, context};
 
-use super::{change, layout, staff};
+use super::{by, change, layout, staff};
 use crate::accounts::{self, AccountError, BackupOutcome, BrowserSession};
 use crate::app::SharedApp;
 use crate::http::pages::form::Problems;
@@ -31,7 +31,7 @@ pub(in crate::http) async fn make(app: &SharedApp, request: &mut Request) -> Pag
     let change = change(app, request).await?;
     let (visitor, session) = (&change.visitor, &change.session);
     let fields = change.form.only(&["reason"]);
-    let made = accounts::make_backup(app, &session.caller, &visitor.client, &fields).await;
+    let made = accounts::make_backup(app, by(visitor, session), &fields).await;
     let (problems, status) = match made {
         Ok(BackupOutcome::Made) => return redirect(visitor, PATH, "console_backups.done"),
         Ok(BackupOutcome::Started) => return redirect(visitor, PATH, "console_backups.started"),
@@ -55,7 +55,7 @@ async fn page<'a>(
     session: &BrowserSession,
     number: &str,
 ) -> Result<Page<'a>, AccountError> {
-    let list = accounts::list_backups(visitor.app, &session.caller).await?;
+    let list = accounts::list_backups(visitor.app, by(visitor, session)).await?;
     let list = list.map(|list| {
         let pages = list.files.len().div_ceil(PAGE_SIZE).max(1);
         let number = number.parse().unwrap_or(1).clamp(1, pages);
@@ -78,6 +78,7 @@ async fn page<'a>(
             pager => layout::pager(PATH, "", number as u64, pages as u64),
             is_running => list.is_running,
             is_late => list.is_late,
+            fault => list.fault.as_deref(),
             proven_at => list.proven_at.map(|at| values::time(visitor, at)),
         }
     });

@@ -2,7 +2,7 @@
 
 use minijinja::{Value, context};
 
-use super::{change, layout, staff};
+use super::{by, change, layout, staff};
 use crate::accounts::{self, BrowserSession, KeyInfo};
 use crate::app::SharedApp;
 use crate::http::pages::form::Problems;
@@ -25,7 +25,7 @@ pub(in crate::http) async fn rotate(app: &SharedApp, request: &mut Request) -> P
     let change = change(app, request).await?;
     let (visitor, session) = (&change.visitor, &change.session);
     let fields = change.form.only(&["reason"]);
-    match accounts::rotate_keys_by_staff(app, &session.caller, &visitor.client, &fields).await {
+    match accounts::rotate_keys(app, by(visitor, session), None, &fields).await {
         Ok(_) => redirect(visitor, PATH, "console_keys.rotated"),
         Err(error) => {
             let (problems, status) = Problems::of_error(visitor, error)?;
@@ -42,7 +42,7 @@ async fn page<'a>(
     visitor: &'a Visitor<'a>,
     session: &BrowserSession,
 ) -> Result<Page<'a>, accounts::AccountError> {
-    let keys = accounts::list_keys_for_staff(visitor.app, &session.caller).await?;
+    let keys = accounts::list_keys(visitor.app, by(visitor, session)).await?;
     let keys: Value = keys.iter().map(|key| value(visitor, key)).collect();
     let page = layout::page(visitor, "keys", "console/keys.html", "console_keys.title");
     Ok(page.with(context! { keys }))

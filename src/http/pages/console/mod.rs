@@ -17,7 +17,7 @@ pub(crate) mod setup;
 use super::access::{self, Change};
 use super::render::Detour;
 use super::visitor::Visitor;
-use crate::accounts::{self, BrowserSession};
+use crate::accounts::{self, Administrator, BrowserSession};
 use crate::app::{App, SharedApp};
 use crate::http::error::ApiError;
 use crate::http::request::Request;
@@ -48,6 +48,11 @@ pub(super) async fn staff<'a>(visitor: &'a Visitor<'_>) -> Result<&'a BrowserSes
     }
     access::session(visitor)?;
     Err(ApiError::Forbidden.into())
+}
+
+/// The staff member as operations take one.
+pub(super) fn by<'a>(visitor: &'a Visitor<'_>, session: &'a BrowserSession) -> Administrator<'a> {
+    Administrator::Staff(&session.caller, &visitor.client)
 }
 
 /// The form of a staff member who has authenticated recently. Every change of the console begins

@@ -2,15 +2,15 @@
 
 use minijinja::{Value, context};
 
-use super::{layout, staff};
-use crate::accounts;
+use super::{by, layout, staff};
+use crate::accounts::{self, BackupList};
 use crate::app::SharedApp;
 use crate::domain::Timestamp;
 use crate::http::pages::render::PageResult;
 use crate::http::pages::values;
 use crate::http::pages::visitor::Visitor;
 use crate::http::request::Request;
-use crate::store::DayCounts;
+use crate::store::{DayCounts, Overview};
 
 /// Height of a chart, in its own units.
 const HEIGHT: u64 = 60;
@@ -19,9 +19,12 @@ const HEIGHT: u64 = 60;
 pub(in crate::http) async fn show(app: &SharedApp, request: &mut Request) -> PageResult {
     let visitor = Visitor::of(app, request).await?;
     let session = staff(&visitor).await?;
-    let overview = accounts::read_overview(app, &session.caller).await?;
-    let keys = accounts::list_keys_for_staff(app, &session.caller).await?;
+    let by = by(&visitor, session);
+    let overview = accounts::read_overview(app, by).await?;
+    let keys = accounts::list_keys(app, by).await?;
     let signing = keys.iter().find(|key| key.retired_at.is_none());
+    let backups = accounts::list_backups(app, by).await?;
+    let last_backup = backups.as_ref().and_then(|list| list.proven_at);
     let charts = [
         chart(&overview.days, "sign_ups", |day| {
             (day.sign_ups, Some(day.confirmed))
@@ -45,7 +48,9 @@ pub(in crate::http) async fn show(app: &SharedApp, request: &mut Request) -> Pag
             tile("mails_waiting", overview.mails_waiting),
         ],
         charts => charts,
-        mails_failing => overview.mails_failing,
+        warnings => warnings(&visitor, &overview, backups.as_ref()),
+        last_backup => last_backup.map(|at| values::time(&visitor, at)),
+        has_backups => backups.is_some(),
         version => env!("CARGO_PKG_VERSION"),
         staff_count => overview.staff,
         signing_key => signing.map(|key| context! {
@@ -55,6 +60,36 @@ pub(in crate::http) async fn show(app: &SharedApp, request: &mut Request) -> Pag
         }),
     })
     .answer()
+}
+
+/// What somebody should look at, in words: the mail queue, the backups, and risks of the settings.
+/// The latter speak English, as `check` does.
+fn warnings(visitor: &Visitor<'_>, overview: &Overview, backups: Option<&BackupList>) -> Value {
+    let mut warnings = Vec::new();
+    let failing = overview.mails_failing;
+    if failing > 0 {
+        let text = visitor.text(
+            "console_overview.mails_failing",
+            context! { count => failing },
+        );
+        warnings.push(context! { text });
+    }
+    match backups {
+        None => warnings.push(context! {
+            text => visitor.text("console_overview.no_backups", Value::UNDEFINED),
+        }),
+        Some(list) if list.is_late => warnings.push(context! {
+            text => visitor.text("console_backups.late", Value::UNDEFINED),
+        }),
+        Some(_) => {}
+    }
+    let risks = visitor.app.config.risks();
+    warnings.extend(
+        risks
+            .iter()
+            .map(|risk| context! { text => &*risk.text, lang => "en" }),
+    );
+    warnings.into()
 }
 
 fn tile(name: &str, number: u64) -> Value {
