@@ -325,7 +325,8 @@ CREATE INDEX mails_by_expiry ON mails (expires_at) WHERE content <> x'';
 CREATE INDEX mails_closed ON mails (closed_at) WHERE closed_at IS NOT NULL;
 
 -- Sessions, one per signed-in device. Every token names its session; revoking a session deletes its
--- row and makes its tokens invalid.
+-- row and makes its tokens invalid. The owner last authenticated at
+-- `authenticated_at`, by the methods in `amr` (RFC 8176, separated by spaces).
 CREATE TABLE sessions (
     id           TEXT    PRIMARY KEY,
     user_id      INTEGER NOT NULL REFERENCES users (id) ON DELETE CASCADE,
@@ -335,7 +336,8 @@ CREATE TABLE sessions (
     ip           TEXT    NOT NULL,
     user_agent   TEXT    NOT NULL,
     secret_hash  BLOB,
-    authenticated_at INTEGER NOT NULL DEFAULT 0
+    authenticated_at INTEGER NOT NULL DEFAULT 0,
+    amr          TEXT    NOT NULL DEFAULT ''
 ) STRICT, WITHOUT ROWID;
 CREATE UNIQUE INDEX sessions_by_secret ON sessions (secret_hash) WHERE secret_hash IS NOT NULL;
 CREATE INDEX sessions_by_user ON sessions (user_id);

@@ -14,8 +14,10 @@ use accounts_server::app::App;
 use accounts_server::bootstrap::open_app;
 use accounts_server::clock::{Clock, SystemClock};
 use accounts_server::config::Config;
+use accounts_server::crypto::tokens::TokenSubject;
 use accounts_server::domain::{
-    EmailAddress, Profile, SessionLifetimes, SessionRef, User, UserChanges, UserId,
+    AuthMethod, Authentication, EmailAddress, Profile, SessionLifetimes, SessionRef, User,
+    UserChanges, UserId,
 };
 use accounts_server::http::routes;
 use accounts_server::passwords::{PasswordOptions, Passwords};
@@ -38,11 +40,21 @@ struct One {
     app: Arc<App>,
     user: User,
     session_id: String,
+    authentication: Authentication,
     token: String,
     _dir: TempDir,
 }
 
 impl One {
+    fn subject(&self) -> TokenSubject<'_> {
+        TokenSubject {
+            user: &self.user,
+            session_id: &self.session_id,
+            authentication: &self.authentication,
+            session_end: None,
+        }
+    }
+
     fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
         let mut config = Config::defaults(true);
@@ -52,6 +64,7 @@ impl One {
             .block_on(open_app(config, Arc::new(SystemClock), 8000))
             .unwrap();
         let now = SystemClock.now();
+        let authentication = Authentication::by(AuthMethod::Password, now);
         let session_id = "0123456789abcdef0123456789abcdef".to_owned();
         let user = runtime.block_on(async {
             let hash = app.passwords.hash(PASSWORD.into(), [7; 16]).await.unwrap();
@@ -60,6 +73,7 @@ impl One {
                 id: session_id.clone(),
                 refresh_id: "r".into(),
                 now,
+                authentication: authentication.clone(),
                 expires_at: now.plus(app.keys.refresh_life()),
                 lifetimes: SessionLifetimes::default(),
                 access_lifetime: Duration::from_mins(5),
@@ -90,13 +104,24 @@ impl One {
         let pair = app
             .keys
             .tokens()
-            .issue(&user, &session_id, "a", "r", now, None)
+            .issue(
+                TokenSubject {
+                    user: &user,
+                    session_id: &session_id,
+                    authentication: &authentication,
+                    session_end: None,
+                },
+                "a",
+                "r",
+                now,
+            )
             .unwrap();
         Self {
             runtime,
             app: Arc::new(app),
             user,
             session_id,
+            authentication,
             token: pair.access,
             _dir: dir,
         }
@@ -142,11 +167,7 @@ fn parts(criterion: &mut Criterion) {
         bencher.iter(|| app.keys.tokens().verify(&one.token, now).unwrap());
     });
     criterion.bench_function("token: issue a pair", |bencher| {
-        bencher.iter(|| {
-            app.keys
-                .tokens()
-                .issue(&one.user, &one.session_id, "a", "r", now, None)
-        });
+        bencher.iter(|| app.keys.tokens().issue(one.subject(), "a", "r", now));
     });
     // The benchmark runs several times, and no run may reuse the tokens of another.
     let mut number = 0;
@@ -155,10 +176,7 @@ fn parts(criterion: &mut Criterion) {
             || {
                 number += 1;
                 let id = format!("{number}");
-                let pair = app
-                    .keys
-                    .tokens()
-                    .issue(&one.user, &one.session_id, &id, &id, now, None);
+                let pair = app.keys.tokens().issue(one.subject(), &id, &id, now);
                 pair.unwrap().access
             },
             |token| app.keys.tokens().verify(&token, now).unwrap(),

@@ -15,10 +15,10 @@ use serde_json::Value;
 use crate::accounts::import::rows::Rows;
 use crate::accounts::{IMPORTED_FIELDS, read_imported_user};
 use crate::cli::export::UserRecord;
-use crate::crypto::tokens::{TokenOptions, Tokens, generate_key};
+use crate::crypto::tokens::{TokenOptions, TokenSubject, Tokens, generate_key};
 use crate::domain::{
-    EmailAddress, FieldErrors, Fields, Input, PhoneNumber, Profile, SigningAlgorithm, Timestamp,
-    UploadedFile, User, UserId, parse_json_object,
+    AuthMethod, Authentication, EmailAddress, FieldErrors, Fields, Input, PhoneNumber, Profile,
+    SigningAlgorithm, Timestamp, UploadedFile, User, UserId, parse_json_object,
 };
 use crate::http::{forwarded_for, read_fields};
 use crate::mail::{Composer, ComposerOptions, MailContent};
@@ -246,12 +246,15 @@ pub fn token(data: &[u8]) {
         let tokens = Tokens::new(options, &[key]).expect("a key signs");
         let pair = tokens
             .issue(
-                &account(7, "user@example.com"),
-                "session",
+                TokenSubject {
+                    user: &account(7, "user@example.com"),
+                    session_id: "session",
+                    authentication: &Authentication::by(AuthMethod::Password, NOW),
+                    session_end: None,
+                },
                 "access",
                 "refresh",
                 NOW,
-                None,
             )
             .expect("it is signed");
         (tokens, [pair.access, pair.refresh])

@@ -10,8 +10,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use accounts_server::domain::{
-    ClientNetwork, EmailAddress, MailState, OtpPurpose, Profile, SessionLifetimes, SessionRef,
-    StoredKey, StoredSecret, Timestamp, User, UserChanges, UserId,
+    AuthMethod, Authentication, ClientNetwork, EmailAddress, MailState, OtpPurpose, Profile,
+    SessionLifetimes, SessionRef, StoredKey, StoredSecret, Timestamp, User, UserChanges, UserId,
 };
 use accounts_server::store::sqlite::{SqliteOptions, SqliteStore};
 use accounts_server::store::{
@@ -115,6 +115,7 @@ fn session(id: &str, now: Timestamp) -> NewSession {
         id: id.into(),
         refresh_id: format!("{id}-0"),
         now,
+        authentication: Authentication::by(AuthMethod::Password, now),
         expires_at: now.plus(Duration::from_hours(24)),
         lifetimes: SessionLifetimes::default(),
         access_lifetime: Duration::from_mins(5),
@@ -516,6 +517,7 @@ async fn sessions_and_rotation(store: &dyn Store, id: UserId) {
     let rotated = Rotation::Rotated {
         user: Box::new(user.clone()),
         created_at: at(1000),
+        authentication: Authentication::by(AuthMethod::Password, at(1000)),
         refresh_id: "s-1".into(),
     };
     assert_eq!(outcome, rotated);

@@ -8,8 +8,10 @@ use accounts_server::app::App;
 use accounts_server::bootstrap::open_app;
 use accounts_server::clock::{Clock, SystemClock};
 use accounts_server::config::{Config, MailTransportKind};
+use accounts_server::crypto::tokens::TokenSubject;
 use accounts_server::domain::{
-    BirthDate, EmailAddress, Profile, SessionLifetimes, Timestamp, UserId,
+    AuthMethod, Authentication, BirthDate, EmailAddress, Profile, SessionLifetimes, Timestamp,
+    UserId,
 };
 use accounts_server::store::{
     ImportRefusal, ImportSource, ImportedUser, NewSession, PasswordTry, RequestContext, SignIn,
@@ -153,6 +155,7 @@ async fn sign_in(
                 id: session_id.clone(),
                 refresh_id: format!("r{session_id}"),
                 now,
+                authentication: Authentication::by(AuthMethod::Password, now),
                 expires_at,
                 lifetimes: SessionLifetimes::default(),
                 access_lifetime: Duration::from_mins(5),
@@ -178,10 +181,13 @@ async fn sign_in(
             let SignInOutcome::Started(user) = app.store.create_session(sign_in).await? else {
                 return Err("an account could not be signed in".into());
             };
-            let pair = app
-                .keys
-                .tokens()
-                .issue(&user, &session_id, "a", "r", now, None)?;
+            let subject = TokenSubject {
+                user: &user,
+                session_id: &session_id,
+                authentication: &Authentication::by(AuthMethod::Password, now),
+                session_end: None,
+            };
+            let pair = app.keys.tokens().issue(subject, "a", "r", now)?;
             Ok::<_, Box<dyn Error>>(SignedIn {
                 id: *id,
                 email: user.email,

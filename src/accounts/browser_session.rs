@@ -10,20 +10,16 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use sha2::{Digest, Sha256};
 
-use super::password_check::{current_hash, is_current_password, wrong_password};
 use super::refresh::Caller;
-use super::{AccountError, Client, first_pair, session_lifetimes, unread};
+use super::{AccountError, Client, first_pair, session_lifetimes};
 use crate::app::App;
 use crate::crypto::random;
 use crate::crypto::tokens::TokenPair;
-use crate::domain::{FieldReader, Fields, SessionRef, Timestamp, User};
+use crate::domain::{SessionRef, User};
 use crate::store::{NewSession, UserSnapshot};
 
 /// How exactly the last use of a session is noted: more often would be a write for every page.
 const TOUCH: Duration = Duration::from_mins(5);
-
-/// How long somebody counts as recently authenticated.
-const RECENT: Duration = Duration::from_mins(10);
 
 /// The proof of a session that has started.
 pub enum Signed {
@@ -84,19 +80,13 @@ pub struct BrowserSession {
     pub caller: Caller,
     /// BCP 47 tag of the account's language; empty for the default.
     pub language: String,
-    authenticated_at: Timestamp,
-    secret_hash: Vec<u8>,
+    pub(super) secret_hash: Vec<u8>,
 }
 
 impl BrowserSession {
     /// The account.
     pub fn user(&self) -> &User {
         &self.caller.user
-    }
-
-    /// Whether its owner has shown the password within the last ten minutes.
-    pub fn is_recent(&self, app: &App) -> bool {
-        app.clock.now().since(self.authenticated_at) < RECENT
     }
 }
 
@@ -138,46 +128,14 @@ pub async fn find_browser_session(
     }
     let session = SessionRef::new(found.session_id, found.user.id);
     Ok(Some(BrowserSession {
-        caller: Caller::of_browser(Arc::new(UserSnapshot::new(found.user)), session),
+        caller: Caller::of_browser(
+            Arc::new(UserSnapshot::new(found.user)),
+            session,
+            found.authentication.at,
+        ),
         language: found.language,
-        authenticated_at: found.authenticated_at,
         secret_hash,
     }))
-}
-
-/// Checks the password of a signed-in browser once more. The session gets a new secret.
-///
-/// # Errors
-/// [`AccountError::Fields`] when the password is wrong.
-pub async fn reauthenticate_browser(
-    app: &App,
-    session: &BrowserSession,
-    fields: &Fields,
-    client: &Client,
-) -> Result<String, AccountError> {
-    let mut reader = FieldReader::new(fields);
-    let password = reader.required_secret("password", None);
-    reader.finish()?;
-    let password = password.ok_or_else(unread)?;
-    let old_hash = current_hash(app, &session.caller).await?;
-    if !is_current_password(app, &session.caller, client, password, &old_hash).await? {
-        return Err(wrong_password("password"));
-    }
-    let secret = new_secret();
-    let renewed = app
-        .store
-        .renew_browser_session(
-            session.caller.session_id(),
-            &session.secret_hash,
-            &hash(&secret),
-            app.clock.now(),
-        )
-        .await?;
-    if renewed {
-        Ok(secret)
-    } else {
-        Err(AccountError::SessionEnded)
-    }
 }
 
 /// Ends the caller's own session.

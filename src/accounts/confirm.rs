@@ -7,7 +7,7 @@ use super::mailbox_proof::{MailboxProof, TypedProof};
 use super::new_password::notices;
 use super::{AccountError, Caller, Client, Signed, unread};
 use crate::app::App;
-use crate::domain::{EmailAddress, FieldReader, Fields, OtpPurpose};
+use crate::domain::{AuthMethod, EmailAddress, FieldReader, Fields, OtpPurpose};
 use crate::limits::Limited;
 use crate::mail::MailContent;
 use crate::otp_codes::OtpRequest;
@@ -72,7 +72,7 @@ pub async fn confirm(
         Some(password) => prove_password(app, &proof, password, client).await?,
         None => None,
     };
-    let starting = client.new_session(app, now);
+    let starting = client.new_session(app, now, AuthMethod::Otp);
     let request = client.otp_request(now);
     let confirmed = app
         .codes

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::ReauthenticationMethod;
 use crate::crypto::tokens::TokenError;
 use crate::domain::FieldErrors;
 use crate::mail::MailError;
@@ -38,6 +39,9 @@ pub enum AccountError {
     /// The caller lacks the permission.
     #[error("the caller lacks the permission")]
     Forbidden,
+    /// The caller has to authenticate again first, in one of these ways.
+    #[error("the caller has to authenticate again")]
+    ReauthenticationRequired(Vec<ReauthenticationMethod>),
     /// The account does not exist.
     #[error("user not found")]
     UserNotFound,

@@ -105,6 +105,11 @@ pub fn read_advance(reader: &mut FieldReader<'_>) -> Option<u64> {
     reader.required_whole("advance_seconds", MOST_SECONDS)
 }
 
+/// Authenticating again.
+pub fn reauthenticate() -> Form {
+    form(super::reauthenticate::read)
+}
+
 /// Changing a password with the current one.
 pub fn change_password() -> Form {
     form(password_change::read)

@@ -30,6 +30,8 @@ mod password_reset;
 mod password_tries;
 mod photo;
 mod profile;
+mod reauthenticate;
+mod recent;
 mod refresh;
 mod sessions;
 mod setup;
@@ -45,9 +47,7 @@ pub use administration::{
 };
 pub use backups::{BackupList, BackupOutcome, list_backups, make_backup};
 use browser_session::StartingSession;
-pub use browser_session::{
-    BrowserSession, Signed, find_browser_session, reauthenticate_browser, sign_out,
-};
+pub use browser_session::{BrowserSession, Signed, find_browser_session, sign_out};
 pub use confirm::{Confirmed, confirm, resend};
 pub use create_user::create_user;
 pub use data_download::{AccountDownload, collect_download};
@@ -73,6 +73,8 @@ pub use password_change::{change_password, set_password};
 pub use password_reset::{confirm_reset, request_reset};
 pub use photo::{remove_photos_left_behind, remove_unused_photos};
 pub use profile::{Updated, retrieve, update};
+pub use reauthenticate::{reauthenticate, reauthenticate_browser};
+pub use recent::{ReauthenticationMethod, is_recent, reauthentication_methods, require_recent};
 pub use refresh::{Caller, authenticate, blacklist, check_token, refresh};
 pub use sessions::{end_other_sessions, end_session, list_sessions};
 pub use setup::{find_setup_state, is_setup_open, set_up, start_setup};
@@ -82,8 +84,8 @@ pub use staff::{Administrator, list_users};
 
 use crate::app::App;
 use crate::crypto::random;
-use crate::crypto::tokens::TokenPair;
-use crate::domain::{ClientNetwork, SessionLifetimes, Timestamp, User};
+use crate::crypto::tokens::{TokenPair, TokenSubject};
+use crate::domain::{AuthMethod, Authentication, ClientNetwork, SessionLifetimes, Timestamp, User};
 use crate::limits::Limited;
 use crate::otp_codes::OtpRequest;
 use crate::passwords::Requester;
@@ -118,10 +120,15 @@ async fn first_pair(
     user: &User,
     session: &NewSession,
 ) -> Result<TokenPair, AccountError> {
-    let end = session.lifetimes.end(session.now, user.is_staff);
+    let subject = TokenSubject {
+        user,
+        session_id: &session.id,
+        authentication: &session.authentication,
+        session_end: session.lifetimes.end(session.now, user.is_staff),
+    };
     let tokens = keys::signing(app).await?;
-    let (id, access_id) = (&session.id, random::id());
-    Ok(tokens.issue(user, id, &access_id, &session.refresh_id, session.now, end)?)
+    let access_id = random::id();
+    Ok(tokens.issue(subject, &access_id, &session.refresh_id, session.now)?)
 }
 
 /// The client of a request.
@@ -218,13 +225,14 @@ impl Client {
         }
     }
 
-    /// A new session of this client.
-    fn new_session(&self, app: &App, now: Timestamp) -> StartingSession {
+    /// A new session of this client, whose owner has just authenticated.
+    fn new_session(&self, app: &App, now: Timestamp, method: AuthMethod) -> StartingSession {
         let secret = (self.session_kind == SessionKind::Browser).then(browser_session::new_secret);
         let session = NewSession {
             id: random::id(),
             refresh_id: random::id(),
             now,
+            authentication: Authentication::by(method, now),
             expires_at: now.plus(app.keys.refresh_life()),
             lifetimes: session_lifetimes(app),
             access_lifetime: Duration::from_secs(60 * u64::from(app.config.tokens.access_minutes)),

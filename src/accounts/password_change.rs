@@ -8,7 +8,7 @@ use super::refresh::recheck;
 use super::{AccountError, Caller, Client, Signed, operator, unread};
 use crate::app::App;
 use crate::crypto::random;
-use crate::domain::{FieldReader, Fields, Input, User, messages};
+use crate::domain::{AuthMethod, FieldReader, Fields, Input, User, messages};
 use crate::store::ReplacePassword;
 
 const CURRENT: &str = "current_password";
@@ -46,7 +46,7 @@ pub async fn change_password(
     let hashing = app.passwords.asked_by(client.requester(true));
     let new_hash = hashing.hash(password, random::bytes()).await?;
     let now = app.clock.now();
-    let starting = client.new_session(app, now);
+    let starting = client.new_session(app, now, AuthMethod::Password);
     let replacement = ReplacePassword {
         user_id: caller.user.id,
         old_hash: Some(old_hash),

@@ -6,8 +6,9 @@ use super::detached;
 use super::new_password::{NOTICE_LIFE, notices};
 use super::photo::{PhotoChange, prepare_photo, remove_photo, write_photo};
 use super::refresh::recheck;
-use super::{AccountError, Caller, Client};
+use super::{AccountError, Caller, Client, require_recent};
 use crate::app::App;
+use crate::config::EmailChangeRule;
 use crate::crypto::random;
 use crate::domain::{
     EmailAddress, FieldErrors, FieldReader, Fields, OtpCode, OtpPurpose, Timestamp, User,
@@ -121,6 +122,12 @@ async fn apply(
     if caller.user.is_staff {
         read_staff_changes(&mut reader, &mut changes);
     }
+    if app.config.accounts.email_change == EmailChangeRule::Recent
+        && caller.user.id == id
+        && is_other_email(caller, changes.email.as_ref())
+    {
+        require_recent(app, caller).await?;
+    }
     let own = [caller.user.email.as_str(), caller.user.shown_email()];
     // As at a sign-up, answers about taken addresses and mails to them are rate-limited. Staff
     // sees all addresses anyway.
@@ -175,6 +182,11 @@ async fn apply(
         set_is_active,
         set_is_staff,
     })
+}
+
+/// Whether `email` is not the address that the caller has now.
+fn is_other_email(caller: &Caller, email: Option<&EmailAddress>) -> bool {
+    email.is_some_and(|email| email.as_str() != caller.user.shown_email())
 }
 
 /// Reads what only staff may set.

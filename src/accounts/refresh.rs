@@ -5,8 +5,8 @@ use std::sync::Arc;
 use super::{AccountError, Client, keys, session_lifetimes, unread};
 use crate::app::App;
 use crate::crypto::random;
-use crate::crypto::tokens::{TokenPair, TokenType, Verified};
-use crate::domain::{FieldReader, Fields, SessionRef};
+use crate::crypto::tokens::{TokenPair, TokenSubject, TokenType, Verified};
+use crate::domain::{FieldReader, Fields, SessionRef, Timestamp};
 use crate::store::{RotateRefreshToken, Rotation, UserSnapshot};
 
 /// Field name of a refresh token.
@@ -29,15 +29,29 @@ enum Proof {
     /// An access token.
     Token(Arc<Verified>),
     /// The secret of a browser session.
-    Cookie(Arc<SessionRef>),
+    Cookie(Arc<CookieProof>),
+}
+
+/// A browser session, as its row was when the request came.
+#[derive(Debug)]
+struct CookieProof {
+    session: SessionRef,
+    authenticated_at: Timestamp,
 }
 
 impl Caller {
     /// The caller behind a browser session.
-    pub(super) fn of_browser(user: Arc<UserSnapshot>, session: SessionRef) -> Self {
+    pub(super) fn of_browser(
+        user: Arc<UserSnapshot>,
+        session: SessionRef,
+        authenticated_at: Timestamp,
+    ) -> Self {
         Self {
             user,
-            proof: Proof::Cookie(Arc::new(session)),
+            proof: Proof::Cookie(Arc::new(CookieProof {
+                session,
+                authenticated_at,
+            })),
         }
     }
 
@@ -45,7 +59,15 @@ impl Caller {
     pub fn session(&self) -> &SessionRef {
         match &self.proof {
             Proof::Token(token) => &token.session,
-            Proof::Cookie(session) => session,
+            Proof::Cookie(cookie) => &cookie.session,
+        }
+    }
+
+    /// When the owner of the session had last authenticated, by what the request showed.
+    pub(super) fn authenticated_at(&self) -> Option<Timestamp> {
+        match &self.proof {
+            Proof::Token(token) => token.authenticated_at,
+            Proof::Cookie(cookie) => Some(cookie.authenticated_at),
         }
     }
 
@@ -119,15 +141,18 @@ pub async fn refresh(
         Rotation::Rotated {
             user,
             created_at,
+            authentication,
             refresh_id,
-        } => Ok(keys::signing(app).await?.issue(
-            &user,
-            &token.session.id,
-            &random::id(),
-            &refresh_id,
-            now,
-            lifetimes.end(created_at, user.is_staff),
-        )?),
+        } => {
+            let subject = TokenSubject {
+                user: &user,
+                session_id: &token.session.id,
+                authentication: &authentication,
+                session_end: lifetimes.end(created_at, user.is_staff),
+            };
+            let tokens = keys::signing(app).await?;
+            Ok(tokens.issue(subject, &random::id(), &refresh_id, now)?)
+        }
         Rotation::Reused => {
             log::warn!(
                 "user {}: refresh token reuse detected, session revoked",

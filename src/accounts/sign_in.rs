@@ -7,7 +7,7 @@ use super::password_tries::{PasswordTries, key_of};
 use super::{AccountError, Client, Signed, unread};
 use crate::app::App;
 use crate::crypto::random;
-use crate::domain::{FieldReader, Fields};
+use crate::domain::{AuthMethod, FieldReader, Fields};
 use crate::mail::MailContent;
 use crate::observability::request_id;
 use crate::store::{Credentials, SignIn, SignInOutcome};
@@ -94,7 +94,7 @@ async fn start_session(
     tries: &PasswordTries<'_>,
 ) -> Result<Option<Signed>, AccountError> {
     let now = app.clock.now();
-    let starting = tries.client().new_session(app, now);
+    let starting = tries.client().new_session(app, now, AuthMethod::Password);
     let sign_in = SignIn {
         user_id: found.user_id,
         password_hash: found.password_hash.clone(),

@@ -42,8 +42,8 @@ pub use settings::{
     TlsConfig, TokensConfig, setting, settings,
 };
 pub use values::{
-    CorsOrigin, HeaderName, Interval, InvalidValue, ListenAddr, LogFormat, MailTransportKind,
-    ProxyNetwork, PublicUrl, Secret,
+    CorsOrigin, EmailChangeRule, HeaderName, Interval, InvalidValue, ListenAddr, LogFormat,
+    MailTransportKind, ProxyNetwork, PublicUrl, Secret,
 };
 
 /// The path of a database in memory.

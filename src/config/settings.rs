@@ -28,9 +28,9 @@ use super::rules::{
     parsed, whole,
 };
 use super::values::{
-    CorsOrigin, HeaderName, Interval, ListenAddr, LogFormat, MailTransportKind, ProxyNetwork,
-    PublicUrl, Secret, is_colour, is_fixed_otp, is_link, is_log_filter, is_mailbox, is_one_line,
-    is_path, is_web_link,
+    CorsOrigin, EmailChangeRule, HeaderName, Interval, ListenAddr, LogFormat, MailTransportKind,
+    ProxyNetwork, PublicUrl, Secret, is_colour, is_fixed_otp, is_link, is_log_filter, is_mailbox,
+    is_one_line, is_path, is_web_link,
 };
 use crate::domain::SigningAlgorithm;
 
@@ -452,6 +452,17 @@ settings! {
         /// Days after which a never-verified account without a valid code is deleted, unless it is
         /// staff or imported. 0 keeps them.
         unverified_days: u32 = 7, rule whole(0, 36_500), rare "DAYS";
+        /// What a change of one's own address by the API needs: `token`, any access token, or
+        /// `recent`, authentication within `[sessions] recent_minutes`. The account pages always
+        /// ask for the latter.
+        email_change: EmailChangeRule = EmailChangeRule::Token, rule parsed::<EmailChangeRule>(), rare "token|recent";
+    }
+
+    /// Sessions of both kinds: with tokens, and of browsers.
+    sessions: SessionsConfig, "Sessions" {
+        /// Minutes after signing in, or after `reauthenticate/`, in which changes are allowed that
+        /// want recent authentication.
+        recent_minutes: u32 = 10, rule whole(1, 1440), rare "MINUTES";
     }
 
     /// One-time passwords sent by mail.

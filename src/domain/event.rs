@@ -44,6 +44,8 @@ events! {
     SignIn = "sign_in",
     /// A sign-in failed.
     SignInFailed = "sign_in_failed",
+    /// A signed-in client confirmed the password or a mailed code.
+    Reauthenticated = "reauthenticated",
     /// A session ended because its owner signed out.
     SignOut = "sign_out",
     /// Sessions were revoked from the list of sessions, or evicted; the detail is their number.

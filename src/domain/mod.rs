@@ -2,6 +2,7 @@
 //!
 //! Knows the standard library, serde and calendars, and nothing of HTTP, SQL, files or the clock.
 
+mod authentication;
 mod country;
 mod date;
 mod email;
@@ -19,6 +20,7 @@ mod text;
 mod timestamp;
 pub mod user;
 
+pub use authentication::{AuthMethod, Authentication};
 pub use country::Country;
 pub use date::{BirthDate, InvalidDate};
 pub use email::{EmailAddress, InvalidEmail, mailbox_key};

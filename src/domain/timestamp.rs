@@ -23,6 +23,11 @@ impl Timestamp {
         Self(millis)
     }
 
+    /// From Unix seconds.
+    pub const fn from_unix_seconds(seconds: i64) -> Self {
+        Self(seconds.saturating_mul(1000))
+    }
+
     /// Unix milliseconds.
     pub const fn unix_millis(self) -> i64 {
         self.0

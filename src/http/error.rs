@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use warp::reply::Response;
 
 use super::reply;
-use crate::accounts::AccountError;
+use crate::accounts::{AccountError, ReauthenticationMethod};
 use crate::domain::{FieldErrors, messages};
 use crate::observability::error_chain;
 use crate::observability::metrics::ActionOutcome;
@@ -49,6 +49,8 @@ pub(super) enum ApiError {
     EmailNotVerified,
     /// 403.
     Forbidden,
+    /// 403, the caller has to authenticate again first, in one of these ways.
+    ReauthenticationRequired(Vec<ReauthenticationMethod>),
     /// 403, a form that does not come from a page of ours in this browser.
     ForeignForm,
     /// 403, pages would send passwords and cookies in the clear.
@@ -157,7 +159,10 @@ impl ApiError {
             | Self::InvalidToken
             | Self::NoActiveAccount
             | Self::EmailNotVerified => StatusCode::UNAUTHORIZED,
-            Self::Forbidden | Self::ForeignForm | Self::InsecurePages => StatusCode::FORBIDDEN,
+            Self::Forbidden
+            | Self::ReauthenticationRequired(_)
+            | Self::ForeignForm
+            | Self::InsecurePages => StatusCode::FORBIDDEN,
             Self::NotFound | Self::UserNotFound | Self::InvalidPage => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed(_) => StatusCode::METHOD_NOT_ALLOWED,
             Self::Timeout => StatusCode::REQUEST_TIMEOUT,
@@ -189,6 +194,11 @@ impl ApiError {
             Self::Forbidden | Self::ForeignForm | Self::InsecurePages => {
                 detail("You do not have permission to perform this action.")
             }
+            Self::ReauthenticationRequired(methods) => json!({
+                "detail": "Please sign in again to do this.",
+                "code": "reauthentication_required",
+                "methods": methods,
+            }),
             Self::NotFound => detail("Not found."),
             Self::InvalidPage => detail("Invalid page."),
             Self::UserNotFound => json!({ "error": "User not found" }),
@@ -233,6 +243,9 @@ impl From<AccountError> for ApiError {
             AccountError::InvalidToken => Self::InvalidToken,
             AccountError::SessionEnded => Self::BadToken,
             AccountError::Forbidden => Self::Forbidden,
+            AccountError::ReauthenticationRequired(methods) => {
+                Self::ReauthenticationRequired(methods)
+            }
             AccountError::UserNotFound => Self::UserNotFound,
             AccountError::NotFound => Self::NotFound,
             AccountError::InvalidPage => Self::InvalidPage,

@@ -11,12 +11,12 @@ use http::Method;
 
 use super::api::{
     audit_log, dev, discovery, email_undo, events, health, invitations, mails, metrics, otp,
-    passwords, photos, sessions, staff, tokens, users,
+    passwords, photos, reauthenticate, sessions, staff, tokens, users,
 };
 use super::openapi::{self, docs};
 use super::pages::account::{
     activity, confirm, data, delete, email, invitation, language, overview, password, profile,
-    reauthenticate, reset, sessions as device_list, sign_in, sign_out, sign_up,
+    reauthenticate as confirm_identity, reset, sessions as device_list, sign_in, sign_out, sign_up,
 };
 use super::pages::assets;
 use super::pages::console::{
@@ -102,8 +102,8 @@ pub(super) static ROUTES: &[Route] = &[
     form!("/account/reset/", "Reset", reset::submit).on_pages(),
     page!("/account/reset/confirm/", "Confirm Reset", reset::show_confirm).on_pages(),
     form!("/account/reset/confirm/", "Confirm Reset", reset::confirm).on_pages(),
-    page!("/account/reauthenticate/", "Reauthenticate", reauthenticate::show).on_pages(),
-    form!("/account/reauthenticate/", "Reauthenticate", reauthenticate::submit).on_pages(),
+    page!("/account/reauthenticate/", "Reauthenticate", confirm_identity::show).on_pages(),
+    form!("/account/reauthenticate/", "Reauthenticate", confirm_identity::submit).on_pages(),
     page!("/account/profile/", "Profile", profile::show).on_pages(),
     form!("/account/profile/", "Profile", profile::submit).on_pages(),
     form!("/account/profile/photo/", "Upload Photo", profile::photo).on_pages(),
@@ -195,6 +195,9 @@ pub(super) static ROUTES: &[Route] = &[
         .counted_as(Action::PasswordReset).docs(&passwords::CONFIRM_RESET),
     post!(accounts!("password/change/"), "Password Change", passwords::change)
         .bearer().counted_as(Action::PasswordChange).docs(&passwords::CHANGE),
+
+    post!(accounts!("reauthenticate/"), "Reauthenticate", reauthenticate::create)
+        .bearer().counted_as(Action::Reauthentication).docs(&reauthenticate::CREATE),
 
     get!(accounts!("sessions/"), "Session List", sessions::list).bearer().docs(&sessions::LIST),
     delete!(accounts!("sessions/"), "Session List", sessions::destroy_others)

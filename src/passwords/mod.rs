@@ -245,6 +245,11 @@ impl Passwords {
     }
 }
 
+/// Whether a hash is that of a password. Django marks an account without one by `!`.
+pub fn is_usable(hash: &str) -> bool {
+    !hash.starts_with('!')
+}
+
 impl Drop for Passwords {
     fn drop(&mut self) {
         self.queue.close();
@@ -275,7 +280,7 @@ impl Hashing<'_> {
     /// [`PasswordError::Overloaded`] when the queue is full.
     pub async fn verify(self, password: String, hash: Option<&str>) -> Result<bool, PasswordError> {
         // An unusable password (Django's `!`) takes as long as any other.
-        let hash = hash.filter(|hash| !hash.starts_with('!'));
+        let hash = hash.filter(|hash| is_usable(hash));
         let known = hash.is_some();
         let hash: Arc<str> = match hash {
             Some(hash) => hash.into(),

@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 
 use super::StoreResult;
-use crate::domain::{Timestamp, User};
+use crate::domain::{Authentication, Timestamp, User};
 
 /// A browser session and the account behind it.
 #[derive(Clone, Debug)]
@@ -18,8 +18,8 @@ pub struct BrowserSessionRecord {
     pub created_at: Timestamp,
     /// When it was last used, to the precision of [`BrowserSessionStore::touch_browser_session`].
     pub last_used_at: Timestamp,
-    /// When its owner last showed a password or a code.
-    pub authenticated_at: Timestamp,
+    /// How and when its owner last authenticated.
+    pub authentication: Authentication,
 }
 
 /// Operations on browser sessions. They end as all sessions do, by [`super::SessionStore`].
@@ -40,14 +40,4 @@ pub trait BrowserSessionStore {
         expires_at: Timestamp,
         ip: &str,
     ) -> StoreResult<()>;
-
-    /// Replaces the secret of a session whose owner has just authenticated. False when the session
-    /// has ended or its secret was replaced already.
-    async fn renew_browser_session(
-        &self,
-        session_id: &str,
-        old_hash: &[u8],
-        new_hash: &[u8],
-        now: Timestamp,
-    ) -> StoreResult<bool>;
 }

@@ -55,7 +55,8 @@ pub use page::{Page, PageBounds};
 pub use password_tries::{PasswordTry, PasswordTryLimits, PasswordTryStore, TrySource};
 pub use passwords::{NOTICES, PasswordStore, ReplacePassword, ResetRequest};
 pub use sessions::{
-    NewSession, RotateRefreshToken, Rotation, Session, SessionStore, SignIn, SignInOutcome,
+    NewSession, Reauthenticated, Reauthentication, RotateRefreshToken, Rotation, Session,
+    SessionStore, SignIn, SignInOutcome,
 };
 pub use setup::{FirstStaff, FirstStaffOutcome, SetupState, SetupStore};
 pub use user_snapshot::UserSnapshot;

@@ -6,7 +6,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use super::{NewMail, PasswordTry, RequestContext, StoreResult, UserSnapshot};
-use crate::domain::{SessionLifetimes, SessionRef, Timestamp, User, UserId};
+use crate::domain::{Authentication, SessionLifetimes, SessionRef, Timestamp, User, UserId};
 
 /// A session to create, with its first refresh token.
 #[derive(Clone)]
@@ -17,6 +17,8 @@ pub struct NewSession {
     pub refresh_id: String,
     /// The current time.
     pub now: Timestamp,
+    /// How and when its owner authenticated.
+    pub authentication: Authentication,
     /// When the first refresh token expires, if the session does not end before.
     pub expires_at: Timestamp,
     /// The maximum age of sessions.
@@ -74,6 +76,31 @@ pub struct Session {
     pub ip: String,
     /// `User-Agent` of the client then.
     pub user_agent: String,
+    /// How and when its owner last authenticated.
+    pub authentication: Authentication,
+}
+
+/// Another authentication of the owner of a session.
+pub struct Reauthentication {
+    /// The session.
+    pub session: SessionRef,
+    /// How and when.
+    pub authentication: Authentication,
+    /// The attempt, when a password was checked: the failures of its source are forgotten.
+    pub tried: Option<PasswordTry>,
+    /// Of a browser session: the hashes of its secret and of the one that replaces it.
+    pub secret_hashes: Option<(Vec<u8>, Vec<u8>)>,
+    /// Who made the request, and from where.
+    pub context: RequestContext,
+}
+
+/// The session of a [`Reauthentication`], for its next access token.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reauthenticated {
+    /// The account.
+    pub user: User,
+    /// When the session was created.
+    pub created_at: Timestamp,
 }
 
 /// A rotation: the exchange of a refresh token for its successor.
@@ -107,6 +134,8 @@ pub enum Rotation {
         user: Box<User>,
         /// When the session was created.
         created_at: Timestamp,
+        /// How and when its owner last authenticated.
+        authentication: Authentication,
         /// `jti` of the successor.
         refresh_id: String,
     },
@@ -130,6 +159,13 @@ pub trait SessionStore {
         &self,
         session: &SessionRef,
     ) -> StoreResult<Option<Arc<UserSnapshot>>>;
+
+    /// Notes that the owner of a session authenticated again. `None` when the session has ended,
+    /// its account is inactive, or its secret was replaced already.
+    async fn reauthenticate(
+        &self,
+        request: Reauthentication,
+    ) -> StoreResult<Option<Reauthenticated>>;
 
     /// Exchanges a refresh token for its successor.
     async fn rotate_refresh_token(&self, rotation: RotateRefreshToken) -> StoreResult<Rotation>;

@@ -44,6 +44,7 @@ mod photos;
 mod profile;
 mod protocol;
 mod rate_limits;
+mod reauthentication;
 mod schema;
 mod sessions;
 mod sign_up;

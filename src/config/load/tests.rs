@@ -117,6 +117,7 @@ fn every_setting_is_read_from_every_layer() {
         "dev.fixed_otp" => "a@b.example=123456,c@d.example=000000",
         "dev.ephemeral" | "dev.exit_with_parent" => "true",
         "accounts.unverified_days" => "30",
+        "accounts.email_change" => "recent",
         "media.max_side_pixels" | "media.decode_memory_mib" => "640",
         "tokens.key_encryption_secret" => "0123456789abcdef0123456789abcdef",
         "backup.every" => "12h",

@@ -42,6 +42,34 @@ impl TextValue for MailTransportKind {
     }
 }
 
+/// What a change of one's own address needs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EmailChangeRule {
+    /// A valid access token.
+    Token,
+    /// Recent authentication as well.
+    Recent,
+}
+
+impl TextValue for EmailChangeRule {
+    const EXPECTED: &'static str = "token or recent";
+
+    fn parse(text: &str) -> Option<Self> {
+        match text {
+            "token" => Some(Self::Token),
+            "recent" => Some(Self::Recent),
+            _ => None,
+        }
+    }
+
+    fn text(&self) -> String {
+        match self {
+            Self::Token => "token".to_owned(),
+            Self::Recent => "recent".to_owned(),
+        }
+    }
+}
+
 impl TextValue for SigningAlgorithm {
     const EXPECTED: &'static str = "one of ES256, EdDSA and RS256";
 

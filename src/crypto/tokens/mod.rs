@@ -23,7 +23,9 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use crate::domain::{SessionRef, SigningAlgorithm, StoredKey, Timestamp, User, UserId};
+use crate::domain::{
+    AuthMethod, Authentication, SessionRef, SigningAlgorithm, StoredKey, Timestamp, User, UserId,
+};
 pub use keys::{KeySet, PublicKey, generate_key};
 use keys::{SigningKey, VerifyingKey, algorithm_of};
 use verified::VerifiedTokens;
@@ -98,6 +100,8 @@ pub struct Verified {
     pub session: SessionRef,
     /// The token's own id.
     pub id: String,
+    /// When the owner of the session had last authenticated; `None` in refresh tokens.
+    pub authenticated_at: Option<Timestamp>,
     /// When it was issued, in Unix seconds.
     pub issued: i64,
     /// When it expires, in Unix seconds.
@@ -111,6 +115,19 @@ pub struct TokenPair {
     pub access: String,
     /// The token for the next pair.
     pub refresh: String,
+}
+
+/// What the tokens of a session say about it.
+#[derive(Clone, Copy)]
+pub struct TokenSubject<'a> {
+    /// The account.
+    pub user: &'a User,
+    /// The id of the session.
+    pub session_id: &'a str,
+    /// The last authentication of its owner.
+    pub authentication: &'a Authentication,
+    /// When the session ends for good; no token outlives it.
+    pub session_end: Option<Timestamp>,
 }
 
 #[derive(Serialize)]
@@ -133,6 +150,10 @@ struct IssuedClaims<'a> {
     client_id: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     external_id: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    auth_time: Option<i64>,
+    #[serde(skip_serializing_if = "<[AuthMethod]>::is_empty")]
+    amr: &'a [AuthMethod],
 }
 
 #[derive(Deserialize)]
@@ -143,6 +164,7 @@ struct CheckedClaims {
     iat: i64,
     exp: i64,
     sid: String,
+    auth_time: Option<i64>,
 }
 
 /// Issues and verifies tokens.
@@ -198,48 +220,49 @@ impl Tokens {
         }
     }
 
-    /// Issues the token pair of a session; no token outlives `session_end`.
+    /// Issues the token pair of a session.
     ///
     /// # Errors
     /// On an internal error.
     pub fn issue(
         &self,
-        user: &User,
-        session_id: &str,
+        subject: TokenSubject<'_>,
         access_id: &str,
         refresh_id: &str,
         now: Timestamp,
-        session_end: Option<Timestamp>,
     ) -> Result<TokenPair, TokenError> {
         Ok(TokenPair {
-            access: self.sign(
-                TokenType::Access,
-                user,
-                session_id,
-                access_id,
-                now,
-                session_end,
-            )?,
-            refresh: self.sign(
-                TokenType::Refresh,
-                user,
-                session_id,
-                refresh_id,
-                now,
-                session_end,
-            )?,
+            access: self.issue_access(subject, access_id, now)?,
+            refresh: self.sign(TokenType::Refresh, subject, refresh_id, now)?,
         })
+    }
+
+    /// Issues an access token alone.
+    ///
+    /// # Errors
+    /// On an internal error.
+    pub fn issue_access(
+        &self,
+        subject: TokenSubject<'_>,
+        id: &str,
+        now: Timestamp,
+    ) -> Result<String, TokenError> {
+        self.sign(TokenType::Access, subject, id, now)
     }
 
     fn sign(
         &self,
         token_type: TokenType,
-        user: &User,
-        session_id: &str,
+        subject: TokenSubject<'_>,
         id: &str,
         now: Timestamp,
-        session_end: Option<Timestamp>,
     ) -> Result<String, TokenError> {
+        let TokenSubject {
+            user,
+            session_id,
+            authentication,
+            session_end,
+        } = subject;
         let (life, audience, person) = match token_type {
             TokenType::Access => (
                 self.options.access_life,
@@ -265,6 +288,8 @@ impl Tokens {
             email: person.map(|user| user.email.as_str()),
             is_staff: person.map(|user| user.is_staff),
             external_id: person.and_then(|user| user.external_id.as_deref()),
+            auth_time: person.map(|_| authentication.at.unix_seconds()),
+            amr: person.map_or(&[], |_| &authentication.methods),
         };
         let mut header = Header::new(self.signing_key.algorithm);
         header.typ = Some(token_type.header_typ().into());
@@ -313,6 +338,7 @@ impl Tokens {
             token_type: claims.token_type,
             session: SessionRef::new(claims.sid, claims.user_id),
             id: claims.jti,
+            authenticated_at: claims.auth_time.map(Timestamp::from_unix_seconds),
             issued: claims.iat,
             expires: claims.exp,
         })
@@ -344,6 +370,22 @@ mod tests {
         }
     }
 
+    fn authentication() -> Authentication {
+        let at = Timestamp::from_unix_millis(1_699_999_000_500);
+        Authentication::by(AuthMethod::Password, at)
+    }
+
+    /// A pair of the session `session`, whose tokens are `a` and `r`.
+    fn issue(tokens: &Tokens, now: Timestamp) -> TokenPair {
+        let subject = TokenSubject {
+            user: &user(),
+            session_id: "session",
+            authentication: &authentication(),
+            session_end: None,
+        };
+        tokens.issue(subject, "a", "r", now).unwrap()
+    }
+
     fn tokens_with(algorithm: SigningAlgorithm) -> Tokens {
         let options = TokenOptions {
             issuer: "http://localhost:8000".into(),
@@ -368,9 +410,7 @@ mod tests {
     fn access_tokens_have_the_claims_of_rfc_9068() {
         let tokens = tokens();
         let now = Timestamp::from_unix_millis(1_700_000_000_999);
-        let pair = tokens
-            .issue(&user(), "session", "a", "r", now, None)
-            .unwrap();
+        let pair = issue(&tokens, now);
         let kid = tokens.signing_key.kid.clone();
         assert_eq!(
             part(&pair.access, 0),
@@ -382,9 +422,10 @@ mod tests {
                 "iss": "http://localhost:8000", "sub": "7", "user_id": 7, "token_type": "access",
                 "jti": "a", "iat": 1_700_000_000, "exp": 1_700_000_300, "sid": "session",
                 "client_id": "accounts-server", "email": "user@example.com", "is_staff": false,
+                "auth_time": 1_699_999_000, "amr": ["pwd"],
             })
         );
-        for claim in ["email", "client_id"] {
+        for claim in ["email", "client_id", "auth_time", "amr"] {
             assert_eq!(part(&pair.refresh, 1)[claim], serde_json::Value::Null);
         }
     }
@@ -393,9 +434,7 @@ mod tests {
     fn a_token_is_valid_until_it_expires() {
         let tokens = tokens();
         let now = Timestamp::from_unix_millis(1_700_000_000_000);
-        let pair = tokens
-            .issue(&user(), "session", "a", "r", now, None)
-            .unwrap();
+        let pair = issue(&tokens, now);
         let verified = tokens
             .verify(&pair.access, now.plus(Duration::from_millis(299_999)))
             .unwrap();
@@ -405,6 +444,7 @@ mod tests {
                 token_type: TokenType::Access,
                 session: SessionRef::new("session".into(), 7),
                 id: "a".into(),
+                authenticated_at: Some(Timestamp::from_unix_millis(1_699_999_000_000)),
                 issued: now.unix_seconds(),
                 expires: now.unix_seconds() + 300,
             }
@@ -419,10 +459,7 @@ mod tests {
     fn cached_tokens_expire_as_well() {
         let tokens = tokens();
         let now = Timestamp::from_unix_millis(1_700_000_000_000);
-        let token = tokens
-            .issue(&user(), "session", "a", "r", now, None)
-            .unwrap()
-            .access;
+        let token = issue(&tokens, now).access;
         let first = tokens.verify(&token, now).unwrap();
         // The second result is the cached one; another token with the same signature is not.
         assert!(Arc::ptr_eq(&first, &tokens.verify(&token, now).unwrap()));
@@ -437,9 +474,7 @@ mod tests {
     fn tokens_from_the_future_are_refused() {
         let tokens = tokens();
         let now = Timestamp::from_unix_millis(1_700_000_000_000);
-        let pair = tokens
-            .issue(&user(), "session", "a", "r", now, None)
-            .unwrap();
+        let pair = issue(&tokens, now);
         let before = |seconds| now.minus(Duration::from_secs(seconds));
         for token in [&pair.access, &pair.refresh] {
             assert!(tokens.verify(token, before(60)).is_ok());
@@ -463,8 +498,7 @@ mod tests {
             keys.insert(0, generate_key(algorithm, now).unwrap());
             let tokens = Tokens::new(options.clone(), &keys).unwrap();
             assert_eq!(tokens.algorithm(), algorithm);
-            let token = tokens.issue(&user(), "session", "a", "r", now, None);
-            issued.push((algorithm, token.unwrap().access));
+            issued.push((algorithm, issue(&tokens, now).access));
         }
         let tokens = Tokens::new(options, &keys).unwrap();
         for (algorithm, token) in &issued {
@@ -496,16 +530,11 @@ mod tests {
     fn foreign_and_forged_tokens_are_refused() {
         let (ours, theirs) = (tokens(), tokens());
         let now = Timestamp::from_unix_millis(1_700_000_000_000);
-        let pair = theirs
-            .issue(&user(), "session", "a", "r", now, None)
-            .unwrap();
+        let pair = issue(&theirs, now);
         assert_eq!(ours.verify(&pair.access, now), Err(TokenError::Invalid));
 
         // Our key id with their signature, no signature, and another algorithm.
-        let own = ours
-            .issue(&user(), "session", "a", "r", now, None)
-            .unwrap()
-            .access;
+        let own = issue(&ours, now).access;
         let (signed, _) = own.rsplit_once('.').unwrap();
         let (_, foreign_signature) = pair.access.rsplit_once('.').unwrap();
         assert!(ours.verify(&own, now).is_ok());

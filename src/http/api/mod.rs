@@ -16,6 +16,7 @@ pub(super) mod otp;
 pub(super) mod pagination;
 pub(super) mod passwords;
 pub(super) mod photos;
+pub(super) mod reauthenticate;
 pub(super) mod sessions;
 pub(super) mod staff;
 pub(super) mod tokens;

@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use crate::accounts;
 use crate::app::SharedApp;
-use crate::domain::Timestamp;
+use crate::domain::{AuthMethod, Timestamp};
 use crate::http::error::ApiError;
 use crate::http::operation::{Operation, Outcome, Refusal, Tag};
 use crate::http::reply;
@@ -27,6 +27,12 @@ struct SessionResponse<'a> {
     user_agent: &'a str,
     /// Whether it is the session of the token.
     current: bool,
+    /// When the owner last authenticated: the sign-in, or `reauthenticate/`.
+    authenticated_at: Timestamp,
+    /// What was checked then (RFC 8176): `pwd` or, for a mailed code or link, `otp`. Empty for
+    /// sessions of versions that did not note it.
+    #[schemars(with = "Vec<String>")]
+    amr: &'a [AuthMethod],
 }
 
 /// `GET sessions/`
@@ -38,7 +44,7 @@ pub(crate) const LIST: Operation = Operation {
     answers: &[Outcome::json::<Vec<SessionResponse<'static>>>(
         200,
         "the sessions",
-        r#"[{"id": "fceca1e7b797c13e8a0e8ff3ae2a5c01", "created_at": "2024-12-03T12:00:00Z", "last_used_at": "2024-12-03T12:00:00Z", "ip": "127.0.0.1", "user_agent": "curl/8.11.0", "current": true}]"#,
+        r#"[{"id": "fceca1e7b797c13e8a0e8ff3ae2a5c01", "created_at": "2024-12-03T12:00:00Z", "last_used_at": "2024-12-03T12:00:00Z", "ip": "127.0.0.1", "user_agent": "curl/8.11.0", "current": true, "authenticated_at": "2024-12-03T12:00:00Z", "amr": ["pwd"]}]"#,
     )],
     ..Operation::NEW
 };
@@ -84,6 +90,8 @@ pub(crate) async fn list(app: &SharedApp, request: &mut Request) -> HandlerResul
             ip: &session.ip,
             user_agent: &session.user_agent,
             current: session.id == caller.session_id(),
+            authenticated_at: session.authentication.at,
+            amr: &session.authentication.methods,
         })
         .collect();
     Ok(reply::json(StatusCode::OK, &sessions))

@@ -8,6 +8,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::otp::MAIL_SENT;
+use super::reauthenticate::REQUIRED as REAUTHENTICATION_REQUIRED;
 use crate::accounts::{self, AccountError, forms};
 use crate::app::SharedApp;
 use crate::domain::{BirthDate, FieldErrors, Profile, Timestamp, User, UserId, messages};
@@ -162,6 +163,7 @@ pub(crate) const PARTIAL_UPDATE: Operation = Operation {
             error: || ApiError::Fields(FieldErrors::one("photo", messages::NOT_AN_IMAGE)),
         },
         LAST_STAFF_MEMBER,
+        REAUTHENTICATION_REQUIRED,
         THROTTLED,
     ],
     ..Operation::NEW

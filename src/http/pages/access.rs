@@ -44,7 +44,7 @@ pub(super) fn session<'a>(visitor: &'a Visitor<'_>) -> Result<&'a BrowserSession
 /// The way to the page that asks for the password, and from there back.
 pub(super) fn recent_session<'a>(visitor: &'a Visitor<'_>) -> Result<&'a BrowserSession, Detour> {
     let session = session(visitor)?;
-    if session.is_recent(visitor.app) {
+    if accounts::is_recent(visitor.app, &session.caller) {
         return Ok(session);
     }
     let path = format!("/account/reauthenticate/?next={}", encoded(&visitor.path));
@@ -73,7 +73,7 @@ impl<'a> Change<'a> {
     ) -> Result<Self, Detour> {
         let signed_in = session(&visitor)?.clone();
         let form = Form::read(&visitor, app, request).await?;
-        if signed_in.is_recent(app) {
+        if accounts::is_recent(app, &signed_in.caller) {
             return Ok(Self {
                 is_incomplete: form.has(INCOMPLETE),
                 session: signed_in,

@@ -24,12 +24,14 @@ pub enum Action {
     PasswordReset,
     /// Changing the password.
     PasswordChange,
+    /// Authenticating again within a session.
+    Reauthentication,
     /// Deleting an account.
     Deletion,
 }
 
 impl Action {
-    const ALL: [Self; 9] = [
+    const ALL: [Self; 10] = [
         Self::SignUp,
         Self::Confirmation,
         Self::SignIn,
@@ -38,6 +40,7 @@ impl Action {
         Self::ResetRequest,
         Self::PasswordReset,
         Self::PasswordChange,
+        Self::Reauthentication,
         Self::Deletion,
     ];
 
@@ -51,6 +54,7 @@ impl Action {
             Self::ResetRequest => "reset_request",
             Self::PasswordReset => "password_reset",
             Self::PasswordChange => "password_change",
+            Self::Reauthentication => "reauthentication",
             Self::Deletion => "deletion",
         }
     }
@@ -112,7 +116,10 @@ impl ActionOutcome {
             Self::WrongCode => matches!(action, Action::Confirmation | Action::PasswordReset),
             Self::WrongPassword => matches!(
                 action,
-                Action::SignIn | Action::PasswordChange | Action::Deletion
+                Action::SignIn
+                    | Action::PasswordChange
+                    | Action::Reauthentication
+                    | Action::Deletion
             ),
             Self::NotVerified => matches!(action, Action::SignIn),
             Self::BadToken => !matches!(

@@ -4,7 +4,7 @@ use async_trait::async_trait;
 use rusqlite::{OptionalExtension, named_params};
 
 use super::SqliteStore;
-use super::rows::{USER_COLUMNS, timestamp, user};
+use super::rows::{USER_COLUMNS, authentication, timestamp, user};
 use crate::domain::Timestamp;
 use crate::store::{BrowserSessionRecord, BrowserSessionStore, StoreResult};
 
@@ -17,7 +17,7 @@ impl BrowserSessionStore for SqliteStore {
     ) -> StoreResult<Option<BrowserSessionRecord>> {
         let sql = format!(
             "SELECT {USER_COLUMNS}, users.language, sessions.id, sessions.created_at, \
-             sessions.last_used_at, sessions.authenticated_at \
+             sessions.last_used_at, sessions.authenticated_at, sessions.amr \
              FROM sessions JOIN users ON users.id = sessions.user_id \
              WHERE sessions.secret_hash = :hash AND sessions.expires_at > :now AND users.is_active"
         );
@@ -27,14 +27,14 @@ impl BrowserSessionStore for SqliteStore {
                 .query_row(
                     named_params! { ":hash": secret_hash, ":now": now.unix_millis() },
                     |row| {
-                        let own = row.as_ref().column_count() - 5;
+                        let own = row.as_ref().column_count() - 6;
                         Ok(BrowserSessionRecord {
                             user: user(row)?,
                             language: row.get(own)?,
                             session_id: row.get(own + 1)?,
                             created_at: timestamp(row, own + 2)?,
                             last_used_at: timestamp(row, own + 3)?,
-                            authenticated_at: timestamp(row, own + 4)?,
+                            authentication: authentication(row, own + 4)?,
                         })
                     },
                 )
@@ -65,34 +65,6 @@ impl BrowserSessionStore for SqliteStore {
                         ":ip": ip,
                     })
                     .map(drop)
-            })
-            .await
-    }
-
-    async fn renew_browser_session(
-        &self,
-        session_id: &str,
-        old_hash: &[u8],
-        new_hash: &[u8],
-        now: Timestamp,
-    ) -> StoreResult<bool> {
-        let session_id = session_id.to_owned();
-        let (old_hash, new_hash) = (old_hash.to_vec(), new_hash.to_vec());
-        self.writer
-            .run(move |connection| {
-                connection
-                    .prepare_cached(
-                        "UPDATE sessions SET secret_hash = :new_hash, authenticated_at = :now, \
-                     last_used_at = max(last_used_at, :now) \
-                     WHERE id = :id AND secret_hash = :old_hash",
-                    )?
-                    .execute(named_params! {
-                        ":id": session_id,
-                        ":old_hash": old_hash,
-                        ":new_hash": new_hash,
-                        ":now": now.unix_millis(),
-                    })
-                    .map(|changed| changed > 0)
             })
             .await
     }

@@ -3,7 +3,7 @@
 use rusqlite::Row;
 use rusqlite::types::{ToSql, ToSqlOutput};
 
-use crate::domain::{BirthDate, Profile, Timestamp, User};
+use crate::domain::{Authentication, BirthDate, Profile, Timestamp, User};
 
 /// The columns that [`user`] reads, in order, of a table or alias `users`.
 pub(super) const USER_COLUMNS: &str = "users.id, users.email, users.new_email, users.first_name, users.last_name, \
@@ -101,6 +101,12 @@ pub(super) fn optional_timestamp(
     Ok(row
         .get::<_, Option<i64>>(index)?
         .map(Timestamp::from_unix_millis))
+}
+
+/// Reads `authenticated_at` and `amr` of a session, which follows it.
+pub(super) fn authentication(row: &Row<'_>, index: usize) -> rusqlite::Result<Authentication> {
+    let amr = row.get_ref(index + 1)?.as_str()?;
+    Ok(Authentication::parse(timestamp(row, index)?, amr))
 }
 
 fn birthday(row: &Row<'_>, index: usize) -> rusqlite::Result<Option<BirthDate>> {

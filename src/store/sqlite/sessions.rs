@@ -9,13 +9,15 @@ use rusqlite::{Connection, OptionalExtension, named_params};
 use super::events::{Actor, insert_event};
 use super::mails::insert_mail;
 use super::password_tries::{find_pause, forget_failures, note_network};
-use super::rows::{USER_COLUMNS, timestamp, user};
+use super::rows::{USER_COLUMNS, authentication, timestamp, user};
 use super::users::find_by_id;
 use super::{SqliteStore, driver_error};
-use crate::domain::{EventKind, SessionLifetimes, SessionRef, Timestamp, User, UserId};
+use crate::domain::{
+    Authentication, EventKind, SessionLifetimes, SessionRef, Timestamp, User, UserId,
+};
 use crate::store::{
-    NewSession, RequestContext, RotateRefreshToken, Rotation, Session, SessionStore, SignIn,
-    SignInOutcome, StoreError, StoreResult, UserSnapshot,
+    NewSession, Reauthenticated, Reauthentication, RequestContext, RotateRefreshToken, Rotation,
+    Session, SessionStore, SignIn, SignInOutcome, StoreError, StoreResult, UserSnapshot,
 };
 
 /// How long a used refresh token keeps its row.
@@ -76,8 +78,9 @@ pub(super) fn insert_session(
     connection
         .prepare_cached(
             "INSERT INTO sessions (id, user_id, created_at, last_used_at, expires_at, ip, user_agent, \
-             secret_hash, authenticated_at) \
-             VALUES (:id, :user_id, :now, :now, :expires_at, :ip, :user_agent, :secret_hash, :now)",
+             secret_hash, authenticated_at, amr) \
+             VALUES (:id, :user_id, :now, :now, :expires_at, :ip, :user_agent, :secret_hash, \
+             :authenticated_at, :amr)",
         )?
         .execute(named_params! {
             ":id": session.id,
@@ -87,6 +90,8 @@ pub(super) fn insert_session(
             ":ip": session.ip,
             ":user_agent": session.user_agent,
             ":secret_hash": session.secret_hash,
+            ":authenticated_at": session.authentication.at.unix_millis(),
+            ":amr": session.authentication.amr(),
         })?;
     note_network(connection, user_id, &session.network, session.now)?;
     if session.secret_hash.is_none() {
@@ -253,18 +258,72 @@ fn is_in_grace(
         .map(|recent: bool| recent && !grace.is_zero())
 }
 
-/// The active account of a live session, and when the session was created.
+/// A live session.
+struct LiveSession {
+    /// Its active account.
+    user: User,
+    created_at: Timestamp,
+    authentication: Authentication,
+}
+
 fn find_session(
     connection: &Connection,
     session_id: &str,
-) -> rusqlite::Result<Option<(User, Timestamp)>> {
+) -> rusqlite::Result<Option<LiveSession>> {
     let Some(user) = find_live_user(connection, session_id)? else {
         return Ok(None);
     };
-    let created_at = connection
-        .prepare_cached("SELECT created_at FROM sessions WHERE id = :id")?
-        .query_row(named_params! { ":id": session_id }, |row| timestamp(row, 0))?;
-    Ok(Some((user, created_at)))
+    connection
+        .prepare_cached("SELECT created_at, authenticated_at, amr FROM sessions WHERE id = :id")?
+        .query_row(named_params! { ":id": session_id }, |row| {
+            Ok(Some(LiveSession {
+                user,
+                created_at: timestamp(row, 0)?,
+                authentication: authentication(row, 1)?,
+            }))
+        })
+}
+
+fn reauthenticate(
+    connection: &Connection,
+    request: &Reauthentication,
+) -> rusqlite::Result<Option<Reauthenticated>> {
+    let (session_id, user_id) = (&request.session.id, request.session.user_id);
+    let (old_hash, new_hash) = request.secret_hashes.clone().unzip();
+    let now = request.authentication.at;
+    let changed = connection
+        .prepare_cached(
+            "UPDATE sessions SET authenticated_at = :now, amr = :amr, \
+             last_used_at = max(last_used_at, :now), secret_hash = :new_hash \
+             WHERE id = :id AND user_id = :user_id AND secret_hash IS :old_hash",
+        )?
+        .execute(named_params! {
+            ":id": session_id,
+            ":user_id": user_id,
+            ":old_hash": old_hash,
+            ":new_hash": new_hash,
+            ":amr": request.authentication.amr(),
+            ":now": now.unix_millis(),
+        })?;
+    let Some(session) = find_session(connection, session_id)?.filter(|_| changed > 0) else {
+        return Ok(None);
+    };
+    if let Some(tried) = &request.tried {
+        forget_failures(connection, tried)?;
+    }
+    insert_event(
+        connection,
+        EventKind::Reauthenticated,
+        Some(user_id),
+        Actor::Owner,
+        &request.context,
+        "",
+        now,
+    )?;
+    Ok(Some(Reauthenticated {
+        user: session.user,
+        created_at: session.created_at,
+    }))
 }
 
 /// What the use of a refresh token comes to.
@@ -319,9 +378,14 @@ fn use_refresh_token(
 }
 
 fn rotate(connection: &Connection, rotation: &RotateRefreshToken) -> rusqlite::Result<Rotation> {
-    let Some((user, created_at)) = find_session(connection, &rotation.session_id)? else {
+    let Some(session) = find_session(connection, &rotation.session_id)? else {
         return Ok(Rotation::Invalid);
     };
+    let LiveSession {
+        user,
+        created_at,
+        authentication,
+    } = session;
     let end = rotation.lifetimes.end(created_at, user.is_staff);
     if end.is_some_and(|end| end <= rotation.now) {
         delete_session(connection, &rotation.session_id)?;
@@ -371,6 +435,7 @@ fn rotate(connection: &Connection, rotation: &RotateRefreshToken) -> rusqlite::R
     Ok(Rotation::Rotated {
         user: Box::new(user),
         created_at,
+        authentication,
         refresh_id,
     })
 }
@@ -488,6 +553,15 @@ impl SessionStore for SqliteStore {
         Ok(user.filter(|user| user.id == session.user_id))
     }
 
+    async fn reauthenticate(
+        &self,
+        request: Reauthentication,
+    ) -> StoreResult<Option<Reauthenticated>> {
+        self.writer
+            .run(move |connection| reauthenticate(connection, &request))
+            .await
+    }
+
     async fn rotate_refresh_token(&self, rotation: RotateRefreshToken) -> StoreResult<Rotation> {
         self.writer
             .run(move |connection| rotate(connection, &rotation))
@@ -503,10 +577,10 @@ impl SessionStore for SqliteStore {
         lifetimes: SessionLifetimes,
     ) -> StoreResult<bool> {
         self.read(|connection| {
-            let Some((user, created_at)) = find_session(connection, session_id)? else {
+            let Some(session) = find_session(connection, session_id)? else {
                 return Ok(false);
             };
-            let end = lifetimes.end(created_at, user.is_staff);
+            let end = lifetimes.end(session.created_at, session.user.is_staff);
             if end.is_some_and(|end| end <= now) {
                 return Ok(false);
             }
@@ -546,7 +620,8 @@ impl SessionStore for SqliteStore {
         self.read_apart(move |connection| {
             connection
                 .prepare_cached(
-                    "SELECT id, created_at, last_used_at, ip, user_agent FROM sessions \
+                    "SELECT id, created_at, last_used_at, ip, user_agent, authenticated_at, amr \
+                     FROM sessions \
                      WHERE user_id = :user_id AND expires_at > :now ORDER BY created_at DESC, id",
                 )?
                 .query_map(
@@ -558,6 +633,7 @@ impl SessionStore for SqliteStore {
                             last_used_at: timestamp(row, 2)?,
                             ip: row.get(3)?,
                             user_agent: row.get(4)?,
+                            authentication: authentication(row, 5)?,
                         })
                     },
                 )?

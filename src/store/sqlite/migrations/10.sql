@@ -104,9 +104,10 @@ SELECT id, message_id, user_id, otp_id, email, language, content, created_at, ex
 DROP TABLE former_mails;
 
 -- Sessions of browsers are carried on by a secret in a cookie, of which only a hash is kept; each
--- session knows when its owner last authenticated.
+-- session knows when and how its owner last authenticated.
 ALTER TABLE sessions ADD COLUMN secret_hash BLOB;
 ALTER TABLE sessions ADD COLUMN authenticated_at INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE sessions ADD COLUMN amr TEXT NOT NULL DEFAULT '';
 UPDATE sessions SET authenticated_at = created_at;
 CREATE UNIQUE INDEX sessions_by_secret ON sessions (secret_hash) WHERE secret_hash IS NOT NULL;
 

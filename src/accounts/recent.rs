@@ -1,0 +1,78 @@
+//! Recent authentication: what matters most wants that the owner authenticated minutes ago.
+//!
+//! A request is judged by what it shows: the `auth_time` of its access token, or the row of its
+//! browser session. So an older token of a session gains nothing when the owner authenticates again.
+
+use std::time::Duration;
+
+use serde::{Serialize, Serializer};
+
+use super::{AccountError, Caller};
+use crate::app::App;
+use crate::passwords;
+
+/// A way to authenticate again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ReauthenticationMethod {
+    /// The password.
+    Password,
+    /// A code by mail, for accounts without a password.
+    Otp,
+}
+
+impl ReauthenticationMethod {
+    /// The name that clients see, which is that of the field in `reauthenticate/`.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Password => "password",
+            Self::Otp => "otp",
+        }
+    }
+}
+
+impl Serialize for ReauthenticationMethod {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.as_str())
+    }
+}
+
+/// How far ahead of our clock an authentication may be: more means that a clock was wrong.
+const MAX_CLOCK_SKEW: Duration = Duration::from_mins(1);
+
+/// Whether the caller has authenticated recently, by `[sessions] recent_minutes`.
+pub fn is_recent(app: &App, caller: &Caller) -> bool {
+    let minutes = app.config.sessions.recent_minutes;
+    let life = Duration::from_secs(60 * u64::from(minutes));
+    let now = app.clock.now();
+    caller
+        .authenticated_at()
+        .is_some_and(|at| now.since(at) < life && at.since(now) <= MAX_CLOCK_SKEW)
+}
+
+/// Checks that the caller has authenticated recently.
+///
+/// # Errors
+/// [`AccountError::ReauthenticationRequired`] with the ways to do so.
+pub async fn require_recent(app: &App, caller: &Caller) -> Result<(), AccountError> {
+    if is_recent(app, caller) {
+        return Ok(());
+    }
+    let methods = reauthentication_methods(app, caller).await?;
+    Err(AccountError::ReauthenticationRequired(methods))
+}
+
+/// The ways in which the caller can authenticate again.
+///
+/// # Errors
+/// [`AccountError::SessionEnded`] when the account is gone.
+pub async fn reauthentication_methods(
+    app: &App,
+    caller: &Caller,
+) -> Result<Vec<ReauthenticationMethod>, AccountError> {
+    let hash = app.store.find_password_hash(caller.user.id).await?;
+    let hash = hash.ok_or(AccountError::SessionEnded)?;
+    Ok(vec![match passwords::is_usable(&hash) {
+        true => ReauthenticationMethod::Password,
+        false => ReauthenticationMethod::Otp,
+    }])
+}

@@ -1,0 +1,65 @@
+//! `reauthenticate/`: authenticating again, for what wants recent authentication.
+
+use http::StatusCode;
+use schemars::JsonSchema;
+use serde::Serialize;
+
+use crate::accounts::{self, ReauthenticationMethod, forms};
+use crate::app::SharedApp;
+use crate::domain::{FieldErrors, messages};
+use crate::http::body;
+use crate::http::error::ApiError;
+use crate::http::operation::{Body, Operation, Outcome, Refusal, THROTTLED, Tag};
+use crate::http::reply;
+use crate::http::request::Request;
+use crate::http::route::HandlerResult;
+
+/// The refusal of a change that wants recent authentication.
+pub(crate) const REQUIRED: Refusal = Refusal {
+    when: "the change wants recent authentication, and the token's `auth_time` is too old",
+    error: || ApiError::ReauthenticationRequired(vec![ReauthenticationMethod::Password]),
+};
+
+/// An access token with a new `auth_time`.
+#[derive(Serialize, JsonSchema)]
+struct ReauthenticationResponse {
+    access: String,
+}
+
+/// `POST reauthenticate/`
+pub(crate) const CREATE: Operation = Operation {
+    id: "reauthenticate",
+    tag: Tag::Sessions,
+    summary: "Authenticate again",
+    description: "Checks the password once more, for changes that want recent authentication. The \
+                  answer is an access token with a new `auth_time`; the session and its refresh \
+                  token stay. Wrong passwords count as failed sign-ins.",
+    body: Some(Body {
+        form: forms::reauthenticate,
+        example: r#"{"password": "securepassword123"}"#,
+    }),
+    answers: &[Outcome::json::<ReauthenticationResponse>(
+        200,
+        "authenticated",
+        r#"{"access": "eyJ0eXAiOiJhdCtqd3Qi.e30.c2ln"}"#,
+    )],
+    refusals: &[
+        Refusal {
+            when: "wrong password",
+            error: || ApiError::Fields(FieldErrors::one("password", messages::INVALID_PASSWORD)),
+        },
+        THROTTLED,
+    ],
+    ..Operation::NEW
+};
+
+/// `POST reauthenticate/`
+pub(crate) async fn create(app: &SharedApp, request: &mut Request) -> HandlerResult {
+    let caller = request.take_caller()?;
+    let fields = body::fields(app, request).await?;
+    let access = accounts::reauthenticate(app, &caller, &fields, &request.client(app)).await?;
+    Ok(reply::json(
+        StatusCode::OK,
+        &ReauthenticationResponse { access },
+    ))
+}
