@@ -155,7 +155,7 @@ CREATE INDEX sign_ups_by_user ON sign_ups (user_id);
 -- same.
 CREATE TABLE otps (
     id         INTEGER PRIMARY KEY AUTOINCREMENT,
-    purpose    TEXT    NOT NULL CHECK (purpose IN ('sign_up', 'email_change', 'password_reset')),
+    purpose    TEXT    NOT NULL CHECK (purpose IN ('sign_up', 'email_change', 'password_reset', 'reauthentication')),
     user_id    INTEGER NOT NULL REFERENCES users (id) ON DELETE CASCADE,
     sign_up_id INTEGER REFERENCES sign_ups (id) ON DELETE CASCADE,
     email_key  TEXT    NOT NULL,

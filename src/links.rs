@@ -29,6 +29,8 @@ impl Links {
         let url = match purpose {
             OtpPurpose::SignUp | OtpPurpose::EmailChange => self.confirm.as_deref(),
             OtpPurpose::PasswordReset => self.reset.as_deref(),
+            // A link would open another browser than the one that asks.
+            OtpPurpose::Reauthentication => None,
         }?;
         Some(with_token(url, token))
     }

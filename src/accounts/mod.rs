@@ -73,7 +73,7 @@ pub use password_change::{change_password, set_password};
 pub use password_reset::{confirm_reset, request_reset};
 pub use photo::{remove_photos_left_behind, remove_unused_photos};
 pub use profile::{Updated, retrieve, update};
-pub use reauthenticate::{reauthenticate, reauthenticate_browser};
+pub use reauthenticate::{reauthenticate, reauthenticate_browser, request_reauthentication};
 pub use recent::{ReauthenticationMethod, is_recent, reauthentication_methods, require_recent};
 pub use refresh::{Caller, authenticate, blacklist, check_token, refresh};
 pub use sessions::{end_other_sessions, end_session, list_sessions};

@@ -1,56 +1,61 @@
 //! Authenticating again within a session, for what wants recent authentication.
 
+use std::sync::Arc;
+
 use super::browser_session::{BrowserSession, hash, new_secret};
-use super::password_check::{self, current_hash, is_current_password, wrong_password};
+use super::detached;
+use super::password_check::{current_hash, is_current_password, wrong_password};
 use super::password_tries::PasswordTries;
+use super::recent::{ReauthenticationMethod, reauthentication_methods};
 use super::refresh::recheck;
 use super::{AccountError, Caller, Client, keys, session_lifetimes, unread};
 use crate::app::App;
 use crate::crypto::random;
 use crate::crypto::tokens::TokenSubject;
-use crate::domain::{AuthMethod, Authentication, FieldReader, Fields};
-use crate::store::{PasswordTry, Reauthentication};
+use crate::domain::{
+    AuthMethod, Authentication, EmailAddress, FieldErrors, FieldReader, Fields, OtpCode,
+    OtpPurpose, Timestamp, User, messages,
+};
+use crate::limits::Limited;
+use crate::store::{
+    OtpAttempt, Reauthentication, ReauthenticationOtp, ReauthenticationOutcome, Reauthenticator,
+    TryLimits,
+};
 
 const PASSWORD: &str = "password";
+const OTP: &str = "otp";
 
-/// What the caller has shown.
-struct Shown {
-    method: AuthMethod,
-    tried: Option<PasswordTry>,
+/// Longest mailed code as typed, in characters.
+const OTP_LENGTH: usize = 128;
+
+/// A session whose owner has authenticated again.
+struct Renewed {
+    user: Box<User>,
+    created_at: Timestamp,
+    authentication: Authentication,
 }
 
-/// Checks the password of a caller once more. Returns an access token that says so; the refresh
-/// token of the session stays as it is.
+/// Checks the password of a caller once more, or a mailed code. Returns an access token that says
+/// so; the refresh token of the session stays as it is.
 ///
 /// # Errors
-/// [`AccountError::InvalidPassword`] when it is wrong, [`AccountError::SessionEnded`].
+/// [`AccountError::InvalidPassword`] or [`AccountError::InvalidOtp`],
+/// [`AccountError::SessionEnded`].
 pub async fn reauthenticate(
     app: &App,
     caller: &Caller,
     fields: &Fields,
     client: &Client,
 ) -> Result<String, AccountError> {
-    let shown = check(app, caller, fields, client).await?;
-    let now = app.clock.now();
-    let authentication = Authentication::by(shown.method, now);
-    let request = Reauthentication {
-        session: caller.session().clone(),
-        authentication: authentication.clone(),
-        tried: shown.tried,
-        secret_hashes: None,
-        context: client.context(Some(caller)),
-    };
-    let session = app.store.reauthenticate(request).await?;
-    let session = session.ok_or(AccountError::SessionEnded)?;
-    log::info!("user {}: authenticated again", session.user.id);
+    let session = renew(app, caller, fields, client, None).await?;
     let subject = TokenSubject {
         user: &session.user,
         session_id: caller.session_id(),
-        authentication: &authentication,
+        authentication: &session.authentication,
         session_end: session_lifetimes(app).end(session.created_at, session.user.is_staff),
     };
     let tokens = keys::signing(app).await?;
-    Ok(tokens.issue_access(subject, &random::id(), now)?)
+    Ok(tokens.issue_access(subject, &random::id(), session.authentication.at)?)
 }
 
 /// As [`reauthenticate`], for a browser: the session gets a new secret, which is returned.
@@ -63,45 +68,154 @@ pub async fn reauthenticate_browser(
     fields: &Fields,
     client: &Client,
 ) -> Result<String, AccountError> {
-    let caller = &session.caller;
-    let shown = check(app, caller, fields, client).await?;
     let secret = new_secret();
-    let request = Reauthentication {
-        session: caller.session().clone(),
-        authentication: Authentication::by(shown.method, app.clock.now()),
-        tried: shown.tried,
-        secret_hashes: Some((session.secret_hash.clone(), hash(&secret))),
-        context: client.context(Some(caller)),
-    };
-    let session = app.store.reauthenticate(request).await?;
-    let session = session.ok_or(AccountError::SessionEnded)?;
-    log::info!("user {}: authenticated again", session.user.id);
+    let hashes = (session.secret_hash.clone(), hash(&secret));
+    renew(app, &session.caller, fields, client, Some(hashes)).await?;
     Ok(secret)
 }
 
-async fn check(
+async fn renew(
     app: &App,
     caller: &Caller,
     fields: &Fields,
     client: &Client,
-) -> Result<Shown, AccountError> {
+    secret_hashes: Option<(Vec<u8>, Vec<u8>)>,
+) -> Result<Renewed, AccountError> {
+    // The body may have arrived slowly.
+    let caller = &recheck(app, caller).await?;
+    let methods = reauthentication_methods(app, caller).await?;
+    let (method, shown) = if methods.contains(&ReauthenticationMethod::Password) {
+        let tried = check_password(app, caller, fields, client).await?;
+        (AuthMethod::Password, tried)
+    } else {
+        let attempt = read_otp(app, caller, fields, client)?;
+        (AuthMethod::Otp, Reauthenticator::Otp(attempt))
+    };
+    let authentication = Authentication::by(method, app.clock.now());
+    let request = Reauthentication {
+        session: caller.session().clone(),
+        authentication: authentication.clone(),
+        shown,
+        secret_hashes,
+        context: client.context(Some(caller)),
+    };
+    match app.store.reauthenticate(request).await? {
+        ReauthenticationOutcome::Done { user, created_at } => {
+            log::info!("user {}: authenticated again", user.id);
+            Ok(Renewed {
+                user,
+                created_at,
+                authentication,
+            })
+        }
+        ReauthenticationOutcome::InvalidOtp => Err(AccountError::InvalidOtp),
+        ReauthenticationOutcome::Ended => Err(AccountError::SessionEnded),
+    }
+}
+
+/// Checks the password. A wrong one counts as a failed sign-in.
+async fn check_password(
+    app: &App,
+    caller: &Caller,
+    fields: &Fields,
+    client: &Client,
+) -> Result<Reauthenticator, AccountError> {
     let mut reader = FieldReader::new(fields);
-    let password = read(&mut reader);
+    let password = reader.required_secret(PASSWORD, None);
     reader.finish()?;
     let password = password.ok_or_else(unread)?;
-    // The body may have arrived slowly.
-    recheck(app, caller).await?;
     let old_hash = current_hash(app, caller).await?;
     if !is_current_password(app, caller, client, password, &old_hash).await? {
         return Err(wrong_password(PASSWORD));
     }
-    Ok(Shown {
-        method: AuthMethod::Password,
-        tried: Some(PasswordTries::of_caller(client, caller).next(app)),
+    let tried = PasswordTries::of_caller(client, caller).next(app);
+    Ok(Reauthenticator::Password(tried))
+}
+
+/// Reads the code, which the store checks.
+fn read_otp(
+    app: &App,
+    caller: &Caller,
+    fields: &Fields,
+    client: &Client,
+) -> Result<OtpAttempt, AccountError> {
+    let mut reader = FieldReader::new(fields);
+    let typed = reader.required_text(OTP, Some(OTP_LENGTH));
+    reader.finish()?;
+    let code = OtpCode::parse(&typed.ok_or_else(unread)?);
+    client.count(app, Limited::OtpTry)?;
+    let email = confirmed_address(caller)?;
+    let hash = |code: &OtpCode| {
+        let purpose = OtpPurpose::Reauthentication;
+        app.codes.hash(purpose, email.key(), code)
+    };
+    Ok(OtpAttempt {
+        email_key: email.key().to_owned(),
+        address_hash: app.codes.hash_address(email.key()),
+        code_hash: code.as_ref().map(hash),
+        token_hash: None,
+        network: client.network().to_string(),
+        now: app.clock.now(),
+        limits: TryLimits::DEFAULT,
+        context: client.context(Some(caller)),
     })
 }
 
-/// Reads the password.
-pub(super) fn read(reader: &mut FieldReader<'_>) -> Option<String> {
-    password_check::read(reader, PASSWORD)
+/// The fields of [`reauthenticate`]: which one is required depends on the account.
+pub(super) fn read(reader: &mut FieldReader<'_>) {
+    reader.optional_secret(PASSWORD, None);
+    reader.optional_text(OTP, OTP_LENGTH);
+}
+
+/// Mails a code for [`reauthenticate`] to the confirmed address of a caller without a password.
+///
+/// # Errors
+/// [`AccountError::Fields`] when the account has a password; [`AccountError::Throttled`] at the
+/// limit of mails to an address.
+pub async fn request_reauthentication(
+    app: &Arc<App>,
+    caller: &Caller,
+    client: &Client,
+) -> Result<(), AccountError> {
+    let methods = reauthentication_methods(app, caller).await?;
+    if !methods.contains(&ReauthenticationMethod::Otp) {
+        return Err(FieldErrors::one(PASSWORD, messages::REQUIRED).into());
+    }
+    client.count(app, Limited::Resend)?;
+    let (app, caller, client) = (Arc::clone(app), caller.clone(), client.clone());
+    detached(async move {
+        let now = app.clock.now();
+        let otp_request = client.otp_request(now);
+        let email = confirmed_address(&caller)?;
+        let pause = app
+            .codes
+            .draw(async |code| {
+                let purpose = OtpPurpose::Reauthentication;
+                let request = ReauthenticationOtp {
+                    user_id: caller.user.id,
+                    email: (email.key().to_owned(), email.as_str().to_owned()),
+                    otp: app
+                        .codes
+                        .new_otp(&app.outbox, purpose, email.key(), &code, &otp_request),
+                    now,
+                    limits: app.codes.limits(),
+                    context: client.context(Some(&caller)),
+                };
+                app.store.create_reauthentication_otp(request).await
+            })
+            .await?;
+        if let Some(until) = pause {
+            return Err(AccountError::Throttled(until.since(now)));
+        }
+        app.outbox.wake().await;
+        log::info!("user {}: code for reauthentication mailed", caller.user.id);
+        Ok(())
+    })
+    .await?
+}
+
+/// The last confirmed address of the caller.
+fn confirmed_address(caller: &Caller) -> Result<EmailAddress, AccountError> {
+    EmailAddress::parse(&caller.user.email)
+        .map_err(|_| AccountError::Internal("a stored address is invalid".into()))
 }

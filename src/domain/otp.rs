@@ -12,21 +12,32 @@ pub enum OtpPurpose {
     EmailChange,
     /// Resets the password of an account.
     PasswordReset,
+    /// Authenticates the owner of an account without a password again.
+    Reauthentication,
 }
 
 impl OtpPurpose {
+    /// All purposes.
+    pub const ALL: [Self; 4] = [
+        Self::SignUp,
+        Self::EmailChange,
+        Self::PasswordReset,
+        Self::Reauthentication,
+    ];
+
     /// The name that is stored and hashed.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::SignUp => "sign_up",
             Self::EmailChange => "email_change",
             Self::PasswordReset => "password_reset",
+            Self::Reauthentication => "reauthentication",
         }
     }
 
     /// The purpose with this stored name.
     pub fn parse(name: &str) -> Option<Self> {
-        [Self::SignUp, Self::EmailChange, Self::PasswordReset]
+        Self::ALL
             .into_iter()
             .find(|purpose| purpose.as_str() == name)
     }

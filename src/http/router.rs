@@ -104,6 +104,7 @@ pub(super) static ROUTES: &[Route] = &[
     form!("/account/reset/confirm/", "Confirm Reset", reset::confirm).on_pages(),
     page!("/account/reauthenticate/", "Reauthenticate", confirm_identity::show).on_pages(),
     form!("/account/reauthenticate/", "Reauthenticate", confirm_identity::submit).on_pages(),
+    form!("/account/reauthenticate/otp/", "Reauthenticate Otp", confirm_identity::send).on_pages(),
     page!("/account/profile/", "Profile", profile::show).on_pages(),
     form!("/account/profile/", "Profile", profile::submit).on_pages(),
     form!("/account/profile/photo/", "Upload Photo", profile::photo).on_pages(),
@@ -198,6 +199,8 @@ pub(super) static ROUTES: &[Route] = &[
 
     post!(accounts!("reauthenticate/"), "Reauthenticate", reauthenticate::create)
         .bearer().counted_as(Action::Reauthentication).docs(&reauthenticate::CREATE),
+    post!(accounts!("reauthenticate/otp/"), "Reauthenticate Otp", reauthenticate::request_otp)
+        .bearer().docs(&reauthenticate::REQUEST_OTP),
 
     get!(accounts!("sessions/"), "Session List", sessions::list).bearer().docs(&sessions::LIST),
     delete!(accounts!("sessions/"), "Session List", sessions::destroy_others)

@@ -383,11 +383,7 @@ mod tests {
     use crate::domain::OtpPurpose;
 
     const NOW: Timestamp = Timestamp::from_unix_millis(1_733_227_200_123);
-    const PURPOSES: [OtpPurpose; 3] = [
-        OtpPurpose::SignUp,
-        OtpPurpose::EmailChange,
-        OtpPurpose::PasswordReset,
-    ];
+    const PURPOSES: [OtpPurpose; 4] = OtpPurpose::ALL;
 
     const OPTIONS: ComposerOptions<'_> = ComposerOptions {
         from: "Example Inc. <accounts@example.com>",

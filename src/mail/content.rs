@@ -110,6 +110,17 @@ impl MailContent {
             ("email_change", otp(OtpPurpose::EmailChange, "confirm")),
             ("password_reset", otp(OtpPurpose::PasswordReset, "reset")),
             (
+                "reauthentication",
+                Self::Otp {
+                    purpose: OtpPurpose::Reauthentication,
+                    code: "135790".to_owned(),
+                    minutes: 10,
+                    link: None,
+                    ip: ip(),
+                    requested_at: None,
+                },
+            ),
+            (
                 "address_changed",
                 Self::AddressChanged {
                     new_email: new_email(),
@@ -221,6 +232,7 @@ mod tests {
         r#"{"kind":"otp","purpose":"sign_up","code":"012345","minutes":10}"#,
         r#"{"kind":"otp","purpose":"email_change","code":"012345","minutes":10}"#,
         r#"{"kind":"otp","purpose":"password_reset","code":"012345","minutes":10}"#,
+        r#"{"kind":"otp","purpose":"reauthentication","code":"012345","minutes":10}"#,
         r#"{"kind":"otp","purpose":"sign_up","code":"012345","minutes":10,"link":"https://c.example/d/","ip":"203.0.113.7","requested_at":1733227200}"#,
         r#"{"kind":"address_changed","new_email":"a@b.example","link":"https://c.example/d/","days":7}"#,
         r#"{"kind":"address_changed_again","new_email":"a@b.example","ip":"203.0.113.7"}"#,

@@ -22,6 +22,7 @@ mod overview;
 mod page;
 mod password_tries;
 mod passwords;
+mod reauthentication;
 mod sessions;
 mod setup;
 pub mod sqlite;
@@ -54,9 +55,12 @@ pub use overview::{DayCounts, Overview, OverviewStore};
 pub use page::{Page, PageBounds};
 pub use password_tries::{PasswordTry, PasswordTryLimits, PasswordTryStore, TrySource};
 pub use passwords::{NOTICES, PasswordStore, ReplacePassword, ResetRequest};
+pub use reauthentication::{
+    Reauthentication, ReauthenticationOtp, ReauthenticationOutcome, ReauthenticationStore,
+    Reauthenticator,
+};
 pub use sessions::{
-    NewSession, Reauthenticated, Reauthentication, RotateRefreshToken, Rotation, Session,
-    SessionStore, SignIn, SignInOutcome,
+    NewSession, RotateRefreshToken, Rotation, Session, SessionStore, SignIn, SignInOutcome,
 };
 pub use setup::{FirstStaff, FirstStaffOutcome, SetupState, SetupStore};
 pub use user_snapshot::UserSnapshot;
@@ -76,6 +80,7 @@ pub trait Store:
     + SessionStore
     + BrowserSessionStore
     + SetupStore
+    + ReauthenticationStore
     + MailStore
     + InvitationStore
     + KeyStore
@@ -96,6 +101,7 @@ impl<T> Store for T where
         + SessionStore
         + BrowserSessionStore
         + SetupStore
+        + ReauthenticationStore
         + MailStore
         + InvitationStore
         + KeyStore

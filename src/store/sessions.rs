@@ -80,29 +80,6 @@ pub struct Session {
     pub authentication: Authentication,
 }
 
-/// Another authentication of the owner of a session.
-pub struct Reauthentication {
-    /// The session.
-    pub session: SessionRef,
-    /// How and when.
-    pub authentication: Authentication,
-    /// The attempt, when a password was checked: the failures of its source are forgotten.
-    pub tried: Option<PasswordTry>,
-    /// Of a browser session: the hashes of its secret and of the one that replaces it.
-    pub secret_hashes: Option<(Vec<u8>, Vec<u8>)>,
-    /// Who made the request, and from where.
-    pub context: RequestContext,
-}
-
-/// The session of a [`Reauthentication`], for its next access token.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Reauthenticated {
-    /// The account.
-    pub user: User,
-    /// When the session was created.
-    pub created_at: Timestamp,
-}
-
 /// A rotation: the exchange of a refresh token for its successor.
 pub struct RotateRefreshToken {
     /// The session of the token.
@@ -159,13 +136,6 @@ pub trait SessionStore {
         &self,
         session: &SessionRef,
     ) -> StoreResult<Option<Arc<UserSnapshot>>>;
-
-    /// Notes that the owner of a session authenticated again. `None` when the session has ended,
-    /// its account is inactive, or its secret was replaced already.
-    async fn reauthenticate(
-        &self,
-        request: Reauthentication,
-    ) -> StoreResult<Option<Reauthenticated>>;
 
     /// Exchanges a refresh token for its successor.
     async fn rotate_refresh_token(&self, rotation: RotateRefreshToken) -> StoreResult<Rotation>;

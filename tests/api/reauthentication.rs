@@ -182,15 +182,98 @@ fn older_tokens_gain_nothing_by_reauthentication() {
     change_email(&server, &thief, "thief@example.com").assert(403, REQUIRED);
 }
 
-#[test]
-fn account_without_a_password_is_sent_a_code_instead() {
-    let server = strict();
+fn request_otp(server: &TestServer, user: &User) -> Answer {
+    server.api(
+        "POST",
+        "reauthenticate/otp/",
+        Some(&user.access),
+        &json!({}),
+    )
+}
+
+/// A user without a password.
+fn passwordless(server: &TestServer) -> User {
     let user = server.user("user@example.com");
     server.db_execute("UPDATE users SET password_hash = '!'");
+    user
+}
+
+#[test]
+fn account_without_a_password_authenticates_by_a_mailed_code() {
+    let server = strict();
+    let user = passwordless(&server);
     server.advance(Duration::from_mins(10));
     let user = refresh(&server, &user);
     change_email(&server, &user, "new@example.com")
         .assert(403, &REQUIRED.replace("password\"]", "otp\"]"));
+    request_otp(&server, &user).assert(200, r#"{"msg":"Email sent successfully!"}"#);
+    reauthenticate(&server, &user, &json!({"password": PASSWORD}))
+        .assert(400, r#"{"otp":["This field is required."]}"#);
+    let otp = server.otp("user@example.com");
+    let again = reauthenticate(&server, &user, &json!({"otp": otp}));
+    assert_eq!(again.status, 200, "{}", again.body);
+    assert_eq!(claims(&again.text("access"))["amr"], json!(["otp"]));
+    // It works once.
+    reauthenticate(&server, &user, &json!({"otp": otp}))
+        .assert(400, r#"{"otp":["Invalid or expired OTP."]}"#);
+    let recent = User {
+        access: again.text("access"),
+        ..user
+    };
+    assert_eq!(
+        change_email(&server, &recent, "new@example.com").status,
+        200
+    );
+}
+
+#[test]
+fn code_is_for_accounts_without_a_password_only() {
+    let server = TestServer::start();
+    let user = server.user("user@example.com");
+    request_otp(&server, &user).assert(400, r#"{"password":["This field is required."]}"#);
+    server.post("reauthenticate/otp/", &json!({})).assert(
+        401,
+        r#"{"detail":"Authentication credentials were not provided."}"#,
+    );
+}
+
+#[test]
+fn code_is_valid_for_this_purpose_and_this_account_only() {
+    let server = TestServer::start();
+    let user = passwordless(&server);
+    let other = server.user("other@example.com");
+    server.db_execute("UPDATE users SET password_hash = '!'");
+    request_otp(&server, &user);
+    let otp = server.otp("user@example.com");
+    reauthenticate(&server, &other, &json!({"otp": otp}))
+        .assert(400, r#"{"otp":["Invalid or expired OTP."]}"#);
+    let reset = json!({"email": "user@example.com", "otp": otp, "password": "betterpassword456",
+        "confirm_password": "betterpassword456"});
+    server
+        .post("password/reset/confirm/", &reset)
+        .assert(400, r#"{"otp":["Invalid or expired OTP."]}"#);
+    server.advance(Duration::from_mins(10));
+    let user = refresh(&server, &user);
+    reauthenticate(&server, &user, &json!({"otp": otp}))
+        .assert(400, r#"{"otp":["Invalid or expired OTP."]}"#);
+}
+
+#[test]
+fn wrong_codes_and_mails_are_limited() {
+    let server = TestServer::start_with_mail_limits();
+    let user = passwordless(&server);
+    server.advance_seconds(60);
+    assert_eq!(request_otp(&server, &user).status, 200);
+    request_otp(&server, &user).assert_throttled(60);
+    let otp = server.otp("user@example.com");
+    let wrong = if otp == "000000" { "000001" } else { "000000" };
+    for _ in 0..5 {
+        let answer = reauthenticate(&server, &user, &json!({"otp": wrong}));
+        assert_eq!(answer.status, 400, "{}", answer.body);
+    }
+    // The code is dead for this network.
+    reauthenticate(&server, &user, &json!({"otp": otp}))
+        .assert(400, r#"{"otp":["Invalid or expired OTP."]}"#);
 }
 
 #[test]

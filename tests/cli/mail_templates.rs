@@ -9,7 +9,7 @@ use crate::smtp::SmtpSink;
 use crate::support::{Outcome, Running, folder, names_in, run};
 
 /// Every mail, by its name in `mail preview`.
-const MAILS: [&str; 14] = [
+const MAILS: [&str; 15] = [
     "account_deleted",
     "address_changed",
     "address_changed_again",
@@ -22,6 +22,7 @@ const MAILS: [&str; 14] = [
     "password_reset",
     "password_set",
     "promoted",
+    "reauthentication",
     "sign_up",
     "test",
 ];

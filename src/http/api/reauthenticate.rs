@@ -4,13 +4,14 @@ use http::StatusCode;
 use schemars::JsonSchema;
 use serde::Serialize;
 
+use super::otp::{INVALID_OTP, MAIL_SENT};
 use crate::accounts::{self, ReauthenticationMethod, forms};
 use crate::app::SharedApp;
 use crate::domain::{FieldErrors, messages};
 use crate::http::body;
 use crate::http::error::ApiError;
 use crate::http::operation::{Body, Operation, Outcome, Refusal, THROTTLED, Tag};
-use crate::http::reply;
+use crate::http::reply::{self, Message};
 use crate::http::request::Request;
 use crate::http::route::HandlerResult;
 
@@ -31,9 +32,10 @@ pub(crate) const CREATE: Operation = Operation {
     id: "reauthenticate",
     tag: Tag::Sessions,
     summary: "Authenticate again",
-    description: "Checks the password once more, for changes that want recent authentication. The \
-                  answer is an access token with a new `auth_time`; the session and its refresh \
-                  token stay. Wrong passwords count as failed sign-ins.",
+    description: "Checks the password once more, for changes that want recent authentication; of an \
+                  account without a password, a code from `reauthenticate/otp/`. The answer is an \
+                  access token with a new `auth_time`; the session and its refresh token stay. Wrong \
+                  passwords count as failed sign-ins.",
     body: Some(Body {
         form: forms::reauthenticate,
         example: r#"{"password": "securepassword123"}"#,
@@ -48,6 +50,7 @@ pub(crate) const CREATE: Operation = Operation {
             when: "wrong password",
             error: || ApiError::Fields(FieldErrors::one("password", messages::INVALID_PASSWORD)),
         },
+        INVALID_OTP,
         THROTTLED,
     ],
     ..Operation::NEW
@@ -62,4 +65,33 @@ pub(crate) async fn create(app: &SharedApp, request: &mut Request) -> HandlerRes
         StatusCode::OK,
         &ReauthenticationResponse { access },
     ))
+}
+
+/// `POST reauthenticate/otp/`
+pub(crate) const REQUEST_OTP: Operation = Operation {
+    id: "requestReauthenticationOtp",
+    tag: Tag::Sessions,
+    summary: "Request an OTP to authenticate again",
+    description: "Mails an OTP for `reauthenticate/` to the confirmed address of an account that \
+                  has no password.",
+    answers: &[Outcome::json::<Message>(
+        200,
+        "the mail goes out",
+        r#"{"msg": "Email sent successfully!"}"#,
+    )],
+    refusals: &[
+        Refusal {
+            when: "the account has a password",
+            error: || ApiError::Fields(FieldErrors::one("password", messages::REQUIRED)),
+        },
+        THROTTLED,
+    ],
+    ..Operation::NEW
+};
+
+/// `POST reauthenticate/otp/`
+pub(crate) async fn request_otp(app: &SharedApp, request: &mut Request) -> HandlerResult {
+    let caller = request.take_caller()?;
+    accounts::request_reauthentication(app, &caller, &request.client(app)).await?;
+    Ok(reply::message(MAIL_SENT))
 }

@@ -12,7 +12,7 @@ use super::form::{Form, Problems};
 use super::next_path::encoded;
 use super::render::{Detour, Page, PageResult, redirect};
 use super::visitor::Visitor;
-use crate::accounts::{self, BrowserSession};
+use crate::accounts::{self, BrowserSession, ReauthenticationMethod};
 use crate::app::SharedApp;
 use crate::domain::{Fields, Input};
 use crate::http::request::Request;
@@ -81,6 +81,10 @@ impl<'a> Change<'a> {
                 form,
             });
         }
+        if asks_for_code(&visitor, &signed_in).await? {
+            let path = format!("/account/reauthenticate/?next={}", encoded(&visitor.path));
+            return Err(Detour::from(redirect(&visitor, &path, "")));
+        }
         if !form.has(PASSWORD) {
             let status = StatusCode::FORBIDDEN;
             return Err(ask(&visitor, &form, &Problems::default(), status).into());
@@ -106,6 +110,12 @@ impl<'a> Change<'a> {
             }
         }
     }
+}
+
+/// Whether the account has no password, so that a page of its own mails a code. The form is lost.
+async fn asks_for_code(visitor: &Visitor<'_>, session: &BrowserSession) -> Result<bool, Detour> {
+    let methods = accounts::reauthentication_methods(visitor.app, &session.caller).await?;
+    Ok(!methods.contains(&ReauthenticationMethod::Password))
 }
 
 /// The page that asks for the password, with the form that it suspends.

@@ -113,7 +113,10 @@ impl ActionOutcome {
     /// Whether an action can have this outcome; the others need no series.
     const fn is_possible(self, action: Action) -> bool {
         match self {
-            Self::WrongCode => matches!(action, Action::Confirmation | Action::PasswordReset),
+            Self::WrongCode => matches!(
+                action,
+                Action::Confirmation | Action::PasswordReset | Action::Reauthentication
+            ),
             Self::WrongPassword => matches!(
                 action,
                 Action::SignIn

@@ -24,6 +24,7 @@ mod otps;
 mod overview;
 mod password_tries;
 mod passwords;
+mod reauthentication;
 mod replacement;
 mod rows;
 mod search;

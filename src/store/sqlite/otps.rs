@@ -172,8 +172,11 @@ pub(super) fn note_no_mail(
     limits: MailLimits,
 ) -> rusqlite::Result<()> {
     let purpose = match purpose {
-        OtpPurpose::SignUp | OtpPurpose::EmailChange => UNKNOWN_RESEND,
         OtpPurpose::PasswordReset => UNKNOWN_RESET,
+        // Only signed-in accounts ask for a reauthentication.
+        OtpPurpose::SignUp | OtpPurpose::EmailChange | OtpPurpose::Reauthentication => {
+            UNKNOWN_RESEND
+        }
     };
     let requester = requester(connection, otp, (None, None), now)?;
     let sent = list_sent(
@@ -795,7 +798,9 @@ fn reissue(connection: &Connection, request: &ReissueOtp) -> rusqlite::Result<Op
     };
     let otp = match purpose {
         OtpPurpose::SignUp => &request.codes.sign_up,
-        OtpPurpose::EmailChange | OtpPurpose::PasswordReset => &request.codes.email_change,
+        OtpPurpose::EmailChange | OtpPurpose::PasswordReset | OtpPurpose::Reauthentication => {
+            &request.codes.email_change
+        }
     };
     if find_pause(
         connection,

@@ -16,8 +16,8 @@ use crate::domain::{
     Authentication, EventKind, SessionLifetimes, SessionRef, Timestamp, User, UserId,
 };
 use crate::store::{
-    NewSession, Reauthenticated, Reauthentication, RequestContext, RotateRefreshToken, Rotation,
-    Session, SessionStore, SignIn, SignInOutcome, StoreError, StoreResult, UserSnapshot,
+    NewSession, RequestContext, RotateRefreshToken, Rotation, Session, SessionStore, SignIn,
+    SignInOutcome, StoreError, StoreResult, UserSnapshot,
 };
 
 /// How long a used refresh token keeps its row.
@@ -259,14 +259,14 @@ fn is_in_grace(
 }
 
 /// A live session.
-struct LiveSession {
+pub(super) struct LiveSession {
     /// Its active account.
-    user: User,
-    created_at: Timestamp,
+    pub(super) user: User,
+    pub(super) created_at: Timestamp,
     authentication: Authentication,
 }
 
-fn find_session(
+pub(super) fn find_session(
     connection: &Connection,
     session_id: &str,
 ) -> rusqlite::Result<Option<LiveSession>> {
@@ -282,48 +282,6 @@ fn find_session(
                 authentication: authentication(row, 1)?,
             }))
         })
-}
-
-fn reauthenticate(
-    connection: &Connection,
-    request: &Reauthentication,
-) -> rusqlite::Result<Option<Reauthenticated>> {
-    let (session_id, user_id) = (&request.session.id, request.session.user_id);
-    let (old_hash, new_hash) = request.secret_hashes.clone().unzip();
-    let now = request.authentication.at;
-    let changed = connection
-        .prepare_cached(
-            "UPDATE sessions SET authenticated_at = :now, amr = :amr, \
-             last_used_at = max(last_used_at, :now), secret_hash = :new_hash \
-             WHERE id = :id AND user_id = :user_id AND secret_hash IS :old_hash",
-        )?
-        .execute(named_params! {
-            ":id": session_id,
-            ":user_id": user_id,
-            ":old_hash": old_hash,
-            ":new_hash": new_hash,
-            ":amr": request.authentication.amr(),
-            ":now": now.unix_millis(),
-        })?;
-    let Some(session) = find_session(connection, session_id)?.filter(|_| changed > 0) else {
-        return Ok(None);
-    };
-    if let Some(tried) = &request.tried {
-        forget_failures(connection, tried)?;
-    }
-    insert_event(
-        connection,
-        EventKind::Reauthenticated,
-        Some(user_id),
-        Actor::Owner,
-        &request.context,
-        "",
-        now,
-    )?;
-    Ok(Some(Reauthenticated {
-        user: session.user,
-        created_at: session.created_at,
-    }))
 }
 
 /// What the use of a refresh token comes to.
@@ -551,15 +509,6 @@ impl SessionStore for SqliteStore {
                 .map(|user| Arc::new(UserSnapshot::new(user))),
         };
         Ok(user.filter(|user| user.id == session.user_id))
-    }
-
-    async fn reauthenticate(
-        &self,
-        request: Reauthentication,
-    ) -> StoreResult<Option<Reauthenticated>> {
-        self.writer
-            .run(move |connection| reauthenticate(connection, &request))
-            .await
     }
 
     async fn rotate_refresh_token(&self, rotation: RotateRefreshToken) -> StoreResult<Rotation> {

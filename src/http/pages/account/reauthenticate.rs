@@ -1,30 +1,36 @@
-//! `/account/reauthenticate/`: the password once more, before something that matters.
+//! `/account/reauthenticate/`: the password once more, before something that matters, or a mailed
+//! code for accounts without a password.
 
 use minijinja::{Value, context};
 
-use super::{query, remember, session};
-use crate::accounts;
+use super::{encoded, query, remember, session};
+use crate::accounts::{self, BrowserSession};
 use crate::app::SharedApp;
 use crate::http::pages::form::{Form, Problems};
 use crate::http::pages::next_path;
-use crate::http::pages::render::{Page, PageResult, redirect};
+use crate::http::pages::render::{Detour, Page, PageResult, redirect};
 use crate::http::pages::visitor::Visitor;
 use crate::http::request::Request;
+
+const PATH: &str = "/account/reauthenticate/";
 
 /// The form.
 pub(in crate::http) async fn show(app: &SharedApp, request: &mut Request) -> PageResult {
     let visitor = Visitor::of(app, request).await?;
-    session(&visitor)?;
-    page(&visitor, &query(request, "next")).answer()
+    let session = session(&visitor)?;
+    page(&visitor, session, &query(request, "next"))
+        .await?
+        .with(context! { is_sent => !query(request, "sent").is_empty() })
+        .answer()
 }
 
-/// Checks the password; the session gets a new secret.
+/// Checks the password or the code; the session gets a new secret.
 pub(in crate::http) async fn submit(app: &SharedApp, request: &mut Request) -> PageResult {
     let visitor = Visitor::of(app, request).await?;
     let session = session(&visitor)?;
     let form = Form::read(&visitor, app, request).await?;
     let next = form.text("next");
-    let fields = form.only(&["password"]);
+    let fields = form.only(&["password", "otp"]);
     match accounts::reauthenticate_browser(app, session, &fields, &visitor.client).await {
         Ok(secret) => {
             let mut response = redirect(&visitor, next_path::or_home(&next), "")?;
@@ -33,24 +39,40 @@ pub(in crate::http) async fn submit(app: &SharedApp, request: &mut Request) -> P
         }
         Err(error) => {
             let (problems, status) = Problems::of_error(&visitor, error)?;
-            page(&visitor, &next)
+            page(&visitor, session, &next)
+                .await?
                 .status(status)
-                .with(context! { errors => problems.to_value() })
+                .with(context! { errors => problems.to_value(), is_sent => true })
                 .answer()
         }
     }
 }
 
-fn page<'a>(visitor: &'a Visitor<'a>, next: &str) -> Page<'a> {
-    Page::new(
+/// Mails a code.
+pub(in crate::http) async fn send(app: &SharedApp, request: &mut Request) -> PageResult {
+    let visitor = Visitor::of(app, request).await?;
+    let session = session(&visitor)?;
+    let form = Form::read(&visitor, app, request).await?;
+    accounts::request_reauthentication(app, &session.caller, &visitor.client).await?;
+    let next = encoded(&form.text("next"));
+    redirect(&visitor, &format!("{PATH}?sent=1&next={next}"), "")
+}
+
+async fn page<'a>(
+    visitor: &'a Visitor<'a>,
+    session: &BrowserSession,
+    next: &str,
+) -> Result<Page<'a>, Detour> {
+    let methods = accounts::reauthentication_methods(visitor.app, &session.caller).await?;
+    let page = Page::new(
         visitor,
         "account/reauthenticate.html",
         "page_reauthenticate.title",
-    )
-    .with(context! {
+    );
+    Ok(page.with(context! {
         next => next_path::parse(next),
-        method => "password",
+        method => methods.first().map(|method| method.as_str()),
         field => "password",
         carried => Vec::<Value>::new(),
-    })
+    }))
 }

@@ -67,6 +67,40 @@ CREATE TABLE invitation_tokens (
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX invitation_tokens_by_invitation ON invitation_tokens (invitation_id);
 
+-- Codes for authenticating again. The tables that refer to codes are copied too: a renamed table
+-- takes the references to it along.
+ALTER TABLE otps RENAME TO former_otps;
+DROP INDEX otps_by_user;
+DROP INDEX otps_by_sign_up;
+DROP INDEX otps_by_expiry;
+CREATE TABLE otps (
+    id         INTEGER PRIMARY KEY AUTOINCREMENT,
+    purpose    TEXT    NOT NULL CHECK (purpose IN ('sign_up', 'email_change', 'password_reset', 'reauthentication')),
+    user_id    INTEGER NOT NULL REFERENCES users (id) ON DELETE CASCADE,
+    sign_up_id INTEGER REFERENCES sign_ups (id) ON DELETE CASCADE,
+    email_key  TEXT    NOT NULL,
+    code_hash  BLOB    NOT NULL,
+    created_at INTEGER NOT NULL,
+    expires_at INTEGER NOT NULL,
+    UNIQUE (purpose, email_key, code_hash),
+    CHECK ((purpose = 'sign_up') = (sign_up_id IS NOT NULL))
+) STRICT;
+CREATE INDEX otps_by_user ON otps (user_id);
+CREATE INDEX otps_by_sign_up ON otps (sign_up_id);
+CREATE INDEX otps_by_expiry ON otps (expires_at);
+INSERT INTO otps (id, purpose, user_id, sign_up_id, email_key, code_hash, created_at, expires_at)
+SELECT id, purpose, user_id, sign_up_id, email_key, code_hash, created_at, expires_at FROM former_otps;
+ALTER TABLE otp_network_tries RENAME TO former_otp_network_tries;
+CREATE TABLE otp_network_tries (
+    otp_id      INTEGER NOT NULL REFERENCES otps (id) ON DELETE CASCADE,
+    network     TEXT    NOT NULL,
+    wrong_tries INTEGER NOT NULL,
+    PRIMARY KEY (otp_id, network)
+) STRICT, WITHOUT ROWID;
+INSERT INTO otp_network_tries (otp_id, network, wrong_tries)
+SELECT otp_id, network, wrong_tries FROM former_otp_network_tries;
+DROP TABLE former_otp_network_tries;
+
 -- The notice of a deletion is delivered when its account is gone. Mails that could not be delivered
 -- stay for a while.
 ALTER TABLE mails RENAME TO former_mails;
@@ -102,6 +136,7 @@ CREATE INDEX mails_closed ON mails (closed_at) WHERE closed_at IS NOT NULL;
 INSERT INTO mails (id, message_id, user_id, otp_id, email, language, content, created_at, expires_at, tries, next_try_at, claimed)
 SELECT id, message_id, user_id, otp_id, email, language, content, created_at, expires_at, tries, next_try_at, claimed FROM former_mails;
 DROP TABLE former_mails;
+DROP TABLE former_otps;
 
 -- Sessions of browsers are carried on by a secret in a cookie, of which only a hash is kept; each
 -- session knows when and how its owner last authenticated.

@@ -1,0 +1,121 @@
+//! Authenticating again within a session, in SQLite.
+
+use async_trait::async_trait;
+use rusqlite::{Connection, named_params};
+
+use super::SqliteStore;
+use super::events::{Actor, insert_event};
+use super::otps::{Use, find_pause, insert_otp, use_otp};
+use super::password_tries::forget_failures;
+use super::sessions::{authorize, find_session};
+use crate::domain::{EventKind, OtpPurpose, Timestamp};
+use crate::store::{
+    Reauthentication, ReauthenticationOtp, ReauthenticationOutcome, ReauthenticationStore,
+    Reauthenticator, StoreResult,
+};
+
+const PURPOSE: OtpPurpose = OtpPurpose::Reauthentication;
+
+fn reauthenticate(
+    connection: &Connection,
+    request: &Reauthentication,
+) -> StoreResult<ReauthenticationOutcome> {
+    let (session_id, user_id) = (&request.session.id, request.session.user_id);
+    authorize(connection, &request.context, user_id, false)?;
+    match &request.shown {
+        Reauthenticator::Password(tried) => forget_failures(connection, tried)?,
+        Reauthenticator::Otp(attempt) => {
+            if use_otp(connection, PURPOSE, Some(user_id), attempt, Use::Up)?.is_none() {
+                return Ok(ReauthenticationOutcome::InvalidOtp);
+            }
+        }
+    }
+    let (old_hash, new_hash) = request.secret_hashes.clone().unzip();
+    let now = request.authentication.at;
+    let changed = connection
+        .prepare_cached(
+            "UPDATE sessions SET authenticated_at = :now, amr = :amr, \
+             last_used_at = max(last_used_at, :now), secret_hash = :new_hash \
+             WHERE id = :id AND user_id = :user_id AND secret_hash IS :old_hash",
+        )?
+        .execute(named_params! {
+            ":id": session_id,
+            ":user_id": user_id,
+            ":old_hash": old_hash,
+            ":new_hash": new_hash,
+            ":amr": request.authentication.amr(),
+            ":now": now.unix_millis(),
+        })?;
+    let Some(session) = find_session(connection, session_id)?.filter(|_| changed > 0) else {
+        return Ok(ReauthenticationOutcome::Ended);
+    };
+    insert_event(
+        connection,
+        EventKind::Reauthenticated,
+        Some(user_id),
+        Actor::Owner,
+        &request.context,
+        "",
+        now,
+    )?;
+    Ok(ReauthenticationOutcome::Done {
+        user: Box::new(session.user),
+        created_at: session.created_at,
+    })
+}
+
+fn create_otp(
+    connection: &Connection,
+    request: &ReauthenticationOtp,
+) -> StoreResult<Option<Timestamp>> {
+    let (user_id, now) = (request.user_id, request.now);
+    authorize(connection, &request.context, user_id, false)?;
+    let account = (Some(user_id), None);
+    let pause = find_pause(
+        connection,
+        &request.otp,
+        PURPOSE,
+        account,
+        now,
+        request.limits,
+    )?;
+    if pause.is_some() {
+        return Ok(pause);
+    }
+    connection
+        .prepare_cached("DELETE FROM otps WHERE user_id = :user_id AND purpose = :purpose")?
+        .execute(named_params! { ":user_id": user_id, ":purpose": PURPOSE.as_str() })?;
+    let (email_key, email) = &request.email;
+    let address = (email_key.as_str(), email.as_str());
+    insert_otp(
+        connection,
+        PURPOSE,
+        user_id,
+        None,
+        address,
+        &request.otp,
+        now,
+    )?;
+    Ok(None)
+}
+
+#[async_trait]
+impl ReauthenticationStore for SqliteStore {
+    async fn reauthenticate(
+        &self,
+        request: Reauthentication,
+    ) -> StoreResult<ReauthenticationOutcome> {
+        self.writer
+            .run(move |connection| reauthenticate(connection, &request))
+            .await
+    }
+
+    async fn create_reauthentication_otp(
+        &self,
+        request: ReauthenticationOtp,
+    ) -> StoreResult<Option<Timestamp>> {
+        self.writer
+            .run(move |connection| create_otp(connection, &request))
+            .await
+    }
+}
