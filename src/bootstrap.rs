@@ -268,6 +268,8 @@ fn allowance(config: &RateLimitsConfig) -> Option<Allowance> {
         otp_tries: config.otp_tries,
         resets: config.resets,
         resends: config.resends,
+        new_address_mails: config.new_address_mails_an_hour,
+        wrong_codes: config.wrong_codes_an_hour,
     })
 }
 

@@ -8,7 +8,7 @@ use super::new_password::notices;
 use super::{AccountError, Caller, Client, Signed, unread};
 use crate::app::App;
 use crate::domain::{AuthMethod, EmailAddress, FieldReader, Fields, OtpPurpose};
-use crate::limits::Limited;
+use crate::limits::{Ceiling, Limited};
 use crate::mail::MailContent;
 use crate::otp_codes::OtpRequest;
 use crate::store::{AccountOtp, ConfirmSignUp, OtpCandidates, ReissueOtp};
@@ -41,7 +41,7 @@ pub async fn confirm(
     reader.finish()?;
     let now = app.clock.now();
     let proof = proof.ok_or_else(unread)?.resolve(app, client).await?;
-    let (email, invalid_otp) = (&proof.email, || proof.invalid());
+    let (email, invalid_otp) = (&proof.email, || proof.invalid(app));
     let attempt = |purpose| proof.attempt(app, purpose, client, caller);
     // The address decides: that of an unconfirmed change is never that of a sign-up.
     if let Some(caller) = caller
@@ -120,7 +120,7 @@ async fn prove_password(
         .store
         .find_contested_password(attempt)
         .await?
-        .ok_or_else(|| proof.invalid())?;
+        .ok_or_else(|| proof.invalid(app))?;
     let Some(hash) = hash else {
         return Ok(None);
     };
@@ -211,6 +211,7 @@ pub async fn resend(app: &Arc<App>, fields: &Fields, client: &Client) -> Result<
             })
             .await?;
         if let Some(reissued) = reissued {
+            app.limits.note(Ceiling::NewAddressMails, now);
             app.outbox.wake().await;
             log::info!("user {}: code resent", reissued.user_id);
         }

@@ -3,7 +3,7 @@
 use super::{AccountError, Caller, Client};
 use crate::app::App;
 use crate::domain::{EmailAddress, FieldErrors, FieldReader, OtpCode, OtpPurpose, messages};
-use crate::limits::Limited;
+use crate::limits::{Ceiling, Limited};
 use crate::store::{OtpAttempt, TryLimits};
 
 /// Maximum length of a token in characters.
@@ -122,13 +122,19 @@ impl MailboxProof {
         }
     }
 
-    /// The one error for an invalid proof.
-    pub(super) fn invalid(&self) -> AccountError {
+    /// The one error for an invalid proof. A wrong code counts over all networks.
+    pub(super) fn invalid(&self, app: &App) -> AccountError {
         match self.kind {
-            ProofKind::Code(_) => AccountError::InvalidOtp,
+            ProofKind::Code(_) => wrong_code(app),
             ProofKind::Token(..) => invalid_token(),
         }
     }
+}
+
+/// The error for a wrong code, which counts over all networks.
+pub(super) fn wrong_code(app: &App) -> AccountError {
+    app.limits.note(Ceiling::WrongCodes, app.clock.now());
+    AccountError::InvalidOtp
 }
 
 fn invalid_token() -> AccountError {

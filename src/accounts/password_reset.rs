@@ -96,7 +96,7 @@ pub async fn confirm_reset(
         .store
         .check_password_reset(attempt())
         .await?
-        .ok_or_else(|| proof.invalid())?;
+        .ok_or_else(|| proof.invalid(app))?;
     let mut reader = FieldReader::new(fields);
     check_password(app, &mut reader, &password, &person_of(&user)).await?;
     reader.finish()?;
@@ -110,7 +110,7 @@ pub async fn confirm_reset(
         .store
         .confirm_password_reset(attempt(), &new_hash, notices)
         .await?
-        .ok_or_else(|| proof.invalid())?;
+        .ok_or_else(|| proof.invalid(app))?;
     app.outbox.wake().await;
     log::info!("user {}: password reset, all sessions ended", user.id);
     Ok(())

@@ -14,7 +14,7 @@ use crate::domain::{
     EmailAddress, FieldErrors, FieldReader, Fields, OtpCode, OtpPurpose, Timestamp, User,
     UserChanges, UserId, messages,
 };
-use crate::limits::Limited;
+use crate::limits::{Ceiling, Limited};
 use crate::mail::MailContent;
 use crate::otp_codes::OtpRequest;
 use crate::store::{
@@ -166,13 +166,17 @@ async fn apply(
     ))
     .await?;
     if is_limited && outcome.is_err() {
-        app.limits.refund(Limited::AddressChange, client.network());
+        app.limits
+            .refund(Limited::AddressChange, client.network(), now);
         if matches!(outcome, Err(AccountError::EmailTaken)) {
             // Another account was faster, and the error reveals as much.
             client.count(app, Limited::TakenAddress)?;
         }
     }
     let user = outcome?;
+    if is_limited {
+        app.limits.note(Ceiling::NewAddressMails, now);
+    }
     log::info!("user {id}: profile updated");
     Ok(Updated {
         user,

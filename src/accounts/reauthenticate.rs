@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::browser_session::{BrowserSession, hash, new_secret};
 use super::detached;
+use super::mailbox_proof::wrong_code;
 use super::password_check::{current_hash, is_current_password, wrong_password};
 use super::password_tries::PasswordTries;
 use super::recent::{ReauthenticationMethod, reauthentication_methods};
@@ -108,7 +109,7 @@ async fn renew(
                 authentication,
             })
         }
-        ReauthenticationOutcome::InvalidOtp => Err(AccountError::InvalidOtp),
+        ReauthenticationOutcome::InvalidOtp => Err(wrong_code(app)),
         ReauthenticationOutcome::Ended => Err(AccountError::SessionEnded),
     }
 }

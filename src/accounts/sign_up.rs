@@ -10,7 +10,7 @@ use crate::app::App;
 use crate::domain::{
     EmailAddress, FieldReader, Fields, OtpPurpose, Profile, Timestamp, UserId, messages,
 };
-use crate::limits::Limited;
+use crate::limits::{Ceiling, Limited};
 use crate::passwords::PersonalData;
 use crate::store::{NewSignUp, SignUpOutcome};
 
@@ -89,7 +89,7 @@ pub async fn sign_up(
         .asked_by(client.requester(false))
         .hash(password, app.codes.sign_up_salt(email.key()))
         .await
-        .inspect_err(|_| app.limits.refund(Limited::SignUp, client.network()))?;
+        .inspect_err(|_| app.limits.refund(Limited::SignUp, client.network(), now))?;
     let pending = SignUpResult {
         id: 0,
         email,
@@ -108,7 +108,7 @@ pub async fn sign_up(
     );
     let outcome = detached(task).await?;
     if outcome.is_err() {
-        app.limits.refund(Limited::SignUp, client.network());
+        app.limits.refund(Limited::SignUp, client.network(), now);
     }
     if matches!(outcome, Err(AccountError::EmailTaken)) {
         // Another sign-up was faster, and the error reveals as much.
@@ -149,6 +149,7 @@ async fn store_and_mail(
         .await?;
     match outcome {
         SignUpOutcome::Created(id) => {
+            app.limits.note(Ceiling::NewAddressMails, now);
             app.outbox.wake().await;
             log::info!("user {id}: signed up");
             Ok(SignUpResult { id, ..pending })

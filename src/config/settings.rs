@@ -271,8 +271,9 @@ settings! {
         /// Most MiB of request bodies and unsent answers in memory at a time; requests beyond it are
         /// refused with 503.
         max_buffered_mib: u32 = 256, rule whole(1, 1_048_576), rare "MIB";
-        /// Most of them for one client network (IPv4 address, IPv6 /64). 0 means no limit. Trusted
-        /// proxies and programs on the same machine are not limited.
+        /// Most of them for one client network (IPv4 address, IPv6 /64; four times as many for a /56,
+        /// sixteen times for a /48). 0 means no limit. Trusted proxies and programs on the same
+        /// machine are not limited.
         max_buffered_mib_per_network: u32 = 64, rule whole(0, 1_048_576), rare "MIB";
         /// Seconds in which a client has to send the header of a request. For the first one they
         /// begin with the connection.
@@ -289,8 +290,9 @@ settings! {
         /// Maximum number of open connections. When it is reached, the connections that are idle for
         /// longest are closed. 0 means as many as the limit on open files allows, up to 20000.
         max_connections: u32 = 0, rule whole(0, 1_000_000), rare "COUNT";
-        /// Maximum number of open connections of one client network (IPv4 address, IPv6 /64). 0 means
-        /// no limit. Trusted proxies and programs on the same machine are exempt.
+        /// Maximum number of open connections of one client network (IPv4 address, IPv6 /64; four times
+        /// as many for a /56, sixteen times for a /48). 0 means no limit. Trusted proxies and programs
+        /// on the same machine are exempt.
         max_connections_per_network: u32 = 512, rule whole(0, 1_000_000), rare "COUNT";
         /// Seconds that requests in flight and queued mails get to finish at a graceful shutdown.
         shutdown_seconds: u32 = 30, rule whole(0, MAX_TIMEOUT_SECONDS), rare "SECONDS";
@@ -490,6 +492,13 @@ settings! {
         resets: u32 = 20, rule whole(1, MAX_RATE_LIMIT), rare "COUNT";
         /// Requests to resend a one-time password per network in 10 minutes.
         resends: u32 = 60, rule whole(1, MAX_RATE_LIMIT), rare "COUNT";
+        /// Mails to addresses without an account in an hour, from all networks together. Beyond it the
+        /// sign-ups and address changes that each network has shrink in proportion, to no less than
+        /// 2. 0 means no ceiling.
+        new_address_mails_an_hour: u32 = 1000, rule whole(0, 1_000_000), rare "COUNT";
+        /// Wrong one-time passwords in an hour, from all networks together. Beyond it the tries that
+        /// each network has shrink in proportion, to no less than 5. 0 means no ceiling.
+        wrong_codes_an_hour: u32 = 500, rule whole(0, 1_000_000), rare "COUNT";
         /// Photo uploads per account in 10 minutes.
         photo_uploads: u32 = 30, rule whole(1, MAX_RATE_LIMIT), rare "COUNT";
         /// Failed sign-ins to one account from one network before it has to wait between them: one

@@ -17,11 +17,28 @@ impl From<IpAddr> for ClientNetwork {
 }
 
 impl ClientNetwork {
+    /// Its first address.
+    pub fn first(self) -> IpAddr {
+        self.0
+    }
+
+    /// The first address of the wider network that shares this many bits of an IPv6 address; the
+    /// address itself of IPv4.
+    pub fn prefix(self, bits: u32) -> IpAddr {
+        match self.0 {
+            IpAddr::V4(ip) => IpAddr::V4(ip),
+            IpAddr::V6(ip) => {
+                let rest = 128 - bits.clamp(1, 128);
+                IpAddr::V6(Ipv6Addr::from_bits(ip.to_bits() >> rest << rest))
+            }
+        }
+    }
+
     /// The whole site: the IPv4 address, or the /48 of an IPv6 address, which one customer can get.
     pub fn site(self) -> String {
-        match self.0 {
+        match self.prefix(48) {
             IpAddr::V4(ip) => ip.to_string(),
-            IpAddr::V6(ip) => format!("{}/48", Ipv6Addr::from_bits(ip.to_bits() >> 80 << 80)),
+            IpAddr::V6(ip) => format!("{ip}/48"),
         }
     }
 }

@@ -6,6 +6,7 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use super::Scope;
 use crate::domain::ClientNetwork;
 
 /// Most bytes that may be held at a time.
@@ -13,7 +14,7 @@ use crate::domain::ClientNetwork;
 pub struct BufferLimits {
     /// In all.
     pub total: usize,
-    /// For one network; zero means no limit.
+    /// For one network, and more for the wider ones around it (see [`Scope`]); zero means no limit.
     pub per_network: usize,
 }
 
@@ -29,7 +30,7 @@ pub struct Buffers(Mutex<Held>);
 #[derive(Debug, Default)]
 struct Held {
     total: usize,
-    by_network: HashMap<ClientNetwork, usize>,
+    by_scope: HashMap<Scope, usize>,
 }
 
 impl Buffers {
@@ -77,13 +78,17 @@ impl Reservation {
         if total > self.limits.total {
             return Err(Exhausted);
         }
-        if let Some(network) = self.network {
-            let held = held.by_network.entry(network).or_default();
-            let of_network = held.saturating_add(bytes);
-            if self.limits.per_network != 0 && of_network > self.limits.per_network {
-                return Err(Exhausted);
-            }
-            *held = of_network;
+        let scopes = self.network.into_iter().flat_map(Scope::of);
+        let per_network = self.limits.per_network;
+        let is_full = |scope: Scope| {
+            let of_scope = held.by_scope.get(&scope).copied().unwrap_or_default();
+            of_scope.saturating_add(bytes) > per_network.saturating_mul(scope.factor())
+        };
+        if per_network != 0 && scopes.clone().any(is_full) {
+            return Err(Exhausted);
+        }
+        for scope in scopes {
+            *held.by_scope.entry(scope).or_default() += bytes;
         }
         held.total = total;
         self.bytes += bytes;
@@ -95,13 +100,12 @@ impl Drop for Reservation {
     fn drop(&mut self) {
         let mut held = self.buffers.held();
         held.total -= self.bytes;
-        let Some(network) = self.network else {
-            return;
-        };
-        if let Some(of_network) = held.by_network.get_mut(&network) {
-            *of_network -= self.bytes;
-            if *of_network == 0 {
-                held.by_network.remove(&network);
+        for scope in self.network.into_iter().flat_map(Scope::of) {
+            if let Some(of_scope) = held.by_scope.get_mut(&scope) {
+                *of_scope -= self.bytes;
+                if *of_scope == 0 {
+                    held.by_scope.remove(&scope);
+                }
             }
         }
     }
@@ -142,6 +146,28 @@ mod tests {
     }
 
     #[test]
+    fn ipv6_networks_share_the_parts_of_wider_ones() {
+        let buffers = Arc::new(Buffers::default());
+        let limits = BufferLimits {
+            total: 10_000,
+            per_network: 60,
+        };
+        let reserve = |number: u128| {
+            let bits = (0x2001_0db8_u128 << 96) | (number << 64);
+            let network = IpAddr::from(std::net::Ipv6Addr::from_bits(bits)).into();
+            let mut reservation = buffers.reservation(Some(network), limits);
+            reservation.grow(60).map(|()| reservation)
+        };
+        // Four /64 have what their /56 may have.
+        let held: Vec<_> = (0..10).map(reserve).collect();
+        assert_eq!(held.iter().filter(|one| one.is_ok()).count(), 4);
+        let others: Vec<_> = (1..30).map(|number| reserve(number << 8)).collect();
+        assert_eq!(others.iter().filter(|one| one.is_ok()).count(), 12);
+        drop((held, others));
+        assert!(buffers.held().by_scope.is_empty());
+    }
+
+    #[test]
     fn nothing_is_left_of_a_released_network() {
         let buffers = Arc::new(Buffers::default());
         let mut refused = buffers.reservation(network(1), LIMITS);
@@ -150,6 +176,6 @@ mod tests {
         assert_eq!(reserved.grow(60), Ok(()));
         drop((refused, reserved));
         assert_eq!(buffers.total(), 0);
-        assert!(buffers.held().by_network.is_empty());
+        assert!(buffers.held().by_scope.is_empty());
     }
 }

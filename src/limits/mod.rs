@@ -2,11 +2,13 @@
 //!
 //! The counters are in memory and bounded for any number of networks. They slow attackers down;
 //! what must hold across servers and restarts (wrong tries at a code, mails to an address) is
-//! counted in the store.
+//! counted in the store. [`Scope`] is the one rule about what of an IPv6 address counts.
 
 mod buffers;
+mod ceiling;
+mod scope;
+mod window;
 
-use std::collections::VecDeque;
 use std::num::NonZeroUsize;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -15,8 +17,12 @@ use lru::LruCache;
 
 use crate::domain::{ClientNetwork, Timestamp};
 pub use buffers::{BufferLimits, Buffers, Exhausted, Reservation};
+pub use ceiling::Ceiling;
+use ceiling::HourCount;
+pub use scope::Scope;
+use window::Window;
 
-/// Most networks per limit; the least recently used one is evicted first.
+/// Most scopes per limit; the least recently used one is evicted first.
 const NETWORKS: NonZeroUsize = NonZeroUsize::new(50_000).expect("the number is not zero");
 
 /// A limited action.
@@ -58,6 +64,15 @@ impl Limited {
         }
     }
 
+    /// The ceiling that makes its allowance smaller.
+    const fn ceiling(self) -> Option<Ceiling> {
+        match self {
+            Self::SignUp | Self::AddressChange => Some(Ceiling::NewAddressMails),
+            Self::OtpTry => Some(Ceiling::WrongCodes),
+            Self::FailedSignIn | Self::TakenAddress | Self::Reset | Self::Resend => None,
+        }
+    }
+
     /// Most actions in the window.
     fn most(self, allowance: &Allowance) -> usize {
         let most = match self {
@@ -84,27 +99,49 @@ pub struct Allowance {
     pub resets: u32,
     /// In 10 minutes.
     pub resends: u32,
+    /// Mails to addresses without an account in an hour, over all networks; zero for no ceiling.
+    pub new_address_mails: u32,
+    /// Wrong one-time passwords in an hour, over all networks; zero for no ceiling.
+    pub wrong_codes: u32,
 }
 
-/// The times of each network's actions, oldest first.
-type Times = LruCache<ClientNetwork, VecDeque<Timestamp>>;
+impl Allowance {
+    /// The limit of a ceiling.
+    fn of(&self, ceiling: Ceiling) -> u32 {
+        match ceiling {
+            Ceiling::NewAddressMails => self.new_address_mails,
+            Ceiling::WrongCodes => self.wrong_codes,
+        }
+    }
+}
+
+/// The actions of each scope.
+type Counts = LruCache<Scope, Window>;
+
+/// The counters of all limits.
+struct Counters {
+    allowance: Allowance,
+    /// One lock per action, in the order of [`Limited::ALL`].
+    by_scope: [Mutex<Counts>; Limited::ALL.len()],
+    /// In the order of [`Ceiling::ALL`].
+    in_all: [HourCount; Ceiling::ALL.len()],
+}
 
 /// Rate limits per network.
 pub struct NetworkLimits {
-    // `None` when the limits are off. One lock per action, in the order of `Limited::ALL`.
-    counts: Option<(Allowance, [Mutex<Times>; Limited::ALL.len()])>,
+    // `None` when the limits are off.
+    counters: Option<Counters>,
 }
 
 impl NetworkLimits {
     /// These limits, or none.
     pub fn new(allowance: Option<Allowance>) -> Self {
         Self {
-            // Bounded in `count`: a bounded cache would allocate all its memory at once.
-            counts: allowance.map(|allowance| {
-                (
-                    allowance,
-                    Limited::ALL.map(|_| Mutex::new(LruCache::unbounded())),
-                )
+            counters: allowance.map(|allowance| Counters {
+                allowance,
+                // Bounded in `count`: a bounded cache would allocate all its memory at once.
+                by_scope: Limited::ALL.map(|_| Mutex::new(LruCache::unbounded())),
+                in_all: Ceiling::ALL.map(|_| HourCount::default()),
             }),
         }
     }
@@ -119,13 +156,10 @@ impl NetworkLimits {
         network: ClientNetwork,
         now: Timestamp,
     ) -> Result<(), Duration> {
-        let Some((most, mut counts)) = self.lock(what) else {
+        let Some((most, mut counts)) = self.lock(what, now) else {
             return Ok(());
         };
-        match counts.get_mut(&network) {
-            Some(times) => room(what, most, times, now),
-            None => Ok(()),
-        }
+        room(what, most, &mut counts, network, now)
     }
 
     /// Counts one more, if it is allowed.
@@ -138,70 +172,94 @@ impl NetworkLimits {
         network: ClientNetwork,
         now: Timestamp,
     ) -> Result<(), Duration> {
-        let Some((most, mut counts)) = self.lock(what) else {
+        let Some((most, mut counts)) = self.lock(what, now) else {
             return Ok(());
         };
-        let times = counts.get_or_insert_mut(network, VecDeque::new);
-        room(what, most, times, now)?;
-        times.push_back(now);
-        if counts.len() > NETWORKS.get() {
+        room(what, most, &mut counts, network, now)?;
+        for scope in Scope::of(network) {
+            let window = counts.get_or_insert_mut(scope, Window::default);
+            window.push(scope.factor(), now);
+        }
+        while counts.len() > NETWORKS.get() {
             counts.pop_lru();
         }
         Ok(())
     }
 
     /// Takes back the last [`NetworkLimits::count`]: the action was harmless.
-    pub fn refund(&self, what: Limited, network: ClientNetwork) {
-        let Some((_, mut counts)) = self.lock(what) else {
+    pub fn refund(&self, what: Limited, network: ClientNetwork, now: Timestamp) {
+        let Some((_, mut counts)) = self.lock(what, now) else {
             return;
         };
-        if let Some(times) = counts.get_mut(&network) {
-            times.pop_back();
-            if times.is_empty() {
-                counts.pop(&network);
+        for scope in Scope::of(network) {
+            if let Some(window) = counts.get_mut(&scope) {
+                window.pop(scope.factor());
+                if window.is_empty() {
+                    counts.pop(&scope);
+                }
             }
         }
+    }
+
+    /// Counts an event over all networks.
+    pub fn note(&self, ceiling: Ceiling, now: Timestamp) {
+        if let Some(counters) = &self.counters {
+            counters.in_all[ceiling as usize].add(now);
+        }
+    }
+
+    /// The events of the last hour over all networks, and the limit beyond which the allowances
+    /// shrink; zero is none.
+    pub fn events(&self, ceiling: Ceiling, now: Timestamp) -> (u64, u32) {
+        self.counters.as_ref().map_or((0, 0), |counters| {
+            let count = counters.in_all[ceiling as usize].get(now);
+            (count, counters.allowance.of(ceiling))
+        })
     }
 
     /// Resets all counters.
     pub fn clear(&self) {
-        for what in Limited::ALL {
-            if let Some((_, mut counts)) = self.lock(what) {
-                counts.clear();
-            }
+        let Some(counters) = &self.counters else {
+            return;
+        };
+        for counts in &counters.by_scope {
+            lock(counts).clear();
+        }
+        for count in &counters.in_all {
+            count.clear();
         }
     }
 
-    /// The limit and its counters.
-    fn lock(&self, what: Limited) -> Option<(usize, MutexGuard<'_, Times>)> {
-        let (allowance, counts) = self.counts.as_ref()?;
-        let index = Limited::ALL.iter().position(|known| *known == what)?;
-        let counts = counts[index].lock().unwrap_or_else(PoisonError::into_inner);
-        Some((what.most(allowance), counts))
+    /// What a network may do at present, and the counters.
+    fn lock(&self, what: Limited, now: Timestamp) -> Option<(usize, MutexGuard<'_, Counts>)> {
+        let counters = self.counters.as_ref()?;
+        let most = what.most(&counters.allowance);
+        let most = what.ceiling().map_or(most, |ceiling| {
+            let (count, limit) = self.events(ceiling, now);
+            ceiling.shrink(most, count, limit)
+        });
+        Some((most, lock(&counters.by_scope[what as usize])))
     }
 }
 
-/// Drops what has left the window and checks for room for one more.
+fn lock(counts: &Mutex<Counts>) -> MutexGuard<'_, Counts> {
+    counts.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Checks all scopes of a network for room for one more.
 fn room(
     what: Limited,
     most: usize,
-    times: &mut VecDeque<Timestamp>,
+    counts: &mut Counts,
+    network: ClientNetwork,
     now: Timestamp,
 ) -> Result<(), Duration> {
-    let within = what.window();
-    // Counted while the clock was ahead: moved to now, so that no wait exceeds the window.
-    if times.back().is_some_and(|last| *last > now) {
-        for at in times.iter_mut() {
-            *at = (*at).min(now);
-        }
-    }
-    while times.front().is_some_and(|first| first.plus(within) <= now) {
-        times.pop_front();
-    }
-    match times.front() {
-        Some(first) if times.len() >= most => Err(first.plus(within).since(now)),
-        _ => Ok(()),
-    }
+    let waits = Scope::of(network).filter_map(|scope| {
+        let window = counts.get_mut(&scope)?;
+        window.room(what.window(), most, now).err()
+    });
+    // The longest one, so that a client that keeps to it is not refused again.
+    waits.max().map_or(Ok(()), Err)
 }
 
 #[cfg(test)]
@@ -217,6 +275,8 @@ mod tests {
             otp_tries: 30,
             resets: 20,
             resends: 60,
+            new_address_mails: 1000,
+            wrong_codes: 500,
         }))
     }
 
@@ -278,7 +338,7 @@ mod tests {
         for second in 0..100 {
             let counted = limits.count(Limited::FailedSignIn, network(1), at(second));
             assert_eq!(counted, Ok(()));
-            limits.refund(Limited::FailedSignIn, network(1));
+            limits.refund(Limited::FailedSignIn, network(1), at(second));
         }
     }
 
@@ -290,9 +350,73 @@ mod tests {
                 .count(Limited::OtpTry, network(number), at(0))
                 .unwrap();
         }
-        let (_, counts) = limits.lock(Limited::OtpTry).unwrap();
+        let (_, counts) = limits.lock(Limited::OtpTry, at(0)).unwrap();
         assert_eq!(counts.len(), NETWORKS.get());
-        assert!(counts.contains(&network(59_999)) && !counts.contains(&network(0)));
+        let has = |number| Scope::of(network(number)).all(|scope| counts.contains(&scope));
+        assert!(has(59_999) && !has(0));
+    }
+
+    /// The /64 with this number in 2001:db8:<site>::/48.
+    fn ipv6(site: u128, number: u128) -> ClientNetwork {
+        let bits = (0x2001_0db8_u128 << 96) | (site << 80) | (number << 64);
+        IpAddr::from(std::net::Ipv6Addr::from_bits(bits)).into()
+    }
+
+    #[test]
+    fn ipv6_networks_share_the_allowances_of_their_56_and_48() {
+        let limits = limits(true);
+        let count = |network| limits.count(Limited::SignUp, network, at(0)).is_ok();
+        // The /64 of one /56: 20 each, and 80 together.
+        let counted = (0..256).map(|number| (0..30).filter(|_| count(ipv6(1, number))).count());
+        assert_eq!(counted.collect::<Vec<_>>()[..6], [20, 20, 20, 20, 0, 0]);
+        // The other /56 of that /48: 320 together.
+        let rest = (256..65_536).step_by(64);
+        let counted: usize = rest
+            .map(|number| (0..30).filter(|_| count(ipv6(1, number))).count())
+            .sum();
+        assert_eq!(counted, 320 - 80);
+        // Another site is not concerned.
+        assert!(count(ipv6(2, 0)));
+        let wait = limits.check(Limited::SignUp, ipv6(1, 65_535), at(600));
+        assert_eq!(wait, Err(Duration::from_secs(3000)));
+    }
+
+    #[test]
+    fn refused_networks_take_no_memory() {
+        let limits = limits(true);
+        for number in 0..65_536 {
+            let _ = limits.count(Limited::Reset, ipv6(1, number), at(0));
+        }
+        let (_, counts) = limits.lock(Limited::Reset, at(0)).unwrap();
+        assert!(counts.len() <= 320 + 80 + 1, "{}", counts.len());
+    }
+
+    #[test]
+    fn flood_from_many_networks_shrinks_allowances_and_shuts_nobody_out() {
+        let limits = limits(true);
+        let sign_up = |network, second| limits.count(Limited::SignUp, network, at(second));
+        for _ in 0..20 {
+            sign_up(network(1), 0).unwrap();
+        }
+        for _ in 0..4000 {
+            limits.note(Ceiling::NewAddressMails, at(0));
+        }
+        assert_eq!(limits.events(Ceiling::NewAddressMails, at(0)), (4000, 1000));
+        // A quarter of the allowance is left, also for networks that have used all of it.
+        let counted = (0..20).filter(|_| sign_up(network(2), 1).is_ok()).count();
+        assert_eq!(counted, 5);
+        assert!(sign_up(network(1), 1).is_err());
+        for _ in 0..1_000_000 {
+            limits.note(Ceiling::NewAddressMails, at(1));
+        }
+        assert!(sign_up(network(3), 2).is_ok() && sign_up(network(3), 2).is_ok());
+        assert!(sign_up(network(3), 2).is_err());
+        // Other limits are not concerned, and an hour later everything is as before.
+        assert!(limits.count(Limited::OtpTry, network(2), at(2)).is_ok());
+        let counted = (0..30)
+            .filter(|_| sign_up(network(2), 3601).is_ok())
+            .count();
+        assert_eq!(counted, 20);
     }
 
     #[test]

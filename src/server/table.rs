@@ -17,6 +17,7 @@ use tokio::time::sleep;
 
 use super::state::{Command, Connection, Phase, Shared, TICK};
 use crate::domain::ClientNetwork;
+use crate::limits::Scope;
 use crate::observability::metrics::{ConnectionEnd, Metrics};
 
 /// The part of the connections that is evicted at once: more than the one needed, so that a flood
@@ -28,7 +29,8 @@ const EVICTED_PART: usize = 64;
 pub(super) struct Limits {
     /// Most connections in all.
     pub(super) total: usize,
-    /// Most connections of one network; zero means no limit.
+    /// Most connections of one network, and more of the wider ones around it (see [`Scope`]); zero
+    /// means no limit.
     pub(super) per_network: usize,
     /// Until the first request has come, and for the header of each request from its first byte.
     pub(super) header: Duration,
@@ -67,7 +69,7 @@ struct Open {
     next_id: u64,
     /// Those that were not evicted.
     counted: usize,
-    by_network: HashMap<ClientNetwork, usize>,
+    by_scope: HashMap<Scope, usize>,
 }
 
 impl Open {
@@ -77,25 +79,39 @@ impl Open {
             return;
         }
         self.counted -= 1;
-        let Some(network) = connection.network else {
-            return;
-        };
-        if let Some(count) = self.by_network.get_mut(&network) {
-            *count -= 1;
-            if *count == 0 {
-                self.by_network.remove(&network);
+        for scope in connection.network.into_iter().flat_map(Scope::of) {
+            if let Some(count) = self.by_scope.get_mut(&scope) {
+                *count -= 1;
+                if *count == 0 {
+                    self.by_scope.remove(&scope);
+                }
             }
         }
     }
 
-    /// Evicts the connections that have kept the server waiting longest, of a network or of all:
+    /// The narrowest scope of a network that has all its connections, and their number.
+    fn full(&self, network: Option<ClientNetwork>, limits: &Limits) -> Option<(Scope, usize)> {
+        if limits.per_network == 0 {
+            return None;
+        }
+        let scopes = network.into_iter().flat_map(Scope::of);
+        scopes
+            .map(|scope| (scope, limits.per_network.saturating_mul(scope.factor())))
+            .find(|(scope, most)| self.by_scope.get(scope).is_some_and(|count| count >= most))
+    }
+
+    /// Evicts the connections that have kept the server waiting longest, of a scope or of all:
     /// one in [`EVICTED_PART`] of `most`, at least one. Returns how many; 0 when all are served.
-    fn evict(&mut self, most: usize, network: Option<ClientNetwork>, now: u32) -> usize {
+    fn evict(&mut self, most: usize, scope: Option<Scope>, now: u32) -> usize {
         let mut waiting: Vec<(u32, u64)> = self
             .connections
             .values()
             .filter(|connection| connection.is_counted())
-            .filter(|connection| network.is_none() || connection.network == network)
+            .filter(|connection| match (scope, connection.network) {
+                (None, _) => true,
+                (Some(scope), Some(network)) => scope.contains(network),
+                (Some(_), None) => false,
+            })
             .filter_map(|connection| {
                 let since = connection.waiting_since()?;
                 Some((now.wrapping_sub(since), connection.id))
@@ -137,18 +153,15 @@ impl Connections {
     ) -> Option<Place> {
         let now = self.shared.now();
         let mut open = self.open();
-        let of_network =
-            network.and_then(|network| Some((network, *open.by_network.get(&network)?)));
         let mut evicted = 0;
-        if let Some((network, count)) = of_network
-            && limits.per_network != 0
-            && count >= limits.per_network
-        {
-            evicted = open.evict(limits.per_network, Some(network), now);
-            if evicted == 0 {
+        // The narrowest first: an eviction there makes room in the wider ones too.
+        while let Some((scope, most)) = open.full(network, limits) {
+            let count = open.evict(most, Some(scope), now);
+            if count == 0 {
                 self.metrics.count_connection_end(ConnectionEnd::Refused, 1);
                 return None;
             }
+            evicted += count;
         }
         if open.counted >= limits.total {
             let count = open.evict(limits.total, None, now);
@@ -164,8 +177,8 @@ impl Connections {
         let connection = Arc::new(Connection::new(open.next_id, network, shared));
         open.next_id += 1;
         open.counted += 1;
-        if let Some(network) = network {
-            *open.by_network.entry(network).or_default() += 1;
+        for scope in network.into_iter().flat_map(Scope::of) {
+            *open.by_scope.entry(scope).or_default() += 1;
         }
         open.connections
             .insert(connection.id, Arc::clone(&connection));
@@ -187,7 +200,7 @@ impl Connections {
         if open.connections.is_empty() {
             // Frees the memory of a flood.
             open.connections.shrink_to(1024);
-            open.by_network.shrink_to(1024);
+            open.by_scope.shrink_to(1024);
             self.emptied.notify_one();
         }
         drop(open);
@@ -367,7 +380,8 @@ mod tests {
             (Command::None, Command::None)
         );
         drop(places);
-        assert_eq!(table.open().by_network.get(&ip(2)), None);
+        let scope = Scope::of(ip(2)).next().unwrap();
+        assert_eq!(table.open().by_scope.get(&scope), None);
         let limitless = Limits {
             per_network: 0,
             ..LIMITS
@@ -380,6 +394,34 @@ mod tests {
                 .flatten()
                 .all(|place| place.connection.command() == Command::None)
         );
+    }
+
+    #[test]
+    fn ipv6_networks_share_the_connections_of_wider_ones() {
+        let table = table();
+        let limits = Limits {
+            total: 1000,
+            ..LIMITS
+        };
+        let admit = |number: u128| {
+            let bits = (0x2001_0db8_u128 << 96) | (number << 64);
+            let network = IpAddr::from(std::net::Ipv6Addr::from_bits(bits)).into();
+            table.admit(Some(network), &limits)
+        };
+        // The /64 of one /56, one connection each, and the first one in use.
+        let places: Vec<Place> = (0..12).filter_map(admit).collect();
+        places[0].connection.begin_request();
+        let ended = || {
+            let commands = places.iter().map(|place| place.connection.command());
+            commands.filter(|command| *command != Command::None).count()
+        };
+        assert_eq!((places.len(), ended()), (12, 0));
+        let _more = admit(12).unwrap();
+        assert_eq!(ended(), 1);
+        assert_eq!(places[0].connection.command(), Command::None);
+        // Another /56 has its own.
+        let _other = admit(1 << 8).unwrap();
+        assert_eq!(ended(), 1);
     }
 
     #[test]

@@ -435,6 +435,99 @@ fn limits_are_configurable() {
 }
 
 #[test]
+fn ipv6_site_is_limited_as_a_whole() {
+    let server = server();
+    let wrong = |network: u32| {
+        let address = format!("2001:db8:1:{network:x}::1");
+        let body = json!({"email": format!("u{network}@example.com"), "password": "wrong"});
+        from(&server, &address, "token/", &body)
+    };
+    // One try each from the networks of a /56, which has four times the limit of one.
+    for network in 0..80 {
+        assert_eq!(wrong(network).status, 401, "{network}");
+    }
+    assert_throttled(&wrong(80), 300);
+    // Another /56 goes on, and another /48.
+    assert_eq!(wrong(0x100).status, 401);
+    for network in 1..4 {
+        for number in 0..80 {
+            let network = (network << 8) + number;
+            let status = wrong(network).status;
+            assert!(status == 401 || network == 0x14f, "{network:x}: {status}");
+        }
+    }
+    let body = json!({"email": "u@example.com", "password": "wrong"});
+    let other = from(&server, "2001:db8:2::1", "token/", &body);
+    assert_eq!(other.status, 401);
+}
+
+#[test]
+fn flood_of_sign_ups_shrinks_what_networks_may_do() {
+    let server = TestServer::start_with(|config| {
+        config.rate_limits.enabled = true;
+        config.rate_limits.new_address_mails_an_hour = 10;
+        config.server.trusted_proxies = vec!["127.0.0.1".parse().unwrap()];
+    });
+    let sign_up = |client: &str, name: &str| {
+        let body = sign_up_body(&format!("{name}@example.com"));
+        from(&server, client, "users/", &body).status
+    };
+    // Forty networks send one mail each: four times the ceiling.
+    for number in 0..40 {
+        let client = format!("192.0.2.{number}");
+        assert_eq!(sign_up(&client, &format!("flood{number}")), 201);
+    }
+    let series = |name: &str| server.metric(&format!("{name}{{ceiling=\"new_address_mails\"}}"));
+    assert_eq!(series("accounts_ceiling_events"), 40);
+    assert_eq!(series("accounts_ceiling_limit"), 10);
+    // A fifth network has a quarter of its twenty, and less with each mail more.
+    let signed_up = (0..20).filter(|n| sign_up("198.51.100.1", &format!("a{n}")) == 201);
+    assert_eq!(signed_up.count(), 5);
+    // Nobody is shut out: two remain for each.
+    for number in 40..120 {
+        let client = format!("192.0.2.{number}");
+        assert_eq!(sign_up(&client, &format!("flood{number}")), 201);
+    }
+    assert_eq!(sign_up("198.51.100.2", "b1"), 201);
+    assert_eq!(sign_up("198.51.100.2", "b2"), 201);
+    assert_eq!(sign_up("198.51.100.2", "b3"), 429);
+    // An hour later it is over.
+    server.advance_seconds(3660);
+    let signed_up = (0..12).filter(|n| sign_up("198.51.100.3", &format!("c{n}")) == 201);
+    assert_eq!(signed_up.count(), 12);
+}
+
+#[test]
+fn flood_of_wrong_codes_shrinks_the_tries_of_networks() {
+    let server = TestServer::start_with(|config| {
+        config.rate_limits.enabled = true;
+        config.rate_limits.wrong_codes_an_hour = 10;
+        config.server.trusted_proxies = vec!["127.0.0.1".parse().unwrap()];
+    });
+    let guess = |client: &str| {
+        let body = json!({"email": "user@example.com", "otp": "000000"});
+        from(&server, client, "otp/verify/", &body).status
+    };
+    for number in 0..100 {
+        assert_eq!(guess(&format!("192.0.2.{number}")), 400);
+    }
+    assert_eq!(
+        server.metric("accounts_ceiling_events{ceiling=\"wrong_codes\"}"),
+        100
+    );
+    // Five tries are what one code needs.
+    let tried = (0..30).filter(|_| guess("198.51.100.1") == 400);
+    assert_eq!(tried.count(), 5);
+    // Right codes count for nothing.
+    assert_eq!(server.sign_up("owner@example.com").status, 201);
+    assert_eq!(server.confirm("owner@example.com").status, 200);
+    assert_eq!(
+        server.metric("accounts_ceiling_events{ceiling=\"wrong_codes\"}"),
+        105
+    );
+}
+
+#[test]
 fn limits_can_be_disabled() {
     let server = TestServer::start();
     server.user("user@example.com");

@@ -197,6 +197,43 @@ fn undelivered_mails_are_reported() {
 }
 
 #[test]
+fn floods_are_reported() {
+    let dir = folder();
+    let server = Running::start(dir.path());
+    assert_eq!(server.sign_up("one@example.com").0, 201);
+    server.next_mail();
+    drop(server);
+    let ceiling = |most: &str| {
+        check(
+            dir.path(),
+            &["--rate-limits-new-address-mails-an-hour", most],
+        )
+    };
+    let quiet = ceiling("1");
+    assert!(!quiet.stdout.contains("rate_limits"), "{quiet:?}");
+    // One mail more than expected, in the last hour and before.
+    let connection = Connection::open(dir.path().join("users.db")).unwrap();
+    let add = |before: &str| {
+        let statement = format!(
+            "INSERT INTO otp_mails (address_hash, purpose, sent_at) \
+             SELECT x'00', 'email_change', sent_at - {before} FROM otp_mails LIMIT 1"
+        );
+        connection.execute(&statement, []).unwrap();
+    };
+    add("3600000");
+    let quiet = ceiling("1");
+    assert!(!quiet.stdout.contains("rate_limits"), "{quiet:?}");
+    add("1000");
+    assert_line(
+        &ceiling("1"),
+        "warning rate_limits: 2 mails to addresses without an account",
+        "new_address_mails_an_hour (1)",
+    );
+    let none = ceiling("0");
+    assert!(!none.stdout.contains("rate_limits"), "{none:?}");
+}
+
+#[test]
 fn errors_are_reported_with_exit_status_one() {
     let dir = folder();
     create_user(dir.path(), "ada@example.com", &[]);

@@ -38,7 +38,11 @@ pub(super) fn check_clock(newest: Option<Timestamp>, now: Timestamp, report: &mu
 }
 
 /// Checks the database file and returns what was read from it, if it could be read.
-pub(super) fn check_database(files: &DataFiles, report: &mut Report) -> Option<Examination> {
+pub(super) fn check_database(
+    files: &DataFiles,
+    now: Timestamp,
+    report: &mut Report,
+) -> Option<Examination> {
     let path = &files.database;
     let shown = path.display();
     if !path.exists() {
@@ -67,7 +71,7 @@ pub(super) fn check_database(files: &DataFiles, report: &mut Report) -> Option<E
         return None;
     }
     check_permissions(path, report);
-    let examination = match examine_database(path, files.busy_timeout) {
+    let examination = match examine_database(path, files.busy_timeout, now) {
         Ok(examination) => examination,
         Err(e) => {
             report.error("database", e.to_string());
@@ -133,6 +137,39 @@ pub(super) fn check_staff(examination: &Examination, config: &Config, report: &m
         ),
         1 => report.ok("staff", "one staff account"),
         count => report.ok("staff", format!("{count} staff accounts")),
+    }
+}
+
+/// Reports floods from many networks, for which the allowance of each network shrinks.
+pub(super) fn check_floods(config: &Config, examination: &Examination, report: &mut Report) {
+    let limits = &config.rate_limits;
+    if !limits.enabled {
+        return;
+    }
+    let counts = examination.last_hour;
+    for (count, ceiling, what, setting) in [
+        (
+            counts.new_address_mails,
+            limits.new_address_mails_an_hour,
+            "mails to addresses without an account were sent",
+            "new_address_mails_an_hour",
+        ),
+        (
+            counts.wrong_codes,
+            limits.wrong_codes_an_hour,
+            "wrong one-time passwords were entered",
+            "wrong_codes_an_hour",
+        ),
+    ] {
+        if ceiling > 0 && count > u64::from(ceiling) {
+            report.warning(
+                "rate_limits",
+                format!(
+                    "{count} {what} within the last hour, so each network is allowed less; if these \
+                     are your users, raise [rate_limits] {setting} ({ceiling})"
+                ),
+            );
+        }
     }
 }
 

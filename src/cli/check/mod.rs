@@ -124,14 +124,15 @@ pub(super) fn run(arguments: CheckArguments, config: &Config) -> CommandResult {
     data::check_clock(None, now, &mut report);
     if let Some(files) = DataFiles::of(config) {
         let listed = files::names_in(&files.photos);
-        let examination = data::check_database(&files, &mut report);
+        let examination = data::check_database(&files, now, &mut report);
         if let Some(examination) = &examination {
             data::check_clock(examination.newest_at, now, &mut report);
             data::check_staff(examination, config, &mut report);
             data::check_keys(examination, &mut report);
+            data::check_floods(config, examination, &mut report);
             check_mail_queue(examination, &mut report);
         }
-        let examine_again = || examine_database(&files.database, files.busy_timeout).ok();
+        let examine_again = || examine_database(&files.database, files.busy_timeout, now).ok();
         files::check_photos(
             &files.photos,
             &listed,

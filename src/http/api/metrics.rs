@@ -7,7 +7,8 @@ use crate::http::error::ApiError;
 use crate::http::operation::{Operation, Outcome, Refusal, Tag};
 use crate::http::reply;
 use crate::http::route::HandlerResult;
-use crate::observability::metrics::{Gauges, MailMetrics};
+use crate::limits::Ceiling;
+use crate::observability::metrics::{CeilingMetrics, Gauges, MailMetrics};
 
 /// `GET /metrics`
 pub(crate) const RETRIEVE: Operation = Operation {
@@ -23,6 +24,15 @@ pub(crate) const RETRIEVE: Operation = Operation {
     }],
     ..Operation::NEW
 };
+
+fn ceiling_metrics(app: &SharedApp, ceiling: Ceiling) -> CeilingMetrics {
+    let (events, limit) = app.limits.events(ceiling, app.clock.now());
+    CeilingMetrics {
+        name: ceiling.as_str(),
+        events,
+        limit,
+    }
+}
 
 /// `GET /metrics`. `labels` are those of the paths, by their numbers.
 pub(crate) async fn retrieve(app: &SharedApp, labels: &[String]) -> HandlerResult {
@@ -42,6 +52,9 @@ pub(crate) async fn retrieve(app: &SharedApp, labels: &[String]) -> HandlerResul
         hash_queue_capacity: app.passwords.queue_capacity(),
         database_bytes: size.database_bytes,
         log_bytes: size.log_bytes,
+        ceilings: Ceiling::ALL
+            .map(|ceiling| ceiling_metrics(app, ceiling))
+            .to_vec(),
     };
     let text = app.metrics.text(labels, &gauges);
     Ok(reply::with_type(

@@ -170,6 +170,19 @@ pub struct Gauges {
     pub database_bytes: Option<u64>,
     /// Size of the write-ahead log in bytes; `None` for a database without one.
     pub log_bytes: Option<u64>,
+    /// What is counted over all networks.
+    pub ceilings: Vec<CeilingMetrics>,
+}
+
+/// A ceiling over all networks.
+#[derive(Clone, Copy, Debug)]
+pub struct CeilingMetrics {
+    /// Its name.
+    pub name: &'static str,
+    /// Events in the last hour.
+    pub events: u64,
+    /// The number beyond which the allowance of each network shrinks; 0 for none.
+    pub limit: u32,
 }
 
 /// The mail queue.
@@ -280,6 +293,7 @@ impl Metrics {
             "Capacity of the queue for hashing.",
             gauges.hash_queue_capacity,
         );
+        write_ceilings(&mut page, &gauges.ceilings);
         store::write(&mut page, gauges, &self.writes);
         self.write_mails(&mut page, gauges.mails);
         page.single(
@@ -383,6 +397,29 @@ impl Metrics {
             let count = self.mails[outcome as usize].load(Ordering::Relaxed);
             page.sample(name, &format!("fate=\"{}\"", outcome.name()), count);
         }
+    }
+}
+
+fn write_ceilings(page: &mut Page, ceilings: &[CeilingMetrics]) {
+    let events = "accounts_ceiling_events";
+    page.family(
+        events,
+        "gauge",
+        "Events of the last hour, over all networks.",
+    );
+    for ceiling in ceilings {
+        let labels = format!("ceiling=\"{}\"", ceiling.name);
+        page.sample(events, &labels, ceiling.events);
+    }
+    let limit = "accounts_ceiling_limit";
+    page.family(
+        limit,
+        "gauge",
+        "Events in an hour beyond which each network is allowed less; 0 for no ceiling.",
+    );
+    for ceiling in ceilings {
+        let labels = format!("ceiling=\"{}\"", ceiling.name);
+        page.sample(limit, &labels, ceiling.limit);
     }
 }
 

@@ -23,6 +23,15 @@ pub struct FailingMails {
 /// Failed attempts after which a mail counts as failing: a single failure is often temporary.
 pub(super) const FAILING_TRIES: u32 = 2;
 
+/// What is counted over all networks, within the last hour.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct HourlyCounts {
+    /// Mails to addresses without an account: of sign-ups and address changes.
+    pub new_address_mails: u64,
+    /// Wrong one-time passwords.
+    pub wrong_codes: u64,
+}
+
 /// The result of examining a database in use.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Examination {
@@ -48,13 +57,19 @@ pub struct Examination {
     pub development_since: Option<Timestamp>,
     /// Mails whose delivery failed several times.
     pub failing_mails: FailingMails,
+    /// What is counted over all networks.
+    pub last_hour: HourlyCounts,
 }
 
 /// Examines a database, which is neither created nor migrated.
 ///
 /// # Errors
 /// When it cannot be read, belongs to another program, or has a newer schema.
-pub fn examine_database(path: &Path, busy_timeout: Duration) -> Result<Examination, OpenError> {
+pub fn examine_database(
+    path: &Path,
+    busy_timeout: Duration,
+    now: Timestamp,
+) -> Result<Examination, OpenError> {
     file::refuse_unfinished_restore(path)?;
     file::inspect(path)?;
     let failed = |e: rusqlite::Error| OpenError(format!("cannot read {}: {e}", path.display()));
@@ -73,7 +88,7 @@ pub fn examine_database(path: &Path, busy_timeout: Duration) -> Result<Examinati
             |row| row.get(0),
         )
         .map_err(failed)?;
-    examine(&connection, schema_version, bytes.unsigned_abs()).or_else(|e| {
+    examine(&connection, schema_version, bytes.unsigned_abs(), now).or_else(|e| {
         // An unreadable page is damage, too.
         let damaged = e.sqlite_error_code() == Some(rusqlite::ErrorCode::DatabaseCorrupt);
         match damaged {
@@ -89,6 +104,7 @@ pub fn examine_database(path: &Path, busy_timeout: Duration) -> Result<Examinati
                 newest_at: None,
                 development_since: None,
                 failing_mails: FailingMails::default(),
+                last_hour: HourlyCounts::default(),
             }),
             false => Err(failed(e)),
         }
@@ -99,6 +115,7 @@ fn examine(
     connection: &Connection,
     schema_version: i32,
     bytes: u64,
+    now: Timestamp,
 ) -> rusqlite::Result<Examination> {
     let fault: String = connection.query_row("PRAGMA quick_check(1)", [], |row| row.get(0))?;
     let count = |query: &str| -> rusqlite::Result<u64> {
@@ -142,6 +159,31 @@ fn examine(
         newest_at: newest.map(Timestamp::from_unix_millis),
         development_since: development_since.map(Timestamp::from_unix_millis),
         failing_mails: failing_mails(connection, schema_version)?,
+        last_hour: hourly_counts(connection, schema_version, now)?,
+    })
+}
+
+fn hourly_counts(
+    connection: &Connection,
+    schema_version: i32,
+    now: Timestamp,
+) -> rusqlite::Result<HourlyCounts> {
+    // The tables have their columns since version 9.
+    if schema_version < 9 {
+        return Ok(HourlyCounts::default());
+    }
+    let hour_ago = now.minus(Duration::from_hours(1)).unix_millis();
+    let count = |query: &str| {
+        connection.query_row(query, named_params! { ":hour_ago": hour_ago }, |row| {
+            row.get::<_, i64>(0).map(i64::unsigned_abs)
+        })
+    };
+    Ok(HourlyCounts {
+        new_address_mails: count(
+            "SELECT count(*) FROM otp_mails WHERE sent_at > :hour_ago \
+             AND purpose IN ('sign_up', 'email_change')",
+        )?,
+        wrong_codes: count("SELECT count(*) FROM otp_failures WHERE failed_at > :hour_ago")?,
     })
 }
 

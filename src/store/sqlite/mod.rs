@@ -49,7 +49,7 @@ use tokio::sync::Semaphore;
 use super::{Field, StoreError, StoreResult};
 use crate::observability::metrics::WriteCounts;
 pub use copy::{Inspection, copy_database, inspect_database};
-pub use examination::{Examination, FailingMails, examine_database};
+pub use examination::{Examination, FailingMails, HourlyCounts, examine_database};
 use file::{APPLICATION_ID, Kind, OpenedFiles};
 pub use file::{
     COMPANION_SUFFIXES, OpenError, RestoreMarker, ServerLock, canonical_path, companion_owner,
