@@ -66,11 +66,13 @@ CREATE TABLE user_counts (
 ) STRICT, WITHOUT ROWID;
 
 -- Searched texts, packed for a sequential scan. A row holds the records of 48 accounts. A record is
--- 0xFF, the id, a letter for the state, and each text in lower case after a 0xFE; neither byte
--- occurs in UTF-8. Maintained by the triggers below, which must all build records in the same form.
+-- 0xFF, the id, a letter for the state, and each text after a 0xFE, without case and accents; neither
+-- byte occurs in UTF-8. The triggers below maintain it with functions of the program
+-- (src/store/sqlite/search_records.rs), so other programs cannot add or delete accounts, nor change
+-- these columns.
 CREATE TABLE search_blocks (
     block   INTEGER PRIMARY KEY,
-    records TEXT    NOT NULL
+    records BLOB    NOT NULL
 ) STRICT;
 
 CREATE TRIGGER users_listed AFTER INSERT ON users BEGIN
@@ -78,10 +80,9 @@ CREATE TRIGGER users_listed AFTER INSERT ON users BEGIN
     VALUES (new.id / 1024, new.is_active, new.verified_at IS NOT NULL, 1)
     ON CONFLICT (block, is_active, is_verified) DO UPDATE SET users = users + 1;
     INSERT INTO search_blocks (block, records)
-    VALUES (new.id / 48, x'ff' || new.id || substr('abcd', 1 + 2 * new.is_active + (new.verified_at IS NOT NULL), 1)
-        || x'fe' || lower(new.email) || x'fe' || coalesce(lower(new.new_email), '') || x'fe' || lower(new.first_name)
-        || x'fe' || lower(new.last_name) || x'fe' || lower(new.phone))
-    ON CONFLICT (block) DO UPDATE SET records = records || excluded.records;
+    VALUES (new.id / 48, search_record(new.id, new.is_active, new.verified_at IS NOT NULL, new.email, new.new_email,
+        new.first_name, new.last_name, new.phone))
+    ON CONFLICT (block) DO UPDATE SET records = search_put(records, new.id, excluded.records);
 END;
 CREATE TRIGGER users_counted_anew AFTER UPDATE OF is_active, verified_at ON users
 WHEN old.is_active <> new.is_active OR (old.verified_at IS NULL) <> (new.verified_at IS NULL) BEGIN
@@ -98,26 +99,17 @@ AFTER UPDATE OF email, new_email, first_name, last_name, phone, is_active, verif
 WHEN old.email <> new.email OR old.new_email IS NOT new.new_email OR old.first_name <> new.first_name
     OR old.last_name <> new.last_name OR old.phone <> new.phone OR old.is_active <> new.is_active
     OR (old.verified_at IS NULL) <> (new.verified_at IS NULL) BEGIN
-    UPDATE search_blocks SET records = replace(records,
-        x'ff' || old.id || substr('abcd', 1 + 2 * old.is_active + (old.verified_at IS NOT NULL), 1)
-        || x'fe' || lower(old.email) || x'fe' || coalesce(lower(old.new_email), '') || x'fe' || lower(old.first_name)
-        || x'fe' || lower(old.last_name) || x'fe' || lower(old.phone),
-        x'ff' || new.id || substr('abcd', 1 + 2 * new.is_active + (new.verified_at IS NOT NULL), 1)
-        || x'fe' || lower(new.email) || x'fe' || coalesce(lower(new.new_email), '') || x'fe' || lower(new.first_name)
-        || x'fe' || lower(new.last_name) || x'fe' || lower(new.phone))
-    WHERE block = old.id / 48;
+    UPDATE search_blocks SET records = search_put(records, new.id, search_record(new.id, new.is_active, new.verified_at IS NOT NULL, new.email, new.new_email,
+        new.first_name, new.last_name, new.phone))
+    WHERE block = new.id / 48;
 END;
 CREATE TRIGGER users_listed_no_more AFTER DELETE ON users BEGIN
     DELETE FROM user_counts WHERE block = old.id / 1024 AND is_active = old.is_active
         AND is_verified = (old.verified_at IS NOT NULL) AND users = 1;
     UPDATE user_counts SET users = users - 1 WHERE block = old.id / 1024 AND is_active = old.is_active
         AND is_verified = (old.verified_at IS NOT NULL) AND users > 1;
-    UPDATE search_blocks SET records = replace(records,
-        x'ff' || old.id || substr('abcd', 1 + 2 * old.is_active + (old.verified_at IS NOT NULL), 1)
-        || x'fe' || lower(old.email) || x'fe' || coalesce(lower(old.new_email), '') || x'fe' || lower(old.first_name)
-        || x'fe' || lower(old.last_name) || x'fe' || lower(old.phone), '')
-    WHERE block = old.id / 48;
-    DELETE FROM search_blocks WHERE block = old.id / 48 AND records = '';
+    UPDATE search_blocks SET records = search_put(records, old.id, x'') WHERE block = old.id / 48;
+    DELETE FROM search_blocks WHERE block = old.id / 48 AND records = x'';
 END;
 
 -- Photo files that no account has: not yet assigned, or no longer. Files listed here after a crash

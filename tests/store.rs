@@ -13,7 +13,7 @@ use accounts_server::domain::{
     AuthMethod, Authentication, ClientNetwork, EmailAddress, MailState, OtpPurpose, Profile,
     SessionLifetimes, SessionRef, StoredKey, StoredSecret, Timestamp, User, UserChanges, UserId,
 };
-use accounts_server::store::sqlite::{SqliteOptions, SqliteStore};
+use accounts_server::store::sqlite::{SqliteOptions, SqliteStore, add_functions};
 use accounts_server::store::{
     AccountOtp, ClaimedMails, ConfirmSignUp, DeleteUser, EmailChange, GiveUpMail, MailChange,
     MailClaim, MailEntry, MailLimits, MailQuery, MailQueue, MailSubject, NewEmailUndo, NewMail,
@@ -1454,6 +1454,7 @@ async fn a_write_waits_for_another_process_and_reads_go_on() {
     let (dir, store) = on_file();
     let id = verified(&*store, "ann@example.com", at(0)).await;
     let other = Connection::open(path(&dir)).unwrap();
+    add_functions(&other).unwrap();
     other
         .execute_batch("BEGIN IMMEDIATE; UPDATE users SET last_name = 'Other'")
         .unwrap();

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use super::profile::promotion_notice;
 use super::{AccountError, delete_user, operator};
 use crate::app::App;
-use crate::domain::{EmailAddress, FieldErrors, User, UserChanges, UserId, messages};
+use crate::domain::{EmailAddress, FieldErrors, User, UserChanges, UserId, folded, messages};
 use crate::store::{StoredUser, UpdateOutcome, UserUpdate};
 
 /// A filter for accounts.
@@ -26,13 +26,13 @@ pub struct UserFilter {
 
 impl UserFilter {
     /// Matches accounts that contain each word of `search` in an address, a name or the phone
-    /// number, ignoring ASCII case, as the staff user list does.
+    /// number, ignoring case and accents, as the staff user list does.
     pub fn searching(search: &str) -> Self {
         Self {
             words: search
                 .split(|c: char| c.is_whitespace() || c == ',')
+                .map(|word| folded(word).into_owned())
                 .filter(|word| !word.is_empty())
-                .map(str::to_ascii_lowercase)
                 .collect(),
             ..Self::default()
         }
@@ -54,7 +54,7 @@ impl UserFilter {
                     &profile.phone,
                 ]
                 .iter()
-                .any(|text| text.to_ascii_lowercase().contains(word))
+                .any(|text| folded(text).contains(word))
             })
     }
 }

@@ -315,6 +315,9 @@ fn a_search_looks_for_every_word() {
         ("\"", &[]),
         ("Émil", &["emil"]),
         ("ngström", &["emil"]),
+        ("emil angstrom", &["emil"]),
+        ("E\u{301}MIL A\u{30a}NGSTRO\u{308}M", &["emil"]),
+        ("\u{301}", &["staff", "ann", "bob", "ca_rol", "dave%x", "emil"]),
         ("securepassword123", &[]),
         ("$2b$", &[]),
     ] {
@@ -327,6 +330,55 @@ fn a_search_looks_for_every_word() {
             "{search:?}"
         );
     }
+}
+
+#[test]
+fn search_folds_case_and_accents_of_all_scripts() {
+    let server = TestServer::start();
+    let staff = server.staff("staff@example.com");
+    person(&server, "ivan@example.com", "Иван", "Ёлкин", "");
+    person(&server, "juergen@example.com", "Jürgen", "Weiß", "");
+    person(&server, "zoe@example.com", "Zoe\u{308}", "Mu\u{308}nchen", "");
+    person(&server, "odysseas@example.com", "ΟΔΥΣΣΕΥΣ", "Παπάς", "");
+    let cases = [
+        ("иван", "ivan"),
+        ("ИВАН", "ivan"),
+        ("елкин", "ivan"),
+        ("jurgen", "juergen"),
+        ("WEISS", "juergen"),
+        ("weiß", "juergen"),
+        ("munchen", "zoe"),
+        ("München", "zoe"),
+        ("Mu\u{308}nchen", "zoe"),
+        ("zoë", "zoe"),
+        ("οδυσσευς παπας", "odysseas"),
+    ];
+    let assert_found = || {
+        for (search, found) in cases {
+            let query: String = form_urlencoded::Serializer::new(String::new())
+                .append_pair("search", search)
+                .finish();
+            let names = names(&server, &staff, &format!("?{query}"));
+            assert_eq!(names, [found], "{search}");
+        }
+    };
+    assert_found();
+    // The record of a changed account is replaced, and that of a deleted one is gone.
+    let other = server.user("other@example.com");
+    for name in ["Иван", "Åsa", "Mu\u{308}nchen"] {
+        let changed = server.patch("users/me/", &other, &json!({"first_name": name}));
+        assert_eq!(changed.status, 200, "{}", changed.body);
+    }
+    assert_eq!(names(&server, &staff, "?search=munchen").len(), 2);
+    assert!(names(&server, &staff, "?search=asa").is_empty());
+    let gone = server.api(
+        "DELETE",
+        "users/me/",
+        Some(&other.access),
+        &json!({"password": PASSWORD}),
+    );
+    assert_eq!(gone.status, 204, "{}", gone.body);
+    assert_found();
 }
 
 #[test]

@@ -17,6 +17,7 @@ use accounts_server::config::{
 use accounts_server::domain::{Fields, SigningAlgorithm, Timestamp};
 use accounts_server::mail::InboxEntry;
 use accounts_server::server::{Reloaded, Server};
+use accounts_server::store::sqlite::add_functions;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
@@ -547,6 +548,7 @@ impl TestServer {
     fn db(&self) -> rusqlite::Connection {
         let connection = rusqlite::Connection::open(&self.config.database.path).unwrap();
         connection.busy_timeout(Duration::from_secs(5)).unwrap();
+        add_functions(&connection).unwrap();
         connection
     }
 }

@@ -9,7 +9,7 @@ use rusqlite::{Connection, OptionalExtension, ToSql, named_params};
 
 use super::import::find_by_external_id;
 use super::rows::{USER_COLUMNS, user};
-use super::search::{Helper, find_matching};
+use super::search::{Helper, find_matching, folded_words};
 use super::users::find_by_id;
 use crate::domain::{User, UserId};
 use crate::store::{PageRequest, StoredUser, UserOrder, UserPage, UserQuery};
@@ -30,10 +30,11 @@ pub(super) fn list_users(
 ) -> rusqlite::Result<Option<UserPage>> {
     // Count and page are read from one snapshot.
     let transaction = connection.unchecked_transaction()?;
-    let mut found = if query.words.is_empty() {
+    let words = folded_words(query);
+    let mut found = if words.is_empty() {
         None
     } else {
-        Some(find_matching(&transaction, helper, query)?)
+        Some(find_matching(&transaction, helper, query, &words)?)
     };
     if let Some(external_id) = &query.external_id {
         let one = find_filtered(&transaction, external_id, Filter::of(query))?;
@@ -537,8 +538,12 @@ mod tests {
     use r2d2::Pool;
     use r2d2_sqlite::SqliteConnectionManager;
 
+    use rusqlite::functions::FunctionFlags;
+
     use super::super::migrations::{MIGRATIONS, SCHEMA};
+    use super::super::search_records::add_functions;
     use super::*;
+    use crate::domain::folded;
 
     /// A deterministic pseudo-random generator (xorshift).
     struct Dice(u64);
@@ -575,6 +580,9 @@ mod tests {
         "12",
         "李",
         "Zoë Ann",
+        "Иван",
+        "Mu\u{308}nchen",
+        "München",
     ];
     const COLUMNS: &[UserOrder] = &[
         UserOrder::Id,
@@ -588,6 +596,23 @@ mod tests {
 
     fn run(connection: &Connection, sql: &str) {
         connection.execute_batch(sql).unwrap();
+    }
+
+    /// A connection to a database in memory, with the functions of the program and `folded`.
+    fn in_memory() -> Connection {
+        let connection = Connection::open_in_memory().unwrap();
+        add_test_functions(&connection);
+        connection
+    }
+
+    fn add_test_functions(connection: &Connection) {
+        add_functions(connection).unwrap();
+        connection
+            .create_scalar_function("folded", 1, FunctionFlags::SQLITE_UTF8, |context| {
+                let text: Option<String> = context.get(0)?;
+                Ok(text.map(|text| folded(&text).into_owned()))
+            })
+            .unwrap();
     }
 
     fn quoted(text: &str) -> String {
@@ -665,8 +690,33 @@ mod tests {
 
     fn query(dice: &mut Dice) -> UserQuery {
         let words = [
-            "a", "ANN", "nn", "12", "1", "example", "U12", "é", "É", "%", "_b", "\\", "+491",
-            "o'b", "u1", "new", "李", "x.org", "zzz",
+            "a",
+            "ANN",
+            "nn",
+            "12",
+            "1",
+            "example",
+            "U12",
+            "é",
+            "É",
+            "e",
+            "ELO",
+            "E\u{301}lo",
+            "\u{301}",
+            "иван",
+            "ИВ",
+            "munch",
+            "Zoe",
+            "%",
+            "_b",
+            "\\",
+            "+491",
+            "o'b",
+            "u1",
+            "new",
+            "李",
+            "x.org",
+            "zzz",
         ];
         UserQuery {
             words: (0..dice.below(3))
@@ -693,14 +743,9 @@ mod tests {
     fn plain(connection: &Connection, query: &UserQuery) -> Option<(u64, Vec<UserId>)> {
         let mut condition = Filter::of(query).condition();
         for word in &query.words {
-            let word = word
-                .replace('\\', "\\\\")
-                .replace('%', "\\%")
-                .replace('_', "\\_");
+            let word = quoted(&folded(word));
             let columns = ["email", "new_email", "first_name", "last_name", "phone"];
-            let parts = columns.map(|column| {
-                format!("{column} LIKE {} ESCAPE '\\'", quoted(&format!("%{word}%")))
-            });
+            let parts = columns.map(|column| format!("instr(folded({column}), {word}) > 0"));
             condition += &format!(" AND ({})", parts.join(" OR "));
         }
         let count: u32 = connection
@@ -750,7 +795,7 @@ mod tests {
 
     #[test]
     fn every_page_is_that_of_a_plain_statement() {
-        let connection = Connection::open_in_memory().unwrap();
+        let connection = in_memory();
         run(&connection, SCHEMA);
         let mut dice = Dice(42);
         compare(&connection, &mut dice, 20);
@@ -776,7 +821,11 @@ mod tests {
     #[test]
     fn a_search_with_help_finds_the_same() {
         let dir = tempfile::tempdir().unwrap();
-        let manager = SqliteConnectionManager::file(dir.path().join("users.db"));
+        let manager =
+            SqliteConnectionManager::file(dir.path().join("users.db")).with_init(|connection| {
+                add_test_functions(connection);
+                Ok(())
+            });
         let readers = Pool::builder().max_size(2).build(manager).unwrap();
         let connection = readers.get().unwrap();
         run(&connection, "PRAGMA journal_mode = WAL; BEGIN");
@@ -803,7 +852,7 @@ mod tests {
 
     #[test]
     fn a_migrated_file_lists_what_it_held() {
-        let connection = Connection::open_in_memory().unwrap();
+        let connection = in_memory();
         run(&connection, include_str!("../../../tests/schemas/3.sql"));
         let mut dice = Dice(7);
         fill(&connection, &mut dice);
@@ -815,7 +864,7 @@ mod tests {
 
     #[test]
     fn the_way_to_a_page_leads_over_indexes_alone() {
-        let connection = Connection::open_in_memory().unwrap();
+        let connection = in_memory();
         run(&connection, SCHEMA);
         for column in COLUMNS.iter().filter(|column| **column != UserOrder::Id) {
             let term = Term {

@@ -146,6 +146,7 @@ pub(super) const MIGRATIONS: &[(i32, &str)] = &[
 mod tests {
     use rusqlite::Connection;
 
+    use super::super::search_records::add_functions;
     use super::*;
 
     /// The schemas of earlier versions.
@@ -182,6 +183,7 @@ mod tests {
         new.execute_batch(SCHEMA).unwrap();
         for (version, schema) in FORMER {
             let old = Connection::open_in_memory().unwrap();
+            add_functions(&old).unwrap();
             old.execute_batch(schema).unwrap();
             for (_, statements) in MIGRATIONS.iter().filter(|(number, _)| number > version) {
                 old.execute_batch(statements).unwrap();

@@ -28,6 +28,7 @@ mod reauthentication;
 mod replacement;
 mod rows;
 mod search;
+mod search_records;
 mod session_cache;
 mod sessions;
 mod setup;
@@ -59,6 +60,7 @@ use migrations::{MIGRATIONS, SCHEMA, SCHEMA_VERSION};
 pub use replacement::{
     LastIds, ReplacedDatabase, RestoreChanges, apply_restore_changes, keep_companions,
 };
+pub use search_records::add_functions;
 use session_cache::SessionCache;
 pub use unmigrated::note_in;
 use writer::Writer;
@@ -391,6 +393,7 @@ impl ConnectionSettings {
         }
         connection.busy_timeout(self.busy_timeout)?;
         connection.set_prepared_statement_cache_capacity(STATEMENT_CACHE);
+        add_functions(connection)?;
         // FULL: a committed transaction survives a power failure, not only a crash of the process.
         // secure_delete: deleted data is overwritten, so that deleted accounts and used secrets do
         // not remain in the file.

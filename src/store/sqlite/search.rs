@@ -1,9 +1,9 @@
 //! Substring search over accounts, in a time that depends only on the number of accounts.
 //!
-//! The searched texts are packed into `search_blocks`, which triggers maintain. A block holds the
-//! records of 48 accounts. A record is 0xFF, the id and a letter for the state, followed by each
-//! text in lower case after a 0xFE. Neither byte occurs in UTF-8, so no word can match across two
-//! texts.
+//! The searched texts are packed into `search_blocks`, which triggers maintain (see
+//! [`super::search_records`]). A block holds the records of 48 accounts. A record is 0xFF, the id and a
+//! letter for the state, followed by each text after a 0xFE, folded as the words are: without case and
+//! accents. Neither byte occurs in UTF-8, so no word can match across two texts.
 
 use std::ops::Range;
 use std::thread;
@@ -13,14 +13,14 @@ use memchr::{memchr, memrchr};
 use rusqlite::{Connection, named_params};
 
 use super::Reader;
-use crate::domain::UserId;
+use crate::domain::{UserId, folded};
 use crate::store::UserQuery;
 
 /// First byte of a record.
-const RECORD: u8 = 0xFF;
+pub(super) const RECORD: u8 = 0xFF;
 
 /// First byte of a text.
-const TEXT: u8 = 0xFE;
+pub(super) const TEXT: u8 = 0xFE;
 
 /// Minimum number of blocks for a second thread.
 const BLOCKS_FOR_TWO: i64 = if cfg!(test) { 10 } else { 2_000 };
@@ -48,24 +48,26 @@ fn data_version(connection: &Connection) -> rusqlite::Result<i64> {
         .query_row([], |row| row.get(0))
 }
 
-/// Finds the ids of the accounts that contain every word of `query` and pass its filters,
-/// ascending.
+/// The words of a query as they are searched; one of accents alone is none.
+pub(super) fn folded_words(query: &UserQuery) -> Vec<String> {
+    let words = query.words.iter().map(|word| folded(word).into_owned());
+    words.filter(|word| !word.is_empty()).collect()
+}
+
+/// Finds the ids of the accounts that contain each of the folded `words` and pass the filters of the
+/// query, ascending.
 ///
 /// A helper halves the time.
 pub(super) fn find_matching(
     connection: &Connection,
     helper: Option<Helper>,
     query: &UserQuery,
+    words: &[String],
 ) -> rusqlite::Result<Vec<UserId>> {
     let blocks: i64 = connection
         .prepare_cached("SELECT coalesce(max(block) + 1, 0) FROM search_blocks")?
         .query_row([], |row| row.get(0))?;
-    let words: Vec<String> = query
-        .words
-        .iter()
-        .map(|word| word.to_ascii_lowercase())
-        .collect();
-    let search = Search::new(query, &words);
+    let search = Search::new(query, words);
     let Some(helper) = helper.filter(|_| blocks >= BLOCKS_FOR_TWO) else {
         return search.scan(connection, 0..blocks);
     };

@@ -173,3 +173,42 @@ CREATE TABLE daily_counts (
 INSERT INTO daily_counts (day, event, count)
 SELECT happened_at / 86400000, event, count(*) FROM events
 WHERE event IN ('sign_up', 'sign_up_confirmed', 'sign_in', 'sign_in_failed') GROUP BY 1, 2;
+
+-- The search folds case and accents of all scripts.
+DROP TRIGGER users_listed;
+DROP TRIGGER users_found_anew;
+DROP TRIGGER users_listed_no_more;
+DROP TABLE search_blocks;
+CREATE TABLE search_blocks (
+    block   INTEGER PRIMARY KEY,
+    records BLOB    NOT NULL
+) STRICT;
+CREATE TRIGGER users_listed AFTER INSERT ON users BEGIN
+    INSERT INTO user_counts (block, is_active, is_verified, users)
+    VALUES (new.id / 1024, new.is_active, new.verified_at IS NOT NULL, 1)
+    ON CONFLICT (block, is_active, is_verified) DO UPDATE SET users = users + 1;
+    INSERT INTO search_blocks (block, records)
+    VALUES (new.id / 48, search_record(new.id, new.is_active, new.verified_at IS NOT NULL, new.email, new.new_email,
+        new.first_name, new.last_name, new.phone))
+    ON CONFLICT (block) DO UPDATE SET records = search_put(records, new.id, excluded.records);
+END;
+CREATE TRIGGER users_found_anew
+AFTER UPDATE OF email, new_email, first_name, last_name, phone, is_active, verified_at ON users
+WHEN old.email <> new.email OR old.new_email IS NOT new.new_email OR old.first_name <> new.first_name
+    OR old.last_name <> new.last_name OR old.phone <> new.phone OR old.is_active <> new.is_active
+    OR (old.verified_at IS NULL) <> (new.verified_at IS NULL) BEGIN
+    UPDATE search_blocks SET records = search_put(records, new.id, search_record(new.id, new.is_active, new.verified_at IS NOT NULL, new.email, new.new_email,
+        new.first_name, new.last_name, new.phone))
+    WHERE block = new.id / 48;
+END;
+CREATE TRIGGER users_listed_no_more AFTER DELETE ON users BEGIN
+    DELETE FROM user_counts WHERE block = old.id / 1024 AND is_active = old.is_active
+        AND is_verified = (old.verified_at IS NOT NULL) AND users = 1;
+    UPDATE user_counts SET users = users - 1 WHERE block = old.id / 1024 AND is_active = old.is_active
+        AND is_verified = (old.verified_at IS NOT NULL) AND users > 1;
+    UPDATE search_blocks SET records = search_put(records, old.id, x'') WHERE block = old.id / 48;
+    DELETE FROM search_blocks WHERE block = old.id / 48 AND records = x'';
+END;
+INSERT INTO search_blocks (block, records)
+SELECT id / 48, CAST(group_concat(CAST(search_record(users.id, users.is_active, users.verified_at IS NOT NULL, users.email, users.new_email,
+        users.first_name, users.last_name, users.phone) AS TEXT), '' ORDER BY id) AS BLOB) FROM users GROUP BY 1;
