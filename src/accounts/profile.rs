@@ -8,7 +8,6 @@ use super::photo::{PhotoChange, prepare_photo, remove_photo, write_photo};
 use super::refresh::recheck;
 use super::{AccountError, Caller, Client, require_recent};
 use crate::app::App;
-use crate::config::EmailChangeRule;
 use crate::crypto::random;
 use crate::domain::{
     EmailAddress, FieldErrors, FieldReader, Fields, OtpCode, OtpPurpose, Timestamp, User,
@@ -122,7 +121,7 @@ async fn apply(
     if caller.user.is_staff {
         read_staff_changes(&mut reader, &mut changes);
     }
-    if app.config.accounts.email_change == EmailChangeRule::Recent
+    if app.config.accounts.email_change.wants_recent()
         && caller.user.id == id
         && is_other_email(caller, changes.email.as_ref())
     {

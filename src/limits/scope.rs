@@ -1,7 +1,7 @@
 //! What a limit per network counts: the network itself and, of IPv6, the wider ones around it.
 //!
-//! Whoever gets an IPv6 /64 gets a /56 or a /48 as easily, which have 256 and 65,536 of them. A limit
-//! on each /64 alone would be none. So an IPv6 client is counted three times, with allowances that
+//! A customer gets an IPv6 /56 or /48 as easily as a /64, and they have 256 and 65,536 of those. A
+//! limit on each /64 alone would be none. So an IPv6 client is counted three times, with allowances that
 //! grow: four /64 exhaust their /56, and sixteen their /48. Neighbours of one provider, who share no
 //! /48, do not notice each other.
 

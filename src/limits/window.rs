@@ -47,7 +47,7 @@ impl Window {
         {
             self.groups.pop_front();
         }
-        // The limit may have been larger a moment ago: so many groups have to leave the window.
+        // The limit may have been larger a moment ago: the surplus has to leave the window.
         match self.groups.len().checked_sub(most) {
             None => Ok(()),
             Some(surplus) => {

@@ -150,7 +150,7 @@ fn address_change_wants_recent_authentication_by_setting() {
     let user = refresh(&server, &user);
     change_email(&server, &user, "new@example.com").assert(403, REQUIRED);
     assert!(server.mails("new@example.com").is_empty());
-    // What is no change of the address wants nothing.
+    // A request that leaves the address as it is needs nothing.
     let unchanged = json!({"email": "user@example.com", "first_name": "Ann"});
     assert_eq!(server.patch("users/me/", &user, &unchanged).status, 200);
     let answer = reauthenticate(&server, &user, &json!({"password": PASSWORD}));

@@ -288,7 +288,7 @@ fn access_tokens_have_the_claims_of_rfc_9068() {
         json!({
             "iss": "http://localhost:8000", "sub": user.id.to_string(), "user_id": user.id, "token_type": "access",
             "jti": jti, "iat": now, "exp": now + 300, "sid": sid, "email": "User@example.com",
-            "is_staff": false, "client_id": "accounts-server",
+            "is_staff": false, "client_id": "accounts-server", "auth_time": now, "amr": ["pwd"],
         })
     );
 

@@ -213,7 +213,7 @@ fn unknown_settings_are_errors_with_a_suggestion() {
             "[[zebra]]\n[zebra2]",
             "config.toml:1: setting \"zebra\" is outside any section\n\
              config.toml:2: unknown section [zebra2]; known sections: [server], [tls], [metrics], \
-             [log], [database], [mail], [tokens], [passwords], [accounts], [otp], [rate_limits], [audit], \
+             [log], [database], [mail], [tokens], [passwords], [accounts], [sessions], [otp], [rate_limits], [audit], \
              [media], [backup], [pages], [console], [branding], [dev]",
         ),
         (

@@ -51,6 +51,13 @@ pub enum EmailChangeRule {
     Recent,
 }
 
+impl EmailChangeRule {
+    /// Whether it needs recent authentication.
+    pub fn wants_recent(self) -> bool {
+        self == Self::Recent
+    }
+}
+
 impl TextValue for EmailChangeRule {
     const EXPECTED: &'static str = "token or recent";
 

@@ -48,6 +48,20 @@ impl Writer {
                 "description": "Field names, each with all its errors.",
                 "additionalProperties": messages_schema(),
             },
+            "ReauthenticationRequired": {
+                "type": "object",
+                "description": "The change wants recent authentication.",
+                "properties": {
+                    "detail": { "type": "string" },
+                    "code": { "const": "reauthentication_required" },
+                    "methods": {
+                        "type": "array",
+                        "description": "The fields of `reauthenticate/` that do it.",
+                        "items": { "type": "string", "enum": ["password", "otp"] },
+                    },
+                },
+                "required": ["detail", "code", "methods"],
+            },
             "UserNotFound": {
                 "type": "object",
                 "properties": { "error": { "type": "string" } },
