@@ -12,7 +12,7 @@ use super::{AccountError, Administrator, Client, Signed, detached, unread};
 use crate::app::App;
 use crate::crypto::random;
 use crate::domain::{
-    EmailAddress, FieldErrors, FieldReader, Fields, Profile, Timestamp, User, messages,
+    AuthMethod, EmailAddress, FieldErrors, FieldReader, Fields, Profile, Timestamp, User, messages,
 };
 use crate::mail::MailContent;
 use crate::passwords::PersonalData;
@@ -212,7 +212,7 @@ pub async fn accept_invitation(
     // From here on a disconnect changes nothing: an account that is created is signed in.
     let (app, client) = (Arc::clone(app), client.clone());
     detached(async move {
-        let starting = client.new_session(&app, now);
+        let starting = client.new_session(&app, now, AuthMethod::Otp);
         let acceptance = AcceptInvitation {
             token_hash: app.codes.hash_link(&token),
             password_hash,

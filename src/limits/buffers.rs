@@ -6,15 +6,14 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::Scope;
-use crate::domain::ClientNetwork;
+use crate::domain::{ClientNetwork, NetworkScope};
 
 /// Most bytes that may be held at a time.
 #[derive(Clone, Copy, Debug)]
 pub struct BufferLimits {
     /// In all.
     pub total: usize,
-    /// For one network, and more for the wider ones around it (see [`Scope`]); zero means no limit.
+    /// For one network, and more for the wider ones around it (see [`NetworkScope`]); zero means no limit.
     pub per_network: usize,
 }
 
@@ -30,7 +29,7 @@ pub struct Buffers(Mutex<Held>);
 #[derive(Debug, Default)]
 struct Held {
     total: usize,
-    by_scope: HashMap<Scope, usize>,
+    by_scope: HashMap<NetworkScope, usize>,
 }
 
 impl Buffers {
@@ -78,9 +77,9 @@ impl Reservation {
         if total > self.limits.total {
             return Err(Exhausted);
         }
-        let scopes = self.network.into_iter().flat_map(Scope::of);
+        let scopes = self.network.into_iter().flat_map(NetworkScope::of);
         let per_network = self.limits.per_network;
-        let is_full = |scope: Scope| {
+        let is_full = |scope: NetworkScope| {
             let of_scope = held.by_scope.get(&scope).copied().unwrap_or_default();
             of_scope.saturating_add(bytes) > per_network.saturating_mul(scope.factor())
         };
@@ -100,7 +99,7 @@ impl Drop for Reservation {
     fn drop(&mut self) {
         let mut held = self.buffers.held();
         held.total -= self.bytes;
-        for scope in self.network.into_iter().flat_map(Scope::of) {
+        for scope in self.network.into_iter().flat_map(NetworkScope::of) {
             if let Some(of_scope) = held.by_scope.get_mut(&scope) {
                 *of_scope -= self.bytes;
                 if *of_scope == 0 {

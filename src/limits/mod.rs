@@ -2,11 +2,10 @@
 //!
 //! The counters are in memory and bounded for any number of networks. They slow attackers down;
 //! what must hold across servers and restarts (wrong tries at a code, mails to an address) is
-//! counted in the store. [`Scope`] is the one rule about what of an IPv6 address counts.
+//! counted in the store. [`NetworkScope`] is the one rule about what of an IPv6 address counts.
 
 mod buffers;
 mod ceiling;
-mod scope;
 mod window;
 
 use std::num::NonZeroUsize;
@@ -15,11 +14,10 @@ use std::time::Duration;
 
 use lru::LruCache;
 
-use crate::domain::{ClientNetwork, Timestamp};
+use crate::domain::{ClientNetwork, NetworkScope, Timestamp};
 pub use buffers::{BufferLimits, Buffers, Exhausted, Reservation};
 pub use ceiling::Ceiling;
 use ceiling::HourCount;
-pub use scope::Scope;
 use window::Window;
 
 /// Most scopes per limit; the least recently used one is evicted first.
@@ -116,7 +114,7 @@ impl Allowance {
 }
 
 /// The actions of each scope.
-type Counts = LruCache<Scope, Window>;
+type Counts = LruCache<NetworkScope, Window>;
 
 /// The counters of all limits.
 struct Counters {
@@ -176,7 +174,7 @@ impl NetworkLimits {
             return Ok(());
         };
         room(what, most, &mut counts, network, now)?;
-        for scope in Scope::of(network) {
+        for scope in NetworkScope::of(network) {
             let window = counts.get_or_insert_mut(scope, Window::default);
             window.push(scope.factor(), now);
         }
@@ -191,7 +189,7 @@ impl NetworkLimits {
         let Some((_, mut counts)) = self.lock(what, now) else {
             return;
         };
-        for scope in Scope::of(network) {
+        for scope in NetworkScope::of(network) {
             if let Some(window) = counts.get_mut(&scope) {
                 window.pop(scope.factor());
                 if window.is_empty() {
@@ -254,7 +252,7 @@ fn room(
     network: ClientNetwork,
     now: Timestamp,
 ) -> Result<(), Duration> {
-    let waits = Scope::of(network).filter_map(|scope| {
+    let waits = NetworkScope::of(network).filter_map(|scope| {
         let window = counts.get_mut(&scope)?;
         window.room(what.window(), most, now).err()
     });
@@ -352,7 +350,7 @@ mod tests {
         }
         let (_, counts) = limits.lock(Limited::OtpTry, at(0)).unwrap();
         assert_eq!(counts.len(), NETWORKS.get());
-        let has = |number| Scope::of(network(number)).all(|scope| counts.contains(&scope));
+        let has = |number| NetworkScope::of(network(number)).all(|scope| counts.contains(&scope));
         assert!(has(59_999) && !has(0));
     }
 

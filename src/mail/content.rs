@@ -228,7 +228,7 @@ mod tests {
     use super::*;
 
     /// What earlier versions have queued, kind by kind.
-    const QUEUED: [&str; 15] = [
+    const QUEUED: [&str; 16] = [
         r#"{"kind":"otp","purpose":"sign_up","code":"012345","minutes":10}"#,
         r#"{"kind":"otp","purpose":"email_change","code":"012345","minutes":10}"#,
         r#"{"kind":"otp","purpose":"password_reset","code":"012345","minutes":10}"#,

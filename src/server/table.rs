@@ -16,8 +16,7 @@ use tokio::sync::Notify;
 use tokio::time::sleep;
 
 use super::state::{Command, Connection, Phase, Shared, TICK};
-use crate::domain::ClientNetwork;
-use crate::limits::Scope;
+use crate::domain::{ClientNetwork, NetworkScope};
 use crate::observability::metrics::{ConnectionEnd, Metrics};
 
 /// The part of the connections that is evicted at once: more than the one needed, so that a flood
@@ -29,7 +28,7 @@ const EVICTED_PART: usize = 64;
 pub(super) struct Limits {
     /// Most connections in all.
     pub(super) total: usize,
-    /// Most connections of one network, and more of the wider ones around it (see [`Scope`]); zero
+    /// Most connections of one network, and more of the wider ones around it (see [`NetworkScope`]); zero
     /// means no limit.
     pub(super) per_network: usize,
     /// Until the first request has come, and for the header of each request from its first byte.
@@ -69,7 +68,7 @@ struct Open {
     next_id: u64,
     /// Those that were not evicted.
     counted: usize,
-    by_scope: HashMap<Scope, usize>,
+    by_scope: HashMap<NetworkScope, usize>,
 }
 
 impl Open {
@@ -79,7 +78,7 @@ impl Open {
             return;
         }
         self.counted -= 1;
-        for scope in connection.network.into_iter().flat_map(Scope::of) {
+        for scope in connection.network.into_iter().flat_map(NetworkScope::of) {
             if let Some(count) = self.by_scope.get_mut(&scope) {
                 *count -= 1;
                 if *count == 0 {
@@ -90,11 +89,15 @@ impl Open {
     }
 
     /// The narrowest scope of a network that has all its connections, and their number.
-    fn full(&self, network: Option<ClientNetwork>, limits: &Limits) -> Option<(Scope, usize)> {
+    fn full(
+        &self,
+        network: Option<ClientNetwork>,
+        limits: &Limits,
+    ) -> Option<(NetworkScope, usize)> {
         if limits.per_network == 0 {
             return None;
         }
-        let scopes = network.into_iter().flat_map(Scope::of);
+        let scopes = network.into_iter().flat_map(NetworkScope::of);
         scopes
             .map(|scope| (scope, limits.per_network.saturating_mul(scope.factor())))
             .find(|(scope, most)| self.by_scope.get(scope).is_some_and(|count| count >= most))
@@ -102,7 +105,7 @@ impl Open {
 
     /// Evicts the connections that have kept the server waiting longest, of a scope or of all:
     /// one in [`EVICTED_PART`] of `most`, at least one. Returns how many; 0 when all are served.
-    fn evict(&mut self, most: usize, scope: Option<Scope>, now: u32) -> usize {
+    fn evict(&mut self, most: usize, scope: Option<NetworkScope>, now: u32) -> usize {
         let mut waiting: Vec<(u32, u64)> = self
             .connections
             .values()
@@ -177,7 +180,7 @@ impl Connections {
         let connection = Arc::new(Connection::new(open.next_id, network, shared));
         open.next_id += 1;
         open.counted += 1;
-        for scope in network.into_iter().flat_map(Scope::of) {
+        for scope in network.into_iter().flat_map(NetworkScope::of) {
             *open.by_scope.entry(scope).or_default() += 1;
         }
         open.connections
@@ -380,7 +383,7 @@ mod tests {
             (Command::None, Command::None)
         );
         drop(places);
-        let scope = Scope::of(ip(2)).next().unwrap();
+        let scope = NetworkScope::of(ip(2)).next().unwrap();
         assert_eq!(table.open().by_scope.get(&scope), None);
         let limitless = Limits {
             per_network: 0,

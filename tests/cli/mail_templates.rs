@@ -9,7 +9,7 @@ use crate::smtp::SmtpSink;
 use crate::support::{Outcome, Running, folder, names_in, run};
 
 /// Every mail, by its name in `mail preview`.
-const MAILS: [&str; 15] = [
+const MAILS: [&str; 16] = [
     "account_deleted",
     "address_changed",
     "address_changed_again",
@@ -17,6 +17,7 @@ const MAILS: [&str; 15] = [
     "address_removed",
     "address_restored",
     "email_change",
+    "invitation",
     "new_sign_in",
     "password_changed",
     "password_reset",

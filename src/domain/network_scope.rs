@@ -7,20 +7,20 @@
 
 use std::net::IpAddr;
 
-use crate::domain::ClientNetwork;
+use super::ClientNetwork;
 
 /// The widths in bits of IPv6 prefixes, and how many times the allowance of a network they have.
 const WIDTHS: [(u32, usize); 3] = [(64, 1), (56, 4), (48, 16)];
 
 /// A network at one of the widths that limits count.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub struct Scope {
+pub struct NetworkScope {
     first: IpAddr,
     bits: u32,
     factor: usize,
 }
 
-impl Scope {
+impl NetworkScope {
     /// The scopes that a client of this network counts in, the narrowest first.
     pub fn of(network: ClientNetwork) -> impl Iterator<Item = Self> + Clone {
         let widths = match network.first() {
@@ -55,7 +55,7 @@ mod tests {
 
     #[test]
     fn ipv4_address_is_its_only_scope() {
-        let scopes: Vec<Scope> = Scope::of(network("203.0.113.7")).collect();
+        let scopes: Vec<NetworkScope> = NetworkScope::of(network("203.0.113.7")).collect();
         assert_eq!(scopes.len(), 1);
         assert_eq!(scopes[0].factor(), 1);
         assert!(scopes[0].contains(network("::ffff:203.0.113.7")));
@@ -65,7 +65,7 @@ mod tests {
 
     #[test]
     fn ipv6_network_counts_in_its_56_and_48_too() {
-        let scopes: Vec<Scope> = Scope::of(network("2001:db8:1:234::5")).collect();
+        let scopes: Vec<NetworkScope> = NetworkScope::of(network("2001:db8:1:234::5")).collect();
         let factors: Vec<usize> = scopes.iter().map(|scope| scope.factor()).collect();
         assert_eq!(factors, [1, 4, 16]);
         for (neighbour, is_in) in [
