@@ -9,7 +9,7 @@ use super::sign_up::{SignUp, read};
 use super::{AccountError, Client, Signed, unread};
 use crate::app::App;
 use crate::crypto::random;
-use crate::domain::{EmailAddress, FieldErrors, FieldReader, Fields, messages};
+use crate::domain::{AuthMethod, EmailAddress, FieldErrors, FieldReader, Fields, messages};
 use crate::passwords::PersonalData;
 use crate::store::{FirstStaff, FirstStaffOutcome, NewUser, SetupState};
 
@@ -81,7 +81,7 @@ pub async fn set_up(
     let email = email.ok_or_else(unread)?;
     let password = password.confirmed()?;
     let password_hash = app.passwords.hash(password, random::bytes()).await?;
-    let session = client.new_session(app, now);
+    let session = client.new_session(app, now, AuthMethod::Password);
     let request = FirstStaff {
         token_hash: app.codes.hash_link(token),
         user: NewUser {
