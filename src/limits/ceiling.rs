@@ -12,6 +12,9 @@ use crate::domain::Timestamp;
 /// Minutes in an hour, the window of a ceiling.
 const MINUTES: usize = 60;
 
+/// The same, as a difference of minutes.
+const WINDOW: i64 = 60;
+
 const MILLIS_PER_MINUTE: i64 = 60_000;
 
 /// What is counted over all networks.
@@ -97,10 +100,9 @@ impl HourCount {
     fn at<T>(&self, now: Timestamp, act: impl FnOnce(&mut Minutes, usize) -> T) -> T {
         let mut minutes = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let minute = now.unix_millis().div_euclid(MILLIS_PER_MINUTE);
-        let index =
-            |minute: i64| usize::try_from(minute.rem_euclid(MINUTES as i64)).unwrap_or_default();
+        let index = |minute: i64| usize::try_from(minute.rem_euclid(WINDOW)).unwrap_or_default();
         if minute > minutes.newest {
-            let passed = (minute - minutes.newest).min(MINUTES as i64);
+            let passed = (minute - minutes.newest).min(WINDOW);
             for earlier in 0..passed {
                 minutes.counts[index(minute - earlier)] = 0;
             }
