@@ -16,6 +16,7 @@ use crate::app::App;
 use crate::crypto::random;
 use crate::crypto::tokens::TokenPair;
 use crate::domain::{SessionRef, User};
+use crate::observability::error_chain;
 use crate::store::{NewSession, UserSnapshot};
 
 /// How exactly the last use of a session is noted: more often would be a write for every page.
@@ -122,9 +123,13 @@ pub async fn find_browser_session(
         let idle_end = now.plus(app.keys.refresh_life());
         let expires_at = end.map_or(idle_end, |end| end.min(idle_end));
         let ip = client.ip.to_canonical().to_string();
-        app.store
-            .touch_browser_session(&found.session_id, now, expires_at, &ip)
-            .await?;
+        let touched = app
+            .store
+            .touch_browser_session(&found.session_id, now, expires_at, &ip);
+        // Pages can be read while the database cannot be written.
+        if let Err(e) = touched.await {
+            log::warn!("the use of a session was not noted: {}", error_chain(&e));
+        }
     }
     let session = SessionRef::new(found.session_id, found.user.id);
     Ok(Some(BrowserSession {

@@ -137,9 +137,11 @@ async fn answer_under_id(app: SharedApp, mut request: Request) -> Response {
         .unwrap_or_else(|_| Err(ApiError::internal("a handler panicked")));
     // Not for HEAD, which does nothing that is counted.
     if let Some(action) = route.and_then(|route| route.action) {
-        let outcome = outcome
-            .as_ref()
-            .map_or_else(ApiError::outcome, |_| ActionOutcome::Done);
+        let outcome = outcome.as_ref().map_or_else(ApiError::outcome, |response| {
+            // A page may say that an action failed.
+            let failure = response.extensions().get::<ActionOutcome>();
+            failure.copied().unwrap_or(ActionOutcome::Done)
+        });
         app.metrics.count_action(action, outcome);
     }
     let mut response = match outcome {

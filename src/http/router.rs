@@ -89,19 +89,25 @@ pub(super) static ROUTES: &[Route] = &[
     page!("/account/", "Overview", overview::show).on_pages(),
     get!("/account/static/{id}", "Static File", assets::retrieve).page(),
     page!("/account/sign-in/", "Sign In", sign_in::show).on_pages(),
-    form!("/account/sign-in/", "Sign In", sign_in::submit).on_pages(),
-    form!("/account/sign-out/", "Sign Out", sign_out::submit).on_pages(),
+    form!("/account/sign-in/", "Sign In", sign_in::submit).on_pages()
+        .counted_as(Action::SignIn),
+    form!("/account/sign-out/", "Sign Out", sign_out::submit).on_pages()
+        .counted_as(Action::SignOut),
     page!("/account/sign-up/", "Sign Up", sign_up::show).on_pages(),
-    form!("/account/sign-up/", "Sign Up", sign_up::submit).on_pages(),
+    form!("/account/sign-up/", "Sign Up", sign_up::submit).on_pages()
+        .counted_as(Action::SignUp),
     page!("/account/confirm/", "Confirm", confirm::show).on_pages(),
-    form!("/account/confirm/", "Confirm", confirm::submit).on_pages(),
+    form!("/account/confirm/", "Confirm", confirm::submit).on_pages()
+        .counted_as(Action::Confirmation),
     form!("/account/confirm/resend/", "Resend Code", confirm::resend).on_pages(),
     page!("/account/invitation/", "Invitation", invitation::show).on_pages(),
     form!("/account/invitation/", "Invitation", invitation::submit).on_pages(),
     page!("/account/reset/", "Reset", reset::show).on_pages(),
-    form!("/account/reset/", "Reset", reset::submit).on_pages(),
+    form!("/account/reset/", "Reset", reset::submit).on_pages()
+        .counted_as(Action::ResetRequest),
     page!("/account/reset/confirm/", "Confirm Reset", reset::show_confirm).on_pages(),
-    form!("/account/reset/confirm/", "Confirm Reset", reset::confirm).on_pages(),
+    form!("/account/reset/confirm/", "Confirm Reset", reset::confirm).on_pages()
+        .counted_as(Action::PasswordReset),
     page!("/account/reauthenticate/", "Reauthenticate", confirm_identity::show).on_pages(),
     form!("/account/reauthenticate/", "Reauthenticate", confirm_identity::submit).on_pages(),
     form!("/account/reauthenticate/otp/", "Reauthenticate Otp", confirm_identity::send).on_pages(),
@@ -111,11 +117,13 @@ pub(super) static ROUTES: &[Route] = &[
     form!("/account/profile/photo/remove/", "Remove Photo", profile::remove_photo).on_pages(),
     page!("/account/email/", "Email", email::show).on_pages(),
     form!("/account/email/", "Email", email::submit).on_pages(),
-    form!("/account/email/confirm/", "Confirm Email", email::confirm).on_pages(),
+    form!("/account/email/confirm/", "Confirm Email", email::confirm).on_pages()
+        .counted_as(Action::Confirmation),
     form!("/account/email/resend/", "Resend Email Code", email::resend).on_pages(),
     form!("/account/email/cancel/", "Cancel Email Change", email::cancel).on_pages(),
     page!("/account/password/", "Password", password::show).on_pages(),
-    form!("/account/password/", "Password", password::submit).on_pages(),
+    form!("/account/password/", "Password", password::submit).on_pages()
+        .counted_as(Action::PasswordChange),
     page!("/account/sessions/", "Sessions", device_list::show).on_pages(),
     form!("/account/sessions/end/", "End Session", device_list::end).on_pages(),
     form!("/account/sessions/end-others/", "End Sessions", device_list::end_others).on_pages(),
@@ -123,7 +131,8 @@ pub(super) static ROUTES: &[Route] = &[
     page!("/account/data/", "Data", data::show).on_pages(),
     form!("/account/data/download/", "Download", data::download).on_pages(),
     page!("/account/delete/", "Delete Account", delete::show).on_pages(),
-    form!("/account/delete/", "Delete Account", delete::submit).on_pages(),
+    form!("/account/delete/", "Delete Account", delete::submit).on_pages()
+        .counted_as(Action::Deletion),
     page!("/account/language/", "Language", language::show).on_pages(),
     form!("/account/language/", "Language", language::submit).on_pages(),
     get!("/account/undo/{id}/", "Undo Email Change", email_undo::confirm).on_pages(),

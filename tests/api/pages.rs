@@ -554,3 +554,63 @@ fn disabled_pages_do_not_exist() {
     assert_leads_to(&Browser::new(&server).get("/"), "/account/");
     server.request("GET", "/", &[], "").assert(404, NOT_FOUND);
 }
+
+#[test]
+fn actions_on_pages_count_as_those_of_the_api() {
+    let server = TestServer::start();
+    server.user("alice@example.com");
+    server.sign_up("pending@example.com");
+    let mut browser = Browser::new(&server);
+    let token = browser.token("/account/sign-in/");
+    for (email, password, outcome) in [
+        ("alice@example.com", "wrong password", "wrong_password"),
+        ("pending@example.com", PASSWORD, "not_verified"),
+        ("alice@example.com", "", "invalid"),
+        ("alice@example.com", PASSWORD, "done"),
+    ] {
+        let series = format!("accounts_actions_total{{action=\"sign_in\",outcome=\"{outcome}\"}}");
+        let before = server.metric(&series);
+        let fields = [
+            ("form_token", token.as_str()),
+            ("email", email),
+            ("password", password),
+        ];
+        browser.post("/account/sign-in/", &fields);
+        assert_eq!(server.metric(&series), before + 1, "{outcome}");
+    }
+    let deletions = "accounts_actions_total{action=\"deletion\",outcome=\"wrong_password\"}";
+    let token = browser.token("/account/delete/");
+    let fields = [
+        ("form_token", token.as_str()),
+        ("password", "wrong password"),
+    ];
+    assert_eq!(browser.post("/account/delete/", &fields).status, 400);
+    assert_eq!(server.metric(deletions), 1);
+    browser.cookies.clear();
+    browser.post("/account/delete/", &fields);
+    let ended = "accounts_actions_total{action=\"deletion\",outcome=\"bad_token\"}";
+    assert_eq!(server.metric(ended), 1);
+}
+
+#[test]
+fn pages_can_be_read_while_the_database_cannot_be_written() {
+    let server = TestServer::start_with(|config| config.database.busy_timeout_ms = 50);
+    server.user("alice@example.com");
+    let mut browser = Browser::new(&server);
+    browser.sign_in("alice@example.com");
+    let token = browser.token("/account/profile/");
+    // Long enough that the session's last use would be noted.
+    server.advance(Duration::from_mins(6));
+    let locked = server.db_lock();
+    assert_eq!(browser.get("/account/profile/").status, 200);
+    let fields = [("form_token", token.as_str()), ("first_name", "Ada")];
+    let page = browser.post("/account/profile/", &fields);
+    assert_eq!(page.status, 503);
+    assert!(page.header("retry-after").is_some());
+    assert!(page.body.contains("be right back"), "{}", page.body);
+    drop(locked);
+    assert_leads_to(
+        &browser.post("/account/profile/", &fields),
+        "/account/profile/",
+    );
+}

@@ -545,6 +545,13 @@ impl TestServer {
         self.db().query_row(query, [], |row| row.get(0)).unwrap()
     }
 
+    /// Keeps everybody from writing to the database until it is dropped.
+    pub fn db_lock(&self) -> rusqlite::Connection {
+        let connection = self.db();
+        connection.execute_batch("BEGIN IMMEDIATE").unwrap();
+        connection
+    }
+
     fn db(&self) -> rusqlite::Connection {
         let connection = rusqlite::Connection::open(&self.config.database.path).unwrap();
         connection.busy_timeout(Duration::from_secs(5)).unwrap();

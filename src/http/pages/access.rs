@@ -16,6 +16,7 @@ use crate::accounts::{self, BrowserSession, ReauthenticationMethod};
 use crate::app::SharedApp;
 use crate::domain::{Fields, Input};
 use crate::http::request::Request;
+use crate::observability::metrics::ActionOutcome;
 
 /// The page for signing in.
 pub(super) const SIGN_IN: &str = "/account/sign-in/";
@@ -32,6 +33,7 @@ const INCOMPLETE: &str = "reauthentication_incomplete";
 /// The way to the sign-in page, and from there back.
 pub(super) fn session<'a>(visitor: &'a Visitor<'_>) -> Result<&'a BrowserSession, Detour> {
     let Some(session) = &visitor.session else {
+        visitor.note_failure(ActionOutcome::BadToken);
         let path = format!("{SIGN_IN}?next={}", encoded(&visitor.path));
         return Err(Detour::from(redirect(visitor, &path, "")));
     };
@@ -87,6 +89,7 @@ impl<'a> Change<'a> {
         }
         if !form.has(PASSWORD) {
             let status = StatusCode::FORBIDDEN;
+            visitor.note_failure(ActionOutcome::Invalid);
             return Err(ask(&visitor, &form, &Problems::default(), status).into());
         }
         let mut fields = Fields::form();

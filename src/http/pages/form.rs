@@ -134,12 +134,14 @@ impl Problems {
         visitor: &Visitor<'_>,
         error: AccountError,
     ) -> Result<(Self, StatusCode), ApiError> {
+        let error = ApiError::from(error);
+        visitor.note_failure(error.outcome());
         let problems = match error {
-            AccountError::Fields(errors) | AccountError::InvalidPassword(errors) => {
+            ApiError::Fields(errors) | ApiError::InvalidPassword(errors) => {
                 Self::of(visitor, &errors)
             }
-            AccountError::InvalidOtp => Self::one(visitor, "otp", "complaint.wrong_code"),
-            other => return Err(ApiError::from(other)),
+            ApiError::InvalidOtp => Self::one(visitor, "otp", "complaint.wrong_code"),
+            other => return Err(other),
         };
         Ok((problems, StatusCode::BAD_REQUEST))
     }

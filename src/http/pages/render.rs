@@ -120,6 +120,7 @@ impl<'a> Page<'a> {
         headers.insert(REFERRER_POLICY, HeaderValue::from_static("same-origin"));
         headers.insert(VARY, HeaderValue::from_static("Cookie, Accept-Language"));
         visitor.update_cookies(headers);
+        visitor.mark_failure(&mut response);
         Ok(response)
     }
 }
@@ -133,5 +134,6 @@ pub(super) fn redirect(visitor: &Visitor<'_>, path: &str, message: &str) -> Page
     if !message.is_empty() {
         Cookie::Flash.set(headers, visitor.is_secure, message, None);
     }
+    visitor.mark_failure(&mut response);
     Ok(response)
 }

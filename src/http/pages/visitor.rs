@@ -1,12 +1,14 @@
 //! Who looks at a page: the language, the browser session if there is one, and what proves that a
 //! form comes from a page of ours.
 
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use http::HeaderMap;
 use http::header::{HeaderName, ORIGIN};
 use minijinja::{Value, context};
 use subtle::ConstantTimeEq;
+use warp::reply::Response;
 
 use super::cookies::Cookie;
 use crate::accounts::{self, BrowserSession, Client};
@@ -14,6 +16,7 @@ use crate::app::App;
 use crate::crypto::random;
 use crate::http::error::ApiError;
 use crate::http::request::Request;
+use crate::observability::metrics::ActionOutcome;
 use crate::templates::Language;
 
 /// How long the cookie of an anonymous form lives: as long as somebody may leave a page open.
@@ -33,6 +36,8 @@ pub(super) struct Visitor<'a> {
     pub(super) is_secure: bool,
     form_secret: FormSecret,
     flash: Option<String>,
+    /// Why the action of a form failed that a page answers, for the metrics.
+    failure: OnceLock<ActionOutcome>,
 }
 
 /// What the forms of a browser are bound to.
@@ -108,6 +113,7 @@ impl<'a> Visitor<'a> {
             is_secure,
             form_secret,
             flash: Cookie::Flash.read(headers, is_secure).map(str::to_owned),
+            failure: OnceLock::new(),
             client,
         })
     }
@@ -128,7 +134,21 @@ impl<'a> Visitor<'a> {
                 is_new: false,
             },
             flash: None,
+            failure: OnceLock::new(),
             client,
+        }
+    }
+
+    /// Notes why the action of a form failed, where a page says so instead of an error.
+    pub(super) fn note_failure(&self, outcome: ActionOutcome) {
+        // The first failure is what stopped the action.
+        let _ = self.failure.set(outcome);
+    }
+
+    /// Hands the noted failure to the metrics, with the response.
+    pub(super) fn mark_failure(&self, response: &mut Response) {
+        if let Some(outcome) = self.failure.get() {
+            response.extensions_mut().insert(*outcome);
         }
     }
 

@@ -1,5 +1,6 @@
 //! `/account/delete/`
 
+use http::StatusCode;
 use minijinja::context;
 
 use super::{Change, SIGN_IN, forget, ready, recent_session};
@@ -9,6 +10,7 @@ use crate::http::pages::form::Problems;
 use crate::http::pages::render::{Page, PageResult, redirect};
 use crate::http::pages::visitor::Visitor;
 use crate::http::request::Request;
+use crate::observability::metrics::ActionOutcome;
 
 /// The form.
 pub(in crate::http) async fn show(app: &SharedApp, request: &mut Request) -> PageResult {
@@ -33,12 +35,14 @@ pub(in crate::http) async fn submit(app: &SharedApp, request: &mut Request) -> P
             forget(visitor, &mut response);
             Ok(response)
         }
-        Err(AccountError::LastStaffMember) => page(visitor)
-            .status(http::StatusCode::BAD_REQUEST)
-            .with(context! {
-                errors => Problems::one(visitor, "", "console_user.last_staff").to_value()
-            })
-            .answer(),
+        Err(AccountError::LastStaffMember) => {
+            visitor.note_failure(ActionOutcome::Invalid);
+            let problems = Problems::one(visitor, "", "console_user.last_staff");
+            page(visitor)
+                .status(StatusCode::BAD_REQUEST)
+                .with(context! { errors => problems.to_value() })
+                .answer()
+        }
         Err(error) => {
             let (problems, status) = Problems::of_error(visitor, error)?;
             page(visitor)

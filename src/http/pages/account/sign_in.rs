@@ -11,6 +11,7 @@ use crate::http::pages::next_path;
 use crate::http::pages::render::{Page, PageResult, redirect};
 use crate::http::pages::visitor::Visitor;
 use crate::http::request::Request;
+use crate::observability::metrics::ActionOutcome;
 
 /// The form.
 pub(in crate::http) async fn show(app: &SharedApp, request: &mut Request) -> PageResult {
@@ -48,13 +49,15 @@ pub(in crate::http) async fn submit(app: &SharedApp, request: &mut Request) -> P
             Ok(response)
         }
         Err(AccountError::EmailNotVerified) => {
+            visitor.note_failure(ActionOutcome::NotVerified);
             let path = format!("/account/confirm/?email={}", encoded(&form.text("email")));
             redirect(&visitor, &path, "page_sign_in.unverified")
         }
-        Err(AccountError::NoActiveAccount) => again(
-            Problems::one(&visitor, "", "page_sign_in.wrong"),
-            StatusCode::BAD_REQUEST,
-        ),
+        Err(AccountError::NoActiveAccount) => {
+            visitor.note_failure(ActionOutcome::WrongPassword);
+            let problems = Problems::one(&visitor, "", "page_sign_in.wrong");
+            again(problems, StatusCode::BAD_REQUEST)
+        }
         Err(error) => {
             let (problems, status) = Problems::of_error(&visitor, error)?;
             again(problems, status)
