@@ -614,3 +614,49 @@ fn pages_can_be_read_while_the_database_cannot_be_written() {
         "/account/profile/",
     );
 }
+
+#[test]
+fn suspended_change_of_an_account_without_a_password_waits_for_a_code() {
+    let server = TestServer::start();
+    server.user("alice@example.com");
+    let mut browser = Browser::new(&server);
+    browser.sign_in("alice@example.com");
+    let token = browser.token("/account/email/");
+    server.db_execute("UPDATE users SET password_hash = '!'");
+    server.advance(Duration::from_mins(11));
+    let typed = [("form_token", token.as_str()), ("email", "new@example.com")];
+    let page = browser.post("/account/email/", &typed);
+    assert_eq!(page.status, 403);
+    assert!(
+        page.body.contains("name=\"reauthentication_send\""),
+        "{}",
+        page.body
+    );
+    assert_eq!(page.hidden("email"), Some("new@example.com"));
+    let page = browser.post(
+        "/account/email/",
+        &[typed[0], typed[1], ("reauthentication_send", "yes")],
+    );
+    assert_eq!(page.status, 403);
+    assert!(
+        page.body.contains("id=\"reauthentication_otp\""),
+        "{}",
+        page.body
+    );
+    assert_eq!(page.hidden("email"), Some("new@example.com"));
+    let code = server.otp("alice@example.com");
+    let wrong = if code == "000000" { "000001" } else { "000000" };
+    for (code, status) in [(wrong, 400), (&*code, 303)] {
+        let answer = browser.post(
+            "/account/email/",
+            &[typed[0], typed[1], ("reauthentication_otp", code)],
+        );
+        assert_eq!(answer.status, status, "{}", answer.body);
+    }
+    assert!(
+        browser
+            .get("/account/email/")
+            .body
+            .contains("new@example.com")
+    );
+}

@@ -1,9 +1,9 @@
 //! Who may open a page and send its forms: people who are signed in, and who authenticated
 //! recently where it matters.
 //!
-//! A form that comes too late is not lost. The page that asks for the password carries what was
-//! typed, except passwords and files, and its own form goes where the first one went. So the change
-//! continues when the password is right.
+//! A form that comes too late is not lost. The page that asks for the password (or, of accounts
+//! without one, for a mailed code) carries what was typed, except passwords and files, and its own
+//! form goes where the first one went. So the change continues when the password is right.
 
 use http::StatusCode;
 use minijinja::context;
@@ -21,8 +21,27 @@ use crate::observability::metrics::ActionOutcome;
 /// The page for signing in.
 pub(super) const SIGN_IN: &str = "/account/sign-in/";
 
-/// The field for the password of somebody who has to authenticate again.
-const PASSWORD: &str = "reauthentication_password";
+/// What somebody shows who has to authenticate again.
+struct Proof {
+    /// Its name, which operations and templates know.
+    name: &'static str,
+    /// Its field in a suspended form, which may have a field of that name itself.
+    field: &'static str,
+}
+
+const BY_PASSWORD: Proof = Proof {
+    name: "password",
+    field: "reauthentication_password",
+};
+
+/// For accounts without a password.
+const BY_CODE: Proof = Proof {
+    name: "otp",
+    field: "reauthentication_otp",
+};
+
+/// The button that mails a code.
+const SEND: &str = "reauthentication_send";
 
 /// The field that says that the form had more than the page carries.
 const INCOMPLETE: &str = "reauthentication_incomplete";
@@ -83,17 +102,22 @@ impl<'a> Change<'a> {
                 form,
             });
         }
-        if asks_for_code(&visitor, &signed_in).await? {
-            let path = format!("/account/reauthenticate/?next={}", encoded(&visitor.path));
-            return Err(Detour::from(redirect(&visitor, &path, "")));
+        let methods = accounts::reauthentication_methods(app, &signed_in.caller).await?;
+        let proof = if methods.contains(&ReauthenticationMethod::Password) {
+            &BY_PASSWORD
+        } else {
+            &BY_CODE
+        };
+        if form.has(SEND) {
+            accounts::request_reauthentication(app, &signed_in.caller, &visitor.client).await?;
         }
-        if !form.has(PASSWORD) {
+        if !form.has(proof.field) {
             let status = StatusCode::FORBIDDEN;
             visitor.note_failure(ActionOutcome::Invalid);
-            return Err(ask(&visitor, &form, &Problems::default(), status).into());
+            return Err(ask(&visitor, &form, proof, &Problems::default(), status).into());
         }
         let mut fields = Fields::form();
-        fields.insert("password".into(), Input::Text(form.text(PASSWORD)));
+        fields.insert(proof.name.into(), Input::Text(form.text(proof.field)));
         let client = &visitor.client;
         match accounts::reauthenticate_browser(app, &signed_in, &fields, client).await {
             Ok(secret) => {
@@ -108,28 +132,36 @@ impl<'a> Change<'a> {
             }
             Err(error) => {
                 let (problems, status) = Problems::of_error(&visitor, error)?;
-                let problems = problems.about("password", PASSWORD);
-                Err(ask(&visitor, &form, &problems, status).into())
+                let problems = problems.about(proof.name, proof.field);
+                Err(ask(&visitor, &form, proof, &problems, status).into())
             }
         }
     }
 }
 
-/// Whether the account has no password, so that a page of its own mails a code. The form is lost.
-async fn asks_for_code(visitor: &Visitor<'_>, session: &BrowserSession) -> Result<bool, Detour> {
-    let methods = accounts::reauthentication_methods(visitor.app, &session.caller).await?;
-    Ok(!methods.contains(&ReauthenticationMethod::Password))
-}
-
-/// The page that asks for the password, with the form that it suspends.
-fn ask(visitor: &Visitor<'_>, form: &Form, problems: &Problems, status: StatusCode) -> PageResult {
+/// The page that asks for the password or the code, with the form that it suspends.
+fn ask(
+    visitor: &Visitor<'_>,
+    form: &Form,
+    proof: &Proof,
+    problems: &Problems,
+    status: StatusCode,
+) -> PageResult {
     // The form of this page has a hidden address, for password managers.
-    let own = [PASSWORD, INCOMPLETE, "username"];
+    let own = [
+        BY_PASSWORD.field,
+        BY_CODE.field,
+        INCOMPLETE,
+        SEND,
+        "username",
+    ];
     Page::new(visitor, "account/reauthenticate.html", TITLE)
         .status(status)
         .with(context! {
-            method => "password",
-            field => PASSWORD,
+            method => proof.name,
+            field => proof.field,
+            is_sent => form.has(SEND) || form.has(proof.field),
+            send => SEND,
             carried => form.carried(&own),
             incomplete => (form.has(INCOMPLETE) || form.has_secrets(&own)).then_some(INCOMPLETE),
             errors => problems.to_value(),

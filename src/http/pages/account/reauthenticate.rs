@@ -64,6 +64,7 @@ async fn page<'a>(
     next: &str,
 ) -> Result<Page<'a>, Detour> {
     let methods = accounts::reauthentication_methods(visitor.app, &session.caller).await?;
+    let method = methods.first().map(|method| method.as_str());
     let page = Page::new(
         visitor,
         "account/reauthenticate.html",
@@ -71,8 +72,8 @@ async fn page<'a>(
     );
     Ok(page.with(context! {
         next => next_path::parse(next),
-        method => methods.first().map(|method| method.as_str()),
-        field => "password",
+        method => method,
+        field => method,
         carried => Vec::<Value>::new(),
     }))
 }
