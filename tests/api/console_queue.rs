@@ -34,6 +34,7 @@ fn with_refused_mail(sink: &SmtpSink) -> (TestServer, i64) {
     let server = TestServer::start_with_smtp(&sink.url());
     assert_eq!(server.sign_up("ann@example.com").status, 201);
     server.wait_for_metric(GIVEN_UP, 1);
+    server.wait_for_number("SELECT count(*) FROM mails WHERE claimed", 0);
     let id = server.db_number("SELECT id FROM mails WHERE email = 'ann@example.com'");
     (server, id)
 }
@@ -213,7 +214,7 @@ fn audit_log_is_filtered() {
     let list = |browser: &mut Browser<'_>, query: &str| {
         let page = browser.get(&format!("{EVENTS}?{query}"));
         assert_eq!(page.status, 200, "{query}: {}", page.body);
-        page.body.matches("<li><div><strong>").count()
+        page.body.matches("<td><strong>").count()
     };
     let by_user = format!("user={}", staff.id);
     for (query, count) in [

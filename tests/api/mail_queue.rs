@@ -34,6 +34,7 @@ fn with_failures() -> (TestServer, SmtpSink, User) {
     server.wait_for_metric(GIVEN_UP, 1);
     assert_eq!(server.sign_up("slow@example.com").status, 201);
     server.wait_for_metric(POSTPONED, 1);
+    server.wait_for_number("SELECT count(*) FROM mails WHERE claimed", 0);
     (server, sink, staff)
 }
 

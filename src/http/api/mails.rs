@@ -76,7 +76,7 @@ pub(crate) const LIST: Operation = Operation {
     answers: &[Outcome::json::<PageResponse<MailResponse<'static>>>(
         200,
         "a page",
-        r#"{"count": 1, "next": null, "previous": null, "results": [{"id": 7, "user_id": 1, "recipient": "user@example.com", "kind": "password_reset", "state": "waiting", "reason": "mail.example.com replied to RCPT TO: 450 4.2.0 greylisted, come back later", "tries": 1, "created_at": "2024-12-03T12:00:00Z", "last_try_at": "2024-12-03T12:00:00Z", "next_try_at": "2024-12-03T12:00:10Z", "expires_at": "2024-12-03T12:10:00Z"}]}"#,
+        r#"{"count": 1, "next": null, "previous": null, "results": [{"id": 7, "user_id": 1, "recipient": "user@example.com", "kind": "password_reset", "state": "waiting", "reason": "mail server mail.example.com:465: 450 4.2.0 greylisted, come back later", "tries": 1, "created_at": "2024-12-03T12:00:00Z", "last_try_at": "2024-12-03T12:00:00Z", "next_try_at": "2024-12-03T12:00:10Z", "expires_at": "2024-12-03T12:10:00Z"}]}"#,
     )],
     refusals: &[
         Refusal {
@@ -106,7 +106,7 @@ pub(crate) const RETRY: Operation = Operation {
     answers: &[Outcome::json::<MailResponse<'static>>(
         200,
         "the mail is due",
-        r#"{"id": 7, "user_id": 1, "recipient": "user@example.com", "kind": "password_reset", "state": "waiting", "reason": "mail.example.com replied to RCPT TO: 450 4.2.0 greylisted, come back later", "tries": 1, "created_at": "2024-12-03T12:00:00Z", "last_try_at": "2024-12-03T12:00:00Z", "next_try_at": "2024-12-03T12:00:05Z", "expires_at": "2024-12-03T12:10:00Z"}"#,
+        r#"{"id": 7, "user_id": 1, "recipient": "user@example.com", "kind": "password_reset", "state": "waiting", "reason": "mail server mail.example.com:465: 450 4.2.0 greylisted, come back later", "tries": 1, "created_at": "2024-12-03T12:00:00Z", "last_try_at": "2024-12-03T12:00:00Z", "next_try_at": "2024-12-03T12:00:05Z", "expires_at": "2024-12-03T12:10:00Z"}"#,
     )],
     refusals: &[
         Refusal {

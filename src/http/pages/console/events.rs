@@ -16,7 +16,7 @@ use crate::http::pages::render::PageResult;
 use crate::http::pages::values;
 use crate::http::pages::visitor::Visitor;
 use crate::http::request::Request;
-use crate::store::{EventFilter, PageRequest};
+use crate::store::{Event, EventFilter, PageRequest};
 
 pub(super) const PATH: &str = "/console/events/";
 
@@ -49,7 +49,7 @@ pub(in crate::http) async fn show(app: &SharedApp, request: &mut Request) -> Pag
         page => page?,
     };
     let events = page.items.iter();
-    let events: Value = events.map(|event| values::event(&visitor, event)).collect();
+    let events: Value = events.map(|event| shown(&visitor, event)).collect();
     let kinds = EventKind::ALL.iter().map(|kind| {
         let text = visitor.text(&format!("event.{kind}"), Value::UNDEFINED);
         Value::from(vec![kind.as_str().to_owned(), text])
@@ -75,6 +75,16 @@ pub(in crate::http) async fn show(app: &SharedApp, request: &mut Request) -> Pag
             pager => layout::pager(PATH, &query, page.number, page.pages),
         })
         .answer()
+}
+
+fn shown(visitor: &Visitor<'_>, event: &Event) -> Value {
+    let actor_id = event.context.actor_id;
+    context! {
+        actor_id,
+        is_own => actor_id.is_some() && actor_id == event.user_id,
+        operator => &*event.context.operator,
+        ..values::event(visitor, event)
+    }
 }
 
 /// Reads the filters. A last day is meant as a whole.
