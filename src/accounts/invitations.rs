@@ -47,7 +47,8 @@ pub(super) fn read(reader: &mut FieldReader<'_>) -> InvitationFields {
 /// extends the invitation.
 ///
 /// # Errors
-/// [`AccountError::Forbidden`] unless the caller is staff; [`AccountError::Fields`];
+/// [`AccountError::Forbidden`] unless the caller is staff;
+/// [`AccountError::ReauthenticationRequired`]; [`AccountError::Fields`];
 /// [`AccountError::EmailTaken`]; [`AccountError::Throttled`] at the limit of mails to the address;
 /// [`AccountError::NoInvitationPage`] when links would lead nowhere.
 pub async fn invite(
@@ -56,6 +57,7 @@ pub async fn invite(
     fields: &Fields,
 ) -> Result<Invitation, AccountError> {
     let context = by.context(app)?;
+    by.require_recent(app).await?;
     let mut reader = FieldReader::new(fields);
     let InvitationFields { email, language } = read(&mut reader);
     let composer = app.outbox.composer();

@@ -1,6 +1,6 @@
 //! Staff: its rights, and the list of accounts.
 
-use super::{AccountError, Caller, Client, operator, unread};
+use super::{AccountError, Caller, Client, operator, require_recent, unread};
 use crate::app::App;
 use crate::domain::{FieldReader, Fields, printable};
 use crate::store::{RequestContext, UserPage, UserQuery};
@@ -27,6 +27,17 @@ impl Administrator<'_> {
             Self::Staff(caller, _) if !caller.user.is_staff => Err(AccountError::Forbidden),
             Self::Staff(caller, client) => Ok(client.context(Some(caller))),
             Self::Operator => Ok(operator(app)),
+        }
+    }
+
+    /// Checks that a staff member has authenticated recently. Commands need not.
+    ///
+    /// # Errors
+    /// [`AccountError::ReauthenticationRequired`].
+    pub(super) async fn require_recent(self, app: &App) -> Result<(), AccountError> {
+        match self {
+            Self::Staff(caller, _) => require_recent(app, caller).await,
+            Self::Operator => Ok(()),
         }
     }
 

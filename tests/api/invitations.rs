@@ -328,6 +328,7 @@ fn mails_to_an_address_are_limited() {
         config.otp.resend_seconds = 60;
         config.otp.mails_per_hour = 10;
         config.tokens.access_minutes = 60;
+        config.sessions.recent_minutes = 60;
     });
     let staff = server.staff("staff@example.com");
     let again = || invite(&server, &staff, &json!({"email": "ann@example.com"}));
@@ -363,6 +364,29 @@ fn invitations_are_for_staff_alone() {
     server.staff("other@example.com");
     server.patch(&path, &staff, &json!({"is_staff": false}));
     invite(&server, &staff, &json!({"email": "bob@example.com"})).assert(403, FORBIDDEN);
+}
+
+#[test]
+fn inviting_wants_recent_authentication() {
+    let server = TestServer::start_with(|config| config.tokens.access_minutes = 60);
+    let staff = server.staff("staff@example.com");
+    server.advance(Duration::from_mins(11));
+    let body = json!({"email": "ann@example.com"});
+    invite(&server, &staff, &body).assert(
+        403,
+        r#"{"detail":"Please sign in again to do this.","code":"reauthentication_required","methods":["password"]}"#,
+    );
+    // It is decided before the body is read.
+    let answer = server.api("POST", "invitations/", Some(&staff.access), &json!([]));
+    assert_eq!(answer.status, 403);
+    assert!(server.mails("ann@example.com").is_empty());
+    let again = json!({"password": PASSWORD});
+    let answer = server.api("POST", "reauthenticate/", Some(&staff.access), &again);
+    let staff = User {
+        access: answer.text("access"),
+        ..staff
+    };
+    assert_eq!(invite(&server, &staff, &body).status, 201);
 }
 
 #[test]

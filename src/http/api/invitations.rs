@@ -8,6 +8,7 @@ use super::otp::{INVALID_LINK_TOKEN, VERIFIED};
 use super::pagination::{
     PAGE, PAGE_SIZE, PageResponse, parameters, read_page, read_page_size, read_search,
 };
+use super::reauthenticate::REQUIRED as REAUTHENTICATION_REQUIRED;
 use super::users::{AccountData, TAKEN};
 use crate::accounts::{self, Administrator, forms};
 use crate::app::SharedApp;
@@ -104,7 +105,7 @@ pub(crate) const CREATE: Operation = Operation {
     description: "Mails a link to the address that creates an account with it, verified at once. The \
                   link is valid for 7 days and works once. Repeating an invitation mails another \
                   link and extends it under the same `id`; the earlier links stay valid. Needs the \
-                  token of a staff account.",
+                  token of a staff account that has authenticated recently.",
     body: Some(Body {
         form: forms::invitation,
         example: r#"{"email": "user@example.com", "language": "de"}"#,
@@ -125,6 +126,7 @@ pub(crate) const CREATE: Operation = Operation {
             error: || ApiError::BadRequest(NO_INVITATION_PAGE.to_owned()),
         },
         NOT_STAFF,
+        REAUTHENTICATION_REQUIRED,
         THROTTLED,
     ],
     ..Operation::NEW
@@ -217,6 +219,8 @@ pub(crate) async fn create(app: &SharedApp, request: &mut Request) -> HandlerRes
     if !caller.user.is_staff {
         return Err(ApiError::Forbidden);
     }
+    // Before the body is read; the operation decides it again.
+    accounts::require_recent(app, &caller).await?;
     let fields = body::fields(app, request).await?;
     let client = request.client(app);
     let by = Administrator::Staff(&caller, &client);
