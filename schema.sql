@@ -367,9 +367,9 @@ CREATE TABLE secrets (
 ) STRICT, WITHOUT ROWID;
 
 -- The audit log. `user_id` is the account that an entry is about, `actor_id` the account that
--- acted, `operator` the system user who ran a command. Entries contain no secrets and no mail
--- addresses. Entries about deleted accounts keep only the ids: client addresses and user agents are
--- erased.
+-- acted, `operator` the system user who ran a command, `reason` what staff gave as one. Entries
+-- contain no secrets and no mail addresses. Entries about deleted accounts keep only the ids: client
+-- addresses, user agents and reasons are erased.
 CREATE TABLE events (
     id          INTEGER PRIMARY KEY AUTOINCREMENT,
     happened_at INTEGER NOT NULL,
@@ -379,7 +379,8 @@ CREATE TABLE events (
     operator    TEXT    NOT NULL,
     ip          TEXT    NOT NULL,
     user_agent  TEXT    NOT NULL,
-    detail      TEXT    NOT NULL
+    detail      TEXT    NOT NULL,
+    reason      TEXT    NOT NULL DEFAULT ''
 ) STRICT;
 CREATE INDEX events_by_user ON events (user_id) WHERE user_id IS NOT NULL;
 CREATE INDEX events_by_other_actor ON events (actor_id) WHERE actor_id IS NOT user_id;

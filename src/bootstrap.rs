@@ -392,7 +392,6 @@ async fn open_keys(
         let rotation = RotateKeys {
             key: sealing.seal_key(key),
             context: program(),
-            reason: String::new(),
             now,
         };
         store.rotate_keys(rotation).await.map_err(&failed)?;

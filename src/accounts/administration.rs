@@ -7,7 +7,7 @@
 use std::sync::Arc;
 
 use super::profile::promotion_notice;
-use super::{AccountError, delete_user, operator};
+use super::{AccountError, delete_user, operator_because};
 use crate::app::App;
 use crate::domain::{EmailAddress, FieldErrors, User, UserChanges, UserId, folded, messages};
 use crate::store::{StoredUser, UpdateOutcome, UserUpdate};
@@ -92,12 +92,17 @@ pub async fn list_users_after(
 ///
 /// # Errors
 /// [`AccountError::UserNotFound`].
-pub async fn set_active(app: &App, id: UserId, is_active: bool) -> Result<bool, AccountError> {
+pub async fn set_active(
+    app: &App,
+    id: UserId,
+    is_active: bool,
+    reason: &str,
+) -> Result<bool, AccountError> {
     let changes = UserChanges {
         is_active: Some(is_active),
         ..UserChanges::default()
     };
-    let left_none = change(app, id, &changes).await?;
+    let left_none = change(app, id, &changes, reason).await?;
     if is_active {
         log::info!("user {id}: activated");
     } else {
@@ -110,12 +115,17 @@ pub async fn set_active(app: &App, id: UserId, is_active: bool) -> Result<bool, 
 ///
 /// # Errors
 /// [`AccountError::UserNotFound`].
-pub async fn set_staff(app: &App, id: UserId, is_staff: bool) -> Result<bool, AccountError> {
+pub async fn set_staff(
+    app: &App,
+    id: UserId,
+    is_staff: bool,
+    reason: &str,
+) -> Result<bool, AccountError> {
     let changes = UserChanges {
         is_staff: Some(is_staff),
         ..UserChanges::default()
     };
-    let left_none = change(app, id, &changes).await?;
+    let left_none = change(app, id, &changes, reason).await?;
     log::info!(
         "user {id}: {}",
         if is_staff { "promoted" } else { "demoted" }
@@ -127,11 +137,18 @@ pub async fn set_staff(app: &App, id: UserId, is_staff: bool) -> Result<bool, Ac
 ///
 /// # Errors
 /// [`AccountError::UserNotFound`].
-pub async fn remove_user(app: &Arc<App>, id: UserId) -> Result<bool, AccountError> {
-    match delete_user(app, id, true, false, operator(app)).await {
-        Err(AccountError::LastStaffMember) => delete_user(app, id, false, false, operator(app))
-            .await
-            .map(|()| true),
+pub async fn remove_user(app: &Arc<App>, id: UserId, reason: &str) -> Result<bool, AccountError> {
+    let delete = |keep_last_staff| {
+        delete_user(
+            app,
+            id,
+            keep_last_staff,
+            false,
+            operator_because(app, reason),
+        )
+    };
+    match delete(true).await {
+        Err(AccountError::LastStaffMember) => delete(false).await.map(|()| true),
         outcome => outcome.map(|()| false),
     }
 }
@@ -139,7 +156,12 @@ pub async fn remove_user(app: &Arc<App>, id: UserId) -> Result<bool, AccountErro
 /// Changes an account without an address change.
 ///
 /// The first attempt spares the last staff account: only its refusal proves that there is no other.
-async fn change(app: &App, id: UserId, changes: &UserChanges) -> Result<bool, AccountError> {
+async fn change(
+    app: &App,
+    id: UserId,
+    changes: &UserChanges,
+    reason: &str,
+) -> Result<bool, AccountError> {
     for keep_last_staff in [true, false] {
         let update = UserUpdate {
             user_id: id,
@@ -148,7 +170,7 @@ async fn change(app: &App, id: UserId, changes: &UserChanges) -> Result<bool, Ac
             promotion_notice: promotion_notice(app, changes),
             keep_last_staff,
             now: app.clock.now(),
-            context: operator(app),
+            context: operator_because(app, reason),
         };
         match app.store.update_user(update).await? {
             UpdateOutcome::Updated { .. } => {

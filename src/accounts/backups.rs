@@ -87,14 +87,13 @@ pub async fn make_backup(
     by: Administrator<'_>,
     fields: &Fields,
 ) -> Result<BackupOutcome, AccountError> {
-    let context = by.context(app)?;
-    let reason = by.read_reason(fields)?;
+    let context = by.context_because(app, fields)?;
     let backups = app.backups.clone().ok_or(AccountError::NotFound)?;
     let event = NewEvent {
         kind: EventKind::BackupStarted,
         user_id: None,
         context,
-        detail: format!("{}: {reason}", backups.schedule().dir().display()),
+        detail: backups.schedule().dir().display().to_string(),
         now: app.clock.now(),
     };
     app.store.record_event(event).await?;

@@ -2,6 +2,7 @@
 
 use std::io::Read;
 
+use super::events::hide_others;
 use super::{AccountError, Caller};
 use crate::app::App;
 use crate::store::{Event, PageRequest, Session};
@@ -39,13 +40,8 @@ pub async fn collect_download(app: &App, caller: &Caller) -> Result<AccountDownl
         }
         number += 1;
     }
-    // As in the list of events: where others were is theirs.
     for event in &mut events {
-        let context = &mut event.context;
-        if context.actor_id.is_some_and(|actor| actor != user.id) {
-            context.ip.clear();
-            context.user_agent.clear();
-        }
+        hide_others(event, user.id);
     }
     Ok(AccountDownload {
         photo: read_photo(app, user.photo.as_deref())?,

@@ -8,6 +8,7 @@ use super::password_tries::key_of;
 use super::photo::remove_photo;
 use super::profile::check_right;
 use super::refresh::recheck;
+use super::staff::read_optional_reason;
 use super::{AccountError, Caller, Client, detached, unread};
 use crate::app::App;
 use crate::domain::{FieldReader, Fields, UserId};
@@ -30,12 +31,19 @@ pub async fn delete<E: From<AccountError>>(
 ) -> Result<(), E> {
     check_right(caller, id)?;
     let as_staff = caller.user.is_staff;
+    let fields = fields.await;
+    let mut reason = String::new();
     if !as_staff {
-        let fields = fields.await?;
+        let fields = fields?;
         recheck(app, caller).await?;
         check_password(app, caller, &fields, client).await?;
+    } else if let Ok(fields) = fields {
+        // Staff needs no body, so one that is malformed is ignored.
+        let mut reader = FieldReader::new(&fields);
+        reason = read_optional_reason(&mut reader);
+        reader.finish().map_err(AccountError::from)?;
     }
-    let context = client.context(Some(caller));
+    let context = client.context(Some(caller)).because(&reason);
     Ok(delete_user(app, id, true, as_staff, context).await?)
 }
 

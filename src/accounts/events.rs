@@ -10,7 +10,7 @@ use crate::store::{Event, EventFilter, EventPage, EventQuery, NewEvent, Page, Pa
 
 /// A page of an account's audit log: users see their own, staff everyone's.
 ///
-/// Users see what staff or an administrator did, but not from where.
+/// Users see what staff or an administrator did, but neither from where nor for which reason.
 ///
 /// # Errors
 /// [`AccountError::Forbidden`] for another user's id, existing or not;
@@ -34,14 +34,20 @@ pub async fn list_user_events(
         .ok_or(AccountError::InvalidPage)?;
     if !caller.user.is_staff {
         for event in &mut page.events {
-            let context = &mut event.context;
-            if context.actor_id.is_some_and(|actor| actor != id) {
-                context.ip.clear();
-                context.user_agent.clear();
-            }
+            hide_others(event, id);
         }
     }
     Ok(page)
+}
+
+/// Hides from the owner of an account from where others acted on it, and why: that is theirs.
+pub(super) fn hide_others(event: &mut Event, owner: UserId) {
+    let context = &mut event.context;
+    context.reason.clear();
+    if context.actor_id.is_some_and(|actor| actor != owner) {
+        context.ip.clear();
+        context.user_agent.clear();
+    }
 }
 
 /// A page of the whole audit log, newest entry first.

@@ -3,7 +3,9 @@
 //! Nothing is declared twice: a form records what the operation's own parser asks for.
 
 use super::photo::PhotoChange;
-use super::{confirm, deletion, invitations, password_change, password_reset, profile, refresh};
+use super::{
+    confirm, deletion, invitations, password_change, password_reset, profile, refresh, staff,
+};
 use crate::domain::{FieldErrors, FieldReader, FieldRule, Fields, Timestamp};
 
 /// The fields of an operation.
@@ -57,9 +59,12 @@ pub fn update() -> Form {
     })
 }
 
-/// Deleting the caller's own account.
+/// Deleting an account: the caller's own with its password, or as staff with a reason.
 pub fn delete() -> Form {
-    form(deletion::read)
+    form(|reader| {
+        deletion::read(reader);
+        staff::read_optional_reason(reader);
+    })
 }
 
 /// Confirming an address.

@@ -105,8 +105,7 @@ pub async fn rotate_keys(
     algorithm: Option<SigningAlgorithm>,
     fields: &Fields,
 ) -> Result<String, AccountError> {
-    let context = by.context(app)?;
-    let reason = by.read_reason(fields)?;
+    let context = by.context_because(app, fields)?;
     let now = app.clock.now();
     let algorithm = match algorithm.or(app.config.tokens.algorithm) {
         Some(algorithm) => algorithm,
@@ -117,7 +116,6 @@ pub async fn rotate_keys(
     let rotation = RotateKeys {
         key: app.keys.sealing().seal_key(key),
         context,
-        reason,
         now,
     };
     app.store.rotate_keys(rotation).await?;

@@ -38,6 +38,8 @@ mod setup;
 mod sign_in;
 mod sign_up;
 mod staff;
+mod staff_actions;
+mod user_export;
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -49,7 +51,7 @@ pub use backups::{BackupList, BackupOutcome, list_backups, make_backup};
 use browser_session::StartingSession;
 pub use browser_session::{BrowserSession, Signed, find_browser_session, sign_out};
 pub use confirm::{Confirmed, confirm, resend};
-pub use create_user::create_user;
+pub use create_user::{create_user, create_user_as_staff};
 pub use data_download::{AccountDownload, collect_download};
 pub use deletion::{delete, delete_user};
 use detached::detached;
@@ -76,11 +78,15 @@ pub use profile::{Updated, retrieve, update};
 pub use reauthenticate::{reauthenticate, reauthenticate_browser, request_reauthentication};
 pub use recent::{ReauthenticationMethod, is_recent, reauthentication_methods, require_recent};
 pub use refresh::{Caller, authenticate, blacklist, check_token, refresh};
-pub use sessions::{end_other_sessions, end_session, list_sessions};
+pub use sessions::{
+    end_other_sessions, end_session, end_user_session, list_sessions, list_user_sessions,
+};
 pub use setup::{find_setup_state, is_setup_open, set_up, start_setup};
 pub use sign_in::sign_in;
 pub use sign_up::{SignUpResult, sign_up};
-pub use staff::{Administrator, list_users};
+pub use staff::{Administrator, REASON_LENGTH, list_users};
+pub use staff_actions::{BulkOutcome, Selection, StaffAction, act_on_user, act_on_users};
+pub use user_export::UserExport;
 
 use crate::app::App;
 use crate::crypto::random;
@@ -98,10 +104,16 @@ fn unread() -> AccountError {
 
 /// Who runs a command on this machine, for the audit log.
 fn operator(app: &App) -> RequestContext {
-    RequestContext {
+    operator_because(app, "")
+}
+
+/// Who runs a command on this machine, and why, for the audit log.
+fn operator_because(app: &App, reason: &str) -> RequestContext {
+    let context = RequestContext {
         operator: app.operator.clone(),
         ..RequestContext::default()
-    }
+    };
+    context.because(reason)
 }
 
 /// The maximum age of sessions, as configured.
@@ -176,6 +188,7 @@ impl Client {
             operator: String::new(),
             ip: self.ip.to_canonical().to_string(),
             user_agent: self.short_user_agent(),
+            reason: String::new(),
         }
     }
 

@@ -9,10 +9,10 @@ use super::new_password::{NewPassword, check_password, password_changed, person_
 use super::{AccountError, Client, unread};
 use crate::app::App;
 use crate::crypto::random;
-use crate::domain::{EmailAddress, FieldReader, Fields, OtpPurpose};
+use crate::domain::{EmailAddress, FieldReader, Fields, OtpPurpose, UserId};
 use crate::limits::Limited;
 use crate::passwords::PersonalData;
-use crate::store::ResetRequest;
+use crate::store::{RequestContext, ResetRequest};
 
 /// Mails a code to the last confirmed address of an account, if there is one.
 ///
@@ -33,31 +33,43 @@ pub async fn request_reset(
     let client = client.clone();
     let app = Arc::clone(app);
     detached(async move {
-        let now = app.clock.now();
-        let otp_request = client.otp_request(now);
-        let purpose = OtpPurpose::PasswordReset;
-        let reissued = app
-            .codes
-            .draw(async |code| {
-                let request = ResetRequest {
-                    email_key: email.key().to_owned(),
-                    otp: app
-                        .codes
-                        .new_otp(&app.outbox, purpose, email.key(), &code, &otp_request),
-                    now,
-                    limits: app.codes.limits(),
-                    context: client.context(None),
-                };
-                app.store.create_password_reset(request).await
-            })
-            .await?;
-        if let Some(reissued) = reissued {
-            app.outbox.wake().await;
-            log::info!("user {}: password reset requested", reissued.user_id);
-        }
-        Ok(())
+        let context = client.context(None);
+        mail_reset(&app, &email, &client, context).await.map(drop)
     })
     .await?
+}
+
+/// Mails a code to the active account with this address; `None` without one or at the limit.
+pub(super) async fn mail_reset(
+    app: &App,
+    email: &EmailAddress,
+    client: &Client,
+    context: RequestContext,
+) -> Result<Option<UserId>, AccountError> {
+    let now = app.clock.now();
+    let otp_request = client.otp_request(now);
+    let purpose = OtpPurpose::PasswordReset;
+    let reissued = app
+        .codes
+        .draw(async |code| {
+            let request = ResetRequest {
+                email_key: email.key().to_owned(),
+                otp: app
+                    .codes
+                    .new_otp(&app.outbox, purpose, email.key(), &code, &otp_request),
+                now,
+                limits: app.codes.limits(),
+                context: context.clone(),
+            };
+            app.store.create_password_reset(request).await
+        })
+        .await?;
+    let Some(reissued) = reissued else {
+        return Ok(None);
+    };
+    app.outbox.wake().await;
+    log::info!("user {}: password reset requested", reissued.user_id);
+    Ok(Some(reissued.user_id))
 }
 
 /// Reads the code or token, and the new password.

@@ -6,6 +6,7 @@ use super::detached;
 use super::new_password::{NOTICE_LIFE, notices};
 use super::photo::{PhotoChange, prepare_photo, remove_photo, write_photo};
 use super::refresh::recheck;
+use super::staff::read_optional_reason;
 use super::{AccountError, Caller, Client, require_recent};
 use crate::app::App;
 use crate::crypto::random;
@@ -118,9 +119,11 @@ async fn apply(
     let photo = prepare_photo(app, caller.user.id, fields).await?;
     let mut reader = FieldReader::new(fields);
     let mut changes = read_changes(&mut reader, &photo, now);
-    if caller.user.is_staff {
-        read_staff_changes(&mut reader, &mut changes);
-    }
+    let reason = if caller.user.is_staff {
+        read_staff_changes(&mut reader, &mut changes)
+    } else {
+        String::new()
+    };
     if app.config.accounts.email_change.wants_recent()
         && caller.user.id == id
         && is_other_email(caller, changes.email.as_ref())
@@ -150,7 +153,7 @@ async fn apply(
     let (set_address, set_birthday) = (changes.address.is_some(), changes.birthday.is_some());
     let (set_is_active, set_is_staff) = (changes.is_active.is_some(), changes.is_staff.is_some());
     let set_photo = !matches!(photo, PhotoChange::Absent);
-    let context = client.context(Some(caller));
+    let context = client.context(Some(caller)).because(&reason);
     if is_limited {
         client.count(app, Limited::AddressChange)?;
     }
@@ -192,10 +195,14 @@ fn is_other_email(caller: &Caller, email: Option<&EmailAddress>) -> bool {
     email.is_some_and(|email| email.as_str() != caller.user.shown_email())
 }
 
-/// Reads what only staff may set.
-pub(super) fn read_staff_changes(reader: &mut FieldReader<'_>, changes: &mut UserChanges) {
+/// Reads what only staff may set, and its reason for it.
+pub(super) fn read_staff_changes(
+    reader: &mut FieldReader<'_>,
+    changes: &mut UserChanges,
+) -> String {
     changes.is_active = reader.optional_bool("is_active");
     changes.is_staff = reader.optional_bool("is_staff");
+    read_optional_reason(reader)
 }
 
 pub(super) fn read_changes(
@@ -264,7 +271,7 @@ async fn store_all(
 }
 
 /// Stores the changes. Returns the account and the name of its replaced photo.
-async fn store_and_mail(
+pub(super) async fn store_and_mail(
     app: &App,
     user_id: UserId,
     changes: UserChanges,

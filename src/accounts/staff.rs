@@ -6,7 +6,10 @@ use crate::domain::{FieldReader, Fields, printable};
 use crate::store::{RequestContext, UserPage, UserQuery};
 
 /// Longest reason of a change by staff, in characters.
-const REASON_LENGTH: usize = 200;
+pub const REASON_LENGTH: usize = 200;
+
+/// The field of a reason.
+const REASON: &str = "reason";
 
 /// Who administers.
 #[derive(Clone, Copy)]
@@ -24,8 +27,10 @@ impl Administrator<'_> {
     /// [`AccountError::Forbidden`] unless the caller is staff.
     pub(super) fn context(self, app: &App) -> Result<RequestContext, AccountError> {
         match self {
-            Self::Staff(caller, _) if !caller.user.is_staff => Err(AccountError::Forbidden),
-            Self::Staff(caller, client) => Ok(client.context(Some(caller))),
+            Self::Staff(caller, client) => {
+                check_staff(caller)?;
+                Ok(client.context(Some(caller)))
+            }
             Self::Operator => Ok(operator(app)),
         }
     }
@@ -41,22 +46,52 @@ impl Administrator<'_> {
         }
     }
 
-    /// Reads the `reason` that a change by staff needs, for the audit log; that of a command is
-    /// empty.
+    /// As [`Administrator::context`], with the `reason` that a change by staff needs; that of a command
+    /// is empty.
     ///
     /// # Errors
-    /// [`AccountError::Fields`] when there is none, or it is too long.
-    pub(super) fn read_reason(self, fields: &Fields) -> Result<String, AccountError> {
+    /// As [`Administrator::context`]; [`AccountError::Fields`] when there is no reason, or it is too
+    /// long.
+    pub(super) fn context_because(
+        self,
+        app: &App,
+        fields: &Fields,
+    ) -> Result<RequestContext, AccountError> {
+        let context = self.context(app)?;
         if matches!(self, Self::Operator) {
-            return Ok(String::new());
+            return Ok(context);
         }
         let mut reader = FieldReader::new(fields);
-        let reason = reader.required_text("reason", Some(REASON_LENGTH));
+        let reason = reader.required_text(REASON, Some(REASON_LENGTH));
         reader.finish()?;
-        let reason = reason.ok_or_else(unread)?;
-        // Line breaks would look like further entries in a listing of the log.
-        Ok(printable(&reason).into_owned())
+        Ok(context.because(&reason.ok_or_else(unread)?))
     }
+}
+
+/// Reads a reason; empty without one.
+pub(super) fn read_optional_reason(reader: &mut FieldReader<'_>) -> String {
+    let reason = reader.optional_text(REASON, REASON_LENGTH);
+    reason.unwrap_or_default()
+}
+
+impl RequestContext {
+    /// The same, for this reason.
+    pub(super) fn because(self, reason: &str) -> Self {
+        Self {
+            // Line breaks would look like further entries in a listing of the log.
+            reason: printable(reason).into_owned(),
+            ..self
+        }
+    }
+}
+
+/// Checks that the caller is staff.
+pub(super) fn check_staff(caller: &Caller) -> Result<(), AccountError> {
+    caller
+        .user
+        .is_staff
+        .then_some(())
+        .ok_or(AccountError::Forbidden)
 }
 
 /// A page of all accounts.
@@ -69,9 +104,7 @@ pub async fn list_users(
     caller: &Caller,
     query: UserQuery,
 ) -> Result<UserPage, AccountError> {
-    if !caller.user.is_staff {
-        return Err(AccountError::Forbidden);
-    }
+    check_staff(caller)?;
     app.store
         .list_users(query)
         .await?

@@ -67,6 +67,7 @@ struct EventRecord<'a> {
     ip: &'a str,
     user_agent: &'a str,
     detail: &'a str,
+    reason: &'a str,
 }
 
 pub(super) fn run(arguments: AuditArguments, config: Config) -> CommandResult {
@@ -163,10 +164,11 @@ fn record(event: &Event) -> EventRecord<'_> {
         ip: &context.ip,
         user_agent: &context.user_agent,
         detail: &event.detail,
+        reason: &context.reason,
     }
 }
 
-/// One entry as a line of text: time, event, user, actor, network, detail.
+/// One entry as a line of text: time, event, user, actor, network, detail, reason.
 fn line(event: &Event) -> String {
     let context = &event.context;
     let mut line = format!("{}  {:<24}", event.happened_at, event.kind.as_str());
@@ -190,6 +192,9 @@ fn line(event: &Event) -> String {
     }
     if !event.detail.is_empty() {
         line.push_str(&format!("  ({})", printable(&event.detail)));
+    }
+    if !context.reason.is_empty() {
+        line.push_str(&format!("  because: {}", printable(&context.reason)));
     }
     if !context.user_agent.is_empty() {
         line.push_str(&format!("  \"{}\"", printable(&context.user_agent)));

@@ -71,33 +71,41 @@ pub(super) enum UserCommand {
         password_stdin: bool,
     },
     /// Reactivate a deactivated account
-    Activate {
-        /// Id or email address
-        user: String,
-    },
+    Activate(Target),
     /// Deactivate an account and end all its sessions
-    Deactivate {
-        /// Id or email address
-        user: String,
-    },
+    Deactivate(Target),
     /// Make an account a staff account, which can see and change all accounts
-    Promote {
-        /// Id or email address
-        user: String,
-    },
+    Promote(Target),
     /// Make a staff account an ordinary account
-    Demote {
-        /// Id or email address
-        user: String,
-    },
+    Demote(Target),
     /// Delete an account and all its data
     Delete {
-        /// Id or email address
-        user: String,
+        #[command(flatten)]
+        target: Target,
         /// Skip the confirmation, which is only asked at a terminal
         #[arg(long)]
         yes: bool,
     },
+}
+
+/// The account that a command changes.
+#[derive(Args)]
+pub(super) struct Target {
+    /// Id or email address
+    user: String,
+    /// Why, for the audit log; at most 200 characters
+    #[arg(long, value_name = "TEXT", default_value = "", hide_default_value = true, value_parser = read_reason)]
+    reason: String,
+}
+
+fn read_reason(text: &str) -> Result<String, String> {
+    if text.chars().count() > accounts::REASON_LENGTH {
+        return Err(format!(
+            "a reason has at most {} characters",
+            accounts::REASON_LENGTH
+        ));
+    }
+    Ok(text.trim().to_owned())
 }
 
 #[derive(Args)]
@@ -180,28 +188,30 @@ pub(super) fn run(command: UserCommand, config: Config) -> CommandResult {
             }
             Ok(())
         }),
-        UserCommand::Activate { user } => with_user(config, &user, async |app, user| {
-            warn_without_staff(accounts::set_active(&app, user.id, true).await)
+        UserCommand::Activate(target) => with_user(config, &target.user, async |app, user| {
+            warn_without_staff(accounts::set_active(&app, user.id, true, &target.reason).await)
         }),
-        UserCommand::Deactivate { user } => with_user(config, &user, async |app, user| {
-            warn_without_staff(accounts::set_active(&app, user.id, false).await)
+        UserCommand::Deactivate(target) => with_user(config, &target.user, async |app, user| {
+            warn_without_staff(accounts::set_active(&app, user.id, false, &target.reason).await)
         }),
-        UserCommand::Promote { user } => with_user(config, &user, async |app, user| {
-            warn_without_staff(accounts::set_staff(&app, user.id, true).await)
+        UserCommand::Promote(target) => with_user(config, &target.user, async |app, user| {
+            warn_without_staff(accounts::set_staff(&app, user.id, true, &target.reason).await)
         }),
-        UserCommand::Demote { user } => with_user(config, &user, async |app, user| {
-            warn_without_staff(accounts::set_staff(&app, user.id, false).await)
+        UserCommand::Demote(target) => with_user(config, &target.user, async |app, user| {
+            warn_without_staff(accounts::set_staff(&app, user.id, false, &target.reason).await)
         }),
-        UserCommand::Delete { user, yes } => with_user(config, &user, async |app, user| {
-            if !yes {
-                confirm(&format!(
-                    "Delete user {} ({}) and all its data?",
-                    user.id,
-                    printable(user.shown_email())
-                ))?;
-            }
-            warn_without_staff(accounts::remove_user(&app, user.id).await)
-        }),
+        UserCommand::Delete { target, yes } => {
+            with_user(config, &target.user, async |app, user| {
+                if !yes {
+                    confirm(&format!(
+                        "Delete user {} ({}) and all its data?",
+                        user.id,
+                        printable(user.shown_email())
+                    ))?;
+                }
+                warn_without_staff(accounts::remove_user(&app, user.id, &target.reason).await)
+            })
+        }
     }
 }
 

@@ -31,6 +31,7 @@ mod reply;
 mod request;
 mod route;
 mod router;
+mod spreadsheet;
 mod text_encoding;
 
 use std::convert::Infallible;

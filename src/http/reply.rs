@@ -1,10 +1,15 @@
 //! Building answers.
 
+use std::io;
+
 use bytes::Bytes;
-use http::header::{CONTENT_TYPE, HeaderValue, LOCATION};
+use futures_util::stream;
+use http::header::{CONTENT_DISPOSITION, CONTENT_TYPE, HeaderValue, LOCATION};
 use http::{HeaderMap, StatusCode};
 use schemars::JsonSchema;
 use serde::Serialize;
+use tokio::sync::mpsc::Receiver;
+use warp::Reply;
 use warp::reply::Response;
 
 use super::HandlerResult;
@@ -100,6 +105,21 @@ pub(super) fn held(bytes: Bytes, reservation: Reservation) -> Bytes {
 /// Marks an answer whose memory is reserved already.
 #[derive(Clone, Copy)]
 pub(super) struct IsHeld;
+
+/// A file for download, sent as it is made. An error ends the connection, so that nobody takes a
+/// part for the whole.
+pub(super) fn download(
+    media_type: &'static str,
+    disposition: &'static str,
+    mut chunks: Receiver<io::Result<Bytes>>,
+) -> Response {
+    let chunks = stream::poll_fn(move |context| chunks.poll_recv(context));
+    let mut response = warp::reply::stream(chunks).into_response();
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(media_type));
+    headers.insert(CONTENT_DISPOSITION, HeaderValue::from_static(disposition));
+    response
+}
 
 /// `204 No Content`.
 pub(super) fn no_content() -> Response {

@@ -20,8 +20,9 @@ use super::pages::account::{
 };
 use super::pages::assets;
 use super::pages::console::{
-    backups, events as console_events, invitations as console_invitations, keys as console_keys,
-    mails as console_mails, overview as console_overview, settings, setup,
+    backups, bulk, events as console_events, export, invitations as console_invitations,
+    keys as console_keys, mails as console_mails, new_user, overview as console_overview, settings,
+    setup, user, users as console_users,
 };
 use super::route::{Auth, ErrorFormat, Exposure, HandlerResult, Path, Route};
 use crate::observability::metrics::{Action, MAX_ROUTES};
@@ -142,6 +143,19 @@ pub(super) static ROUTES: &[Route] = &[
     page!("/console/", "Console", console_overview::show).on_console(),
     page!("/console/setup/{id}/", "Setup", setup::show).on_console(),
     form!("/console/setup/{id}/", "Setup", setup::submit).on_console(),
+    page!("/console/users/", "Users", console_users::show).on_console(),
+    page!("/console/users/new/", "New User", new_user::show).on_console(),
+    form!("/console/users/new/", "New User", new_user::submit).on_console(),
+    page!("/console/users/bulk/", "Many Users", bulk::show).on_console(),
+    form!("/console/users/bulk/", "Many Users", bulk::submit).on_console(),
+    form!("/console/users/export/", "Export Users", export::download).on_console(),
+    page!("/console/users/{id}/", "User", user::show).on_console(),
+    form!("/console/users/{id}/", "User", user::submit).on_console(),
+    form!("/console/users/{id}/action/", "Act On User", user::act).on_console(),
+    form!("/console/users/{id}/photo/remove/", "Remove Photo", user::remove_photo).on_console(),
+    form!("/console/users/{id}/end-session/", "End Session", user::end_session).on_console(),
+    page!("/console/users/{id}/delete/", "Delete User", user::show_delete).on_console(),
+    form!("/console/users/{id}/delete/", "Delete User", user::delete).on_console(),
     page!("/console/invitations/", "Invitations", console_invitations::show).on_console(),
     form!("/console/invitations/", "Invitations", console_invitations::submit).on_console(),
     form!("/console/invitations/{id}/revoke/", "Revoke Invitation", console_invitations::revoke)

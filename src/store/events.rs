@@ -24,6 +24,8 @@ pub struct RequestContext {
     pub ip: String,
     /// `User-Agent` of the client.
     pub user_agent: String,
+    /// Why, in the words of the staff member or administrator who acts; empty when they gave none.
+    pub reason: String,
 }
 
 /// An entry that is part of no other store operation.

@@ -11,8 +11,6 @@ pub struct RotateKeys {
     pub key: StoredKey,
     /// Who made the request, and from where.
     pub context: RequestContext,
-    /// Why, in the words of a staff member; empty for commands.
-    pub reason: String,
     /// The current time.
     pub now: Timestamp,
 }

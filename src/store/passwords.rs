@@ -68,7 +68,9 @@ pub trait PasswordStore {
     /// has the address, or its mails are throttled.
     ///
     /// # Errors
-    /// [`super::StoreError::Taken`] when the same code is live for this address: retry with another.
+    /// [`super::StoreError::Taken`] when the same code is live for this address: retry with another;
+    /// [`super::StoreError::SessionEnded`] and [`super::StoreError::Forbidden`] for a session that is
+    /// not that of staff.
     async fn create_password_reset(&self, request: ResetRequest) -> StoreResult<Option<Reissued>>;
 
     /// Finds the account of a code without using it up; a failed attempt is counted.

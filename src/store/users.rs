@@ -256,6 +256,8 @@ pub struct UserQuery {
     pub is_active: Option<bool>,
     /// Only verified or unverified accounts.
     pub is_verified: Option<bool>,
+    /// Only staff accounts.
+    pub only_staff: bool,
     /// Sort keys, each with true for descending; the id breaks ties.
     pub order: Vec<(UserOrder, bool)>,
     /// The page.
@@ -370,6 +372,9 @@ pub trait UserStore {
 
     /// Creates a verified account. `None` when a verified account has the address; an unverified one
     /// is replaced under its id.
+    ///
+    /// # Errors
+    /// [`super::StoreError::SessionEnded`], [`super::StoreError::Forbidden`].
     async fn create_verified_user(&self, user: NewUser) -> StoreResult<Option<UserId>>;
 
     /// Changes an account. A new address is pending until it is confirmed; an unverified account
@@ -384,6 +389,15 @@ pub trait UserStore {
 
     /// Lists a page of accounts. `None` when there is no such page.
     async fn list_users(&self, query: UserQuery) -> StoreResult<Option<UserPage>>;
+
+    /// Lists up to `limit` accounts that match a query and have ids above `after`, in ascending
+    /// order. Order and page of the query have no effect.
+    async fn list_matching_users(
+        &self,
+        query: UserQuery,
+        after: UserId,
+        limit: u32,
+    ) -> StoreResult<Vec<User>>;
 
     /// Lists up to `limit` accounts with ids above `after`, in ascending order.
     async fn list_users_after(&self, after: UserId, limit: u32) -> StoreResult<Vec<StoredUser>>;

@@ -47,6 +47,7 @@ pub(super) const BUILT_IN: &[(&str, &str)] = built_in![
     "account/undo.html",
     "console.html",
     "console/backups.html",
+    "console/bulk.html",
     "console/events.html",
     "console/invitations.html",
     "console/keys.html",
@@ -55,6 +56,10 @@ pub(super) const BUILT_IN: &[(&str, &str)] = built_in![
     "console/parts.html",
     "console/settings.html",
     "console/setup.html",
+    "console/user.html",
+    "console/user_delete.html",
+    "console/user_new.html",
+    "console/users.html",
     "console/setup_where.html",
 ];
 

@@ -50,7 +50,7 @@ fn a_user_sees_what_happened_and_from_where() {
     let answer = server.get("users/me/events/", Some(&answer.text("access")));
     answer.assert(
         200,
-        r#"{"count":3,"next":null,"previous":null,"results":[{"id":3,"event":"sign_in","created_at":"2024-12-03T12:01:00Z","actor":"user","actor_id":1,"ip":"2001:db8::7","user_agent":"A browser","detail":""},{"id":2,"event":"sign_up_confirmed","created_at":"2024-12-03T12:00:00Z","actor":"user","actor_id":1,"ip":"127.0.0.1","user_agent":"ureq/USER_AGENT","detail":""},{"id":1,"event":"sign_up","created_at":"2024-12-03T12:00:00Z","actor":"unknown","actor_id":null,"ip":"127.0.0.1","user_agent":"ureq/USER_AGENT","detail":""}]}"#
+        r#"{"count":3,"next":null,"previous":null,"results":[{"id":3,"event":"sign_in","created_at":"2024-12-03T12:01:00Z","actor":"user","actor_id":1,"ip":"2001:db8::7","user_agent":"A browser","detail":"","reason":""},{"id":2,"event":"sign_up_confirmed","created_at":"2024-12-03T12:00:00Z","actor":"user","actor_id":1,"ip":"127.0.0.1","user_agent":"ureq/USER_AGENT","detail":"","reason":""},{"id":1,"event":"sign_up","created_at":"2024-12-03T12:00:00Z","actor":"unknown","actor_id":null,"ip":"127.0.0.1","user_agent":"ureq/USER_AGENT","detail":"","reason":""}]}"#
             .replace("ureq/USER_AGENT", &user_agent(&answer))
             .as_str(),
     );
@@ -237,6 +237,52 @@ fn what_staff_did_is_told_but_not_from_where() {
     let made = events(&server, &staff, "users/me/events/?page=last");
     assert_eq!(made.last().unwrap()["event"], "user_created");
     assert_eq!(made.last().unwrap()["actor"], "administrator");
+}
+
+#[test]
+fn reason_of_staff_is_kept_for_staff_alone() {
+    let server = TestServer::start();
+    let user = server.user("user@example.com");
+    let staff = server.staff("staff@example.com");
+    let path = user.path();
+    let change = json!({"is_active": false, "last_name": "Byron", "reason": " spam, ticket 7 "});
+    assert_eq!(server.patch(&path, &staff, &change).status, 200);
+    server.patch(&path, &staff, &json!({"is_active": true}));
+    let log = format!("users/{}/events/?page_size=3", user.id);
+    let reasons = |reader: &User| -> Vec<Value> {
+        let seen = events(&server, reader, &log);
+        seen.iter().map(|event| event["reason"].clone()).collect()
+    };
+    assert_eq!(reasons(&staff), ["", "spam, ticket 7", "spam, ticket 7"]);
+    let user = sign_in_again(&server, &user, PASSWORD);
+    assert_eq!(reasons(&user), ["", "", ""]);
+    // From others it is ignored, as what only staff may set.
+    let change = json!({"first_name": "Ada", "reason": 7});
+    assert_eq!(server.patch("users/me/", &user, &change).status, 200);
+    for (reason, complaint) in [
+        (
+            json!("x".repeat(201)),
+            "Ensure this field has no more than 200 characters.",
+        ),
+        (json!([]), "Not a valid string."),
+        (json!("a\0b"), "Null characters are not allowed."),
+        (json!(null), "This field may not be null."),
+    ] {
+        let expected = json!({"reason": [complaint]});
+        let change = json!({"is_staff": true, "reason": reason});
+        server
+            .patch(&path, &staff, &change)
+            .assert_json(400, &expected);
+    }
+    // The reason of a deletion stays; those of before are forgotten with the person.
+    let body = json!({"reason": "asked for it"});
+    let answer = server.api("DELETE", &path, Some(&staff.access), &body);
+    assert_eq!(answer.status, 204, "{}", answer.body);
+    let left = format!(
+        "SELECT group_concat(reason) FROM events WHERE user_id = {} AND reason <> ''",
+        user.id
+    );
+    assert_eq!(server.db_text(&left), "asked for it");
 }
 
 #[test]

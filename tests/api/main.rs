@@ -19,6 +19,7 @@ mod clock;
 mod connections;
 mod console;
 mod console_queue;
+mod console_users;
 mod contract;
 mod cors;
 mod deletion;

@@ -441,6 +441,10 @@ fn accounts_are_filtered() {
         ("?is_verified=1", &["staff", "active", "idle"]),
         ("?is_verified=false", &["waiting"]),
         ("?is_active=true&is_verified=true", &["staff", "active"]),
+        ("?is_staff=true", &["staff"]),
+        ("?is_staff=1&search=staff", &["staff"]),
+        ("?is_staff=true&is_active=false", &[]),
+        ("?is_staff=false&is_active=false", &["idle"]),
         ("?is_active=false&is_verified=false", &[]),
         ("?is_active=true&search=a&is_verified=false", &["waiting"]),
         // A value that is not a boolean does not filter.

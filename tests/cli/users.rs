@@ -570,6 +570,33 @@ fn promotion_and_demotion_take_effect_at_once() {
 }
 
 #[test]
+fn reason_is_in_the_audit_log() {
+    let dir = folder();
+    create_user(dir.path(), "staff@example.com", &["--staff"]);
+    create_user(dir.path(), "user@example.com", &[]);
+    for (command, event) in [
+        ("deactivate", "user_deactivated"),
+        ("activate", "user_activated"),
+        ("promote", "user_promoted"),
+        ("demote", "user_demoted"),
+        ("delete", "user_deleted"),
+    ] {
+        let reason = format!("because of {command}");
+        let arguments = ["user", command, "2", "--reason", &reason];
+        on_db(dir.path(), &arguments, "").assert_done("");
+        let log = on_db(dir.path(), &["audit", "--event", event], "");
+        let shown = format!("because: {reason}");
+        assert!(log.stdout.contains(&shown), "{log:?}");
+        let log = on_db(dir.path(), &["audit", "--event", event, "--json"], "");
+        let shown = format!("\"reason\":\"{reason}\"");
+        assert!(log.stdout.contains(&shown), "{log:?}");
+    }
+    let long = "x".repeat(201);
+    on_db(dir.path(), &["user", "demote", "1", "--reason", &long], "")
+        .assert_refused(2, &["a reason has at most 200 characters"]);
+}
+
+#[test]
 fn demotion_of_last_staff_member_warns() {
     for command in [
         &["user", "demote", "1"][..],

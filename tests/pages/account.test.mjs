@@ -186,11 +186,7 @@ for (const javaScriptEnabled of [true, false]) {
         page.click("main button:not([type=button])"),
       ]);
       assert.equal(download.suggestedFilename(), "account.json");
-      await fetch(`${server.url}/dev/clock/`, {
-        method: "POST",
-        headers: { "Content-Type": "application/json" },
-        body: JSON.stringify({ advance_seconds: 700 }),
-      });
+      await server.advance(700);
       await page.goto(`${server.url}/account/delete/`);
       assert.equal(path(page), "/account/reauthenticate/");
       await page.fill("#password", "wrong password");

@@ -1,7 +1,7 @@
 // A server and a browser for each test file, and what all tests do with them.
 
 import assert from "node:assert/strict";
-import { spawn } from "node:child_process";
+import { spawn, spawnSync } from "node:child_process";
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -49,6 +49,34 @@ export async function startServer(...flags) {
       }
       throw new Error(`no mail to ${to}`);
     },
+    /** The link that makes the first staff account, from standard output. */
+    async setupLink() {
+      const link = () => output.join(" ").match(/http:\/\/\S+\/console\/setup\/\S+/)?.[0];
+      for (let round = 0; round < 200 && !link(); round++) {
+        await new Promise((resolve) => setTimeout(resolve, 50));
+      }
+      return link();
+    },
+    /** A staff account, made on the command line. */
+    staff(email) {
+      const database = join(folder, "users.db");
+      const made = spawnSync(
+        program,
+        ["--dev", "--db", database, "user", "create", email, "--staff", "--password-stdin"],
+        { input: `${PASSWORD}\n`, encoding: "utf8" },
+      );
+      assert.equal(made.status, 0, made.stderr);
+      return Number(made.stdout);
+    },
+    /** Moves the server's clock. */
+    async advance(seconds) {
+      const answer = await fetch(`${url}/dev/clock/`, {
+        method: "POST",
+        headers: { "Content-Type": "application/json" },
+        body: JSON.stringify({ advance_seconds: seconds }),
+      });
+      assert.equal(answer.status, 200);
+    },
     /** A confirmed account, made over the API. */
     async user(email, fields = {}) {
       await this.post("users/", { email, password: PASSWORD, confirm_password: PASSWORD, ...fields });
@@ -90,6 +118,7 @@ export async function startBrowser() {
 /** A page that fails the test on script errors and on anything the policy had to block. */
 export async function openPage(browser, options = {}) {
   const context = await browser.newContext({ locale: "en", ...options });
+  context.setDefaultTimeout(10_000);
   const page = await context.newPage();
   const faults = [];
   page.on("pageerror", (error) => faults.push(`script: ${error.message}`));

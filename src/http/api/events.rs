@@ -47,6 +47,8 @@ pub(super) struct EventResponse<'a> {
     user_agent: &'a str,
     /// Details, such as the names of changed fields.
     detail: &'a str,
+    /// Why, if staff or an administrator gave a reason; only staff sees it.
+    reason: &'a str,
 }
 
 /// `GET users/<pk>/events/`
@@ -60,7 +62,7 @@ pub(crate) const LIST: Operation = Operation {
     answers: &[Outcome::json::<ListResponse<'static>>(
         200,
         "a page",
-        r#"{"count": 1, "next": null, "previous": null, "results": [{"id": 3, "event": "sign_in", "created_at": "2024-12-03T12:00:00Z", "actor": "user", "actor_id": 1, "ip": "203.0.113.7", "user_agent": "curl/8.11.0", "detail": ""}]}"#,
+        r#"{"count": 1, "next": null, "previous": null, "results": [{"id": 3, "event": "sign_in", "created_at": "2024-12-03T12:00:00Z", "actor": "user", "actor_id": 1, "ip": "203.0.113.7", "user_agent": "curl/8.11.0", "detail": "", "reason": ""}]}"#,
     )],
     refusals: &[Refusal {
         when: "the page does not exist or is not a number",
@@ -102,5 +104,6 @@ pub(super) fn shown(event: &Event) -> EventResponse<'_> {
         ip: &context.ip,
         user_agent: &context.user_agent,
         detail: &event.detail,
+        reason: &context.reason,
     }
 }

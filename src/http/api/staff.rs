@@ -76,6 +76,11 @@ pub(crate) const LIST: Operation = Operation {
             schema: r#"{"type": "boolean"}"#,
         },
         Parameter {
+            name: "is_staff",
+            description: "With `true`, only staff accounts; otherwise ignored.",
+            schema: r#"{"type": "boolean"}"#,
+        },
+        Parameter {
             name: "ordering",
             description: "`id`, `email`, `first_name`, `last_name`, `created_at`, `updated_at`, \
                           `last_login`, several separated by commas, each with `-` for descending. \
@@ -142,7 +147,8 @@ fn listed<'a>(app: &SharedApp, page: &'a UserPage) -> Vec<ListedUser<'a>> {
         .collect()
 }
 
-fn read_query(parameters: &Parameters) -> Result<UserQuery, ApiError> {
+/// Reads the filters, the order and the length of a page; page 1.
+pub(crate) fn read_query(parameters: &Parameters) -> Result<UserQuery, ApiError> {
     let search = value(parameters, "search").unwrap_or_default();
     if search.contains('\0') {
         return Err(ApiError::BadRequest(messages::NUL.to_owned()));
@@ -159,6 +165,7 @@ fn read_query(parameters: &Parameters) -> Result<UserQuery, ApiError> {
             .filter(|id| !id.is_empty()),
         is_active: read_bool(parameters, "is_active"),
         is_verified: read_bool(parameters, "is_verified"),
+        only_staff: read_bool(parameters, "is_staff") == Some(true),
         order: value(parameters, "ordering")
             .unwrap_or_default()
             .split(',')

@@ -109,6 +109,11 @@ impl Form {
         names.any(|name| is_secret(name) || matches!(self.0.get(name), Some(Input::File(_))))
     }
 
+    /// Names and texts of all fields but passwords.
+    pub(super) fn texts(&self) -> Vec<(&str, &str)> {
+        self.shown().collect()
+    }
+
     /// Names and texts of the fields that a page may repeat.
     fn shown(&self) -> impl Iterator<Item = (&str, &str)> {
         self.0.names().filter_map(|name| match self.0.get(name) {

@@ -67,7 +67,7 @@ fn page<'a>(visitor: &'a Visitor<'a>, error: &ApiError, request_id: &str) -> Pag
 }
 
 /// Seconds and minutes of a wait, for the sentence about it.
-fn wait(duration: Duration) -> Value {
+pub(super) fn wait(duration: Duration) -> Value {
     let seconds = duration.as_secs().max(1);
     context! { seconds, minutes => seconds.div_ceil(60) }
 }

@@ -81,6 +81,12 @@ impl<'a> Page<'a> {
         }
     }
 
+    /// Another title, which is not a sentence.
+    pub(super) fn title(mut self, title: &str) -> Self {
+        title.clone_into(&mut self.title);
+        self
+    }
+
     /// Another status than 200.
     pub(super) const fn status(mut self, status: StatusCode) -> Self {
         self.status = status;
@@ -126,7 +132,7 @@ impl<'a> Page<'a> {
 }
 
 /// Sends the browser to a path of ours by GET (RFC 9110, section 15.4.4), with a message for the
-/// page there: the key of a sentence, or nothing.
+/// page there: the key of a sentence, or nothing. Up to two numbers for it follow after colons.
 pub(super) fn redirect(visitor: &Visitor<'_>, path: &str, message: &str) -> PageResult {
     let mut response = reply::see_other(path)?;
     let headers = response.headers_mut();

@@ -32,7 +32,9 @@ pub(super) fn account(visitor: &Visitor<'_>, user: &User) -> Value {
         is_active => user.is_active,
         is_verified => user.is_verified(),
         has_initial_profile => user.has_initial_profile(),
+        external_id => user.external_id.as_deref(),
         created_at => date(visitor, user.created_at),
+        updated_at => time(visitor, user.updated_at),
         last_login_at => user.last_login_at.map(|at| time(visitor, at)),
     }
 }
@@ -69,6 +71,7 @@ pub(super) fn event(visitor: &Visitor<'_>, event: &Event) -> Value {
         kind => event.kind.as_str(),
         text => visitor.text(&format!("event.{}", event.kind), Value::UNDEFINED),
         detail => &*event.detail,
+        reason => &*event.context.reason,
         at => event.happened_at.to_string(),
         at_text => time(visitor, event.happened_at),
         user_id => event.user_id,

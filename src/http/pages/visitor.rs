@@ -91,23 +91,10 @@ impl<'a> Visitor<'a> {
                 },
             },
         };
-        let languages = app.pages.languages();
-        let chosen = Cookie::Language.read(headers, is_secure);
-        let preferred = query_language(request)
-            .or(chosen.map(str::to_owned))
-            .or(session
-                .as_ref()
-                .map(|session| session.language.clone())
-                .filter(|tag| !tag.is_empty()))
-            .or_else(|| {
-                languages
-                    .negotiate(&client.accept_language)
-                    .map(str::to_owned)
-            })
-            .unwrap_or_default();
+        let of_account = session.as_ref().map(|session| &*session.language);
         Ok(Self {
             app,
-            language: languages.nearest(&preferred),
+            language: language_of(app, request, &client, of_account),
             session,
             path: path_of(request),
             is_secure,
@@ -121,11 +108,9 @@ impl<'a> Visitor<'a> {
     /// Somebody whose session is not looked up: for pages that need none, or that say why nothing can be.
     pub(super) fn without_session(app: &'a App, request: &Request) -> Self {
         let client = request.client(app);
-        let languages = app.pages.languages();
-        let tag = languages.negotiate(&client.accept_language).unwrap_or("");
         Self {
             app,
-            language: languages.nearest(tag),
+            language: language_of(app, request, &client, None),
             session: None,
             path: path_of(request),
             is_secure: app.public_url.starts_with("https://"),
@@ -182,14 +167,17 @@ impl<'a> Visitor<'a> {
 
     /// The message that the last page left, which is shown once.
     pub(super) fn flash(&self) -> Value {
-        let Some(key) = self.flash.as_deref().filter(|key| is_key(key)) else {
+        let mut parts = self.flash.as_deref().unwrap_or_default().split(':');
+        let Some(key) = parts.next().filter(|key| is_key(key)) else {
             return Value::UNDEFINED;
         };
+        let mut number = || parts.next().and_then(|digits| digits.parse::<u64>().ok());
+        let numbers = context! { count => number(), failed => number() };
         let (section, name) = key.split_once('.').unwrap_or((key, ""));
         if self.language.sentence(section, name).is_none() {
             return Value::UNDEFINED;
         }
-        context! { kind => "success", text => self.text(key, Value::UNDEFINED) }
+        context! { kind => "success", text => self.text(key, numbers) }
     }
 
     /// Sets and removes the cookies that change with a page.
@@ -212,9 +200,24 @@ impl<'a> Visitor<'a> {
     }
 }
 
-/// The `lang` of a query.
-fn query_language(request: &Request) -> Option<String> {
-    Some(query(request, "lang")).filter(|tag| !tag.is_empty())
+/// The language of a page: that of the query, else the chosen one, else that of the account, else what
+/// the browser prefers.
+fn language_of<'a>(
+    app: &'a App,
+    request: &Request,
+    client: &Client,
+    of_account: Option<&str>,
+) -> &'a Language {
+    let languages = app.pages.languages();
+    let asked = query(request, "lang");
+    let is_secure = app.public_url.starts_with("https://");
+    let chosen = Cookie::Language.read(&request.head.headers, is_secure);
+    let preferred = Some(&*asked)
+        .filter(|tag| !tag.is_empty())
+        .or(chosen)
+        .or(of_account.filter(|tag| !tag.is_empty()))
+        .or_else(|| languages.negotiate(&client.accept_language));
+    languages.nearest(preferred.unwrap_or_default())
 }
 
 /// A value of the query; empty when it is not there.

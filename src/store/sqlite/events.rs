@@ -1,7 +1,5 @@
 //! The audit log in SQLite.
 
-use std::borrow::Cow;
-
 use async_trait::async_trait;
 use rusqlite::{Connection, OptionalExtension, Row, named_params};
 
@@ -16,7 +14,7 @@ use crate::store::{
 };
 
 pub(super) const COLUMNS: &str =
-    "id, happened_at, event, user_id, actor_id, operator, ip, user_agent, detail";
+    "id, happened_at, event, user_id, actor_id, operator, ip, user_agent, detail, reason";
 
 /// Failed attempts at existing accounts that are logged one by one per hour; more are only counted.
 const LISTED_AT_ACCOUNTS: i64 = 1000;
@@ -60,8 +58,8 @@ pub(super) fn insert_event(
     };
     connection
         .prepare_cached(
-            "INSERT INTO events (happened_at, event, user_id, actor_id, operator, ip, user_agent, detail) \
-             VALUES (:now, :event, :user_id, :actor_id, :operator, :ip, :user_agent, :detail)",
+            "INSERT INTO events (happened_at, event, user_id, actor_id, operator, ip, user_agent, detail, reason) \
+             VALUES (:now, :event, :user_id, :actor_id, :operator, :ip, :user_agent, :detail, :reason)",
         )?
         .execute(named_params! {
             ":now": now.unix_millis(),
@@ -72,17 +70,9 @@ pub(super) fn insert_event(
             ":ip": context.ip,
             ":user_agent": context.user_agent,
             ":detail": detail,
+            ":reason": context.reason,
         })
         .map(drop)
-}
-
-/// The detail of an entry with the reason of a staff member, if there is one.
-pub(super) fn with_reason<'a>(detail: &'a str, reason: &'a str) -> Cow<'a, str> {
-    match (detail, reason) {
-        (detail, "") => Cow::Borrowed(detail),
-        ("", reason) => Cow::Borrowed(reason),
-        (detail, reason) => Cow::Owned(format!("{detail}: {reason}")),
-    }
 }
 
 /// Counts a failed attempt; true when it is logged. The limit keeps attackers from filling the
@@ -176,7 +166,7 @@ fn find_shared_entry(
     connection
         .prepare_cached(
             "SELECT id, detail FROM events WHERE user_id = :user_id AND event = :event AND actor_id IS :actor_id \
-             AND operator = :operator AND happened_at > :hour_ago ORDER BY id DESC LIMIT 1",
+             AND operator = :operator AND reason = :reason AND happened_at > :hour_ago ORDER BY id DESC LIMIT 1",
         )?
         .query_row(
             named_params! {
@@ -184,6 +174,7 @@ fn find_shared_entry(
                 ":event": EventKind::ProfileChanged.as_str(),
                 ":actor_id": context.actor_id,
                 ":operator": context.operator,
+                ":reason": context.reason,
                 ":hour_ago": hour_ago,
             },
             |row| Ok((row.get(0)?, row.get(1)?)),
@@ -194,7 +185,7 @@ fn find_shared_entry(
 /// Erases personal data from the entries of a deleted account; the ids stay.
 pub(super) fn forget_person(connection: &Connection, user_id: UserId) -> rusqlite::Result<()> {
     for statement in [
-        "UPDATE events SET ip = '', user_agent = '', detail = '' WHERE user_id = :id",
+        "UPDATE events SET ip = '', user_agent = '', detail = '', reason = '' WHERE user_id = :id",
         "UPDATE events SET ip = '', user_agent = '' WHERE actor_id = :id AND actor_id IS NOT user_id",
     ] {
         connection
@@ -235,6 +226,7 @@ pub(super) fn event(row: &Row<'_>) -> rusqlite::Result<Option<Event>> {
             operator: row.get(5)?,
             ip: row.get(6)?,
             user_agent: row.get(7)?,
+            reason: row.get(9)?,
         },
         detail: row.get(8)?,
     }))

@@ -4,7 +4,7 @@ use async_trait::async_trait;
 use rusqlite::{Connection, named_params};
 
 use super::SqliteStore;
-use super::events::{Actor, insert_event, with_reason};
+use super::events::{Actor, insert_event};
 use super::rows::timestamp;
 use super::sessions::authorize_staff;
 use crate::domain::{EventKind, StoredKey, StoredSecret, Timestamp};
@@ -66,7 +66,7 @@ fn rotate(connection: &Connection, rotation: &RotateKeys) -> StoreResult<()> {
         None,
         Actor::FromContext,
         &rotation.context,
-        &with_reason(&key.kid, &rotation.reason),
+        &key.kid,
         rotation.now,
     )?;
     Ok(())

@@ -7,15 +7,11 @@
 use rusqlite::types::Value;
 use rusqlite::{Connection, OptionalExtension, ToSql, named_params};
 
-use super::import::find_by_external_id;
+use super::matching::{COUNTED_TOGETHER, Filter, find_all, find_named, keep_named};
 use super::rows::{USER_COLUMNS, user};
 use super::search::{Helper, find_matching, folded_words};
-use super::users::find_by_id;
-use crate::domain::{User, UserId};
+use crate::domain::UserId;
 use crate::store::{PageRequest, StoredUser, UserOrder, UserPage, UserQuery};
-
-/// Ids per block of `user_counts`.
-const COUNTED_TOGETHER: i64 = 1024;
 
 /// Cost of looking up one account, in index entries that could be read instead.
 const LOOK_UP: usize = 12;
@@ -30,19 +26,15 @@ pub(super) fn list_users(
 ) -> rusqlite::Result<Option<UserPage>> {
     // Count and page are read from one snapshot.
     let transaction = connection.unchecked_transaction()?;
+    let named = find_named(&transaction, query)?;
     let words = folded_words(query);
-    let mut found = if words.is_empty() {
-        None
+    let found = if words.is_empty() {
+        named
     } else {
-        Some(find_matching(&transaction, helper, query, &words)?)
+        let mut ids = find_matching(&transaction, helper, query, &words)?;
+        keep_named(&mut ids, named.as_deref());
+        Some(ids)
     };
-    if let Some(external_id) = &query.external_id {
-        let one = find_filtered(&transaction, external_id, Filter::of(query))?;
-        found = Some(match found {
-            Some(ids) => ids.into_iter().filter(|id| Some(*id) == one).collect(),
-            None => one.into_iter().collect(),
-        });
-    }
     let list = List {
         connection: &transaction,
         filter: Filter::of(query),
@@ -84,30 +76,6 @@ pub(super) fn list_users(
     }))
 }
 
-/// Finds the account with an external id, if it passes the filter.
-fn find_filtered(
-    connection: &Connection,
-    external_id: &str,
-    filter: Filter,
-) -> rusqlite::Result<Option<UserId>> {
-    let Some(id) = find_by_external_id(connection, external_id)? else {
-        return Ok(None);
-    };
-    let user = find_by_id(connection, id)?;
-    Ok(user
-        .filter(|user| {
-            filter.is_active.is_none_or(|is| is == user.is_active)
-                && filter.is_verified.is_none_or(|is| is == user.is_verified())
-        })
-        .map(|user| user.id))
-}
-
-fn find_all(connection: &Connection, ids: &[UserId]) -> rusqlite::Result<Vec<User>> {
-    ids.iter()
-        .map(|id| find_by_id(connection, *id)?.ok_or(rusqlite::Error::QueryReturnedNoRows))
-        .collect()
-}
-
 /// Lists up to `limit` accounts after an id, with their password hashes.
 pub(super) fn list_users_after(
     connection: &Connection,
@@ -146,34 +114,6 @@ impl Slice {
             offset: self.count - self.offset - self.length,
             ..self
         }
-    }
-}
-
-/// The filter of a list.
-#[derive(Clone, Copy)]
-struct Filter {
-    is_active: Option<bool>,
-    is_verified: Option<bool>,
-}
-
-impl Filter {
-    fn of(query: &UserQuery) -> Self {
-        Self {
-            is_active: query.is_active,
-            is_verified: query.is_verified,
-        }
-    }
-
-    /// The condition in SQL, with its values inlined: there are only nine conditions.
-    fn condition(self) -> String {
-        let mut condition = "1".to_owned();
-        if let Some(is_active) = self.is_active {
-            condition += &format!(" AND is_active = {}", u8::from(is_active));
-        }
-        if let Some(is_verified) = self.is_verified {
-            condition += &format!(" AND (verified_at IS NOT NULL) = {}", u8::from(is_verified));
-        }
-        condition
     }
 }
 
@@ -540,6 +480,7 @@ mod tests {
 
     use rusqlite::functions::FunctionFlags;
 
+    use super::super::matching::list_matching;
     use super::super::migrations::{MIGRATIONS, SCHEMA};
     use super::super::search_records::add_functions;
     use super::*;
@@ -636,12 +577,13 @@ mod tests {
             connection,
             &format!(
                 "INSERT INTO users (id, email, email_key, new_email, new_email_key, password_hash, first_name, last_name, \
-                 phone, is_active, verified_at, last_login_at, created_at, updated_at) VALUES ({id}, 'U{id}@Example.com', \
-                 'u{id}@example.com', {new_email}, '', {}, {}, '+49{}', {}, {}, {}, {}, {})",
+                 phone, is_active, is_staff, verified_at, last_login_at, created_at, updated_at) VALUES ({id}, 'U{id}@Example.com', \
+                 'u{id}@example.com', {new_email}, '', {}, {}, '+49{}', {}, {}, {}, {}, {}, {})",
                 quoted(dice.pick(NAMES)),
                 quoted(dice.pick(NAMES)),
                 dice.below(1000),
                 u64::from(dice.below(5) > 0),
+                u64::from(dice.below(9) == 0),
                 optional(dice.below(100)),
                 optional(dice.below(100)),
                 dice.below(50),
@@ -655,7 +597,7 @@ mod tests {
         let number = dice.below(1000);
         run(
             connection,
-            &match dice.below(7) {
+            &match dice.below(8) {
                 0 => format!("DELETE FROM users WHERE id = {id}"),
                 1 => format!(
                     "UPDATE users SET first_name = {name}, updated_at = {number} WHERE id = {id}"
@@ -667,7 +609,8 @@ mod tests {
                 4 => format!(
                     "UPDATE users SET verified_at = {number}, last_login_at = NULL WHERE id = {id}"
                 ),
-                5 => format!(
+                5 => format!("UPDATE users SET is_staff = 1 - is_staff WHERE id = {id}"),
+                6 => format!(
                     "UPDATE users SET new_email = 'N{number}-{id}@y.org', new_email_key = 'n{number}-{id}@y.org' WHERE id = {id}"
                 ),
                 _ => format!(
@@ -725,6 +668,7 @@ mod tests {
             external_id: None,
             is_active: dice.flag(),
             is_verified: dice.flag(),
+            only_staff: dice.below(4) == 0,
             order: (0..dice.below(4))
                 .map(|_| (dice.pick(COLUMNS), dice.below(2) == 0))
                 .collect(),
@@ -739,15 +683,24 @@ mod tests {
         }
     }
 
-    /// The same list by one plain statement: count and ids, or `None`.
-    fn plain(connection: &Connection, query: &UserQuery) -> Option<(u64, Vec<UserId>)> {
+    /// What a query asks for, as one condition.
+    fn plain_condition(query: &UserQuery) -> String {
         let mut condition = Filter::of(query).condition();
+        if query.only_staff {
+            condition += " AND is_staff";
+        }
         for word in &query.words {
             let word = quoted(&folded(word));
             let columns = ["email", "new_email", "first_name", "last_name", "phone"];
             let parts = columns.map(|column| format!("instr(folded({column}), {word}) > 0"));
             condition += &format!(" AND ({})", parts.join(" OR "));
         }
+        condition
+    }
+
+    /// The same list by one plain statement: count and ids, or `None`.
+    fn plain(connection: &Connection, query: &UserQuery) -> Option<(u64, Vec<UserId>)> {
+        let condition = plain_condition(query);
         let count: u32 = connection
             .query_row(
                 &format!("SELECT count(*) FROM users NOT INDEXED WHERE {condition}"),
@@ -816,6 +769,34 @@ mod tests {
             )
             .unwrap();
         assert_eq!(left, 0);
+    }
+
+    #[test]
+    fn a_walk_over_all_matches_meets_each_once() {
+        let connection = in_memory();
+        run(&connection, SCHEMA);
+        let mut dice = Dice(11);
+        fill(&connection, &mut dice);
+        for _ in 0..60 {
+            let query = query(&mut dice);
+            let limit = u32::try_from(1 + dice.below(700)).unwrap();
+            let (mut met, mut after) = (Vec::new(), 0);
+            loop {
+                let users = list_matching(&connection, &query, after, limit).unwrap();
+                let Some(last) = users.last() else { break };
+                assert!(users.len() <= limit as usize);
+                after = last.id;
+                met.extend(users.iter().map(|user| user.id));
+            }
+            let sql = format!(
+                "SELECT id FROM users NOT INDEXED WHERE {} ORDER BY id",
+                plain_condition(&query)
+            );
+            let mut statement = connection.prepare(&sql).unwrap();
+            let ids = statement.query_map([], |row| row.get(0)).unwrap();
+            let ids: Vec<UserId> = ids.map(Result::unwrap).collect();
+            assert_eq!(met, ids, "{query:?}");
+        }
     }
 
     #[test]

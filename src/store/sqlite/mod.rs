@@ -18,6 +18,7 @@ mod invitations;
 mod keys;
 mod list;
 mod mails;
+mod matching;
 mod migrations;
 mod notices;
 mod otps;

@@ -214,7 +214,11 @@ impl PasswordStore for SqliteStore {
 
     async fn create_password_reset(&self, request: ResetRequest) -> StoreResult<Option<Reissued>> {
         self.writer
-            .run(move |connection| create_reset(connection, &request))
+            .run(move |connection| -> StoreResult<_> {
+                // Only staff asks with a session.
+                authorize(connection, &request.context, 0, true)?;
+                Ok(create_reset(connection, &request)?)
+            })
             .await
     }
 

@@ -22,6 +22,12 @@ pub(super) const RECORD: u8 = 0xFF;
 /// First byte of a text.
 pub(super) const TEXT: u8 = 0xFE;
 
+/// Accounts whose records share a block.
+const ACCOUNTS_PER_BLOCK: i64 = 48;
+
+/// Blocks that are searched before it is known whether there are enough matches.
+const BLOCKS_PER_STEP: i64 = if cfg!(test) { 2 } else { 500 };
+
 /// Minimum number of blocks for a second thread.
 const BLOCKS_FOR_TWO: i64 = if cfg!(test) { 10 } else { 2_000 };
 
@@ -64,9 +70,7 @@ pub(super) fn find_matching(
     query: &UserQuery,
     words: &[String],
 ) -> rusqlite::Result<Vec<UserId>> {
-    let blocks: i64 = connection
-        .prepare_cached("SELECT coalesce(max(block) + 1, 0) FROM search_blocks")?
-        .query_row([], |row| row.get(0))?;
+    let blocks = count_blocks(connection)?;
     let search = Search::new(query, words);
     let Some(helper) = helper.filter(|_| blocks >= BLOCKS_FOR_TWO) else {
         return search.scan(connection, 0..blocks);
@@ -93,6 +97,33 @@ pub(super) fn find_matching(
     };
     matching.extend(second);
     Ok(matching)
+}
+
+/// Finds the ids of at least `most` matching accounts after an id, or of all there are; ascending.
+pub(super) fn find_matching_after(
+    connection: &Connection,
+    query: &UserQuery,
+    words: &[String],
+    after: UserId,
+    most: usize,
+) -> rusqlite::Result<Vec<UserId>> {
+    let blocks = count_blocks(connection)?;
+    let search = Search::new(query, words);
+    let mut matching = Vec::new();
+    let mut from = after / ACCOUNTS_PER_BLOCK;
+    while from < blocks && matching.len() < most {
+        let until = from + BLOCKS_PER_STEP;
+        let found = search.scan(connection, from..until)?;
+        matching.extend(found.into_iter().filter(|id| *id > after));
+        from = until;
+    }
+    Ok(matching)
+}
+
+fn count_blocks(connection: &Connection) -> rusqlite::Result<i64> {
+    connection
+        .prepare_cached("SELECT coalesce(max(block) + 1, 0) FROM search_blocks")?
+        .query_row([], |row| row.get(0))
 }
 
 /// The words and filters of a search.

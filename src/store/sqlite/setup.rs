@@ -24,7 +24,7 @@ fn is_valid(connection: &Connection, token_hash: &[u8], now: Timestamp) -> rusql
 fn create_first_staff(
     connection: &Connection,
     request: &FirstStaff,
-) -> rusqlite::Result<FirstStaffOutcome> {
+) -> StoreResult<FirstStaffOutcome> {
     if !is_valid(connection, &request.token_hash, request.user.now)? {
         return Ok(FirstStaffOutcome::InvalidLink);
     }

@@ -15,7 +15,7 @@ use super::rows::{
 use super::search::Helper;
 use super::sessions::{authorize, delete_sessions};
 use super::sign_ups::{create_sign_up, delete_sign_ups};
-use super::{SqliteStore, import, list};
+use super::{SqliteStore, import, list, matching};
 use crate::domain::{EventKind, Timestamp, User, UserId};
 use crate::store::{
     Credentials, DeleteOutcome, DeleteUser, ImportSource, NewSignUp, NewUser, RequestContext,
@@ -57,7 +57,8 @@ pub(super) fn is_taken(
 pub(super) fn create_verified_user(
     connection: &Connection,
     new: &NewUser,
-) -> rusqlite::Result<Option<UserId>> {
+) -> StoreResult<Option<UserId>> {
+    authorize(connection, &new.context, 0, true)?;
     let Some(user_id) = insert_verified_user(connection, new)? else {
         return Ok(None);
     };
@@ -405,6 +406,16 @@ impl UserStore for SqliteStore {
             list::list_users(connection, helper, &query)
         })
         .await
+    }
+
+    async fn list_matching_users(
+        &self,
+        query: UserQuery,
+        after: UserId,
+        limit: u32,
+    ) -> StoreResult<Vec<User>> {
+        self.read_apart(move |connection| matching::list_matching(connection, &query, after, limit))
+            .await
     }
 
     async fn list_users_after(&self, after: UserId, limit: u32) -> StoreResult<Vec<StoredUser>> {

@@ -16,6 +16,7 @@ pub(super) struct Section {
 /// All sections, in the order of the navigation.
 pub(super) const SECTIONS: &[Section] = &[
     Section::new("overview", super::HOME),
+    Section::new(super::users::SECTION, super::users::PATH),
     Section::new("invitations", super::invitations::PATH),
     Section::new("mails", super::mails::PATH),
     Section::new("events", super::events::PATH),

@@ -5,14 +5,19 @@
 //! with [`change`]; the operations of [`crate::accounts`] check the rights themselves once more.
 
 pub(in crate::http) mod backups;
+pub(in crate::http) mod bulk;
 pub(in crate::http) mod events;
+pub(in crate::http) mod export;
 pub(in crate::http) mod invitations;
 pub(in crate::http) mod keys;
 pub(in crate::http) mod layout;
 pub(in crate::http) mod mails;
+pub(in crate::http) mod new_user;
 pub(in crate::http) mod overview;
 pub(in crate::http) mod settings;
 pub(crate) mod setup;
+pub(in crate::http) mod user;
+pub(in crate::http) mod users;
 
 use super::access::{self, Change};
 use super::render::Detour;

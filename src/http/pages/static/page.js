@@ -22,6 +22,7 @@ for (const button of document.querySelectorAll("[data-show]")) {
 
 // A form is sent once, and says that it is under way.
 for (const form of document.querySelectorAll("form[method=post]")) {
+  if (form.querySelector("[data-download]")) continue;
   form.addEventListener("submit", (event) => {
     if (form.dataset.sent) {
       event.preventDefault();
@@ -54,6 +55,14 @@ for (const input of document.querySelectorAll("[data-preview]")) {
   });
 }
 
+// Selects all rows of a table at once.
+document.documentElement.classList.add("has-script");
+document.addEventListener("change", ({ target }) => {
+  const start = target.dataset?.selectAll;
+  if (!start) return;
+  for (const box of target.form.querySelectorAll(`input[name^="${start}"]`)) box.checked = target.checked;
+});
+
 // Searches while somebody types; without script, Enter does.
 for (const form of document.querySelectorAll("[data-search]")) {
   let timer;
@@ -68,7 +77,12 @@ for (const form of document.querySelectorAll("[data-search]")) {
     }
     const page = new DOMParser().parseFromString(await answer.text(), "text/html");
     if (turn !== latest) return;
-    document.getElementById(form.dataset.search).replaceWith(page.getElementById(form.dataset.search));
+    for (const id of form.dataset.search.split(" ")) {
+      const [old, found] = [document.getElementById(id), page.getElementById(id)];
+      // What is read out has to stay the same element.
+      if (old.role === "status") old.textContent = found.textContent;
+      else old.replaceWith(found);
+    }
     history.replaceState(null, "", url);
   };
   form.addEventListener("input", () => {

@@ -212,3 +212,6 @@ END;
 INSERT INTO search_blocks (block, records)
 SELECT id / 48, CAST(group_concat(CAST(search_record(users.id, users.is_active, users.verified_at IS NOT NULL, users.email, users.new_email,
         users.first_name, users.last_name, users.phone) AS TEXT), '' ORDER BY id) AS BLOB) FROM users GROUP BY 1;
+
+-- Staff can give a reason for what it does to an account.
+ALTER TABLE events ADD COLUMN reason TEXT NOT NULL DEFAULT '';
