@@ -1029,6 +1029,7 @@ async fn states(store: &dyn Store) -> Vec<(String, MailState)> {
 async fn list_mails(store: &dyn Store, state: Option<MailState>) -> Page<MailEntry> {
     let query = MailQuery {
         state,
+        user_id: None,
         search: String::new(),
         page: PageRequest::Number(1),
         page_size: 100,

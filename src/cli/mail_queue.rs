@@ -111,6 +111,7 @@ async fn read_all(
     loop {
         let query = MailQuery {
             state,
+            user_id: None,
             search: search.to_owned(),
             page: PageRequest::Number(number),
             page_size: CHUNK,

@@ -102,7 +102,8 @@ pub(super) static ROUTES: &[Route] = &[
         .counted_as(Action::Confirmation),
     form!("/account/confirm/resend/", "Resend Code", confirm::resend).on_pages(),
     page!("/account/invitation/", "Invitation", invitation::show).on_pages(),
-    form!("/account/invitation/", "Invitation", invitation::submit).on_pages(),
+    form!("/account/invitation/", "Invitation", invitation::submit).on_pages()
+        .counted_as(Action::SignUp),
     page!("/account/reset/", "Reset", reset::show).on_pages(),
     form!("/account/reset/", "Reset", reset::submit).on_pages()
         .counted_as(Action::ResetRequest),

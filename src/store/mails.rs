@@ -133,6 +133,8 @@ pub struct MailEntry {
 pub struct MailQuery {
     /// Only mails in this state.
     pub state: Option<MailState>,
+    /// Only mails about this account.
+    pub user_id: Option<UserId>,
     /// Only mails whose recipient contains this text, ignoring ASCII case.
     pub search: String,
     /// The page.

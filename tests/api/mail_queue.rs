@@ -105,6 +105,9 @@ fn staff_sees_why_mails_fail_and_nothing_of_what_they_say() {
         ("?state=", &["slow@example.com", "no@example.com"]),
         ("?search=SLOW@", &["slow@example.com"]),
         ("?search=%25", &[]),
+        ("?user=2", &["no@example.com"]),
+        ("?user=2&state=waiting", &[]),
+        ("?user=99999999999999999999", &[]),
         ("?search=example&page_size=1&page=2", &["no@example.com"]),
     ] {
         let found = list(&server, &staff, query);
@@ -116,9 +119,9 @@ fn staff_sees_why_mails_fail_and_nothing_of_what_they_say() {
     }
     for (query, status, body) in [
         (
-            "?state=sent",
+            "?state=sent&user=me",
             400,
-            r#"{"state":["\"sent\" is not a valid choice."]}"#,
+            r#"{"state":["\"sent\" is not a valid choice."],"user":["A valid integer is required."]}"#,
         ),
         (
             "?search=%00",

@@ -6,7 +6,8 @@ use serde::Serialize;
 
 use super::events::{self, EventResponse};
 use super::pagination::{
-    PAGE, PAGE_SIZE, PageResponse, Parameters, parameters, read_page, read_page_size, value,
+    PAGE, PAGE_SIZE, PageResponse, Parameters, parameters, read_id, read_page, read_page_size,
+    value,
 };
 use crate::accounts::{self, Administrator};
 use crate::app::SharedApp;
@@ -131,12 +132,12 @@ pub(crate) fn read_filter(parameters: &Parameters) -> Result<EventFilter, FieldE
             None => errors.add("kind", messages::not_a_choice(name)),
         }
     }
-    let mut number = |name: &'static str| -> Option<UserId> {
-        let number = given(name)?.parse().ok();
-        if number.is_none() {
-            errors.add(name, messages::NOT_AN_INTEGER);
+    let mut number = |name: &'static str| match read_id(parameters, name) {
+        Ok(id) => id,
+        Err(message) => {
+            errors.add(name, message);
+            None
         }
-        number
     };
     let (user_id, actor_id) = (number("user"), number("actor"));
     let mut moment = |name: &'static str| -> Option<Timestamp> {

@@ -5,8 +5,8 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::pagination::{
-    PAGE, PAGE_SIZE, PageResponse, Parameters, parameters, read_page, read_page_size, read_search,
-    value,
+    PAGE, PAGE_SIZE, PageResponse, Parameters, parameters, read_id, read_page, read_page_size,
+    read_search, value,
 };
 use crate::accounts::{self, Administrator};
 use crate::app::SharedApp;
@@ -66,6 +66,11 @@ pub(crate) const LIST: Operation = Operation {
             schema: r#"{"type": "string", "enum": ["waiting", "sending", "failed", "expired"]}"#,
         },
         Parameter {
+            name: "user",
+            description: "Only mails about the account with this id.",
+            schema: r#"{"type": "integer"}"#,
+        },
+        Parameter {
             name: "search",
             description: "Only mails whose recipient contains this text.",
             schema: r#"{"type": "string"}"#,
@@ -84,8 +89,12 @@ pub(crate) const LIST: Operation = Operation {
             error: || ApiError::BadRequest(messages::NUL.to_owned()),
         },
         Refusal {
-            when: "an unknown state",
-            error: || ApiError::Fields(FieldErrors::one("state", messages::not_a_choice("sent"))),
+            when: "a filter is wrong",
+            error: || {
+                let mut errors = FieldErrors::one("state", messages::not_a_choice("sent"));
+                errors.add("user", messages::NOT_AN_INTEGER);
+                ApiError::Fields(errors)
+            },
         },
         NOT_STAFF,
         Refusal {
@@ -173,14 +182,22 @@ pub(crate) async fn destroy(app: &SharedApp, request: &mut Request) -> HandlerRe
 
 fn read_query(parameters: &Parameters) -> Result<MailQuery, ApiError> {
     let search = read_search(parameters)?;
-    let state = match value(parameters, "state").unwrap_or_default() {
-        "" => None,
-        name => Some(MailState::parse(name).ok_or_else(|| {
-            ApiError::Fields(FieldErrors::one("state", messages::not_a_choice(name)))
-        })?),
-    };
+    let mut errors = FieldErrors::default();
+    let name = value(parameters, "state").unwrap_or_default();
+    let state = MailState::parse(name);
+    if state.is_none() && !name.is_empty() {
+        errors.add("state", messages::not_a_choice(name));
+    }
+    let user_id = read_id(parameters, "user").unwrap_or_else(|message| {
+        errors.add("user", message);
+        None
+    });
+    if !errors.is_empty() {
+        return Err(ApiError::Fields(errors));
+    }
     Ok(MailQuery {
         state,
+        user_id,
         search,
         page: read_page(parameters).ok_or(ApiError::InvalidPage)?,
         page_size: read_page_size(parameters),

@@ -104,6 +104,19 @@ pub(crate) fn read_search(parameters: &Parameters) -> Result<String, ApiError> {
     Ok(search.to_owned())
 }
 
+/// An id to filter by. `None` without one; a number that is too large is that of no object.
+///
+/// # Errors
+/// When it is not a number.
+pub(crate) fn read_id(parameters: &Parameters, name: &str) -> Result<Option<i64>, &'static str> {
+    let text = value(parameters, name).unwrap_or_default().trim();
+    let digits = text.strip_prefix('-').unwrap_or(text);
+    if !digits.bytes().all(|b| b.is_ascii_digit()) || (digits.is_empty() && !text.is_empty()) {
+        return Err(messages::NOT_AN_INTEGER);
+    }
+    Ok((!text.is_empty()).then(|| text.parse().unwrap_or(0)))
+}
+
 /// The URL of another page. The other parameters are sorted by name and page 1 is left out, as
 /// Django REST framework does.
 pub(crate) fn link(url: &str, parameters: &Parameters, page: u64) -> String {
@@ -130,6 +143,19 @@ pub(crate) fn link(url: &str, parameters: &Parameters, page: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn ids_are_numbers_of_any_length() {
+        let read = |query: &str| read_id(&parameters(query), "user");
+        assert_eq!(read(""), Ok(None));
+        assert_eq!(read("user=+"), Ok(None));
+        assert_eq!(read("user=7"), Ok(Some(7)));
+        assert_eq!(read("user=-7"), Ok(Some(-7)));
+        assert_eq!(read("user=99999999999999999999"), Ok(Some(0)));
+        for wrong in ["user=me", "user=-", "user=1.5", "user=%2B7"] {
+            assert_eq!(read(wrong), Err(messages::NOT_AN_INTEGER), "{wrong}");
+        }
+    }
 
     #[test]
     fn links_are_those_of_django_rest_framework() {

@@ -263,26 +263,31 @@ fn list_entries(
     connection: &Connection,
     query: &MailQuery,
 ) -> rusqlite::Result<Option<Page<MailEntry>>> {
-    let condition = query.state.map_or("TRUE", in_state);
+    let state = query.state.map_or("TRUE", in_state);
+    let user = match query.user_id {
+        Some(_) => "user_id = :user_id",
+        None => ":user_id IS NULL",
+    };
+    let condition = format!("{state} AND {user} AND instr(lower(email), :search) > 0");
     let search = query.search.to_ascii_lowercase();
     let count: u64 = connection
-        .prepare_cached(&format!(
-            "SELECT count(*) FROM mails WHERE {condition} AND instr(lower(email), :search) > 0"
-        ))?
-        .query_row(named_params! { ":search": search }, |row| {
-            row.get::<_, i64>(0).map(i64::unsigned_abs)
-        })?;
+        .prepare_cached(&format!("SELECT count(*) FROM mails WHERE {condition}"))?
+        .query_row(
+            named_params! { ":search": search, ":user_id": query.user_id },
+            |row| row.get::<_, i64>(0).map(i64::unsigned_abs),
+        )?;
     let Some(bounds) = PageBounds::of(count, query.page, query.page_size) else {
         return Ok(None);
     };
     let items = connection
         .prepare_cached(&format!(
-            "SELECT {ENTRY_COLUMNS} FROM mails WHERE {condition} AND instr(lower(email), :search) > 0 \
+            "SELECT {ENTRY_COLUMNS} FROM mails WHERE {condition} \
              ORDER BY id DESC LIMIT :size OFFSET :offset"
         ))?
         .query_map(
             named_params! {
                 ":search": search,
+                ":user_id": query.user_id,
                 ":size": i64::try_from(bounds.size).unwrap_or(i64::MAX),
                 ":offset": i64::try_from(bounds.offset).unwrap_or(i64::MAX),
             },

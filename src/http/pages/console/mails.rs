@@ -6,8 +6,8 @@ use minijinja::{Value, context};
 use super::{change, layout, staff};
 use crate::accounts::{self, AccountError, Administrator, BrowserSession};
 use crate::app::SharedApp;
-use crate::domain::MailState;
-use crate::http::api::pagination::{Parameters, parameters, read_page, value};
+use crate::domain::{MailState, UserId};
+use crate::http::api::pagination::{Parameters, parameters, read_id, read_page, value};
 use crate::http::pages::access::Change;
 use crate::http::pages::form::Problems;
 use crate::http::pages::next_path;
@@ -73,6 +73,7 @@ async fn answer(
 /// The filters of a list, from the query of its path.
 struct Filters {
     state: Option<MailState>,
+    user_id: Option<UserId>,
     search: String,
     page: PageRequest,
 }
@@ -82,6 +83,7 @@ impl Filters {
         let search = value(parameters, "search").unwrap_or_default();
         Self {
             state: value(parameters, "state").and_then(MailState::parse),
+            user_id: read_id(parameters, "user").ok().flatten(),
             search: search.trim().replace('\0', ""),
             page: read_page(parameters).unwrap_or(PageRequest::Number(1)),
         }
@@ -91,9 +93,11 @@ impl Filters {
     fn query(&self) -> String {
         let state = self.state.map(|state| ("state", state.as_str()));
         let search = (!self.search.is_empty()).then_some(("search", self.search.as_str()));
-        form_urlencoded::Serializer::new(String::new())
-            .extend_pairs(state.into_iter().chain(search))
-            .finish()
+        let mut query = form_urlencoded::Serializer::new(String::new());
+        if let Some(id) = self.user_id {
+            query.append_pair("user", &id.to_string());
+        }
+        query.extend_pairs(state.into_iter().chain(search)).finish()
     }
 }
 
@@ -107,6 +111,7 @@ async fn list<'a>(
     let by = Administrator::Staff(&session.caller, &visitor.client);
     let query = |page| MailQuery {
         state: filters.state,
+        user_id: filters.user_id,
         search: filters.search.clone(),
         page,
         page_size: PAGE_SIZE,
@@ -129,7 +134,8 @@ async fn list<'a>(
         mails,
         states => MailState::ALL.map(MailState::as_str),
         query => context! { state => filters.state.map_or("", MailState::as_str), search => &*filters.search },
-        is_filtered => filters.state.is_some() || !filters.search.is_empty(),
+        user_id => filters.user_id,
+        is_filtered => filters.state.is_some() || filters.user_id.is_some() || !filters.search.is_empty(),
         pager => layout::pager(PATH, &filters.query(), page.number, page.pages),
         next => path,
     }))
@@ -172,9 +178,9 @@ mod tests {
     #[test]
     fn filters_keep_what_is_known() {
         let filters = |query: &str| Filters::of(&parameters(query));
-        let kept = filters("state=failed&search=+a%40b%00+&page=3&x=1");
-        assert_eq!(kept.query(), "state=failed&search=a%40b");
+        let kept = filters("state=failed&search=+a%40b%00+&page=3&user=7&x=1");
+        assert_eq!(kept.query(), "user=7&state=failed&search=a%40b");
         assert_eq!(kept.page, PageRequest::Number(3));
-        assert_eq!(filters("state=sent&search=+&page=x").query(), "");
+        assert_eq!(filters("state=sent&search=+&page=x&user=y").query(), "");
     }
 }
