@@ -165,6 +165,7 @@ pub(super) static ROUTES: &[Route] = &[
     form!("/console/mails/{id}/retry/", "Retry Mail", console_mails::retry).on_console(),
     form!("/console/mails/{id}/drop/", "Discard Mail", console_mails::discard).on_console(),
     page!("/console/events/", "Events", console_events::show).on_console(),
+    form!("/console/events/export/", "Export Events", console_events::export).on_console(),
     page!("/console/keys/", "Keys", console_keys::show).on_console(),
     form!("/console/keys/rotate/", "Rotate Keys", console_keys::rotate).on_console(),
     page!("/console/backups/", "Backups", backups::show).on_console(),

@@ -177,6 +177,7 @@ fn changes_want_staff_who_authenticated_recently() {
         "/console/invitations/1/revoke/",
         "/console/mails/1/retry/",
         "/console/mails/1/drop/",
+        "/console/events/export/",
     ] {
         assert_eq!(alice.post(path, &fields).status, 403, "{path}");
     }
@@ -233,4 +234,40 @@ fn audit_log_is_filtered() {
     let page = browser.get("/console/events/?user=%3Cb%3E&lang=en");
     assert_eq!(page.status, 400);
     assert!(page.body.contains("value=\"&lt;b&gt;\""), "{}", page.body);
+}
+
+#[test]
+fn audit_log_is_exported_as_filtered() {
+    let server = TestServer::start();
+    let (staff, mut browser) = staff_browser(&server);
+    server.user("user@example.com");
+    let export = |browser: &mut Browser<'_>, fields: &[(&str, &str)]| {
+        let answer = send(browser, EVENTS, "/console/events/export/", fields);
+        assert_eq!(answer.status, 200, "{}", answer.body);
+        answer
+    };
+    let csv = export(&mut browser, &[("format", "csv"), ("user", "2")]);
+    assert_eq!(csv.header("content-type"), Some("text/csv; charset=utf-8"));
+    assert_eq!(
+        csv.header("content-disposition"),
+        Some("attachment; filename=\"events.csv\"")
+    );
+    let lines: Vec<&str> = csv.body.trim_start_matches('\u{feff}').lines().collect();
+    assert!(lines[0].starts_with("id,created_at,event,user_id,actor_id,"), "{}", lines[0]);
+    assert!(lines[1].contains(",sign_up_confirmed,2,2,"), "{}", lines[1]);
+    assert!(lines[2].contains(",sign_up,2,,"), "{}", lines[2]);
+    assert_eq!(lines.len(), 3);
+    let lines = export(&mut browser, &[("format", "jsonl"), ("kind", "events_exported")]);
+    assert_eq!(lines.header("content-type"), Some("application/jsonl"));
+    let records: Vec<serde_json::Value> = lines
+        .body
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    // An export is in the log before it begins.
+    assert_eq!(records.len(), 2);
+    assert_eq!(
+        (&records[0]["event"], &records[0]["actor_id"]),
+        (&"events_exported".into(), &staff.id.into())
+    );
 }

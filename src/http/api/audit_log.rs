@@ -1,5 +1,6 @@
 //! `events/`: the whole audit log, for staff.
 
+use bytes::Bytes;
 use http::StatusCode;
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -158,6 +159,11 @@ pub(crate) fn read_filter(parameters: &Parameters) -> Result<EventFilter, FieldE
         since,
         before,
     })
+}
+
+/// An entry as JSON, as the list has it.
+pub(crate) fn write(event: &Event) -> Bytes {
+    reply::write(&shown(event))
 }
 
 fn shown(event: &Event) -> EntryResponse<'_> {
