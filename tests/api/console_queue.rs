@@ -253,11 +253,18 @@ fn audit_log_is_exported_as_filtered() {
         Some("attachment; filename=\"events.csv\"")
     );
     let lines: Vec<&str> = csv.body.trim_start_matches('\u{feff}').lines().collect();
-    assert!(lines[0].starts_with("id,created_at,event,user_id,actor_id,"), "{}", lines[0]);
+    assert!(
+        lines[0].starts_with("id,created_at,event,user_id,actor_id,"),
+        "{}",
+        lines[0]
+    );
     assert!(lines[1].contains(",sign_up_confirmed,2,2,"), "{}", lines[1]);
     assert!(lines[2].contains(",sign_up,2,,"), "{}", lines[2]);
     assert_eq!(lines.len(), 3);
-    let lines = export(&mut browser, &[("format", "jsonl"), ("kind", "events_exported")]);
+    let lines = export(
+        &mut browser,
+        &[("format", "jsonl"), ("kind", "events_exported")],
+    );
     assert_eq!(lines.header("content-type"), Some("application/jsonl"));
     let records: Vec<serde_json::Value> = lines
         .body

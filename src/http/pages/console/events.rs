@@ -8,6 +8,7 @@ use http::StatusCode;
 use minijinja::{Value, context};
 use tokio::sync::mpsc::{self, Sender};
 
+use super::users::pairs;
 use super::{change, layout, staff};
 use crate::accounts::{self, AccountError, Administrator, EventExport};
 use crate::app::SharedApp;
@@ -76,7 +77,7 @@ pub(in crate::http) async fn show(app: &SharedApp, request: &mut Request) -> Pag
             events,
             kinds => kinds.collect::<Value>(),
             query => Value::from_pairs(values.map(|(name, value)| (name, Value::from(value)))),
-            filters => given.map(|(name, value)| Value::from(vec![*name, *value])).collect::<Value>(),
+            filters => pairs(given.map(|(name, value)| (*name, *value))),
             is_filtered => !query.is_empty(),
             errors => problems.to_value(),
             pager => layout::pager(PATH, &query, page.number, page.pages),
@@ -108,7 +109,9 @@ fn read(parameters: &Parameters) -> Result<EventFilter, FieldErrors> {
 pub(in crate::http) async fn export(app: &SharedApp, request: &mut Request) -> PageResult {
     let change = change(app, request).await?;
     let texts = change.form.texts();
-    let filters = texts.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+    let filters = texts
+        .iter()
+        .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
     let filter = read(&filters.collect()).map_err(AccountError::Fields)?;
     let by = Administrator::Staff(&change.session.caller, &change.visitor.client);
     let export = EventExport::start(app, by, filter).await?;
