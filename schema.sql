@@ -425,3 +425,42 @@ CREATE TABLE marks (
     name     TEXT    PRIMARY KEY,
     noted_at INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
+
+-- Authenticator apps (RFC 6238). The secret is encrypted; a code's time step has to be later than
+-- the last one used.
+CREATE TABLE totp_devices (
+    user_id      INTEGER PRIMARY KEY REFERENCES users (id) ON DELETE CASCADE,
+    device_id    TEXT    NOT NULL UNIQUE,
+    secret       BLOB    NOT NULL,
+    last_step    INTEGER NOT NULL,
+    created_at   INTEGER NOT NULL,
+    last_used_at INTEGER
+) STRICT;
+
+-- Recovery codes that are not used up.
+CREATE TABLE recovery_codes (
+    code_hash  BLOB    PRIMARY KEY,
+    user_id    INTEGER NOT NULL REFERENCES users (id) ON DELETE CASCADE,
+    created_at INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE INDEX recovery_codes_by_user ON recovery_codes (user_id);
+
+-- Sign-ins whose password was right and that wait for a second factor.
+CREATE TABLE factor_tickets (
+    token_hash       BLOB    PRIMARY KEY,
+    user_id          INTEGER NOT NULL REFERENCES users (id) ON DELETE CASCADE,
+    password_version INTEGER NOT NULL,
+    expires_at       INTEGER NOT NULL,
+    tries            INTEGER NOT NULL DEFAULT 0
+) STRICT, WITHOUT ROWID;
+CREATE INDEX factor_tickets_by_user ON factor_tickets (user_id);
+CREATE INDEX factor_tickets_by_expiry ON factor_tickets (expires_at);
+
+-- Wrong codes of authenticator apps.
+CREATE TABLE factor_failures (
+    user_id   INTEGER NOT NULL REFERENCES users (id) ON DELETE CASCADE,
+    network   TEXT    NOT NULL,
+    was_known INTEGER NOT NULL CHECK (was_known IN (0, 1)),
+    failed_at INTEGER NOT NULL
+) STRICT;
+CREATE INDEX factor_failures_by_user ON factor_failures (user_id, failed_at);

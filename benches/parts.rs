@@ -22,7 +22,8 @@ use accounts_server::domain::{
 use accounts_server::http::routes;
 use accounts_server::passwords::{PasswordOptions, Passwords};
 use accounts_server::store::{
-    NewSession, NewUser, PasswordTry, RequestContext, SignIn, SignInOutcome, TrySource, UserUpdate,
+    NewSession, NewTicket, NewUser, PasswordTry, RequestContext, SignIn, SignInOutcome, TrySource,
+    UserUpdate,
 };
 use criterion::{Criterion, criterion_group, criterion_main};
 use http::Request;
@@ -95,9 +96,14 @@ impl One {
                 },
                 session,
                 notice: None,
+                factor: None,
+                ticket: NewTicket {
+                    token_hash: Vec::new(),
+                    expires_at: now,
+                },
             };
             match app.store.create_session(sign_in).await.unwrap() {
-                SignInOutcome::Started(user) => *user,
+                SignInOutcome::Started { user, .. } => *user,
                 other => panic!("{other:?}"),
             }
         });

@@ -11,6 +11,7 @@ use tempfile::TempDir;
 use crate::backup::schedule::Backups;
 use crate::clock::SharedClock;
 use crate::config::Config;
+use crate::crypto::factor_key::FactorKey;
 use crate::crypto::keyring::KeyRing;
 use crate::delivery::Outbox;
 use crate::limits::{Buffers, NetworkLimits};
@@ -41,6 +42,8 @@ pub struct App {
     pub keys: Arc<KeyRing>,
     /// Makes and hashes one-time passwords.
     pub codes: Arc<OtpCodes>,
+    /// Encrypts what belongs to second factors.
+    pub factor_key: FactorKey,
     /// The metrics.
     pub metrics: Arc<Metrics>,
     /// Rate limits per client network.

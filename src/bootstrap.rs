@@ -12,6 +12,7 @@ use crate::app::App;
 use crate::backup::schedule::{Backups, Schedule};
 use crate::clock::SharedClock;
 use crate::config::{Config, MIN_KEY_SECRET_CHARS, MailTransportKind, RateLimitsConfig};
+use crate::crypto::factor_key::FactorKey;
 use crate::crypto::keyring::{KeyRing, KeySealing};
 use crate::crypto::random;
 use crate::crypto::sealing::KEY_BYTES;
@@ -83,7 +84,8 @@ pub async fn open_app(config: Config, clock: SharedClock, port: u16) -> Result<A
     let (store, writes) = open_store(&config)?;
     let links = Arc::new(link_urls(&public_url, &config));
     let codes = open_codes(&config, &store, &sealing, &links).await?;
-    let mail_key = find_mail_key(&store, &sealing).await?;
+    let mail_key = find_key(&store, &sealing, Outbox::SECRET).await?;
+    let factor_key = FactorKey::new(find_key(&store, &sealing, FactorKey::SECRET).await?);
     let issuer = config.issuer(port);
     let keys = open_keys(&config, &store, sealing, issuer, clock.now()).await?;
     let passwords = start_passwords(&config)?;
@@ -122,6 +124,7 @@ pub async fn open_app(config: Config, clock: SharedClock, port: u16) -> Result<A
         passwords: Arc::new(passwords),
         keys: Arc::new(keys),
         codes: Arc::new(codes),
+        factor_key,
         links,
         public_url: public_url.into(),
         inbox,
@@ -208,7 +211,7 @@ pub fn open_pages(config: &Config, composer: &Composer) -> Result<PageTemplates,
     let text = |text: &String| (!text.is_empty()).then(|| text.clone());
     let settings = &config.branding;
     let branding = Branding {
-        name: text(&settings.name).unwrap_or_else(|| sender_name(&config.mail.from)),
+        name: config.service_name(),
         accent: text(&settings.accent),
         logo: settings.logo.clone(),
         logo_dark: settings.logo_dark.clone(),
@@ -222,17 +225,6 @@ pub fn open_pages(config: &Config, composer: &Composer) -> Result<PageTemplates,
         branding: &branding,
     };
     PageTemplates::load(composer.shared_languages(), &options).map_err(StartError::at("[pages]"))
-}
-
-/// The name in a mailbox such as `Accounts <accounts@example.com>`, else its domain.
-fn sender_name(mailbox: &str) -> String {
-    let (name, address) = mailbox.split_once('<').unwrap_or(("", mailbox));
-    let name = name.trim().trim_matches('"').trim();
-    if !name.is_empty() {
-        return name.to_owned();
-    }
-    let domain = address.rsplit('@').next().unwrap_or(address);
-    domain.trim_end_matches('>').trim().to_owned()
 }
 
 fn open_photos(config: &Config, media_dir: &Path) -> Result<Photos, StartError> {
@@ -483,12 +475,13 @@ fn smtp_login(config: &Config) -> Result<Option<(String, String)>, StartError> {
     Ok(Some((mail.smtp_user.clone(), password)))
 }
 
-async fn find_mail_key(
+async fn find_key(
     store: &SharedStore,
     sealing: &KeySealing,
+    name: &'static str,
 ) -> Result<[u8; KEY_BYTES], StartError> {
-    find_secret(store, sealing, Outbox::SECRET)
+    find_secret(store, sealing, name)
         .await?
         .try_into()
-        .map_err(|_| StartError::new("the database holds a mail key of the wrong length"))
+        .map_err(|_| StartError::new(format!("the database has a {name} of the wrong length")))
 }

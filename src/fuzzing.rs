@@ -291,6 +291,7 @@ fn account(id: UserId, email: &str) -> User {
         verified_at: None,
         last_login_at: None,
         external_id: None,
+        has_factor: false,
         created_at: NOW,
         updated_at: NOW,
     }

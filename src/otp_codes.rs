@@ -11,7 +11,9 @@ use sha2::Sha256;
 
 use crate::crypto::random;
 use crate::delivery::Outbox;
-use crate::domain::{ClientNetwork, OtpCode, OtpPurpose, Timestamp, mailbox_key};
+use crate::domain::{
+    ClientNetwork, OtpCode, OtpPurpose, RecoveryCode, Timestamp, UserId, mailbox_key,
+};
 use crate::links::Links;
 use crate::mail::MailContent;
 use crate::store::{Field, MailLimits, NewOtp, StoreError, StoreResult};
@@ -98,6 +100,16 @@ impl OtpCodes {
         let mut hash = self.mac(&["mailbox", &mailbox_key(email_key)]);
         hash.truncate(16);
         hash
+    }
+
+    /// The keyed hash of a recovery code of an account.
+    pub fn hash_recovery_code(&self, user_id: UserId, code: &RecoveryCode) -> Vec<u8> {
+        self.mac(&["recovery_code", &user_id.to_string(), code.as_str()])
+    }
+
+    /// The keyed hash of the ticket for the second step of a sign-in.
+    pub fn hash_ticket(&self, token: &str) -> Vec<u8> {
+        self.mac(&["factor_ticket", token])
     }
 
     /// The token in the forms of a browser with this cookie.

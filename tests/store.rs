@@ -17,10 +17,11 @@ use accounts_server::store::sqlite::{SqliteOptions, SqliteStore, add_functions};
 use accounts_server::store::{
     AccountOtp, ClaimedMails, ConfirmSignUp, DeleteUser, EmailChange, GiveUpMail, MailChange,
     MailClaim, MailEntry, MailLimits, MailQuery, MailQueue, MailSubject, NewEmailUndo, NewMail,
-    NewOtp, NewSession, NewSignUp, NewUser, OtpAttempt, OtpCandidates, Page, PageRequest,
-    PasswordTry, PasswordTryLimits, PostponeMail, ReissueOtp, ReplacePassword, RequestContext,
-    RetryOutcome, RotateRefreshToken, Rotation, SharedStore, SignIn, SignInOutcome, SignUpOutcome,
-    Store, StoreError, TryLimits, TrySource, UpdateOutcome, UserSnapshot, UserUpdate,
+    NewOtp, NewSession, NewSignUp, NewTicket, NewUser, OtpAttempt, OtpCandidates, Page,
+    PageRequest, PasswordTry, PasswordTryLimits, PostponeMail, ReissueOtp, ReplacePassword,
+    RequestContext, RetryOutcome, RotateRefreshToken, Rotation, SharedStore, SignIn, SignInOutcome,
+    SignUpOutcome, Store, StoreError, TryLimits, TrySource, UpdateOutcome, UserSnapshot,
+    UserUpdate,
 };
 use futures_util::future::join_all;
 use rusqlite::Connection;
@@ -151,13 +152,18 @@ fn sign_in(user_id: UserId, password_hash: &str, session_id: &str, now: Timestam
         tried: try_from("203.0.113.7", "account", Some(user_id), now),
         session: session(session_id, now),
         notice: None,
+        factor: None,
+        ticket: NewTicket {
+            token_hash: vec![1; 32],
+            expires_at: Timestamp::from_unix_millis(i64::MAX / 2),
+        },
     }
 }
 
 #[track_caller]
 fn started(outcome: SignInOutcome) -> User {
     match outcome {
-        SignInOutcome::Started(user) => *user,
+        SignInOutcome::Started { user, .. } => *user,
         other => panic!("{other:?}"),
     }
 }

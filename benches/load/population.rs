@@ -14,8 +14,8 @@ use accounts_server::domain::{
     UserId,
 };
 use accounts_server::store::{
-    ImportRefusal, ImportSource, ImportedUser, NewSession, PasswordTry, RequestContext, SignIn,
-    SignInOutcome, TrySource,
+    ImportRefusal, ImportSource, ImportedUser, NewSession, NewTicket, PasswordTry, RequestContext,
+    SignIn, SignInOutcome, TrySource,
 };
 use std::time::Duration;
 use tempfile::TempDir;
@@ -177,8 +177,14 @@ async fn sign_in(
                 },
                 notice: None,
                 session,
+                factor: None,
+                ticket: NewTicket {
+                    token_hash: Vec::new(),
+                    expires_at,
+                },
             };
-            let SignInOutcome::Started(user) = app.store.create_session(sign_in).await? else {
+            let SignInOutcome::Started { user, .. } = app.store.create_session(sign_in).await?
+            else {
                 return Err("an account could not be signed in".into());
             };
             let subject = TokenSubject {

@@ -215,6 +215,7 @@ mod tests {
             verified_at: Some(Timestamp::default()),
             last_login_at: None,
             external_id: None,
+            has_factor: false,
             created_at: Timestamp::default(),
             updated_at: Timestamp::default(),
         }

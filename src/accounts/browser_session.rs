@@ -136,7 +136,7 @@ pub async fn find_browser_session(
         caller: Caller::of_browser(
             Arc::new(UserSnapshot::new(found.user)),
             session,
-            found.authentication.at,
+            found.authentication,
         ),
         language: found.language,
         secret_hash,

@@ -7,6 +7,7 @@ use super::password_check::{self, current_hash, is_current_password, wrong_passw
 use super::password_tries::key_of;
 use super::photo::remove_photo;
 use super::profile::check_right;
+use super::recent::require_recent_factor;
 use super::refresh::recheck;
 use super::staff::read_optional_reason;
 use super::{AccountError, Caller, Client, detached, unread};
@@ -30,6 +31,7 @@ pub async fn delete<E: From<AccountError>>(
     fields: impl Future<Output = Result<Fields, E>>,
 ) -> Result<(), E> {
     check_right(caller, id)?;
+    require_recent_factor(app, caller).await?;
     let as_staff = caller.user.is_staff;
     let fields = fields.await;
     let mut reason = String::new();

@@ -1,17 +1,19 @@
 //! Undoing an address change by the link sent to the former address.
 
+use super::factors::{FactorClient, read_code, read_optional_code, read_typed, wrong_code};
 use super::new_password::{NOTICE_LIFE, notices};
-use super::{AccountError, Caller, Client};
+use super::{AccountError, Caller, Client, unread};
 use crate::app::App;
-use crate::domain::{EmailAddress, OtpPurpose};
+use crate::domain::{EmailAddress, FieldErrors, FieldReader, Fields, OtpPurpose, messages};
+use crate::limits::Limited;
 use crate::mail::MailContent;
-use crate::store::{UndoEmailChange, UndoOutcome};
+use crate::store::{EmailUndo, FactorTry, UndoEmailChange, UndoOutcome};
 
-/// The address that this link's token restores, if the link is valid.
+/// What the link with this token restores, and what it asks for, if the link is valid.
 ///
 /// # Errors
 /// Only store errors.
-pub async fn find_undo(app: &App, token: &str) -> Result<Option<String>, AccountError> {
+pub async fn find_undo(app: &App, token: &str) -> Result<Option<EmailUndo>, AccountError> {
     Ok(app
         .store
         .find_email_undo(&app.codes.hash_link(token), app.clock.now())
@@ -26,16 +28,20 @@ pub async fn find_undo(app: &App, token: &str) -> Result<Option<String>, Account
 /// # Errors
 /// [`AccountError::InvalidLink`] when the link is unknown, used or expired;
 /// [`AccountError::EmailTaken`] when another account has confirmed the former address by now.
+/// An account with a factor that is older than the link wants `code`:
+/// [`AccountError::Fields`], [`AccountError::InvalidPassword`], [`AccountError::Throttled`].
 pub async fn undo(
     app: &App,
     token: &str,
+    fields: &Fields,
     caller: Option<&Caller>,
     client: &Client,
 ) -> Result<(), AccountError> {
     let now = app.clock.now();
-    let email = find_undo(app, token).await?;
-    let email = email.ok_or(AccountError::InvalidLink)?;
-    let email = EmailAddress::parse(&email).map_err(|_| AccountError::InvalidLink)?;
+    let link = find_undo(app, token).await?;
+    let link = link.ok_or(AccountError::InvalidLink)?;
+    let email = EmailAddress::parse(&link.email).map_err(|_| AccountError::InvalidLink)?;
+    let factor = read_factor(app, &link, fields, client)?;
     let request = client.otp_request(now);
     let restored = MailContent::AddressRestored {
         ip: Some(client.shown_ip()),
@@ -50,6 +56,7 @@ pub async fn undo(
                     .codes
                     .new_otp(&app.outbox, purpose, email.key(), &code, &request),
                 notices: notices(app, &restored),
+                factor: factor.clone(),
                 removed_notice: app.outbox.new_mail(&removed, now.plus(NOTICE_LIFE)),
                 now,
                 context: client.context(caller),
@@ -65,5 +72,35 @@ pub async fn undo(
         }
         UndoOutcome::InvalidLink => Err(AccountError::InvalidLink),
         UndoOutcome::EmailTaken => Err(AccountError::EmailTaken),
+        UndoOutcome::FactorRequired => Err(FieldErrors::one("code", messages::REQUIRED).into()),
+        UndoOutcome::WrongFactor => {
+            client.count(app, Limited::FailedSignIn)?;
+            Err(wrong_code())
+        }
+        UndoOutcome::Throttled { until } => Err(AccountError::Throttled(until.since(now))),
     }
+}
+
+/// Reads the code of an older factor, if the account has one.
+fn read_factor(
+    app: &App,
+    link: &EmailUndo,
+    fields: &Fields,
+    client: &Client,
+) -> Result<Option<FactorTry>, AccountError> {
+    if !link.factors.is_enabled() {
+        return Ok(None);
+    }
+    let mut reader = FieldReader::new(fields);
+    let code = read_code(&mut reader);
+    reader.finish()?;
+    client.check_limit(app, Limited::FailedSignIn)?;
+    let code = code.ok_or_else(unread)?;
+    let typed = read_typed(app, link.user_id, &link.factors, &code);
+    Ok(Some(FactorClient::new(app, client, None).tries(typed)))
+}
+
+/// The fields of [`undo`].
+pub(super) fn read(reader: &mut FieldReader<'_>) {
+    read_optional_code(reader);
 }

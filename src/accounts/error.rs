@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::ReauthenticationMethod;
 use crate::crypto::tokens::TokenError;
-use crate::domain::FieldErrors;
+use crate::domain::{FieldErrors, SecondFactor};
 use crate::mail::MailError;
 use crate::passwords::PasswordError;
 use crate::store::StoreError;
@@ -42,6 +42,23 @@ pub enum AccountError {
     /// The caller has to authenticate again first, in one of these ways.
     #[error("the caller has to authenticate again")]
     ReauthenticationRequired(Vec<ReauthenticationMethod>),
+    /// The password is right, and the account has a second factor.
+    #[error("a second factor is required")]
+    SecondFactorRequired {
+        /// The ticket for the second step.
+        ticket: String,
+        /// The ways to prove a factor.
+        methods: Vec<SecondFactor>,
+    },
+    /// The account has to set up a second factor first.
+    #[error("a second factor has to be set up first")]
+    FactorSetupRequired,
+    /// The account has an authenticator app already.
+    #[error("the account has an authenticator app already")]
+    FactorAlreadyEnabled,
+    /// The account has no second factor.
+    #[error("the account has no second factor")]
+    FactorNotEnabled,
     /// The account does not exist.
     #[error("user not found")]
     UserNotFound,

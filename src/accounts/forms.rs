@@ -4,7 +4,8 @@
 
 use super::photo::PhotoChange;
 use super::{
-    confirm, deletion, invitations, password_change, password_reset, profile, refresh, staff,
+    confirm, deletion, email_undo, factors, invitations, password_change, password_reset, profile,
+    refresh, staff,
 };
 use crate::domain::{FieldErrors, FieldReader, FieldRule, Fields, Timestamp};
 
@@ -79,7 +80,7 @@ pub fn address() -> Form {
 
 /// Signing in.
 pub fn sign_in() -> Form {
-    form(super::sign_in::read)
+    form(super::sign_in::read_all)
 }
 
 /// Presenting a refresh token.
@@ -118,4 +119,29 @@ pub fn reauthenticate() -> Form {
 /// Changing a password with the current one.
 pub fn change_password() -> Form {
     form(password_change::read)
+}
+
+/// The second step of a sign-in.
+pub fn second_step() -> Form {
+    form(factors::read_second_step)
+}
+
+/// Enrolling an authenticator app.
+pub fn activate_totp() -> Form {
+    form(factors::read_activation)
+}
+
+/// Proving a second factor.
+pub fn factor_code() -> Form {
+    form(factors::read_code)
+}
+
+/// Removing all second factors of an account.
+pub fn reset_factors() -> Form {
+    form(factors::read_reason)
+}
+
+/// Undoing an address change.
+pub fn undo() -> Form {
+    form(email_undo::read)
 }

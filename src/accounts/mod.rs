@@ -16,6 +16,7 @@ mod email_undo;
 mod error;
 mod events;
 mod expiry;
+mod factors;
 pub mod forms;
 pub(crate) mod import;
 mod invitations;
@@ -59,6 +60,11 @@ pub use email_undo::{find_undo, undo};
 pub use error::{AccountError, Cause};
 pub use events::{EventExport, list_event_page, list_events, list_user_events, record_command};
 pub use expiry::clear_expired;
+pub use factors::{
+    Enrolment, FactorStatus, activate_totp, complete_sign_in, deactivate_totp, factor_status,
+    regenerate_recovery_codes, require_setup, reset_factors, reset_factors_of, resume_totp,
+    start_totp,
+};
 pub use import::{
     IMPORTED_FIELDS, import_users, next_user_id, parse_moment, read_imported_user, refused,
 };

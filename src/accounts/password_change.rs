@@ -4,6 +4,7 @@ use super::new_password::{
     NewPassword, check_password, password_changed, person_of, read_password,
 };
 use super::password_check::{self, current_hash, is_current_password, wrong_password};
+use super::recent::require_recent_factor;
 use super::refresh::recheck;
 use super::{AccountError, Caller, Client, Signed, operator, unread};
 use crate::app::App;
@@ -25,6 +26,7 @@ pub async fn change_password(
     client: &Client,
 ) -> Result<Signed, AccountError> {
     recheck(app, caller).await?;
+    require_recent_factor(app, caller).await?;
     let mut reader = FieldReader::new(fields);
     let (current, password) = read(&mut reader);
     let old_hash = current_hash(app, caller).await?;
@@ -46,7 +48,10 @@ pub async fn change_password(
     let hashing = app.passwords.asked_by(client.requester(true));
     let new_hash = hashing.hash(password, random::bytes()).await?;
     let now = app.clock.now();
-    let starting = client.new_session(app, now, AuthMethod::Password);
+    let mut starting = client.new_session(app, now, AuthMethod::Password);
+    if let Some(authentication) = caller.authentication().filter(|_| caller.user.has_factor) {
+        starting.session.authentication = authentication.clone();
+    }
     let replacement = ReplacePassword {
         user_id: caller.user.id,
         old_hash: Some(old_hash),

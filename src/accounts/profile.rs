@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::detached;
 use super::new_password::{NOTICE_LIFE, notices};
 use super::photo::{PhotoChange, prepare_photo, remove_photo, write_photo};
+use super::recent::require_recent_factor;
 use super::refresh::recheck;
 use super::staff::read_optional_reason;
 use super::{AccountError, Caller, Client, require_recent};
@@ -101,6 +102,9 @@ pub async fn update<E: From<AccountError>>(
     {
         return Err(AccountError::UserNotFound.into());
     }
+    if caller.user.id != id {
+        require_recent_factor(app, caller).await?;
+    }
     let fields = fields.await?;
     // A body can arrive slowly, and the caller may have lost its session or rights meanwhile.
     let caller = recheck(app, caller).await?;
@@ -124,11 +128,11 @@ async fn apply(
     } else {
         String::new()
     };
-    if app.config.accounts.email_change.wants_recent()
-        && caller.user.id == id
-        && is_other_email(caller, changes.email.as_ref())
-    {
-        require_recent(app, caller).await?;
+    if caller.user.id == id && is_other_email(caller, changes.email.as_ref()) {
+        match app.config.accounts.email_change.wants_recent() {
+            true => require_recent(app, caller).await?,
+            false => require_recent_factor(app, caller).await?,
+        }
     }
     let own = [caller.user.email.as_str(), caller.user.shown_email()];
     // As at a sign-up, answers about taken addresses and mails to them are rate-limited. Staff
@@ -344,13 +348,11 @@ fn email_change(
         app.codes
             .new_otp(&app.outbox, purpose, email.key(), code, request)
     };
-    let undo_token = random::id();
-    let expires_at = request.now.plus(UNDO_LIFETIME);
-    let notice = MailContent::AddressChanged {
+    let undo = new_undo(app, request.now, |link, days| MailContent::AddressChanged {
         new_email: email.as_str().to_owned(),
-        link: app.links.email_undo(&undo_token),
-        days: UNDO_LIFETIME.as_secs() / (24 * 60 * 60),
-    };
+        link,
+        days,
+    });
     let again = MailContent::AddressChangedAgain {
         new_email: email.as_str().to_owned(),
         ip: request.ip.clone().filter(|_| is_own),
@@ -359,11 +361,25 @@ fn email_change(
         notices: notices(app, &again),
         change_otp: otp(OtpPurpose::EmailChange),
         sign_up_otp: otp(OtpPurpose::SignUp),
-        undo: NewEmailUndo {
-            token_hash: app.codes.hash_link(&undo_token),
-            expires_at,
-            mail: app.outbox.new_mail(&notice, expires_at),
-        },
+        undo,
         limits: app.codes.limits(),
+    }
+}
+
+/// A link that undoes what happens to an account from now on, and the mail around it, which gets
+/// the URL and the days that it is valid.
+pub(super) fn new_undo(
+    app: &App,
+    now: Timestamp,
+    content: impl FnOnce(String, u64) -> MailContent,
+) -> NewEmailUndo {
+    let token = random::id();
+    let expires_at = now.plus(UNDO_LIFETIME);
+    let days = UNDO_LIFETIME.as_secs() / (24 * 60 * 60);
+    let content = content(app.links.email_undo(&token), days);
+    NewEmailUndo {
+        token_hash: app.codes.hash_link(&token),
+        expires_at,
+        mail: app.outbox.new_mail(&content, expires_at),
     }
 }

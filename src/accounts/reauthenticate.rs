@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::browser_session::{BrowserSession, hash, new_secret};
 use super::detached;
+use super::factors::{self, FactorClient, read_typed};
 use super::mailbox_proof::wrong_code;
 use super::password_check::{current_hash, is_current_password, wrong_password};
 use super::password_tries::PasswordTries;
@@ -14,13 +15,13 @@ use crate::app::App;
 use crate::crypto::random;
 use crate::crypto::tokens::TokenSubject;
 use crate::domain::{
-    AuthMethod, Authentication, EmailAddress, FieldErrors, FieldReader, Fields, OtpCode,
-    OtpPurpose, Timestamp, User, messages,
+    Authentication, EmailAddress, FieldErrors, FieldReader, Fields, OtpCode, OtpPurpose, Timestamp,
+    User, messages,
 };
 use crate::limits::Limited;
 use crate::store::{
-    OtpAttempt, Reauthentication, ReauthenticationOtp, ReauthenticationOutcome, Reauthenticator,
-    TryLimits,
+    FactorTry, Factors, OtpAttempt, Reauthentication, ReauthenticationOtp, ReauthenticationOutcome,
+    Reauthenticator, TryLimits,
 };
 
 const PASSWORD: &str = "password";
@@ -84,24 +85,29 @@ async fn renew(
 ) -> Result<Renewed, AccountError> {
     // The body may have arrived slowly.
     let caller = &recheck(app, caller).await?;
+    let factors = app.store.find_factors(caller.user.id).await?;
     let methods = reauthentication_methods(app, caller).await?;
-    let (method, shown) = if methods.contains(&ReauthenticationMethod::Password) {
-        let tried = check_password(app, caller, fields, client).await?;
-        (AuthMethod::Password, tried)
+    let shown = if factors.is_enabled() {
+        Reauthenticator::Factor(read_code(app, caller, &factors, fields, client)?)
+    } else if methods.contains(&ReauthenticationMethod::Password) {
+        check_password(app, caller, fields, client).await?
     } else {
-        let attempt = read_otp(app, caller, fields, client)?;
-        (AuthMethod::Otp, Reauthenticator::Otp(attempt))
+        Reauthenticator::Otp(read_otp(app, caller, fields, client)?)
     };
-    let authentication = Authentication::by(method, app.clock.now());
+    let now = app.clock.now();
     let request = Reauthentication {
         session: caller.session().clone(),
-        authentication: authentication.clone(),
+        now,
         shown,
         secret_hashes,
         context: client.context(Some(caller)),
     };
     match app.store.reauthenticate(request).await? {
-        ReauthenticationOutcome::Done { user, created_at } => {
+        ReauthenticationOutcome::Done {
+            user,
+            created_at,
+            authentication,
+        } => {
             log::info!("user {}: authenticated again", user.id);
             Ok(Renewed {
                 user,
@@ -110,8 +116,31 @@ async fn renew(
             })
         }
         ReauthenticationOutcome::InvalidOtp => Err(wrong_code(app)),
+        ReauthenticationOutcome::WrongFactor => {
+            PasswordTries::of_caller(client, caller).failed(app).await?;
+            Err(factors::wrong_code())
+        }
+        ReauthenticationOutcome::Throttled { until } => {
+            Err(AccountError::Throttled(until.since(now)))
+        }
         ReauthenticationOutcome::Ended => Err(AccountError::SessionEnded),
     }
+}
+
+/// Reads the code of a second factor, which the store checks.
+fn read_code(
+    app: &App,
+    caller: &Caller,
+    factors: &Factors,
+    fields: &Fields,
+    client: &Client,
+) -> Result<FactorTry, AccountError> {
+    let mut reader = FieldReader::new(fields);
+    let code = factors::read_code(&mut reader);
+    reader.finish()?;
+    client.check_limit(app, Limited::FailedSignIn)?;
+    let typed = read_typed(app, caller.user.id, factors, &code.ok_or_else(unread)?);
+    Ok(FactorClient::new(app, client, Some(caller)).tries(typed))
 }
 
 /// Checks the password. A wrong one counts as a failed sign-in.
@@ -166,6 +195,7 @@ fn read_otp(
 pub(super) fn read(reader: &mut FieldReader<'_>) {
     reader.optional_secret(PASSWORD, None);
     reader.optional_text(OTP, OTP_LENGTH);
+    factors::read_optional_code(reader);
 }
 
 /// Mails a code for [`reauthenticate`] to the confirmed address of a caller without a password.

@@ -9,6 +9,7 @@ use serde::{Serialize, Serializer};
 
 use super::{AccountError, Caller};
 use crate::app::App;
+use crate::domain::SecondFactor;
 use crate::passwords;
 
 /// A way to authenticate again.
@@ -18,6 +19,8 @@ pub enum ReauthenticationMethod {
     Password,
     /// A code by mail, for accounts without a password.
     Otp,
+    /// A second factor, for accounts that have one.
+    Factor(SecondFactor),
 }
 
 impl ReauthenticationMethod {
@@ -26,6 +29,7 @@ impl ReauthenticationMethod {
         match self {
             Self::Password => "password",
             Self::Otp => "otp",
+            Self::Factor(factor) => factor.as_str(),
         }
     }
 }
@@ -39,14 +43,17 @@ impl Serialize for ReauthenticationMethod {
 /// How far ahead of our clock an authentication may be: more means that a clock was wrong.
 const MAX_CLOCK_SKEW: Duration = Duration::from_mins(1);
 
-/// Whether the caller has authenticated recently, by `[sessions] recent_minutes`.
+/// Whether the caller has authenticated recently, by `[sessions] recent_minutes`. An account with a
+/// second factor has to have used it.
 pub fn is_recent(app: &App, caller: &Caller) -> bool {
     let minutes = app.config.sessions.recent_minutes;
     let life = Duration::from_secs(60 * u64::from(minutes));
     let now = app.clock.now();
-    caller
-        .authenticated_at()
-        .is_some_and(|at| now.since(at) < life && at.since(now) <= MAX_CLOCK_SKEW)
+    caller.authentication().is_some_and(|authentication| {
+        let at = authentication.at;
+        let is_recent = now.since(at) < life && at.since(now) <= MAX_CLOCK_SKEW;
+        is_recent && (authentication.has_factor() || !caller.user.has_factor)
+    })
 }
 
 /// Checks that the caller has authenticated recently.
@@ -61,6 +68,17 @@ pub async fn require_recent(app: &App, caller: &Caller) -> Result<(), AccountErr
     Err(AccountError::ReauthenticationRequired(methods))
 }
 
+/// As [`require_recent`], of callers whose account has a second factor; others pass.
+///
+/// # Errors
+/// As [`require_recent`].
+pub(super) async fn require_recent_factor(app: &App, caller: &Caller) -> Result<(), AccountError> {
+    match caller.user.has_factor {
+        true => require_recent(app, caller).await,
+        false => Ok(()),
+    }
+}
+
 /// The ways in which the caller can authenticate again.
 ///
 /// # Errors
@@ -69,6 +87,11 @@ pub async fn reauthentication_methods(
     app: &App,
     caller: &Caller,
 ) -> Result<Vec<ReauthenticationMethod>, AccountError> {
+    let factors = app.store.find_factors(caller.user.id).await?;
+    if factors.is_enabled() {
+        let methods = factors.methods().into_iter();
+        return Ok(methods.map(ReauthenticationMethod::Factor).collect());
+    }
     let hash = app.store.find_password_hash(caller.user.id).await?;
     let hash = hash.ok_or(AccountError::SessionEnded)?;
     Ok(vec![match passwords::is_usable(&hash) {

@@ -6,7 +6,7 @@ use super::{AccountError, Client, keys, session_lifetimes, unread};
 use crate::app::App;
 use crate::crypto::random;
 use crate::crypto::tokens::{TokenPair, TokenSubject, TokenType, Verified};
-use crate::domain::{FieldReader, Fields, SessionRef, Timestamp};
+use crate::domain::{Authentication, FieldReader, Fields, SessionRef};
 use crate::store::{RotateRefreshToken, Rotation, UserSnapshot};
 
 /// Field name of a refresh token.
@@ -36,7 +36,7 @@ enum Proof {
 #[derive(Debug)]
 struct CookieProof {
     session: SessionRef,
-    authenticated_at: Timestamp,
+    authentication: Authentication,
 }
 
 impl Caller {
@@ -44,13 +44,13 @@ impl Caller {
     pub(super) fn of_browser(
         user: Arc<UserSnapshot>,
         session: SessionRef,
-        authenticated_at: Timestamp,
+        authentication: Authentication,
     ) -> Self {
         Self {
             user,
             proof: Proof::Cookie(Arc::new(CookieProof {
                 session,
-                authenticated_at,
+                authentication,
             })),
         }
     }
@@ -63,11 +63,11 @@ impl Caller {
         }
     }
 
-    /// When the owner of the session had last authenticated, by what the request showed.
-    pub(super) fn authenticated_at(&self) -> Option<Timestamp> {
+    /// How and when the owner of the session had last authenticated, by what the request showed.
+    pub(super) fn authentication(&self) -> Option<&Authentication> {
         match &self.proof {
-            Proof::Token(token) => token.authenticated_at,
-            Proof::Cookie(cookie) => Some(cookie.authenticated_at),
+            Proof::Token(token) => token.authentication.as_ref(),
+            Proof::Cookie(cookie) => Some(&cookie.authentication),
         }
     }
 

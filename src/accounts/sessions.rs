@@ -1,5 +1,6 @@
 //! Listing and ending sessions: the caller's own, and as staff those of others.
 
+use super::recent::require_recent_factor;
 use super::staff::check_staff;
 use super::{AccountError, Caller, Client};
 use crate::app::App;
@@ -48,6 +49,7 @@ pub async fn end_other_sessions(
     caller: &Caller,
     client: &Client,
 ) -> Result<(), AccountError> {
+    require_recent_factor(app, caller).await?;
     let (context, now) = (client.context(Some(caller)), app.clock.now());
     let ended = app
         .store

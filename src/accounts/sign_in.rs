@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::factors::{FactorClient, new_ticket, read_optional_code, read_typed, wrong_code};
 use super::new_password::NOTICE_LIFE;
 use super::password_tries::{PasswordTries, key_of};
 use super::{AccountError, Client, Signed, unread};
@@ -21,7 +22,8 @@ const ATTEMPTS: u32 = 3;
 /// [`AccountError::NoActiveAccount`] for unknown addresses and wrong passwords alike, after the
 /// work of one hash (an imported hash of another scheme takes its own time until it is rehashed);
 /// [`AccountError::EmailNotVerified`] when the password is right but the address was never
-/// confirmed.
+/// confirmed; [`AccountError::SecondFactorRequired`] with a ticket for
+/// [`super::complete_sign_in`], unless the code of a second factor came along.
 pub async fn sign_in(
     app: &Arc<App>,
     fields: &Fields,
@@ -29,6 +31,7 @@ pub async fn sign_in(
 ) -> Result<Signed, AccountError> {
     let mut reader = FieldReader::new(fields);
     let (email, password) = read(&mut reader);
+    let code = read_optional_code(&mut reader);
     reader.finish()?;
     let (Some(email), Some(password)) = (email, password) else {
         return Err(unread());
@@ -64,7 +67,7 @@ pub async fn sign_in(
         if !found.is_verified {
             return Err(AccountError::EmailNotVerified);
         }
-        if let Some(signed) = start_session(app, &found, &tries).await? {
+        if let Some(signed) = start_session(app, &found, &tries, code.as_deref()).await? {
             if app.passwords.is_outdated(&found.password_hash) {
                 let rehash = rehash(Arc::clone(app), found, password);
                 tokio::spawn(request_id::carried(rehash));
@@ -79,8 +82,14 @@ pub async fn sign_in(
     }
 }
 
+/// The fields of [`sign_in`]; `code` is for accounts with a second factor.
+pub(super) fn read_all(reader: &mut FieldReader<'_>) {
+    read(reader);
+    read_optional_code(reader);
+}
+
 /// Reads an address of any form and a password.
-pub(super) fn read(reader: &mut FieldReader<'_>) -> (Option<String>, Option<String>) {
+fn read(reader: &mut FieldReader<'_>) -> (Option<String>, Option<String>) {
     (
         reader.required_login("email"),
         reader.required_secret("password", None),
@@ -92,9 +101,19 @@ async fn start_session(
     app: &App,
     found: &Credentials,
     tries: &PasswordTries<'_>,
+    code: Option<&str>,
 ) -> Result<Option<Signed>, AccountError> {
     let now = app.clock.now();
-    let starting = tries.client().new_session(app, now, AuthMethod::Password);
+    let factor = match code {
+        Some(code) => {
+            let factors = app.store.find_factors(found.user_id).await?;
+            let typed = read_typed(app, found.user_id, &factors, code);
+            Some(FactorClient::new(app, tries.client(), None).tries(typed))
+        }
+        None => None,
+    };
+    let (token, ticket) = new_ticket(app, now);
+    let mut starting = tries.client().new_session(app, now, AuthMethod::Password);
     let sign_in = SignIn {
         user_id: found.user_id,
         password_hash: found.password_hash.clone(),
@@ -106,9 +125,24 @@ async fn start_session(
             };
             app.outbox.new_mail(&content, now.plus(NOTICE_LIFE))
         }),
+        factor,
+        ticket,
     };
-    let user = match app.store.create_session(sign_in).await? {
-        SignInOutcome::Started(user) => user,
+    let (user, authentication) = match app.store.create_session(sign_in).await? {
+        SignInOutcome::Started {
+            user,
+            authentication,
+        } => (user, authentication),
+        SignInOutcome::SecondFactorRequired { methods } => {
+            return Err(AccountError::SecondFactorRequired {
+                ticket: token,
+                methods,
+            });
+        }
+        SignInOutcome::WrongFactor => {
+            tries.failed(app).await?;
+            return Err(wrong_code());
+        }
         SignInOutcome::Changed => return Ok(None),
         SignInOutcome::Throttled { until } => {
             return Err(AccountError::Throttled(until.since(now)));
@@ -118,6 +152,7 @@ async fn start_session(
     if app.config.sends_sign_in_notices() {
         app.outbox.wake().await;
     }
+    starting.session.authentication = authentication;
     Ok(Some(starting.signed(app, &user).await?))
 }
 

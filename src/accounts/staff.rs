@@ -62,10 +62,15 @@ impl Administrator<'_> {
             return Ok(context);
         }
         let mut reader = FieldReader::new(fields);
-        let reason = reader.required_text(REASON, Some(REASON_LENGTH));
+        let reason = read_reason(&mut reader);
         reader.finish()?;
         Ok(context.because(&reason.ok_or_else(unread)?))
     }
+}
+
+/// Reads a reason that has to be given.
+pub(super) fn read_reason(reader: &mut FieldReader<'_>) -> Option<String> {
+    reader.required_text(REASON, Some(REASON_LENGTH))
 }
 
 /// Reads a reason; empty without one.

@@ -78,6 +78,11 @@ pub(super) enum UserCommand {
     Promote(Target),
     /// Make a staff account an ordinary account
     Demote(Target),
+    /// Remove all second factors of an account and end all its sessions
+    ///
+    /// For somebody who has lost both the authenticator app and the recovery codes. The owner is
+    /// notified by mail. Make sure who is asking.
+    ResetMfa(Target),
     /// Delete an account and all its data
     Delete {
         #[command(flatten)]
@@ -199,6 +204,11 @@ pub(super) fn run(command: UserCommand, config: Config) -> CommandResult {
         }),
         UserCommand::Demote(target) => with_user(config, &target.user, async |app, user| {
             warn_without_staff(accounts::set_staff(&app, user.id, false, &target.reason).await)
+        }),
+        UserCommand::ResetMfa(target) => with_user(config, &target.user, async |app, user| {
+            accounts::reset_factors_of(&app, &user, &target.reason)
+                .await
+                .map_err(describe)
         }),
         UserCommand::Delete { target, yes } => {
             with_user(config, &target.user, async |app, user| {
@@ -375,6 +385,7 @@ fn show(user: &User, json: bool) -> io::Result<()> {
         ("photo", user.photo.clone().unwrap_or_default()),
         ("active", yes_or_no(user.is_active).into()),
         ("staff", yes_or_no(user.is_staff).into()),
+        ("two-factor", yes_or_no(user.has_factor).into()),
         ("verified", moment(user.verified_at).unwrap_or("no".into())),
         (
             "last login",

@@ -42,8 +42,8 @@ pub use settings::{
     TlsConfig, TokensConfig, setting, settings,
 };
 pub use values::{
-    CorsOrigin, EmailChangeRule, HeaderName, Interval, InvalidValue, ListenAddr, LogFormat,
-    MailTransportKind, ProxyNetwork, PublicUrl, Secret,
+    CorsOrigin, EmailChangeRule, FactorRequirement, HeaderName, Interval, InvalidValue, ListenAddr,
+    LogFormat, MailTransportKind, ProxyNetwork, PublicUrl, Secret,
 };
 
 /// The path of a database in memory.
@@ -89,6 +89,15 @@ impl Config {
     /// Whether the database is in memory.
     pub fn is_in_memory(&self) -> bool {
         self.database.path == IN_MEMORY
+    }
+
+    /// What the service calls itself: `[branding] name`, else the sender of its mails.
+    pub fn service_name(&self) -> String {
+        if self.branding.name.is_empty() {
+            sender_name(&self.mail.from)
+        } else {
+            self.branding.name.clone()
+        }
     }
 
     /// The directory of photos: the configured one, or the path of the database plus `.media`.
@@ -193,6 +202,17 @@ fn cores() -> usize {
 /// Converts a count; saturates where `usize` has 16 bits.
 fn to_usize(count: u32) -> usize {
     usize::try_from(count).unwrap_or(usize::MAX)
+}
+
+/// The name in a mailbox such as `Accounts <accounts@example.com>`, else its domain.
+fn sender_name(mailbox: &str) -> String {
+    let (name, address) = mailbox.split_once('<').unwrap_or(("", mailbox));
+    let name = name.trim().trim_matches('"').trim();
+    if !name.is_empty() {
+        return name.to_owned();
+    }
+    let domain = address.rsplit('@').next().unwrap_or(address);
+    domain.trim_end_matches('>').trim().to_owned()
 }
 
 #[cfg(test)]

@@ -28,9 +28,9 @@ use super::rules::{
     parsed, whole,
 };
 use super::values::{
-    CorsOrigin, EmailChangeRule, HeaderName, Interval, ListenAddr, LogFormat, MailTransportKind,
-    ProxyNetwork, PublicUrl, Secret, is_colour, is_fixed_otp, is_link, is_log_filter, is_mailbox,
-    is_one_line, is_path, is_web_link,
+    CorsOrigin, EmailChangeRule, FactorRequirement, HeaderName, Interval, ListenAddr, LogFormat,
+    MailTransportKind, ProxyNetwork, PublicUrl, Secret, is_colour, is_fixed_otp, is_link,
+    is_log_filter, is_mailbox, is_one_line, is_path, is_web_link,
 };
 use crate::domain::SigningAlgorithm;
 
@@ -465,6 +465,13 @@ settings! {
         /// Minutes after signing in, or after `reauthenticate/`, in which changes are allowed that
         /// want recent authentication.
         recent_minutes: u32 = 10, rule whole(1, 1440), rare "MINUTES";
+    }
+
+    /// Second factors.
+    mfa: MfaConfig, "Two-factor authentication" {
+        /// Who has to have a second factor: `nobody`, `staff` or `everyone`. Accounts without one
+        /// can sign in, and have to set one up before they can do more.
+        required_for: FactorRequirement = FactorRequirement::Nobody, rule parsed::<FactorRequirement>(), common "WHO";
     }
 
     /// One-time passwords sent by mail.

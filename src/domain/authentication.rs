@@ -2,26 +2,34 @@
 
 use serde::{Serialize, Serializer};
 
-use super::Timestamp;
+use super::{SecondFactor, Timestamp};
 
 /// A way to authenticate, by its name in RFC 8176.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AuthMethod {
     /// The password.
     Password,
-    /// A one-time password, or the token of a link, from a mail.
+    /// A one-time password: of a mail, or of an authenticator app.
     Otp,
+    /// A second factor beside the first.
+    Mfa,
 }
 
 impl AuthMethod {
-    const ALL: [Self; 2] = [Self::Password, Self::Otp];
+    const ALL: [Self; 3] = [Self::Password, Self::Otp, Self::Mfa];
 
     /// The name in the claim `amr`.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Password => "pwd",
             Self::Otp => "otp",
+            Self::Mfa => "mfa",
         }
+    }
+
+    /// The method with this name.
+    pub fn parse(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|method| method.as_str() == name)
     }
 }
 
@@ -57,14 +65,28 @@ impl Authentication {
 
     /// Reads what [`Authentication::amr`] writes; unknown names are skipped.
     pub fn parse(at: Timestamp, amr: &str) -> Self {
-        let find = |name: &str| {
-            let mut all = AuthMethod::ALL.into_iter();
-            all.find(|method| method.as_str() == name)
-        };
         Self {
             at,
-            methods: amr.split(' ').filter_map(find).collect(),
+            methods: amr.split(' ').filter_map(AuthMethod::parse).collect(),
         }
+    }
+
+    /// The same with the proof of a second factor.
+    #[must_use]
+    pub fn with_factor(mut self, factor: SecondFactor, at: Timestamp) -> Self {
+        self.at = at;
+        let otp = (factor == SecondFactor::Totp).then_some(AuthMethod::Otp);
+        for method in otp.into_iter().chain([AuthMethod::Mfa]) {
+            if !self.methods.contains(&method) {
+                self.methods.push(method);
+            }
+        }
+        self
+    }
+
+    /// Whether a second factor was proven.
+    pub fn has_factor(&self) -> bool {
+        self.methods.contains(&AuthMethod::Mfa)
     }
 }
 

@@ -46,6 +46,18 @@ events! {
     SignInFailed = "sign_in_failed",
     /// A signed-in client confirmed the password or a mailed code.
     Reauthenticated = "reauthenticated",
+    /// The code of a second factor was wrong, or was used before.
+    SecondFactorFailed = "second_factor_failed",
+    /// An authenticator app was enrolled.
+    TotpActivated = "totp_activated",
+    /// The authenticator app was removed.
+    TotpDeactivated = "totp_deactivated",
+    /// A recovery code was used up.
+    RecoveryCodeUsed = "recovery_code_used",
+    /// The recovery codes were replaced.
+    RecoveryCodesRegenerated = "recovery_codes_regenerated",
+    /// Staff or an administrator removed all second factors.
+    FactorsReset = "factors_reset",
     /// A session ended because its owner signed out.
     SignOut = "sign_out",
     /// Sessions were revoked from the list of sessions, or evicted; the detail is their number.
@@ -128,7 +140,10 @@ impl EventKind {
     pub fn is_failure(self) -> bool {
         matches!(
             self,
-            Self::SignInFailed | Self::OtpFailed | Self::PasswordCheckFailed
+            Self::SignInFailed
+                | Self::OtpFailed
+                | Self::PasswordCheckFailed
+                | Self::SecondFactorFailed
         )
     }
 }

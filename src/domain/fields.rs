@@ -36,6 +36,8 @@ pub mod messages {
     pub const PASSWORDS_DIFFER: &str = "The two password fields didn't match.";
     /// An invalid code, whatever the reason.
     pub const INVALID_OTP: &str = "Invalid or expired OTP.";
+    /// A code of a second factor that is not accepted.
+    pub const INVALID_CODE: &str = "Invalid code.";
 
     /// A link token that is wrong, used or expired.
     pub const INVALID_TOKEN: &str = "Invalid or expired token.";

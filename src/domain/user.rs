@@ -28,6 +28,8 @@ pub struct User {
     pub last_login_at: Option<Timestamp>,
     /// The id in the system that the account was imported from.
     pub external_id: Option<String>,
+    /// Whether signing in wants a second factor.
+    pub has_factor: bool,
     /// When the account was created.
     pub created_at: Timestamp,
     /// When the profile was last changed.

@@ -10,7 +10,7 @@ use warp::reply::Response;
 
 use super::reply;
 use crate::accounts::{AccountError, ReauthenticationMethod};
-use crate::domain::{FieldErrors, messages};
+use crate::domain::{FieldErrors, SecondFactor, messages};
 use crate::observability::error_chain;
 use crate::observability::metrics::ActionOutcome;
 
@@ -51,6 +51,17 @@ pub(super) enum ApiError {
     Forbidden,
     /// 403, the caller has to authenticate again first, in one of these ways.
     ReauthenticationRequired(Vec<ReauthenticationMethod>),
+    /// 401, the password is right, and a second factor is wanted.
+    SecondFactorRequired {
+        ticket: String,
+        methods: Vec<SecondFactor>,
+    },
+    /// 403, the account has to set up a second factor first.
+    FactorSetupRequired,
+    /// 400, the account has an authenticator app already.
+    FactorAlreadyEnabled,
+    /// 400, the account has no second factor.
+    FactorNotEnabled,
     /// 403, a form that does not come from a page of ours in this browser.
     ForeignForm,
     /// 403, pages would send passwords and cookies in the clear.
@@ -136,6 +147,7 @@ impl ApiError {
             | Self::BadToken
             | Self::InvalidToken
             | Self::NoActiveAccount
+            | Self::SecondFactorRequired { .. }
             | Self::EmailNotVerified => Some((
                 WWW_AUTHENTICATE,
                 HeaderValue::from_static(r#"Bearer realm="api""#),
@@ -153,14 +165,18 @@ impl ApiError {
             | Self::InvalidPassword(_)
             | Self::InvalidOtp
             | Self::NonField(_)
-            | Self::BadRequest(_) => StatusCode::BAD_REQUEST,
+            | Self::BadRequest(_)
+            | Self::FactorAlreadyEnabled
+            | Self::FactorNotEnabled => StatusCode::BAD_REQUEST,
             Self::NotAuthenticated
             | Self::BadToken
             | Self::InvalidToken
             | Self::NoActiveAccount
+            | Self::SecondFactorRequired { .. }
             | Self::EmailNotVerified => StatusCode::UNAUTHORIZED,
             Self::Forbidden
             | Self::ReauthenticationRequired(_)
+            | Self::FactorSetupRequired
             | Self::ForeignForm
             | Self::InsecurePages => StatusCode::FORBIDDEN,
             Self::NotFound | Self::UserNotFound | Self::InvalidPage => StatusCode::NOT_FOUND,
@@ -199,6 +215,24 @@ impl ApiError {
                 "code": "reauthentication_required",
                 "methods": methods,
             }),
+            Self::SecondFactorRequired { ticket, methods } => {
+                let methods: Vec<_> = methods.iter().map(|method| method.as_str()).collect();
+                json!({
+                    "detail": "Two-factor authentication is required.",
+                    "code": "mfa_required",
+                    "mfa_required": true,
+                    "ephemeral_token": ticket,
+                    "methods": methods,
+                })
+            }
+            Self::FactorSetupRequired => coded(
+                "Set up two-factor authentication first.",
+                "mfa_setup_required",
+            ),
+            Self::FactorAlreadyEnabled => {
+                detail("MFA is already enabled. Deactivate it before activating again.")
+            }
+            Self::FactorNotEnabled => detail("MFA is not enabled."),
             Self::NotFound => detail("Not found."),
             Self::InvalidPage => detail("Invalid page."),
             Self::UserNotFound => json!({ "error": "User not found" }),
@@ -246,6 +280,12 @@ impl From<AccountError> for ApiError {
             AccountError::ReauthenticationRequired(methods) => {
                 Self::ReauthenticationRequired(methods)
             }
+            AccountError::SecondFactorRequired { ticket, methods } => {
+                Self::SecondFactorRequired { ticket, methods }
+            }
+            AccountError::FactorSetupRequired => Self::FactorSetupRequired,
+            AccountError::FactorAlreadyEnabled => Self::FactorAlreadyEnabled,
+            AccountError::FactorNotEnabled => Self::FactorNotEnabled,
             AccountError::UserNotFound => Self::UserNotFound,
             AccountError::NotFound => Self::NotFound,
             AccountError::InvalidPage => Self::InvalidPage,

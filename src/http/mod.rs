@@ -27,6 +27,7 @@ mod links;
 mod openapi;
 mod operation;
 mod pages;
+mod qr_code;
 mod reply;
 mod request;
 mod route;
@@ -50,6 +51,7 @@ use tokio::sync::Semaphore;
 use warp::Filter;
 use warp::reply::Response;
 
+use crate::accounts;
 use crate::app::{App, CurrentApp, SharedApp};
 use crate::clock::Stopwatch;
 use crate::observability::metrics::ActionOutcome;
@@ -278,7 +280,13 @@ async fn dispatch(
     request.caller = match route.auth {
         Auth::None => None,
         Auth::OptionalBearer => request.authenticate_if_possible(app).await?,
-        Auth::Bearer => Some(request.authenticate(app).await?),
+        Auth::Bearer => {
+            let caller = request.authenticate(app).await?;
+            if !route.before_setup {
+                accounts::require_setup(app, &caller)?;
+            }
+            Some(caller)
+        }
     };
     if route.exposure == Exposure::Public
         && cors::is_cross_site(&app.config.server, &app.public_url, &request.head)

@@ -52,18 +52,20 @@ pub(crate) enum Tag {
     Users,
     Passwords,
     Sessions,
+    SecondFactors,
     Staff,
     Service,
     Development,
 }
 
 impl Tag {
-    pub(crate) const ALL: [Self; 8] = [
+    pub(crate) const ALL: [Self; 9] = [
         Self::SignUp,
         Self::Tokens,
         Self::Users,
         Self::Passwords,
         Self::Sessions,
+        Self::SecondFactors,
         Self::Staff,
         Self::Service,
         Self::Development,
@@ -76,6 +78,7 @@ impl Tag {
             Self::Users => "Users",
             Self::Passwords => "Passwords",
             Self::Sessions => "Sessions",
+            Self::SecondFactors => "Second factors",
             Self::Staff => "Staff",
             Self::Service => "Service",
             Self::Development => "Development",
@@ -89,6 +92,7 @@ impl Tag {
             Self::Users => "Reading, changing and deleting an account; `me` is one's own id.",
             Self::Passwords => "Choosing a new password.",
             Self::Sessions => "The devices with a session.",
+            Self::SecondFactors => "Authenticator apps and recovery codes.",
             Self::Staff => "For staff.",
             Self::Service => "Keys, health, metrics and this document.",
             Self::Development => "With `--dev` only, and only for clients on the same machine.",

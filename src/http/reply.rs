@@ -61,6 +61,11 @@ impl Detail {
     }
 }
 
+/// `200` with a detail.
+pub(super) fn detail(detail: &'static str) -> Response {
+    json(StatusCode::OK, &Detail::new(detail))
+}
+
 /// An empty object.
 #[derive(Serialize, JsonSchema)]
 pub(super) struct Nothing {}

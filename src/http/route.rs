@@ -70,6 +70,8 @@ pub(super) struct Route {
     pub(super) errors: ErrorFormat,
     /// Whether pages of any origin may read its answers.
     pub(super) for_any_origin: bool,
+    /// Whether it serves accounts that still have to set up a second factor.
+    pub(super) before_setup: bool,
     /// What the metrics count its requests as.
     pub(super) action: Option<Action>,
     /// Its entry in the OpenAPI document, if it has one.
@@ -92,6 +94,7 @@ impl Route {
             exposure: Exposure::Public,
             errors: ErrorFormat::Json,
             for_any_origin: false,
+            before_setup: false,
             action: None,
             docs: None,
         }
@@ -129,6 +132,12 @@ impl Route {
 
     pub(super) const fn for_any_origin(mut self) -> Self {
         self.for_any_origin = true;
+        self
+    }
+
+    /// Serves accounts that still have to set up a second factor, too.
+    pub(super) const fn before_setup(mut self) -> Self {
+        self.before_setup = true;
         self
     }
 

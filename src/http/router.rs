@@ -10,13 +10,14 @@ use std::sync::LazyLock;
 use http::Method;
 
 use super::api::{
-    audit_log, dev, discovery, email_undo, events, health, invitations, mails, metrics, otp,
+    audit_log, dev, discovery, email_undo, events, health, invitations, mails, metrics, mfa, otp,
     passwords, photos, reauthenticate, sessions, staff, tokens, users,
 };
 use super::openapi::{self, docs};
 use super::pages::account::{
     activity, confirm, data, delete, email, invitation, language, overview, password, profile,
-    reauthenticate as confirm_identity, reset, sessions as device_list, sign_in, sign_out, sign_up,
+    reauthenticate as confirm_identity, reset, second_factor, security, sessions as device_list,
+    sign_in, sign_out, sign_up,
 };
 use super::pages::assets;
 use super::pages::console::{
@@ -126,6 +127,17 @@ pub(super) static ROUTES: &[Route] = &[
     page!("/account/password/", "Password", password::show).on_pages(),
     form!("/account/password/", "Password", password::submit).on_pages()
         .counted_as(Action::PasswordChange),
+    page!("/account/second-factor/", "Second Factor", second_factor::show).on_pages(),
+    form!("/account/second-factor/", "Second Factor", second_factor::submit).on_pages()
+        .counted_as(Action::SignIn),
+    page!("/account/second-factor/recovery/", "Recovery Code", second_factor::show_recovery)
+        .on_pages(),
+    page!("/account/security/", "Security", security::show).on_pages(),
+    page!("/account/security/totp/", "Authenticator App", security::show_totp).on_pages(),
+    form!("/account/security/totp/", "Authenticator App", security::activate_totp).on_pages(),
+    form!("/account/security/totp/remove/", "Remove App", security::deactivate_totp).on_pages(),
+    form!("/account/security/recovery-codes/", "Recovery Codes", security::regenerate_codes)
+        .on_pages(),
     page!("/account/sessions/", "Sessions", device_list::show).on_pages(),
     form!("/account/sessions/end/", "End Session", device_list::end).on_pages(),
     form!("/account/sessions/end-others/", "End Sessions", device_list::end_others).on_pages(),
@@ -176,7 +188,7 @@ pub(super) static ROUTES: &[Route] = &[
     post!(accounts!("users/"), "User List", users::create)
         .counted_as(Action::SignUp).docs(&users::CREATE),
     get!(accounts!("users/{pk}/"), "User Instance", users::retrieve)
-        .bearer().docs(&users::RETRIEVE),
+        .bearer().before_setup().docs(&users::RETRIEVE),
     patch!(accounts!("users/{pk}/"), "User Instance", users::partial_update)
         .bearer().docs(&users::PARTIAL_UPDATE),
     delete!(accounts!("users/{pk}/"), "User Instance", users::destroy)
@@ -223,15 +235,29 @@ pub(super) static ROUTES: &[Route] = &[
         .bearer().counted_as(Action::PasswordChange).docs(&passwords::CHANGE),
 
     post!(accounts!("reauthenticate/"), "Reauthenticate", reauthenticate::create)
-        .bearer().counted_as(Action::Reauthentication).docs(&reauthenticate::CREATE),
+        .bearer().before_setup().counted_as(Action::Reauthentication).docs(&reauthenticate::CREATE),
     post!(accounts!("reauthenticate/otp/"), "Reauthenticate Otp", reauthenticate::request_otp)
-        .bearer().docs(&reauthenticate::REQUEST_OTP),
+        .bearer().before_setup().docs(&reauthenticate::REQUEST_OTP),
 
-    get!(accounts!("sessions/"), "Session List", sessions::list).bearer().docs(&sessions::LIST),
+    get!(accounts!("sessions/"), "Session List", sessions::list).bearer().before_setup().docs(&sessions::LIST),
     delete!(accounts!("sessions/"), "Session List", sessions::destroy_others)
-        .bearer().docs(&sessions::DESTROY_OTHERS),
+        .bearer().before_setup().docs(&sessions::DESTROY_OTHERS),
     delete!(accounts!("sessions/{id}/"), "Session Instance", sessions::destroy)
-        .bearer().docs(&sessions::DESTROY),
+        .bearer().before_setup().docs(&sessions::DESTROY),
+
+    post!(accounts!("mfa/verify/"), "Mfa Verify", mfa::verify)
+        .counted_as(Action::SignIn).docs(&mfa::VERIFY),
+    get!(accounts!("mfa/status/"), "Mfa Status", mfa::status).bearer().before_setup().docs(&mfa::STATUS),
+    get!(accounts!("mfa/totp/activate/"), "Totp Activation", mfa::start_totp)
+        .bearer().before_setup().docs(&mfa::START_TOTP),
+    post!(accounts!("mfa/totp/activate/"), "Totp Activation", mfa::activate_totp)
+        .bearer().before_setup().docs(&mfa::ACTIVATE_TOTP),
+    post!(accounts!("mfa/totp/deactivate/"), "Totp Deactivation", mfa::deactivate_totp)
+        .bearer().before_setup().docs(&mfa::DEACTIVATE_TOTP),
+    post!(accounts!("mfa/recovery-codes/regenerate/"), "Recovery Codes", mfa::regenerate_codes)
+        .bearer().before_setup().docs(&mfa::REGENERATE_CODES),
+    post!(accounts!("users/{pk}/mfa/reset/"), "Mfa Reset", mfa::reset)
+        .bearer().docs(&mfa::RESET),
 
     get!(accounts!("email/undo/{id}/"), "Email Undo", email_undo::confirm)
         .page().docs(&email_undo::CONFIRM),

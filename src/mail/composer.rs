@@ -167,8 +167,19 @@ impl Composer {
             }
             MailContent::AddressRestored { ip: client }
             | MailContent::PasswordChanged { ip: client }
+            | MailContent::FactorRemoved { ip: client }
             | MailContent::AccountDeleted { ip: client } => ip.clone_from(client),
-            MailContent::NewSignIn { ip: client } => ip = Some(client.clone()),
+            MailContent::FactorAdded {
+                ip: client,
+                link: undo,
+                days,
+            } => {
+                values.insert("days", Value::from(*days));
+                link.clone_from(undo);
+                ip = Some(client.clone());
+            }
+            MailContent::NewSignIn { ip: client }
+            | MailContent::RecoveryCodesReplaced { ip: client } => ip = Some(client.clone()),
             MailContent::Invitation { link: accept, days } => {
                 values.insert("days", Value::from(*days));
                 link = Some(accept.clone());
@@ -711,7 +722,8 @@ mod tests {
                     "{name}: {}",
                     mail.text
                 );
-                assert_eq!((&mail.otp, &mail.link), (&None, &None), "{name}");
+                assert_eq!(mail.otp, None, "{name}");
+                assert_eq!(mail.link.is_some(), name == "factor_added", "{name}");
                 let shows = |value: &str| mail.text.contains(value) && mail.html.contains(value);
                 let is_without_client =
                     ["password_set", "address_removed", "promoted"].contains(&name);

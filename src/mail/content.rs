@@ -72,6 +72,27 @@ pub enum MailContent {
         /// The client's address.
         ip: String,
     },
+    /// An authenticator app was added to the account.
+    FactorAdded {
+        /// The client's address.
+        ip: String,
+        /// The URL that undoes it, for the account's own address.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        link: Option<String>,
+        /// How long it is valid.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        days: Option<u64>,
+    },
+    /// The account no longer has a second factor.
+    FactorRemoved {
+        /// The client's address; absent when an administrator did it.
+        ip: Option<String>,
+    },
+    /// The recovery codes of the account were replaced.
+    RecoveryCodesReplaced {
+        /// The client's address.
+        ip: String,
+    },
     /// The account was deleted.
     AccountDeleted {
         /// The client's address; absent when an administrator did it.
@@ -154,6 +175,25 @@ impl MailContent {
                     ip: "203.0.113.7".to_owned(),
                 },
             ),
+            (
+                "factor_added",
+                Self::FactorAdded {
+                    ip: "203.0.113.7".to_owned(),
+                    link: Some(
+                        "https://accounts.example.com/account/undo/\
+                         281ace4c0c89f8235eecce45a2e3e557/"
+                            .to_owned(),
+                    ),
+                    days: Some(7),
+                },
+            ),
+            ("factor_removed", Self::FactorRemoved { ip: ip() }),
+            (
+                "recovery_codes_replaced",
+                Self::RecoveryCodesReplaced {
+                    ip: "203.0.113.7".to_owned(),
+                },
+            ),
             ("account_deleted", Self::AccountDeleted { ip: ip() }),
             ("promoted", Self::Promoted),
             (
@@ -197,6 +237,9 @@ impl MailContent {
             Self::AddressRemoved => "address_removed",
             Self::PasswordChanged { .. } => "password_changed",
             Self::NewSignIn { .. } => "new_sign_in",
+            Self::FactorAdded { .. } => "factor_added",
+            Self::FactorRemoved { .. } => "factor_removed",
+            Self::RecoveryCodesReplaced { .. } => "recovery_codes_replaced",
             Self::AccountDeleted { .. } => "account_deleted",
             Self::Promoted => "promoted",
             Self::Invitation { .. } => "invitation",
@@ -215,6 +258,9 @@ impl MailContent {
             | Self::AddressRemoved
             | Self::PasswordChanged { .. }
             | Self::NewSignIn { .. }
+            | Self::FactorAdded { .. }
+            | Self::FactorRemoved { .. }
+            | Self::RecoveryCodesReplaced { .. }
             | Self::AccountDeleted { .. }
             | Self::Promoted => "notice",
             Self::Invitation { .. } => "invitation",
@@ -228,7 +274,7 @@ mod tests {
     use super::*;
 
     /// What earlier versions have queued, kind by kind.
-    const QUEUED: [&str; 16] = [
+    const QUEUED: [&str; 20] = [
         r#"{"kind":"otp","purpose":"sign_up","code":"012345","minutes":10}"#,
         r#"{"kind":"otp","purpose":"email_change","code":"012345","minutes":10}"#,
         r#"{"kind":"otp","purpose":"password_reset","code":"012345","minutes":10}"#,
@@ -241,6 +287,10 @@ mod tests {
         r#"{"kind":"address_removed"}"#,
         r#"{"kind":"password_changed","ip":null}"#,
         r#"{"kind":"new_sign_in","ip":"203.0.113.7"}"#,
+        r#"{"kind":"factor_added","ip":"203.0.113.7","link":"https://c.example/d/","days":7}"#,
+        r#"{"kind":"factor_added","ip":"203.0.113.7"}"#,
+        r#"{"kind":"factor_removed","ip":null}"#,
+        r#"{"kind":"recovery_codes_replaced","ip":"203.0.113.7"}"#,
         r#"{"kind":"account_deleted","ip":null}"#,
         r#"{"kind":"promoted"}"#,
         r#"{"kind":"invitation","link":"https://c.example/d/","days":7}"#,

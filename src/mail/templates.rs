@@ -31,6 +31,7 @@ pub const BUILT_IN: &[(&str, &str)] = built_in![
     "invitation.txt",
     "notice.html",
     "notice.txt",
+    "undo_button.html",
     "test.html",
     "test.txt",
 ];

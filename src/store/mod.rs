@@ -12,6 +12,7 @@
 mod browser_sessions;
 mod development;
 mod events;
+mod factors;
 mod health;
 mod invitations;
 mod keys;
@@ -36,6 +37,11 @@ use std::sync::Arc;
 pub use browser_sessions::{BrowserSessionRecord, BrowserSessionStore};
 pub use development::DevelopmentStore;
 pub use events::{Event, EventFilter, EventPage, EventQuery, EventStore, NewEvent, RequestContext};
+pub use factors::{
+    ActivateOutcome, ActivateTotp, CompleteOutcome, CompleteSignIn, DeactivateTotp, FactorLimits,
+    FactorOutcome, FactorStore, FactorTry, Factors, NewTicket, ReplaceRecoveryCodes, ResetFactors,
+    Ticket, TotpDevice, TypedCode,
+};
 pub use health::{HealthStore, StoreSize};
 pub use invitations::{
     AcceptInvitation, Invitation, InvitationOutcome, InvitationQuery, InvitationStore,
@@ -65,10 +71,10 @@ pub use sessions::{
 pub use setup::{FirstStaff, FirstStaffOutcome, SetupState, SetupStore};
 pub use user_snapshot::UserSnapshot;
 pub use users::{
-    Credentials, DeleteOutcome, DeleteUser, EmailChange, ImportRefusal, ImportSource, ImportedUser,
-    NewEmailUndo, NewSignUp, NewUser, PageRequest, RESTORED_REST, SignUpOutcome, StoredUser,
-    UNDO_LIFETIME, UndoEmailChange, UndoOutcome, UpdateOutcome, UserOrder, UserPage, UserQuery,
-    UserStore, UserUpdate,
+    Credentials, DeleteOutcome, DeleteUser, EmailChange, EmailUndo, ImportRefusal, ImportSource,
+    ImportedUser, NewEmailUndo, NewSignUp, NewUser, PageRequest, RESTORED_REST, SignUpOutcome,
+    StoredUser, UNDO_LIFETIME, UndoEmailChange, UndoOutcome, UpdateOutcome, UserOrder, UserPage,
+    UserQuery, UserStore, UserUpdate,
 };
 
 /// All operations of an engine.
@@ -86,6 +92,7 @@ pub trait Store:
     + KeyStore
     + EventStore
     + OverviewStore
+    + FactorStore
     + HealthStore
     + DevelopmentStore
     + Send
@@ -107,6 +114,7 @@ impl<T> Store for T where
         + KeyStore
         + EventStore
         + OverviewStore
+        + FactorStore
         + HealthStore
         + DevelopmentStore
         + Send

@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 
-use super::{MailLimits, NewOtp, OtpAttempt, PasswordTry, RequestContext, StoreResult};
+use super::{FactorTry, MailLimits, NewOtp, OtpAttempt, PasswordTry, RequestContext, StoreResult};
 use crate::domain::{Authentication, SessionRef, Timestamp, User, UserId};
 
 /// What the owner of a session has shown.
@@ -11,14 +11,16 @@ pub enum Reauthenticator {
     Password(PasswordTry),
     /// A mailed code, which is still to be checked.
     Otp(OtpAttempt),
+    /// The code of a second factor, which is still to be checked.
+    Factor(FactorTry),
 }
 
 /// Another authentication of the owner of a session.
 pub struct Reauthentication {
     /// The session.
     pub session: SessionRef,
-    /// How and when.
-    pub authentication: Authentication,
+    /// When.
+    pub now: Timestamp,
     /// What was shown.
     pub shown: Reauthenticator,
     /// Of a browser session: the hashes of its secret and of the one that replaces it.
@@ -36,9 +38,18 @@ pub enum ReauthenticationOutcome {
         user: Box<User>,
         /// When the session was created.
         created_at: Timestamp,
+        /// What it knows of its owner now.
+        authentication: Authentication,
     },
     /// The code is wrong, used, expired or unknown.
     InvalidOtp,
+    /// The code of the second factor is wrong.
+    WrongFactor,
+    /// Too many codes were wrong.
+    Throttled {
+        /// When the next try is allowed.
+        until: Timestamp,
+    },
     /// The session has ended, its account is inactive, or its secret was replaced already.
     Ended,
 }

@@ -5,8 +5,12 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
-use super::{NewMail, PasswordTry, RequestContext, StoreResult, UserSnapshot};
-use crate::domain::{Authentication, SessionLifetimes, SessionRef, Timestamp, User, UserId};
+use super::{
+    FactorTry, NewMail, NewTicket, PasswordTry, RequestContext, StoreResult, UserSnapshot,
+};
+use crate::domain::{
+    Authentication, SecondFactor, SessionLifetimes, SessionRef, Timestamp, User, UserId,
+};
 
 /// A session to create, with its first refresh token.
 #[derive(Clone)]
@@ -47,13 +51,29 @@ pub struct SignIn {
     pub session: NewSession,
     /// The notice of a sign-in from a new network.
     pub notice: Option<NewMail>,
+    /// The code of a second factor that came along.
+    pub factor: Option<FactorTry>,
+    /// For the second step, when a second factor is wanted and none came along.
+    pub ticket: NewTicket,
 }
 
 /// The outcome of a sign-in.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SignInOutcome {
     /// The session was created.
-    Started(Box<User>),
+    Started {
+        /// The account.
+        user: Box<User>,
+        /// What the session was begun with.
+        authentication: Authentication,
+    },
+    /// The account has a second factor; the ticket is stored.
+    SecondFactorRequired {
+        /// The ways to prove it.
+        methods: Vec<SecondFactor>,
+    },
+    /// The code that came along is wrong.
+    WrongFactor,
     /// The account has changed since the password was verified.
     Changed,
     /// Too many attempts have failed meanwhile; the answer does not reveal that this one was right.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
-use super::{MailLimits, NewMail, NewOtp, RequestContext, StoreResult};
+use super::{FactorTry, Factors, MailLimits, NewMail, NewOtp, RequestContext, StoreResult};
 use crate::domain::{EmailAddress, OtpPurpose, Profile, Timestamp, User, UserChanges, UserId};
 
 /// What a sign-in is verified against.
@@ -200,10 +200,23 @@ pub struct UndoEmailChange {
     pub notices: Vec<NewMail>,
     /// The notice to the address that the account loses.
     pub removed_notice: NewMail,
+    /// The code that came along, for an account with a factor that is older than the link.
+    pub factor: Option<FactorTry>,
     /// The current time.
     pub now: Timestamp,
     /// Who made the request, and from where.
     pub context: RequestContext,
+}
+
+/// A valid link that undoes an address change.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EmailUndo {
+    /// The account.
+    pub user_id: UserId,
+    /// The address that it restores.
+    pub email: String,
+    /// The factors of the account that are older than the link; the undo asks for one of them.
+    pub factors: Factors,
 }
 
 /// The outcome of an undo.
@@ -215,6 +228,15 @@ pub enum UndoOutcome {
     InvalidLink,
     /// Another account has confirmed the former address meanwhile.
     EmailTaken,
+    /// The account has a factor that is older than the link, and no code came along.
+    FactorRequired,
+    /// The code is wrong.
+    WrongFactor,
+    /// Too many codes were wrong.
+    Throttled {
+        /// When the next try is allowed.
+        until: Timestamp,
+    },
 }
 
 /// A sort key of the staff list.
@@ -420,7 +442,7 @@ pub trait UserStore {
         &self,
         token_hash: &[u8],
         now: Timestamp,
-    ) -> StoreResult<Option<String>>;
+    ) -> StoreResult<Option<EmailUndo>>;
 
     /// Undoes an address change and revokes all sessions but the one to keep.
     async fn undo_email_change(&self, undo: UndoEmailChange) -> StoreResult<UndoOutcome>;

@@ -29,6 +29,8 @@ mod docs;
 mod email_undo;
 mod enumeration;
 mod events;
+mod factor_pages;
+mod factors;
 mod hardening;
 mod health;
 mod invitations;

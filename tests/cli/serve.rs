@@ -43,7 +43,9 @@ fn setup_link_is_printed_until_there_is_a_staff_account() {
     );
     let checked = run(dir.path(), &["--db", "users.db", "check"]);
     assert!(
-        checked.stdout.contains("ok      staff: one staff account"),
+        checked
+            .stdout
+            .contains("warning staff: one staff account, without a second factor"),
         "{checked:?}"
     );
     let stopped = server.terminate();

@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 use std::path::Path;
 
+use rusqlite::Connection;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -425,6 +426,7 @@ fn account_is_shown_by_id_and_by_email() {
              birthday    1815-12-10\n\
              active      yes\n\
              staff       yes\n\
+             two-factor  no\n\
              verified    2020-01-01T00:00:00Z\n\
              last login  2024-12-03T12:00:00Z\n\
              created     2020-01-01T00:00:00Z\n\
@@ -594,6 +596,49 @@ fn reason_is_in_the_audit_log() {
     let long = "x".repeat(201);
     on_db(dir.path(), &["user", "demote", "1", "--reason", &long], "")
         .assert_refused(2, &["a reason has at most 200 characters"]);
+}
+
+#[test]
+fn lost_factors_are_removed() {
+    let dir = folder();
+    let server = Running::start(dir.path());
+    create_user(dir.path(), "user@example.com", &[]);
+    let show = || on_db(dir.path(), &["user", "show", "1"], "").stdout;
+    let factor = |shown: &str| {
+        let line = shown.lines().find(|line| line.starts_with("two-factor"));
+        line.and_then(|line| line.split_whitespace().last())
+            .map(str::to_owned)
+    };
+    assert_eq!(factor(&show()).as_deref(), Some("no"));
+    // What is stored of an app matters to codes only.
+    Connection::open(dir.path().join("users.db"))
+        .unwrap()
+        .execute(
+            "INSERT INTO totp_devices (user_id, device_id, secret, last_step, created_at) \
+             VALUES (1, 'device', x'00', 0, 0)",
+            [],
+        )
+        .unwrap();
+    assert_eq!(factor(&show()).as_deref(), Some("yes"));
+    let body = json!({"email": "user@example.com", "password": PASSWORD});
+    let (status, answer) = server.post("token/", &body);
+    assert_eq!((status, &answer["code"]), (401, &json!("mfa_required")));
+    let reset = [
+        "user",
+        "reset-mfa",
+        "user@example.com",
+        "--reason",
+        "lost phone",
+    ];
+    on_db(dir.path(), &reset, "").assert_done("");
+    assert_eq!(factor(&show()).as_deref(), Some("no"));
+    assert_eq!(server.post("token/", &body).0, 200);
+    let audit = on_db(dir.path(), &["audit"], "").stdout;
+    let entry = audit.lines().find(|line| line.contains("factors_reset"));
+    assert!(
+        entry.is_some_and(|entry| entry.contains("lost phone")),
+        "{audit}"
+    );
 }
 
 #[test]

@@ -124,19 +124,37 @@ fn check_permissions(path: &Path, report: &mut Report) {
     }
 }
 
-/// Checks that somebody can administrate the server in the browser, where it has a console.
+/// Checks that somebody can administrate the server in the browser, where it has a console, and
+/// that staff has second factors.
 pub(super) fn check_staff(examination: &Examination, config: &Config, report: &mut Report) {
-    if !config.console.enabled || !config.pages.enabled {
-        return;
-    }
-    match examination.staff {
-        0 => report.warning(
+    let staff = examination.staff;
+    if staff == 0 && config.console.enabled && config.pages.enabled {
+        report.warning(
             "staff",
             "there is no staff account, so nobody can use the console; open the setup link that \
              the server prints when it starts, or run `user create EMAIL --staff`",
-        ),
-        1 => report.ok("staff", "one staff account"),
-        count => report.ok("staff", format!("{count} staff accounts")),
+        );
+    }
+    if staff == 0 {
+        return;
+    }
+    let accounts = match staff {
+        1 => "one staff account".to_owned(),
+        count => format!("{count} staff accounts"),
+    };
+    match examination.staff_without_factor {
+        0 => report.ok("staff", format!("{accounts}, with second factors")),
+        without => {
+            let lack = match without == staff {
+                true => "without a second factor".to_owned(),
+                false => format!("{without} of them without a second factor"),
+            };
+            let text = format!(
+                "{accounts}, {lack}; set one up on /account/security/, and [mfa] required_for to \
+                 \"staff\""
+            );
+            report.warning("staff", text);
+        }
     }
 }
 

@@ -118,6 +118,7 @@ fn every_setting_is_read_from_every_layer() {
         "dev.ephemeral" | "dev.exit_with_parent" => "true",
         "accounts.unverified_days" => "30",
         "accounts.email_change" => "recent",
+        "mfa.required_for" => "staff",
         "media.max_side_pixels" | "media.decode_memory_mib" => "640",
         "tokens.key_encryption_secret" => "0123456789abcdef0123456789abcdef",
         "backup.every" => "12h",
@@ -213,7 +214,7 @@ fn unknown_settings_are_errors_with_a_suggestion() {
             "[[zebra]]\n[zebra2]",
             "config.toml:1: setting \"zebra\" is outside any section\n\
              config.toml:2: unknown section [zebra2]; known sections: [server], [tls], [metrics], \
-             [log], [database], [mail], [tokens], [passwords], [accounts], [sessions], [otp], [rate_limits], [audit], \
+             [log], [database], [mail], [tokens], [passwords], [accounts], [sessions], [mfa], [otp], [rate_limits], [audit], \
              [media], [backup], [pages], [console], [branding], [dev]",
         ),
         (

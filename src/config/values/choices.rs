@@ -77,6 +77,50 @@ impl TextValue for EmailChangeRule {
     }
 }
 
+/// Who has to have a second factor.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FactorRequirement {
+    /// Everybody decides for themselves.
+    Nobody,
+    /// Staff accounts.
+    Staff,
+    /// All accounts.
+    Everyone,
+}
+
+impl FactorRequirement {
+    const ALL: [Self; 3] = [Self::Nobody, Self::Staff, Self::Everyone];
+
+    /// Whether it concerns an account.
+    pub fn concerns(self, is_staff: bool) -> bool {
+        match self {
+            Self::Nobody => false,
+            Self::Staff => is_staff,
+            Self::Everyone => true,
+        }
+    }
+
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Nobody => "nobody",
+            Self::Staff => "staff",
+            Self::Everyone => "everyone",
+        }
+    }
+}
+
+impl TextValue for FactorRequirement {
+    const EXPECTED: &'static str = "nobody, staff or everyone";
+
+    fn parse(text: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|who| who.as_str() == text)
+    }
+
+    fn text(&self) -> String {
+        self.as_str().to_owned()
+    }
+}
+
 impl TextValue for SigningAlgorithm {
     const EXPECTED: &'static str = "one of ES256, EdDSA and RS256";
 

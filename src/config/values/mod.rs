@@ -26,7 +26,7 @@ pub(super) use checks::{
     is_colour, is_fixed_otp, is_link, is_log_filter, is_mailbox, is_one_line, is_path, is_smtp_url,
     is_web_link,
 };
-pub use choices::{EmailChangeRule, LogFormat, MailTransportKind};
+pub use choices::{EmailChangeRule, FactorRequirement, LogFormat, MailTransportKind};
 pub use header_name::HeaderName;
 pub use interval::Interval;
 pub use listen_addr::ListenAddr;

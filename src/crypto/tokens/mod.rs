@@ -100,8 +100,8 @@ pub struct Verified {
     pub session: SessionRef,
     /// The token's own id.
     pub id: String,
-    /// When the owner of the session had last authenticated; `None` in refresh tokens.
-    pub authenticated_at: Option<Timestamp>,
+    /// How and when the owner of the session had last authenticated; `None` in refresh tokens.
+    pub authentication: Option<Authentication>,
     /// When it was issued, in Unix seconds.
     pub issued: i64,
     /// When it expires, in Unix seconds.
@@ -165,6 +165,8 @@ struct CheckedClaims {
     exp: i64,
     sid: String,
     auth_time: Option<i64>,
+    #[serde(default)]
+    amr: Vec<String>,
 }
 
 /// Issues and verifies tokens.
@@ -338,7 +340,14 @@ impl Tokens {
             token_type: claims.token_type,
             session: SessionRef::new(claims.sid, claims.user_id),
             id: claims.jti,
-            authenticated_at: claims.auth_time.map(Timestamp::from_unix_seconds),
+            authentication: claims.auth_time.map(|seconds| Authentication {
+                at: Timestamp::from_unix_seconds(seconds),
+                methods: claims
+                    .amr
+                    .iter()
+                    .filter_map(|name| AuthMethod::parse(name))
+                    .collect(),
+            }),
             issued: claims.iat,
             expires: claims.exp,
         })
@@ -365,6 +374,7 @@ mod tests {
             verified_at: None,
             last_login_at: None,
             external_id: None,
+            has_factor: false,
             created_at: Timestamp::default(),
             updated_at: Timestamp::default(),
         }
@@ -444,7 +454,10 @@ mod tests {
                 token_type: TokenType::Access,
                 session: SessionRef::new("session".into(), 7),
                 id: "a".into(),
-                authenticated_at: Some(Timestamp::from_unix_millis(1_699_999_000_000)),
+                authentication: Some(Authentication::by(
+                    AuthMethod::Password,
+                    Timestamp::from_unix_millis(1_699_999_000_000),
+                )),
                 issued: now.unix_seconds(),
                 expires: now.unix_seconds() + 300,
             }

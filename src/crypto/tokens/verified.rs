@@ -78,7 +78,7 @@ mod tests {
                 token_type: TokenType::Access,
                 session: SessionRef::new(String::new(), 1),
                 id: String::new(),
-                authenticated_at: None,
+                authentication: None,
                 issued: 0,
                 expires: 0,
             };

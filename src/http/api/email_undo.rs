@@ -6,9 +6,12 @@
 use http::HeaderMap;
 use http::header::CONTENT_TYPE;
 
-use crate::accounts::{self, AccountError};
+use super::mfa::WRONG_CODE;
+use crate::accounts::{self, AccountError, forms};
 use crate::app::SharedApp;
-use crate::http::operation::{Operation, Outcome, Refusal, Tag};
+use crate::domain::Fields;
+use crate::http::body;
+use crate::http::operation::{Body, Operation, Outcome, Refusal, THROTTLED, Tag};
 use crate::http::pages::email_undo as pages;
 use crate::http::reply::{self, Message};
 use crate::http::request::Request;
@@ -33,7 +36,7 @@ pub(crate) const CONFIRM: Operation = Operation {
 /// `GET email/undo/<token>/`
 pub(crate) async fn confirm(app: &SharedApp, request: &mut Request) -> HandlerResult {
     let found = accounts::find_undo(app, request.last_segment()).await?;
-    pages::confirm(app, request, found.as_deref()).or_else(HandlerResult::from)
+    pages::confirm(app, request, found.as_ref()).or_else(HandlerResult::from)
 }
 
 /// `POST email/undo/<token>/`
@@ -43,9 +46,14 @@ pub(crate) const UNDO: Operation = Operation {
     summary: "Undo an address change",
     description: "Restores the account as it was before a change of its address. The link works \
                   once, for 7 days. All sessions end, the asking one too; a password that was set \
-                  since is void, and a password reset is mailed. A body of the type \
+                  since is void, and so are factors; a password reset is mailed. An account with a \
+                  second factor that is older than the link wants its `code`. A body of the type \
                   `application/x-www-form-urlencoded`, as the button of the page sends it, is \
                   answered with a page.",
+    body: Some(Body {
+        form: forms::undo,
+        example: "{}",
+    }),
     answers: &[
         Outcome::json::<Message>(
             200,
@@ -64,6 +72,8 @@ pub(crate) const UNDO: Operation = Operation {
             when: "another account has confirmed the former address by now",
             error: || AccountError::EmailTaken.into(),
         },
+        WRONG_CODE,
+        THROTTLED,
     ],
     ..Operation::NEW
 };
@@ -72,12 +82,20 @@ pub(crate) const UNDO: Operation = Operation {
 pub(crate) async fn undo(app: &SharedApp, request: &mut Request) -> HandlerResult {
     let caller = request.caller.take();
     let client = request.client(app);
-    let outcome = accounts::undo(app, request.last_segment(), caller.as_ref(), &client).await;
+    // Programs send whatever they like, where nothing is asked for.
+    let link = accounts::find_undo(app, request.last_segment()).await?;
+    let fields = match link.is_some_and(|link| link.factors.is_enabled()) {
+        true => body::fields(app, request).await?,
+        false => Fields::json(),
+    };
+    let token = request.last_segment();
+    let outcome = accounts::undo(app, token, &fields, caller.as_ref(), &client).await;
     if !is_from_a_page(&request.head.headers) {
         outcome?;
         return Ok(reply::message("Email change undone."));
     }
-    pages::outcome(app, request, outcome).or_else(HandlerResult::from)
+    let page = pages::outcome(app, request, outcome).await;
+    page.or_else(HandlerResult::from)
 }
 
 /// Whether the body is an HTML form, as the button of the page sends it.

@@ -12,6 +12,7 @@ pub(super) mod health;
 pub(super) mod invitations;
 pub(super) mod mails;
 pub(super) mod metrics;
+pub(super) mod mfa;
 pub(super) mod otp;
 pub(super) mod pagination;
 pub(super) mod passwords;

@@ -5,6 +5,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::otp::{INVALID_LINK_TOKEN, INVALID_OTP, MAIL_SENT, SENT_OR_NOT};
+use super::reauthenticate::REQUIRED;
 use crate::accounts::{self, forms};
 use crate::app::SharedApp;
 use crate::crypto::tokens::TokenPair;
@@ -101,6 +102,7 @@ pub(crate) const CHANGE: Operation = Operation {
         r#"{"msg": "Password changed successfully!", "access": "eyJ0eXAiOiJhdCtqd3Qi.e30.c2ln", "refresh": "eyJ0eXAiOiJydCtqd3Qi.e30.c2ln"}"#,
     )],
     refusals: &[
+        REQUIRED,
         Refusal {
             when: "wrong present password",
             error: || {

@@ -4,6 +4,7 @@ use http::StatusCode;
 use schemars::JsonSchema;
 use serde::Serialize;
 
+use super::reauthenticate::REQUIRED;
 use crate::accounts;
 use crate::app::SharedApp;
 use crate::domain::{AuthMethod, Timestamp};
@@ -74,6 +75,7 @@ pub(crate) const DESTROY_OTHERS: Operation = Operation {
         204,
         "the others are revoked, if there were any",
     )],
+    refusals: &[REQUIRED],
     ..Operation::NEW
 };
 

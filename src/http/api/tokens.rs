@@ -2,9 +2,11 @@
 
 use http::StatusCode;
 
+use super::mfa::WRONG_CODE;
 use crate::accounts::{self, forms};
 use crate::app::SharedApp;
 use crate::crypto::tokens::TokenPair;
+use crate::domain::SecondFactor;
 use crate::http::body;
 use crate::http::error::ApiError;
 use crate::http::operation::{Body, Operation, Outcome, Refusal, THROTTLED, Tag};
@@ -25,7 +27,9 @@ pub(crate) const OBTAIN: Operation = Operation {
     tag: Tag::Tokens,
     summary: "Sign in",
     description: "Starts a session with address and password. While a changed address awaits its \
-                  confirmation, either address signs in. `last_login` moves.",
+                  confirmation, either address signs in. `last_login` moves. An account with a second \
+                  factor wants its `code` as well; without one the answer is a 401 with an \
+                  `ephemeral_token` for `mfa/verify/`.",
     body: Some(Body {
         form: forms::sign_in,
         example: r#"{"email": "user@example.com", "password": "securepassword123"}"#,
@@ -40,6 +44,14 @@ pub(crate) const OBTAIN: Operation = Operation {
             when: "the password is right, but the address was never confirmed",
             error: || ApiError::EmailNotVerified,
         },
+        Refusal {
+            when: "the password is right, and the account has a second factor",
+            error: || ApiError::SecondFactorRequired {
+                ticket: "5b1f0c".into(),
+                methods: vec![SecondFactor::Totp, SecondFactor::RecoveryCode],
+            },
+        },
+        WRONG_CODE,
         THROTTLED,
     ],
     ..Operation::NEW

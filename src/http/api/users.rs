@@ -187,6 +187,7 @@ pub(crate) const DESTROY: Operation = Operation {
     }),
     answers: &[Outcome::nothing(204, "the account is deleted")],
     refusals: &[
+        REAUTHENTICATION_REQUIRED,
         Refusal {
             when: "wrong password",
             error: || ApiError::Fields(FieldErrors::one("password", messages::INVALID_PASSWORD)),
@@ -277,7 +278,11 @@ pub(crate) fn user_response<'a>(app: &SharedApp, user: &'a User) -> UserResponse
 /// `GET users/<pk>/`
 pub(crate) async fn retrieve(app: &SharedApp, request: &mut Request) -> HandlerResult {
     let id = request.user_id()?;
-    let user = accounts::retrieve(app, request.take_caller()?, id).await?;
+    let caller = request.take_caller()?;
+    if caller.user.id != id {
+        accounts::require_setup(app, &caller)?;
+    }
+    let user = accounts::retrieve(app, caller, id).await?;
     let render = |user: &User| reply::write(&user_response(app, user));
     let rendered = user.derived(|user| RenderedUser {
         public_url: Arc::clone(&app.public_url),

@@ -152,7 +152,9 @@ impl Responses {
             response.add("text/html", json!({ "type": "string" }), None);
             return;
         }
-        let schema = if body.get("methods").is_some() {
+        let schema = if body.get("ephemeral_token").is_some() {
+            "SecondFactorRequired"
+        } else if body.get("methods").is_some() {
             "ReauthenticationRequired"
         } else if body.get("detail").is_some() {
             "Error"

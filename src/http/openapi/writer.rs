@@ -56,11 +56,29 @@ impl Writer {
                     "code": { "const": "reauthentication_required" },
                     "methods": {
                         "type": "array",
-                        "description": "The fields of `reauthenticate/` that do it.",
-                        "items": { "type": "string", "enum": ["password", "otp"] },
+                        "description": "What `reauthenticate/` accepts: `password` and `otp` are fields, the others go into `code`.",
+                        "items": { "type": "string", "enum": ["password", "otp", "totp", "recovery_code"] },
                     },
                 },
                 "required": ["detail", "code", "methods"],
+            },
+            "SecondFactorRequired": {
+                "type": "object",
+                "description": "The password is right, and the account has a second factor.",
+                "properties": {
+                    "detail": { "type": "string" },
+                    "code": { "const": "mfa_required" },
+                    "mfa_required": { "const": true },
+                    "ephemeral_token": {
+                        "type": "string",
+                        "description": "The ticket for `mfa/verify/`.",
+                    },
+                    "methods": {
+                        "type": "array",
+                        "items": { "type": "string", "enum": ["totp", "recovery_code"] },
+                    },
+                },
+                "required": ["detail", "code", "mfa_required", "ephemeral_token", "methods"],
             },
             "UserNotFound": {
                 "type": "object",
@@ -210,7 +228,14 @@ impl Writer {
             }
         }
         for refusal in operation.refusals.iter().chain(general_refusals(route)) {
-            responses.refuse((refusal.error)(), refusal.when, &errors_name, is_page);
+            let error = (refusal.error)();
+            let is_of_form = form.is_none_or(|form| is_about(&error, form));
+            let errors = if is_of_form {
+                &*errors_name
+            } else {
+                "FieldErrors"
+            };
+            responses.refuse(error, refusal.when, errors, is_page);
         }
         responses.into_value()
     }
@@ -243,4 +268,14 @@ fn query_parameter(parameter: &Parameter) -> Value {
         "name": parameter.name, "in": "query", "description": parameter.description,
         "schema": parsed(parameter.schema),
     })
+}
+
+/// Whether an error is about fields of a form, or about none.
+fn is_about(error: &ApiError, form: &Form) -> bool {
+    let ApiError::Fields(errors) = error else {
+        return true;
+    };
+    errors
+        .iter()
+        .all(|(field, _)| form.rules.iter().any(|rule| rule.name == field))
 }

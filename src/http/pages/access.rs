@@ -40,17 +40,41 @@ const BY_CODE: Proof = Proof {
     field: "reauthentication_otp",
 };
 
+/// For accounts with a second factor.
+const BY_FACTOR: Proof = Proof {
+    name: "code",
+    field: "reauthentication_code",
+};
+
+/// The page that sets up second factors.
+const SECURITY: &str = "/account/security/";
+
 /// The button that mails a code.
 const SEND: &str = "reauthentication_send";
 
 /// The field that says that the form had more than the page carries.
 const INCOMPLETE: &str = "reauthentication_incomplete";
 
-/// The session of somebody who has to be signed in.
+/// The session of somebody who has to be signed in, and to have a second factor where the settings
+/// ask for one.
+///
+/// # Errors
+/// The way to the sign-in page, and from there back, or to the page that sets up a factor.
+pub(super) fn session<'a>(visitor: &'a Visitor<'_>) -> Result<&'a BrowserSession, Detour> {
+    let session = session_before_setup(visitor)?;
+    if accounts::require_setup(visitor.app, &session.caller).is_err() {
+        return Err(Detour::from(redirect(visitor, SECURITY, "")));
+    }
+    Ok(session)
+}
+
+/// As [`session`], also of somebody who still has to set up a second factor.
 ///
 /// # Errors
 /// The way to the sign-in page, and from there back.
-pub(super) fn session<'a>(visitor: &'a Visitor<'_>) -> Result<&'a BrowserSession, Detour> {
+pub(super) fn session_before_setup<'a>(
+    visitor: &'a Visitor<'_>,
+) -> Result<&'a BrowserSession, Detour> {
     let Some(session) = &visitor.session else {
         visitor.note_failure(ActionOutcome::BadToken);
         let path = format!("{SIGN_IN}?next={}", encoded(&visitor.path));
@@ -62,14 +86,30 @@ pub(super) fn session<'a>(visitor: &'a Visitor<'_>) -> Result<&'a BrowserSession
 /// As [`session`], of somebody who has authenticated recently.
 ///
 /// # Errors
-/// The way to the page that asks for the password, and from there back.
+/// The way to the page that asks for a proof, and from there back.
 pub(super) fn recent_session<'a>(visitor: &'a Visitor<'_>) -> Result<&'a BrowserSession, Detour> {
-    let session = session(visitor)?;
+    session(visitor)?;
+    recent_session_before_setup(visitor)
+}
+
+/// As [`recent_session`], also of somebody who still has to set up a second factor.
+///
+/// # Errors
+/// As [`recent_session`].
+pub(super) fn recent_session_before_setup<'a>(
+    visitor: &'a Visitor<'_>,
+) -> Result<&'a BrowserSession, Detour> {
+    let session = session_before_setup(visitor)?;
     if accounts::is_recent(visitor.app, &session.caller) {
         return Ok(session);
     }
+    Err(reauthentication(visitor))
+}
+
+/// The way to the page that asks for a proof, and from there back.
+fn reauthentication(visitor: &Visitor<'_>) -> Detour {
     let path = format!("/account/reauthenticate/?next={}", encoded(&visitor.path));
-    Err(Detour::from(redirect(visitor, &path, "")))
+    Detour::from(redirect(visitor, &path, ""))
 }
 
 /// A form that changes something that matters, of somebody who has authenticated recently.
@@ -83,7 +123,7 @@ pub(super) struct Change<'a> {
 }
 
 impl<'a> Change<'a> {
-    /// Reads the form of a request, and asks for the password where it has been too long.
+    /// Reads the form of a request, and asks for a proof where it has been too long.
     ///
     /// # Errors
     /// The page that asks, the way to the sign-in page, or those of [`Form::read`].
@@ -92,7 +132,20 @@ impl<'a> Change<'a> {
         app: &'a SharedApp,
         request: &mut Request,
     ) -> Result<Self, Detour> {
-        let signed_in = session(&visitor)?.clone();
+        session(&visitor)?;
+        Self::read_before_setup(visitor, app, request).await
+    }
+
+    /// As [`Change::read`], also of somebody who still has to set up a second factor.
+    ///
+    /// # Errors
+    /// As [`Change::read`].
+    pub(super) async fn read_before_setup(
+        visitor: Visitor<'a>,
+        app: &'a SharedApp,
+        request: &mut Request,
+    ) -> Result<Self, Detour> {
+        let signed_in = session_before_setup(&visitor)?.clone();
         let form = Form::read(&visitor, app, request).await?;
         if accounts::is_recent(app, &signed_in.caller) {
             return Ok(Self {
@@ -103,10 +156,10 @@ impl<'a> Change<'a> {
             });
         }
         let methods = accounts::reauthentication_methods(app, &signed_in.caller).await?;
-        let proof = if methods.contains(&ReauthenticationMethod::Password) {
-            &BY_PASSWORD
-        } else {
-            &BY_CODE
+        let proof = match methods.first() {
+            Some(ReauthenticationMethod::Password) => &BY_PASSWORD,
+            Some(ReauthenticationMethod::Factor(_)) => &BY_FACTOR,
+            _ => &BY_CODE,
         };
         if form.has(SEND) {
             accounts::request_reauthentication(app, &signed_in.caller, &visitor.client).await?;
@@ -124,7 +177,7 @@ impl<'a> Change<'a> {
                 request.renewed_session = Some(secret);
                 let visitor = Visitor::of(app, request).await?;
                 Ok(Self {
-                    session: session(&visitor)?.clone(),
+                    session: session_before_setup(&visitor)?.clone(),
                     is_incomplete: form.has(INCOMPLETE),
                     visitor,
                     form,
@@ -139,7 +192,7 @@ impl<'a> Change<'a> {
     }
 }
 
-/// The page that asks for the password or the code, with the form that it suspends.
+/// The page that asks for a proof, with the form that it suspends.
 fn ask(
     visitor: &Visitor<'_>,
     form: &Form,
@@ -151,6 +204,7 @@ fn ask(
     let own = [
         BY_PASSWORD.field,
         BY_CODE.field,
+        BY_FACTOR.field,
         INCOMPLETE,
         SEND,
         "username",

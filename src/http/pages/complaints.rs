@@ -51,6 +51,7 @@ const KNOWN: &[(&str, &str)] = &[
     ("The two password fields didn't match.", "passwords_differ"),
     ("Invalid password.", "wrong_password"),
     ("Invalid or expired OTP.", "wrong_code"),
+    ("Invalid code.", "wrong_factor"),
     ("Invalid or expired token.", "wrong_link"),
     (
         "The email address was restored recently and can be changed again in # hours.",

@@ -15,6 +15,8 @@ pub(super) enum Cookie {
     Session,
     /// Binds the forms of somebody who is not signed in to the browser.
     Form,
+    /// The ticket of a sign-in that waits for a second factor.
+    Ticket,
     /// A message for the next page.
     Flash,
     /// The chosen language.
@@ -28,6 +30,8 @@ impl Cookie {
             (Self::Session, false) => "session",
             (Self::Form, true) => "__Host-form",
             (Self::Form, false) => "form",
+            (Self::Ticket, true) => "__Host-ticket",
+            (Self::Ticket, false) => "ticket",
             (Self::Flash, true) => "__Host-flash",
             (Self::Flash, false) => "flash",
             (Self::Language, true) => "__Host-language",

@@ -24,7 +24,7 @@ use page::{Page, escaped};
 pub use store::WriteCounts;
 
 /// Maximum number of routes.
-pub const MAX_ROUTES: usize = 128;
+pub const MAX_ROUTES: usize = 256;
 
 /// Methods with series of their own; the last one is for all others.
 const METHODS: [&str; 7] = ["GET", "HEAD", "POST", "PATCH", "DELETE", "OPTIONS", "other"];

@@ -3,16 +3,18 @@
 use rusqlite::{Connection, OptionalExtension, named_params};
 
 use super::events::{Actor, forget_person, insert_event};
+use super::factors::{find_factors, prove, void_factors_since};
 use super::mails::insert_mail;
 use super::notices::{notify_earlier_addresses, notify_owner};
 use super::otps::{CLOCK_SLACK, NO_PASSWORD, find_pause, insert_otp, parse_email};
-use super::rows::{USER_COLUMNS, user};
+use super::rows::{USER_COLUMNS, timestamp, user};
 use super::sessions::delete_sessions;
 use super::users::{find_by_id, is_taken};
 use crate::domain::{EmailAddress, EventKind, OtpPurpose, Timestamp, User, UserId};
 use crate::store::{
-    EmailChange, NewOtp, RESTORED_REST, RequestContext, UNDO_LIFETIME, UndoEmailChange,
-    UndoOutcome, UpdateOutcome, UserUpdate,
+    EmailChange, EmailUndo, FactorOutcome, Factors, NewEmailUndo, NewOtp, RESTORED_REST,
+    RequestContext, TotpDevice, UNDO_LIFETIME, UndoEmailChange, UndoOutcome, UpdateOutcome,
+    UserUpdate,
 };
 
 /// The outcome of an address change.
@@ -192,7 +194,33 @@ fn insert_undo(
     change: &EmailChange,
     now: Timestamp,
 ) -> rusqlite::Result<()> {
-    let inserted = connection
+    let recent = change.undo.expires_at.minus(change.limits.pause);
+    if insert_link(connection, before.id, &change.undo, Some(recent))? {
+        mail_undo(connection, before.id, &change.undo, now)?;
+        notify_earlier_addresses(connection, before.id, &change.notices, now)?;
+    }
+    Ok(())
+}
+
+/// Stores the undo link of a change beside the address, and mails it to the confirmed one.
+pub(super) fn insert_notice_undo(
+    connection: &Connection,
+    user_id: UserId,
+    undo: &NewEmailUndo,
+    now: Timestamp,
+) -> rusqlite::Result<()> {
+    insert_link(connection, user_id, undo, None)?;
+    mail_undo(connection, user_id, undo, now)
+}
+
+/// Stores an undo link for the confirmed address, unless there is one that expires after `unless`.
+fn insert_link(
+    connection: &Connection,
+    user_id: UserId,
+    undo: &NewEmailUndo,
+    unless: Option<Timestamp>,
+) -> rusqlite::Result<bool> {
+    connection
         .prepare_cached(
             "INSERT INTO email_undos \
              (token_hash, user_id, email, email_key, expires_at, sequence, password_version) \
@@ -200,26 +228,27 @@ fn insert_undo(
              (SELECT coalesce(max(sequence), 0) + 1 FROM email_undos WHERE user_id = :user_id), \
              password_version FROM users WHERE id = :user_id \
              AND NOT EXISTS (SELECT 1 FROM email_undos \
-             WHERE user_id = :user_id AND email_key = users.email_key AND expires_at > :recent)",
+             WHERE user_id = :user_id AND email_key = users.email_key AND expires_at > :unless)",
         )?
         .execute(named_params! {
-            ":token_hash": change.undo.token_hash,
-            ":user_id": before.id,
-            ":expires_at": change.undo.expires_at.unix_millis(),
-            ":recent": change.undo.expires_at.minus(change.limits.pause).unix_millis(),
-        })?;
-    if inserted == 0 {
-        return Ok(());
-    }
-    insert_mail(
-        connection,
-        before.id,
-        None,
-        &before.email,
-        &change.undo.mail,
-        now,
-    )?;
-    notify_earlier_addresses(connection, before.id, &change.notices, now)
+            ":token_hash": undo.token_hash,
+            ":user_id": user_id,
+            ":expires_at": undo.expires_at.unix_millis(),
+            ":unless": unless.map(Timestamp::unix_millis),
+        })
+        .map(|inserted| inserted > 0)
+}
+
+fn mail_undo(
+    connection: &Connection,
+    user_id: UserId,
+    undo: &NewEmailUndo,
+    now: Timestamp,
+) -> rusqlite::Result<()> {
+    let email: String = connection
+        .prepare_cached("SELECT email FROM users WHERE id = :id")?
+        .query_row(named_params! { ":id": user_id }, |row| row.get(0))?;
+    insert_mail(connection, user_id, None, &email, &undo.mail, now)
 }
 
 /// Moves a never-verified account to another address; its newest sign-up gets a code there.
@@ -300,7 +329,7 @@ fn rest_after_undo(restored_at: Option<Timestamp>, now: Timestamp) -> Option<Tim
 }
 
 /// The latest valid expiry of a link; later ones come from a wrong clock.
-pub(super) fn latest_expiry(now: Timestamp) -> Timestamp {
+fn latest_expiry(now: Timestamp) -> Timestamp {
     now.plus(UNDO_LIFETIME).plus(CLOCK_SLACK)
 }
 
@@ -310,22 +339,24 @@ struct UndoLink {
     email: String,
     sequence: i64,
     password_version: i64,
+    created_at: Timestamp,
 }
 
 fn find_link(
     connection: &Connection,
-    undo: &UndoEmailChange,
+    token_hash: &[u8],
+    now: Timestamp,
 ) -> rusqlite::Result<Option<UndoLink>> {
     connection
         .prepare_cached(
-            "SELECT user_id, email, sequence, password_version FROM email_undos \
+            "SELECT user_id, email, sequence, password_version, expires_at FROM email_undos \
              WHERE token_hash = :token_hash AND expires_at > :now AND expires_at < :latest",
         )?
         .query_row(
             named_params! {
-                ":token_hash": undo.token_hash,
-                ":now": undo.now.unix_millis(),
-                ":latest": latest_expiry(undo.now).unix_millis(),
+                ":token_hash": token_hash,
+                ":now": now.unix_millis(),
+                ":latest": latest_expiry(now).unix_millis(),
             },
             |row| {
                 Ok(UndoLink {
@@ -333,10 +364,37 @@ fn find_link(
                     email: row.get(1)?,
                     sequence: row.get(2)?,
                     password_version: row.get(3)?,
+                    created_at: timestamp(row, 4)?.minus(UNDO_LIFETIME),
                 })
             },
         )
         .optional()
+}
+
+/// Finds a valid link, and what its use asks for.
+pub(super) fn find_email_undo(
+    connection: &Connection,
+    token_hash: &[u8],
+    now: Timestamp,
+) -> rusqlite::Result<Option<EmailUndo>> {
+    let Some(link) = find_link(connection, token_hash, now)? else {
+        return Ok(None);
+    };
+    Ok(Some(EmailUndo {
+        factors: older_factors(connection, &link)?,
+        user_id: link.user_id,
+        email: link.email,
+    }))
+}
+
+/// The factors that an account had when a link was made: they are the owner's.
+fn older_factors(connection: &Connection, link: &UndoLink) -> rusqlite::Result<Factors> {
+    let factors = find_factors(connection, link.user_id)?;
+    let is_older = |device: &TotpDevice| device.created_at < link.created_at;
+    Ok(match factors.totp.as_ref().is_some_and(is_older) {
+        true => factors,
+        false => Factors::default(),
+    })
 }
 
 /// Restores the account to its state when the link was created.
@@ -344,7 +402,7 @@ pub(super) fn undo_email_change(
     connection: &Connection,
     undo: &UndoEmailChange,
 ) -> rusqlite::Result<UndoOutcome> {
-    let Some(link) = find_link(connection, undo)? else {
+    let Some(link) = find_link(connection, &undo.token_hash, undo.now)? else {
         return Ok(UndoOutcome::InvalidLink);
     };
     let (user_id, email, now) = (link.user_id, parse_email(&link.email)?, undo.now);
@@ -354,7 +412,18 @@ pub(super) fn undo_email_change(
     let Some(before) = find_by_id(connection, user_id)? else {
         return Ok(UndoOutcome::InvalidLink);
     };
+    if older_factors(connection, &link)?.is_enabled() {
+        let Some(tried) = &undo.factor else {
+            return Ok(UndoOutcome::FactorRequired);
+        };
+        match prove(connection, user_id, tried)? {
+            FactorOutcome::Accepted(_) => {}
+            FactorOutcome::Wrong => return Ok(UndoOutcome::WrongFactor),
+            FactorOutcome::Throttled { until } => return Ok(UndoOutcome::Throttled { until }),
+        }
+    }
     take_from_unconfirmed(connection, email.key(), user_id, (&undo.context, now))?;
+    void_factors_since(connection, user_id, link.created_at)?;
     // Codes and links that were mailed since then are revoked. Earlier links stay valid: a thief
     // who changed the address twice must not revoke the owner's link.
     for statement in [

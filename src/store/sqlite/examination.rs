@@ -45,6 +45,8 @@ pub struct Examination {
     pub accounts: u64,
     /// Number of active staff accounts.
     pub staff: u64,
+    /// How many of them have no second factor.
+    pub staff_without_factor: u64,
     /// Names of the photos of the accounts, sorted.
     pub photos: Vec<String>,
     /// Names of the photos that no account has and whose files may still exist.
@@ -98,6 +100,7 @@ pub fn examine_database(
                 bytes: bytes.unsigned_abs(),
                 accounts: 0,
                 staff: 0,
+                staff_without_factor: 0,
                 photos: Vec::new(),
                 unused_photos: Vec::new(),
                 signing_keys: 0,
@@ -153,6 +156,14 @@ fn examine(
         bytes,
         accounts: count("SELECT count(*) FROM users")?,
         staff: count("SELECT count(*) FROM users WHERE is_staff AND is_active")?,
+        // Factors exist since version 10.
+        staff_without_factor: match schema_version {
+            ..10 => 0,
+            _ => count(
+                "SELECT count(*) FROM users WHERE is_staff AND is_active AND NOT EXISTS \
+                 (SELECT 1 FROM totp_devices WHERE user_id = users.id)",
+            )?,
+        },
         photos: names("SELECT photo FROM users WHERE photo IS NOT NULL ORDER BY photo")?,
         unused_photos,
         signing_keys: count("SELECT count(*) FROM signing_keys WHERE retired_at IS NULL")?,

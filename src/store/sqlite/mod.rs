@@ -11,6 +11,8 @@ mod development;
 mod email_change;
 mod events;
 mod examination;
+mod factor_tries;
+mod factors;
 mod file;
 mod health;
 mod import;

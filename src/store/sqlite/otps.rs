@@ -856,6 +856,11 @@ fn delete_expired(
     for (statement, until) in [
         ("DELETE FROM otps WHERE expires_at <= :until", now),
         ("DELETE FROM otp_tokens WHERE expires_at <= :until", now),
+        ("DELETE FROM factor_tickets WHERE expires_at <= :until", now),
+        (
+            "DELETE FROM factor_failures WHERE failed_at <= :until",
+            now.minus(DAY),
+        ),
         (
             "DELETE FROM otp_failures WHERE failed_at <= :until",
             now.minus(DAY),

@@ -101,7 +101,7 @@ pub(super) fn find_pause(
         .filter(|until| *until > tried.now))
 }
 
-fn is_known_network(
+pub(super) fn is_known_network(
     connection: &Connection,
     user_id: Option<UserId>,
     network: &str,

@@ -5,13 +5,14 @@ use rusqlite::{Connection, named_params};
 
 use super::SqliteStore;
 use super::events::{Actor, insert_event};
+use super::factors::prove;
 use super::otps::{Use, find_pause, insert_otp, use_otp};
 use super::password_tries::forget_failures;
 use super::sessions::{authorize, find_session};
-use crate::domain::{EventKind, OtpPurpose, Timestamp};
+use crate::domain::{AuthMethod, Authentication, EventKind, OtpPurpose, Timestamp};
 use crate::store::{
-    Reauthentication, ReauthenticationOtp, ReauthenticationOutcome, ReauthenticationStore,
-    Reauthenticator, StoreResult,
+    FactorOutcome, Reauthentication, ReauthenticationOtp, ReauthenticationOutcome,
+    ReauthenticationStore, Reauthenticator, StoreResult,
 };
 
 const PURPOSE: OtpPurpose = OtpPurpose::Reauthentication;
@@ -22,16 +23,30 @@ fn reauthenticate(
 ) -> StoreResult<ReauthenticationOutcome> {
     let (session_id, user_id) = (&request.session.id, request.session.user_id);
     authorize(connection, &request.context, user_id, false)?;
-    match &request.shown {
-        Reauthenticator::Password(tried) => forget_failures(connection, tried)?,
+    let now = request.now;
+    let Some(session) = find_session(connection, session_id)? else {
+        return Ok(ReauthenticationOutcome::Ended);
+    };
+    let authentication = match &request.shown {
+        Reauthenticator::Password(tried) => {
+            forget_failures(connection, tried)?;
+            Authentication::by(AuthMethod::Password, now)
+        }
         Reauthenticator::Otp(attempt) => {
             if use_otp(connection, PURPOSE, Some(user_id), attempt, Use::Up)?.is_none() {
                 return Ok(ReauthenticationOutcome::InvalidOtp);
             }
+            Authentication::by(AuthMethod::Otp, now)
         }
-    }
+        Reauthenticator::Factor(tried) => match prove(connection, user_id, tried)? {
+            FactorOutcome::Accepted(factor) => session.authentication.with_factor(factor, now),
+            FactorOutcome::Wrong => return Ok(ReauthenticationOutcome::WrongFactor),
+            FactorOutcome::Throttled { until } => {
+                return Ok(ReauthenticationOutcome::Throttled { until });
+            }
+        },
+    };
     let (old_hash, new_hash) = request.secret_hashes.clone().unzip();
-    let now = request.authentication.at;
     let changed = connection
         .prepare_cached(
             "UPDATE sessions SET authenticated_at = :now, amr = :amr, \
@@ -43,12 +58,12 @@ fn reauthenticate(
             ":user_id": user_id,
             ":old_hash": old_hash,
             ":new_hash": new_hash,
-            ":amr": request.authentication.amr(),
+            ":amr": authentication.amr(),
             ":now": now.unix_millis(),
         })?;
-    let Some(session) = find_session(connection, session_id)?.filter(|_| changed > 0) else {
+    if changed == 0 {
         return Ok(ReauthenticationOutcome::Ended);
-    };
+    }
     insert_event(
         connection,
         EventKind::Reauthenticated,
@@ -61,6 +76,7 @@ fn reauthenticate(
     Ok(ReauthenticationOutcome::Done {
         user: Box::new(session.user),
         created_at: session.created_at,
+        authentication,
     })
 }
 

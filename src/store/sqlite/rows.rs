@@ -8,7 +8,8 @@ use crate::domain::{Authentication, BirthDate, Profile, Timestamp, User};
 /// The columns that [`user`] reads, in order, of a table or alias `users`.
 pub(super) const USER_COLUMNS: &str = "users.id, users.email, users.new_email, users.first_name, users.last_name, \
      users.phone, users.address, users.gender, users.country, users.birthday, users.photo, users.is_active, \
-     users.is_staff, users.verified_at, users.last_login_at, users.created_at, users.updated_at, users.external_id";
+     users.is_staff, users.verified_at, users.last_login_at, users.created_at, users.updated_at, users.external_id, \
+     EXISTS (SELECT 1 FROM totp_devices WHERE totp_devices.user_id = users.id)";
 
 /// The columns of a profile, for the statements that insert one.
 macro_rules! profile_columns {
@@ -85,6 +86,7 @@ pub(super) fn user(row: &Row<'_>) -> rusqlite::Result<User> {
         created_at: timestamp(row, 15)?,
         updated_at: timestamp(row, 16)?,
         external_id: row.get(17)?,
+        has_factor: row.get(18)?,
     })
 }
 

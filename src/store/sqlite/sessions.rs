@@ -7,17 +7,18 @@ use async_trait::async_trait;
 use rusqlite::{Connection, OptionalExtension, named_params};
 
 use super::events::{Actor, insert_event};
+use super::factors::{find_factors, insert_ticket, prove};
 use super::mails::insert_mail;
 use super::password_tries::{find_pause, forget_failures, note_network};
 use super::rows::{USER_COLUMNS, authentication, timestamp, user};
 use super::users::find_by_id;
 use super::{SqliteStore, driver_error};
 use crate::domain::{
-    Authentication, EventKind, SessionLifetimes, SessionRef, Timestamp, User, UserId,
+    Authentication, EventKind, SecondFactor, SessionLifetimes, SessionRef, Timestamp, User, UserId,
 };
 use crate::store::{
-    NewSession, RequestContext, RotateRefreshToken, Rotation, Session, SessionStore, SignIn,
-    SignInOutcome, StoreError, StoreResult, UserSnapshot,
+    FactorOutcome, NewMail, NewSession, RequestContext, RotateRefreshToken, Rotation, Session,
+    SessionStore, SignIn, SignInOutcome, StoreError, StoreResult, UserSnapshot,
 };
 
 /// How long a used refresh token keeps its row.
@@ -162,44 +163,105 @@ fn create_session(connection: &Connection, sign_in: &SignIn) -> rusqlite::Result
     if let Some(until) = find_pause(connection, &sign_in.tried)? {
         return Ok(SignInOutcome::Throttled { until });
     }
-    let is_new_network = is_new_network(connection, sign_in.user_id, &sign_in.session.network)?;
-    let changed = connection
-        .prepare_cached(
-            "UPDATE users SET last_login_at = :now \
-             WHERE id = :user_id AND password_hash = :password_hash AND is_active AND verified_at IS NOT NULL",
-        )?
-        .execute(named_params! {
-            ":user_id": sign_in.user_id,
-            ":password_hash": sign_in.password_hash,
-            ":now": sign_in.session.now.unix_millis(),
-        })?;
-    if changed == 0 {
+    if !has_password(connection, sign_in)? {
         return Ok(SignInOutcome::Changed);
     }
+    let user_id = sign_in.user_id;
+    let mut session = sign_in.session.clone();
+    let factors = find_factors(connection, user_id)?;
+    if factors.is_enabled() {
+        let Some(tried) = &sign_in.factor else {
+            insert_ticket(connection, user_id, &sign_in.ticket)?;
+            let methods = factors.methods();
+            return Ok(SignInOutcome::SecondFactorRequired { methods });
+        };
+        match prove(connection, user_id, tried)? {
+            FactorOutcome::Accepted(factor) => {
+                session.authentication = session.authentication.with_factor(factor, session.now);
+            }
+            FactorOutcome::Wrong => return Ok(SignInOutcome::WrongFactor),
+            FactorOutcome::Throttled { until } => return Ok(SignInOutcome::Throttled { until }),
+        }
+    }
     forget_failures(connection, &sign_in.tried)?;
-    insert_session(
-        connection,
-        sign_in.user_id,
-        &sign_in.session,
-        &sign_in.tried.context,
-    )?;
+    let context = &sign_in.tried.context;
+    let notice = sign_in.notice.as_ref();
+    Ok(
+        match complete_session(connection, user_id, &session, context, notice)? {
+            Some(user) => SignInOutcome::Started {
+                user: Box::new(user),
+                authentication: session.authentication,
+            },
+            None => SignInOutcome::Changed,
+        },
+    )
+}
+
+/// Whether an account may sign in with the password that was verified.
+fn has_password(connection: &Connection, sign_in: &SignIn) -> rusqlite::Result<bool> {
+    connection
+        .prepare_cached(
+            "SELECT EXISTS (SELECT 1 FROM users WHERE id = :user_id \
+             AND password_hash = :password_hash AND is_active AND verified_at IS NOT NULL)",
+        )?
+        .query_row(
+            named_params! {
+                ":user_id": sign_in.user_id, ":password_hash": sign_in.password_hash,
+            },
+            |row| row.get(0),
+        )
+}
+
+/// Stores the session of somebody who has proven everything, and the notice of a new network.
+pub(super) fn complete_session(
+    connection: &Connection,
+    user_id: UserId,
+    session: &NewSession,
+    context: &RequestContext,
+    notice: Option<&NewMail>,
+) -> rusqlite::Result<Option<User>> {
+    let is_new_network = is_new_network(connection, user_id, &session.network)?;
+    connection
+        .prepare_cached("UPDATE users SET last_login_at = :now WHERE id = :user_id")?
+        .execute(named_params! { ":user_id": user_id, ":now": session.now.unix_millis() })?;
+    insert_session(connection, user_id, session, context)?;
     insert_event(
         connection,
         EventKind::SignIn,
-        Some(sign_in.user_id),
+        Some(user_id),
         Actor::Owner,
-        &sign_in.tried.context,
+        context,
         "",
-        sign_in.session.now,
+        session.now,
     )?;
-    let Some(user) = find_by_id(connection, sign_in.user_id)? else {
-        return Ok(SignInOutcome::Changed);
-    };
-    if let Some(notice) = sign_in.notice.as_ref().filter(|_| is_new_network) {
-        let now = sign_in.session.now;
-        insert_mail(connection, user.id, None, user.email.as_str(), notice, now)?;
+    let user = find_by_id(connection, user_id)?;
+    if let (Some(user), Some(notice)) = (&user, notice.filter(|_| is_new_network)) {
+        insert_mail(connection, user_id, None, &user.email, notice, session.now)?;
     }
-    Ok(SignInOutcome::Started(Box::new(user)))
+    Ok(user)
+}
+
+/// Notes that the owner of a session has proven a factor.
+pub(super) fn add_factor(
+    connection: &Connection,
+    session_id: &str,
+    factor: SecondFactor,
+    now: Timestamp,
+) -> rusqlite::Result<()> {
+    let Some(session) = find_session(connection, session_id)? else {
+        return Ok(());
+    };
+    let authentication = session.authentication.with_factor(factor, now);
+    connection
+        .prepare_cached(
+            "UPDATE sessions SET authenticated_at = :at, amr = :amr WHERE id = :session_id",
+        )?
+        .execute(named_params! {
+            ":session_id": session_id,
+            ":at": authentication.at.unix_millis(),
+            ":amr": authentication.amr(),
+        })
+        .map(drop)
 }
 
 /// Whether an account has been signed in to before, but not from this network.
@@ -263,7 +325,7 @@ pub(super) struct LiveSession {
     /// Its active account.
     pub(super) user: User,
     pub(super) created_at: Timestamp,
-    authentication: Authentication,
+    pub(super) authentication: Authentication,
 }
 
 pub(super) fn find_session(
@@ -469,7 +531,7 @@ fn delete_session(connection: &Connection, session_id: &str) -> rusqlite::Result
 }
 
 /// Records that sessions were revoked or evicted.
-fn note_revoked(
+pub(super) fn note_revoked(
     connection: &Connection,
     user_id: UserId,
     ended: usize,

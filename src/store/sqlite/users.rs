@@ -4,7 +4,7 @@ use async_trait::async_trait;
 use rusqlite::{Connection, OptionalExtension, named_params};
 
 use super::email_change::{
-    EmailStep, drop_unconfirmed_claims, latest_expiry, undo_email_change, update_email,
+    EmailStep, drop_unconfirmed_claims, find_email_undo, undo_email_change, update_email,
 };
 use super::events::{Actor, forget_person, insert_event, note_profile_change};
 use super::mails::insert_mail;
@@ -18,9 +18,9 @@ use super::sign_ups::{create_sign_up, delete_sign_ups};
 use super::{SqliteStore, import, list, matching};
 use crate::domain::{EventKind, Timestamp, User, UserId};
 use crate::store::{
-    Credentials, DeleteOutcome, DeleteUser, ImportSource, NewSignUp, NewUser, RequestContext,
-    SignUpOutcome, StoreResult, StoredUser, UndoEmailChange, UndoOutcome, UpdateOutcome, UserPage,
-    UserQuery, UserStore, UserUpdate,
+    Credentials, DeleteOutcome, DeleteUser, EmailUndo, ImportSource, NewSignUp, NewUser,
+    RequestContext, SignUpOutcome, StoreResult, StoredUser, UndoEmailChange, UndoOutcome,
+    UpdateOutcome, UserPage, UserQuery, UserStore, UserUpdate,
 };
 
 /// Finds the account with this id.
@@ -464,22 +464,8 @@ impl UserStore for SqliteStore {
         &self,
         token_hash: &[u8],
         now: Timestamp,
-    ) -> StoreResult<Option<String>> {
-        self.read(|connection| {
-            connection
-                .prepare_cached(
-                    "SELECT email FROM email_undos WHERE token_hash = :token_hash AND expires_at > :now AND expires_at < :latest",
-                )?
-                .query_row(
-                    named_params! {
-                        ":token_hash": token_hash,
-                        ":now": now.unix_millis(),
-                        ":latest": latest_expiry(now).unix_millis(),
-                    },
-                    |row| row.get(0),
-                )
-                .optional()
-        })
+    ) -> StoreResult<Option<EmailUndo>> {
+        self.read(|connection| find_email_undo(connection, token_hash, now))
     }
 
     async fn undo_email_change(&self, undo: UndoEmailChange) -> StoreResult<UndoOutcome> {

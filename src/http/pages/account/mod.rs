@@ -16,6 +16,8 @@ pub(in crate::http) mod password;
 pub(in crate::http) mod profile;
 pub(in crate::http) mod reauthenticate;
 pub(in crate::http) mod reset;
+pub(in crate::http) mod second_factor;
+pub(in crate::http) mod security;
 pub(in crate::http) mod sessions;
 pub(in crate::http) mod sign_in;
 pub(in crate::http) mod sign_out;
@@ -23,7 +25,9 @@ pub(in crate::http) mod sign_up;
 
 use warp::reply::Response;
 
-pub(super) use super::access::{Change, SIGN_IN, recent_session, session};
+pub(super) use super::access::{
+    Change, SIGN_IN, recent_session, recent_session_before_setup, session, session_before_setup,
+};
 use super::cookies::Cookie;
 pub(super) use super::next_path::encoded;
 use super::visitor::Visitor;

@@ -2,7 +2,7 @@
 
 use minijinja::context;
 
-use super::session;
+use super::session_before_setup;
 use crate::accounts;
 use crate::app::SharedApp;
 use crate::http::pages::render::{Page, PageResult};
@@ -12,7 +12,7 @@ use crate::http::request::Request;
 /// What the account is like at a glance.
 pub(in crate::http) async fn show(app: &SharedApp, request: &mut Request) -> PageResult {
     let visitor = Visitor::of(app, request).await?;
-    let session = session(&visitor)?;
+    let session = session_before_setup(&visitor)?;
     let sessions = accounts::list_sessions(app, &session.caller).await?;
     Page::new(&visitor, "account/overview.html", "page_overview.title")
         .with(context! { section => "overview", session_count => sessions.len() })

@@ -1,10 +1,10 @@
-//! `/account/reauthenticate/`: the password once more, before something that matters, or a mailed
-//! code for accounts without a password.
+//! `/account/reauthenticate/`: the password or a second factor once more, before something that
+//! matters, or a mailed code for accounts without either.
 
 use minijinja::{Value, context};
 
-use super::{encoded, query, remember, session};
-use crate::accounts::{self, BrowserSession};
+use super::{encoded, query, remember, session_before_setup};
+use crate::accounts::{self, BrowserSession, ReauthenticationMethod};
 use crate::app::SharedApp;
 use crate::http::pages::form::{Form, Problems};
 use crate::http::pages::next_path;
@@ -17,7 +17,7 @@ const PATH: &str = "/account/reauthenticate/";
 /// The form.
 pub(in crate::http) async fn show(app: &SharedApp, request: &mut Request) -> PageResult {
     let visitor = Visitor::of(app, request).await?;
-    let session = session(&visitor)?;
+    let session = session_before_setup(&visitor)?;
     page(&visitor, session, &query(request, "next"))
         .await?
         .with(context! { is_sent => !query(request, "sent").is_empty() })
@@ -27,10 +27,10 @@ pub(in crate::http) async fn show(app: &SharedApp, request: &mut Request) -> Pag
 /// Checks the password or the code; the session gets a new secret.
 pub(in crate::http) async fn submit(app: &SharedApp, request: &mut Request) -> PageResult {
     let visitor = Visitor::of(app, request).await?;
-    let session = session(&visitor)?;
+    let session = session_before_setup(&visitor)?;
     let form = Form::read(&visitor, app, request).await?;
     let next = form.text("next");
-    let fields = form.only(&["password", "otp"]);
+    let fields = form.only(&["password", "otp", "code"]);
     match accounts::reauthenticate_browser(app, session, &fields, &visitor.client).await {
         Ok(secret) => {
             let mut response = redirect(&visitor, next_path::or_home(&next), "")?;
@@ -51,7 +51,7 @@ pub(in crate::http) async fn submit(app: &SharedApp, request: &mut Request) -> P
 /// Mails a code.
 pub(in crate::http) async fn send(app: &SharedApp, request: &mut Request) -> PageResult {
     let visitor = Visitor::of(app, request).await?;
-    let session = session(&visitor)?;
+    let session = session_before_setup(&visitor)?;
     let form = Form::read(&visitor, app, request).await?;
     accounts::request_reauthentication(app, &session.caller, &visitor.client).await?;
     let next = encoded(&form.text("next"));
@@ -64,16 +64,20 @@ async fn page<'a>(
     next: &str,
 ) -> Result<Page<'a>, Detour> {
     let methods = accounts::reauthentication_methods(visitor.app, &session.caller).await?;
-    let method = methods.first().map(|method| method.as_str());
     let page = Page::new(
         visitor,
         "account/reauthenticate.html",
         "page_reauthenticate.title",
     );
+    let (method, field) = match methods.first() {
+        Some(ReauthenticationMethod::Factor(_)) => ("code", "code"),
+        Some(method) => (method.as_str(), method.as_str()),
+        None => ("", ""),
+    };
     Ok(page.with(context! {
         next => next_path::parse(next),
-        method => method,
-        field => method,
+        method,
+        field,
         carried => Vec::<Value>::new(),
     }))
 }

@@ -2,7 +2,7 @@
 
 use minijinja::{Value, context};
 
-use super::session;
+use super::session_before_setup;
 use crate::accounts::{self, AccountError};
 use crate::app::SharedApp;
 use crate::http::pages::form::Form;
@@ -16,7 +16,7 @@ const PATH: &str = "/account/sessions/";
 /// The list.
 pub(in crate::http) async fn show(app: &SharedApp, request: &mut Request) -> PageResult {
     let visitor = Visitor::of(app, request).await?;
-    let session = session(&visitor)?;
+    let session = session_before_setup(&visitor)?;
     let current = session.caller.session_id();
     let sessions = accounts::list_sessions(app, &session.caller).await?;
     let sessions: Value = sessions
@@ -31,7 +31,7 @@ pub(in crate::http) async fn show(app: &SharedApp, request: &mut Request) -> Pag
 /// Ends one session.
 pub(in crate::http) async fn end(app: &SharedApp, request: &mut Request) -> PageResult {
     let visitor = Visitor::of(app, request).await?;
-    let session = session(&visitor)?;
+    let session = session_before_setup(&visitor)?;
     let form = Form::read(&visitor, app, request).await?;
     let client = &visitor.client;
     match accounts::end_session(app, &session.caller, client, &form.text("id")).await {
@@ -44,7 +44,7 @@ pub(in crate::http) async fn end(app: &SharedApp, request: &mut Request) -> Page
 /// Ends all sessions but this one.
 pub(in crate::http) async fn end_others(app: &SharedApp, request: &mut Request) -> PageResult {
     let visitor = Visitor::of(app, request).await?;
-    let session = session(&visitor)?;
+    let session = session_before_setup(&visitor)?;
     Form::read(&visitor, app, request).await?;
     accounts::end_other_sessions(app, &session.caller, &visitor.client).await?;
     redirect(&visitor, PATH, "page_sessions.others_ended")

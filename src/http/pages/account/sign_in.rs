@@ -3,7 +3,7 @@
 use http::StatusCode;
 use minijinja::{Value, context};
 
-use super::{encoded, query, remember};
+use super::{encoded, query, remember, second_factor};
 use crate::accounts::{self, AccountError};
 use crate::app::SharedApp;
 use crate::http::pages::form::{Form, Problems};
@@ -47,6 +47,10 @@ pub(in crate::http) async fn submit(app: &SharedApp, request: &mut Request) -> P
             let mut response = redirect(&visitor, next_path::or_home(&next), "")?;
             remember(&visitor, &mut response, &secret);
             Ok(response)
+        }
+        Err(AccountError::SecondFactorRequired { ticket, .. }) => {
+            visitor.note_failure(ActionOutcome::Invalid);
+            second_factor::begin(&visitor, &ticket, &next)
         }
         Err(AccountError::EmailNotVerified) => {
             visitor.note_failure(ActionOutcome::NotVerified);

@@ -90,3 +90,18 @@ for (const form of document.querySelectorAll("[data-search]")) {
     timer = setTimeout(search, 150);
   });
 }
+
+// Copies and prints what is shown once.
+for (const button of document.querySelectorAll("[data-copy]")) {
+  if (!navigator.clipboard) continue;
+  button.hidden = false;
+  button.addEventListener("click", async () => {
+    const lines = [...document.getElementById(button.dataset.copy).children];
+    await navigator.clipboard.writeText(lines.map((line) => line.textContent).join("\n"));
+    button.textContent = button.dataset.doneText;
+  });
+}
+for (const button of document.querySelectorAll("[data-print]")) {
+  button.hidden = false;
+  button.addEventListener("click", () => print());
+}

@@ -782,7 +782,12 @@ mod tests {
                 .deliver(&mail_to("ann@example.com"), &mut |_| {})
                 .unwrap_err();
             assert!(matches!(error, MailError::Unreachable { .. }), "{error:?}");
-            assert!(error.to_string().contains("too long"), "{error}");
+            // On a busy machine the bytes arrive one by one.
+            let text = error.to_string();
+            assert!(
+                text.contains("too long") || text.contains("too many pieces"),
+                "{text}"
+            );
             server.join().unwrap();
         }
     }

@@ -1,0 +1,20 @@
+//! Second factors: enrolling an authenticator app, recovery codes, and proving a factor.
+
+mod codes;
+mod recovery_codes;
+mod reset;
+mod second_step;
+mod status;
+mod totp;
+
+pub(super) use codes::{
+    FactorClient, read as read_code, read_optional as read_optional_code, read_typed, wrong_code,
+};
+pub use recovery_codes::regenerate_recovery_codes;
+pub(super) use reset::read_reason;
+pub use reset::{reset_factors, reset_factors_of};
+pub use second_step::complete_sign_in;
+pub(super) use second_step::{new_ticket, read as read_second_step};
+pub use status::{FactorStatus, factor_status, require_setup};
+pub(super) use totp::read_activation;
+pub use totp::{Enrolment, activate_totp, deactivate_totp, resume_totp, start_totp};

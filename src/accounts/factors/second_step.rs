@@ -1,0 +1,89 @@
+//! The second step of a sign-in: a ticket for whoever has shown the password, and its exchange for
+//! a session.
+
+use std::time::Duration;
+
+use super::codes::{self, FactorClient, read_typed, wrong_code};
+use crate::accounts::new_password::NOTICE_LIFE;
+use crate::accounts::{AccountError, Client, Signed, unread};
+use crate::app::App;
+use crate::crypto::random;
+use crate::domain::{AuthMethod, FieldReader, Fields, Timestamp};
+use crate::limits::Limited;
+use crate::mail::MailContent;
+use crate::store::{CompleteOutcome, CompleteSignIn, NewTicket};
+
+/// How long the second step may take.
+const TICKET_LIFE: Duration = Duration::from_mins(5);
+
+/// A new ticket: its token, and what the store keeps of it.
+pub(in crate::accounts) fn new_ticket(app: &App, now: Timestamp) -> (String, NewTicket) {
+    let token = random::id() + &random::id();
+    let ticket = NewTicket {
+        token_hash: app.codes.hash_ticket(&token),
+        expires_at: now.plus(TICKET_LIFE),
+    };
+    (token, ticket)
+}
+
+/// Starts a session by a ticket and a code of an authenticator app or a recovery code.
+///
+/// # Errors
+/// [`AccountError::InvalidToken`] when the ticket is unknown, used, expired or void;
+/// [`AccountError::InvalidPassword`] for a wrong code; [`AccountError::Throttled`].
+pub async fn complete_sign_in(
+    app: &App,
+    fields: &Fields,
+    client: &Client,
+) -> Result<Signed, AccountError> {
+    let mut reader = FieldReader::new(fields);
+    let (token, code) = read(&mut reader);
+    reader.finish()?;
+    let (token, code) = token.zip(code).ok_or_else(unread)?;
+    client.check_limit(app, Limited::FailedSignIn)?;
+    let now = app.clock.now();
+    let token_hash = app.codes.hash_ticket(&token);
+    let ticket = app.store.find_ticket(&token_hash, now).await?;
+    let Some(ticket) = ticket else {
+        client.count(app, Limited::FailedSignIn)?;
+        return Err(AccountError::InvalidToken);
+    };
+    let typed = read_typed(app, ticket.user_id, &ticket.factors, &code);
+    let mut starting = client.new_session(app, now, AuthMethod::Password);
+    let sign_in = CompleteSignIn {
+        token_hash,
+        tried: FactorClient::new(app, client, None).tries(typed),
+        session: starting.session.clone(),
+        notice: app.config.sends_sign_in_notices().then(|| {
+            let content = MailContent::NewSignIn {
+                ip: client.shown_ip(),
+            };
+            app.outbox.new_mail(&content, now.plus(NOTICE_LIFE))
+        }),
+    };
+    match app.store.complete_sign_in(sign_in).await? {
+        CompleteOutcome::Started {
+            user,
+            authentication,
+        } => {
+            log::info!("user {}: signed in with a second factor", user.id);
+            if app.config.sends_sign_in_notices() {
+                app.outbox.wake().await;
+            }
+            starting.session.authentication = authentication;
+            starting.signed(app, &user).await
+        }
+        CompleteOutcome::InvalidTicket => Err(AccountError::InvalidToken),
+        CompleteOutcome::Wrong => {
+            client.count(app, Limited::FailedSignIn)?;
+            Err(wrong_code())
+        }
+        CompleteOutcome::Throttled { until } => Err(AccountError::Throttled(until.since(now))),
+    }
+}
+
+/// Reads the ticket and the code.
+pub(in crate::accounts) fn read(reader: &mut FieldReader<'_>) -> (Option<String>, Option<String>) {
+    let token = reader.required_text("ephemeral_token", None);
+    (token, codes::read(reader))
+}

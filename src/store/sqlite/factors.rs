@@ -1,0 +1,452 @@
+//! Second factors in SQLite.
+
+use async_trait::async_trait;
+use rusqlite::{Connection, OptionalExtension, named_params};
+
+use super::SqliteStore;
+use super::email_change::insert_notice_undo;
+use super::events::{Actor, insert_event};
+use super::factor_tries::{count_wrong, find_pause, forget_wrong};
+use super::notices::{notify_earlier_addresses, notify_owner};
+use super::rows::{optional_timestamp, timestamp};
+use super::sessions::{add_factor, authorize, complete_session, delete_sessions, note_revoked};
+use crate::domain::{EventKind, SecondFactor, SessionRef, Timestamp, UserId};
+use crate::store::{
+    ActivateOutcome, ActivateTotp, CompleteOutcome, CompleteSignIn, DeactivateTotp, FactorOutcome,
+    FactorStore, FactorTry, Factors, NewTicket, ReplaceRecoveryCodes, RequestContext, ResetFactors,
+    StoreResult, Ticket, TotpDevice, TypedCode,
+};
+
+/// The factors of an account.
+pub(super) fn find_factors(connection: &Connection, user_id: UserId) -> rusqlite::Result<Factors> {
+    let totp = connection
+        .prepare_cached(
+            "SELECT device_id, secret, created_at, last_used_at FROM totp_devices \
+             WHERE user_id = :user_id",
+        )?
+        .query_row(named_params! { ":user_id": user_id }, |row| {
+            Ok(TotpDevice {
+                id: row.get(0)?,
+                secret: row.get(1)?,
+                created_at: timestamp(row, 2)?,
+                last_used_at: optional_timestamp(row, 3)?,
+            })
+        })
+        .optional()?;
+    let recovery_codes_left = connection
+        .prepare_cached("SELECT count(*) FROM recovery_codes WHERE user_id = :user_id")?
+        .query_row(named_params! { ":user_id": user_id }, |row| row.get(0))?;
+    Ok(Factors {
+        totp,
+        recovery_codes_left,
+    })
+}
+
+/// Checks a code of an account and uses it up, or counts it as wrong.
+///
+/// Using up is one conditional statement for each kind: of two requests with the same code one is
+/// accepted, whatever runs beside.
+pub(super) fn prove(
+    connection: &Connection,
+    user_id: UserId,
+    tried: &FactorTry,
+) -> rusqlite::Result<FactorOutcome> {
+    let accepted = match &tried.code {
+        TypedCode::Recovery(hash) => use_recovery_code(connection, user_id, hash, tried)?,
+        code => {
+            if let Some(until) = find_pause(connection, user_id, tried)? {
+                return Ok(FactorOutcome::Throttled { until });
+            }
+            match code {
+                TypedCode::Totp { device_id, step } => {
+                    use_step(connection, user_id, (device_id, *step), tried.now)?
+                }
+                _ => None,
+            }
+        }
+    };
+    if let Some(factor) = accepted {
+        forget_wrong(connection, user_id, tried)?;
+        return Ok(FactorOutcome::Accepted(factor));
+    }
+    insert_event(
+        connection,
+        EventKind::SecondFactorFailed,
+        Some(user_id),
+        Actor::FromContext,
+        &tried.context,
+        "",
+        tried.now,
+    )?;
+    // Recovery codes cannot be guessed, so wrong ones shut nobody out of codes of an app.
+    if !matches!(tried.code, TypedCode::Recovery(_)) {
+        count_wrong(connection, user_id, tried)?;
+    }
+    Ok(FactorOutcome::Wrong)
+}
+
+fn use_step(
+    connection: &Connection,
+    user_id: UserId,
+    (device_id, step): (&str, i64),
+    now: Timestamp,
+) -> rusqlite::Result<Option<SecondFactor>> {
+    let used = connection
+        .prepare_cached(
+            "UPDATE totp_devices SET last_step = :step, last_used_at = :now \
+             WHERE user_id = :user_id AND device_id = :device_id AND last_step < :step",
+        )?
+        .execute(named_params! {
+            ":user_id": user_id,
+            ":device_id": device_id,
+            ":step": step,
+            ":now": now.unix_millis(),
+        })?;
+    Ok((used > 0).then_some(SecondFactor::Totp))
+}
+
+fn use_recovery_code(
+    connection: &Connection,
+    user_id: UserId,
+    hash: &[u8],
+    tried: &FactorTry,
+) -> rusqlite::Result<Option<SecondFactor>> {
+    let used = connection
+        .prepare_cached(
+            "DELETE FROM recovery_codes WHERE user_id = :user_id AND code_hash = :code_hash",
+        )?
+        .execute(named_params! { ":user_id": user_id, ":code_hash": hash })?;
+    if used == 0 {
+        return Ok(None);
+    }
+    insert_event(
+        connection,
+        EventKind::RecoveryCodeUsed,
+        Some(user_id),
+        Actor::Owner,
+        &tried.context,
+        "",
+        tried.now,
+    )?;
+    Ok(Some(SecondFactor::RecoveryCode))
+}
+
+/// Stores the ticket of a sign-in whose password was right.
+pub(super) fn insert_ticket(
+    connection: &Connection,
+    user_id: UserId,
+    ticket: &NewTicket,
+) -> rusqlite::Result<()> {
+    connection
+        .prepare_cached(
+            "INSERT INTO factor_tickets (token_hash, user_id, password_version, expires_at) \
+             SELECT :token_hash, id, password_version, :expires_at FROM users WHERE id = :user_id",
+        )?
+        .execute(named_params! {
+            ":token_hash": ticket.token_hash,
+            ":user_id": user_id,
+            ":expires_at": ticket.expires_at.unix_millis(),
+        })
+        .map(drop)
+}
+
+/// Ends all sign-ins of an account that wait for a factor.
+fn delete_tickets(connection: &Connection, user_id: UserId) -> rusqlite::Result<()> {
+    connection
+        .prepare_cached("DELETE FROM factor_tickets WHERE user_id = :user_id")?
+        .execute(named_params! { ":user_id": user_id })
+        .map(drop)
+}
+
+/// The account of a live ticket.
+fn find_ticket_user(
+    connection: &Connection,
+    token_hash: &[u8],
+    now: Timestamp,
+) -> rusqlite::Result<Option<UserId>> {
+    connection
+        .prepare_cached(
+            "SELECT users.id FROM factor_tickets JOIN users ON users.id = factor_tickets.user_id \
+             WHERE token_hash = :token_hash AND expires_at > :now AND users.is_active \
+             AND factor_tickets.password_version = users.password_version",
+        )?
+        .query_row(
+            named_params! { ":token_hash": token_hash, ":now": now.unix_millis() },
+            |row| row.get(0),
+        )
+        .optional()
+}
+
+fn complete(
+    connection: &Connection,
+    sign_in: &CompleteSignIn,
+) -> rusqlite::Result<CompleteOutcome> {
+    let tried = &sign_in.tried;
+    let Some(user_id) = find_ticket_user(connection, &sign_in.token_hash, tried.now)? else {
+        return Ok(CompleteOutcome::InvalidTicket);
+    };
+    let factor = match prove(connection, user_id, tried)? {
+        FactorOutcome::Accepted(factor) => factor,
+        FactorOutcome::Throttled { until } => return Ok(CompleteOutcome::Throttled { until }),
+        FactorOutcome::Wrong => {
+            count_wrong_at_ticket(connection, sign_in)?;
+            return Ok(CompleteOutcome::Wrong);
+        }
+    };
+    connection
+        .prepare_cached("DELETE FROM factor_tickets WHERE token_hash = :token_hash")?
+        .execute(named_params! { ":token_hash": sign_in.token_hash })?;
+    let mut session = sign_in.session.clone();
+    session.authentication = session.authentication.with_factor(factor, tried.now);
+    let context = &tried.context;
+    let notice = sign_in.notice.as_ref();
+    let Some(user) = complete_session(connection, user_id, &session, context, notice)? else {
+        return Ok(CompleteOutcome::InvalidTicket);
+    };
+    Ok(CompleteOutcome::Started {
+        user: Box::new(user),
+        authentication: session.authentication,
+    })
+}
+
+fn count_wrong_at_ticket(
+    connection: &Connection,
+    sign_in: &CompleteSignIn,
+) -> rusqlite::Result<()> {
+    connection
+        .prepare_cached(
+            "UPDATE factor_tickets SET tries = tries + 1 WHERE token_hash = :token_hash",
+        )?
+        .execute(named_params! { ":token_hash": sign_in.token_hash })?;
+    connection
+        .prepare_cached(
+            "DELETE FROM factor_tickets WHERE token_hash = :token_hash AND tries >= :most",
+        )?
+        .execute(named_params! {
+            ":token_hash": sign_in.token_hash,
+            ":most": sign_in.tried.limits.per_ticket,
+        })
+        .map(drop)
+}
+
+fn insert_recovery_codes(
+    connection: &Connection,
+    user_id: UserId,
+    hashes: &[Vec<u8>],
+    now: Timestamp,
+) -> rusqlite::Result<()> {
+    delete_recovery_codes(connection, user_id)?;
+    let mut insert = connection.prepare_cached(
+        "INSERT INTO recovery_codes (code_hash, user_id, created_at) \
+         VALUES (:code_hash, :user_id, :now)",
+    )?;
+    for hash in hashes {
+        insert.execute(named_params! {
+            ":code_hash": hash, ":user_id": user_id, ":now": now.unix_millis(),
+        })?;
+    }
+    Ok(())
+}
+
+fn delete_recovery_codes(connection: &Connection, user_id: UserId) -> rusqlite::Result<()> {
+    connection
+        .prepare_cached("DELETE FROM recovery_codes WHERE user_id = :user_id")?
+        .execute(named_params! { ":user_id": user_id })
+        .map(drop)
+}
+
+fn delete_device(connection: &Connection, user_id: UserId) -> rusqlite::Result<usize> {
+    connection
+        .prepare_cached("DELETE FROM totp_devices WHERE user_id = :user_id")?
+        .execute(named_params! { ":user_id": user_id })
+}
+
+/// Removes what was enrolled since a moment, for the undo of an address change.
+pub(super) fn void_factors_since(
+    connection: &Connection,
+    user_id: UserId,
+    since: Timestamp,
+) -> rusqlite::Result<()> {
+    delete_tickets(connection, user_id)?;
+    for statement in [
+        "DELETE FROM totp_devices WHERE user_id = :user_id AND created_at >= :since",
+        "DELETE FROM recovery_codes WHERE user_id = :user_id AND (created_at >= :since \
+         OR NOT EXISTS (SELECT 1 FROM totp_devices WHERE user_id = :user_id))",
+    ] {
+        connection
+            .prepare_cached(statement)?
+            .execute(named_params! { ":user_id": user_id, ":since": since.unix_millis() })?;
+    }
+    Ok(())
+}
+
+fn activate(connection: &Connection, activation: &ActivateTotp) -> StoreResult<ActivateOutcome> {
+    let SessionRef { id, user_id, .. } = &activation.session;
+    let (user_id, now) = (*user_id, activation.now);
+    authorize(connection, &activation.context, user_id, false)?;
+    let before = find_factors(connection, user_id)?;
+    if before.totp.is_some() {
+        return Ok(ActivateOutcome::AlreadyActive);
+    }
+    let is_first = !before.is_enabled();
+    connection
+        .prepare_cached(
+            "INSERT INTO totp_devices (user_id, device_id, secret, last_step, created_at) \
+             VALUES (:user_id, :device_id, :secret, :last_step, :now)",
+        )?
+        .execute(named_params! {
+            ":user_id": user_id,
+            ":device_id": activation.device.id,
+            ":secret": activation.device.secret,
+            ":last_step": activation.step,
+            ":now": now.unix_millis(),
+        })?;
+    delete_tickets(connection, user_id)?;
+    if is_first {
+        insert_recovery_codes(connection, user_id, &activation.recovery_codes, now)?;
+        let ended = delete_sessions(connection, user_id, Some(id))?;
+        note_revoked(
+            connection,
+            user_id,
+            ended,
+            (Actor::FromContext, &activation.context),
+            now,
+        )?;
+        insert_notice_undo(connection, user_id, &activation.undo, now)?;
+        notify_earlier_addresses(connection, user_id, &activation.notices, now)?;
+    } else {
+        notify_owner(connection, user_id, &activation.notices, now)?;
+    }
+    add_factor(connection, id, SecondFactor::Totp, now)?;
+    note(
+        connection,
+        EventKind::TotpActivated,
+        user_id,
+        &activation.context,
+        now,
+    )?;
+    Ok(ActivateOutcome::Activated { is_first })
+}
+
+fn deactivate(
+    connection: &Connection,
+    deactivation: &DeactivateTotp,
+) -> StoreResult<Option<FactorOutcome>> {
+    let (user_id, tried) = (deactivation.user_id, &deactivation.tried);
+    authorize(connection, &tried.context, user_id, false)?;
+    if find_factors(connection, user_id)?.totp.is_none() {
+        return Ok(None);
+    }
+    let outcome = prove(connection, user_id, tried)?;
+    if !matches!(outcome, FactorOutcome::Accepted(_)) {
+        return Ok(Some(outcome));
+    }
+    delete_device(connection, user_id)?;
+    delete_recovery_codes(connection, user_id)?;
+    delete_tickets(connection, user_id)?;
+    notify_owner(connection, user_id, &deactivation.notices, tried.now)?;
+    note(
+        connection,
+        EventKind::TotpDeactivated,
+        user_id,
+        &tried.context,
+        tried.now,
+    )?;
+    Ok(Some(outcome))
+}
+
+fn replace_codes(connection: &Connection, codes: &ReplaceRecoveryCodes) -> StoreResult<bool> {
+    let (user_id, now) = (codes.user_id, codes.now);
+    authorize(connection, &codes.context, user_id, false)?;
+    if !find_factors(connection, user_id)?.is_enabled() {
+        return Ok(false);
+    }
+    insert_recovery_codes(connection, user_id, &codes.recovery_codes, now)?;
+    delete_tickets(connection, user_id)?;
+    notify_owner(connection, user_id, &codes.notices, now)?;
+    let kind = EventKind::RecoveryCodesRegenerated;
+    note(connection, kind, user_id, &codes.context, now)?;
+    Ok(true)
+}
+
+fn reset(connection: &Connection, reset: &ResetFactors) -> StoreResult<bool> {
+    let (user_id, now) = (reset.user_id, reset.now);
+    authorize(connection, &reset.context, user_id, true)?;
+    let exists: bool = connection
+        .prepare_cached("SELECT EXISTS (SELECT 1 FROM users WHERE id = :id)")?
+        .query_row(named_params! { ":id": user_id }, |row| row.get(0))?;
+    if !exists {
+        return Ok(false);
+    }
+    delete_device(connection, user_id)?;
+    delete_recovery_codes(connection, user_id)?;
+    delete_tickets(connection, user_id)?;
+    let ended = delete_sessions(connection, user_id, None)?;
+    let context = (Actor::FromContext, &reset.context);
+    note_revoked(connection, user_id, ended, context, now)?;
+    notify_owner(connection, user_id, &reset.notices, now)?;
+    let kind = EventKind::FactorsReset;
+    note(connection, kind, user_id, &reset.context, now)?;
+    Ok(true)
+}
+
+fn note(
+    connection: &Connection,
+    kind: EventKind,
+    user_id: UserId,
+    context: &RequestContext,
+    now: Timestamp,
+) -> rusqlite::Result<()> {
+    let actor = Actor::FromContext;
+    insert_event(connection, kind, Some(user_id), actor, context, "", now)
+}
+
+#[async_trait]
+impl FactorStore for SqliteStore {
+    async fn find_factors(&self, user_id: UserId) -> StoreResult<Factors> {
+        self.read(|connection| find_factors(connection, user_id))
+    }
+
+    async fn find_ticket(&self, token_hash: &[u8], now: Timestamp) -> StoreResult<Option<Ticket>> {
+        self.read(|connection| {
+            let Some(user_id) = find_ticket_user(connection, token_hash, now)? else {
+                return Ok(None);
+            };
+            let factors = find_factors(connection, user_id)?;
+            Ok(Some(Ticket { user_id, factors }))
+        })
+    }
+
+    async fn complete_sign_in(&self, sign_in: CompleteSignIn) -> StoreResult<CompleteOutcome> {
+        self.writer
+            .run(move |connection| complete(connection, &sign_in))
+            .await
+    }
+
+    async fn activate_totp(&self, activation: ActivateTotp) -> StoreResult<ActivateOutcome> {
+        self.writer
+            .run(move |connection| activate(connection, &activation))
+            .await
+    }
+
+    async fn deactivate_totp(
+        &self,
+        deactivation: DeactivateTotp,
+    ) -> StoreResult<Option<FactorOutcome>> {
+        self.writer
+            .run(move |connection| deactivate(connection, &deactivation))
+            .await
+    }
+
+    async fn replace_recovery_codes(&self, codes: ReplaceRecoveryCodes) -> StoreResult<bool> {
+        self.writer
+            .run(move |connection| replace_codes(connection, &codes))
+            .await
+    }
+
+    async fn reset_factors(&self, request: ResetFactors) -> StoreResult<bool> {
+        self.writer
+            .run(move |connection| reset(connection, &request))
+            .await
+    }
+}
