@@ -15,11 +15,11 @@ use accounts_server::domain::{
 };
 use accounts_server::store::sqlite::{SqliteOptions, SqliteStore, add_functions};
 use accounts_server::store::{
-    AccountOtp, ClaimedMails, ConfirmSignUp, DeleteUser, EmailChange, GiveUpMail, MailChange,
+    AccountOtp, ClaimedMails, ConfirmSignUp, DeleteUser, EmailChange, FirstStaff, FirstStaffOutcome, GiveUpMail, MailChange,
     MailClaim, MailEntry, MailLimits, MailQuery, MailQueue, MailSubject, NewEmailUndo, NewMail,
     NewOtp, NewSession, NewSignUp, NewTicket, NewUser, OtpAttempt, OtpCandidates, Page,
     PageRequest, PasswordTry, PasswordTryLimits, PostponeMail, ReissueOtp, ReplacePassword,
-    RequestContext, RetryOutcome, RotateRefreshToken, Rotation, SharedStore, SignIn, SignInOutcome,
+    RequestContext, RetryOutcome, RotateRefreshToken, Rotation, SetupState, SharedStore, SignIn, SignInOutcome,
     SignUpOutcome, Store, StoreError, TryLimits, TrySource, UpdateOutcome, UserSnapshot,
     UserUpdate,
 };
@@ -323,6 +323,95 @@ async fn the_story_on_a_file() {
 #[tokio::test]
 async fn the_story_in_memory() {
     story(&*in_memory()).await;
+}
+
+/// The link that makes the first staff account, on a store without any.
+async fn first_staff(store: &dyn Store) {
+    let state = |has_accounts, has_staff| SetupState {
+        has_accounts,
+        has_staff,
+    };
+    assert_eq!(store.find_setup_state().await.unwrap(), state(false, false));
+    for (token, expires_at) in [(b"former", at(100)), (b"latest", at(200))] {
+        assert!(store.replace_setup_link(token, expires_at).await.unwrap());
+    }
+    for (token, now, is_valid) in [
+        (b"former", at(1), false),
+        (b"latest", at(1), true),
+        (b"latest", at(200), false),
+    ] {
+        let found = store.is_setup_link_valid(token, now).await.unwrap();
+        assert_eq!(found, is_valid, "{token:?}");
+    }
+    let use_of = |token: &[u8], email: &str, now| FirstStaff {
+        token_hash: token.to_vec(),
+        user: NewUser {
+            context: RequestContext::default(),
+            email: address(email),
+            password_hash: "hash".into(),
+            profile: Profile::default(),
+            is_staff: true,
+            now,
+        },
+        session: session(email, now),
+    };
+    verified(store, "taken@example.com", at(1)).await;
+    for (request, outcome) in [
+        (
+            use_of(b"former", "root@example.com", at(1)),
+            FirstStaffOutcome::InvalidLink,
+        ),
+        (
+            use_of(b"latest", "root@example.com", at(200)),
+            FirstStaffOutcome::InvalidLink,
+        ),
+        (
+            use_of(b"latest", "taken@example.com", at(1)),
+            FirstStaffOutcome::EmailTaken,
+        ),
+    ] {
+        assert_eq!(store.create_first_staff(request).await.unwrap(), outcome);
+    }
+    assert_eq!(store.find_setup_state().await.unwrap(), state(true, false));
+    // Of several that use it at once, one wins.
+    let uses = ["a@example.com", "b@example.com", "c@example.com"]
+        .map(|email| store.create_first_staff(use_of(b"latest", email, at(2))));
+    let outcomes = join_all(uses).await;
+    let won = outcomes
+        .into_iter()
+        .filter_map(|outcome| match outcome.unwrap() {
+            FirstStaffOutcome::Created(user) => Some(user),
+            _ => None,
+        });
+    let won: Vec<_> = won.collect();
+    assert_eq!(won.len(), 1);
+    assert!(won[0].is_staff && won[0].is_verified());
+    assert_eq!(won[0].last_login_at, Some(at(2)));
+    assert_eq!(store.find_setup_state().await.unwrap(), state(true, true));
+    assert!(!store.replace_setup_link(b"another", at(300)).await.unwrap());
+    assert!(!store.is_setup_link_valid(b"latest", at(3)).await.unwrap());
+    // What happened is counted by day.
+    let day = at(0).unix_days();
+    let overview = store.read_overview(day - 1, day).await.unwrap();
+    let numbers = (overview.accounts, overview.confirmed, overview.staff);
+    assert_eq!(numbers, (2, 2, 1));
+    let days: Vec<_> = overview
+        .days
+        .iter()
+        .map(|day| (day.day, day.sign_ups, day.confirmed, day.sign_ins))
+        .collect();
+    assert_eq!(days, [(day - 1, 0, 0, 0), (day, 1, 1, 0)]);
+}
+
+#[tokio::test]
+async fn first_staff_account_on_a_file() {
+    let (_dir, store) = on_file();
+    first_staff(&*store).await;
+}
+
+#[tokio::test]
+async fn first_staff_account_in_memory() {
+    first_staff(&*in_memory()).await;
 }
 
 async fn story(store: &dyn Store) {

@@ -110,7 +110,7 @@ events! {
     UsersExported = "users_exported",
     /// The audit log was exported by staff.
     EventsExported = "events_exported",
-    /// A command started a backup; the detail is its destination.
+    /// A command or a member of the staff started a backup; the detail is its destination.
     BackupStarted = "backup_started",
     /// The database was restored from a backup; the detail says whether sessions were revoked. Entries written after the backup are gone.
     DatabaseRestored = "database_restored",
