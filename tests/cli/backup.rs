@@ -932,6 +932,20 @@ fn scheduled_backups_are_made_and_expired_ones_removed() {
 }
 
 #[test]
+fn scheduled_backup_keeps_the_locks_of_the_server() {
+    let dir = folder();
+    create_user(dir.path(), "ada@example.com", &[]);
+    let server = with_schedule(dir.path(), &[]);
+    server.wait_for_log("backed up");
+    // A command that believed to be the last one with the database open would remove the log, and
+    // the server could not write any more.
+    create_user(dir.path(), "grace@example.com", &[]);
+    assert_eq!(server.sign_up("alan@example.com").0, 201);
+    let stopped = server.terminate();
+    assert_eq!(stopped.code, Some(0), "{stopped:?}");
+}
+
+#[test]
 fn failed_scheduled_backup_is_reported() {
     let dir = folder();
     create_user(dir.path(), "ada@example.com", &[]);

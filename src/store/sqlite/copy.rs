@@ -6,9 +6,9 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use rusqlite::backup::{Backup, StepResult};
-use rusqlite::{Connection, OpenFlags, OptionalExtension};
+use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension};
 
-use super::file::{self, APPLICATION_ID, OpenError};
+use super::file::{self, OpenError};
 use super::{beside, open_to_look};
 
 /// Pages copied between two progress reports: one mebibyte.
@@ -54,26 +54,31 @@ pub fn copy_database(
         ))
     };
     file::refuse_unfinished_restore(source)?;
-    file::inspect(source)?;
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    // Only SQLite may open the file: a server backs up its own database, and closing any other
+    // descriptor of it would release the locks of all its connections (fcntl(2)).
     let from = Connection::open_with_flags(source, flags).map_err(failed)?;
     from.busy_timeout(busy_timeout).map_err(failed)?;
     // Without an open transaction every write of another connection restarts the copy.
     from.execute_batch("BEGIN").map_err(failed)?;
-    let (id, page_size): (i32, u64) = from
+    let (id, version, page_size): (i32, i32, u64) = from
         .query_row(
-            "SELECT application_id, page_size FROM pragma_application_id, pragma_page_size, \
-             (SELECT count(*) FROM sqlite_schema)",
+            "SELECT application_id, user_version, page_size FROM pragma_application_id, \
+             pragma_user_version, pragma_page_size, (SELECT count(*) FROM sqlite_schema)",
             [],
-            |row| Ok((row.get(0)?, row.get::<_, i64>(1)?.unsigned_abs())),
+            |row| {
+                Ok((
+                    row.get(0)?,
+                    row.get(1)?,
+                    row.get::<_, i64>(2)?.unsigned_abs(),
+                ))
+            },
         )
-        .map_err(failed)?;
-    if id != APPLICATION_ID {
-        return Err(file::foreign(
-            source,
-            &format!("its application_id is {id:#010x}"),
-        ));
-    }
+        .map_err(|e| match e.sqlite_error_code() {
+            Some(ErrorCode::NotADatabase) => file::not_a_database(source),
+            _ => failed(e),
+        })?;
+    file::check_identity(source, id, version)?;
     file::create_private(target)?;
     let mut to = Connection::open_with_flags(target, flags).map_err(failed)?;
     // An incomplete copy is discarded, so it needs no journal. A complete one is synced once.

@@ -46,6 +46,9 @@ pub(super) enum Kind {
 
 /// Reads the header of `path` without SQLite.
 ///
+/// Not for a database that this process has open: closing the file releases the locks of SQLite
+/// (fcntl(2)), and another process would then remove the log under them.
+///
 /// # Errors
 /// When the file is not a database, belongs to another program, or has a newer schema.
 pub(super) fn inspect(path: &Path) -> Result<Kind, OpenError> {
@@ -58,9 +61,7 @@ pub(super) fn inspect(path: &Path) -> Result<Kind, OpenError> {
         return Ok(Kind::Empty);
     }
     if header.len() < HEADER_LENGTH || !header.starts_with(MAGIC) {
-        return Err(OpenError(format!(
-            "{shown} is not a SQLite database; it was left as it is. Name another file with --db."
-        )));
+        return Err(not_a_database(path));
     }
     let number = |at: usize| {
         i32::from_be_bytes([header[at], header[at + 1], header[at + 2], header[at + 3]])
@@ -73,6 +74,14 @@ pub(super) fn inspect(path: &Path) -> Result<Kind, OpenError> {
             &format!("its application_id is {other:#010x}"),
         )),
     }
+}
+
+/// The error for a file of another kind.
+pub(super) fn not_a_database(path: &Path) -> OpenError {
+    OpenError(format!(
+        "{} is not a SQLite database; it was left as it is. Name another file with --db.",
+        path.display()
+    ))
 }
 
 /// Whether a file begins like a SQLite database.
