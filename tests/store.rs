@@ -15,13 +15,13 @@ use accounts_server::domain::{
 };
 use accounts_server::store::sqlite::{SqliteOptions, SqliteStore, add_functions};
 use accounts_server::store::{
-    AccountOtp, ClaimedMails, ConfirmSignUp, DeleteUser, EmailChange, FirstStaff, FirstStaffOutcome, GiveUpMail, MailChange,
-    MailClaim, MailEntry, MailLimits, MailQuery, MailQueue, MailSubject, NewEmailUndo, NewMail,
-    NewOtp, NewSession, NewSignUp, NewTicket, NewUser, OtpAttempt, OtpCandidates, Page,
-    PageRequest, PasswordTry, PasswordTryLimits, PostponeMail, ReissueOtp, ReplacePassword,
-    RequestContext, RetryOutcome, RotateRefreshToken, Rotation, SetupState, SharedStore, SignIn, SignInOutcome,
-    SignUpOutcome, Store, StoreError, TryLimits, TrySource, UpdateOutcome, UserSnapshot,
-    UserUpdate,
+    AccountOtp, ClaimedMails, ConfirmSignUp, DeleteUser, EmailChange, FirstStaff,
+    FirstStaffOutcome, GiveUpMail, MailChange, MailClaim, MailEntry, MailLimits, MailQuery,
+    MailQueue, MailSubject, NewEmailUndo, NewMail, NewOtp, NewSession, NewSignUp, NewTicket,
+    NewUser, OtpAttempt, OtpCandidates, Page, PageRequest, PasswordTry, PasswordTryLimits,
+    PostponeMail, ReissueOtp, ReplacePassword, RequestContext, RetryOutcome, RotateRefreshToken,
+    Rotation, SetupState, SharedStore, SignIn, SignInOutcome, SignUpOutcome, Store, StoreError,
+    TryLimits, TrySource, UpdateOutcome, UserSnapshot, UserUpdate,
 };
 use futures_util::future::join_all;
 use rusqlite::Connection;
