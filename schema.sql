@@ -380,21 +380,25 @@ CREATE TABLE events (
     ip          TEXT    NOT NULL,
     user_agent  TEXT    NOT NULL,
     detail      TEXT    NOT NULL,
-    reason      TEXT    NOT NULL DEFAULT ''
+    reason      TEXT    NOT NULL DEFAULT '',
+    count       INTEGER NOT NULL DEFAULT 1,
+    last_at     INTEGER NOT NULL DEFAULT 0
 ) STRICT;
 CREATE INDEX events_by_user ON events (user_id) WHERE user_id IS NOT NULL;
 CREATE INDEX events_by_other_actor ON events (actor_id) WHERE actor_id IS NOT user_id;
 CREATE INDEX events_by_time ON events (happened_at);
 CREATE INDEX events_by_kind ON events (event, happened_at);
 
--- Failed attempts by hour (Unix time / 3600), at existing accounts and at unknown addresses. A
--- limited number of them per hour is listed as events.
+-- Failed attempts by hour (Unix time / 3600) at each account; 0 stands for unknown addresses. A limited
+-- number of them per hour has events; `listed` are those that events count, and `folded` are repeats
+-- among them.
 CREATE TABLE failure_counts (
-    hour       INTEGER NOT NULL,
-    is_account INTEGER NOT NULL CHECK (is_account IN (0, 1)),
-    failures   INTEGER NOT NULL,
-    listed     INTEGER NOT NULL,
-    PRIMARY KEY (hour, is_account)
+    hour     INTEGER NOT NULL,
+    user_id  INTEGER NOT NULL,
+    failures INTEGER NOT NULL,
+    listed   INTEGER NOT NULL,
+    folded   INTEGER NOT NULL DEFAULT 0,
+    PRIMARY KEY (hour, user_id)
 ) STRICT, WITHOUT ROWID;
 
 -- Sign-ups, confirmations, sign-ins and failed sign-ins by day (Unix time / 86400), for the

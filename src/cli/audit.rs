@@ -68,6 +68,8 @@ struct EventRecord<'a> {
     user_agent: &'a str,
     detail: &'a str,
     reason: &'a str,
+    count: u64,
+    last_at: Timestamp,
 }
 
 pub(super) fn run(arguments: AuditArguments, config: Config) -> CommandResult {
@@ -165,6 +167,8 @@ fn record(event: &Event) -> EventRecord<'_> {
         user_agent: &context.user_agent,
         detail: &event.detail,
         reason: &context.reason,
+        count: event.count,
+        last_at: event.last_at,
     }
 }
 
@@ -189,6 +193,9 @@ fn line(event: &Event) -> String {
     }
     if !context.ip.is_empty() {
         line.push_str(&format!("  from {}", context.ip));
+    }
+    if event.count > 1 {
+        line.push_str(&format!("  {} times until {}", event.count, event.last_at));
     }
     if !event.detail.is_empty() {
         line.push_str(&format!("  ({})", printable(&event.detail)));

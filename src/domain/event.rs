@@ -136,6 +136,15 @@ impl EventKind {
         )
     }
 
+    /// Whether repeats of one client share an entry.
+    pub fn is_folded(self) -> bool {
+        self.is_failure()
+            || matches!(
+                self,
+                Self::SignIn | Self::SignOut | Self::Reauthenticated | Self::PasswordResetRequested
+            )
+    }
+
     /// Whether it is a failed attempt. Anybody can cause those, so the log bounds their number.
     pub fn is_failure(self) -> bool {
         matches!(

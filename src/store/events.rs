@@ -58,6 +58,10 @@ pub struct Event {
     pub context: RequestContext,
     /// Details.
     pub detail: String,
+    /// How often it happened: repeats of one client within an hour share an entry.
+    pub count: u64,
+    /// When it happened last.
+    pub last_at: Timestamp,
 }
 
 /// Selects entries of the audit log.

@@ -50,7 +50,7 @@ fn a_user_sees_what_happened_and_from_where() {
     let answer = server.get("users/me/events/", Some(&answer.text("access")));
     answer.assert(
         200,
-        r#"{"count":3,"next":null,"previous":null,"results":[{"id":3,"event":"sign_in","created_at":"2024-12-03T12:01:00Z","actor":"user","actor_id":1,"ip":"2001:db8::7","user_agent":"A browser","detail":"","reason":""},{"id":2,"event":"sign_up_confirmed","created_at":"2024-12-03T12:00:00Z","actor":"user","actor_id":1,"ip":"127.0.0.1","user_agent":"ureq/USER_AGENT","detail":"","reason":""},{"id":1,"event":"sign_up","created_at":"2024-12-03T12:00:00Z","actor":"unknown","actor_id":null,"ip":"127.0.0.1","user_agent":"ureq/USER_AGENT","detail":"","reason":""}]}"#
+        r#"{"count":3,"next":null,"previous":null,"results":[{"id":3,"event":"sign_in","created_at":"2024-12-03T12:01:00Z","actor":"user","actor_id":1,"ip":"2001:db8::7","user_agent":"A browser","detail":"","reason":"","count":1,"last_at":"2024-12-03T12:01:00Z"},{"id":2,"event":"sign_up_confirmed","created_at":"2024-12-03T12:00:00Z","actor":"user","actor_id":1,"ip":"127.0.0.1","user_agent":"ureq/USER_AGENT","detail":"","reason":"","count":1,"last_at":"2024-12-03T12:00:00Z"},{"id":1,"event":"sign_up","created_at":"2024-12-03T12:00:00Z","actor":"unknown","actor_id":null,"ip":"127.0.0.1","user_agent":"ureq/USER_AGENT","detail":"","reason":"","count":1,"last_at":"2024-12-03T12:00:00Z"}]}"#
             .replace("ureq/USER_AGENT", &user_agent(&answer))
             .as_str(),
     );
@@ -351,11 +351,131 @@ fn failures_cannot_fill_the_disk_nor_hide_guesses_at_an_account() {
     };
     // Per hour, 100 failures at unknown addresses are listed, and all are counted.
     assert_eq!((listed("NULL"), listed("NOT NULL")), (100, 1));
-    let counted = "SELECT failures FROM failure_counts WHERE NOT is_account";
+    let counted = "SELECT failures FROM failure_counts WHERE user_id = 0";
     assert_eq!(server.db_number(counted), 120);
     server.advance_seconds(3600);
     server.sign_in("nobody@example.com", "wrong");
     assert_eq!(listed("NULL"), 101);
+}
+
+fn sign_in_from(server: &TestServer, device: &str, email: &str, password: &str) -> u16 {
+    let answer = server.request(
+        "POST",
+        "/api/v1/accounts/token/",
+        &[("content-type", "application/json"), ("user-agent", device)],
+        json!({"email": email, "password": password}).to_string(),
+    );
+    answer.status
+}
+
+#[test]
+fn noise_at_one_account_hides_nothing_at_another() {
+    let server = TestServer::start();
+    let user = server.user("user@example.com");
+    let other = server.user("other@example.com");
+    // Each failure looks different, so that none is folded.
+    for number in 0..110 {
+        let device = format!("Device {number}");
+        assert_eq!(
+            sign_in_from(&server, &device, "user@example.com", "wrong"),
+            401
+        );
+    }
+    let listed = |user: &User| {
+        let of = format!("event = 'sign_in_failed' AND user_id = {}", user.id);
+        server.db_number(&format!("SELECT sum(count) FROM events WHERE {of}"))
+    };
+    assert_eq!(server.sign_in("other@example.com", "wrong").status, 401);
+    assert_eq!((listed(&user), listed(&other)), (100, 1));
+    let counts = "SELECT failures - listed FROM failure_counts WHERE user_id = ";
+    assert_eq!(server.db_number(&format!("{counts}{}", user.id)), 10);
+    assert_eq!(server.db_number(&format!("{counts}{}", other.id)), 0);
+}
+
+#[test]
+fn repeats_of_one_client_share_an_entry() {
+    let server = TestServer::start();
+    let user = server.user("user@example.com");
+    for _ in 0..20 {
+        server.advance_seconds(60);
+        assert_eq!(
+            sign_in_from(&server, "Script", "user@example.com", PASSWORD),
+            200
+        );
+    }
+    assert_eq!(
+        sign_in_from(&server, "Phone", "user@example.com", PASSWORD),
+        200
+    );
+    let staff = server.staff("root@example.com");
+    let listed = events(&server, &staff, &format!("users/{}/events/", user.id));
+    let summary: Vec<_> = listed
+        .iter()
+        .filter(|event| event["event"] == "sign_in")
+        .map(|event| {
+            let device = event["user_agent"].as_str().unwrap();
+            let last = event["last_at"].as_str().unwrap();
+            (device, event["count"].as_u64().unwrap(), last)
+        })
+        .collect();
+    // The first five have entries of their own, and the fifth counts the rest.
+    assert_eq!(
+        summary,
+        [
+            ("Phone", 1, "2024-12-03T12:20:00Z"),
+            ("Script", 16, "2024-12-03T12:20:00Z"),
+            ("Script", 1, "2024-12-03T12:04:00Z"),
+            ("Script", 1, "2024-12-03T12:03:00Z"),
+            ("Script", 1, "2024-12-03T12:02:00Z"),
+            ("Script", 1, "2024-12-03T12:01:00Z"),
+        ]
+    );
+    // An hour later it is news again.
+    server.advance_seconds(3600);
+    assert_eq!(
+        sign_in_from(&server, "Script", "user@example.com", PASSWORD),
+        200
+    );
+    let entries = "SELECT count(*) FROM events WHERE event = 'sign_in' AND user_id = 1";
+    assert_eq!(server.db_number(entries), 7);
+}
+
+#[test]
+fn different_clients_cannot_fill_the_log_of_an_account() {
+    let server = TestServer::start();
+    server.user("user@example.com");
+    for number in 0..150 {
+        let device = format!("Device {number}");
+        assert_eq!(
+            sign_in_from(&server, &device, "user@example.com", PASSWORD),
+            200
+        );
+    }
+    let entries = "SELECT count(*) FROM events WHERE user_id = 1";
+    assert_eq!(server.db_number(entries), 100);
+    let times = "SELECT sum(count) FROM events WHERE event = 'sign_in'";
+    assert_eq!(server.db_number(times), 150);
+}
+
+#[test]
+fn notices_of_a_kind_are_five_a_day() {
+    let server = TestServer::start_behind_proxy();
+    server.user("user@example.com");
+    let body = json!({"email": "user@example.com", "password": PASSWORD});
+    for number in 0..12 {
+        let answer = server.post_from(&format!("192.0.2.{number}"), "token/", &body);
+        assert_eq!(answer.status, 200, "{}", answer.body);
+    }
+    let notices = |server: &TestServer| {
+        let mails = server.mails("user@example.com");
+        let is_notice = |mail: &&accounts_server::mail::InboxEntry| mail.otp.is_none();
+        mails.iter().filter(is_notice).count()
+    };
+    assert_eq!(notices(&server), 4, "with the network of the sign-up, five");
+    server.advance_seconds(86_400);
+    let answer = server.post_from("198.51.100.1", "token/", &body);
+    assert_eq!(answer.status, 200, "{}", answer.body);
+    assert_eq!(notices(&server), 5);
 }
 
 #[test]

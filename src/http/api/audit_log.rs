@@ -72,7 +72,7 @@ pub(crate) const LIST: Operation = Operation {
     answers: &[Outcome::json::<PageResponse<EntryResponse<'static>>>(
         200,
         "a page",
-        r#"{"count": 1, "next": null, "previous": null, "results": [{"id": 3, "event": "sign_in", "created_at": "2024-12-03T12:00:00Z", "actor": "user", "actor_id": 1, "ip": "203.0.113.7", "user_agent": "curl/8.11.0", "detail": "", "reason": "", "user_id": 1, "operator": ""}]}"#,
+        r#"{"count": 1, "next": null, "previous": null, "results": [{"id": 3, "event": "sign_in", "created_at": "2024-12-03T12:00:00Z", "actor": "user", "actor_id": 1, "ip": "203.0.113.7", "user_agent": "curl/8.11.0", "detail": "", "reason": "", "count": 1, "last_at": "2024-12-03T12:00:00Z", "user_id": 1, "operator": ""}]}"#,
     )],
     refusals: &[
         Refusal {

@@ -49,6 +49,10 @@ pub(super) struct EventResponse<'a> {
     detail: &'a str,
     /// Why, if staff or an administrator gave a reason; only staff sees it.
     reason: &'a str,
+    /// How often it happened: repeats of one client within an hour share an entry.
+    count: u64,
+    /// When it happened last.
+    last_at: Timestamp,
 }
 
 /// `GET users/<pk>/events/`
@@ -62,7 +66,7 @@ pub(crate) const LIST: Operation = Operation {
     answers: &[Outcome::json::<ListResponse<'static>>(
         200,
         "a page",
-        r#"{"count": 1, "next": null, "previous": null, "results": [{"id": 3, "event": "sign_in", "created_at": "2024-12-03T12:00:00Z", "actor": "user", "actor_id": 1, "ip": "203.0.113.7", "user_agent": "curl/8.11.0", "detail": "", "reason": ""}]}"#,
+        r#"{"count": 1, "next": null, "previous": null, "results": [{"id": 3, "event": "sign_in", "created_at": "2024-12-03T12:00:00Z", "actor": "user", "actor_id": 1, "ip": "203.0.113.7", "user_agent": "curl/8.11.0", "detail": "", "reason": "", "count": 1, "last_at": "2024-12-03T12:00:00Z"}]}"#,
     )],
     refusals: &[Refusal {
         when: "the page does not exist or is not a number",
@@ -105,5 +109,7 @@ pub(super) fn shown(event: &Event) -> EventResponse<'_> {
         user_agent: &context.user_agent,
         detail: &event.detail,
         reason: &context.reason,
+        count: event.count,
+        last_at: event.last_at,
     }
 }

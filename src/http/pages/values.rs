@@ -74,6 +74,10 @@ pub(super) fn event(visitor: &Visitor<'_>, event: &Event) -> Value {
         reason => &*event.context.reason,
         at => event.happened_at.to_string(),
         at_text => time(visitor, event.happened_at),
+        repeated => (event.count > 1).then(|| {
+            let last = time(visitor, event.last_at);
+            visitor.text("page_activity.repeated", context! { n => event.count, last })
+        }),
         user_id => event.user_id,
         actor => actor(visitor, event),
         ip => &*event.context.ip,

@@ -14,17 +14,24 @@ use crate::store::{
 };
 
 pub(super) const COLUMNS: &str =
-    "id, happened_at, event, user_id, actor_id, operator, ip, user_agent, detail, reason";
+    "id, happened_at, event, user_id, actor_id, operator, ip, user_agent, detail, reason, count, last_at";
 
-/// Failed attempts at existing accounts that are logged one by one per hour; more are only counted.
-const LISTED_AT_ACCOUNTS: i64 = 1000;
+/// Failed attempts that have entries per hour at one account, or at unknown addresses together; more
+/// are only counted. Each account has its own quota, so that noise at one hides nothing at another.
+const LISTED_FAILURES: i64 = 100;
 
-/// The same limit for unknown addresses. It is separate, so that guesses at made-up addresses
-/// cannot keep guesses at accounts out of the log.
-const LISTED_AT_NOBODY: i64 = 100;
+/// The account of failures at unknown addresses in `failure_counts`.
+const NOBODY: UserId = 0;
 
-/// Entries about one account per hour after which changes of its profile share one entry: a user
-/// can make thousands of changes a second.
+/// Equal entries of an account within an hour that are listed one by one; more are counted in the
+/// last of them.
+const EQUAL_ENTRIES: i64 = 5;
+
+/// How many of the newest entries of an account are compared.
+const COMPARED: i64 = 50;
+
+/// Entries about one account per hour after which changes of its profile share one entry, and so do
+/// repeated entries of a kind: a user can make thousands of changes a second.
 const LISTED_OF_ACCOUNT: i64 = 100;
 
 const MILLIS_PER_HOUR: i64 = 60 * 60 * 1000;
@@ -49,17 +56,31 @@ pub(super) fn insert_event(
     now: Timestamp,
 ) -> rusqlite::Result<()> {
     count_by_day(connection, kind, now)?;
-    if kind.is_failure() && !is_listed(connection, user_id, now)? {
-        return Ok(());
-    }
     let actor_id = match actor {
         Actor::Owner => user_id,
         Actor::FromContext => context.actor_id,
     };
+    let folded_into = match user_id {
+        Some(user_id) if kind.is_folded() => {
+            find_equal(connection, kind, (user_id, actor_id), context, detail, now)?
+        }
+        _ => None,
+    };
+    if kind.is_failure() && !count_failure(connection, user_id, folded_into.is_some(), now)? {
+        return Ok(());
+    }
+    if let Some(id) = folded_into {
+        return connection
+            .prepare_cached(
+                "UPDATE events SET count = count + 1, last_at = max(last_at, :now) WHERE id = :id",
+            )?
+            .execute(named_params! { ":id": id, ":now": now.unix_millis() })
+            .map(drop);
+    }
     connection
         .prepare_cached(
-            "INSERT INTO events (happened_at, event, user_id, actor_id, operator, ip, user_agent, detail, reason) \
-             VALUES (:now, :event, :user_id, :actor_id, :operator, :ip, :user_agent, :detail, :reason)",
+            "INSERT INTO events (happened_at, event, user_id, actor_id, operator, ip, user_agent, detail, reason, \
+             last_at) VALUES (:now, :event, :user_id, :actor_id, :operator, :ip, :user_agent, :detail, :reason, :now)",
         )?
         .execute(named_params! {
             ":now": now.unix_millis(),
@@ -75,36 +96,87 @@ pub(super) fn insert_event(
         .map(drop)
 }
 
-/// Counts a failed attempt; true when it is logged. The limit keeps attackers from filling the
+/// The entry that counts one more of its kind instead of a new entry: the last of several equal ones
+/// within an hour or, once the hour has very many entries about the account, the last of the kind.
+fn find_equal(
+    connection: &Connection,
+    kind: EventKind,
+    (user_id, actor_id): (UserId, Option<UserId>),
+    context: &RequestContext,
+    detail: &str,
+    now: Timestamp,
+) -> rusqlite::Result<Option<i64>> {
+    let hour_ago = now.unix_millis() - MILLIS_PER_HOUR;
+    let (equal, last_equal, last_of_kind): (i64, Option<i64>, Option<i64>) = connection
+        .prepare_cached(
+            "SELECT coalesce(sum(is_equal), 0), max(iif(is_equal, id, NULL)), max(id) FROM (\
+             SELECT id, event, happened_at, actor_id IS :actor_id AND operator = :operator \
+             AND ip = :ip AND user_agent = :user_agent AND detail = :detail AS is_equal \
+             FROM events WHERE user_id = :user_id ORDER BY id DESC LIMIT :compared) \
+             WHERE event = :event AND happened_at > :hour_ago",
+        )?
+        .query_row(
+            named_params! {
+                ":user_id": user_id,
+                ":event": kind.as_str(),
+                ":actor_id": actor_id,
+                ":operator": context.operator,
+                ":ip": context.ip,
+                ":user_agent": context.user_agent,
+                ":detail": detail,
+                ":hour_ago": hour_ago,
+                ":compared": COMPARED,
+            },
+            |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)),
+        )?;
+    if equal >= EQUAL_ENTRIES {
+        return Ok(last_equal);
+    }
+    Ok(match has_many(connection, user_id, hour_ago)? {
+        true => last_of_kind,
+        false => None,
+    })
+}
+
+/// Whether an account has very many entries since a time.
+fn has_many(connection: &Connection, user_id: UserId, since: i64) -> rusqlite::Result<bool> {
+    let earliest: Option<i64> = connection
+        .prepare_cached(
+            "SELECT happened_at FROM events WHERE user_id = :user_id ORDER BY id DESC LIMIT 1 OFFSET :others",
+        )?
+        .query_row(
+            named_params! { ":user_id": user_id, ":others": LISTED_OF_ACCOUNT - 1 },
+            |row| row.get(0),
+        )
+        .optional()?;
+    Ok(earliest.is_some_and(|earliest| earliest > since))
+}
+
+/// Counts a failed attempt; false when it gets no entry. The limit keeps attackers from filling the
 /// disk.
-fn is_listed(
+fn count_failure(
     connection: &Connection,
     user_id: Option<UserId>,
+    is_folded: bool,
     now: Timestamp,
 ) -> rusqlite::Result<bool> {
-    let failures: i64 = connection
+    connection
         .prepare_cached(
-            "INSERT INTO failure_counts (hour, is_account, failures, listed) VALUES (:hour, :is_account, 1, 1) \
-             ON CONFLICT (hour, is_account) DO UPDATE SET failures = failures + 1, \
-             listed = min(listed + 1, :most) RETURNING failures",
+            "INSERT INTO failure_counts (hour, user_id, failures, listed, folded) \
+             VALUES (:hour, :user_id, 1, 1, :is_folded) \
+             ON CONFLICT (hour, user_id) DO UPDATE SET failures = failures + 1, \
+             listed = listed + (:is_folded OR failures - folded < :most), folded = folded + :is_folded \
+             RETURNING :is_folded OR failures - folded <= :most",
         )?
         .query_row(
             named_params! {
                 ":hour": now.unix_millis().div_euclid(MILLIS_PER_HOUR),
-                ":is_account": user_id.is_some(),
-                ":most": most_listed(user_id.is_some()),
+                ":user_id": user_id.unwrap_or(NOBODY),
+                ":is_folded": is_folded,
+                ":most": LISTED_FAILURES,
             },
             |row| row.get(0),
-        )?;
-    Ok(failures <= most_listed(user_id.is_some()))
-}
-
-fn most_listed(is_account: bool) -> i64 {
-    if is_account {
-        LISTED_AT_ACCOUNTS
-    } else {
-        LISTED_AT_NOBODY
-    }
+        )
 }
 
 /// Logs the names of changed profile fields.
@@ -151,16 +223,7 @@ fn find_shared_entry(
     now: Timestamp,
 ) -> rusqlite::Result<Option<(i64, String)>> {
     let hour_ago = now.unix_millis() - MILLIS_PER_HOUR;
-    let earliest: Option<i64> = connection
-        .prepare_cached(
-            "SELECT happened_at FROM events WHERE user_id = :user_id ORDER BY id DESC LIMIT 1 OFFSET :others",
-        )?
-        .query_row(
-            named_params! { ":user_id": user_id, ":others": LISTED_OF_ACCOUNT - 1 },
-            |row| row.get(0),
-        )
-        .optional()?;
-    if earliest.is_none_or(|earliest| earliest <= hour_ago) {
+    if !has_many(connection, user_id, hour_ago)? {
         return Ok(None);
     }
     connection
@@ -229,6 +292,8 @@ pub(super) fn event(row: &Row<'_>) -> rusqlite::Result<Option<Event>> {
             reason: row.get(9)?,
         },
         detail: row.get(8)?,
+        count: row.get::<_, i64>(10)?.unsigned_abs(),
+        last_at: timestamp(row, 11)?,
     }))
 }
 

@@ -1,10 +1,14 @@
 //! Notices to the owner of an account.
 
+use std::time::Duration;
+
 use rusqlite::{Connection, named_params};
 
 use super::mails::insert_mail;
-use crate::domain::{Timestamp, UserId};
+use crate::domain::{EventKind, Timestamp, UserId};
 use crate::store::NewMail;
+
+const DAY: Duration = Duration::from_hours(24);
 
 /// Enqueues a notice to the last confirmed address and to every address with a valid undo link: the
 /// owner may have lost the account together with its address.
@@ -20,6 +24,56 @@ pub(super) fn notify_owner(
     let addresses = list_addresses(connection, user_id, now)?;
     let addresses = addresses.iter().map(|(address, _)| address.as_str());
     enqueue(connection, user_id, addresses, notices, now)
+}
+
+/// Most notices of a kind that an account gets within a day. The first ones say all there is to say;
+/// more would only fill the mailbox, and the audit log has the rest.
+const A_DAY: i64 = 5;
+
+/// Whether an account has had its notices about this kind of event for today. Called before the
+/// entry about the event is written.
+pub(super) fn has_had_notices(
+    connection: &Connection,
+    user_id: UserId,
+    kind: EventKind,
+    now: Timestamp,
+) -> rusqlite::Result<bool> {
+    connection
+        .prepare_cached(
+            "SELECT count(*) >= :most FROM (SELECT 1 FROM events \
+             WHERE user_id = :user_id AND event = :event AND happened_at > :day_ago LIMIT :most)",
+        )?
+        .query_row(
+            named_params! {
+                ":user_id": user_id,
+                ":event": kind.as_str(),
+                ":day_ago": now.minus(DAY).unix_millis(),
+                ":most": A_DAY,
+            },
+            |row| row.get(0),
+        )
+}
+
+/// Whether an account has had its notices of sign-ins from new networks for today. The present
+/// network is known by now.
+pub(super) fn has_had_sign_in_notices(
+    connection: &Connection,
+    user_id: UserId,
+    now: Timestamp,
+) -> rusqlite::Result<bool> {
+    connection
+        .prepare_cached(
+            "SELECT count(*) > :most FROM known_networks \
+             WHERE user_id = :user_id AND first_seen_at > :day_ago",
+        )?
+        .query_row(
+            named_params! {
+                ":user_id": user_id,
+                ":day_ago": now.minus(DAY).unix_millis(),
+                ":most": A_DAY,
+            },
+            |row| row.get(0),
+        )
 }
 
 /// Enqueues a notice to every address with a valid undo link except the last confirmed one.

@@ -6,7 +6,7 @@ use rusqlite::{Connection, OptionalExtension, named_params};
 use super::SqliteStore;
 use super::email_change::drop_pending_email;
 use super::events::{Actor, insert_event};
-use super::notices::notify_owner;
+use super::notices::{has_had_notices, notify_owner};
 use super::otps::{
     Use, find_pause, forget_sign_up_fields, insert_otp, note_no_mail, parse_email, use_otp,
 };
@@ -41,7 +41,10 @@ fn replace(connection: &Connection, request: &ReplacePassword) -> StoreResult<Op
     if let Some(session) = &request.session {
         insert_session(connection, request.user_id, session, &request.context)?;
     }
-    notify_owner(connection, request.user_id, &request.notices, request.now)?;
+    let (user_id, now) = (request.user_id, request.now);
+    if !has_had_notices(connection, user_id, EventKind::PasswordChanged, now)? {
+        notify_owner(connection, user_id, &request.notices, now)?;
+    }
     insert_event(
         connection,
         EventKind::PasswordChanged,

@@ -9,6 +9,7 @@ use rusqlite::{Connection, OptionalExtension, named_params};
 use super::events::{Actor, insert_event};
 use super::factors::{find_factors, insert_ticket, prove};
 use super::mails::insert_mail;
+use super::notices::has_had_sign_in_notices;
 use super::password_tries::{find_pause, forget_failures, note_network};
 use super::rows::{USER_COLUMNS, authentication, timestamp, user};
 use super::users::find_by_id;
@@ -235,7 +236,9 @@ pub(super) fn complete_session(
         session.now,
     )?;
     let user = find_by_id(connection, user_id)?;
-    if let (Some(user), Some(notice)) = (&user, notice.filter(|_| is_new_network)) {
+    if let (Some(user), Some(notice)) = (&user, notice.filter(|_| is_new_network))
+        && !has_had_sign_in_notices(connection, user_id, session.now)?
+    {
         insert_mail(connection, user_id, None, &user.email, notice, session.now)?;
     }
     Ok(user)

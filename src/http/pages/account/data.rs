@@ -52,6 +52,8 @@ pub(in crate::http) async fn download(app: &SharedApp, request: &mut Request) ->
                 "ip": event.context.ip,
                 "user_agent": event.context.user_agent,
                 "detail": event.detail,
+                "count": event.count,
+                "last_at": event.last_at,
             })
         })
         .collect();

@@ -254,3 +254,20 @@ CREATE TABLE factor_failures (
     failed_at INTEGER NOT NULL
 ) STRICT;
 CREATE INDEX factor_failures_by_user ON factor_failures (user_id, failed_at);
+
+-- Repeats share an entry of the audit log, and each account has its own quota of failures.
+ALTER TABLE events ADD COLUMN count INTEGER NOT NULL DEFAULT 1;
+ALTER TABLE events ADD COLUMN last_at INTEGER NOT NULL DEFAULT 0;
+UPDATE events SET last_at = happened_at;
+ALTER TABLE failure_counts RENAME TO former_failure_counts;
+CREATE TABLE failure_counts (
+    hour     INTEGER NOT NULL,
+    user_id  INTEGER NOT NULL,
+    failures INTEGER NOT NULL,
+    listed   INTEGER NOT NULL,
+    folded   INTEGER NOT NULL DEFAULT 0,
+    PRIMARY KEY (hour, user_id)
+) STRICT, WITHOUT ROWID;
+INSERT INTO failure_counts (hour, user_id, failures, listed)
+SELECT hour, 0, sum(failures), sum(listed) FROM former_failure_counts GROUP BY hour;
+DROP TABLE former_failure_counts;
