@@ -141,7 +141,11 @@ impl EventKind {
         self.is_failure()
             || matches!(
                 self,
-                Self::SignIn | Self::SignOut | Self::Reauthenticated | Self::PasswordResetRequested
+                Self::SignIn
+                    | Self::SignOut
+                    | Self::SessionsRevoked
+                    | Self::Reauthenticated
+                    | Self::PasswordResetRequested
             )
     }
 
