@@ -13,8 +13,7 @@ use crate::store::{
     RequestContext, StoreResult,
 };
 
-pub(super) const COLUMNS: &str =
-    "id, happened_at, event, user_id, actor_id, operator, ip, user_agent, detail, reason, count, last_at";
+pub(super) const COLUMNS: &str = "id, happened_at, event, user_id, actor_id, operator, ip, user_agent, detail, reason, count, last_at";
 
 /// Failed attempts that have entries per hour at one account, or at unknown addresses together; more
 /// are only counted. Each account has its own quota, so that noise at one hides nothing at another.
