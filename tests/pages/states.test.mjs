@@ -22,6 +22,7 @@ const OPEN = [
   "/account/reset/confirm/?token=x",
   "/account/language/",
   "/account/undo/x/",
+  "/account/invitation/?token=x",
 ];
 
 /** Pages of an account. */
@@ -51,6 +52,10 @@ const CONSOLE = [
   "/console/users/bulk/?action=delete&user-2=yes&user-3=yes",
   "/console/users/bulk/?action=end_sessions&all=yes",
   "/console/users/bulk/?action=delete",
+  "/console/invitations/",
+  "/console/mails/",
+  "/console/events/",
+  "/console/events/?user=99",
   "/console/keys/",
   "/console/backups/",
   "/console/settings/",
