@@ -57,7 +57,7 @@ for (let day = 0; day < 30; day++) {
 for (let count = 4; count > 0; count--) await signUp(number++);
 
 const browser = await startBrowser();
-const size = { width: 1200, height: 750 };
+const size = { width: 1200, height: 640 };
 const page = await openPage(browser, { viewport: size, colorScheme: "light" });
 const take = async (name) => {
   await page.waitForLoadState("networkidle");
@@ -68,7 +68,10 @@ await page.setViewportSize({ width: 900, height: 640 });
 await take("sign-in");
 await page.setViewportSize(size);
 await signIn(page, server, STAFF, PASSWORD, "/console/");
+// Without the warnings below, which are about this server.
+await page.setViewportSize({ ...size, height: 544 });
 await take("console");
+await page.setViewportSize(size);
 await page.goto(`${server.url}/console/users/`);
 await take("users");
 await page.click("tbody tr:nth-child(3) a");

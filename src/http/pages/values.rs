@@ -35,6 +35,7 @@ pub(super) fn account(visitor: &Visitor<'_>, user: &User) -> Value {
         external_id => user.external_id.as_deref(),
         created_at => date(visitor, user.created_at),
         updated_at => time(visitor, user.updated_at),
+        last_login_on => user.last_login_at.map(|at| date(visitor, at)),
         last_login_at => user.last_login_at.map(|at| time(visitor, at)),
     }
 }

@@ -4,7 +4,7 @@ use http::StatusCode;
 use minijinja::{Value, context};
 
 use super::{change, layout, staff};
-use crate::accounts::{self, AccountError, Administrator, BrowserSession};
+use crate::accounts::{self, AccountError, Administrator, BrowserSession, Caller};
 use crate::app::SharedApp;
 use crate::domain::{MailState, UserId};
 use crate::http::api::pagination::{Parameters, parameters, read_id, read_page, value};
@@ -139,6 +139,25 @@ async fn list<'a>(
         pager => layout::pager(PATH, &filters.query(), page.number, page.pages),
         next => path,
     }))
+}
+
+/// The first few mails about an account, and the way to all of them.
+pub(super) async fn of_user(
+    visitor: &Visitor<'_>,
+    caller: &Caller,
+    id: UserId,
+) -> Result<Value, AccountError> {
+    let query = MailQuery {
+        state: None,
+        user_id: Some(id),
+        search: String::new(),
+        page: PageRequest::Number(1),
+        page_size: 5,
+    };
+    let by = Administrator::Staff(caller, &visitor.client);
+    let page = accounts::list_mails(visitor.app, by, query).await?;
+    let mails: Value = page.items.iter().map(|mail| shown(visitor, mail)).collect();
+    Ok(context! { mails, link => format!("{PATH}?user={id}") })
 }
 
 fn shown(visitor: &Visitor<'_>, mail: &MailEntry) -> Value {

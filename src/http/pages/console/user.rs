@@ -4,7 +4,7 @@ use http::StatusCode;
 use minijinja::{Value, context};
 
 use super::users::{PATH, SECTION};
-use super::{change, layout, staff};
+use super::{change, layout, mails, staff};
 use crate::accounts::{self, AccountError, Caller, StaffAction};
 use crate::app::SharedApp;
 use crate::domain::{Fields, Input, User, UserId};
@@ -182,6 +182,7 @@ async fn page(
     let sessions = accounts::list_user_sessions(app, caller, id).await?;
     let first = Some(PageRequest::Number(1));
     let events = accounts::list_user_events(app, caller, id, first, EVENTS).await?;
+    let queue = mails::of_user(visitor, caller, id).await?;
     let stored = context! { email => user.shown_email(), ..values::profile(&user) };
     let actions: Vec<(&str, String)> = actions(&user, !sessions.is_empty())
         .map(|action| {
@@ -207,6 +208,7 @@ async fn page(
             is_own => caller.user.id == id,
             actions,
             sessions,
+            queue,
             events => shown,
             has_more_events => events.pages > 1,
             genders => genders(visitor),
