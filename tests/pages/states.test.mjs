@@ -23,6 +23,7 @@ const OPEN = [
   "/account/language/",
   "/account/undo/x/",
   "/account/invitation/?token=x",
+  "/dev/mail/",
 ];
 
 /** Pages of an account. */
@@ -53,9 +54,12 @@ const CONSOLE = [
   "/console/users/bulk/?action=end_sessions&all=yes",
   "/console/users/bulk/?action=delete",
   "/console/invitations/",
+  "/console/invitations/?search=nobody",
   "/console/mails/",
+  "/console/mails/?state=failed&search=nobody",
   "/console/events/",
-  "/console/events/?user=99",
+  "/console/events/?kind=sign_up&user=2&after=2000-01-01",
+  "/console/events/?user=x",
   "/console/keys/",
   "/console/backups/",
   "/console/settings/",
@@ -77,6 +81,7 @@ const PROBLEMS = {
   console: [
     ["/console/users/new/", { "#email": "root@example.com", "#password": "short" }],
     ["/console/users/1/", { "#reason": "test" }],
+    ["/console/invitations/", { "#email": "root@example.com" }],
     ["/console/keys/", { "#reason": " " }],
   ],
 };
