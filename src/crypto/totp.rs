@@ -1,8 +1,8 @@
 //! Time-based one-time passwords (RFC 6238) with the parameters that every authenticator app knows:
 //! SHA-1, six digits, 30 seconds.
 //!
-//! Knows neither accounts nor the store; whoever accepts a code has to note its step, so that no
-//! code counts twice.
+//! Knows neither accounts nor the store; the caller that accepts a code has to note its step, so
+//! that no code counts twice.
 
 use std::fmt;
 

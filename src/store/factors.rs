@@ -140,7 +140,7 @@ pub enum CompleteOutcome {
     Started {
         /// The account.
         user: Box<User>,
-        /// What the session was begun with.
+        /// What the session was started with.
         authentication: Authentication,
     },
     /// The ticket is unknown, used, expired, or void by a change of the account.
@@ -233,10 +233,10 @@ pub trait FactorStore {
 
     /// Checks and uses up the code of a ticket, and creates the session.
     ///
-    /// A wrong code counts against the ticket and the account; a ticket takes only so many.
+    /// A wrong code counts against the ticket and the account; a ticket takes a limited number.
     async fn complete_sign_in(&self, sign_in: CompleteSignIn) -> StoreResult<CompleteOutcome>;
 
-    /// Enrolls a device. With a first factor all other sessions end, because they were begun
+    /// Enrolls a device. With a first factor all other sessions end, because they were started
     /// without it, and the asking one counts as authenticated with it.
     async fn activate_totp(&self, activation: ActivateTotp) -> StoreResult<ActivateOutcome>;
 

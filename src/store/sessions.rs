@@ -64,7 +64,7 @@ pub enum SignInOutcome {
     Started {
         /// The account.
         user: Box<User>,
-        /// What the session was begun with.
+        /// What the session was started with.
         authentication: Authentication,
     },
     /// The account has a second factor; the ticket is stored.

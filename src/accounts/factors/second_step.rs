@@ -1,5 +1,5 @@
-//! The second step of a sign-in: a ticket for whoever has shown the password, and its exchange for
-//! a session.
+//! The second step of a sign-in: a ticket for a client that has shown the password, and its
+//! exchange for a session.
 
 use std::time::Duration;
 
