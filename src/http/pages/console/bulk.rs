@@ -176,6 +176,7 @@ async fn page(
         .with(context! {
             action => action.as_str(),
             count,
+            more => count - emails.len() as u64,
             emails,
             has_own => choice.is_all || choice.ids.contains(&caller.user.id),
             carried => choice.carried(),
