@@ -192,7 +192,18 @@ CREATE TRIGGER users_listed AFTER INSERT ON users BEGIN
         new.first_name, new.last_name, new.phone))
     ON CONFLICT (block) DO UPDATE SET records = search_put(records, new.id, excluded.records);
 END;
-CREATE TRIGGER users_found_anew
+DROP TRIGGER users_counted_anew;
+CREATE TRIGGER users_recounted AFTER UPDATE OF is_active, verified_at ON users
+WHEN old.is_active <> new.is_active OR (old.verified_at IS NULL) <> (new.verified_at IS NULL) BEGIN
+    DELETE FROM user_counts WHERE block = old.id / 1024 AND is_active = old.is_active
+        AND is_verified = (old.verified_at IS NOT NULL) AND users = 1;
+    UPDATE user_counts SET users = users - 1 WHERE block = old.id / 1024 AND is_active = old.is_active
+        AND is_verified = (old.verified_at IS NOT NULL) AND users > 1;
+    INSERT INTO user_counts (block, is_active, is_verified, users)
+    VALUES (new.id / 1024, new.is_active, new.verified_at IS NOT NULL, 1)
+    ON CONFLICT (block, is_active, is_verified) DO UPDATE SET users = users + 1;
+END;
+CREATE TRIGGER users_search_updated
 AFTER UPDATE OF email, new_email, first_name, last_name, phone, is_active, verified_at ON users
 WHEN old.email <> new.email OR old.new_email IS NOT new.new_email OR old.first_name <> new.first_name
     OR old.last_name <> new.last_name OR old.phone <> new.phone OR old.is_active <> new.is_active
@@ -201,7 +212,7 @@ WHEN old.email <> new.email OR old.new_email IS NOT new.new_email OR old.first_n
         new.first_name, new.last_name, new.phone))
     WHERE block = new.id / 48;
 END;
-CREATE TRIGGER users_listed_no_more AFTER DELETE ON users BEGIN
+CREATE TRIGGER users_unlisted AFTER DELETE ON users BEGIN
     DELETE FROM user_counts WHERE block = old.id / 1024 AND is_active = old.is_active
         AND is_verified = (old.verified_at IS NOT NULL) AND users = 1;
     UPDATE user_counts SET users = users - 1 WHERE block = old.id / 1024 AND is_active = old.is_active
