@@ -259,6 +259,11 @@ fn audit_log_is_exported_as_filtered() {
         lines[0]
     );
     assert!(lines[1].contains(",sign_up_confirmed,2,2,"), "{}", lines[1]);
+    assert!(
+        lines[1].ends_with(",1,2024-12-03T12:00:00Z"),
+        "{}",
+        lines[1]
+    );
     assert!(lines[2].contains(",sign_up,2,,"), "{}", lines[2]);
     assert_eq!(lines.len(), 3);
     let lines = export(

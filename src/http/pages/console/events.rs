@@ -140,7 +140,7 @@ enum Format {
 }
 
 /// The columns of the CSV file.
-const COLUMNS: [&str; 10] = [
+const COLUMNS: [&str; 12] = [
     "id",
     "created_at",
     "event",
@@ -151,6 +151,8 @@ const COLUMNS: [&str; 10] = [
     "user_agent",
     "detail",
     "reason",
+    "count",
+    "last_at",
 ];
 
 impl Format {
@@ -201,6 +203,8 @@ fn cells(event: &Event) -> [String; COLUMNS.len()] {
         context.user_agent.clone(),
         event.detail.clone(),
         context.reason.clone(),
+        event.count.to_string(),
+        event.last_at.to_string(),
     ]
 }
 
