@@ -8,6 +8,9 @@
     reason = "a failed benchmark panics; criterion's macros generate undocumented functions"
 )]
 
+use std::convert::Infallible;
+use std::future::poll_fn;
+use std::pin::pin;
 use std::sync::Arc;
 
 use accounts_server::app::App;
@@ -16,8 +19,8 @@ use accounts_server::clock::{Clock, SystemClock};
 use accounts_server::config::Config;
 use accounts_server::crypto::tokens::TokenSubject;
 use accounts_server::domain::{
-    AuthMethod, Authentication, EmailAddress, Profile, SessionLifetimes, SessionRef, User,
-    UserChanges, UserId,
+    AuthMethod, Authentication, EmailAddress, Fields, Input, Profile, SessionLifetimes, SessionRef,
+    User, UserChanges, UserId,
 };
 use accounts_server::http::routes;
 use accounts_server::passwords::{PasswordOptions, Passwords};
@@ -27,13 +30,17 @@ use accounts_server::store::{
 };
 use criterion::{Criterion, criterion_group, criterion_main};
 use http::Request;
-use http::header::AUTHORIZATION;
+use http::header::{AUTHORIZATION, CONTENT_TYPE, COOKIE, SET_COOKIE};
+use http_body::Body;
 use std::time::Duration;
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
 use tower_service::Service;
+use warp::reply::Response;
 
 const PASSWORD: &str = "correct horse battery";
+const STAFF: &str = "staff@example.com";
+const SIGN_IN: &str = "/account/sign-in/";
 
 /// A database with one signed-in account.
 struct One {
@@ -244,5 +251,82 @@ fn parts(criterion: &mut Criterion) {
     );
 }
 
-criterion_group!(benches, parts);
+/// The routes, without the network.
+trait Routes: Service<Request<String>, Response = Response, Error = Infallible> {}
+
+impl<S: Service<Request<String>, Response = Response, Error = Infallible>> Routes for S {}
+
+/// Signs in as a browser does. Returns the cookie of the session.
+async fn sign_in(service: &mut impl Routes) -> String {
+    let page = Request::get(SIGN_IN).body(String::new()).unwrap();
+    let (cookie, page) = answer(service, page).await;
+    let (_, rest) = page.split_once("name=\"form_token\" value=\"").unwrap();
+    let token = rest.split('"').next().unwrap();
+    let form = form_urlencoded::Serializer::new(String::new())
+        .extend_pairs([
+            ("form_token", token),
+            ("email", STAFF),
+            ("password", PASSWORD),
+        ])
+        .finish();
+    let submit = Request::post(SIGN_IN)
+        .header(COOKIE, cookie)
+        .header("sec-fetch-site", "same-origin")
+        .header(CONTENT_TYPE, "application/x-www-form-urlencoded")
+        .body(form)
+        .unwrap();
+    answer(service, submit).await.0
+}
+
+/// The cookies that an answer sets, and its body.
+async fn answer(service: &mut impl Routes, request: Request<String>) -> (String, String) {
+    let answer = service.call(request).await.unwrap();
+    let cookies: Vec<_> = answer
+        .headers()
+        .get_all(SET_COOKIE)
+        .iter()
+        .filter_map(|cookie| cookie.to_str().ok()?.split(';').next())
+        .filter(|cookie| !cookie.ends_with('='))
+        .map(str::to_owned)
+        .collect();
+    let mut body = pin!(answer.into_body());
+    let mut text = Vec::new();
+    while let Some(frame) = poll_fn(|context| body.as_mut().poll_frame(context)).await {
+        text.extend_from_slice(&frame.unwrap().into_data().unwrap());
+    }
+    (cookies.join("; "), String::from_utf8(text).unwrap())
+}
+
+/// Whole requests for pages, without the network: sessions, statements, template.
+fn pages(criterion: &mut Criterion) {
+    let one = One::new();
+    let mut fields = Fields::json();
+    fields.insert("email".into(), Input::Text(STAFF.into()));
+    fields.insert("password".into(), Input::Text(PASSWORD.into()));
+    let created = accounts_server::accounts::create_user(&one.app, &fields, true);
+    one.runtime.block_on(created).unwrap();
+    let mut service = warp::service(routes(Arc::clone(&one.app)));
+    let cookie = one.runtime.block_on(sign_in(&mut service));
+    for (name, path, cookie) in [
+        ("sign-in", SIGN_IN, ""),
+        ("profile", "/account/profile/", &*cookie),
+        ("console", "/console/", &*cookie),
+        ("users", "/console/users/", &*cookie),
+        ("a user", "/console/users/1/", &*cookie),
+        ("settings", "/console/settings/", &*cookie),
+    ] {
+        criterion.bench_function(&format!("page: {name}"), |bencher| {
+            bencher.iter(|| {
+                let request = Request::get(path)
+                    .header(COOKIE, cookie)
+                    .body(String::new())
+                    .unwrap();
+                let answer = one.runtime.block_on(service.call(request)).unwrap();
+                assert_eq!(answer.status(), 200, "{path}");
+            });
+        });
+    }
+}
+
+criterion_group!(benches, parts, pages);
 criterion_main!(benches);

@@ -287,3 +287,18 @@ fn required_factor_is_set_up_before_anything_else() {
     enroll(&server, &mut browser);
     assert_eq!(browser.get("/account/profile/").status, 200);
 }
+
+#[test]
+fn console_is_closed_to_staff_without_a_required_factor() {
+    let server = TestServer::start_with(|config| {
+        config.mfa.required_for = FactorRequirement::Staff;
+    });
+    server.staff(EMAIL);
+    let mut browser = Browser::new(&server);
+    sign_in(&mut browser);
+    for path in ["/console/", "/console/users/", "/console/keys/"] {
+        assert_leads_to(&browser.get(path), "/account/security/");
+    }
+    enroll(&server, &mut browser);
+    assert_eq!(browser.get("/console/users/").status, 200);
+}

@@ -99,7 +99,7 @@ fn unread_answers_are_bounded() {
             unread.push(answer.into_body());
         }
         let served = statuses.iter().filter(|status| **status == 200).count();
-        assert!(served > 5, "{statuses:?}");
+        assert!(served > 1, "{statuses:?}");
         assert_eq!(statuses.last(), Some(&503), "{statuses:?}");
         let held = server.buffered_bytes();
         assert!(held <= 1024 * 1024, "{held}");

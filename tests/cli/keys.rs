@@ -221,7 +221,8 @@ fn secrets(dir: &Path) -> Vec<Vec<u8>> {
         .unwrap()
         .map(Result::unwrap)
         .collect();
-    assert_eq!(secrets.len(), 3);
+    // The signing key, and the keys for codes, mails and second factors.
+    assert_eq!(secrets.len(), 4);
     secrets
 }
 

@@ -2,9 +2,10 @@
 // all languages, and the weight of a first visit.
 
 import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
 import { after, before, test } from "node:test";
 import { checkMarkup, checkNarrow, checkPage, checkWeight } from "./checks.mjs";
-import { PASSWORD, closePage, openPage, signIn, startBrowser, startServer } from "./support.mjs";
+import { PASSWORD, closePage, openPage, signIn, startBrowser, startServer, totp } from "./support.mjs";
 
 const STAFF = "root@example.com";
 const USER = "ada.with.a.very.long.address@an-even-longer-domain-name.example.com";
@@ -32,6 +33,8 @@ const OWN = [
   "/account/profile/",
   "/account/email/",
   "/account/password/",
+  "/account/security/",
+  "/account/security/totp/",
   "/account/sessions/",
   "/account/activity/",
   "/account/data/",
@@ -183,6 +186,53 @@ test("no access, and the password once more", async () => {
   await staff.waitForSelector("#problems");
   await check(staff, "re-authentication with problems");
   await closePage(staff);
+  await closePage(page);
+});
+
+test("second factors", async () => {
+  const email = "factor@example.com";
+  await server.user(email);
+  const page = await open(email);
+  await page.goto(`${server.url}/account/security/`);
+  await page.click("main a.button");
+  const secret = (await page.textContent(".secret")).replaceAll(" ", "");
+  await page.fill("#code", "000000");
+  await page.click(SUBMIT);
+  await page.waitForSelector("#problems");
+  await check(page, "a wrong first code");
+  assert.equal((await page.textContent(".secret")).replaceAll(" ", ""), secret);
+  await page.fill("#code", totp(secret, await server.now()));
+  await page.click(SUBMIT);
+  await page.waitForSelector(".codes");
+  await check(page, "recovery codes");
+  const codes = await page.locator(".codes code").allTextContents();
+  assert.equal(codes.length, 10);
+  const [download] = await Promise.all([page.waitForEvent("download"), page.click("a[download]")]);
+  const saved = readFileSync(await download.path(), "utf8");
+  assert.equal(saved, `${codes.join("\n")}\n`);
+  await page.goto(`${server.url}/account/security/`);
+  await page.click("summary");
+  await check(page, "an account with a factor");
+
+  const other = await open(email);
+  await check(other, "the second step");
+  await other.fill("#code", "000000");
+  await other.click(SUBMIT);
+  await other.waitForSelector("#problems");
+  await check(other, "the second step with a wrong code");
+  await other.goto(`${server.url}/account/second-factor/recovery/`);
+  await check(other, "a recovery code");
+  await other.fill("#code", codes[0].toLowerCase());
+  await other.click(SUBMIT);
+  await other.waitForURL(`${server.url}/account/`);
+  // What matters asks for the factor.
+  await server.advance(3600);
+  await other.goto(`${server.url}/account/password/`);
+  await check(other, "the factor once more");
+  await other.fill("#code", codes[1]);
+  await other.click(SUBMIT);
+  await other.waitForURL(`${server.url}/account/password/`);
+  await closePage(other);
   await closePage(page);
 });
 

@@ -2,6 +2,7 @@
 
 import assert from "node:assert/strict";
 import { spawn, spawnSync } from "node:child_process";
+import { createHmac } from "node:crypto";
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -77,6 +78,11 @@ export async function startServer(...flags) {
       });
       assert.equal(answer.status, 200);
     },
+    /** The time of the server's clock, in seconds. */
+    async now() {
+      const answer = await fetch(`${url}/dev/clock/`);
+      return Date.parse((await answer.json()).now) / 1000;
+    },
     /** A confirmed account, made over the API. */
     async user(email, fields = {}) {
       await this.post("users/", { email, password: PASSWORD, confirm_password: PASSWORD, ...fields });
@@ -146,3 +152,15 @@ export async function signIn(page, server, email, password = PASSWORD, next = ""
 }
 
 export const path = (page) => new URL(page.url()).pathname;
+
+/** The code that an authenticator app shows (RFC 6238) for a secret in base 32. */
+export function totp(secret, seconds) {
+  const digits = "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567";
+  const bits = [...secret].map((letter) => digits.indexOf(letter).toString(2).padStart(5, "0"));
+  const bytes = bits.join("").match(/.{8}/g).map((byte) => parseInt(byte, 2));
+  const step = Buffer.alloc(8);
+  step.writeBigUInt64BE(BigInt(Math.floor(seconds / 30)));
+  const hash = createHmac("sha1", Buffer.from(bytes)).update(step).digest();
+  const word = hash.readUInt32BE(hash[19] & 15) & 0x7fffffff;
+  return String(word % 1_000_000).padStart(6, "0");
+}

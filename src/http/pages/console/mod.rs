@@ -41,12 +41,13 @@ pub(crate) fn is_enabled(app: &App) -> bool {
 /// next click.
 ///
 /// # Errors
-/// The way to the sign-in page, or 403; where to look for the setup link, while nobody is staff.
+/// The way to the sign-in page, to a second factor that has to be set up, or 403; where to look for
+/// the setup link, while nobody is staff.
 pub(super) async fn staff<'a>(visitor: &'a Visitor<'_>) -> Result<&'a BrowserSession, Detour> {
     if let Some(session) = &visitor.session
         && session.user().is_staff
     {
-        return Ok(session);
+        return access::session(visitor);
     }
     if !accounts::find_setup_state(visitor.app).await?.has_staff {
         return Err(setup::where_to_look(visitor).into());
