@@ -33,11 +33,19 @@ pub async fn start_setup(app: &App) -> Result<Option<String>, AccountError> {
     if app.store.find_setup_state().await?.has_staff {
         return Ok(None);
     }
-    let token = random::id();
+    let token = new_token();
     let expires_at = app.clock.now().plus(LIFETIME);
     let token_hash = app.codes.hash_link(&token);
     let is_stored = app.store.replace_setup_link(&token_hash, expires_at);
     Ok(is_stored.await?.then_some(token))
+}
+
+/// 128 random bits in letters. The link is printed where mails can be printed, too, and programs look
+/// there for the digits of a code.
+fn new_token() -> String {
+    let bytes: [u8; 16] = random::bytes();
+    let halves = bytes.iter().flat_map(|byte| [byte >> 4, byte & 15]);
+    halves.map(|half| char::from(b'a' + half)).collect()
 }
 
 /// Whether the link with this token can be used.

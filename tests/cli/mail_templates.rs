@@ -9,7 +9,7 @@ use crate::smtp::SmtpSink;
 use crate::support::{Outcome, Running, folder, names_in, run};
 
 /// Every mail, by its name in `mail preview`.
-const MAILS: [&str; 16] = [
+const MAILS: [&str; 19] = [
     "account_deleted",
     "address_changed",
     "address_changed_again",
@@ -17,6 +17,8 @@ const MAILS: [&str; 16] = [
     "address_removed",
     "address_restored",
     "email_change",
+    "factor_added",
+    "factor_removed",
     "invitation",
     "new_sign_in",
     "password_changed",
@@ -24,6 +26,7 @@ const MAILS: [&str; 16] = [
     "password_set",
     "promoted",
     "reauthentication",
+    "recovery_codes_replaced",
     "sign_up",
     "test",
 ];
@@ -66,7 +69,7 @@ fn read(dir: &Path, name: &str) -> String {
 fn preview_shows_every_mail_in_every_language() {
     let dir = folder();
     let outcome = run(dir.path(), &["mail", "preview"]);
-    outcome.assert_done("96 emails were written to mail-preview\n");
+    outcome.assert_done("114 emails were written to mail-preview\n");
     let mut expected = Vec::new();
     for mail in MAILS {
         for language in LANGUAGES {

@@ -20,6 +20,8 @@ fn setup_link_is_printed_until_there_is_a_staff_account() {
     let path = url
         .strip_prefix(&format!("http://{}", server.address))
         .unwrap();
+    // Programs that look for the digits of a code on standard output find none here.
+    assert!(!path.contains(|c: char| c.is_ascii_digit()), "{path}");
     let (status, page) = server.request("GET", path, None, &json!({}));
     assert_eq!(status, 200, "{page}");
     assert!(

@@ -374,11 +374,12 @@ fn rest(lines: &Receiver<String>) -> String {
     }
 }
 
-/// The code in an email: the first six consecutive digits.
+/// The code in an email: the first word of six digits. Tokens in links have such digits, too, between
+/// letters.
 #[track_caller]
 pub fn code_in(mail: &str) -> String {
-    mail.split(|c: char| !c.is_ascii_digit())
-        .find(|digits| digits.len() == 6)
+    mail.split(|c: char| !c.is_alphanumeric())
+        .find(|word| word.len() == 6 && word.bytes().all(|byte| byte.is_ascii_digit()))
         .unwrap_or_else(|| panic!("no code in {mail}"))
         .to_owned()
 }
