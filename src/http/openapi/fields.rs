@@ -72,6 +72,7 @@ fn field_schema(rule: &FieldRule, with_files: bool) -> Value {
 fn field_description(rule: &FieldRule, with_files: bool) -> Option<&'static str> {
     Some(match (rule.name, rule.kind) {
         ("otp", _) => "Six digits, as text.",
+        ("code", _) => "A code of the authenticator app, or a recovery code.",
         ("password", FieldKind::Secret) if rule.max.is_some() => {
             "A new password. Django's four rules apply: not similar to address or name, long \
              enough, not common, not digits alone."
