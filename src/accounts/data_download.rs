@@ -33,8 +33,8 @@ pub async fn collect_download(app: &App, caller: &Caller) -> Result<AccountDownl
         .list_user_events(user.id, PageRequest::Number(number), PAGE_SIZE)
         .await?
     {
-        let is_last = page.events.len() < PAGE_SIZE as usize;
-        events.extend(page.events);
+        let is_last = page.items.len() < PAGE_SIZE as usize;
+        events.extend(page.items);
         if is_last {
             break;
         }

@@ -1,11 +1,10 @@
 //! Undoing an address change by the link sent to the former address.
 
-use super::factors::{FactorClient, read_code, read_optional_code, read_typed, wrong_code};
+use super::factors::{factor_try, read_code, read_optional_code, refused};
 use super::new_password::{NOTICE_LIFE, notices};
 use super::{AccountError, Caller, Client, unread};
 use crate::app::App;
 use crate::domain::{EmailAddress, FieldErrors, FieldReader, Fields, OtpPurpose, messages};
-use crate::limits::Limited;
 use crate::mail::MailContent;
 use crate::store::{EmailUndo, FactorTry, UndoEmailChange, UndoOutcome};
 
@@ -73,11 +72,7 @@ pub async fn undo(
         UndoOutcome::InvalidLink => Err(AccountError::InvalidLink),
         UndoOutcome::EmailTaken => Err(AccountError::EmailTaken),
         UndoOutcome::FactorRequired => Err(FieldErrors::one("code", messages::REQUIRED).into()),
-        UndoOutcome::WrongFactor => {
-            client.count(app, Limited::FailedSignIn)?;
-            Err(wrong_code())
-        }
-        UndoOutcome::Throttled { until } => Err(AccountError::Throttled(until.since(now))),
+        UndoOutcome::FactorRefused(refusal) => Err(refused(app, client, refusal)),
     }
 }
 
@@ -94,10 +89,8 @@ fn read_factor(
     let mut reader = FieldReader::new(fields);
     let code = read_code(&mut reader);
     reader.finish()?;
-    client.check_limit(app, Limited::FailedSignIn)?;
     let code = code.ok_or_else(unread)?;
-    let typed = read_typed(app, link.user_id, &link.factors, &code);
-    Ok(Some(FactorClient::new(app, client, None).tries(typed)))
+    factor_try(app, (client, None), (link.user_id, &link.factors), &code).map(Some)
 }
 
 /// The fields of [`undo`].

@@ -6,7 +6,7 @@ use super::profile::check_right;
 use super::{AccountError, Administrator, Caller, operator};
 use crate::app::App;
 use crate::domain::{EventKind, UserId};
-use crate::store::{Event, EventFilter, EventPage, EventQuery, NewEvent, Page, PageRequest};
+use crate::store::{Event, EventFilter, EventQuery, NewEvent, Page, PageRequest};
 
 /// A page of an account's audit log: users see their own, staff everyone's.
 ///
@@ -21,7 +21,7 @@ pub async fn list_user_events(
     id: UserId,
     page: Option<PageRequest>,
     page_size: u32,
-) -> Result<EventPage, AccountError> {
+) -> Result<Page<Event>, AccountError> {
     check_right(caller, id)?;
     if caller.user.id != id && app.store.find_user(id).await?.is_none() {
         return Err(AccountError::UserNotFound);
@@ -33,7 +33,7 @@ pub async fn list_user_events(
         .await?
         .ok_or(AccountError::InvalidPage)?;
     if !caller.user.is_staff {
-        for event in &mut page.events {
+        for event in &mut page.items {
             hide_others(event, id);
         }
     }

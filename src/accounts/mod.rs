@@ -94,14 +94,17 @@ pub use staff::{Administrator, REASON_LENGTH, list_users};
 pub use staff_actions::{BulkOutcome, Selection, StaffAction, act_on_user, act_on_users};
 pub use user_export::UserExport;
 
+use new_password::NOTICE_LIFE;
+
 use crate::app::App;
 use crate::crypto::random;
 use crate::crypto::tokens::{TokenPair, TokenSubject};
 use crate::domain::{AuthMethod, Authentication, ClientNetwork, SessionLifetimes, Timestamp, User};
 use crate::limits::Limited;
+use crate::mail::MailContent;
 use crate::otp_codes::OtpRequest;
 use crate::passwords::Requester;
-use crate::store::{NewSession, RequestContext};
+use crate::store::{NewMail, NewSession, RequestContext};
 
 /// The error for a required field that was neither read nor refused: a bug.
 fn unread() -> AccountError {
@@ -242,6 +245,15 @@ impl Client {
             session_kind: SessionKind::Browser,
             ..self.clone()
         }
+    }
+
+    /// The notice of a sign-in by this client, which is sent if its network is new to the account.
+    fn sign_in_notice(&self, app: &App, now: Timestamp) -> Option<NewMail> {
+        let content = MailContent::NewSignIn {
+            ip: self.shown_ip(),
+        };
+        let is_sent = app.config.sends_sign_in_notices();
+        is_sent.then(|| app.outbox.new_mail(&content, now.plus(NOTICE_LIFE)))
     }
 
     /// A new session of this client, whose owner has just authenticated.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::browser_session::{BrowserSession, hash, new_secret};
 use super::detached;
-use super::factors::{self, FactorClient, read_typed};
+use super::factors::{self, factor_try, refused_at_sign_in};
 use super::mailbox_proof::wrong_code;
 use super::password_check::{current_hash, is_current_password, wrong_password};
 use super::password_tries::PasswordTries;
@@ -116,12 +116,9 @@ async fn renew(
             })
         }
         ReauthenticationOutcome::InvalidOtp => Err(wrong_code(app)),
-        ReauthenticationOutcome::WrongFactor => {
-            PasswordTries::of_caller(client, caller).failed(app).await?;
-            Err(factors::wrong_code())
-        }
-        ReauthenticationOutcome::Throttled { until } => {
-            Err(AccountError::Throttled(until.since(now)))
+        ReauthenticationOutcome::FactorRefused(refusal) => {
+            let tries = PasswordTries::of_caller(client, caller);
+            Err(refused_at_sign_in(app, &tries, refusal).await)
         }
         ReauthenticationOutcome::Ended => Err(AccountError::SessionEnded),
     }
@@ -138,9 +135,13 @@ fn read_code(
     let mut reader = FieldReader::new(fields);
     let code = factors::read_code(&mut reader);
     reader.finish()?;
-    client.check_limit(app, Limited::FailedSignIn)?;
-    let typed = read_typed(app, caller.user.id, factors, &code.ok_or_else(unread)?);
-    Ok(FactorClient::new(app, client, Some(caller)).tries(typed))
+    let code = code.ok_or_else(unread)?;
+    factor_try(
+        app,
+        (client, Some(caller)),
+        (caller.user.id, factors),
+        &code,
+    )
 }
 
 /// Checks the password. A wrong one counts as a failed sign-in.

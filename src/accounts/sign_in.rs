@@ -2,14 +2,12 @@
 
 use std::sync::Arc;
 
-use super::factors::{FactorClient, new_ticket, read_optional_code, read_typed, wrong_code};
-use super::new_password::NOTICE_LIFE;
+use super::factors::{factor_try, new_ticket, read_optional_code, refused_at_sign_in};
 use super::password_tries::{PasswordTries, key_of};
 use super::{AccountError, Client, Signed, unread};
 use crate::app::App;
 use crate::crypto::random;
 use crate::domain::{AuthMethod, FieldReader, Fields};
-use crate::mail::MailContent;
 use crate::observability::request_id;
 use crate::store::{Credentials, SignIn, SignInOutcome};
 
@@ -107,8 +105,8 @@ async fn start_session(
     let factor = match code {
         Some(code) => {
             let factors = app.store.find_factors(found.user_id).await?;
-            let typed = read_typed(app, found.user_id, &factors, code);
-            Some(FactorClient::new(app, tries.client(), None).tries(typed))
+            let account = (found.user_id, &factors);
+            Some(factor_try(app, (tries.client(), None), account, code)?)
         }
         None => None,
     };
@@ -119,12 +117,7 @@ async fn start_session(
         password_hash: found.password_hash.clone(),
         tried: tries.next(app),
         session: starting.session.clone(),
-        notice: app.config.sends_sign_in_notices().then(|| {
-            let content = MailContent::NewSignIn {
-                ip: tries.client().ip.to_canonical().to_string(),
-            };
-            app.outbox.new_mail(&content, now.plus(NOTICE_LIFE))
-        }),
+        notice: tries.client().sign_in_notice(app, now),
         factor,
         ticket,
     };
@@ -139,9 +132,8 @@ async fn start_session(
                 methods,
             });
         }
-        SignInOutcome::WrongFactor => {
-            tries.failed(app).await?;
-            return Err(wrong_code());
+        SignInOutcome::FactorRefused(refusal) => {
+            return Err(refused_at_sign_in(app, tries, refusal).await);
         }
         SignInOutcome::Changed => return Ok(None),
         SignInOutcome::Throttled { until } => {

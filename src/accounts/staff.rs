@@ -2,8 +2,8 @@
 
 use super::{AccountError, Caller, Client, operator, require_recent, unread};
 use crate::app::App;
-use crate::domain::{FieldReader, Fields, printable};
-use crate::store::{RequestContext, UserPage, UserQuery};
+use crate::domain::{FieldReader, Fields, User, printable};
+use crate::store::{Page, RequestContext, UserQuery};
 
 /// Longest reason of a change by staff, in characters.
 pub const REASON_LENGTH: usize = 200;
@@ -108,7 +108,7 @@ pub async fn list_users(
     app: &App,
     caller: &Caller,
     query: UserQuery,
-) -> Result<UserPage, AccountError> {
+) -> Result<Page<User>, AccountError> {
     check_staff(caller)?;
     app.store
         .list_users(query)

@@ -178,6 +178,12 @@ pub(crate) struct Refusal {
     pub(crate) error: fn() -> ApiError,
 }
 
+/// The refusal of what only staff may do.
+pub(crate) const NOT_STAFF: Refusal = Refusal {
+    when: "not staff",
+    error: || ApiError::Forbidden,
+};
+
 /// A refusal by a rate limit, for operations that have one.
 pub(crate) const THROTTLED: Refusal = Refusal {
     when: "rate limited; retry after `Retry-After` seconds",

@@ -92,19 +92,6 @@ pub struct EventQuery {
     pub limit: u32,
 }
 
-/// A page of the entries about one account, newest first.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct EventPage {
-    /// The total number of entries.
-    pub count: u64,
-    /// The number of this page.
-    pub number: u64,
-    /// The number of pages, at least one.
-    pub pages: u64,
-    /// The entries on it.
-    pub events: Vec<Event>,
-}
-
 /// Operations on the audit log.
 #[async_trait]
 pub trait EventStore {
@@ -117,7 +104,7 @@ pub trait EventStore {
         user_id: UserId,
         page: PageRequest,
         page_size: u32,
-    ) -> StoreResult<Option<EventPage>>;
+    ) -> StoreResult<Option<Page<Event>>>;
 
     /// Lists entries in ascending order. Unknown kinds are left out.
     async fn list_events(&self, query: EventQuery) -> StoreResult<Vec<Event>>;

@@ -89,12 +89,10 @@ impl FactorLimits {
     };
 }
 
-/// The outcome of a try.
+/// Why a try was not accepted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum FactorOutcome {
-    /// The code is right and used up.
-    Accepted(SecondFactor),
-    /// It is wrong, or was used before.
+pub enum FactorRefusal {
+    /// The code is wrong, or was used before.
     Wrong,
     /// Too many were wrong; the answer does not reveal whether this one was.
     Throttled {
@@ -145,13 +143,8 @@ pub enum CompleteOutcome {
     },
     /// The ticket is unknown, used, expired, or void by a change of the account.
     InvalidTicket,
-    /// The code is wrong.
-    Wrong,
-    /// Too many were wrong.
-    Throttled {
-        /// When the next try is allowed.
-        until: Timestamp,
-    },
+    /// The code was not accepted.
+    Refused(FactorRefusal),
 }
 
 /// A device to enroll, whose first code was checked.
@@ -246,7 +239,7 @@ pub trait FactorStore {
     async fn deactivate_totp(
         &self,
         deactivation: DeactivateTotp,
-    ) -> StoreResult<Option<FactorOutcome>>;
+    ) -> StoreResult<Option<Result<(), FactorRefusal>>>;
 
     /// Replaces the recovery codes; false when the account has no factor.
     async fn replace_recovery_codes(&self, codes: ReplaceRecoveryCodes) -> StoreResult<bool>;

@@ -36,10 +36,10 @@ use std::sync::Arc;
 
 pub use browser_sessions::{BrowserSessionRecord, BrowserSessionStore};
 pub use development::DevelopmentStore;
-pub use events::{Event, EventFilter, EventPage, EventQuery, EventStore, NewEvent, RequestContext};
+pub use events::{Event, EventFilter, EventQuery, EventStore, NewEvent, RequestContext};
 pub use factors::{
     ActivateOutcome, ActivateTotp, CompleteOutcome, CompleteSignIn, DeactivateTotp, FactorLimits,
-    FactorOutcome, FactorStore, FactorTry, Factors, NewTicket, ReplaceRecoveryCodes, ResetFactors,
+    FactorRefusal, FactorStore, FactorTry, Factors, NewTicket, ReplaceRecoveryCodes, ResetFactors,
     Ticket, TotpDevice, TypedCode,
 };
 pub use health::{HealthStore, StoreSize};
@@ -73,8 +73,8 @@ pub use user_snapshot::UserSnapshot;
 pub use users::{
     Credentials, DeleteOutcome, DeleteUser, EmailChange, EmailUndo, ImportRefusal, ImportSource,
     ImportedUser, NewEmailUndo, NewSignUp, NewUser, PageRequest, RESTORED_REST, SignUpOutcome,
-    StoredUser, UNDO_LIFETIME, UndoEmailChange, UndoOutcome, UpdateOutcome, UserOrder, UserPage,
-    UserQuery, UserStore, UserUpdate,
+    StoredUser, UNDO_LIFETIME, UndoEmailChange, UndoOutcome, UpdateOutcome, UserOrder, UserQuery,
+    UserStore, UserUpdate,
 };
 
 /// All operations of an engine.

@@ -2,7 +2,10 @@
 
 use async_trait::async_trait;
 
-use super::{FactorTry, MailLimits, NewOtp, OtpAttempt, PasswordTry, RequestContext, StoreResult};
+use super::{
+    FactorRefusal, FactorTry, MailLimits, NewOtp, OtpAttempt, PasswordTry, RequestContext,
+    StoreResult,
+};
 use crate::domain::{Authentication, SessionRef, Timestamp, User, UserId};
 
 /// What the owner of a session has shown.
@@ -43,13 +46,8 @@ pub enum ReauthenticationOutcome {
     },
     /// The code is wrong, used, expired or unknown.
     InvalidOtp,
-    /// The code of the second factor is wrong.
-    WrongFactor,
-    /// Too many codes were wrong.
-    Throttled {
-        /// When the next try is allowed.
-        until: Timestamp,
-    },
+    /// The code of the second factor was not accepted.
+    FactorRefused(FactorRefusal),
     /// The session has ended, its account is inactive, or its secret was replaced already.
     Ended,
 }

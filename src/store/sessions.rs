@@ -6,7 +6,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use super::{
-    FactorTry, NewMail, NewTicket, PasswordTry, RequestContext, StoreResult, UserSnapshot,
+    FactorRefusal, FactorTry, NewMail, NewTicket, PasswordTry, RequestContext, StoreResult,
+    UserSnapshot,
 };
 use crate::domain::{
     Authentication, SecondFactor, SessionLifetimes, SessionRef, Timestamp, User, UserId,
@@ -72,8 +73,8 @@ pub enum SignInOutcome {
         /// The ways to prove it.
         methods: Vec<SecondFactor>,
     },
-    /// The code that came along is wrong.
-    WrongFactor,
+    /// The code that came along was not accepted.
+    FactorRefused(FactorRefusal),
     /// The account has changed since the password was verified.
     Changed,
     /// Too many attempts have failed meanwhile; the answer does not reveal that this one was right.

@@ -4,7 +4,10 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
-use super::{FactorTry, Factors, MailLimits, NewMail, NewOtp, RequestContext, StoreResult};
+use super::{
+    FactorRefusal, FactorTry, Factors, MailLimits, NewMail, NewOtp, Page, RequestContext,
+    StoreResult,
+};
 use crate::domain::{EmailAddress, OtpPurpose, Profile, Timestamp, User, UserChanges, UserId};
 
 /// What a sign-in is verified against.
@@ -230,13 +233,8 @@ pub enum UndoOutcome {
     EmailTaken,
     /// The account has a factor that is older than the link, and no code came along.
     FactorRequired,
-    /// The code is wrong.
-    WrongFactor,
-    /// Too many codes were wrong.
-    Throttled {
-        /// When the next try is allowed.
-        until: Timestamp,
-    },
+    /// The code was not accepted.
+    FactorRefused(FactorRefusal),
 }
 
 /// A sort key of the staff list.
@@ -286,19 +284,6 @@ pub struct UserQuery {
     pub page: PageRequest,
     /// Accounts on a page, at least one.
     pub page_size: u32,
-}
-
-/// A page of the staff list.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct UserPage {
-    /// The total number of matching accounts.
-    pub count: u64,
-    /// The number of this page.
-    pub number: u64,
-    /// The number of pages, at least one.
-    pub pages: u64,
-    /// The accounts on it.
-    pub users: Vec<User>,
 }
 
 /// An account for export.
@@ -410,7 +395,7 @@ pub trait UserStore {
     async fn find_user_by_email(&self, email_key: &str) -> StoreResult<Option<User>>;
 
     /// Lists a page of accounts. `None` when there is no such page.
-    async fn list_users(&self, query: UserQuery) -> StoreResult<Option<UserPage>>;
+    async fn list_users(&self, query: UserQuery) -> StoreResult<Option<Page<User>>>;
 
     /// Lists up to `limit` accounts that match a query and have ids above `after`, in ascending
     /// order. Order and page of the query have no effect.

@@ -3,14 +3,14 @@
 use accounts_server::clock::Clock;
 use accounts_server::config::{FactorRequirement, ProxyNetwork};
 use base64::Engine;
-use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
+use base64::engine::general_purpose::STANDARD;
 use data_encoding::BASE32_NOPAD;
 use hmac::{Hmac, Mac};
 use serde_json::{Value, json};
 use sha1::Sha1;
 
 use crate::contract::{BAD_TOKEN, DEAD_TOKEN, FORBIDDEN, NO_TOKEN, NO_USER, UNKNOWN_CREDENTIALS};
-use crate::support::{Answer, PASSWORD, TestServer, User, at_once};
+use crate::support::{Answer, PASSWORD, TestServer, User, at_once, claims};
 
 const EMAIL: &str = "user@example.com";
 const INVALID_CODE: &str = r#"{"code":["Invalid code."]}"#;
@@ -70,7 +70,7 @@ fn step(server: &TestServer) -> i64 {
     server.clock.now().unix_seconds() / 30
 }
 
-fn start(server: &TestServer, user: &User) -> Answer {
+fn start_totp(server: &TestServer, user: &User) -> Answer {
     server.get("mfa/totp/activate/", Some(&user.access))
 }
 
@@ -82,7 +82,7 @@ fn activate(server: &TestServer, user: &User, token: &str, code: &str) -> Answer
 /// Enrolls an app. The user's tokens are those of a refresh afterwards, which know of the factor.
 #[track_caller]
 fn enroll(server: &TestServer, user: &mut User) -> App {
-    let started = start(server, user);
+    let started = start_totp(server, user);
     assert_eq!(started.status, 200, "{}", started.body);
     let mut app = App::of(&started.text("secret"));
     let code = app.code(server);
@@ -98,20 +98,7 @@ fn enroll(server: &TestServer, user: &mut User) -> App {
 fn refreshed(server: &TestServer, user: &User) -> User {
     let pair = server.post("token/refresh/", &json!({"refresh": user.refresh}));
     assert_eq!(pair.status, 200, "{}", pair.body);
-    with_pair(user, &pair)
-}
-
-fn with_pair(user: &User, pair: &Answer) -> User {
-    User {
-        access: pair.text("access"),
-        refresh: pair.text("refresh"),
-        ..user.clone()
-    }
-}
-
-fn claims(token: &str) -> Value {
-    let part = token.split('.').nth(1).unwrap();
-    serde_json::from_slice(&URL_SAFE_NO_PAD.decode(part).unwrap()).unwrap()
+    user.with_pair(&pair)
 }
 
 /// The ticket of a sign-in with the password alone.
@@ -162,7 +149,7 @@ fn enrolment_shows_secret_and_picture() {
             "recovery_codes_left": 0, "required": false,
         })
     );
-    let started = start(&server, &user);
+    let started = start_totp(&server, &user);
     let keys: Vec<_> = started
         .json()
         .as_object()
@@ -188,7 +175,7 @@ fn enrolment_shows_secret_and_picture() {
     assert!(STANDARD.decode(svg).unwrap().starts_with(b"<svg "));
     // Nothing is stored before the first code, and each start has a secret of its own.
     assert_eq!(server.db_number("SELECT count(*) FROM totp_devices"), 0);
-    assert_ne!(start(&server, &user).text("secret"), secret);
+    assert_ne!(start_totp(&server, &user).text("secret"), secret);
     assert_eq!(server.sign_in(EMAIL, PASSWORD).status, 200);
 }
 
@@ -196,7 +183,7 @@ fn enrolment_shows_secret_and_picture() {
 fn first_factor_gives_recovery_codes_and_ends_other_sessions() {
     let server = TestServer::start();
     let mut user = server.user(EMAIL);
-    let other = with_pair(&user, &server.sign_in(EMAIL, PASSWORD));
+    let other = user.with_pair(&server.sign_in(EMAIL, PASSWORD));
     let app = enroll(&server, &mut user);
     for code in &app.recovery_codes {
         let (first, second) = code.split_once('-').unwrap();
@@ -211,7 +198,7 @@ fn first_factor_gives_recovery_codes_and_ends_other_sessions() {
     assert_eq!(status["created_at"], "2024-12-03T12:00:00Z");
     assert_eq!(status["methods"], json!(["totp", "recovery_code"]));
     assert_eq!(status["recovery_codes_left"], 10);
-    start(&server, &user).assert(400, ALREADY_ENABLED);
+    start_totp(&server, &user).assert(400, ALREADY_ENABLED);
     activate(&server, &user, "x", "123456").assert(400, ALREADY_ENABLED);
     assert_eq!(count(&server, "totp_activated"), 1);
     // The secret is encrypted, and of recovery codes only hashes are stored.
@@ -226,7 +213,7 @@ fn enrolment_wants_the_right_code_in_time() {
     let server = TestServer::start();
     let user = server.user(EMAIL);
     let stranger = server.user("stranger@example.com");
-    let started = start(&server, &user);
+    let started = start_totp(&server, &user);
     let token = started.text("activation_token");
     let app = App::of(&started.text("secret"));
     activate(&server, &user, &token, &app.wrong_code(&server)).assert(400, INVALID_CODE);
@@ -255,11 +242,11 @@ fn enrolment_wants_the_right_code_in_time() {
 fn enrolment_wants_recent_authentication() {
     let server = TestServer::start();
     let user = server.user(EMAIL);
-    let token = start(&server, &user).text("activation_token");
+    let token = start_totp(&server, &user).text("activation_token");
     server.advance_seconds(600);
     let user = refreshed(&server, &user);
     let recent = r#"{"detail":"Please sign in again to do this.","code":"reauthentication_required","methods":["password"]}"#;
-    start(&server, &user).assert(403, recent);
+    start_totp(&server, &user).assert(403, recent);
     activate(&server, &user, &token, "123456").assert(403, recent);
     for (method, path) in [
         ("GET", "mfa/totp/activate/"),
@@ -305,7 +292,7 @@ fn password_alone_gives_a_ticket() {
     assert!(ticket.len() >= 43, "{ticket}");
     let pair = verify(&server, &ticket, &app.next_code(&server));
     assert_eq!(pair.status, 200, "{}", pair.body);
-    let user = with_pair(&user, &pair);
+    let user = user.with_pair(&pair);
     assert_eq!(claims(&user.access)["amr"], json!(["pwd", "otp", "mfa"]));
     assert_eq!(server.get("users/me/", Some(&user.access)).status, 200);
     assert_eq!(
@@ -407,7 +394,7 @@ fn ticket_dies() {
     }
     verify(&server, &tried, &app.code(&server)).assert(401, DEAD_TOKEN);
     // With a change of the factors.
-    let user = with_pair(&user, &sign_in(&server, EMAIL, &app.next_code(&server)));
+    let user = user.with_pair(&sign_in(&server, EMAIL, &app.next_code(&server)));
     let before = ticket(&server, EMAIL);
     let codes = server.api(
         "POST",
@@ -571,7 +558,7 @@ fn what_matters_wants_the_factor() {
     let mut user = server.user(EMAIL);
     let app = enroll(&server, &mut user);
     let pair = sign_in(&server, EMAIL, &app.next_code(&server));
-    let fresh = with_pair(&user, &pair);
+    let fresh = user.with_pair(&pair);
     server.advance_seconds(601);
     let user = refreshed(&server, &fresh);
     let api =
@@ -604,7 +591,7 @@ fn staff_with_a_factor_uses_it_for_changes_to_others() {
             .status,
         200
     );
-    staff = with_pair(&staff, &server.sign_in("staff@example.com", PASSWORD));
+    staff = staff.with_pair(&server.sign_in("staff@example.com", PASSWORD));
     enroll(&server, &mut staff);
     assert_eq!(
         server
@@ -816,4 +803,39 @@ fn deleting_an_account_leaves_nothing_of_its_factors() {
             "{table}"
         );
     }
+}
+
+#[test]
+fn wrong_codes_count_as_failed_sign_ins_everywhere() {
+    let start = || {
+        TestServer::start_with(|config| {
+            config.rate_limits.enabled = true;
+            config.rate_limits.failed_sign_ins = 3;
+        })
+    };
+    // While an app is enrolled.
+    let server = start();
+    let user = server.user(EMAIL);
+    let token = start_totp(&server, &user).text("activation_token");
+    for _ in 0..3 {
+        activate(&server, &user, &token, "AAAAA-AAAAA").assert(400, INVALID_CODE);
+    }
+    assert_eq!(activate(&server, &user, &token, "AAAAA-AAAAA").status, 429);
+    assert_eq!(server.sign_in(EMAIL, PASSWORD).status, 429);
+    // And while it is removed.
+    let server = start();
+    let mut user = server.user(EMAIL);
+    enroll(&server, &mut user);
+    let path = "mfa/totp/deactivate/";
+    let wrong = json!({"code": "AAAAA-AAAAA"});
+    for _ in 0..3 {
+        server
+            .api("POST", path, Some(&user.access), &wrong)
+            .assert(400, INVALID_CODE);
+    }
+    assert_eq!(
+        server.api("POST", path, Some(&user.access), &wrong).status,
+        429
+    );
+    assert_eq!(server.sign_in(EMAIL, PASSWORD).status, 429);
 }

@@ -3,18 +3,11 @@
 use std::time::Duration;
 
 use accounts_server::config::EmailChangeRule;
-use base64::Engine;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Value, json};
 
-use crate::support::{Answer, PASSWORD, TestServer, User};
+use crate::support::{Answer, PASSWORD, TestServer, User, claims};
 
 const REQUIRED: &str = r#"{"detail":"Please sign in again to do this.","code":"reauthentication_required","methods":["password"]}"#;
-
-fn claims(token: &str) -> Value {
-    let part = token.split('.').nth(1).unwrap();
-    serde_json::from_slice(&URL_SAFE_NO_PAD.decode(part).unwrap()).unwrap()
-}
 
 fn auth_time(token: &str) -> i64 {
     claims(token)["auth_time"].as_i64().unwrap()

@@ -18,6 +18,8 @@ use accounts_server::domain::{Fields, SigningAlgorithm, Timestamp};
 use accounts_server::mail::InboxEntry;
 use accounts_server::server::{Reloaded, Server};
 use accounts_server::store::sqlite::add_functions;
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
@@ -578,6 +580,15 @@ pub struct User {
 }
 
 impl User {
+    /// The same user with the tokens of an answer.
+    pub fn with_pair(&self, pair: &Answer) -> Self {
+        Self {
+            access: pair.text("access"),
+            refresh: pair.text("refresh"),
+            ..self.clone()
+        }
+    }
+
     /// The path of the account.
     pub fn path(&self) -> String {
         format!("users/{}/", self.id)
@@ -596,6 +607,12 @@ pub fn sign_up_with(email: &str, changes: &Value) -> Value {
         body[key] = value.clone();
     }
     body
+}
+
+/// The claims of a token, whose signature is not checked.
+pub fn claims(token: &str) -> Value {
+    let part = token.split('.').nth(1).unwrap();
+    serde_json::from_slice(&URL_SAFE_NO_PAD.decode(part).unwrap()).unwrap()
 }
 
 /// Runs `work` in `count` threads at once; the results are in order.

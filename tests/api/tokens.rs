@@ -38,15 +38,7 @@ fn me(server: &TestServer, access: &str) -> Answer {
 fn sign_in_again(server: &TestServer, user: &User) -> User {
     let pair = server.sign_in(&user.email, PASSWORD);
     assert_eq!(pair.status, 200, "{}", pair.body);
-    with_pair(user, &pair)
-}
-
-fn with_pair(user: &User, pair: &Answer) -> User {
-    User {
-        access: pair.text("access"),
-        refresh: pair.text("refresh"),
-        ..user.clone()
-    }
+    user.with_pair(&pair)
 }
 
 /// Asserts an answer with a pair and nothing else, and gives its tokens: access, refresh.
@@ -370,7 +362,7 @@ fn session_lives_as_long_as_it_is_refreshed() {
     for _ in 0..4 {
         server.advance_seconds(29 * 86_400);
         let pair = refresh(&server, &user.refresh);
-        user = with_pair(&user, &pair);
+        user = user.with_pair(&pair);
         assert_alive(&server, &user);
     }
 }
@@ -379,10 +371,10 @@ fn session_lives_as_long_as_it_is_refreshed() {
 fn repeated_refresh_within_grace_returns_same_successor() {
     let server = TestServer::start();
     let user = server.user("user@example.com");
-    let first = with_pair(&user, &refresh(&server, &user.refresh));
+    let first = user.with_pair(&refresh(&server, &user.refresh));
     server.advance_seconds(9);
     verify(&server, &user.refresh).assert(200, "{}");
-    let second = with_pair(&user, &refresh(&server, &user.refresh));
+    let second = user.with_pair(&refresh(&server, &user.refresh));
     for claimed in ["jti", "sid"] {
         let of = |user: &User| claim(&user.refresh, claimed);
         assert_eq!(of(&first), of(&second), "{claimed}");
@@ -392,8 +384,8 @@ fn repeated_refresh_within_grace_returns_same_successor() {
     assert_eq!(server.db_number("SELECT count(*) FROM refresh_tokens"), 2);
     // Both may use the successor within its own grace.
     server.advance_seconds(60);
-    let third = with_pair(&first, &refresh(&server, &first.refresh));
-    let fourth = with_pair(&second, &refresh(&server, &second.refresh));
+    let third = first.with_pair(&refresh(&server, &first.refresh));
+    let fourth = second.with_pair(&refresh(&server, &second.refresh));
     assert_eq!(claim(&third.refresh, "jti"), claim(&fourth.refresh, "jti"));
     assert_alive(&server, &fourth);
     assert_eq!(server.db_number("SELECT count(*) FROM sessions"), 1);
@@ -403,10 +395,10 @@ fn repeated_refresh_within_grace_returns_same_successor() {
 fn theft_within_grace_is_noticed_at_next_refresh() {
     let server = TestServer::start();
     let user = server.user("user@example.com");
-    let owner = with_pair(&user, &refresh(&server, &user.refresh));
-    let thief = with_pair(&user, &refresh(&server, &user.refresh));
+    let owner = user.with_pair(&refresh(&server, &user.refresh));
+    let thief = user.with_pair(&refresh(&server, &user.refresh));
     server.advance_seconds(60);
-    let owner = with_pair(&owner, &refresh(&server, &owner.refresh));
+    let owner = owner.with_pair(&refresh(&server, &owner.refresh));
     assert_alive(&server, &owner);
     server.advance_seconds(60);
     refresh(&server, &thief.refresh).assert(401, DEAD_TOKEN);
@@ -424,10 +416,10 @@ fn session_ends_after_its_maximum_age() {
     // The access token lives for five minutes, so the last one before the end is cut short.
     for hours in [24, 23] {
         server.advance_seconds(hours * 3600);
-        newest = with_pair(&user, &refresh(&server, &newest.refresh));
+        newest = user.with_pair(&refresh(&server, &newest.refresh));
     }
     server.advance_seconds(3600 - 60);
-    newest = with_pair(&user, &refresh(&server, &newest.refresh));
+    newest = user.with_pair(&refresh(&server, &newest.refresh));
     let exp = |token: &str| claim(token, "exp").as_i64().unwrap();
     assert_eq!(exp(&newest.access), exp(&newest.refresh));
     server.advance_seconds(59);
@@ -437,7 +429,7 @@ fn session_ends_after_its_maximum_age() {
 
     let staff = server.staff("staff@example.com");
     server.advance_seconds(3 * 3600 - 1);
-    let refreshed = with_pair(&staff, &refresh(&server, &staff.refresh));
+    let refreshed = staff.with_pair(&refresh(&server, &staff.refresh));
     assert_alive(&server, &refreshed);
     server.advance_seconds(1);
     assert_ended(&server, &refreshed);
@@ -458,7 +450,7 @@ fn promotion_shortens_running_sessions() {
 fn grace_period_starts_at_the_first_use() {
     let server = TestServer::start();
     let user = server.user("user@example.com");
-    let first = with_pair(&user, &refresh(&server, &user.refresh));
+    let first = user.with_pair(&refresh(&server, &user.refresh));
     server.advance_seconds(6);
     assert_eq!(refresh(&server, &user.refresh).status, 200);
     server.advance_seconds(6);
@@ -472,7 +464,7 @@ fn reuse_after_the_grace_period_revokes_its_session_only() {
     let user = server.user("user@example.com");
     let other = sign_in_again(&server, &user);
     let stranger = server.user("stranger@example.com");
-    let rotated = with_pair(&user, &refresh(&server, &user.refresh));
+    let rotated = user.with_pair(&refresh(&server, &user.refresh));
     server.advance_seconds(11);
     verify(&server, &user.refresh).assert(401, DEAD_TOKEN);
     assert_alive(&server, &rotated);
@@ -498,14 +490,14 @@ fn stored_refresh_tokens_per_session_are_bounded() {
     };
     let mut newest = user.clone();
     for _ in 0..50 {
-        newest = with_pair(&user, &refresh(&server, &user.refresh));
+        newest = user.with_pair(&refresh(&server, &user.refresh));
     }
     assert_eq!((rows("true"), rows("used_at IS NULL")), (2, 1));
     // A client that refreshes without pause.
     let mut before = newest.clone();
     for _ in 0..150 {
         before = newest.clone();
-        newest = with_pair(&user, &refresh(&server, &newest.refresh));
+        newest = user.with_pair(&refresh(&server, &newest.refresh));
     }
     assert_eq!(rows("true"), 100);
     assert_alive(&server, &newest);
@@ -520,10 +512,10 @@ fn reuse_is_detected_at_any_time() {
     for days in [1, 29] {
         let server = TestServer::start();
         let user = server.user("user@example.com");
-        let mut newest = with_pair(&user, &refresh(&server, &user.refresh));
+        let mut newest = user.with_pair(&refresh(&server, &user.refresh));
         for _ in 0..days {
             server.advance_seconds(86_400);
-            newest = with_pair(&user, &refresh(&server, &newest.refresh));
+            newest = user.with_pair(&refresh(&server, &newest.refresh));
         }
         assert_alive(&server, &newest);
         refresh(&server, &user.refresh).assert(401, DEAD_TOKEN);
@@ -535,7 +527,7 @@ fn reuse_is_detected_at_any_time() {
 fn refresh_token_without_grace_works_once() {
     let server = TestServer::start_with(|config| config.tokens.reuse_grace_seconds = 0);
     let user = server.user("user@example.com");
-    let rotated = with_pair(&user, &refresh(&server, &user.refresh));
+    let rotated = user.with_pair(&refresh(&server, &user.refresh));
     assert_alive(&server, &rotated);
     verify(&server, &user.refresh).assert(401, DEAD_TOKEN);
     refresh(&server, &user.refresh).assert(401, DEAD_TOKEN);
@@ -549,7 +541,7 @@ fn concurrent_refreshes_within_grace_all_succeed() {
     let answers = at_once(10, |_| refresh(&server, &user.refresh));
     let mut tokens: Vec<String> = Vec::new();
     for answer in &answers {
-        let next = with_pair(&user, answer);
+        let next = user.with_pair(answer);
         assert_eq!(claim(&next.access, "sid"), claim(&user.access, "sid"));
         assert_alive(&server, &next);
         verify(&server, &next.refresh).assert(200, "{}");
@@ -572,7 +564,7 @@ fn concurrent_refreshes_without_grace_revoke_the_session() {
     for answer in bad {
         answer.assert(401, DEAD_TOKEN);
     }
-    assert_ended(&server, &with_pair(&user, good[0]));
+    assert_ended(&server, &user.with_pair(good[0]));
     assert_alive(&server, &other);
 }
 
@@ -617,7 +609,7 @@ fn blacklisting_ends_its_session_only() {
 fn blacklisting_a_used_token_ends_its_successors() {
     let server = TestServer::start();
     let user = server.user("user@example.com");
-    let rotated = with_pair(&user, &refresh(&server, &user.refresh));
+    let rotated = user.with_pair(&refresh(&server, &user.refresh));
     blacklist(&server, &rotated.refresh).assert(200, "{}");
     assert_ended(&server, &rotated);
     assert_ended(&server, &user);
@@ -1034,14 +1026,14 @@ fn tokens_and_revocations_survive_a_restart() {
     let ended = sign_in_again(&server, &user);
     let used = sign_in_again(&server, &user);
     blacklist(&server, &ended.refresh).assert(200, "{}");
-    let next = with_pair(&used, &refresh(&server, &used.refresh));
+    let next = used.with_pair(&refresh(&server, &used.refresh));
     let key = published_key(&server);
     server.restart();
     assert_eq!(published_key(&server), key);
     assert_alive(&server, &user);
     assert_ended(&server, &ended);
     assert_alive(&server, &next);
-    let rotated = with_pair(&user, &refresh(&server, &user.refresh));
+    let rotated = user.with_pair(&refresh(&server, &user.refresh));
     assert_alive(&server, &rotated);
     server.advance_seconds(11);
     server.restart();
@@ -1065,7 +1057,7 @@ fn a_sign_in_replaces_no_other() {
     let mut sids: Vec<String> = sessions
         .iter()
         .map(|pair| {
-            let session = with_pair(&user, pair);
+            let session = user.with_pair(pair);
             assert_alive(&server, &session);
             claim(&session.access, "sid").as_str().unwrap().to_owned()
         })
@@ -1081,7 +1073,7 @@ fn no_secret_is_stored_in_plain_text() {
     let server = TestServer::start();
     let user = server.user("user@example.com");
     server.sign_up("pending@example.com");
-    let next = with_pair(&user, &refresh(&server, &user.refresh));
+    let next = user.with_pair(&refresh(&server, &user.refresh));
     let secrets = [
         PASSWORD.to_owned(),
         server.otp("user@example.com"),

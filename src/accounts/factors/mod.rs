@@ -8,7 +8,7 @@ mod status;
 mod totp;
 
 pub(super) use codes::{
-    FactorClient, read as read_code, read_optional as read_optional_code, read_typed, wrong_code,
+    factor_try, read as read_code, read_optional as read_optional_code, refused, refused_at_sign_in,
 };
 pub use recovery_codes::regenerate_recovery_codes;
 pub(super) use reset::read_reason;

@@ -3,14 +3,12 @@
 
 use std::time::Duration;
 
-use super::codes::{self, FactorClient, read_typed, wrong_code};
-use crate::accounts::new_password::NOTICE_LIFE;
+use super::codes::{self, factor_try, refused};
 use crate::accounts::{AccountError, Client, Signed, unread};
 use crate::app::App;
 use crate::crypto::random;
 use crate::domain::{AuthMethod, FieldReader, Fields, Timestamp};
 use crate::limits::Limited;
-use crate::mail::MailContent;
 use crate::store::{CompleteOutcome, CompleteSignIn, NewTicket};
 
 /// How long the second step may take.
@@ -40,6 +38,7 @@ pub async fn complete_sign_in(
     let (token, code) = read(&mut reader);
     reader.finish()?;
     let (token, code) = token.zip(code).ok_or_else(unread)?;
+    // Before the look-up: guesses at tickets are limited, too.
     client.check_limit(app, Limited::FailedSignIn)?;
     let now = app.clock.now();
     let token_hash = app.codes.hash_ticket(&token);
@@ -48,18 +47,13 @@ pub async fn complete_sign_in(
         client.count(app, Limited::FailedSignIn)?;
         return Err(AccountError::InvalidToken);
     };
-    let typed = read_typed(app, ticket.user_id, &ticket.factors, &code);
+    let account = (ticket.user_id, &ticket.factors);
     let mut starting = client.new_session(app, now, AuthMethod::Password);
     let sign_in = CompleteSignIn {
         token_hash,
-        tried: FactorClient::new(app, client, None).tries(typed),
+        tried: factor_try(app, (client, None), account, &code)?,
         session: starting.session.clone(),
-        notice: app.config.sends_sign_in_notices().then(|| {
-            let content = MailContent::NewSignIn {
-                ip: client.shown_ip(),
-            };
-            app.outbox.new_mail(&content, now.plus(NOTICE_LIFE))
-        }),
+        notice: client.sign_in_notice(app, now),
     };
     match app.store.complete_sign_in(sign_in).await? {
         CompleteOutcome::Started {
@@ -74,11 +68,7 @@ pub async fn complete_sign_in(
             starting.signed(app, &user).await
         }
         CompleteOutcome::InvalidTicket => Err(AccountError::InvalidToken),
-        CompleteOutcome::Wrong => {
-            client.count(app, Limited::FailedSignIn)?;
-            Err(wrong_code())
-        }
-        CompleteOutcome::Throttled { until } => Err(AccountError::Throttled(until.since(now))),
+        CompleteOutcome::Refused(refusal) => Err(refused(app, client, refusal)),
     }
 }
 

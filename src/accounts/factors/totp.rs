@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::codes::{self, FactorClient, accepted, read_typed, wrong_code};
+use super::codes::{self, factor_try, read_digits, refused};
 use super::recovery_codes::new_codes;
 use crate::accounts::new_password::notices;
 use crate::accounts::profile::new_undo;
@@ -12,9 +12,9 @@ use crate::accounts::{AccountError, Caller, Client, unread};
 use crate::app::App;
 use crate::crypto::random;
 use crate::crypto::totp::TotpSecret;
-use crate::domain::{FieldErrors, FieldReader, Fields, OtpCode, RecoveryCode, messages};
+use crate::domain::{FieldErrors, FieldReader, Fields, RecoveryCode, messages};
 use crate::mail::MailContent;
-use crate::store::{ActivateOutcome, ActivateTotp, DeactivateTotp, TotpDevice};
+use crate::store::{ActivateOutcome, ActivateTotp, DeactivateTotp, FactorRefusal, TotpDevice};
 
 /// How long an enrolment may take.
 const ACTIVATION_LIFE: Duration = Duration::from_mins(10);
@@ -97,9 +97,8 @@ pub async fn activate_totp(
     let Some(secret) = app.factor_key.open_activation(user_id, &token, now) else {
         return Err(FieldErrors::one("activation_token", messages::INVALID_TOKEN).into());
     };
-    let digits: String = code.chars().filter(|c| !c.is_whitespace()).collect();
-    let step = OtpCode::parse(&digits).and_then(|code| secret.matching_step(&code, now));
-    let step = step.ok_or_else(wrong_code)?;
+    let step = read_digits(&code).and_then(|code| secret.matching_step(&code, now));
+    let step = step.ok_or_else(|| refused(app, client, FactorRefusal::Wrong))?;
     let id = random::id();
     let device = TotpDevice {
         secret: app.factor_key.seal_device(user_id, &id, &secret),
@@ -167,10 +166,10 @@ pub async fn deactivate_totp(
     let mut reader = FieldReader::new(fields);
     let code = codes::read(&mut reader);
     reader.finish()?;
-    let code = read_typed(app, user_id, &factors, &code.ok_or_else(unread)?);
+    let code = code.ok_or_else(unread)?;
     let deactivation = DeactivateTotp {
         user_id,
-        tried: FactorClient::new(app, client, Some(caller)).tries(code),
+        tried: factor_try(app, (client, Some(caller)), (user_id, &factors), &code)?,
         notices: notices(
             app,
             &MailContent::FactorRemoved {
@@ -179,7 +178,9 @@ pub async fn deactivate_totp(
         ),
     };
     let outcome = app.store.deactivate_totp(deactivation).await?;
-    accepted(app, outcome.ok_or(AccountError::FactorNotEnabled)?)?;
+    outcome
+        .ok_or(AccountError::FactorNotEnabled)?
+        .map_err(|refusal| refused(app, client, refusal))?;
     app.outbox.wake().await;
     log::info!("user {user_id}: authenticator app removed");
     Ok(())

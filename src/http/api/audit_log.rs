@@ -7,14 +7,14 @@ use serde::Serialize;
 
 use super::events::{self, EventResponse};
 use super::pagination::{
-    PAGE, PAGE_SIZE, PageResponse, Parameters, parameters, read_id, read_page, read_page_size,
-    value,
+    NO_PAGE, PAGE, PAGE_SIZE, PageResponse, Parameters, parameters, read_id, read_page,
+    read_page_size, value,
 };
 use crate::accounts::{self, Administrator};
 use crate::app::SharedApp;
 use crate::domain::{EventKind, FieldErrors, Timestamp, UserId, messages};
 use crate::http::error::ApiError;
-use crate::http::operation::{Operation, Outcome, Parameter, Refusal, Tag};
+use crate::http::operation::{NOT_STAFF, Operation, Outcome, Parameter, Refusal, Tag};
 use crate::http::reply;
 use crate::http::request::Request;
 use crate::http::route::HandlerResult;
@@ -84,14 +84,8 @@ pub(crate) const LIST: Operation = Operation {
                 ApiError::Fields(errors)
             },
         },
-        Refusal {
-            when: "not staff",
-            error: || ApiError::Forbidden,
-        },
-        Refusal {
-            when: "the page does not exist or is not a number",
-            error: || ApiError::InvalidPage,
-        },
+        NOT_STAFF,
+        NO_PAGE,
     ],
     ..Operation::NEW
 };

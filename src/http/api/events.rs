@@ -4,29 +4,17 @@ use http::StatusCode;
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::pagination::{PAGE, PAGE_SIZE, link, parameters, read_page, read_page_size};
+use super::pagination::{
+    NO_PAGE, PAGE, PAGE_SIZE, PageResponse, parameters, read_page, read_page_size,
+};
 use crate::accounts;
 use crate::app::SharedApp;
 use crate::domain::{Timestamp, UserId};
-use crate::http::error::ApiError;
-use crate::http::operation::{Operation, Outcome, Refusal, Tag};
+use crate::http::operation::{Operation, Outcome, Tag};
 use crate::http::reply;
 use crate::http::request::Request;
 use crate::http::route::HandlerResult;
 use crate::store::Event;
-
-/// A page of the audit log.
-#[derive(Serialize, JsonSchema)]
-#[schemars(rename = "EventPage")]
-struct ListResponse<'a> {
-    /// How many entries there are on all pages.
-    count: u64,
-    /// URL of the next page.
-    next: Option<String>,
-    /// URL of the previous page.
-    previous: Option<String>,
-    results: Vec<EventResponse<'a>>,
-}
 
 /// An entry of the audit log.
 #[derive(Serialize, JsonSchema)]
@@ -63,15 +51,12 @@ pub(crate) const LIST: Operation = Operation {
     description: "Lists the audit log of an account in pages, newest entry first. A user sees its \
                   own, staff everyone's.",
     query: &[PAGE, PAGE_SIZE],
-    answers: &[Outcome::json::<ListResponse<'static>>(
+    answers: &[Outcome::json::<PageResponse<EventResponse<'static>>>(
         200,
         "a page",
         r#"{"count": 1, "next": null, "previous": null, "results": [{"id": 3, "event": "sign_in", "created_at": "2024-12-03T12:00:00Z", "actor": "user", "actor_id": 1, "ip": "203.0.113.7", "user_agent": "curl/8.11.0", "detail": "", "reason": "", "count": 1, "last_at": "2024-12-03T12:00:00Z"}]}"#,
     )],
-    refusals: &[Refusal {
-        when: "the page does not exist or is not a number",
-        error: || ApiError::InvalidPage,
-    }],
+    refusals: &[NO_PAGE],
     ..Operation::NEW
 };
 
@@ -83,12 +68,7 @@ pub(crate) async fn list(app: &SharedApp, request: &mut Request) -> HandlerResul
     let size = read_page_size(&parameters);
     let page = accounts::list_user_events(app, &caller, id, read_page(&parameters), size).await?;
     let url = format!("{}{}", app.public_url, request.head.path());
-    let response = ListResponse {
-        count: page.count,
-        next: (page.number < page.pages).then(|| link(&url, &parameters, page.number + 1)),
-        previous: (page.number > 1).then(|| link(&url, &parameters, page.number - 1)),
-        results: page.events.iter().map(shown).collect(),
-    };
+    let response = PageResponse::new(&url, &parameters, &page, shown);
     Ok(reply::json(StatusCode::OK, &response))
 }
 

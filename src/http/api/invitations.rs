@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::otp::{INVALID_LINK_TOKEN, VERIFIED};
 use super::pagination::{
-    PAGE, PAGE_SIZE, PageResponse, parameters, read_page, read_page_size, read_search,
+    NO_PAGE, PAGE, PAGE_SIZE, PageResponse, parameters, read_page, read_page_size, read_search,
 };
 use super::reauthenticate::REQUIRED as REAUTHENTICATION_REQUIRED;
 use super::users::{AccountData, TAKEN};
@@ -16,7 +16,9 @@ use crate::crypto::tokens::TokenPair;
 use crate::domain::{FieldErrors, Timestamp, UserId, messages};
 use crate::http::body;
 use crate::http::error::{ApiError, NO_INVITATION_PAGE};
-use crate::http::operation::{Body, Operation, Outcome, Parameter, Refusal, THROTTLED, Tag};
+use crate::http::operation::{
+    Body, NOT_STAFF, Operation, Outcome, Parameter, Refusal, THROTTLED, Tag,
+};
 use crate::http::reply;
 use crate::http::request::Request;
 use crate::http::route::HandlerResult;
@@ -57,11 +59,6 @@ struct AcceptResponse<'a> {
     pair: TokenPair,
 }
 
-const NOT_STAFF: Refusal = Refusal {
-    when: "not staff",
-    error: || ApiError::Forbidden,
-};
-
 /// `GET invitations/`
 pub(crate) const LIST: Operation = Operation {
     id: "listInvitations",
@@ -89,10 +86,7 @@ pub(crate) const LIST: Operation = Operation {
             error: || ApiError::BadRequest(messages::NUL.to_owned()),
         },
         NOT_STAFF,
-        Refusal {
-            when: "the page does not exist or is not a number",
-            error: || ApiError::InvalidPage,
-        },
+        NO_PAGE,
     ],
     ..Operation::NEW
 };

@@ -5,14 +5,14 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::pagination::{
-    PAGE, PAGE_SIZE, PageResponse, Parameters, parameters, read_id, read_page, read_page_size,
-    read_search, value,
+    NO_PAGE, PAGE, PAGE_SIZE, PageResponse, Parameters, parameters, read_id, read_page,
+    read_page_size, read_search, value,
 };
 use crate::accounts::{self, Administrator};
 use crate::app::SharedApp;
 use crate::domain::{FieldErrors, MailState, Timestamp, UserId, messages};
 use crate::http::error::{ApiError, MAIL_EXPIRED};
-use crate::http::operation::{Operation, Outcome, Parameter, Refusal, Tag};
+use crate::http::operation::{NOT_STAFF, Operation, Outcome, Parameter, Refusal, Tag};
 use crate::http::reply;
 use crate::http::request::Request;
 use crate::http::route::HandlerResult;
@@ -40,11 +40,6 @@ struct MailResponse<'a> {
     next_try_at: Option<Timestamp>,
     expires_at: Timestamp,
 }
-
-const NOT_STAFF: Refusal = Refusal {
-    when: "not staff",
-    error: || ApiError::Forbidden,
-};
 
 const UNKNOWN: Refusal = Refusal {
     when: "no such mail",
@@ -97,10 +92,7 @@ pub(crate) const LIST: Operation = Operation {
             },
         },
         NOT_STAFF,
-        Refusal {
-            when: "the page does not exist or is not a number",
-            error: || ApiError::InvalidPage,
-        },
+        NO_PAGE,
     ],
     ..Operation::NEW
 };

@@ -192,6 +192,7 @@ pub(crate) const ACTIVATE_TOTP: Operation = Operation {
         },
         ALREADY_ENABLED,
         REQUIRED,
+        THROTTLED,
     ],
     ..Operation::NEW
 };

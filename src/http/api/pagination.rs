@@ -5,7 +5,7 @@ use serde::Serialize;
 
 use crate::domain::messages;
 use crate::http::error::ApiError;
-use crate::http::operation::Parameter;
+use crate::http::operation::{Parameter, Refusal};
 use crate::store::{Page, PageRequest};
 
 const DEFAULT_SIZE: u32 = 20;
@@ -23,6 +23,12 @@ pub(crate) const PAGE_SIZE: Parameter = Parameter {
     name: "page_size",
     description: "Entries per page, at most 100; anything else than a number is ignored.",
     schema: r#"{"type": "integer", "minimum": 1, "maximum": 100, "default": 20}"#,
+};
+
+/// The refusal of a page.
+pub(crate) const NO_PAGE: Refusal = Refusal {
+    when: "the page does not exist or is not a number",
+    error: || ApiError::InvalidPage,
 };
 
 /// A page of a list.
@@ -46,13 +52,26 @@ impl<T> PageResponse<T> {
         page: &'a Page<S>,
         shown: impl FnMut(&'a S) -> T,
     ) -> Self {
+        let (next, previous) = neighbours(url, parameters, page);
         Self {
             count: page.count,
-            next: (page.number < page.pages).then(|| link(url, parameters, page.number + 1)),
-            previous: (page.number > 1).then(|| link(url, parameters, page.number - 1)),
+            next,
+            previous,
             results: page.items.iter().map(shown).collect(),
         }
     }
+}
+
+/// The URLs of the pages after and before one, where there are such.
+pub(crate) fn neighbours<S>(
+    url: &str,
+    parameters: &Parameters,
+    page: &Page<S>,
+) -> (Option<String>, Option<String>) {
+    let link = |number| link(url, parameters, number);
+    let next = (page.number < page.pages).then(|| link(page.number + 1));
+    let previous = (page.number > 1).then(|| link(page.number - 1));
+    (next, previous)
 }
 
 /// Names and values of a query string, in order.
@@ -119,7 +138,7 @@ pub(crate) fn read_id(parameters: &Parameters, name: &str) -> Result<Option<i64>
 
 /// The URL of another page. The other parameters are sorted by name and page 1 is left out, as
 /// Django REST framework does.
-pub(crate) fn link(url: &str, parameters: &Parameters, page: u64) -> String {
+fn link(url: &str, parameters: &Parameters, page: u64) -> String {
     let mut parameters: Vec<(String, String)> = parameters
         .iter()
         .filter(|(name, _)| name != "page")

@@ -5,18 +5,18 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::pagination::{
-    PAGE, PAGE_SIZE, Parameters, link, parameters, read_page, read_page_size, value,
+    NO_PAGE, PAGE, PAGE_SIZE, Parameters, neighbours, parameters, read_page, read_page_size, value,
 };
 use super::users::{UserResponse, user_response};
 use crate::accounts;
 use crate::app::SharedApp;
 use crate::domain::{Timestamp, User, messages};
 use crate::http::error::ApiError;
-use crate::http::operation::{Operation, Outcome, Parameter, Refusal, Tag};
+use crate::http::operation::{NOT_STAFF, Operation, Outcome, Parameter, Refusal, Tag};
 use crate::http::reply;
 use crate::http::request::Request;
 use crate::http::route::HandlerResult;
-use crate::store::{PageRequest, UserOrder, UserPage, UserQuery};
+use crate::store::{Page, PageRequest, UserOrder, UserQuery};
 
 /// Most words of a search; further ones are ignored.
 const MOST_WORDS: usize = 16;
@@ -100,14 +100,8 @@ pub(crate) const LIST: Operation = Operation {
             when: "a NUL in `search`",
             error: || ApiError::BadRequest(messages::NUL.to_owned()),
         },
-        Refusal {
-            when: "not staff",
-            error: || ApiError::Forbidden,
-        },
-        Refusal {
-            when: "the page does not exist or is not a number",
-            error: || ApiError::InvalidPage,
-        },
+        NOT_STAFF,
+        NO_PAGE,
     ],
     ..Operation::NEW
 };
@@ -124,17 +118,18 @@ pub(crate) async fn list(app: &SharedApp, request: &mut Request) -> HandlerResul
     let page = read_page(&parameters).ok_or(ApiError::InvalidPage)?;
     let page = accounts::list_users(app, &caller, UserQuery { page, ..query }).await?;
     let url = format!("{}{}", app.public_url, request.head.path());
+    let (next, previous) = neighbours(&url, &parameters, &page);
     let response = ListResponse {
         count: page.count,
-        next: (page.number < page.pages).then(|| link(&url, &parameters, page.number + 1)),
-        previous: (page.number > 1).then(|| link(&url, &parameters, page.number - 1)),
+        next,
+        previous,
         results: listed(app, &page),
     };
     Ok(reply::json(StatusCode::OK, &response))
 }
 
-fn listed<'a>(app: &SharedApp, page: &'a UserPage) -> Vec<ListedUser<'a>> {
-    page.users
+fn listed<'a>(app: &SharedApp, page: &'a Page<User>) -> Vec<ListedUser<'a>> {
+    page.items
         .iter()
         .map(|user: &User| ListedUser {
             user: user_response(app, user),

@@ -12,9 +12,8 @@ use super::sessions::delete_sessions;
 use super::users::{find_by_id, is_taken};
 use crate::domain::{EmailAddress, EventKind, OtpPurpose, Timestamp, User, UserId};
 use crate::store::{
-    EmailChange, EmailUndo, FactorOutcome, Factors, NewEmailUndo, NewOtp, RESTORED_REST,
-    RequestContext, TotpDevice, UNDO_LIFETIME, UndoEmailChange, UndoOutcome, UpdateOutcome,
-    UserUpdate,
+    EmailChange, EmailUndo, Factors, NewEmailUndo, NewOtp, RESTORED_REST, RequestContext,
+    TotpDevice, UNDO_LIFETIME, UndoEmailChange, UndoOutcome, UpdateOutcome, UserUpdate,
 };
 
 /// The outcome of an address change.
@@ -416,10 +415,8 @@ pub(super) fn undo_email_change(
         let Some(tried) = &undo.factor else {
             return Ok(UndoOutcome::FactorRequired);
         };
-        match prove(connection, user_id, tried)? {
-            FactorOutcome::Accepted(_) => {}
-            FactorOutcome::Wrong => return Ok(UndoOutcome::WrongFactor),
-            FactorOutcome::Throttled { until } => return Ok(UndoOutcome::Throttled { until }),
+        if let Err(refusal) = prove(connection, user_id, tried)? {
+            return Ok(UndoOutcome::FactorRefused(refusal));
         }
     }
     take_from_unconfirmed(connection, email.key(), user_id, (&undo.context, now))?;

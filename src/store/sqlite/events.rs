@@ -9,7 +9,7 @@ use super::sessions::authorize_staff;
 use super::{SqliteStore, audit_log};
 use crate::domain::{EventKind, Timestamp, UserId};
 use crate::store::{
-    Event, EventFilter, EventPage, EventQuery, EventStore, NewEvent, Page, PageBounds, PageRequest,
+    Event, EventFilter, EventQuery, EventStore, NewEvent, Page, PageBounds, PageRequest,
     RequestContext, StoreResult,
 };
 
@@ -301,7 +301,7 @@ fn list_of_user(
     user_id: UserId,
     page: PageRequest,
     page_size: u32,
-) -> rusqlite::Result<Option<EventPage>> {
+) -> rusqlite::Result<Option<Page<Event>>> {
     let count: u64 = connection
         .prepare_cached("SELECT count(*) FROM events WHERE user_id = :user_id")?
         .query_row(named_params! { ":user_id": user_id }, |row| {
@@ -310,7 +310,7 @@ fn list_of_user(
     let Some(bounds) = PageBounds::of(count, page, page_size) else {
         return Ok(None);
     };
-    let events = connection
+    let items = connection
         .prepare_cached(&format!(
             "SELECT {COLUMNS} FROM events WHERE user_id = :user_id ORDER BY id DESC LIMIT :size OFFSET :offset"
         ))?
@@ -324,11 +324,11 @@ fn list_of_user(
         )?
         .filter_map(Result::transpose)
         .collect::<rusqlite::Result<_>>()?;
-    Ok(Some(EventPage {
+    Ok(Some(Page {
         count,
         number: bounds.number,
         pages: bounds.pages,
-        events,
+        items,
     }))
 }
 
@@ -361,7 +361,7 @@ impl EventStore for SqliteStore {
         user_id: UserId,
         page: PageRequest,
         page_size: u32,
-    ) -> StoreResult<Option<EventPage>> {
+    ) -> StoreResult<Option<Page<Event>>> {
         self.read_apart(move |connection| list_of_user(connection, user_id, page, page_size))
             .await
     }

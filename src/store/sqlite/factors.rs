@@ -12,7 +12,7 @@ use super::rows::{optional_timestamp, timestamp};
 use super::sessions::{add_factor, authorize, complete_session, delete_sessions, note_revoked};
 use crate::domain::{EventKind, SecondFactor, SessionRef, Timestamp, UserId};
 use crate::store::{
-    ActivateOutcome, ActivateTotp, CompleteOutcome, CompleteSignIn, DeactivateTotp, FactorOutcome,
+    ActivateOutcome, ActivateTotp, CompleteOutcome, CompleteSignIn, DeactivateTotp, FactorRefusal,
     FactorStore, FactorTry, Factors, NewTicket, ReplaceRecoveryCodes, RequestContext, ResetFactors,
     StoreResult, Ticket, TotpDevice, TypedCode,
 };
@@ -42,7 +42,7 @@ pub(super) fn find_factors(connection: &Connection, user_id: UserId) -> rusqlite
     })
 }
 
-/// Checks a code of an account and uses it up, or counts it as wrong.
+/// Checks a code of an account and uses it up, or counts it as wrong. Returns what it proves.
 ///
 /// Using up is one conditional statement for each kind: of two requests with the same code one is
 /// accepted, whatever runs beside.
@@ -50,12 +50,12 @@ pub(super) fn prove(
     connection: &Connection,
     user_id: UserId,
     tried: &FactorTry,
-) -> rusqlite::Result<FactorOutcome> {
+) -> rusqlite::Result<Result<SecondFactor, FactorRefusal>> {
     let accepted = match &tried.code {
         TypedCode::Recovery(hash) => use_recovery_code(connection, user_id, hash, tried)?,
         code => {
             if let Some(until) = find_pause(connection, user_id, tried)? {
-                return Ok(FactorOutcome::Throttled { until });
+                return Ok(Err(FactorRefusal::Throttled { until }));
             }
             match code {
                 TypedCode::Totp { device_id, step } => {
@@ -67,7 +67,7 @@ pub(super) fn prove(
     };
     if let Some(factor) = accepted {
         forget_wrong(connection, user_id, tried)?;
-        return Ok(FactorOutcome::Accepted(factor));
+        return Ok(Ok(factor));
     }
     insert_event(
         connection,
@@ -82,7 +82,7 @@ pub(super) fn prove(
     if !matches!(tried.code, TypedCode::Recovery(_)) {
         count_wrong(connection, user_id, tried)?;
     }
-    Ok(FactorOutcome::Wrong)
+    Ok(Err(FactorRefusal::Wrong))
 }
 
 fn use_step(
@@ -186,11 +186,12 @@ fn complete(
         return Ok(CompleteOutcome::InvalidTicket);
     };
     let factor = match prove(connection, user_id, tried)? {
-        FactorOutcome::Accepted(factor) => factor,
-        FactorOutcome::Throttled { until } => return Ok(CompleteOutcome::Throttled { until }),
-        FactorOutcome::Wrong => {
-            count_wrong_at_ticket(connection, sign_in)?;
-            return Ok(CompleteOutcome::Wrong);
+        Ok(factor) => factor,
+        Err(refusal) => {
+            if refusal == FactorRefusal::Wrong {
+                count_wrong_at_ticket(connection, sign_in)?;
+            }
+            return Ok(CompleteOutcome::Refused(refusal));
         }
     };
     connection
@@ -331,15 +332,14 @@ fn activate(connection: &Connection, activation: &ActivateTotp) -> StoreResult<A
 fn deactivate(
     connection: &Connection,
     deactivation: &DeactivateTotp,
-) -> StoreResult<Option<FactorOutcome>> {
+) -> StoreResult<Option<Result<(), FactorRefusal>>> {
     let (user_id, tried) = (deactivation.user_id, &deactivation.tried);
     authorize(connection, &tried.context, user_id, false)?;
     if find_factors(connection, user_id)?.totp.is_none() {
         return Ok(None);
     }
-    let outcome = prove(connection, user_id, tried)?;
-    if !matches!(outcome, FactorOutcome::Accepted(_)) {
-        return Ok(Some(outcome));
+    if let Err(refusal) = prove(connection, user_id, tried)? {
+        return Ok(Some(Err(refusal)));
     }
     delete_device(connection, user_id)?;
     delete_recovery_codes(connection, user_id)?;
@@ -352,7 +352,7 @@ fn deactivate(
         &tried.context,
         tried.now,
     )?;
-    Ok(Some(outcome))
+    Ok(Some(Ok(())))
 }
 
 fn replace_codes(connection: &Connection, codes: &ReplaceRecoveryCodes) -> StoreResult<bool> {
@@ -432,7 +432,7 @@ impl FactorStore for SqliteStore {
     async fn deactivate_totp(
         &self,
         deactivation: DeactivateTotp,
-    ) -> StoreResult<Option<FactorOutcome>> {
+    ) -> StoreResult<Option<Result<(), FactorRefusal>>> {
         self.writer
             .run(move |connection| deactivate(connection, &deactivation))
             .await

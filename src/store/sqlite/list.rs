@@ -10,8 +10,8 @@ use rusqlite::{Connection, OptionalExtension, ToSql, named_params};
 use super::matching::{COUNTED_TOGETHER, Filter, find_all, find_named, keep_named};
 use super::rows::{USER_COLUMNS, user};
 use super::search::{Helper, find_matching, folded_words};
-use crate::domain::UserId;
-use crate::store::{PageRequest, StoredUser, UserOrder, UserPage, UserQuery};
+use crate::domain::{User, UserId};
+use crate::store::{Page, PageBounds, StoredUser, UserOrder, UserQuery};
 
 /// Cost of looking up one account, in index entries that could be read instead.
 const LOOK_UP: usize = 12;
@@ -23,7 +23,7 @@ pub(super) fn list_users(
     connection: &Connection,
     helper: Option<Helper>,
     query: &UserQuery,
-) -> rusqlite::Result<Option<UserPage>> {
+) -> rusqlite::Result<Option<Page<User>>> {
     // Count and page are read from one snapshot.
     let transaction = connection.unchecked_transaction()?;
     let named = find_named(&transaction, query)?;
@@ -44,35 +44,24 @@ pub(super) fn list_users(
         Some(ids) => length(ids),
         None => list.count()?,
     };
-    let page_size = i64::from(query.page_size);
-    let pages = count
-        .unsigned_abs()
-        .div_ceil(page_size.unsigned_abs())
-        .max(1);
-    let number = match query.page {
-        PageRequest::Number(number) => number,
-        PageRequest::Last => pages,
-    };
-    if number == 0 || number > pages {
+    let Some(bounds) = PageBounds::of(count.unsigned_abs(), query.page, query.page_size) else {
         return Ok(None);
-    }
-    let offset = i64::try_from(number - 1)
-        .unwrap_or(i64::MAX)
-        .saturating_mul(page_size);
+    };
+    let offset = i64::try_from(bounds.offset).unwrap_or(i64::MAX);
     let slice = Slice {
         offset,
-        length: page_size.min(count - offset),
+        length: i64::from(query.page_size).min(count - offset),
         count,
     };
     let ids = match found {
         Some(ids) => list.page_of(&ids, slice)?,
         None => list.page(slice)?,
     };
-    Ok(Some(UserPage {
+    Ok(Some(Page {
         count: count.unsigned_abs(),
-        number,
-        pages,
-        users: find_all(&transaction, &ids)?,
+        number: bounds.number,
+        pages: bounds.pages,
+        items: find_all(&transaction, &ids)?,
     }))
 }
 
@@ -485,6 +474,7 @@ mod tests {
     use super::super::search_records::add_functions;
     use super::*;
     use crate::domain::folded;
+    use crate::store::PageRequest;
 
     /// A deterministic pseudo-random generator (xorshift).
     struct Dice(u64);
@@ -741,7 +731,7 @@ mod tests {
             let query = query(dice);
             let page = list_users(connection, helper(), &query).unwrap();
             let page =
-                page.map(|page| (page.count, page.users.iter().map(|user| user.id).collect()));
+                page.map(|page| (page.count, page.items.iter().map(|user| user.id).collect()));
             assert_eq!(page, plain(connection, &query), "{query:?}");
         }
     }

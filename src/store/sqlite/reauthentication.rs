@@ -11,8 +11,8 @@ use super::password_tries::forget_failures;
 use super::sessions::{authorize, find_session};
 use crate::domain::{AuthMethod, Authentication, EventKind, OtpPurpose, Timestamp};
 use crate::store::{
-    FactorOutcome, Reauthentication, ReauthenticationOtp, ReauthenticationOutcome,
-    ReauthenticationStore, Reauthenticator, StoreResult,
+    Reauthentication, ReauthenticationOtp, ReauthenticationOutcome, ReauthenticationStore,
+    Reauthenticator, StoreResult,
 };
 
 const PURPOSE: OtpPurpose = OtpPurpose::Reauthentication;
@@ -39,11 +39,8 @@ fn reauthenticate(
             Authentication::by(AuthMethod::Otp, now)
         }
         Reauthenticator::Factor(tried) => match prove(connection, user_id, tried)? {
-            FactorOutcome::Accepted(factor) => session.authentication.with_factor(factor, now),
-            FactorOutcome::Wrong => return Ok(ReauthenticationOutcome::WrongFactor),
-            FactorOutcome::Throttled { until } => {
-                return Ok(ReauthenticationOutcome::Throttled { until });
-            }
+            Ok(factor) => session.authentication.with_factor(factor, now),
+            Err(refusal) => return Ok(ReauthenticationOutcome::FactorRefused(refusal)),
         },
     };
     let (old_hash, new_hash) = request.secret_hashes.clone().unzip();

@@ -18,8 +18,8 @@ use crate::domain::{
     Authentication, EventKind, SecondFactor, SessionLifetimes, SessionRef, Timestamp, User, UserId,
 };
 use crate::store::{
-    FactorOutcome, NewMail, NewSession, RequestContext, RotateRefreshToken, Rotation, Session,
-    SessionStore, SignIn, SignInOutcome, StoreError, StoreResult, UserSnapshot,
+    NewMail, NewSession, RequestContext, RotateRefreshToken, Rotation, Session, SessionStore,
+    SignIn, SignInOutcome, StoreError, StoreResult, UserSnapshot,
 };
 
 /// How long a used refresh token keeps its row.
@@ -177,11 +177,10 @@ fn create_session(connection: &Connection, sign_in: &SignIn) -> rusqlite::Result
             return Ok(SignInOutcome::SecondFactorRequired { methods });
         };
         match prove(connection, user_id, tried)? {
-            FactorOutcome::Accepted(factor) => {
+            Ok(factor) => {
                 session.authentication = session.authentication.with_factor(factor, session.now);
             }
-            FactorOutcome::Wrong => return Ok(SignInOutcome::WrongFactor),
-            FactorOutcome::Throttled { until } => return Ok(SignInOutcome::Throttled { until }),
+            Err(refusal) => return Ok(SignInOutcome::FactorRefused(refusal)),
         }
     }
     forget_failures(connection, &sign_in.tried)?;

@@ -18,9 +18,9 @@ use super::sign_ups::{create_sign_up, delete_sign_ups};
 use super::{SqliteStore, import, list, matching};
 use crate::domain::{EventKind, Timestamp, User, UserId};
 use crate::store::{
-    Credentials, DeleteOutcome, DeleteUser, EmailUndo, ImportSource, NewSignUp, NewUser,
+    Credentials, DeleteOutcome, DeleteUser, EmailUndo, ImportSource, NewSignUp, NewUser, Page,
     RequestContext, SignUpOutcome, StoreResult, StoredUser, UndoEmailChange, UndoOutcome,
-    UpdateOutcome, UserPage, UserQuery, UserStore, UserUpdate,
+    UpdateOutcome, UserQuery, UserStore, UserUpdate,
 };
 
 /// Finds the account with this id.
@@ -400,7 +400,7 @@ impl UserStore for SqliteStore {
         })
     }
 
-    async fn list_users(&self, query: UserQuery) -> StoreResult<Option<UserPage>> {
+    async fn list_users(&self, query: UserQuery) -> StoreResult<Option<Page<User>>> {
         self.read_apart_with_help(move |connection, helper| {
             let helper = helper.map(Helper::before_search).transpose()?;
             list::list_users(connection, helper, &query)

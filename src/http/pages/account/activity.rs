@@ -23,7 +23,7 @@ pub(in crate::http) async fn show(app: &SharedApp, request: &mut Request) -> Pag
     let id = session.user().id;
     let page = accounts::list_user_events(app, &session.caller, id, page, PAGE_SIZE).await?;
     let events: Value = page
-        .events
+        .items
         .iter()
         .map(|event| values::event(&visitor, event))
         .collect();

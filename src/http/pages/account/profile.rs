@@ -1,5 +1,7 @@
 //! `/account/profile/` and the photo below it.
 
+use std::borrow::Cow;
+
 use http::StatusCode;
 use minijinja::{Value, context};
 
@@ -128,14 +130,11 @@ pub(in crate::http::pages) fn genders(visitor: &Visitor<'_>) -> Vec<(String, Str
 }
 
 /// The choices of a country, the unset one first.
-pub(in crate::http::pages) fn country_choices(visitor: &Visitor<'_>) -> Vec<(String, String)> {
-    let none = (String::new(), visitor.text("fields.none", Value::UNDEFINED));
-    let countries = countries::in_language(visitor.language.tag());
-    std::iter::once(none)
-        .chain(
-            countries
-                .into_iter()
-                .map(|(code, name)| (code.to_owned(), name.to_owned())),
-        )
-        .collect()
+pub(in crate::http::pages) fn country_choices(
+    visitor: &Visitor<'_>,
+) -> Vec<(&'static str, Cow<'static, str>)> {
+    let none = ("", visitor.text("fields.none", Value::UNDEFINED).into());
+    let countries = countries::in_language(visitor.language.tag()).iter();
+    let countries = countries.map(|(code, name)| (*code, Cow::Borrowed(*name)));
+    std::iter::once(none).chain(countries).collect()
 }

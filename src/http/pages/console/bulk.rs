@@ -93,7 +93,7 @@ impl Choice {
         if self.is_all {
             let first = PageRequest::Number(1);
             let (_, page) = self.filters.find(app, caller, first).await?;
-            let emails = page.users.iter().take(NAMED);
+            let emails = page.items.iter().take(NAMED);
             let emails = emails.map(|user| user.shown_email().to_owned()).collect();
             return Ok((page.count, emails));
         }

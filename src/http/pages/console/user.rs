@@ -196,7 +196,7 @@ async fn page(
         .map(|session| values::session(visitor, session, caller.session_id()))
         .collect();
     let shown: Value = events
-        .events
+        .items
         .iter()
         .map(|event| values::event(visitor, event))
         .collect();

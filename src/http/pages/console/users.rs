@@ -6,6 +6,7 @@ use super::bulk::OFFERED;
 use super::{layout, staff};
 use crate::accounts::{self, AccountError, Caller};
 use crate::app::SharedApp;
+use crate::domain::User;
 use crate::http::api::pagination::{Parameters, parameters, read_page};
 use crate::http::api::staff::read_query;
 use crate::http::error::ApiError;
@@ -13,7 +14,7 @@ use crate::http::pages::render::PageResult;
 use crate::http::pages::values;
 use crate::http::pages::visitor::Visitor;
 use crate::http::request::Request;
-use crate::store::{PageRequest, UserPage, UserQuery};
+use crate::store::{Page, PageRequest, UserQuery};
 
 /// Where the list is.
 pub(super) const PATH: &str = "/console/users/";
@@ -111,7 +112,7 @@ impl Filters {
         app: &SharedApp,
         caller: &Caller,
         page: PageRequest,
-    ) -> Result<(UserQuery, UserPage), ApiError> {
+    ) -> Result<(UserQuery, Page<User>), ApiError> {
         let parameters = PARAMETERS
             .iter()
             .map(|name| ((*name).to_owned(), self.value(name).to_owned()))
@@ -138,7 +139,7 @@ async fn list(
     app: &SharedApp,
     caller: &Caller,
     query: &UserQuery,
-) -> Result<UserPage, AccountError> {
+) -> Result<Page<User>, AccountError> {
     match accounts::list_users(app, caller, query.clone()).await {
         Err(AccountError::InvalidPage) => {
             let query = UserQuery {
@@ -160,7 +161,7 @@ pub(in crate::http) async fn show(app: &SharedApp, request: &mut Request) -> Pag
     let filters = Filters::of(parameters.iter().map(|(name, value)| (&**name, &**value)));
     let (_, found) = filters.find(app, &session.caller, page).await?;
     let users: Value = found
-        .users
+        .items
         .iter()
         .map(|user| values::account(&visitor, user))
         .collect();
