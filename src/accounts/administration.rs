@@ -22,6 +22,8 @@ pub struct UserFilter {
     pub is_verified: Option<bool>,
     /// Only staff or only other accounts.
     pub is_staff: Option<bool>,
+    /// Only accounts with or only those without a second factor.
+    pub has_factor: Option<bool>,
 }
 
 impl UserFilter {
@@ -44,6 +46,7 @@ impl UserFilter {
         fits(self.is_active, user.is_active)
             && fits(self.is_verified, user.is_verified())
             && fits(self.is_staff, user.is_staff)
+            && fits(self.has_factor, user.has_factor)
             && self.words.iter().all(|word| {
                 let profile = &user.profile;
                 [

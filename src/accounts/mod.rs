@@ -62,8 +62,8 @@ pub use events::{EventExport, list_event_page, list_events, list_user_events, re
 pub use expiry::clear_expired;
 pub use factors::{
     Enrolment, FactorStatus, activate_totp, complete_sign_in, deactivate_totp, factor_status,
-    regenerate_recovery_codes, require_setup, reset_factors, reset_factors_of, resume_totp,
-    start_totp,
+    factor_status_of, regenerate_recovery_codes, require_setup, reset_factors, reset_factors_of,
+    resume_totp, start_totp, user_factor_status,
 };
 pub use import::{
     IMPORTED_FIELDS, import_users, next_user_id, parse_moment, read_imported_user, refused,

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use futures_util::{StreamExt, stream};
 
+use super::factors::reset_because;
 use super::password_reset::mail_reset;
 use super::profile::store_and_mail;
 use super::{AccountError, Administrator, Caller, Client, delete_user, detached};
@@ -32,19 +33,22 @@ pub enum StaffAction {
     SendReset,
     /// End its sessions.
     EndSessions,
+    /// Remove its second factors; its sessions end.
+    ResetFactors,
     /// Delete it with everything about it.
     Delete,
 }
 
 impl StaffAction {
     /// All actions, in the order in which they are offered.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Activate,
         Self::Deactivate,
         Self::Promote,
         Self::Demote,
         Self::SendReset,
         Self::EndSessions,
+        Self::ResetFactors,
         Self::Delete,
     ];
 
@@ -57,6 +61,7 @@ impl StaffAction {
             Self::Demote => "demote",
             Self::SendReset => "send_reset",
             Self::EndSessions => "end_sessions",
+            Self::ResetFactors => "reset_factors",
             Self::Delete => "delete",
         }
     }
@@ -81,7 +86,7 @@ impl StaffAction {
                 is_staff: Some(self == Self::Promote),
                 ..none
             }),
-            Self::SendReset | Self::EndSessions | Self::Delete => None,
+            Self::SendReset | Self::EndSessions | Self::ResetFactors | Self::Delete => None,
         }
     }
 }
@@ -108,7 +113,8 @@ pub struct BulkOutcome {
 /// Does something to an account, for the reason among the fields.
 ///
 /// # Errors
-/// [`AccountError::Forbidden`] unless the caller is staff; [`AccountError::Fields`] without a reason
+/// [`AccountError::Forbidden`] unless the caller is staff;
+/// [`AccountError::ReauthenticationRequired`]; [`AccountError::Fields`] without a reason
 /// or for the promotion of a never-verified account; [`AccountError::UserNotFound`];
 /// [`AccountError::LastStaffMember`]; for a reset [`AccountError::NoActiveAccount`] and
 /// [`AccountError::Throttled`].
@@ -120,7 +126,9 @@ pub async fn act_on_user(
     action: StaffAction,
     fields: &Fields,
 ) -> Result<(), AccountError> {
-    let context = Administrator::Staff(caller, client).context_because(app, fields)?;
+    let by = Administrator::Staff(caller, client);
+    let context = by.context_because(app, fields)?;
+    by.require_recent(app).await?;
     let (app, client) = (Arc::clone(app), client.clone());
     detached(async move { act(&app, &client, id, action, context).await }).await?
 }
@@ -140,7 +148,9 @@ pub async fn act_on_users(
     action: StaffAction,
     fields: &Fields,
 ) -> Result<BulkOutcome, AccountError> {
-    let context = Administrator::Staff(caller, client).context_because(app, fields)?;
+    let by = Administrator::Staff(caller, client);
+    let context = by.context_because(app, fields)?;
+    by.require_recent(app).await?;
     let run = Bulk {
         app: Arc::clone(app),
         client: client.clone(),
@@ -242,6 +252,7 @@ async fn act(
         StaffAction::Delete => return delete_user(app, id, true, true, context).await,
         StaffAction::SendReset => send_reset(app, client, id, context).await?,
         StaffAction::EndSessions => end_sessions(app, id, context).await?,
+        StaffAction::ResetFactors => return reset_because(app, id, context).await,
         StaffAction::Activate
         | StaffAction::Deactivate
         | StaffAction::Promote

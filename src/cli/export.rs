@@ -10,7 +10,7 @@ use super::output_file::{OutputFile, ProtectedFiles, Visibility};
 use super::{
     CommandResult, PAGE_SIZE, cannot_write, describe, is_dash, require_database, with_app,
 };
-use crate::accounts;
+use crate::accounts::{self, FactorStatus};
 use crate::app::App;
 use crate::config::Config;
 use crate::domain::{BirthDate, EventKind, Timestamp, User, UserId};
@@ -54,6 +54,19 @@ pub(crate) struct UserRecord<'a> {
     external_id: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     password: Option<&'a str>,
+    /// Its second factors; not part of an export.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    mfa: Option<FactorRecord>,
+}
+
+/// The second factors of an account, with the keys of `mfa/status/`.
+#[derive(Serialize)]
+pub(crate) struct FactorRecord {
+    methods: Vec<&'static str>,
+    created_at: Option<Timestamp>,
+    last_used_at: Option<Timestamp>,
+    recovery_codes_left: u32,
+    required: bool,
 }
 
 impl<'a> UserRecord<'a> {
@@ -79,6 +92,7 @@ impl<'a> UserRecord<'a> {
             language: "",
             external_id: user.external_id.as_deref(),
             password: None,
+            mfa: None,
         }
     }
 
@@ -91,11 +105,25 @@ impl<'a> UserRecord<'a> {
         }
     }
 
-    /// The record of `user list` and `user show`.
+    /// The record of `user list`.
     pub(super) fn shown(user: &'a User) -> Self {
         Self {
             new_email: Some(user.new_email.as_deref()),
             ..Self::new(user)
+        }
+    }
+
+    /// The record of `user show`.
+    pub(super) fn shown_with(user: &'a User, factors: &FactorStatus) -> Self {
+        Self {
+            mfa: Some(FactorRecord {
+                methods: factors.methods.iter().map(|kind| kind.as_str()).collect(),
+                created_at: factors.created_at,
+                last_used_at: factors.last_used_at,
+                recovery_codes_left: factors.recovery_codes_left,
+                required: factors.is_required,
+            }),
+            ..Self::shown(user)
         }
     }
 

@@ -12,7 +12,7 @@ use super::{
     CommandResult, PAGE_SIZE, cannot_write, describe, invitations, printable, require_database,
     with_app,
 };
-use crate::accounts::{self, AccountError, UserFilter};
+use crate::accounts::{self, AccountError, FactorStatus, UserFilter};
 use crate::app::App;
 use crate::config::Config;
 use crate::domain::{Fields, Input, Timestamp, User};
@@ -133,6 +133,12 @@ pub(super) struct ListArguments {
     /// Only staff accounts
     #[arg(long)]
     staff: bool,
+    /// Only accounts with a second factor
+    #[arg(long, conflicts_with = "without_mfa")]
+    with_mfa: bool,
+    /// Only accounts without a second factor
+    #[arg(long)]
+    without_mfa: bool,
     /// Print JSON Lines
     #[arg(long)]
     json: bool,
@@ -145,6 +151,7 @@ impl ListArguments {
         filter.is_active = either(self.active, self.inactive);
         filter.is_verified = either(self.verified, self.unverified);
         filter.is_staff = self.staff.then_some(true);
+        filter.has_factor = either(self.with_mfa, self.without_mfa);
         filter
     }
 }
@@ -173,8 +180,9 @@ pub(super) fn run(command: UserCommand, config: Config) -> CommandResult {
         UserCommand::List(arguments) => with_app(require_database(config)?, async |app| {
             list(&app, &arguments.filter(), arguments.json).await
         }),
-        UserCommand::Show { user, json } => with_user(config, &user, async |_, user| {
-            show(&user, json).map_err(cannot_write)
+        UserCommand::Show { user, json } => with_user(config, &user, async |app, user| {
+            let factors = accounts::factor_status_of(&app, &user).await;
+            show(&user, &factors.map_err(describe)?, json).map_err(cannot_write)
         }),
         UserCommand::SetPassword {
             user,
@@ -354,10 +362,10 @@ impl UserTable {
     }
 }
 
-fn show(user: &User, json: bool) -> io::Result<()> {
+fn show(user: &User, factors: &FactorStatus, json: bool) -> io::Result<()> {
     let mut out = io::stdout();
     if json {
-        return UserRecord::shown(user).write_line(&mut out);
+        return UserRecord::shown_with(user, factors).write_line(&mut out);
     }
     let moment = |moment: Option<Timestamp>| moment.map(|moment| moment.to_string());
     let profile = &user.profile;
@@ -385,7 +393,7 @@ fn show(user: &User, json: bool) -> io::Result<()> {
         ("photo", user.photo.clone().unwrap_or_default()),
         ("active", yes_or_no(user.is_active).into()),
         ("staff", yes_or_no(user.is_staff).into()),
-        ("two-factor", yes_or_no(user.has_factor).into()),
+        ("two-factor", shown_factors(factors)),
         ("verified", moment(user.verified_at).unwrap_or("no".into())),
         (
             "last login",
@@ -400,6 +408,26 @@ fn show(user: &User, json: bool) -> io::Result<()> {
     }
     set_padding(&mut table);
     writeln!(out, "{}", table.trim_fmt())
+}
+
+/// The second factors of an account in a line.
+fn shown_factors(factors: &FactorStatus) -> String {
+    let Some(since) = factors.created_at else {
+        return match factors.is_required {
+            true => "no, but required".into(),
+            false => "no".into(),
+        };
+    };
+    let methods: Vec<&str> = factors.methods.iter().map(|kind| kind.as_str()).collect();
+    let used = match factors.last_used_at {
+        Some(at) => format!("last used {at}"),
+        None => "never used".into(),
+    };
+    format!(
+        "{} since {since}, {used}, {} recovery codes left",
+        methods.join(", "),
+        factors.recovery_codes_left
+    )
 }
 
 /// A table without rules, readable for people and for `awk`, wrapped to the terminal if there is

@@ -302,3 +302,81 @@ fn console_is_closed_to_staff_without_a_required_factor() {
     enroll(&server, &mut browser);
     assert_eq!(browser.get("/console/users/").status, 200);
 }
+
+#[test]
+fn staff_sees_and_resets_the_factors_of_somebody() {
+    let server = TestServer::start();
+    let user = server.user(EMAIL);
+    server.staff("root@example.com");
+    let mut console = Browser::new(&server);
+    console.sign_in("root@example.com");
+    let (list, path) = ("/console/users/", format!("/console/users/{}/", user.id));
+    let page = console.get(&path);
+    assert!(page.body.contains("Not turned on."), "{}", page.body);
+    assert!(!page.body.contains("reset_factors"), "{}", page.body);
+    assert!(!console.get(list).body.contains("2FA"));
+
+    let mut browser = Browser::new(&server);
+    sign_in(&mut browser);
+    let app = enroll(&server, &mut browser);
+    let page = console.get(&path);
+    for shown in ["Authenticator app", "Added on ", "10 recovery codes left"] {
+        assert!(page.body.contains(shown), "{shown}: {}", page.body);
+    }
+    // Neither the secret nor a code is shown.
+    assert!(
+        app.recovery_codes
+            .iter()
+            .all(|code| !page.body.contains(code))
+    );
+    assert!(console.get(list).body.contains("2FA"));
+
+    let action = format!("{path}action/");
+    let reset = [("action", "reset_factors"), ("reason", "")];
+    let answer = send(&mut console, &path, &action, &reset);
+    assert_eq!(answer.status, 400, "{}", answer.body);
+    assert!(
+        answer.body.contains("id=\"reason-error\""),
+        "{}",
+        answer.body
+    );
+    let reset = [("action", "reset_factors"), ("reason", "Lost phone")];
+    assert_leads_to(&send(&mut console, &path, &action, &reset), &path);
+    assert!(console.get(&path).body.contains("Not turned on."));
+    assert_eq!(
+        server.db_text("SELECT reason FROM events WHERE event = 'factors_reset'"),
+        "Lost phone"
+    );
+    assert!(server.mails(EMAIL)[0].subject.contains("turned off"));
+    // Its sessions have ended, and the password alone signs in again.
+    assert_eq!(browser.get("/account/profile/").status, 303);
+    assert_leads_to(&sign_in(&mut browser), "/account/profile/");
+}
+
+#[test]
+fn console_resets_factors_after_recent_authentication_only() {
+    let server = TestServer::start();
+    let user = server.user(EMAIL);
+    server.staff("root@example.com");
+    let mut browser = Browser::new(&server);
+    sign_in(&mut browser);
+    enroll(&server, &mut browser);
+    let mut console = Browser::new(&server);
+    console.sign_in("root@example.com");
+    server.advance_seconds(601);
+    let path = format!("/console/users/{}/", user.id);
+    let reset = [("action", "reset_factors"), ("reason", "Lost phone")];
+    let answer = send(&mut console, &path, &format!("{path}action/"), &reset);
+    assert!(
+        answer.body.contains("name=\"reauthentication_password\""),
+        "{}",
+        answer.body
+    );
+    assert_eq!(server.db_number("SELECT count(*) FROM totp_devices"), 1);
+    // No list of accounts offers it for many at once.
+    let bulk = format!(
+        "/console/users/bulk/?action=reset_factors&user-{}=yes",
+        user.id
+    );
+    assert_leads_to(&console.get(&bulk), "/console/users/");
+}

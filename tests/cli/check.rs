@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use crate::client::{Client, picture};
 use crate::smtp::SmtpSink;
-use crate::support::{Outcome, Running, create_user, folder, names_in, run};
+use crate::support::{Outcome, Running, create_user, enroll_app, folder, names_in, run};
 
 /// Settings without any finding, except for the mail server.
 const VALID: &[&str] = &[
@@ -148,6 +148,26 @@ fn warnings_are_reported_with_exit_status_zero() {
         &run(dir.path(), &["--db", "users.db", "--dev", "check"]),
         "warning settings:",
         "--dev",
+    );
+}
+
+#[test]
+fn staff_without_second_factor_is_reported() {
+    let dir = folder();
+    create_user(dir.path(), "root@example.com", &["--staff"]);
+    create_user(dir.path(), "other@example.com", &["--staff"]);
+    create_user(dir.path(), "user@example.com", &[]);
+    let report = || check(dir.path(), &[]);
+    let without = "2 staff accounts, without a second factor; set one up on /account/security/";
+    assert_line(&report(), "warning staff:", without);
+    enroll_app(dir.path(), 1);
+    let some = "2 staff accounts, 1 of them without a second factor";
+    assert_line(&report(), "warning staff:", some);
+    enroll_app(dir.path(), 2);
+    assert_line(
+        &report(),
+        "ok staff:",
+        "2 staff accounts, with second factors",
     );
 }
 

@@ -3,12 +3,11 @@
 use std::collections::HashSet;
 use std::path::Path;
 
-use rusqlite::Connection;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::support::{
-    Outcome, PASSWORD, Running, create_user, folder, names_in, run, run_with_input,
+    Outcome, PASSWORD, Running, create_user, enroll_app, folder, names_in, run, run_with_input,
 };
 
 const CREATE: &[&str] = &[
@@ -605,21 +604,34 @@ fn lost_factors_are_removed() {
     create_user(dir.path(), "user@example.com", &[]);
     let show = || on_db(dir.path(), &["user", "show", "1"], "").stdout;
     let factor = |shown: &str| {
-        let line = shown.lines().find(|line| line.starts_with("two-factor"));
-        line.and_then(|line| line.split_whitespace().last())
-            .map(str::to_owned)
+        let line = shown
+            .lines()
+            .find_map(|line| line.strip_prefix("two-factor"));
+        line.map(|line| line.trim().to_owned())
     };
+    let with = |flag| on_db(dir.path(), &["user", "list", "--json", flag], "").stdout;
     assert_eq!(factor(&show()).as_deref(), Some("no"));
-    // What is stored of an app matters to codes only.
-    Connection::open(dir.path().join("users.db"))
-        .unwrap()
-        .execute(
-            "INSERT INTO totp_devices (user_id, device_id, secret, last_step, created_at) \
-             VALUES (1, 'device', x'00', 0, 0)",
-            [],
-        )
-        .unwrap();
-    assert_eq!(factor(&show()).as_deref(), Some("yes"));
+    assert_eq!(with("--with-mfa"), "");
+    enroll_app(dir.path(), 1);
+    assert_eq!(
+        factor(&show()).as_deref(),
+        Some("totp since 1970-01-01T00:00:00Z, never used, 0 recovery codes left")
+    );
+    let json = on_db(dir.path(), &["user", "show", "1", "--json"], "").stdout;
+    let json: Value = serde_json::from_str(&json).unwrap();
+    assert_eq!(
+        json["mfa"],
+        json!({"methods": ["totp"], "created_at": "1970-01-01T00:00:00Z", "last_used_at": null,
+               "recovery_codes_left": 0, "required": false})
+    );
+    assert!(with("--with-mfa").contains("user@example.com"));
+    assert_eq!(with("--without-mfa"), "");
+    on_db(
+        dir.path(),
+        &["user", "list", "--with-mfa", "--without-mfa"],
+        "",
+    )
+    .assert_refused(2, &["cannot be used with"]);
     let body = json!({"email": "user@example.com", "password": PASSWORD});
     let (status, answer) = server.post("token/", &body);
     assert_eq!((status, &answer["code"]), (401, &json!("mfa_required")));
@@ -632,6 +644,11 @@ fn lost_factors_are_removed() {
     ];
     on_db(dir.path(), &reset, "").assert_done("");
     assert_eq!(factor(&show()).as_deref(), Some("no"));
+    let required = ["--mfa-required-for", "everyone", "user", "show", "1"];
+    assert_eq!(
+        factor(&on_db(dir.path(), &required, "").stdout).as_deref(),
+        Some("no, but required")
+    );
     assert_eq!(server.post("token/", &body).0, 200);
     let audit = on_db(dir.path(), &["audit"], "").stdout;
     let entry = audit.lines().find(|line| line.contains("factors_reset"));

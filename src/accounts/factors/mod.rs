@@ -11,10 +11,12 @@ pub(super) use codes::{
     factor_try, read as read_code, read_optional as read_optional_code, refused, refused_at_sign_in,
 };
 pub use recovery_codes::regenerate_recovery_codes;
-pub(super) use reset::read_reason;
+pub(super) use reset::{apply as reset_because, read_reason};
 pub use reset::{reset_factors, reset_factors_of};
 pub use second_step::complete_sign_in;
 pub(super) use second_step::{new_ticket, read as read_second_step};
-pub use status::{FactorStatus, factor_status, require_setup};
+pub use status::{
+    FactorStatus, factor_status, factor_status_of, require_setup, user_factor_status,
+};
 pub(super) use totp::read_activation;
 pub use totp::{Enrolment, activate_totp, deactivate_totp, resume_totp, start_totp};

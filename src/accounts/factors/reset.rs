@@ -45,7 +45,12 @@ pub async fn reset_factors_of(app: &App, user: &User, reason: &str) -> Result<()
     apply(app, user.id, operator(app).because(reason)).await
 }
 
-async fn apply(app: &App, user_id: UserId, context: RequestContext) -> Result<(), AccountError> {
+/// Removes them in the name of a context whose right the caller has checked.
+pub(in crate::accounts) async fn apply(
+    app: &App,
+    user_id: UserId,
+    context: RequestContext,
+) -> Result<(), AccountError> {
     let request = ResetFactors {
         user_id,
         notices: notices(app, &MailContent::FactorRemoved { ip: None }),

@@ -1,8 +1,9 @@
-//! The factors of an account, as its owner sees them.
+//! The factors of an account, as its owner, staff and administrators see them.
 
+use crate::accounts::staff::check_staff;
 use crate::accounts::{AccountError, Caller};
 use crate::app::App;
-use crate::domain::{SecondFactor, Timestamp};
+use crate::domain::{SecondFactor, Timestamp, User};
 
 /// The factors of an account.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -44,13 +45,34 @@ pub fn require_setup(app: &App, caller: &Caller) -> Result<(), AccountError> {
 /// # Errors
 /// Only store errors.
 pub async fn factor_status(app: &App, caller: &Caller) -> Result<FactorStatus, AccountError> {
-    let factors = app.store.find_factors(caller.user.id).await?;
+    factor_status_of(app, &caller.user).await
+}
+
+/// The factors of an account, for staff.
+///
+/// # Errors
+/// [`AccountError::Forbidden`] unless the caller is staff.
+pub async fn user_factor_status(
+    app: &App,
+    caller: &Caller,
+    user: &User,
+) -> Result<FactorStatus, AccountError> {
+    check_staff(caller)?;
+    factor_status_of(app, user).await
+}
+
+/// The factors of an account, for administrators.
+///
+/// # Errors
+/// Only store errors.
+pub async fn factor_status_of(app: &App, user: &User) -> Result<FactorStatus, AccountError> {
+    let factors = app.store.find_factors(user.id).await?;
     let device = factors.totp.as_ref();
     Ok(FactorStatus {
         created_at: device.map(|device| device.created_at),
         last_used_at: device.and_then(|device| device.last_used_at),
         methods: factors.methods(),
         recovery_codes_left: factors.recovery_codes_left,
-        is_required: app.config.mfa.required_for.concerns(caller.user.is_staff),
+        is_required: app.config.mfa.required_for.concerns(user.is_staff),
     })
 }

@@ -4,7 +4,7 @@ use minijinja::{Value, context};
 
 use super::device::Device;
 use super::visitor::Visitor;
-use crate::accounts::BrowserSession;
+use crate::accounts::{BrowserSession, FactorStatus};
 use crate::domain::{Timestamp, User};
 use crate::store::{Event, Session};
 
@@ -31,6 +31,7 @@ pub(super) fn account(visitor: &Visitor<'_>, user: &User) -> Value {
         is_staff => user.is_staff,
         is_active => user.is_active,
         is_verified => user.is_verified(),
+        has_factor => user.has_factor,
         has_initial_profile => user.has_initial_profile(),
         external_id => user.external_id.as_deref(),
         created_at => date(visitor, user.created_at),
@@ -51,6 +52,19 @@ pub(super) fn profile(user: &User) -> Value {
         gender => &*profile.gender,
         country => &*profile.country,
         birthday => profile.birthday.map(|day| day.to_string()).unwrap_or_default(),
+    }
+}
+
+/// The second factors of an account.
+pub(super) fn factors(visitor: &Visitor<'_>, status: &FactorStatus) -> Value {
+    let methods = status.methods.iter().map(|method| method.as_str());
+    context! {
+        is_enabled => status.is_enabled(),
+        is_required => status.is_required && !status.is_enabled(),
+        methods => methods.collect::<Vec<_>>(),
+        added_at => status.created_at.map(|at| time(visitor, at)),
+        used_at => status.last_used_at.map(|at| time(visitor, at)),
+        codes_left => status.recovery_codes_left,
     }
 }
 

@@ -25,16 +25,11 @@ pub(in crate::http) async fn show(app: &SharedApp, request: &mut Request) -> Pag
 async fn overview<'a>(visitor: &'a Visitor<'a>, problems: &Problems) -> Result<Page<'a>, Detour> {
     let caller = &session_before_setup(visitor)?.caller;
     let status = accounts::factor_status(visitor.app, caller).await?;
-    let moment = |at| values::time(visitor, at);
     Ok(
         Page::new(visitor, "account/security.html", "page_security.title").with(context! {
             section => "security",
-            is_enabled => status.is_enabled(),
-            is_required => status.is_required && !status.is_enabled(),
-            added_at => status.created_at.map(moment),
-            used_at => status.last_used_at.map(moment),
-            codes_left => status.recovery_codes_left,
             errors => problems.to_value(),
+            ..values::factors(visitor, &status),
         }),
     )
 }

@@ -179,6 +179,7 @@ async fn page(
     typed: Typed,
 ) -> PageResult {
     let user = accounts::retrieve(app, caller.clone(), id).await?;
+    let factors = accounts::user_factor_status(app, caller, &user).await?;
     let sessions = accounts::list_user_sessions(app, caller, id).await?;
     let first = Some(PageRequest::Number(1));
     let events = accounts::list_user_events(app, caller, id, first, EVENTS).await?;
@@ -206,6 +207,7 @@ async fn page(
         .with(context! {
             account => values::account(visitor, &user),
             is_own => caller.user.id == id,
+            factors => values::factors(visitor, &factors),
             actions,
             sessions,
             queue,
@@ -242,6 +244,7 @@ async fn delete_page(
 /// The actions that make sense for an account; its deletion has a page of its own.
 fn actions(user: &User, has_sessions: bool) -> impl Iterator<Item = StaffAction> {
     let (is_active, is_staff, is_verified) = (user.is_active, user.is_staff, user.is_verified());
+    let has_factor = user.has_factor;
     StaffAction::ALL
         .into_iter()
         .filter(move |action| match action {
@@ -250,6 +253,7 @@ fn actions(user: &User, has_sessions: bool) -> impl Iterator<Item = StaffAction>
             StaffAction::Promote => !is_staff && is_verified,
             StaffAction::Demote => is_staff,
             StaffAction::EndSessions => has_sessions,
+            StaffAction::ResetFactors => has_factor,
             StaffAction::Delete => false,
         })
 }
