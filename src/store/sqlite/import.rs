@@ -13,15 +13,14 @@ use crate::store::{ImportRefusal, ImportSource, ImportedUser, RequestContext};
 /// An id that no account has.
 const NOBODY: UserId = 0;
 
-/// Imports all accounts of the source; rolls back when the source does not accept the result.
+/// Imports all accounts of the source; false when the source wants them rolled back.
 pub(super) fn import_users(
     connection: &Connection,
     source: &mut dyn ImportSource,
     free_from: UserId,
     context: &RequestContext,
     now: Timestamp,
-) -> rusqlite::Result<()> {
-    connection.execute_batch("SAVEPOINT import")?;
+) -> rusqlite::Result<bool> {
     let mut imported: u64 = 0;
     while let Some(user) = source.next_user() {
         let outcome = insert(connection, &user, free_from, context)?;
@@ -39,11 +38,7 @@ pub(super) fn import_users(
             now,
         )?;
     }
-    connection.execute_batch(if source.keep() {
-        "RELEASE import"
-    } else {
-        "ROLLBACK TO import; RELEASE import"
-    })
+    Ok(source.keep())
 }
 
 /// The lowest id above all that were ever assigned.

@@ -486,9 +486,10 @@ impl UserStore for SqliteStore {
         now: Timestamp,
     ) -> StoreResult<()> {
         self.writer
-            .run(move |connection| {
+            .run_or_discard(move |connection| {
                 import::import_users(connection, source.as_mut(), free_from, &context, now)
             })
             .await
+            .map(drop)
     }
 }

@@ -34,6 +34,8 @@ trait WriteJob: Send {
 
 struct Operation<T, F> {
     work: Option<F>,
+    /// Whether a result is committed; otherwise its changes are rolled back.
+    keep: fn(&StoreResult<T>) -> bool,
     result: Option<StoreResult<T>>,
     answer: oneshot::Sender<StoreResult<T>>,
 }
@@ -51,7 +53,7 @@ where
         let result = catch_unwind(AssertUnwindSafe(|| work(connection)))
             .map_err(|_| StoreError::failed("a database operation panicked"))
             .and_then(|result| result.map_err(Into::into));
-        let keep = result.is_ok();
+        let keep = (self.keep)(&result);
         self.result = Some(result);
         keep
     }
@@ -109,9 +111,36 @@ impl Writer {
         E: Into<StoreError> + 'static,
         F: FnOnce(&Connection) -> Result<T, E> + Send + 'static,
     {
+        self.run_operation(work, Result::is_ok).await
+    }
+
+    /// As [`run`](Self::run), but work that returns false is rolled back too.
+    ///
+    /// Cheaper than a savepoint in the work: with one, SQLite keeps a copy of each page for the
+    /// whole of it, and goes through the copies at the end of each statement.
+    pub(super) async fn run_or_discard<E, F>(&self, work: F) -> StoreResult<bool>
+    where
+        E: Into<StoreError> + 'static,
+        F: FnOnce(&Connection) -> Result<bool, E> + Send + 'static,
+    {
+        self.run_operation(work, |result| matches!(result, Ok(true)))
+            .await
+    }
+
+    async fn run_operation<T, E, F>(
+        &self,
+        work: F,
+        keep: fn(&StoreResult<T>) -> bool,
+    ) -> StoreResult<T>
+    where
+        T: Send + 'static,
+        E: Into<StoreError> + 'static,
+        F: FnOnce(&Connection) -> Result<T, E> + Send + 'static,
+    {
         let (answer, receive) = oneshot::channel();
         let job = Box::new(Operation {
             work: Some(work),
+            keep,
             result: None,
             answer,
         });
