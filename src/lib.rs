@@ -43,6 +43,7 @@ pub mod links;
 pub mod mail;
 pub mod observability;
 pub mod otp_codes;
+pub mod outbound;
 mod output;
 pub mod passwords;
 pub mod photos;
@@ -51,6 +52,7 @@ pub mod store;
 pub mod templates;
 #[cfg(feature = "testing")]
 pub mod testing;
+pub mod webhooks;
 
 pub use app::App;
 pub use bootstrap::StartError;

@@ -41,6 +41,7 @@ mod messages;
 mod metrics;
 mod openapi;
 mod otp;
+mod outbound;
 mod pages;
 mod passwords;
 mod photos;
@@ -48,6 +49,8 @@ mod profile;
 mod protocol;
 mod rate_limits;
 mod reauthentication;
+#[path = "../support/receiver.rs"]
+mod receiver;
 mod schema;
 mod sessions;
 mod sign_up;

@@ -6,7 +6,6 @@
 mod connection;
 mod refusal;
 mod reply;
-mod tls;
 mod url;
 
 use std::fmt;
@@ -25,6 +24,7 @@ use self::refusal::{Refused, operator_advice};
 use self::url::{Encryption, SmtpUrl, is_loopback};
 use super::super::mailbox::{dns_host, ip_host};
 use super::{Mail, MailError, Transport, redacted};
+use crate::outbound::tls::{TlsSetupError, client_config};
 
 /// Ports by encryption: none, STARTTLS (submission), and TLS from the first byte.
 const SMTP_PORT: u16 = 25;
@@ -114,8 +114,8 @@ impl SmtpMailTransport {
         let tls = match url.encryption {
             Encryption::None => None,
             _ => Some((
-                tls::client_config(options.ca_file)?,
-                tls::server_name(&url.host)?,
+                client_config(options.ca_file).map_err(unusable_tls)?,
+                server_name(&url.host)?,
             )),
         };
         let login = url.credentials.or_else(|| options.login.clone());
@@ -356,6 +356,23 @@ impl SmtpMailTransport {
             _ => None,
         }
     }
+}
+
+/// The name that the certificate has to be valid for.
+fn server_name(host: &str) -> Result<ServerName<'static>, MailError> {
+    ServerName::try_from(host.to_owned()).map_err(|e| MailError::Setup {
+        message: "the name of the mail server is not valid for TLS; use its DNS name".to_owned(),
+        source: Some(e.into()),
+    })
+}
+
+fn unusable_tls(error: TlsSetupError) -> MailError {
+    let problem = error.to_string();
+    let (message, source) = match error {
+        TlsSetupError::CaFile { source, .. } => (format!("smtp_ca_file: {problem}"), source),
+        TlsSetupError::Unusable(source) => (problem, Some(source)),
+    };
+    MailError::Setup { message, source }
 }
 
 fn tls_advice(error: &rustls::Error) -> Option<&'static str> {

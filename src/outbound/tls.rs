@@ -1,9 +1,10 @@
-//! Verification of a mail server's certificate.
+//! Verification of the certificates of other servers: those of mail and of HTTPS.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use thiserror::Error as ThisError;
 use tokio_rustls::rustls::client::danger::{
     HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier,
 };
@@ -19,13 +20,33 @@ use x509_cert::Certificate;
 use x509_cert::der::Decode;
 use x509_cert::ext::pkix::SubjectAltName;
 
-use super::MailError;
+/// Why TLS cannot be set up.
+#[derive(Debug, ThisError)]
+pub enum TlsSetupError {
+    /// The file with certificates is unusable.
+    #[error(
+        "cannot read certificates from {}; it has to be a PEM file with `BEGIN CERTIFICATE` in it",
+        .path.display()
+    )]
+    CaFile {
+        /// The file.
+        path: PathBuf,
+        /// Why; `None` for a file without certificates.
+        source: Option<Source>,
+    },
+    /// The library refuses the settings.
+    #[error("TLS cannot be set up")]
+    Unusable(#[source] Source),
+}
+
+/// The error behind another one.
+type Source = Box<dyn std::error::Error + Send + Sync>;
 
 /// The settings of TLS: trusts public authorities and the certificates in `ca_file` (PEM).
 ///
 /// # Errors
-/// [`MailError::Setup`] when the file cannot be read or has no certificate.
-pub(super) fn client_config(ca_file: Option<&Path>) -> Result<Arc<ClientConfig>, MailError> {
+/// [`TlsSetupError`] when the file cannot be read or has no certificate.
+pub(crate) fn client_config(ca_file: Option<&Path>) -> Result<Arc<ClientConfig>, TlsSetupError> {
     let provider = Arc::new(ring::default_provider());
     let mut roots = RootCertStore::empty();
     roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
@@ -35,17 +56,13 @@ pub(super) fn client_config(ca_file: Option<&Path>) -> Result<Arc<ClientConfig>,
         // One that cannot be an authority still holds for the server that shows it.
         roots.add_parsable_certificates(pinned.iter().cloned());
     }
-    let unusable = |source| MailError::Setup {
-        message: "TLS cannot be set up".to_owned(),
-        source: Some(source),
-    };
     let authorities =
         WebPkiServerVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&provider))
             .build()
-            .map_err(|e| unusable(e.into()))?;
+            .map_err(|e| TlsSetupError::Unusable(e.into()))?;
     let config = ClientConfig::builder_with_provider(Arc::<CryptoProvider>::clone(&provider))
         .with_safe_default_protocol_versions()
-        .map_err(|e| unusable(e.into()))?
+        .map_err(|e| TlsSetupError::Unusable(e.into()))?
         .dangerous()
         .with_custom_certificate_verifier(Arc::new(Verifier {
             authorities,
@@ -55,21 +72,9 @@ pub(super) fn client_config(ca_file: Option<&Path>) -> Result<Arc<ClientConfig>,
     Ok(Arc::new(config))
 }
 
-/// The name that the certificate has to be valid for.
-pub(super) fn server_name(host: &str) -> Result<ServerName<'static>, MailError> {
-    ServerName::try_from(host.to_owned()).map_err(|e| MailError::Setup {
-        message: "the name of the mail server is not valid for TLS; use its DNS name".to_owned(),
-        source: Some(e.into()),
-    })
-}
-
-fn read_certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, MailError> {
-    let unusable = |source| MailError::Setup {
-        message: format!(
-            "smtp_ca_file: cannot read certificates from {}; it has to be a PEM file with \
-             `BEGIN CERTIFICATE` in it",
-            path.display()
-        ),
+fn read_certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsSetupError> {
+    let unusable = |source| TlsSetupError::CaFile {
+        path: path.to_owned(),
         source,
     };
     let pem = fs::read(path).map_err(|e| unusable(Some(e.into())))?;
