@@ -122,7 +122,7 @@ impl Composer {
         now: Timestamp,
         message_id_random: [u8; 16],
     ) -> Result<Mail, MailError> {
-        let mut values = Values::new();
+        let mut values = webhook_values(content);
         let (mut otp, mut link, mut ip, mut requested_at) = (None, None, None, now);
         match content {
             MailContent::Otp {
@@ -168,6 +168,7 @@ impl Composer {
             MailContent::AddressRestored { ip: client }
             | MailContent::PasswordChanged { ip: client }
             | MailContent::FactorRemoved { ip: client }
+            | MailContent::WebhookChanged { ip: client, .. }
             | MailContent::AccountDeleted { ip: client } => ip.clone_from(client),
             MailContent::FactorAdded {
                 ip: client,
@@ -184,7 +185,10 @@ impl Composer {
                 values.insert("days", Value::from(*days));
                 link = Some(accept.clone());
             }
-            MailContent::AddressRemoved | MailContent::Promoted | MailContent::Test => {}
+            MailContent::AddressRemoved
+            | MailContent::Promoted
+            | MailContent::WebhookDisabled { .. }
+            | MailContent::Test => {}
         }
         if !matches!(
             content,
@@ -384,6 +388,24 @@ fn system_time(now: Timestamp) -> Result<SystemTime, MailError> {
         .filter(|seconds| *seconds <= LAST_SECOND)
         .map(|seconds| SystemTime::UNIX_EPOCH + Duration::from_secs(seconds))
         .ok_or_else(|| compose_error("the clock is outside the years 1970 to 9999; set it"))
+}
+
+/// The values of a mail about a webhook; none of others.
+fn webhook_values(content: &MailContent) -> Values {
+    match content {
+        MailContent::WebhookChanged {
+            change, host, by, ..
+        } => Values::from([
+            ("change", Value::from(change.as_str())),
+            ("host", Value::from(host.as_str())),
+            ("by", Value::from(by.as_str())),
+        ]),
+        MailContent::WebhookDisabled { reason, host } => Values::from([
+            ("reason", Value::from(reason.as_str())),
+            ("host", Value::from(host.as_str())),
+        ]),
+        _ => Values::new(),
+    }
 }
 
 #[cfg(test)]
@@ -725,8 +747,15 @@ mod tests {
                 assert_eq!(mail.otp, None, "{name}");
                 assert_eq!(mail.link.is_some(), name == "factor_added", "{name}");
                 let shows = |value: &str| mail.text.contains(value) && mail.html.contains(value);
-                let is_without_client =
-                    ["password_set", "address_removed", "promoted"].contains(&name);
+                let is_without_client = [
+                    "password_set",
+                    "address_removed",
+                    "promoted",
+                    "webhook_disabled",
+                ]
+                .contains(&name);
+                let is_of_webhook = name.starts_with("webhook_");
+                assert_eq!(shows("https://crm.example.com"), is_of_webhook, "{name}");
                 assert_eq!(
                     shows("203.0.113.7"),
                     !is_without_client,

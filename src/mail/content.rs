@@ -100,6 +100,24 @@ pub enum MailContent {
     },
     /// The account got administrator rights.
     Promoted,
+    /// Somebody changed where events are sent; goes to all staff.
+    WebhookChanged {
+        /// What was done.
+        change: WebhookChangeKind,
+        /// Scheme, host and port of the receiver.
+        host: String,
+        /// Who did it.
+        by: String,
+        /// The client's address; absent when a command did it.
+        ip: Option<String>,
+    },
+    /// The server has disabled a webhook; goes to all staff.
+    WebhookDisabled {
+        /// Why, as [`crate::domain::WebhookDisabled`] names it.
+        reason: String,
+        /// Scheme, host and port of the receiver.
+        host: String,
+    },
     /// Staff invites the recipient to create an account.
     Invitation {
         /// The URL with the token.
@@ -109,6 +127,32 @@ pub enum MailContent {
     },
     /// A test of mail delivery.
     Test,
+}
+
+/// What was done to a webhook.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum WebhookChangeKind {
+    /// It was added.
+    Added,
+    /// It was changed.
+    Changed,
+    /// Its secret was replaced.
+    SecretRotated,
+    /// It was removed.
+    Removed,
+}
+
+impl WebhookChangeKind {
+    /// Its name in sentences.
+    pub(super) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Added => "added",
+            Self::Changed => "changed",
+            Self::SecretRotated => "secret_rotated",
+            Self::Removed => "removed",
+        }
+    }
 }
 
 impl MailContent {
@@ -196,6 +240,30 @@ impl MailContent {
             ),
             ("account_deleted", Self::AccountDeleted { ip: ip() }),
             ("promoted", Self::Promoted),
+        ]
+        .into_iter()
+        .chain(Self::staff_samples())
+        .collect()
+    }
+
+    fn staff_samples() -> Vec<(&'static str, Self)> {
+        vec![
+            (
+                "webhook_changed",
+                Self::WebhookChanged {
+                    change: WebhookChangeKind::Added,
+                    host: "https://crm.example.com".to_owned(),
+                    by: "admin@example.com".to_owned(),
+                    ip: Some("203.0.113.7".to_owned()),
+                },
+            ),
+            (
+                "webhook_disabled",
+                Self::WebhookDisabled {
+                    reason: "failing".to_owned(),
+                    host: "https://crm.example.com".to_owned(),
+                },
+            ),
             (
                 "invitation",
                 Self::Invitation {
@@ -242,6 +310,8 @@ impl MailContent {
             Self::RecoveryCodesReplaced { .. } => "recovery_codes_replaced",
             Self::AccountDeleted { .. } => "account_deleted",
             Self::Promoted => "promoted",
+            Self::WebhookChanged { .. } => "webhook_changed",
+            Self::WebhookDisabled { .. } => "webhook_disabled",
             Self::Invitation { .. } => "invitation",
             Self::Test => "test",
         }
@@ -262,7 +332,9 @@ impl MailContent {
             | Self::FactorRemoved { .. }
             | Self::RecoveryCodesReplaced { .. }
             | Self::AccountDeleted { .. }
-            | Self::Promoted => "notice",
+            | Self::Promoted
+            | Self::WebhookChanged { .. }
+            | Self::WebhookDisabled { .. } => "notice",
             Self::Invitation { .. } => "invitation",
             Self::Test => "test",
         }
@@ -274,7 +346,7 @@ mod tests {
     use super::*;
 
     /// What earlier versions have queued, kind by kind.
-    const QUEUED: [&str; 20] = [
+    const QUEUED: [&str; 23] = [
         r#"{"kind":"otp","purpose":"sign_up","code":"012345","minutes":10}"#,
         r#"{"kind":"otp","purpose":"email_change","code":"012345","minutes":10}"#,
         r#"{"kind":"otp","purpose":"password_reset","code":"012345","minutes":10}"#,
@@ -293,6 +365,9 @@ mod tests {
         r#"{"kind":"recovery_codes_replaced","ip":"203.0.113.7"}"#,
         r#"{"kind":"account_deleted","ip":null}"#,
         r#"{"kind":"promoted"}"#,
+        r#"{"kind":"webhook_changed","change":"added","host":"https://c.example","by":"a@b.example","ip":"203.0.113.7"}"#,
+        r#"{"kind":"webhook_changed","change":"secret_rotated","host":"https://c.example","by":"root","ip":null}"#,
+        r#"{"kind":"webhook_disabled","reason":"gone","host":"https://c.example"}"#,
         r#"{"kind":"invitation","link":"https://c.example/d/","days":7}"#,
         r#"{"kind":"test"}"#,
     ];

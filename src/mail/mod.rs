@@ -18,7 +18,7 @@ use thiserror::Error;
 use crate::domain::{EmailAddress, Timestamp};
 
 pub use composer::{Composer, ComposerOptions};
-pub use content::MailContent;
+pub use content::{MailContent, WebhookChangeKind};
 pub use inbox::{Inbox, InboxEntry};
 pub use templates::BUILT_IN as BUILT_IN_TEMPLATES;
 pub use transport::{
