@@ -283,21 +283,57 @@ CREATE TABLE invitation_tokens (
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX invitation_tokens_by_invitation ON invitation_tokens (invitation_id);
 
--- The mail queue. A row is stored in the transaction that causes the mail, and deleted when the
--- mail is delivered or obsolete. The content is encrypted, so the file reveals no codes. `claimed`
--- marks a mail in delivery; after `next_try_at` the claim has expired. `user_id` is NULL for an
--- invitation and for the notice of a deletion: other mails are deleted with the account. `problem`
--- says why the last attempt failed. A mail that was given up (`closed_at` before `expires_at`) or has
--- expired (`closed_at` from then on) stays for a while to be looked up, without its content once it
--- has expired.
-CREATE TABLE mails (
+-- Webhooks: endpoints of other services that are notified of what happens to accounts. `events` is the
+-- selection of event types, separated by spaces. The secrets that sign deliveries are encrypted; the
+-- former ones sign too until `former_until`. `is_from_file`: the configuration file has it.
+-- `failing_since`: no attempt has succeeded since then; nothing is attempted before `paused_until`.
+-- `delivered`, `failed` and `dead` count deliveries and failed attempts.
+CREATE TABLE webhooks (
+    id              INTEGER PRIMARY KEY AUTOINCREMENT,
+    url             TEXT    NOT NULL,
+    events          TEXT    NOT NULL,
+    description     TEXT    NOT NULL,
+    payload         TEXT    NOT NULL CHECK (payload IN ('full', 'thin')),
+    secrets         BLOB    NOT NULL,
+    former_secrets  BLOB,
+    former_until    INTEGER,
+    is_from_file    INTEGER NOT NULL CHECK (is_from_file IN (0, 1)),
+    created_at      INTEGER NOT NULL,
+    updated_at      INTEGER NOT NULL,
+    disabled_at     INTEGER,
+    disabled_reason TEXT    CHECK (disabled_reason IN ('staff', 'gone', 'failing')),
+    failing_since   INTEGER,
+    paused_until    INTEGER,
+    delivered       INTEGER NOT NULL DEFAULT 0,
+    failed          INTEGER NOT NULL DEFAULT 0,
+    dead            INTEGER NOT NULL DEFAULT 0,
+    CHECK ((disabled_at IS NULL) = (disabled_reason IS NULL))
+) STRICT;
+
+-- The queue of deliveries: mails (`webhook_id` NULL) and events for webhooks. A row is stored in the
+-- transaction that causes the delivery. The content is encrypted, so the file reveals no codes.
+-- `claimed` marks a delivery in progress; after `next_try_at` the claim has expired. `problem` says why
+-- the last attempt failed.
+--
+-- A mail is deleted when it is delivered or obsolete. Its `user_id` is NULL for an invitation and for
+-- the notice of a deletion: other mails are deleted with the account. A mail that was given up
+-- (`closed_at` before `expires_at`) or has expired (`closed_at` from then on) stays for a while to be
+-- looked up, without its content once it has expired.
+--
+-- An event is of type `kind` and about the account `subject_id`, which may be deleted: its content, the
+-- data of the event, is empty then. `sequence` grows from event to event. `status_code` and `answer` are
+-- those of the last attempt. A closed event stays for a while to be replayed.
+CREATE TABLE deliveries (
     id          INTEGER PRIMARY KEY AUTOINCREMENT,
-    message_id  BLOB    NOT NULL UNIQUE,
+    message_id  BLOB    NOT NULL,
+    webhook_id  INTEGER REFERENCES webhooks (id) ON DELETE CASCADE,
     user_id     INTEGER REFERENCES users (id) ON DELETE CASCADE,
     otp_id      INTEGER REFERENCES otps (id) ON DELETE CASCADE,
     invitation_id INTEGER REFERENCES invitations (id) ON DELETE CASCADE,
-    email       TEXT    NOT NULL,
-    language    TEXT    NOT NULL,
+    subject_id  INTEGER,
+    sequence    INTEGER NOT NULL DEFAULT 0,
+    email       TEXT    NOT NULL DEFAULT '',
+    language    TEXT    NOT NULL DEFAULT '',
     kind        TEXT    NOT NULL DEFAULT '',
     content     BLOB    NOT NULL,
     created_at  INTEGER NOT NULL,
@@ -306,15 +342,21 @@ CREATE TABLE mails (
     next_try_at INTEGER NOT NULL,
     last_try_at INTEGER,
     problem     TEXT    NOT NULL DEFAULT '',
+    status_code INTEGER,
+    answer      BLOB    NOT NULL DEFAULT x'',
     closed_at   INTEGER,
+    is_delivered INTEGER NOT NULL DEFAULT 0 CHECK (is_delivered IN (0, 1)),
     claimed     INTEGER NOT NULL DEFAULT 0 CHECK (claimed IN (0, 1))
 ) STRICT;
-CREATE INDEX mails_by_user ON mails (user_id);
-CREATE INDEX mails_by_otp ON mails (otp_id);
-CREATE INDEX mails_by_invitation ON mails (invitation_id);
-CREATE INDEX mails_by_next_try ON mails (next_try_at) WHERE closed_at IS NULL;
-CREATE INDEX mails_by_expiry ON mails (expires_at) WHERE content <> x'';
-CREATE INDEX mails_closed ON mails (closed_at) WHERE closed_at IS NOT NULL;
+CREATE UNIQUE INDEX deliveries_by_message ON deliveries (message_id) WHERE webhook_id IS NULL;
+CREATE INDEX deliveries_by_webhook ON deliveries (webhook_id) WHERE webhook_id IS NOT NULL;
+CREATE INDEX deliveries_by_user ON deliveries (user_id) WHERE user_id IS NOT NULL;
+CREATE INDEX deliveries_by_otp ON deliveries (otp_id) WHERE otp_id IS NOT NULL;
+CREATE INDEX deliveries_by_invitation ON deliveries (invitation_id) WHERE invitation_id IS NOT NULL;
+CREATE INDEX deliveries_by_subject ON deliveries (subject_id) WHERE subject_id IS NOT NULL;
+CREATE INDEX deliveries_by_next_try ON deliveries (webhook_id, next_try_at) WHERE closed_at IS NULL;
+CREATE INDEX deliveries_by_expiry ON deliveries (expires_at) WHERE webhook_id IS NULL AND content <> x'';
+CREATE INDEX deliveries_closed ON deliveries (webhook_id, closed_at) WHERE closed_at IS NOT NULL;
 
 -- Sessions, one per signed-in device. Every token names its session; revoking a session deletes its
 -- row and makes its tokens invalid. The owner last authenticated at

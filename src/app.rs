@@ -24,6 +24,7 @@ use crate::passwords::Passwords;
 use crate::photos::Photos;
 use crate::store::SharedStore;
 use crate::templates::PageTemplates;
+use crate::webhooks::EventBodies;
 
 /// The state that all operations share.
 ///
@@ -44,6 +45,8 @@ pub struct App {
     pub codes: Arc<OtpCodes>,
     /// Encrypts what belongs to second factors.
     pub factor_key: FactorKey,
+    /// Composes and encrypts the events of webhooks, and encrypts their secrets.
+    pub webhooks: EventBodies,
     /// The metrics.
     pub metrics: Arc<Metrics>,
     /// Rate limits per client network.

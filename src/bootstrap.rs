@@ -33,6 +33,7 @@ use crate::photos::{PhotoOptions, Photos};
 use crate::store::sqlite::{SqliteOptions, SqliteStore};
 use crate::store::{MailLimits, RequestContext, RotateKeys, SharedStore};
 use crate::templates::{Branding, PageOptions, PageTemplates};
+use crate::webhooks::EventBodies;
 
 /// A failed start. The message says what is wrong and what to do.
 #[derive(Debug, thiserror::Error)]
@@ -86,6 +87,10 @@ pub async fn open_app(config: Config, clock: SharedClock, port: u16) -> Result<A
     let codes = open_codes(&config, &store, &sealing, &links).await?;
     let mail_key = find_key(&store, &sealing, Outbox::SECRET).await?;
     let factor_key = FactorKey::new(find_key(&store, &sealing, FactorKey::SECRET).await?);
+    let public_url: Arc<str> = public_url.into();
+    let webhook_key = find_key(&store, &sealing, EventBodies::SECRET).await?;
+    let webhooks = EventBodies::new(webhook_key, Arc::clone(&public_url));
+    store.set_event_sealer(Arc::new(webhooks.clone()));
     let issuer = config.issuer(port);
     let keys = open_keys(&config, &store, sealing, issuer, clock.now()).await?;
     let passwords = start_passwords(&config)?;
@@ -125,8 +130,9 @@ pub async fn open_app(config: Config, clock: SharedClock, port: u16) -> Result<A
         keys: Arc::new(keys),
         codes: Arc::new(codes),
         factor_key,
+        webhooks,
         links,
-        public_url: public_url.into(),
+        public_url,
         inbox,
         outbox: Arc::new(outbox),
         readiness: Arc::default(),
@@ -173,6 +179,11 @@ pub async fn apply_settings(
     changed.pages = Arc::new(open_pages(&config, &sender.composer)?);
     if *changed.public_url != *public_url {
         changed.public_url = public_url.into();
+        changed.webhooks = app
+            .webhooks
+            .with_public_url(Arc::clone(&changed.public_url));
+        app.store
+            .set_event_sealer(Arc::new(changed.webhooks.clone()));
     }
     changed.config = config;
     Ok((changed, sender))

@@ -321,6 +321,10 @@ impl ImportSource for People {
         );
     }
 
+    fn notifies_webhooks(&self) -> bool {
+        true
+    }
+
     fn keep(&mut self) -> bool {
         true
     }

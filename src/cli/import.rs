@@ -74,6 +74,9 @@ pub(super) struct ImportArguments {
     /// Import N rows per transaction; refused rows do not stop the others
     #[arg(long, value_name = "N", default_value_t = 1000, value_parser = clap::value_parser!(u32).range(1..=100_000))]
     batch: u32,
+    /// Do not notify webhooks; otherwise each account is an event `user.created`
+    #[arg(long)]
+    no_webhooks: bool,
     /// Import all rows or none; a running server cannot write meanwhile
     #[arg(long, conflicts_with = "batch")]
     one_transaction: bool,
@@ -146,6 +149,7 @@ pub(super) fn run(arguments: ImportArguments, mut config: Config) -> CommandResu
             now: app.clock.now(),
             takes_staff: arguments.staff_from_file,
             takes_unknown_hashes: arguments.unknown_hash == UnknownHash::NoPassword,
+            notifies_webhooks: !arguments.no_webhooks,
             former_staff: 0,
             unknown_hashes: 0,
             progress,
@@ -210,6 +214,8 @@ struct Import {
     takes_staff: bool,
     /// Whether accounts with unknown hashes are imported without a password.
     takes_unknown_hashes: bool,
+    /// Whether webhooks are notified of each account.
+    notifies_webhooks: bool,
     /// Accounts that are staff in the file and not here.
     former_staff: u64,
     /// Accounts whose hashes were dropped.
@@ -370,6 +376,7 @@ async fn import_batches(app: &App, import: &mut Import, size: u32) -> CommandRes
         let batch = Batch {
             users: users.into_iter(),
             outcomes: Arc::clone(&outcomes),
+            notifies_webhooks: import.notifies_webhooks,
         };
         accounts::import_users(app, Box::new(batch), free_from)
             .await
@@ -399,6 +406,7 @@ type Outcomes = Vec<Result<UserId, ImportRefusal>>;
 struct Batch {
     users: std::vec::IntoIter<ImportedUser>,
     outcomes: Arc<Mutex<Outcomes>>,
+    notifies_webhooks: bool,
 }
 
 impl ImportSource for Batch {
@@ -408,6 +416,10 @@ impl ImportSource for Batch {
 
     fn imported(&mut self, outcome: Result<UserId, ImportRefusal>) {
         lock(&self.outcomes).push(outcome);
+    }
+
+    fn notifies_webhooks(&self) -> bool {
+        self.notifies_webhooks
     }
 
     fn keep(&mut self) -> bool {
@@ -463,6 +475,12 @@ impl ImportSource for Whole {
         if let Some(import) = &mut self.import {
             import.settle(self.line, outcome_of(outcome));
         }
+    }
+
+    fn notifies_webhooks(&self) -> bool {
+        self.import
+            .as_ref()
+            .is_some_and(|import| import.notifies_webhooks)
     }
 
     fn keep(&mut self) -> bool {

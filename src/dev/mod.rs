@@ -261,6 +261,10 @@ impl ImportSource for Seeds {
         lock(&self.outcomes).push(outcome);
     }
 
+    fn notifies_webhooks(&self) -> bool {
+        true
+    }
+
     fn keep(&mut self) -> bool {
         lock(&self.outcomes).iter().all(Result::is_ok)
     }

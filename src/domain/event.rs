@@ -4,6 +4,8 @@ use std::fmt;
 
 use serde::{Serialize, Serializer};
 
+use super::WebhookEventType;
+
 macro_rules! events {
     ($( $(#[doc = $about:literal])+ $Kind:ident = $name:literal, )+) => {
         /// What happened.
@@ -120,6 +122,18 @@ events! {
     KeyRemoved = "key_removed",
     /// The secrets in the database were encrypted, re-encrypted or decrypted; the detail says which.
     KeyEncryptionChanged = "key_encryption_changed",
+    /// A webhook was added; the detail is its number.
+    WebhookCreated = "webhook_created",
+    /// A webhook was changed; the detail is its number.
+    WebhookChanged = "webhook_changed",
+    /// The secrets of a webhook were rotated; the detail is its number.
+    WebhookSecretRotated = "webhook_secret_rotated",
+    /// A webhook was disabled because it was gone or failed for days; the detail is its number.
+    WebhookDisabled = "webhook_disabled",
+    /// Deliveries of a webhook were made due again; the detail is its number and theirs.
+    WebhookReplayed = "webhook_replayed",
+    /// A webhook was removed; the detail is its number.
+    WebhookDeleted = "webhook_deleted",
 }
 
 impl EventKind {
@@ -147,6 +161,65 @@ impl EventKind {
                     | Self::Reauthenticated
                     | Self::PasswordResetRequested
             )
+    }
+
+    /// The event of webhooks that belongs to this entry, if any.
+    ///
+    /// Events about sessions are enqueued where the store creates or deletes the session, since one entry
+    /// may be about several.
+    pub const fn webhook_event(self) -> Option<WebhookEventType> {
+        match self {
+            Self::SignUp | Self::UserCreated | Self::InvitationAccepted => {
+                Some(WebhookEventType::UserCreated)
+            }
+            Self::SignUpConfirmed => Some(WebhookEventType::UserConfirmed),
+            Self::ProfileChanged | Self::EmailChangeRequested => {
+                Some(WebhookEventType::UserUpdated)
+            }
+            Self::EmailChanged | Self::EmailChangeUndone => {
+                Some(WebhookEventType::UserEmailChanged)
+            }
+            Self::UserActivated => Some(WebhookEventType::UserActivated),
+            Self::UserDeactivated => Some(WebhookEventType::UserDeactivated),
+            Self::UserPromoted => Some(WebhookEventType::UserPromoted),
+            Self::UserDemoted => Some(WebhookEventType::UserDemoted),
+            Self::UserDeleted | Self::SignUpDisplaced => Some(WebhookEventType::UserDeleted),
+            Self::SignIn => Some(WebhookEventType::SessionCreated),
+            Self::SignOut | Self::SessionsRevoked => Some(WebhookEventType::SessionEnded),
+            Self::TokenReused => Some(WebhookEventType::SessionReuseDetected),
+            Self::PasswordChanged => Some(WebhookEventType::PasswordChanged),
+            Self::PasswordReset => Some(WebhookEventType::PasswordReset),
+            Self::TotpActivated => Some(WebhookEventType::MfaEnabled),
+            Self::TotpDeactivated => Some(WebhookEventType::MfaDisabled),
+            Self::FactorsReset => Some(WebhookEventType::MfaReset),
+            // An import notifies of each account, unless it was asked not to.
+            Self::UsersImported
+            | Self::SignInFailed
+            | Self::Reauthenticated
+            | Self::SecondFactorFailed
+            | Self::RecoveryCodeUsed
+            | Self::RecoveryCodesRegenerated
+            | Self::OtpFailed
+            | Self::PasswordResetRequested
+            | Self::PasswordCheckFailed
+            | Self::UserInvited
+            | Self::InvitationRevoked
+            | Self::MailRetried
+            | Self::MailDiscarded
+            | Self::UsersExported
+            | Self::EventsExported
+            | Self::BackupStarted
+            | Self::DatabaseRestored
+            | Self::KeysRotated
+            | Self::KeyRemoved
+            | Self::KeyEncryptionChanged
+            | Self::WebhookCreated
+            | Self::WebhookChanged
+            | Self::WebhookSecretRotated
+            | Self::WebhookDisabled
+            | Self::WebhookReplayed
+            | Self::WebhookDeleted => None,
+        }
     }
 
     /// Whether it is a failed attempt. Anybody can cause those, so the log bounds their number.

@@ -22,6 +22,7 @@ mod session;
 mod text;
 mod timestamp;
 pub mod user;
+mod webhook;
 
 pub use authentication::{AuthMethod, Authentication};
 pub use country::Country;
@@ -43,3 +44,6 @@ pub use session::{SessionLifetimes, SessionRef};
 pub use text::{printable, trim};
 pub use timestamp::Timestamp;
 pub use user::{Profile, User, UserChanges, UserId};
+pub use webhook::{
+    DeliveryStatus, EventSelection, WEBHOOK_TEST, WebhookDisabled, WebhookEventType, WebhookPayload,
+};

@@ -29,6 +29,7 @@ mod setup;
 pub mod sqlite;
 mod user_snapshot;
 mod users;
+mod webhooks;
 
 use std::error::Error;
 use std::fmt;
@@ -76,6 +77,12 @@ pub use users::{
     StoredUser, UNDO_LIFETIME, UndoEmailChange, UndoOutcome, UpdateOutcome, UserOrder, UserQuery,
     UserStore, UserUpdate,
 };
+pub use webhooks::{
+    ClaimedEvents, DeleteWebhook, DisableWebhook, EventOutcome, EventSealer, EventSubject,
+    NewWebhook, QueuedEvent, ReplayOutcome, RotateWebhookSecrets, SealedEvent, SessionSubject,
+    SettleEvent, WaitingWebhook, Webhook, WebhookChange, WebhookCounts, WebhookDelivery,
+    WebhookDeliveryQuery, WebhookEvent, WebhookOutcome, WebhookStore, WebhookUpdate,
+};
 
 /// All operations of an engine.
 pub trait Store:
@@ -93,6 +100,7 @@ pub trait Store:
     + EventStore
     + OverviewStore
     + FactorStore
+    + WebhookStore
     + HealthStore
     + DevelopmentStore
     + Send
@@ -115,6 +123,8 @@ impl<T> Store for T where
         + EventStore
         + OverviewStore
         + FactorStore
+        + WebhookStore
+        + WebhookStore
         + HealthStore
         + DevelopmentStore
         + Send

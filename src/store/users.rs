@@ -345,6 +345,9 @@ pub trait ImportSource: Send {
     /// Reports the outcome of the account that was read last.
     fn imported(&mut self, outcome: Result<UserId, ImportRefusal>);
 
+    /// Whether webhooks are notified of each account.
+    fn notifies_webhooks(&self) -> bool;
+
     /// Whether to commit the import; otherwise all of it is rolled back.
     fn keep(&mut self) -> bool;
 }

@@ -1,10 +1,13 @@
 //! Webhooks: what happens to accounts, sent to other services (Standard Webhooks 1.0).
 //!
-//! [`signature`] signs bodies, and [`WebhookSender`] sends one to an endpoint and returns the
-//! outcome of this try. Which events exist, when they are sent and what follows from an outcome is
-//! not known here.
+//! [`EventBodies`] composes the bodies of events and keeps them encrypted in the queue,
+//! [`signature`] signs them, and [`WebhookSender`] sends one to an endpoint and returns the
+//! outcome of this try. When an event is sent, and what follows from an outcome, is decided in
+//! [`crate::delivery`].
 
+mod body;
 mod sender;
 pub mod signature;
 
+pub use body::EventBodies;
 pub use sender::{WebhookAnswer, WebhookMessage, WebhookSender};

@@ -60,7 +60,7 @@ fn a_mail_of_the_future_is_delivered_in_the_present() {
     // As it is when the clock was a year ahead at that moment.
     let year = YEAR.as_millis();
     server.db_execute(&format!(
-        "UPDATE mails SET next_try_at = next_try_at + {year}"
+        "UPDATE deliveries SET next_try_at = next_try_at + {year}"
     ));
     server.wake_mail();
     sink.wait_for_mail_to("user@example.com");

@@ -34,8 +34,8 @@ fn with_refused_mail(sink: &SmtpSink) -> (TestServer, i64) {
     let server = TestServer::start_with_smtp(&sink.url());
     assert_eq!(server.sign_up("ann@example.com").status, 201);
     server.wait_for_metric(GIVEN_UP, 1);
-    server.wait_for_number("SELECT count(*) FROM mails WHERE claimed", 0);
-    let id = server.db_number("SELECT id FROM mails WHERE email = 'ann@example.com'");
+    server.wait_for_number("SELECT count(*) FROM deliveries WHERE claimed", 0);
+    let id = server.db_number("SELECT id FROM deliveries WHERE email = 'ann@example.com'");
     (server, id)
 }
 
@@ -71,7 +71,7 @@ fn refused_mail_is_explained_and_sent_again() {
     assert!(browser.get(next).body.contains("sent again now"));
     sink.wait_for_mail_to("ann@example.com");
     server.wait_for_number(
-        "SELECT count(*) FROM mails WHERE email = 'ann@example.com'",
+        "SELECT count(*) FROM deliveries WHERE email = 'ann@example.com'",
         0,
     );
     // Another origin is not followed, and what is gone is said on the list.
@@ -109,7 +109,7 @@ fn expired_mail_can_only_be_discarded() {
     assert_leads_to(&send(&mut browser, MAILS, &discard, &[]), MAILS);
     assert!(browser.get(MAILS).body.contains("has been discarded"));
     assert_eq!(
-        server.db_number("SELECT count(*) FROM mails WHERE email = 'ann@example.com'"),
+        server.db_number("SELECT count(*) FROM deliveries WHERE email = 'ann@example.com'"),
         0
     );
 }

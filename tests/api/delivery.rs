@@ -298,7 +298,7 @@ fn files_contain_no_code() {
             .collect()
     };
     let holds = |bytes: &[u8], what: &[u8]| bytes.windows(what.len()).any(|w| w == what);
-    let sealed: Vec<u8> = server.db_blob("SELECT content FROM mails");
+    let sealed: Vec<u8> = server.db_blob("SELECT content FROM deliveries");
     let waiting = stored(&server);
     assert!(holds(&waiting, &sealed), "it is queued, sealed");
     assert!(!holds(&waiting, code.as_bytes()));

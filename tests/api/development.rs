@@ -110,7 +110,7 @@ fn a_reset_goes_back_to_the_start() {
         assert_eq!(server.sign_in("alice@example.com", PASSWORD).status, 401);
         assert!(server.mails("alice@example.com").is_empty());
         assert_eq!(server.db_number("SELECT count(*) FROM users"), 0);
-        assert_eq!(server.db_number("SELECT count(*) FROM mails"), 0);
+        assert_eq!(server.db_number("SELECT count(*) FROM deliveries"), 0);
     }
 }
 

@@ -257,7 +257,7 @@ fn revoked_invitation_is_dead_and_its_mail_is_not_sent() {
     );
     let token = token(&server, "ann@example.com");
     let queued =
-        "SELECT count(*) FROM mails WHERE invitation_id IS NOT NULL AND kind = 'invitation'";
+        "SELECT count(*) FROM deliveries WHERE invitation_id IS NOT NULL AND kind = 'invitation'";
     assert_eq!(server.db_number(queued), 1);
     let revoke = |id: &str| {
         let path = format!("invitations/{id}/");

@@ -34,7 +34,7 @@ fn with_failures() -> (TestServer, SmtpSink, User) {
     server.wait_for_metric(GIVEN_UP, 1);
     assert_eq!(server.sign_up("slow@example.com").status, 201);
     server.wait_for_metric(POSTPONED, 1);
-    server.wait_for_number("SELECT count(*) FROM mails WHERE claimed", 0);
+    server.wait_for_number("SELECT count(*) FROM deliveries WHERE claimed", 0);
     (server, sink, staff)
 }
 
@@ -162,7 +162,7 @@ fn refused_mail_can_be_retried_until_it_expires() {
     // The code of the other one expires; nothing of what it said stays in the file.
     let slow = list(&server, &staff, "")[0]["id"].as_i64().unwrap();
     server.advance(Duration::from_mins(11));
-    server.wait_for_number("SELECT count(*) FROM mails WHERE content = x''", 1);
+    server.wait_for_number("SELECT count(*) FROM deliveries WHERE content = x''", 1);
     let staff = server.sign_in("staff@example.com", crate::support::PASSWORD);
     let access = staff.text("access");
     let answer = server.get("mails/?state=expired", Some(&access));
@@ -175,7 +175,7 @@ fn refused_mail_can_be_retried_until_it_expires() {
     // After a week it is gone.
     server.advance(Duration::from_hours(7 * 24));
     server.clear_expired();
-    assert_eq!(server.db_number("SELECT count(*) FROM mails"), 0);
+    assert_eq!(server.db_number("SELECT count(*) FROM deliveries"), 0);
 }
 
 #[test]
@@ -237,7 +237,7 @@ fn mails_of_a_server_that_is_down_say_so() {
     let server = TestServer::start_with_smtp(&format!("smtp://{address}"));
     let staff = server.staff("staff@example.com");
     assert_eq!(server.sign_up("ann@example.com").status, 201);
-    server.wait_for_number("SELECT count(*) FROM mails WHERE problem <> ''", 1);
+    server.wait_for_number("SELECT count(*) FROM deliveries WHERE problem <> ''", 1);
     let mail = &list(&server, &staff, "?search=ann")[0];
     let reason = mail["reason"].as_str().unwrap();
     assert!(reason.contains(&address.to_string()), "{reason}");

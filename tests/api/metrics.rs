@@ -126,7 +126,7 @@ fn metrics_work_without_the_database() {
     let server = TestServer::start_with(|config| config.database.busy_timeout_ms = 1);
     let other = rusqlite::Connection::open(server.dir().join("users.db")).unwrap();
     other
-        .execute_batch("DROP TABLE mails; CREATE TABLE mails (id INTEGER PRIMARY KEY);")
+        .execute_batch("DROP TABLE deliveries; CREATE TABLE deliveries (id INTEGER PRIMARY KEY);")
         .unwrap();
     let answer = server.request("GET", "/metrics", &[], "");
     assert_eq!(answer.status, 200);

@@ -185,7 +185,7 @@ fn undelivered_mails_are_reported() {
     let queue = |tries: u32| {
         connection
             .execute(
-                "INSERT INTO mails (message_id, user_id, email, language, content, created_at, \
+                "INSERT INTO deliveries (message_id, user_id, email, language, content, created_at, \
                  expires_at, tries, next_try_at) SELECT randomblob(16), min(id), 'a@example.com', \
                  'en', x'00', 1767225600000, 1767312000000, ?, 0 FROM users",
                 [tries],
@@ -208,7 +208,7 @@ fn undelivered_mails_are_reported() {
     // The reason is in the database, so `check` says it without the log.
     connection
         .execute(
-            "UPDATE mails SET problem = 'Sender address rejected; set [mail] from'",
+            "UPDATE deliveries SET problem = 'Sender address rejected; set [mail] from'",
             [],
         )
         .unwrap();

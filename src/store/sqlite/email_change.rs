@@ -9,6 +9,7 @@ use super::notices::{notify_earlier_addresses, notify_owner};
 use super::otps::{CLOCK_SLACK, NO_PASSWORD, find_pause, insert_otp, parse_email};
 use super::rows::{USER_COLUMNS, timestamp, user};
 use super::sessions::delete_sessions;
+use super::transaction::Transaction;
 use super::users::{find_by_id, is_taken};
 use crate::domain::{EmailAddress, EventKind, OtpPurpose, Timestamp, User, UserId};
 use crate::store::{
@@ -29,7 +30,7 @@ impl EmailStep {
 
 /// Changes the address of an account: at once for the same mailbox, otherwise after its code.
 pub(super) fn update_email(
-    connection: &Connection,
+    connection: &Transaction<'_>,
     before: &User,
     email: &EmailAddress,
     change: &EmailChange,
@@ -124,7 +125,7 @@ pub(super) fn update_email(
 
 /// Frees an unconfirmed address for `user_id`: nobody owns it until it is confirmed.
 pub(super) fn take_from_unconfirmed(
-    connection: &Connection,
+    connection: &Transaction<'_>,
     email_key: &str,
     user_id: UserId,
     (context, now): (&RequestContext, Timestamp),
@@ -398,7 +399,7 @@ fn older_factors(connection: &Connection, link: &UndoLink) -> rusqlite::Result<F
 
 /// Restores the account to its state when the link was created.
 pub(super) fn undo_email_change(
-    connection: &Connection,
+    connection: &Transaction<'_>,
     undo: &UndoEmailChange,
 ) -> rusqlite::Result<UndoOutcome> {
     let Some(link) = find_link(connection, &undo.token_hash, undo.now)? else {
@@ -432,16 +433,7 @@ pub(super) fn undo_email_change(
             .prepare_cached(statement)?
             .execute(named_params! { ":user_id": user_id, ":sequence": link.sequence })?;
     }
-    delete_sessions(connection, user_id, None)?;
-    insert_event(
-        connection,
-        EventKind::EmailChangeUndone,
-        Some(user_id),
-        Actor::FromContext,
-        &undo.context,
-        "",
-        now,
-    )?;
+    delete_sessions(connection, user_id, None, (&undo.context, now))?;
     let user = connection
         .prepare_cached(&format!(
             "UPDATE users SET email_restored_at = CASE WHEN email_key <> :email_key THEN :now \
@@ -463,6 +455,15 @@ pub(super) fn undo_email_change(
             },
             user,
         )?;
+    insert_event(
+        connection,
+        EventKind::EmailChangeUndone,
+        Some(user_id),
+        Actor::FromContext,
+        &undo.context,
+        "",
+        now,
+    )?;
     insert_otp(
         connection,
         OtpPurpose::PasswordReset,

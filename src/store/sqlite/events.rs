@@ -6,11 +6,13 @@ use rusqlite::{Connection, OptionalExtension, Row, named_params};
 use super::overview::count_by_day;
 use super::rows::timestamp;
 use super::sessions::authorize_staff;
+use super::transaction::Transaction;
+use super::webhooks::{emit, forget_events};
 use super::{SqliteStore, audit_log};
-use crate::domain::{EventKind, Timestamp, UserId};
+use crate::domain::{EventKind, Timestamp, UserId, WebhookEventType};
 use crate::store::{
-    Event, EventFilter, EventQuery, EventStore, NewEvent, Page, PageBounds, PageRequest,
-    RequestContext, StoreResult,
+    Event, EventFilter, EventQuery, EventStore, EventSubject, NewEvent, Page, PageBounds,
+    PageRequest, RequestContext, StoreResult,
 };
 
 pub(super) const COLUMNS: &str = "id, happened_at, event, user_id, actor_id, operator, ip, user_agent, detail, reason, count, last_at";
@@ -44,8 +46,29 @@ pub(super) enum Actor {
     FromContext,
 }
 
-/// Writes an entry.
+/// Writes an entry, and enqueues the event of webhooks that belongs to it.
+///
+/// Events about sessions are enqueued in [`super::sessions`].
 pub(super) fn insert_event(
+    transaction: &Transaction<'_>,
+    kind: EventKind,
+    user_id: Option<UserId>,
+    actor: Actor,
+    context: &RequestContext,
+    detail: &str,
+    now: Timestamp,
+) -> rusqlite::Result<()> {
+    write_entry(transaction, kind, user_id, actor, context, detail, now)?;
+    match (kind.webhook_event(), user_id) {
+        (Some(event), Some(user_id)) if !event.is_about_session() => {
+            emit(transaction, event, user_id, EventSubject::Account, now)
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Writes an entry alone.
+fn write_entry(
     connection: &Connection,
     kind: EventKind,
     user_id: Option<UserId>,
@@ -183,25 +206,26 @@ fn count_failure(
 /// When the last hour has too many entries about the account, the names are added to the last entry
 /// about a change by the same actor.
 pub(super) fn note_profile_change(
-    connection: &Connection,
+    transaction: &Transaction<'_>,
     user_id: UserId,
     context: &RequestContext,
     fields: &[&str],
     now: Timestamp,
 ) -> rusqlite::Result<()> {
-    if let Some((id, listed)) = find_shared_entry(connection, user_id, context, now)? {
+    if let Some((id, listed)) = find_shared_entry(transaction, user_id, context, now)? {
         let listed: Vec<&str> = listed.split(FIELD_SEPARATOR).collect();
         let added = fields.iter().filter(|field| !listed.contains(field));
         let detail: Vec<&str> = listed.iter().chain(added).copied().collect();
         if detail.len() > listed.len() {
-            connection
+            transaction
                 .prepare_cached("UPDATE events SET detail = :detail WHERE id = :id")?
                 .execute(named_params! { ":id": id, ":detail": detail.join(FIELD_SEPARATOR) })?;
         }
-        return Ok(());
+        let (event, subject) = (WebhookEventType::UserUpdated, EventSubject::Account);
+        return emit(transaction, event, user_id, subject, now);
     }
     insert_event(
-        connection,
+        transaction,
         EventKind::ProfileChanged,
         Some(user_id),
         Actor::FromContext,
@@ -244,7 +268,7 @@ fn find_shared_entry(
         .optional()
 }
 
-/// Erases personal data from the entries of a deleted account; the ids stay.
+/// Erases personal data from the entries and webhook events of a deleted account; the ids stay.
 pub(super) fn forget_person(connection: &Connection, user_id: UserId) -> rusqlite::Result<()> {
     for statement in [
         "UPDATE events SET ip = '', user_agent = '', detail = '', reason = '' WHERE user_id = :id",
@@ -254,7 +278,7 @@ pub(super) fn forget_person(connection: &Connection, user_id: UserId) -> rusqlit
             .prepare_cached(statement)?
             .execute(named_params! { ":id": user_id })?;
     }
-    Ok(())
+    forget_events(connection, user_id)
 }
 
 /// Deletes the entries before a time. Ids ascend with the time, so the scan stops at the first
@@ -332,9 +356,9 @@ fn list_of_user(
     }))
 }
 
-/// Writes an entry that the caller has prepared.
+/// Writes an entry that the caller has prepared; none of those is an event of webhooks.
 pub(super) fn insert_new_event(connection: &Connection, event: &NewEvent) -> rusqlite::Result<()> {
-    insert_event(
+    write_entry(
         connection,
         event.kind,
         event.user_id,

@@ -200,18 +200,19 @@ fn hourly_counts(
 
 fn failing_mails(connection: &Connection, schema_version: i32) -> rusqlite::Result<FailingMails> {
     // The queue exists since version 3, the reasons since version 10.
-    let (condition, problem) = match schema_version {
+    let (queue, condition, problem) = match schema_version {
         ..3 => return Ok(FailingMails::default()),
-        3..10 => ("TRUE", "''"),
+        3..10 => ("mails", "TRUE", "''"),
         _ => (
-            "closed_at IS NULL",
-            "coalesce((SELECT problem FROM mails WHERE closed_at IS NULL AND tries >= :tries \
-             ORDER BY last_try_at DESC LIMIT 1), '')",
+            "deliveries",
+            "webhook_id IS NULL AND closed_at IS NULL",
+            "coalesce((SELECT problem FROM deliveries WHERE webhook_id IS NULL \
+             AND closed_at IS NULL AND tries >= :tries ORDER BY last_try_at DESC LIMIT 1), '')",
         ),
     };
     connection.query_row(
         &format!(
-            "SELECT count(*), min(created_at), {problem} FROM mails \
+            "SELECT count(*), min(created_at), {problem} FROM {queue} \
              WHERE tries >= :tries AND {condition}"
         ),
         named_params! { ":tries": FAILING_TRIES },

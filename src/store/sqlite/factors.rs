@@ -10,6 +10,7 @@ use super::factor_tries::{count_wrong, find_pause, forget_wrong};
 use super::notices::{notify_earlier_addresses, notify_owner};
 use super::rows::{optional_timestamp, timestamp};
 use super::sessions::{add_factor, authorize, complete_session, delete_sessions, note_revoked};
+use super::transaction::Transaction;
 use crate::domain::{EventKind, SecondFactor, SessionRef, Timestamp, UserId};
 use crate::store::{
     ActivateOutcome, ActivateTotp, CompleteOutcome, CompleteSignIn, DeactivateTotp, FactorRefusal,
@@ -47,7 +48,7 @@ pub(super) fn find_factors(connection: &Connection, user_id: UserId) -> rusqlite
 /// Using up is one conditional statement for each kind: of two requests with the same code one is
 /// accepted, whatever runs beside.
 pub(super) fn prove(
-    connection: &Connection,
+    connection: &Transaction<'_>,
     user_id: UserId,
     tried: &FactorTry,
 ) -> rusqlite::Result<Result<SecondFactor, FactorRefusal>> {
@@ -106,7 +107,7 @@ fn use_step(
 }
 
 fn use_recovery_code(
-    connection: &Connection,
+    connection: &Transaction<'_>,
     user_id: UserId,
     hash: &[u8],
     tried: &FactorTry,
@@ -178,7 +179,7 @@ fn find_ticket_user(
 }
 
 fn complete(
-    connection: &Connection,
+    connection: &Transaction<'_>,
     sign_in: &CompleteSignIn,
 ) -> rusqlite::Result<CompleteOutcome> {
     let tried = &sign_in.tried;
@@ -281,7 +282,10 @@ pub(super) fn void_factors_since(
     Ok(())
 }
 
-fn activate(connection: &Connection, activation: &ActivateTotp) -> StoreResult<ActivateOutcome> {
+fn activate(
+    connection: &Transaction<'_>,
+    activation: &ActivateTotp,
+) -> StoreResult<ActivateOutcome> {
     let SessionRef { id, user_id, .. } = &activation.session;
     let (user_id, now) = (*user_id, activation.now);
     authorize(connection, &activation.context, user_id, false)?;
@@ -305,7 +309,7 @@ fn activate(connection: &Connection, activation: &ActivateTotp) -> StoreResult<A
     delete_tickets(connection, user_id)?;
     if is_first {
         insert_recovery_codes(connection, user_id, &activation.recovery_codes, now)?;
-        let ended = delete_sessions(connection, user_id, Some(id))?;
+        let ended = delete_sessions(connection, user_id, Some(id), (&activation.context, now))?;
         note_revoked(
             connection,
             user_id,
@@ -330,7 +334,7 @@ fn activate(connection: &Connection, activation: &ActivateTotp) -> StoreResult<A
 }
 
 fn deactivate(
-    connection: &Connection,
+    connection: &Transaction<'_>,
     deactivation: &DeactivateTotp,
 ) -> StoreResult<Option<Result<(), FactorRefusal>>> {
     let (user_id, tried) = (deactivation.user_id, &deactivation.tried);
@@ -355,7 +359,7 @@ fn deactivate(
     Ok(Some(Ok(())))
 }
 
-fn replace_codes(connection: &Connection, codes: &ReplaceRecoveryCodes) -> StoreResult<bool> {
+fn replace_codes(connection: &Transaction<'_>, codes: &ReplaceRecoveryCodes) -> StoreResult<bool> {
     let (user_id, now) = (codes.user_id, codes.now);
     authorize(connection, &codes.context, user_id, false)?;
     if !find_factors(connection, user_id)?.is_enabled() {
@@ -369,7 +373,7 @@ fn replace_codes(connection: &Connection, codes: &ReplaceRecoveryCodes) -> Store
     Ok(true)
 }
 
-fn reset(connection: &Connection, reset: &ResetFactors) -> StoreResult<bool> {
+fn reset(connection: &Transaction<'_>, reset: &ResetFactors) -> StoreResult<bool> {
     let (user_id, now) = (reset.user_id, reset.now);
     authorize(connection, &reset.context, user_id, true)?;
     let exists: bool = connection
@@ -381,7 +385,7 @@ fn reset(connection: &Connection, reset: &ResetFactors) -> StoreResult<bool> {
     delete_device(connection, user_id)?;
     delete_recovery_codes(connection, user_id)?;
     delete_tickets(connection, user_id)?;
-    let ended = delete_sessions(connection, user_id, None)?;
+    let ended = delete_sessions(connection, user_id, None, (&reset.context, now))?;
     let context = (Actor::FromContext, &reset.context);
     note_revoked(connection, user_id, ended, context, now)?;
     notify_owner(connection, user_id, &reset.notices, now)?;
@@ -391,7 +395,7 @@ fn reset(connection: &Connection, reset: &ResetFactors) -> StoreResult<bool> {
 }
 
 fn note(
-    connection: &Connection,
+    connection: &Transaction<'_>,
     kind: EventKind,
     user_id: UserId,
     context: &RequestContext,

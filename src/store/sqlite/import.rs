@@ -6,16 +6,18 @@ use super::email_change::take_from_unconfirmed;
 use super::events::{Actor, insert_event};
 use super::rows::{profile_columns, profile_params, profile_values};
 use super::sign_ups::insert_sign_up;
+use super::transaction::Transaction;
 use super::users::find_by_id;
-use crate::domain::{EventKind, Timestamp, UserId};
-use crate::store::{ImportRefusal, ImportSource, ImportedUser, RequestContext};
+use super::webhooks::emit;
+use crate::domain::{EventKind, Timestamp, UserId, WebhookEventType};
+use crate::store::{EventSubject, ImportRefusal, ImportSource, ImportedUser, RequestContext};
 
 /// An id that no account has.
 const NOBODY: UserId = 0;
 
 /// Imports all accounts of the source; false when the source wants them rolled back.
 pub(super) fn import_users(
-    connection: &Connection,
+    connection: &Transaction<'_>,
     source: &mut dyn ImportSource,
     free_from: UserId,
     context: &RequestContext,
@@ -24,6 +26,10 @@ pub(super) fn import_users(
     let mut imported: u64 = 0;
     while let Some(user) = source.next_user() {
         let outcome = insert(connection, &user, free_from, context)?;
+        if let (Ok(user_id), true) = (outcome, source.notifies_webhooks()) {
+            let (event, subject) = (WebhookEventType::UserCreated, EventSubject::Account);
+            emit(connection, event, user_id, subject, now)?;
+        }
         imported += u64::from(outcome.is_ok());
         source.imported(outcome);
     }
@@ -64,7 +70,7 @@ pub(super) fn find_by_external_id(
 }
 
 fn insert(
-    connection: &Connection,
+    connection: &Transaction<'_>,
     user: &ImportedUser,
     free_from: UserId,
     context: &RequestContext,

@@ -11,6 +11,7 @@ use super::mails::insert_invitation_mail;
 use super::otps::{CLOCK_SLACK, count_mail, list_sent, parse_email};
 use super::rows::timestamp;
 use super::sessions::{authorize_staff, insert_session};
+use super::transaction::Transaction;
 use super::users::{find_by_id, insert_verified_user, is_taken};
 use crate::domain::{EventKind, Timestamp, User, UserId};
 use crate::store::{
@@ -45,7 +46,7 @@ fn invitation(row: &Row<'_>) -> rusqlite::Result<Invitation> {
     })
 }
 
-fn create(connection: &Connection, new: &NewInvitation) -> StoreResult<InvitationOutcome> {
+fn create(connection: &Transaction<'_>, new: &NewInvitation) -> StoreResult<InvitationOutcome> {
     authorize_staff(connection, &new.context)?;
     let email_key = new.email.key();
     if is_taken(connection, email_key, None, new.now)? {
@@ -161,7 +162,7 @@ fn find(
 }
 
 fn accept(
-    connection: &Connection,
+    connection: &Transaction<'_>,
     acceptance: &AcceptInvitation,
 ) -> rusqlite::Result<Option<User>> {
     let now = acceptance.now;
@@ -203,7 +204,7 @@ fn accept(
     find_by_id(connection, user_id)
 }
 
-fn revoke(connection: &Connection, revocation: &RevokeInvitation) -> StoreResult<bool> {
+fn revoke(connection: &Transaction<'_>, revocation: &RevokeInvitation) -> StoreResult<bool> {
     authorize_staff(connection, &revocation.context)?;
     if !delete(connection, revocation.id)? {
         return Ok(false);
@@ -241,7 +242,7 @@ pub(super) fn delete_old_invitations(
 
 /// Logs what happened to an invitation.
 fn note(
-    connection: &Connection,
+    connection: &Transaction<'_>,
     kind: EventKind,
     (user_id, actor): (Option<UserId>, Actor),
     id: i64,

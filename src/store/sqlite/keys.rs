@@ -7,6 +7,7 @@ use super::SqliteStore;
 use super::events::{Actor, insert_event};
 use super::rows::timestamp;
 use super::sessions::authorize_staff;
+use super::transaction::Transaction;
 use crate::domain::{EventKind, StoredKey, StoredSecret, Timestamp};
 use crate::store::{KeyMaterial, KeyStore, RemoveKey, RotateKeys, StoreResult};
 
@@ -53,7 +54,7 @@ fn insert_key(connection: &Connection, key: &StoredKey, only_first: bool) -> rus
     Ok(())
 }
 
-fn rotate(connection: &Connection, rotation: &RotateKeys) -> StoreResult<()> {
+fn rotate(connection: &Transaction<'_>, rotation: &RotateKeys) -> StoreResult<()> {
     authorize_staff(connection, &rotation.context)?;
     connection
         .prepare_cached("UPDATE signing_keys SET retired_at = :now WHERE retired_at IS NULL")?
@@ -72,7 +73,7 @@ fn rotate(connection: &Connection, rotation: &RotateKeys) -> StoreResult<()> {
     Ok(())
 }
 
-fn remove(connection: &Connection, removal: &RemoveKey) -> rusqlite::Result<bool> {
+fn remove(connection: &Transaction<'_>, removal: &RemoveKey) -> rusqlite::Result<bool> {
     let removed = connection
         .prepare_cached("DELETE FROM signing_keys WHERE kid = :kid AND retired_at IS NOT NULL")?
         .execute(named_params! { ":kid": removal.kid })?;
@@ -90,7 +91,7 @@ fn remove(connection: &Connection, removal: &RemoveKey) -> rusqlite::Result<bool
     Ok(removed > 0)
 }
 
-fn replace_material(connection: &Connection, material: &KeyMaterial) -> rusqlite::Result<()> {
+fn replace_material(connection: &Transaction<'_>, material: &KeyMaterial) -> rusqlite::Result<()> {
     for (was, key) in &material.keys {
         connection
             .prepare_cached(

@@ -5,10 +5,11 @@ use std::time::Duration;
 use async_trait::async_trait;
 use rusqlite::{Connection, OptionalExtension, Row, named_params};
 
-use super::SqliteStore;
 use super::events::{Actor, insert_event};
 use super::rows::{optional_timestamp, timestamp};
 use super::sessions::authorize_staff;
+use super::transaction::Transaction;
+use super::{SqliteStore, deliveries};
 use crate::domain::{EventKind, MailState, Timestamp, UserId};
 use crate::store::{
     ClaimedMails, GiveUpMail, MailChange, MailClaim, MailEntry, MailQuery, MailQueue, MailStore,
@@ -131,7 +132,7 @@ fn enqueue(
 ) -> rusqlite::Result<()> {
     connection
         .prepare_cached(
-            "INSERT INTO mails (message_id, user_id, otp_id, invitation_id, email, language, kind, content, \
+            "INSERT INTO deliveries (message_id, user_id, otp_id, invitation_id, email, language, kind, content, \
              created_at, expires_at, next_try_at) \
              VALUES (:message_id, :user_id, :otp_id, :invitation_id, :email, \
              coalesce((SELECT sign_ups.language FROM otps JOIN sign_ups ON sign_ups.id = otps.sign_up_id \
@@ -163,8 +164,8 @@ pub(super) fn expire_mails(
 ) -> rusqlite::Result<Vec<MailSubject>> {
     let expired = connection
         .prepare_cached(
-            "UPDATE mails SET closed_at = :now, claimed = 0 \
-             WHERE expires_at <= :now AND content <> x'' AND closed_at IS NULL \
+            "UPDATE deliveries SET closed_at = :now, claimed = 0 \
+             WHERE webhook_id IS NULL AND expires_at <= :now AND content <> x'' AND closed_at IS NULL \
              RETURNING user_id, invitation_id",
         )?
         .query_map(named_params! { ":now": now.unix_millis() }, |row| {
@@ -173,7 +174,8 @@ pub(super) fn expire_mails(
         .collect::<rusqlite::Result<Vec<_>>>()?;
     connection
         .prepare_cached(
-            "UPDATE mails SET content = x'', otp_id = NULL WHERE expires_at <= :now AND content <> x''",
+            "UPDATE deliveries SET content = x'', otp_id = NULL \
+             WHERE webhook_id IS NULL AND expires_at <= :now AND content <> x''",
         )?
         .execute(named_params! { ":now": now.unix_millis() })?;
     if expired.contains(&MailSubject::DeletedUser) {
@@ -186,7 +188,8 @@ pub(super) fn expire_mails(
 fn delete_closed_notices(connection: &Connection) -> rusqlite::Result<()> {
     connection
         .prepare_cached(
-            "DELETE FROM mails WHERE closed_at IS NOT NULL AND user_id IS NULL AND invitation_id IS NULL",
+            "DELETE FROM deliveries WHERE webhook_id IS NULL AND closed_at IS NOT NULL \
+             AND user_id IS NULL AND invitation_id IS NULL",
         )?
         .execute([])
         .map(drop)
@@ -197,66 +200,14 @@ pub(super) fn delete_closed_mails(
     connection: &Connection,
     now: Timestamp,
 ) -> rusqlite::Result<usize> {
-    connection
-        .prepare_cached(
-            "DELETE FROM mails WHERE closed_at <= max(:until, \
-             coalesce((SELECT closed_at FROM mails WHERE closed_at IS NOT NULL \
-             ORDER BY closed_at DESC LIMIT 1 OFFSET :most), :until))",
-        )?
-        .execute(named_params! {
-            ":until": now.minus(KEEP_CLOSED).unix_millis(), ":most": MOST_CLOSED,
-        })
+    deliveries::delete_closed(connection, None, now.minus(KEEP_CLOSED), MOST_CLOSED)
 }
 
 fn claim(connection: &Connection, claim: &MailClaim) -> rusqlite::Result<ClaimedMails> {
     let expired = expire_mails(connection, claim.now)?;
-    connection
-        .prepare_cached(
-            "UPDATE mails SET next_try_at = :now WHERE next_try_at > :far AND closed_at IS NULL",
-        )?
-        .execute(named_params! {
-            ":now": claim.now.unix_millis(),
-            ":far": claim.now.plus(LONGEST_WAIT).unix_millis(),
-        })?;
-    let mut mails = claim_some(connection, claim, "tries = 0", claim.limit)?;
-    let room = claim.limit - u32::try_from(mails.len()).unwrap_or(claim.limit);
-    mails.extend(claim_some(
-        connection,
-        claim,
-        "tries > 0",
-        room.min(claim.retries),
-    )?);
+    let read = (COLUMNS, queued_mail as fn(&Row<'_>) -> _);
+    let mails = deliveries::lease(connection, None, claim, LONGEST_WAIT, read)?;
     Ok(ClaimedMails { mails, expired })
-}
-
-fn claim_some(
-    connection: &Connection,
-    claim: &MailClaim,
-    which: &str,
-    limit: u32,
-) -> rusqlite::Result<Vec<QueuedMail>> {
-    if limit == 0 {
-        return Ok(Vec::new());
-    }
-    let mut mails: Vec<QueuedMail> = connection
-        .prepare_cached(&format!(
-            "UPDATE mails SET claimed = 1, tries = tries + 1, next_try_at = :until, last_try_at = :now \
-             WHERE id IN (SELECT id FROM mails WHERE closed_at IS NULL AND next_try_at <= :now AND {which} \
-             ORDER BY next_try_at, id LIMIT :limit) \
-             RETURNING {COLUMNS}"
-        ))?
-        .query_map(
-            named_params! {
-                ":now": claim.now.unix_millis(),
-                ":until": claim.until.unix_millis(),
-                ":limit": limit,
-            },
-            queued_mail,
-        )?
-        .collect::<rusqlite::Result<_>>()?;
-    // RETURNING gives the rows in no defined order.
-    mails.sort_by_key(|mail| mail.id);
-    Ok(mails)
 }
 
 fn list_entries(
@@ -268,10 +219,13 @@ fn list_entries(
         Some(_) => "user_id = :user_id",
         None => ":user_id IS NULL",
     };
-    let condition = format!("{state} AND {user} AND instr(lower(email), :search) > 0");
+    let condition =
+        format!("webhook_id IS NULL AND {state} AND {user} AND instr(lower(email), :search) > 0");
     let search = query.search.to_ascii_lowercase();
     let count: u64 = connection
-        .prepare_cached(&format!("SELECT count(*) FROM mails WHERE {condition}"))?
+        .prepare_cached(&format!(
+            "SELECT count(*) FROM deliveries WHERE {condition}"
+        ))?
         .query_row(
             named_params! { ":search": search, ":user_id": query.user_id },
             |row| row.get::<_, i64>(0).map(i64::unsigned_abs),
@@ -281,7 +235,7 @@ fn list_entries(
     };
     let items = connection
         .prepare_cached(&format!(
-            "SELECT {ENTRY_COLUMNS} FROM mails WHERE {condition} \
+            "SELECT {ENTRY_COLUMNS} FROM deliveries WHERE {condition} \
              ORDER BY id DESC LIMIT :size OFFSET :offset"
         ))?
         .query_map(
@@ -304,16 +258,18 @@ fn list_entries(
 
 fn find_entry(connection: &Connection, id: i64) -> rusqlite::Result<Option<MailEntry>> {
     connection
-        .prepare_cached(&format!("SELECT {ENTRY_COLUMNS} FROM mails WHERE id = :id"))?
+        .prepare_cached(&format!(
+            "SELECT {ENTRY_COLUMNS} FROM deliveries WHERE id = :id AND webhook_id IS NULL"
+        ))?
         .query_row(named_params! { ":id": id }, mail_entry)
         .optional()
 }
 
-fn retry(connection: &Connection, change: &MailChange) -> StoreResult<RetryOutcome> {
+fn retry(connection: &Transaction<'_>, change: &MailChange) -> StoreResult<RetryOutcome> {
     authorize_staff(connection, &change.context)?;
     let changed = connection
         .prepare_cached(
-            "UPDATE mails SET closed_at = NULL, next_try_at = :now \
+            "UPDATE deliveries SET closed_at = NULL, next_try_at = :now \
              WHERE id = :id AND NOT claimed AND expires_at > :now AND content <> x''",
         )?
         .execute(named_params! { ":id": change.id, ":now": change.now.unix_millis() })?;
@@ -327,13 +283,13 @@ fn retry(connection: &Connection, change: &MailChange) -> StoreResult<RetryOutco
     Ok(RetryOutcome::Due(entry))
 }
 
-fn discard(connection: &Connection, change: &MailChange) -> StoreResult<bool> {
+fn discard(connection: &Transaction<'_>, change: &MailChange) -> StoreResult<bool> {
     authorize_staff(connection, &change.context)?;
     let Some(entry) = find_entry(connection, change.id)? else {
         return Ok(false);
     };
     connection
-        .prepare_cached("DELETE FROM mails WHERE id = :id")?
+        .prepare_cached("DELETE FROM deliveries WHERE id = :id")?
         .execute(named_params! { ":id": change.id })?;
     note(connection, EventKind::MailDiscarded, &entry, change)?;
     Ok(true)
@@ -341,7 +297,7 @@ fn discard(connection: &Connection, change: &MailChange) -> StoreResult<bool> {
 
 /// Logs a change of a mail, with its kind.
 fn note(
-    connection: &Connection,
+    connection: &Transaction<'_>,
     kind: EventKind,
     entry: &MailEntry,
     change: &MailChange,
@@ -369,7 +325,7 @@ impl MailStore for SqliteStore {
         self.writer
             .run(move |connection| {
                 connection
-                    .prepare_cached("DELETE FROM mails WHERE id = :id")?
+                    .prepare_cached("DELETE FROM deliveries WHERE id = :id")?
                     .execute(named_params! { ":id": id })
                     .map(drop)
             })
@@ -379,16 +335,7 @@ impl MailStore for SqliteStore {
     async fn give_up_mail(&self, request: GiveUpMail) -> StoreResult<()> {
         self.writer
             .run(move |connection| {
-                connection
-                    .prepare_cached(
-                        "UPDATE mails SET claimed = 0, closed_at = :now, problem = :problem \
-                         WHERE id = :id AND closed_at IS NULL",
-                    )?
-                    .execute(named_params! {
-                        ":id": request.id,
-                        ":now": request.now.unix_millis(),
-                        ":problem": request.problem,
-                    })?;
+                deliveries::close(connection, request.id, false, &request.problem, request.now)?;
                 delete_closed_notices(connection)
             })
             .await
@@ -397,19 +344,13 @@ impl MailStore for SqliteStore {
     async fn postpone_mail(&self, request: PostponeMail) -> StoreResult<()> {
         self.writer
             .run(move |connection| {
-                connection
-                    .prepare_cached(
-                        "UPDATE mails SET claimed = 0, next_try_at = :next_try_at, problem = :problem, \
-                         tries = CASE WHEN :counts THEN tries ELSE max(tries - 1, 0) END \
-                         WHERE id = :id AND closed_at IS NULL",
-                    )?
-                    .execute(named_params! {
-                        ":id": request.id,
-                        ":next_try_at": request.next_try_at.unix_millis(),
-                        ":problem": request.problem,
-                        ":counts": request.counts,
-                    })
-                    .map(drop)
+                let PostponeMail {
+                    id,
+                    next_try_at,
+                    counts,
+                    problem,
+                } = &request;
+                deliveries::postpone(connection, *id, *next_try_at, *counts, problem).map(drop)
             })
             .await
     }
@@ -433,13 +374,7 @@ impl MailStore for SqliteStore {
 
     async fn release_mails(&self, now: Timestamp) -> StoreResult<usize> {
         self.writer
-            .run(move |connection| {
-                connection
-                    .prepare_cached(
-                        "UPDATE mails SET claimed = 0, next_try_at = :now WHERE claimed",
-                    )?
-                    .execute(named_params! { ":now": now.unix_millis() })
-            })
+            .run(move |connection| deliveries::release(connection, true, now))
             .await
     }
 
@@ -447,7 +382,8 @@ impl MailStore for SqliteStore {
         self.read(|connection| {
             connection
                 .prepare_cached(&format!(
-                    "SELECT {COLUMNS} FROM mails WHERE closed_at IS NULL ORDER BY id"
+                    "SELECT {COLUMNS} FROM deliveries WHERE webhook_id IS NULL AND closed_at IS NULL \
+                     ORDER BY id"
                 ))?
                 .query_map([], queued_mail)?
                 .collect()
@@ -455,26 +391,11 @@ impl MailStore for SqliteStore {
     }
 
     async fn find_next_mail(&self) -> StoreResult<Option<Timestamp>> {
-        self.read(|connection| {
-            connection
-                .prepare_cached("SELECT min(next_try_at) FROM mails WHERE closed_at IS NULL")?
-                .query_row([], |row| optional_timestamp(row, 0))
-        })
+        self.read(|connection| deliveries::next_due(connection, None))
     }
 
     async fn find_mail_queue(&self) -> StoreResult<MailQueue> {
-        self.read(|connection| {
-            connection
-                .prepare_cached(
-                    "SELECT count(*), min(created_at) FROM mails WHERE closed_at IS NULL",
-                )?
-                .query_row([], |row| {
-                    Ok(MailQueue {
-                        waiting: row.get::<_, i64>(0)?.unsigned_abs(),
-                        oldest_at: optional_timestamp(row, 1)?,
-                    })
-                })
-        })
+        self.read(|connection| deliveries::count_waiting(connection, None))
     }
 
     async fn purge_deleted_mails(&self) {

@@ -7,6 +7,7 @@
 mod audit_log;
 mod browser_sessions;
 mod copy;
+mod deliveries;
 mod development;
 mod email_change;
 mod events;
@@ -36,8 +37,11 @@ mod session_cache;
 mod sessions;
 mod setup;
 mod sign_ups;
+mod transaction;
 mod unmigrated;
 mod users;
+mod webhook_deliveries;
+mod webhooks;
 mod writer;
 
 use std::path::{Path, PathBuf};
@@ -65,6 +69,7 @@ pub use replacement::{
 };
 pub use search_records::add_functions;
 use session_cache::SessionCache;
+use transaction::SharedSealer;
 pub use unmigrated::note_in;
 use writer::Writer;
 
@@ -114,6 +119,8 @@ pub struct SqliteStore {
     files: Option<OpenedFiles>,
     // Fewer than the connections, so that long reads leave one for inline reads.
     long_reads: Semaphore,
+    // What composes events for webhooks, shared with the writer.
+    sealer: SharedSealer,
     // The snapshot that development mode restores.
     snapshot: development::KeptSnapshot,
 }
@@ -162,9 +169,11 @@ impl SqliteStore {
         bring_up_to_date(&mut connection)
             .map_err(|e| OpenError(format!("cannot set up a database in memory: {e}")))?;
         drop(connection);
+        let sealer = SharedSealer::default();
         let writer = Writer::start(
             ConnectionSource::Shared(readers.clone()),
             options.writes_per_commit,
+            Arc::clone(&sealer),
         );
         Ok(Self {
             readers,
@@ -173,6 +182,7 @@ impl SqliteStore {
             path: None,
             files: None,
             long_reads: Semaphore::new(1),
+            sealer,
             snapshot: development::KeptSnapshot::default(),
         })
     }
@@ -250,9 +260,11 @@ impl SqliteStore {
         let connections = options.read_connections.saturating_sub(1) as usize;
         let session_cache =
             SessionCache::open(path, flags, session, connections).map_err(failed)?;
+        let sealer = SharedSealer::default();
         let writer = Writer::start(
             ConnectionSource::Own(Box::new(connection), files.clone()),
             options.writes_per_commit,
+            Arc::clone(&sealer),
         );
         Ok(Self {
             readers,
@@ -261,6 +273,7 @@ impl SqliteStore {
             path: Some(path.to_path_buf()),
             files: Some(files),
             long_reads: Semaphore::new(options.read_connections.saturating_sub(1).max(1) as usize),
+            sealer,
             snapshot: development::KeptSnapshot::default(),
         })
     }

@@ -134,7 +134,9 @@ pub(super) fn notify_of_deletion(
 ) -> rusqlite::Result<()> {
     notify_owner(connection, user_id, notices, now)?;
     let mut detach = connection
-        .prepare_cached("UPDATE mails SET user_id = NULL WHERE message_id = :message_id")?;
+        .prepare_cached(
+        "UPDATE deliveries SET user_id = NULL WHERE message_id = :message_id AND webhook_id IS NULL",
+    )?;
     for notice in notices {
         detach.execute(named_params! { ":message_id": notice.message_id })?;
     }

@@ -15,7 +15,9 @@ use super::passwords::delete_reset_otps;
 use super::rows::{USER_COLUMNS, timestamp, user};
 use super::sessions::{authorize, insert_session};
 use super::sign_ups::delete_sign_ups;
+use super::transaction::Transaction;
 use super::users::find_by_id;
+use super::webhooks::delete_closed_events;
 use crate::domain::{ClientNetwork, EmailAddress, EventKind, OtpPurpose, Timestamp, User, UserId};
 use crate::store::{
     AccountOtp, ConfirmSignUp, ConfirmedSignUp, MailLimits, NewOtp, OtpAttempt, OtpStore, OtpToken,
@@ -404,7 +406,7 @@ const LIVE: &str = "otps.purpose = :purpose AND otps.email_key = :email_key AND 
 /// A network that has used up its attempts at a code counts no further against it, so that one
 /// network alone can never invalidate a code for everybody.
 pub(super) fn use_otp(
-    connection: &Connection,
+    connection: &Transaction<'_>,
     purpose: OtpPurpose,
     user_id: Option<UserId>,
     attempt: &OtpAttempt,
@@ -466,7 +468,7 @@ pub(super) fn use_otp(
 
 /// Counts a wrong code against the account and against every live code.
 fn count_failure(
-    connection: &Connection,
+    connection: &Transaction<'_>,
     purpose: OtpPurpose,
     user_id: Option<UserId>,
     attempt: &OtpAttempt,
@@ -537,7 +539,7 @@ fn count_failure(
 pub(super) const NO_PASSWORD: &str = "!";
 
 fn confirm_sign_up(
-    connection: &Connection,
+    connection: &Transaction<'_>,
     confirmation: &ConfirmSignUp,
 ) -> rusqlite::Result<Option<ConfirmedSignUp>> {
     let attempt = &confirmation.attempt;
@@ -640,7 +642,7 @@ fn find_sign_up_password(
 }
 
 fn find_contested_password(
-    connection: &Connection,
+    connection: &Transaction<'_>,
     attempt: &OtpAttempt,
 ) -> rusqlite::Result<Option<Option<String>>> {
     use_otp(
@@ -681,7 +683,10 @@ fn find_resent_sign_up(
         .optional()
 }
 
-fn confirm_email_change(connection: &Connection, otp: &AccountOtp) -> StoreResult<Option<User>> {
+fn confirm_email_change(
+    connection: &Transaction<'_>,
+    otp: &AccountOtp,
+) -> StoreResult<Option<User>> {
     let attempt = &otp.attempt;
     authorize(connection, &attempt.context, otp.user_id, false)?;
     let used = use_otp(
@@ -840,7 +845,7 @@ fn reissue(connection: &Connection, request: &ReissueOtp) -> rusqlite::Result<Op
 }
 
 fn delete_expired(
-    connection: &Connection,
+    connection: &Transaction<'_>,
     now: Timestamp,
     events_before: Option<Timestamp>,
     unverified_before: Option<Timestamp>,
@@ -852,6 +857,7 @@ fn delete_expired(
     // Before the codes: mails that can be sent no more are kept without them.
     expire_mails(connection, now)?;
     deleted += delete_closed_mails(connection, now)?;
+    deleted += delete_closed_events(connection, now)?;
     deleted += delete_old_invitations(connection, now)?;
     for (statement, until) in [
         ("DELETE FROM otps WHERE expires_at <= :until", now),
@@ -895,7 +901,7 @@ const UNVERIFIED_BATCH: u32 = 1_000;
 
 /// Deletes never-verified accounts from before a time that have no valid code.
 fn delete_unverified(
-    connection: &Connection,
+    connection: &Transaction<'_>,
     before: Timestamp,
     now: Timestamp,
 ) -> rusqlite::Result<usize> {

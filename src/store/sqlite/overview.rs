@@ -35,8 +35,8 @@ fn read(connection: &Connection, first_day: i64, last_day: i64) -> rusqlite::Res
             "SELECT coalesce(sum(users), 0), coalesce(sum(users * is_verified), 0), \
              coalesce(sum(users * (1 - is_active)), 0), \
              (SELECT count(*) FROM users WHERE is_staff), \
-             (SELECT count(*) FROM mails), \
-             (SELECT count(*) FROM mails WHERE tries >= :failing) FROM user_counts",
+             (SELECT count(*) FROM deliveries WHERE webhook_id IS NULL), \
+             (SELECT count(*) FROM deliveries WHERE webhook_id IS NULL AND tries >= :failing) FROM user_counts",
         )?
         .query_row(named_params! { ":failing": FAILING_TRIES }, |row| {
             let number = |column| row.get::<_, i64>(column).map(i64::unsigned_abs);

@@ -9,6 +9,7 @@ use super::SqliteStore;
 use super::events::{Actor, insert_event};
 use super::otps::CLOCK_SLACK;
 use super::rows::optional_timestamp;
+use super::transaction::Transaction;
 use crate::domain::{EventKind, Timestamp, UserId};
 use crate::store::{PasswordTry, PasswordTryStore, StoreResult, TrySource};
 
@@ -117,7 +118,7 @@ pub(super) fn is_known_network(
 }
 
 fn count_failure(
-    connection: &Connection,
+    connection: &Transaction<'_>,
     tried: &PasswordTry,
 ) -> rusqlite::Result<Option<Timestamp>> {
     if let Some(until) = find_pause(connection, tried)? {

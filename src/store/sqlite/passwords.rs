@@ -13,13 +13,14 @@ use super::otps::{
 use super::password_tries::note_network;
 use super::sessions::{authorize, delete_sessions, insert_session};
 use super::sign_ups::delete_sign_ups;
+use super::transaction::Transaction;
 use super::users::find_by_id;
 use crate::domain::{EventKind, OtpPurpose, User, UserId};
 use crate::store::{
     NewMail, OtpAttempt, PasswordStore, Reissued, ReplacePassword, ResetRequest, StoreResult,
 };
 
-fn replace(connection: &Connection, request: &ReplacePassword) -> StoreResult<Option<User>> {
+fn replace(connection: &Transaction<'_>, request: &ReplacePassword) -> StoreResult<Option<User>> {
     authorize(connection, &request.context, request.user_id, false)?;
     let replaced = connection
         .prepare_cached(
@@ -37,7 +38,12 @@ fn replace(connection: &Connection, request: &ReplacePassword) -> StoreResult<Op
     }
     delete_reset_otps(connection, request.user_id)?;
     drop_pending_email(connection, request.user_id, request.now)?;
-    delete_sessions(connection, request.user_id, None)?;
+    delete_sessions(
+        connection,
+        request.user_id,
+        None,
+        (&request.context, request.now),
+    )?;
     if let Some(session) = &request.session {
         insert_session(connection, request.user_id, session, &request.context)?;
     }
@@ -65,7 +71,7 @@ pub(super) fn delete_reset_otps(connection: &Connection, user_id: UserId) -> rus
 }
 
 fn create_reset(
-    connection: &Connection,
+    connection: &Transaction<'_>,
     request: &ResetRequest,
 ) -> rusqlite::Result<Option<Reissued>> {
     let purpose = OtpPurpose::PasswordReset;
@@ -124,7 +130,7 @@ fn create_reset(
 }
 
 fn confirm_reset(
-    connection: &Connection,
+    connection: &Transaction<'_>,
     attempt: &OtpAttempt,
     new_hash: &str,
     notices: &[NewMail],
@@ -153,7 +159,12 @@ fn confirm_reset(
         })?;
     delete_sign_ups(connection, used.user_id)?;
     drop_pending_email(connection, used.user_id, attempt.now)?;
-    delete_sessions(connection, used.user_id, None)?;
+    delete_sessions(
+        connection,
+        used.user_id,
+        None,
+        (&attempt.context, attempt.now),
+    )?;
     // The reader of the mailbox is the owner, so the new password works from this network despite
     // earlier failures.
     note_network(connection, used.user_id, &attempt.network, attempt.now)?;

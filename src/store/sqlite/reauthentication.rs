@@ -9,6 +9,7 @@ use super::factors::prove;
 use super::otps::{Use, find_pause, insert_otp, use_otp};
 use super::password_tries::forget_failures;
 use super::sessions::{authorize, find_session};
+use super::transaction::Transaction;
 use crate::domain::{AuthMethod, Authentication, EventKind, OtpPurpose, Timestamp};
 use crate::store::{
     Reauthentication, ReauthenticationOtp, ReauthenticationOutcome, ReauthenticationStore,
@@ -18,7 +19,7 @@ use crate::store::{
 const PURPOSE: OtpPurpose = OtpPurpose::Reauthentication;
 
 fn reauthenticate(
-    connection: &Connection,
+    connection: &Transaction<'_>,
     request: &Reauthentication,
 ) -> StoreResult<ReauthenticationOutcome> {
     let (session_id, user_id) = (&request.session.id, request.session.user_id);

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use rusqlite::{Connection, OptionalExtension, named_params};
+use rusqlite::{Connection, OptionalExtension, Row, named_params};
 
 use super::events::{Actor, insert_event};
 use super::factors::{find_factors, insert_ticket, prove};
@@ -12,14 +12,17 @@ use super::mails::insert_mail;
 use super::notices::has_had_sign_in_notices;
 use super::password_tries::{find_pause, forget_failures, note_network};
 use super::rows::{USER_COLUMNS, authentication, timestamp, user};
+use super::transaction::Transaction;
 use super::users::find_by_id;
+use super::webhooks::emit;
 use super::{SqliteStore, driver_error};
 use crate::domain::{
     Authentication, EventKind, SecondFactor, SessionLifetimes, SessionRef, Timestamp, User, UserId,
+    WebhookEventType,
 };
 use crate::store::{
-    NewMail, NewSession, RequestContext, RotateRefreshToken, Rotation, Session, SessionStore,
-    SignIn, SignInOutcome, StoreError, StoreResult, UserSnapshot,
+    EventSubject, NewMail, NewSession, RequestContext, RotateRefreshToken, Rotation, Session,
+    SessionStore, SessionSubject, SignIn, SignInOutcome, StoreError, StoreResult, UserSnapshot,
 };
 
 /// How long a used refresh token keeps its row.
@@ -67,7 +70,7 @@ pub(super) fn authorize_staff(
 ///
 /// The network becomes known for the account.
 pub(super) fn insert_session(
-    connection: &Connection,
+    connection: &Transaction<'_>,
     user_id: UserId,
     session: &NewSession,
     context: &RequestContext,
@@ -99,7 +102,11 @@ pub(super) fn insert_session(
     if session.secret_hash.is_none() {
         insert_refresh_token(connection, &session.refresh_id, &session.id, expires_at)?;
     }
-    let evicted = evict_surplus(connection, user_id, session)?;
+    let amr = session.authentication.amr();
+    let subject = session_subject(&session.id, &amr, context);
+    let event = WebhookEventType::SessionCreated;
+    emit(connection, event, user_id, subject, session.now)?;
+    let evicted = evict_surplus(connection, user_id, session, context)?;
     note_revoked(
         connection,
         user_id,
@@ -132,9 +139,10 @@ fn insert_refresh_token(
 
 /// Deletes the sessions beyond the maximum, except the new one. Returns their number.
 fn evict_surplus(
-    connection: &Connection,
+    connection: &Transaction<'_>,
     user_id: UserId,
     new: &NewSession,
+    context: &RequestContext,
 ) -> rusqlite::Result<usize> {
     let count: i64 = connection
         .prepare_cached("SELECT count(*) FROM sessions WHERE user_id = :user_id")?
@@ -142,24 +150,32 @@ fn evict_surplus(
     if count <= MAX_SESSIONS {
         return Ok(0);
     }
-    connection
+    let evicted = connection
         .prepare_cached(
             "DELETE FROM sessions WHERE id IN (SELECT id FROM sessions \
              WHERE user_id = :user_id AND id <> :new ORDER BY \
              secret_hash IS NULL AND last_used_at = created_at AND created_at <= :access_expired DESC, \
              (secret_hash IS NULL) = :has_tokens DESC, last_used_at, id \
-             LIMIT :surplus)",
+             LIMIT :surplus) RETURNING id, amr",
         )?
-        .execute(named_params! {
+        .query_map(
+            named_params! {
             ":user_id": user_id,
             ":new": new.id,
             ":has_tokens": new.secret_hash.is_none(),
             ":access_expired": new.now.minus(new.access_lifetime).unix_millis(),
             ":surplus": count - MAX_SESSIONS,
-        })
+            },
+            ended_session,
+        )?
+        .collect::<rusqlite::Result<_>>()?;
+    emit_ended(connection, user_id, evicted, context, new.now)
 }
 
-fn create_session(connection: &Connection, sign_in: &SignIn) -> rusqlite::Result<SignInOutcome> {
+fn create_session(
+    connection: &Transaction<'_>,
+    sign_in: &SignIn,
+) -> rusqlite::Result<SignInOutcome> {
     // Checked again in commit order: parallel guesses beyond the limit are not answered.
     if let Some(until) = find_pause(connection, &sign_in.tried)? {
         return Ok(SignInOutcome::Throttled { until });
@@ -214,7 +230,7 @@ fn has_password(connection: &Connection, sign_in: &SignIn) -> rusqlite::Result<b
 
 /// Stores the session of somebody who has proven everything, and the notice of a new network.
 pub(super) fn complete_session(
-    connection: &Connection,
+    connection: &Transaction<'_>,
     user_id: UserId,
     session: &NewSession,
     context: &RequestContext,
@@ -399,7 +415,10 @@ fn use_refresh_token(
     Ok(Use::Repeated(successor))
 }
 
-fn rotate(connection: &Connection, rotation: &RotateRefreshToken) -> rusqlite::Result<Rotation> {
+fn rotate(
+    connection: &Transaction<'_>,
+    rotation: &RotateRefreshToken,
+) -> rusqlite::Result<Rotation> {
     let Some(session) = find_session(connection, &rotation.session_id)? else {
         return Ok(Rotation::Invalid);
     };
@@ -434,6 +453,7 @@ fn rotate(connection: &Connection, rotation: &RotateRefreshToken) -> rusqlite::R
         }
         Use::Reused => {
             delete_session(connection, &rotation.session_id)?;
+            let amr = authentication.amr();
             let context = RequestContext {
                 ip: rotation.ip.clone(),
                 user_agent: rotation.user_agent.clone(),
@@ -449,6 +469,9 @@ fn rotate(connection: &Connection, rotation: &RotateRefreshToken) -> rusqlite::R
                 "",
                 rotation.now,
             )?;
+            let subject = session_subject(&rotation.session_id, &amr, &context);
+            let event = WebhookEventType::SessionReuseDetected;
+            emit(connection, event, user.id, subject, rotation.now)?;
             return Ok(Rotation::Reused);
         }
     };
@@ -513,28 +536,74 @@ fn delete_surplus_refresh_tokens(
         .map(drop)
 }
 
-/// Deletes the sessions of an account, except one.
+/// Deletes the sessions of an account, except one, and notifies webhooks. Returns their number.
 pub(super) fn delete_sessions(
-    connection: &Connection,
+    connection: &Transaction<'_>,
     user_id: UserId,
     keep: Option<&str>,
+    (context, now): (&RequestContext, Timestamp),
 ) -> rusqlite::Result<usize> {
-    connection
-        .prepare_cached("DELETE FROM sessions WHERE user_id = :user_id AND id IS NOT :keep")?
-        .execute(named_params! { ":user_id": user_id, ":keep": keep })
+    let ended = connection
+        .prepare_cached(
+            "DELETE FROM sessions WHERE user_id = :user_id AND id IS NOT :keep RETURNING id, amr",
+        )?
+        .query_map(
+            named_params! { ":user_id": user_id, ":keep": keep },
+            ended_session,
+        )?
+        .collect::<rusqlite::Result<_>>()?;
+    emit_ended(connection, user_id, ended, context, now)
 }
 
-/// Deletes a session and returns its account.
-fn delete_session(connection: &Connection, session_id: &str) -> rusqlite::Result<Option<UserId>> {
+/// A session that has ended: its id and how its owner had authenticated.
+type EndedSession = (String, String);
+
+fn ended_session(row: &Row<'_>) -> rusqlite::Result<EndedSession> {
+    Ok((row.get(0)?, row.get(1)?))
+}
+
+/// Notifies webhooks of ended sessions. Returns their number.
+fn emit_ended(
+    connection: &Transaction<'_>,
+    user_id: UserId,
+    ended: Vec<EndedSession>,
+    context: &RequestContext,
+    now: Timestamp,
+) -> rusqlite::Result<usize> {
+    for (id, amr) in &ended {
+        let subject = session_subject(id, amr, context);
+        let event = WebhookEventType::SessionEnded;
+        emit(connection, event, user_id, subject, now)?;
+    }
+    Ok(ended.len())
+}
+
+/// What an event says of a session, and of the client that caused the event.
+fn session_subject<'a>(id: &'a str, amr: &'a str, context: &'a RequestContext) -> EventSubject<'a> {
+    EventSubject::Session(SessionSubject {
+        id,
+        amr,
+        ip: &context.ip,
+        user_agent: &context.user_agent,
+    })
+}
+
+/// Deletes a session and returns its account, and how its owner had authenticated.
+fn delete_session(
+    connection: &Connection,
+    session_id: &str,
+) -> rusqlite::Result<Option<(UserId, String)>> {
     connection
-        .prepare_cached("DELETE FROM sessions WHERE id = :id RETURNING user_id")?
-        .query_row(named_params! { ":id": session_id }, |row| row.get(0))
+        .prepare_cached("DELETE FROM sessions WHERE id = :id RETURNING user_id, amr")?
+        .query_row(named_params! { ":id": session_id }, |row| {
+            Ok((row.get(0)?, row.get(1)?))
+        })
         .optional()
 }
 
 /// Records that sessions were revoked or evicted.
 pub(super) fn note_revoked(
-    connection: &Connection,
+    connection: &Transaction<'_>,
     user_id: UserId,
     ended: usize,
     (actor, context): (Actor, &RequestContext),
@@ -619,12 +688,14 @@ impl SessionStore for SqliteStore {
         let session_id = session_id.to_owned();
         self.writer
             .run(move |connection| {
-                let user_id = delete_session(connection, &session_id)?;
-                if user_id.is_some() {
-                    let kind = EventKind::SignOut;
-                    insert_event(connection, kind, user_id, Actor::Owner, &context, "", now)?;
-                }
-                Ok::<_, rusqlite::Error>(user_id.is_some())
+                let Some((user_id, amr)) = delete_session(connection, &session_id)? else {
+                    return Ok(false);
+                };
+                let (kind, id) = (EventKind::SignOut, Some(user_id));
+                insert_event(connection, kind, id, Actor::Owner, &context, "", now)?;
+                let ended = vec![(session_id, amr)];
+                emit_ended(connection, user_id, ended, &context, now)?;
+                Ok::<_, rusqlite::Error>(true)
             })
             .await
     }
@@ -667,8 +738,16 @@ impl SessionStore for SqliteStore {
             .run(move |connection| -> StoreResult<bool> {
                 authorize(connection, &context, user_id, false)?;
                 let ended = connection
-                    .prepare_cached("DELETE FROM sessions WHERE id = :id AND user_id = :user_id")?
-                    .execute(named_params! { ":id": session_id, ":user_id": user_id })?;
+                    .prepare_cached(
+                        "DELETE FROM sessions WHERE id = :id AND user_id = :user_id \
+                         RETURNING id, amr",
+                    )?
+                    .query_map(
+                        named_params! { ":id": session_id, ":user_id": user_id },
+                        ended_session,
+                    )?
+                    .collect::<rusqlite::Result<_>>()?;
+                let ended = emit_ended(connection, user_id, ended, &context, now)?;
                 note_revoked(
                     connection,
                     user_id,
@@ -692,7 +771,7 @@ impl SessionStore for SqliteStore {
         self.writer
             .run(move |connection| -> StoreResult<usize> {
                 authorize(connection, &context, user_id, false)?;
-                let ended = delete_sessions(connection, user_id, Some(&keep))?;
+                let ended = delete_sessions(connection, user_id, Some(&keep), (&context, now))?;
                 note_revoked(
                     connection,
                     user_id,

@@ -5,6 +5,7 @@ use rusqlite::{Connection, named_params};
 
 use super::SqliteStore;
 use super::sessions::insert_session;
+use super::transaction::Transaction;
 use super::users::{create_verified_user, find_by_id};
 use crate::domain::Timestamp;
 use crate::store::{FirstStaff, FirstStaffOutcome, SetupState, SetupStore, StoreResult};
@@ -22,7 +23,7 @@ fn is_valid(connection: &Connection, token_hash: &[u8], now: Timestamp) -> rusql
 }
 
 fn create_first_staff(
-    connection: &Connection,
+    connection: &Transaction<'_>,
     request: &FirstStaff,
 ) -> StoreResult<FirstStaffOutcome> {
     if !is_valid(connection, &request.token_hash, request.user.now)? {

@@ -6,6 +6,7 @@ use super::email_change::drop_unconfirmed_claims;
 use super::events::{Actor, insert_event};
 use super::otps::{find_pause, insert_otp};
 use super::rows::{profile_columns, profile_params, profile_replaced, profile_values};
+use super::transaction::Transaction;
 use super::users::is_taken;
 use crate::domain::{EventKind, OtpPurpose, UserId};
 use crate::store::{NewSignUp, SignUpOutcome};
@@ -34,7 +35,7 @@ fn find_own_sign_up(
 
 /// Stores a sign-up next to those already pending for its address.
 pub(super) fn create_sign_up(
-    connection: &Connection,
+    connection: &Transaction<'_>,
     new: &NewSignUp,
 ) -> rusqlite::Result<SignUpOutcome> {
     let email_key = new.email.key();

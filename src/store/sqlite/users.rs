@@ -15,6 +15,7 @@ use super::rows::{
 use super::search::Helper;
 use super::sessions::{authorize, delete_sessions};
 use super::sign_ups::{create_sign_up, delete_sign_ups};
+use super::transaction::Transaction;
 use super::{SqliteStore, import, list, matching};
 use crate::domain::{EventKind, Timestamp, User, UserId};
 use crate::store::{
@@ -55,7 +56,7 @@ pub(super) fn is_taken(
 
 /// Stores a verified account; `None` when another one has the address.
 pub(super) fn create_verified_user(
-    connection: &Connection,
+    connection: &Transaction<'_>,
     new: &NewUser,
 ) -> StoreResult<Option<UserId>> {
     authorize(connection, &new.context, 0, true)?;
@@ -119,7 +120,7 @@ pub(super) fn insert_verified_user(
     Ok(Some(user_id))
 }
 
-fn update_user(connection: &Connection, update: &UserUpdate) -> StoreResult<UpdateOutcome> {
+fn update_user(connection: &Transaction<'_>, update: &UserUpdate) -> StoreResult<UpdateOutcome> {
     let needs_staff = update.changes.is_active.is_some() || update.changes.is_staff.is_some();
     authorize(connection, &update.context, update.user_id, needs_staff)?;
     let Some(before) = find_by_id(connection, update.user_id)? else {
@@ -178,7 +179,7 @@ fn update_user(connection: &Connection, update: &UserUpdate) -> StoreResult<Upda
         )?;
     if before.is_active && !after.is_active {
         // Revoked sessions stay revoked when the account is activated again.
-        delete_sessions(connection, after.id, None)?;
+        delete_sessions(connection, after.id, None, (&update.context, update.now))?;
     }
     if let (false, true, Some(notice)) = (before.is_staff, after.is_staff, &update.promotion_notice)
     {
@@ -201,7 +202,7 @@ fn update_user(connection: &Connection, update: &UserUpdate) -> StoreResult<Upda
 
 /// Logs the names of the changed fields, not their values.
 fn note_changes(
-    connection: &Connection,
+    connection: &Transaction<'_>,
     before: &User,
     after: &User,
     update: &UserUpdate,
@@ -291,7 +292,7 @@ fn forget_photo(connection: &Connection, name: &str) -> rusqlite::Result<()> {
         .map(drop)
 }
 
-fn delete_user(connection: &Connection, request: &DeleteUser) -> StoreResult<DeleteOutcome> {
+fn delete_user(connection: &Transaction<'_>, request: &DeleteUser) -> StoreResult<DeleteOutcome> {
     authorize(
         connection,
         &request.context,

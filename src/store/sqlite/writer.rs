@@ -15,6 +15,7 @@ use rusqlite::Connection;
 use tokio::sync::oneshot;
 
 use super::file::OpenedFiles;
+use super::transaction::{SharedSealer, Transaction};
 use super::{ConnectionSource, driver_error};
 use crate::clock::Stopwatch;
 use crate::observability::metrics::WriteCounts;
@@ -26,7 +27,7 @@ const QUEUE: u64 = 4096;
 /// A queued operation.
 trait WriteJob: Send {
     /// Runs the operation; false when it must be rolled back.
-    fn run(&mut self, connection: &Connection) -> bool;
+    fn run(&mut self, transaction: &Transaction<'_>) -> bool;
 
     /// Sends the result to the caller, once the outcome of the commit is known.
     fn settle(self: Box<Self>, committed: StoreResult<()>);
@@ -44,13 +45,13 @@ impl<T, E, F> WriteJob for Operation<T, F>
 where
     T: Send,
     E: Into<StoreError>,
-    F: FnOnce(&Connection) -> Result<T, E> + Send,
+    F: FnOnce(&Transaction<'_>) -> Result<T, E> + Send,
 {
-    fn run(&mut self, connection: &Connection) -> bool {
+    fn run(&mut self, transaction: &Transaction<'_>) -> bool {
         let Some(work) = self.work.take() else {
             return false;
         };
-        let result = catch_unwind(AssertUnwindSafe(|| work(connection)))
+        let result = catch_unwind(AssertUnwindSafe(|| work(transaction)))
             .map_err(|_| StoreError::failed("a database operation panicked"))
             .and_then(|result| result.map_err(Into::into));
         let keep = (self.keep)(&result);
@@ -82,13 +83,13 @@ pub(super) struct Writer {
 impl Writer {
     /// Starts the thread. It puts at most `batch` operations into one transaction, which bounds the
     /// wait for an answer.
-    pub(super) fn start(source: ConnectionSource, batch: usize) -> Self {
+    pub(super) fn start(source: ConnectionSource, batch: usize, sealer: SharedSealer) -> Self {
         let (queue, jobs) = channel();
         let counts = Arc::new(WriteCounts::default());
         let counted = Arc::clone(&counts);
         let thread = thread::Builder::new()
             .name("db-writer".into())
-            .spawn(move || run(&source, &jobs, batch.max(1), &counted))
+            .spawn(move || run(&source, &jobs, batch.max(1), (&counted, &sealer)))
             .expect("the system can start a thread");
         Self {
             queue: Some(queue),
@@ -109,7 +110,7 @@ impl Writer {
     where
         T: Send + 'static,
         E: Into<StoreError> + 'static,
-        F: FnOnce(&Connection) -> Result<T, E> + Send + 'static,
+        F: FnOnce(&Transaction<'_>) -> Result<T, E> + Send + 'static,
     {
         self.run_operation(work, Result::is_ok).await
     }
@@ -121,7 +122,7 @@ impl Writer {
     pub(super) async fn run_or_discard<E, F>(&self, work: F) -> StoreResult<bool>
     where
         E: Into<StoreError> + 'static,
-        F: FnOnce(&Connection) -> Result<bool, E> + Send + 'static,
+        F: FnOnce(&Transaction<'_>) -> Result<bool, E> + Send + 'static,
     {
         self.run_operation(work, |result| matches!(result, Ok(true)))
             .await
@@ -135,7 +136,7 @@ impl Writer {
     where
         T: Send + 'static,
         E: Into<StoreError> + 'static,
-        F: FnOnce(&Connection) -> Result<T, E> + Send + 'static,
+        F: FnOnce(&Transaction<'_>) -> Result<T, E> + Send + 'static,
     {
         let (answer, receive) = oneshot::channel();
         let job = Box::new(Operation {
@@ -179,7 +180,7 @@ fn run(
     source: &ConnectionSource,
     jobs: &Receiver<Box<dyn WriteJob>>,
     most: usize,
-    counts: &WriteCounts,
+    (counts, sealer): (&WriteCounts, &SharedSealer),
 ) {
     while let Ok(first) = jobs.recv() {
         let mut batch = vec![first];
@@ -187,8 +188,10 @@ fn run(
         let size = batch.len() as u64;
         counts.dequeued(size);
         let stopwatch = Stopwatch::start();
-        let committed =
-            source.with_writer(|connection| write_batch(connection, source.files(), &mut batch));
+        let committed = source.with_writer(|connection| {
+            let transaction = Transaction::new(connection, sealer);
+            write_batch(&transaction, source.files(), &mut batch)
+        });
         match committed {
             Ok(()) => counts.committed(size, stopwatch.elapsed()),
             Err(_) => counts.failed(),
@@ -200,7 +203,7 @@ fn run(
 }
 
 fn write_batch(
-    connection: &Connection,
+    connection: &Transaction<'_>,
     files: Option<&OpenedFiles>,
     batch: &mut [Box<dyn WriteJob>],
 ) -> StoreResult<()> {
@@ -237,7 +240,10 @@ fn write_batch(
     written
 }
 
-fn run_under_savepoint(connection: &Connection, job: &mut dyn WriteJob) -> rusqlite::Result<()> {
+fn run_under_savepoint(
+    connection: &Transaction<'_>,
+    job: &mut dyn WriteJob,
+) -> rusqlite::Result<()> {
     execute(connection, "SAVEPOINT operation")?;
     if !job.run(connection) {
         execute(connection, "ROLLBACK TO operation")?;

@@ -101,21 +101,45 @@ INSERT INTO otp_network_tries (otp_id, network, wrong_tries)
 SELECT otp_id, network, wrong_tries FROM former_otp_network_tries;
 DROP TABLE former_otp_network_tries;
 
--- The notice of a deletion is delivered when its account is gone. Mails that could not be delivered
--- stay for a while.
+-- The queue of mails becomes one of mails and events for webhooks. The notice of a deletion is
+-- delivered when its account is gone. Mails that could not be delivered stay for a while.
 ALTER TABLE mails RENAME TO former_mails;
 DROP INDEX mails_by_user;
 DROP INDEX mails_by_otp;
 DROP INDEX mails_by_next_try;
 DROP INDEX mails_by_expiry;
-CREATE TABLE mails (
+CREATE TABLE webhooks (
+    id              INTEGER PRIMARY KEY AUTOINCREMENT,
+    url             TEXT    NOT NULL,
+    events          TEXT    NOT NULL,
+    description     TEXT    NOT NULL,
+    payload         TEXT    NOT NULL CHECK (payload IN ('full', 'thin')),
+    secrets         BLOB    NOT NULL,
+    former_secrets  BLOB,
+    former_until    INTEGER,
+    is_from_file    INTEGER NOT NULL CHECK (is_from_file IN (0, 1)),
+    created_at      INTEGER NOT NULL,
+    updated_at      INTEGER NOT NULL,
+    disabled_at     INTEGER,
+    disabled_reason TEXT    CHECK (disabled_reason IN ('staff', 'gone', 'failing')),
+    failing_since   INTEGER,
+    paused_until    INTEGER,
+    delivered       INTEGER NOT NULL DEFAULT 0,
+    failed          INTEGER NOT NULL DEFAULT 0,
+    dead            INTEGER NOT NULL DEFAULT 0,
+    CHECK ((disabled_at IS NULL) = (disabled_reason IS NULL))
+) STRICT;
+CREATE TABLE deliveries (
     id          INTEGER PRIMARY KEY AUTOINCREMENT,
-    message_id  BLOB    NOT NULL UNIQUE,
+    message_id  BLOB    NOT NULL,
+    webhook_id  INTEGER REFERENCES webhooks (id) ON DELETE CASCADE,
     user_id     INTEGER REFERENCES users (id) ON DELETE CASCADE,
     otp_id      INTEGER REFERENCES otps (id) ON DELETE CASCADE,
     invitation_id INTEGER REFERENCES invitations (id) ON DELETE CASCADE,
-    email       TEXT    NOT NULL,
-    language    TEXT    NOT NULL,
+    subject_id  INTEGER,
+    sequence    INTEGER NOT NULL DEFAULT 0,
+    email       TEXT    NOT NULL DEFAULT '',
+    language    TEXT    NOT NULL DEFAULT '',
     kind        TEXT    NOT NULL DEFAULT '',
     content     BLOB    NOT NULL,
     created_at  INTEGER NOT NULL,
@@ -124,17 +148,25 @@ CREATE TABLE mails (
     next_try_at INTEGER NOT NULL,
     last_try_at INTEGER,
     problem     TEXT    NOT NULL DEFAULT '',
+    status_code INTEGER,
+    answer      BLOB    NOT NULL DEFAULT x'',
     closed_at   INTEGER,
+    is_delivered INTEGER NOT NULL DEFAULT 0 CHECK (is_delivered IN (0, 1)),
     claimed     INTEGER NOT NULL DEFAULT 0 CHECK (claimed IN (0, 1))
 ) STRICT;
-CREATE INDEX mails_by_user ON mails (user_id);
-CREATE INDEX mails_by_otp ON mails (otp_id);
-CREATE INDEX mails_by_invitation ON mails (invitation_id);
-CREATE INDEX mails_by_next_try ON mails (next_try_at) WHERE closed_at IS NULL;
-CREATE INDEX mails_by_expiry ON mails (expires_at) WHERE content <> x'';
-CREATE INDEX mails_closed ON mails (closed_at) WHERE closed_at IS NOT NULL;
-INSERT INTO mails (id, message_id, user_id, otp_id, email, language, content, created_at, expires_at, tries, next_try_at, claimed)
+CREATE UNIQUE INDEX deliveries_by_message ON deliveries (message_id) WHERE webhook_id IS NULL;
+CREATE INDEX deliveries_by_webhook ON deliveries (webhook_id) WHERE webhook_id IS NOT NULL;
+CREATE INDEX deliveries_by_user ON deliveries (user_id) WHERE user_id IS NOT NULL;
+CREATE INDEX deliveries_by_otp ON deliveries (otp_id) WHERE otp_id IS NOT NULL;
+CREATE INDEX deliveries_by_invitation ON deliveries (invitation_id) WHERE invitation_id IS NOT NULL;
+CREATE INDEX deliveries_by_subject ON deliveries (subject_id) WHERE subject_id IS NOT NULL;
+CREATE INDEX deliveries_by_next_try ON deliveries (webhook_id, next_try_at) WHERE closed_at IS NULL;
+CREATE INDEX deliveries_by_expiry ON deliveries (expires_at) WHERE webhook_id IS NULL AND content <> x'';
+CREATE INDEX deliveries_closed ON deliveries (webhook_id, closed_at) WHERE closed_at IS NOT NULL;
+INSERT INTO deliveries (id, message_id, user_id, otp_id, email, language, content, created_at, expires_at, tries, next_try_at, claimed)
 SELECT id, message_id, user_id, otp_id, email, language, content, created_at, expires_at, tries, next_try_at, claimed FROM former_mails;
+DELETE FROM sqlite_sequence WHERE name = 'deliveries';
+UPDATE sqlite_sequence SET name = 'deliveries' WHERE name = 'former_mails';
 DROP TABLE former_mails;
 DROP TABLE former_otps;
 

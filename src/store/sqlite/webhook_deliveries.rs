@@ -1,0 +1,339 @@
+//! The events of webhooks in the queue of deliveries.
+
+use std::time::Duration;
+
+use rusqlite::{Connection, Row, named_params};
+
+use super::deliveries;
+use super::rows::{optional_timestamp, timestamp};
+use super::sessions::authorize_staff;
+use super::transaction::Transaction;
+use super::webhooks::{find, note};
+use crate::domain::{DeliveryStatus, EventKind, Timestamp};
+use crate::store::{
+    ClaimedEvents, EventOutcome, MailClaim, Page, PageBounds, QueuedEvent, ReplayOutcome,
+    SettleEvent, StoreResult, WaitingWebhook, WebhookChange, WebhookCounts, WebhookDelivery,
+    WebhookDeliveryQuery,
+};
+
+/// The longest possible delay of an event, with its jitter.
+const LONGEST_WAIT: Duration = Duration::from_hours(30);
+
+/// Why deliveries end when their endpoint is disabled.
+const DISABLED: &str = "The endpoint was disabled.";
+
+/// The columns that [`queued_event`] reads.
+const QUEUED_COLUMNS: &str =
+    "id, message_id, kind, subject_id, sequence, content, created_at, tries";
+
+/// The columns that [`delivery`] reads.
+const COLUMNS: &str = "id, message_id, kind, subject_id, closed_at, is_delivered, claimed, problem, tries, status_code, \
+                       answer, created_at, last_try_at, next_try_at";
+
+fn queued_event(row: &Row<'_>) -> rusqlite::Result<QueuedEvent> {
+    Ok(QueuedEvent {
+        id: row.get(0)?,
+        message_id: row.get(1)?,
+        event: row.get(2)?,
+        user_id: row.get(3)?,
+        sequence: row.get(4)?,
+        content: row.get(5)?,
+        created_at: timestamp(row, 6)?,
+        tries: row.get(7)?,
+    })
+}
+
+fn delivery(row: &Row<'_>) -> rusqlite::Result<WebhookDelivery> {
+    let closed_at = optional_timestamp(row, 4)?;
+    let problem: String = row.get(7)?;
+    let status = match closed_at {
+        Some(_) if row.get(5)? => DeliveryStatus::Delivered,
+        Some(_) => DeliveryStatus::Dead,
+        None if problem.is_empty() => DeliveryStatus::Pending,
+        None => DeliveryStatus::Failed,
+    };
+    let waits = closed_at.is_none() && !row.get::<_, bool>(6)?;
+    Ok(WebhookDelivery {
+        id: row.get(0)?,
+        message_id: row.get(1)?,
+        event: row.get(2)?,
+        user_id: row.get(3)?,
+        status,
+        problem,
+        tries: row.get(8)?,
+        status_code: row.get(9)?,
+        answer: row.get(10)?,
+        created_at: timestamp(row, 11)?,
+        last_try_at: optional_timestamp(row, 12)?,
+        next_try_at: waits.then(|| timestamp(row, 13)).transpose()?,
+        closed_at,
+    })
+}
+
+/// The deliveries in a state, as part of a WHERE clause that agrees with [`delivery`].
+const fn in_status(status: DeliveryStatus) -> &'static str {
+    match status {
+        DeliveryStatus::Pending => "closed_at IS NULL AND problem = ''",
+        DeliveryStatus::Delivered => "closed_at IS NOT NULL AND is_delivered",
+        DeliveryStatus::Failed => "closed_at IS NULL AND problem <> ''",
+        DeliveryStatus::Dead => "closed_at IS NOT NULL AND NOT is_delivered",
+    }
+}
+
+/// Lists a page of the deliveries of an endpoint.
+pub(super) fn list(
+    connection: &Connection,
+    query: &WebhookDeliveryQuery,
+) -> rusqlite::Result<Option<Page<WebhookDelivery>>> {
+    let status = query.status.map_or("TRUE", in_status);
+    let condition = format!("webhook_id = :webhook_id AND {status}");
+    let count: u64 = connection
+        .prepare_cached(&format!(
+            "SELECT count(*) FROM deliveries WHERE {condition}"
+        ))?
+        .query_row(named_params! { ":webhook_id": query.webhook_id }, |row| {
+            row.get::<_, i64>(0).map(i64::unsigned_abs)
+        })?;
+    let Some(bounds) = PageBounds::of(count, query.page, query.page_size) else {
+        return Ok(None);
+    };
+    let items = connection
+        .prepare_cached(&format!(
+            "SELECT {COLUMNS} FROM deliveries WHERE {condition} \
+             ORDER BY id DESC LIMIT :size OFFSET :offset"
+        ))?
+        .query_map(
+            named_params! {
+                ":webhook_id": query.webhook_id,
+                ":size": i64::try_from(bounds.size).unwrap_or(i64::MAX),
+                ":offset": i64::try_from(bounds.offset).unwrap_or(i64::MAX),
+            },
+            delivery,
+        )?
+        .collect::<rusqlite::Result<_>>()?;
+    Ok(Some(Page {
+        count,
+        number: bounds.number,
+        pages: bounds.pages,
+        items,
+    }))
+}
+
+/// Makes closed or waiting deliveries of an endpoint due, with all their tries.
+fn make_due(
+    connection: &Connection,
+    condition: &str,
+    change: &WebhookChange,
+    bound: i64,
+) -> rusqlite::Result<u64> {
+    connection
+        .prepare_cached(&format!(
+            "UPDATE deliveries SET closed_at = NULL, is_delivered = 0, problem = '', tries = 0, \
+             next_try_at = :now WHERE webhook_id = :webhook_id AND NOT claimed AND {condition}"
+        ))?
+        .execute(named_params! {
+            ":webhook_id": change.webhook_id,
+            ":now": change.now.unix_millis(),
+            ":bound": bound,
+        })
+        .map(|changed| changed as u64)
+}
+
+/// Whether an endpoint gets deliveries.
+fn is_enabled(connection: &Connection, id: i64) -> rusqlite::Result<Result<(), ReplayOutcome>> {
+    Ok(match find(connection, id)? {
+        None => Err(ReplayOutcome::NotFound),
+        Some(webhook) if webhook.disabled.is_some() => Err(ReplayOutcome::Disabled),
+        Some(_) => Ok(()),
+    })
+}
+
+/// Makes a delivery due at once.
+pub(super) fn replay(
+    transaction: &Transaction<'_>,
+    id: i64,
+    change: &WebhookChange,
+) -> StoreResult<ReplayOutcome> {
+    authorize_staff(transaction, &change.context)?;
+    if let Err(outcome) = is_enabled(transaction, change.webhook_id)? {
+        return Ok(outcome);
+    }
+    let exists: bool = transaction
+        .prepare_cached(
+            "SELECT EXISTS (SELECT 1 FROM deliveries WHERE id = :id AND webhook_id = :webhook_id)",
+        )?
+        .query_row(
+            named_params! { ":id": id, ":webhook_id": change.webhook_id },
+            |row| row.get(0),
+        )?;
+    if !exists {
+        return Ok(ReplayOutcome::NotFound);
+    }
+    make_due(transaction, "id = :bound", change, id)?;
+    let detail = format!("{}: {id}", change.webhook_id);
+    note_replay(transaction, &detail, change)?;
+    Ok(ReplayOutcome::Due(1))
+}
+
+/// Makes all events since a time due that the endpoint has not accepted.
+pub(super) fn recover(
+    transaction: &Transaction<'_>,
+    since: Timestamp,
+    change: &WebhookChange,
+) -> StoreResult<ReplayOutcome> {
+    authorize_staff(transaction, &change.context)?;
+    if let Err(outcome) = is_enabled(transaction, change.webhook_id)? {
+        return Ok(outcome);
+    }
+    let failed =
+        "NOT is_delivered AND (closed_at IS NOT NULL OR problem <> '') AND created_at >= :bound";
+    let count = make_due(transaction, failed, change, since.unix_millis())?;
+    let detail = format!("{}: since {since}, {count}", change.webhook_id);
+    note_replay(transaction, &detail, change)?;
+    Ok(ReplayOutcome::Due(count))
+}
+
+fn note_replay(
+    transaction: &Transaction<'_>,
+    detail: &str,
+    change: &WebhookChange,
+) -> rusqlite::Result<()> {
+    let kind = EventKind::WebhookReplayed;
+    note(transaction, kind, detail, &change.context, change.now)
+}
+
+/// Lists the enabled endpoints with events that wait.
+pub(super) fn list_waiting(connection: &Connection) -> rusqlite::Result<Vec<WaitingWebhook>> {
+    connection
+        .prepare_cached(
+            "SELECT id, max(due_at, coalesce(paused_until, due_at)) FROM (\
+             SELECT id, paused_until, (SELECT min(next_try_at) FROM deliveries \
+             WHERE webhook_id = webhooks.id AND closed_at IS NULL) AS due_at \
+             FROM webhooks WHERE disabled_at IS NULL) WHERE due_at IS NOT NULL ORDER BY id",
+        )?
+        .query_map([], |row| {
+            Ok(WaitingWebhook {
+                id: row.get(0)?,
+                due_at: timestamp(row, 1)?,
+            })
+        })?
+        .collect()
+}
+
+/// Leases due events of an endpoint.
+pub(super) fn claim(
+    connection: &Connection,
+    webhook_id: i64,
+    claim: &MailClaim,
+) -> rusqlite::Result<Option<ClaimedEvents>> {
+    let Some(webhook) = find(connection, webhook_id)?.filter(|found| found.disabled.is_none())
+    else {
+        return Ok(None);
+    };
+    let lane = Some(webhook_id);
+    let read = (QUEUED_COLUMNS, queued_event as fn(&Row<'_>) -> _);
+    let events = deliveries::lease(connection, lane, claim, LONGEST_WAIT, read)?;
+    Ok(Some(ClaimedEvents { webhook, events }))
+}
+
+/// Records how an attempt ended. Returns since when the endpoint fails.
+pub(super) fn settle(
+    connection: &Connection,
+    settlement: &SettleEvent,
+) -> rusqlite::Result<Option<Timestamp>> {
+    let SettleEvent { id, now, .. } = *settlement;
+    let problem = &settlement.problem;
+    let changed = match settlement.outcome {
+        EventOutcome::Delivered => deliveries::close(connection, id, true, "", now)?,
+        EventOutcome::Dead => deliveries::close(connection, id, false, problem, now)?,
+        EventOutcome::Postponed {
+            next_try_at,
+            counts,
+        } => deliveries::postpone(connection, id, next_try_at, counts, problem)?,
+    };
+    let was_attempted = !matches!(
+        settlement.outcome,
+        EventOutcome::Postponed { counts: false, .. }
+    );
+    if changed && was_attempted {
+        connection
+            .prepare_cached(
+                "UPDATE deliveries SET status_code = :status_code, \
+                 answer = CASE WHEN subject_id IS NULL OR kind = 'user.deleted' \
+                 OR EXISTS (SELECT 1 FROM users WHERE users.id = subject_id) THEN :answer ELSE x'' END \
+                 WHERE id = :id",
+            )?
+            .execute(named_params! {
+                ":id": id, ":status_code": settlement.status_code, ":answer": settlement.answer,
+            })?;
+    }
+    let is_delivered = settlement.outcome == EventOutcome::Delivered;
+    let failing_since: Option<Option<i64>> = connection
+        .prepare_cached(
+            "UPDATE webhooks SET delivered = delivered + :is_delivered, failed = failed + :is_failed, \
+             dead = dead + :is_dead, \
+             failing_since = CASE WHEN :is_delivered THEN NULL WHEN :is_failed \
+             THEN coalesce(failing_since, :now) ELSE failing_since END, \
+             paused_until = CASE WHEN :is_delivered THEN NULL \
+             ELSE max(coalesce(paused_until, :paused_until), coalesce(:paused_until, paused_until)) END \
+             WHERE id = :webhook_id RETURNING failing_since",
+        )?
+        .query_map(
+            named_params! {
+                ":webhook_id": settlement.webhook_id,
+                ":is_delivered": is_delivered,
+                ":is_failed": was_attempted && !is_delivered,
+                ":is_dead": settlement.outcome == EventOutcome::Dead,
+                ":paused_until": settlement.paused_until.map(Timestamp::unix_millis),
+                ":now": now.unix_millis(),
+            },
+            |row| row.get(0),
+        )?
+        .next()
+        .transpose()?;
+    Ok(failing_since.flatten().map(Timestamp::from_unix_millis))
+}
+
+/// Gives up everything that waits for an endpoint.
+pub(super) fn give_up_all(
+    connection: &Connection,
+    webhook_id: i64,
+    now: Timestamp,
+) -> rusqlite::Result<()> {
+    let given_up = connection
+        .prepare_cached(
+            "UPDATE deliveries SET closed_at = :now, claimed = 0, problem = :problem \
+             WHERE webhook_id = :webhook_id AND closed_at IS NULL",
+        )?
+        .execute(named_params! {
+            ":webhook_id": webhook_id, ":now": now.unix_millis(), ":problem": DISABLED,
+        })?;
+    let given_up = i64::try_from(given_up).unwrap_or(i64::MAX);
+    connection
+        .prepare_cached("UPDATE webhooks SET dead = dead + :given_up WHERE id = :webhook_id")?
+        .execute(named_params! { ":webhook_id": webhook_id, ":given_up": given_up })
+        .map(drop)
+}
+
+/// The state of every endpoint.
+pub(super) fn count(connection: &Connection) -> rusqlite::Result<Vec<WebhookCounts>> {
+    let mut counts: Vec<WebhookCounts> = connection
+        .prepare_cached("SELECT id, delivered, failed, dead FROM webhooks ORDER BY id")?
+        .query_map([], |row| {
+            let number = |column| row.get::<_, i64>(column).map(i64::unsigned_abs);
+            Ok(WebhookCounts {
+                id: row.get(0)?,
+                waiting: 0,
+                oldest_at: None,
+                delivered: number(1)?,
+                failed: number(2)?,
+                dead: number(3)?,
+            })
+        })?
+        .collect::<rusqlite::Result<_>>()?;
+    for webhook in &mut counts {
+        let queue = deliveries::count_waiting(connection, Some(webhook.id))?;
+        (webhook.waiting, webhook.oldest_at) = (queue.waiting, queue.oldest_at);
+    }
+    Ok(counts)
+}
