@@ -24,7 +24,7 @@ use crate::passwords::Passwords;
 use crate::photos::Photos;
 use crate::store::SharedStore;
 use crate::templates::PageTemplates;
-use crate::webhooks::EventBodies;
+use crate::webhooks::{EventBodies, WebhookSender};
 
 /// The state that all operations share.
 ///
@@ -67,6 +67,8 @@ pub struct App {
     pub inbox: Option<Inbox>,
     /// The mail queue.
     pub outbox: Arc<Outbox>,
+    /// Sends webhooks, and checks the URLs of receivers.
+    pub webhook_sender: WebhookSender,
     /// The backups, where a folder for them is configured.
     pub backups: Option<Arc<Backups>>,
     /// Probes whether the database is writable.

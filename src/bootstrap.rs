@@ -11,7 +11,7 @@ use crate::accounts;
 use crate::app::App;
 use crate::backup::schedule::{Backups, Schedule};
 use crate::clock::SharedClock;
-use crate::config::{Config, MIN_KEY_SECRET_CHARS, MailTransportKind, RateLimitsConfig};
+use crate::config::{Config, IpNetwork, MIN_KEY_SECRET_CHARS, MailTransportKind, RateLimitsConfig};
 use crate::crypto::factor_key::FactorKey;
 use crate::crypto::keyring::{KeyRing, KeySealing};
 use crate::crypto::random;
@@ -28,12 +28,13 @@ use crate::mail::{
 };
 use crate::observability::metrics::{Metrics, WriteCounts};
 use crate::otp_codes::OtpCodes;
+use crate::outbound::{Client, ClientOptions};
 use crate::passwords::{BreachedList, PasswordOptions, Passwords};
 use crate::photos::{PhotoOptions, Photos};
 use crate::store::sqlite::{SqliteOptions, SqliteStore};
 use crate::store::{MailLimits, RequestContext, RotateKeys, SharedStore};
 use crate::templates::{Branding, PageOptions, PageTemplates};
-use crate::webhooks::EventBodies;
+use crate::webhooks::{EventBodies, WebhookSender};
 
 /// A failed start. The message says what is wrong and what to do.
 #[derive(Debug, thiserror::Error)]
@@ -80,6 +81,7 @@ pub async fn open_app(config: Config, clock: SharedClock, port: u16) -> Result<A
     let public_url = config.public_url(port);
     // Before the database: invalid settings must neither create nor migrate one.
     let mail_sender = open_mail_sender(&config, &public_url)?;
+    let webhook_sender = open_webhook_sender(&config)?;
     let pages = open_pages(&config, &mail_sender.composer)?;
     let sealing = open_sealing(&config)?;
     let (store, writes) = open_store(&config)?;
@@ -135,6 +137,7 @@ pub async fn open_app(config: Config, clock: SharedClock, port: u16) -> Result<A
         public_url,
         inbox,
         outbox: Arc::new(outbox),
+        webhook_sender,
         readiness: Arc::default(),
         operator: "program".into(),
     })
@@ -161,6 +164,9 @@ pub async fn apply_settings(
     let issuer = config.issuer(port);
     let keys = open_keys(&config, &app.store, sealing, issuer, app.clock.now()).await?;
     changed.keys = Arc::new(keys);
+    if config.webhooks != app.config.webhooks {
+        changed.webhook_sender = open_webhook_sender(&config)?;
+    }
     // Threads and counters are kept unless their own settings change.
     if config.passwords != app.config.passwords {
         changed.passwords = Arc::new(start_passwords(&config)?);
@@ -429,6 +435,17 @@ fn open_mail_sender(config: &Config, public_url: &str) -> Result<MailSender, Sta
         composer: Arc::new(open_composer(config, public_url)?),
         transport: Arc::from(open_transport(config, public_url)?),
     })
+}
+
+fn open_webhook_sender(config: &Config) -> Result<WebhookSender, StartError> {
+    let allowed = config.webhooks.allow_networks.iter();
+    let client = Client::new(ClientOptions {
+        allow_networks: allowed.map(IpNetwork::network).collect(),
+        ca_file: config.webhooks.ca_file.clone(),
+        ..ClientOptions::default()
+    });
+    let client = client.map_err(StartError::at("[webhooks] ca_file"))?;
+    Ok(WebhookSender::new(Arc::new(client)))
 }
 
 /// Opens the mail templates in all languages.

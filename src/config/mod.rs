@@ -39,11 +39,11 @@ pub use rules::MIN_KEY_SECRET_CHARS;
 pub use settings::{
     BackupConfig, Config, DatabaseConfig, DevelopmentConfig, LogConfig, MailConfig, MediaConfig,
     MetricsConfig, OtpConfig, PasswordsConfig, RateLimitsConfig, ServerConfig, SettingInfo,
-    TlsConfig, TokensConfig, setting, settings,
+    TlsConfig, TokensConfig, WebhooksConfig, setting, settings,
 };
 pub use values::{
-    CorsOrigin, EmailChangeRule, FactorRequirement, HeaderName, Interval, InvalidValue, ListenAddr,
-    LogFormat, MailTransportKind, ProxyNetwork, PublicUrl, Secret,
+    CorsOrigin, EmailChangeRule, FactorRequirement, HeaderName, Interval, InvalidValue, IpNetwork,
+    ListenAddr, LogFormat, MailTransportKind, PublicUrl, Secret,
 };
 
 /// The path of a database in memory.

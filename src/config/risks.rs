@@ -67,6 +67,15 @@ impl Config {
                         127.0.0.1";
             warn("trusted_proxies", text.to_owned());
         }
+        let allowed = &self.webhooks.allow_networks;
+        if let Some(all) = allowed.iter().find(|all| all.network().prefix_len() == 0) {
+            let text = format!(
+                "[webhooks] allow_networks contains {}: webhooks reach every service of this \
+                 network; name the networks of the receivers",
+                all.network()
+            );
+            warn("webhooks", text);
+        }
         if is_unreachable {
             risks.push(Risk {
                 subject: "public_url",
@@ -97,7 +106,19 @@ pub fn is_loopback_url(url: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use super::super::values::IpNetwork;
     use super::*;
+
+    #[test]
+    fn webhooks_into_every_network_are_a_risk() {
+        for (network, is_risk) in [("10.0.0.0/8", false), ("0.0.0.0/0", true), ("::/0", true)] {
+            let mut config = Config::defaults(false);
+            config.webhooks.allow_networks = vec![IpNetwork::parse(network).unwrap()];
+            let risks = config.risks();
+            let is_named = risks.iter().any(|risk| risk.text.contains(network));
+            assert_eq!(is_named, is_risk, "{risks:?}");
+        }
+    }
 
     #[test]
     fn only_this_machine_is_loopback() {

@@ -368,7 +368,7 @@ impl<T: TextValue> Rule for Listed<T> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::values::{MailTransportKind, ProxyNetwork};
+    use super::super::values::{IpNetwork, MailTransportKind};
     use super::*;
 
     #[test]
@@ -402,7 +402,7 @@ mod tests {
     #[test]
     fn the_invalid_item_of_a_list_is_named() {
         let items = vec!["10.0.0.0/8".into(), "10.0.0.0/33".into()];
-        let wrong = listed::<ProxyNetwork>().read(Raw::List(items)).unwrap_err();
+        let wrong = listed::<IpNetwork>().read(Raw::List(items)).unwrap_err();
         assert_eq!(wrong, Mismatch("\"10.0.0.0/33\"".into()));
     }
 

@@ -28,8 +28,8 @@ use super::rules::{
     parsed, whole,
 };
 use super::values::{
-    CorsOrigin, EmailChangeRule, FactorRequirement, HeaderName, Interval, ListenAddr, LogFormat,
-    MailTransportKind, ProxyNetwork, PublicUrl, Secret, is_colour, is_fixed_otp, is_link,
+    CorsOrigin, EmailChangeRule, FactorRequirement, HeaderName, Interval, IpNetwork, ListenAddr,
+    LogFormat, MailTransportKind, PublicUrl, Secret, is_colour, is_fixed_otp, is_link,
     is_log_filter, is_mailbox, is_one_line, is_path, is_web_link,
 };
 use crate::domain::SigningAlgorithm;
@@ -162,6 +162,14 @@ macro_rules! settings {
     };
 }
 
+/// The addresses of this machine alone.
+fn loopback() -> Vec<IpNetwork> {
+    ["127.0.0.0/8", "::1"]
+        .into_iter()
+        .filter_map(IpNetwork::parse)
+        .collect()
+}
+
 macro_rules! default_for {
     ($is_dev:ident, $default:expr) => {
         $default
@@ -255,7 +263,7 @@ settings! {
         public_url: Option<PublicUrl> = None, rule maybe::<PublicUrl>(), common "URL";
         /// Addresses or CIDR networks of trusted reverse proxies. The client's address is taken from
         /// forwarding headers of these only.
-        trusted_proxies: Vec<ProxyNetwork> = Vec::new(), rule listed::<ProxyNetwork>(), common "NETWORKS";
+        trusted_proxies: Vec<IpNetwork> = Vec::new(), rule listed::<IpNetwork>(), common "NETWORKS";
         /// Origins of web pages that may use the API from a browser (CORS), exactly as the browser
         /// sends them.
         cors_origins: Vec<CorsOrigin> = Vec::new(), rule listed::<CorsOrigin>(), common "ORIGINS";
@@ -399,6 +407,16 @@ settings! {
         /// Default language of mails, as a tag such as `de`, when `Accept-Language` at sign-up
         /// contains no available language.
         language: String = "en".to_owned(), rule checked("a language tag such as de or pt-BR", is_one_line), common "TAG";
+    }
+
+    /// Deliveries to other services.
+    webhooks: WebhooksConfig, "Webhooks" {
+        /// Networks that webhooks may reach although they are not public, over `http` too: IP
+        /// addresses or networks such as `10.1.2.0/24`. All other addresses have to be public.
+        allow_networks: Vec<IpNetwork> = Vec::new(), dev loopback(),
+            rule listed::<IpNetwork>(), common "NETWORKS";
+        /// PEM file with additional certificate authorities for receivers.
+        ca_file: Option<PathBuf> = None, rule optional_path("a file"), rare "FILE";
     }
 
     /// Access and refresh tokens.
@@ -668,6 +686,7 @@ mod tests {
             changed,
             [
                 ("mail.transport", "stdout"),
+                ("webhooks.allow_networks", "127.0.0.0/8,::1"),
                 ("passwords.bcrypt_cost", "4"),
                 ("otp.resend_seconds", "0"),
                 ("otp.mails_per_hour", "0"),

@@ -50,6 +50,14 @@ impl WebhookSender {
         Self { client }
     }
 
+    /// Checks whether this URL can be an endpoint now: its name has addresses, all of them allowed.
+    ///
+    /// # Errors
+    /// For the log. Clients get one text for all reasons.
+    pub async fn check(&self, url: &EndpointUrl) -> Result<(), OutboundError> {
+        self.client.check(url).await
+    }
+
     /// Tries to deliver a message once, within the client's limits.
     ///
     /// # Errors

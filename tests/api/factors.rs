@@ -1,7 +1,7 @@
 //! Second factors: authenticator apps, recovery codes, and the second step of a sign-in.
 
 use accounts_server::clock::Clock;
-use accounts_server::config::{FactorRequirement, ProxyNetwork};
+use accounts_server::config::{FactorRequirement, IpNetwork};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use data_encoding::BASE32_NOPAD;
@@ -504,7 +504,7 @@ fn known_network_waits_longer_after_each_wrong_code() {
 #[test]
 fn unknown_networks_share_twenty_wrong_codes_a_day() {
     let server = TestServer::start_with(|config| {
-        config.server.trusted_proxies = vec![ProxyNetwork::parse("127.0.0.1").unwrap()];
+        config.server.trusted_proxies = vec![IpNetwork::parse("127.0.0.1").unwrap()];
     });
     let mut user = server.user(EMAIL);
     let app = enroll(&server, &mut user);

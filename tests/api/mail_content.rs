@@ -209,7 +209,7 @@ fn user_text_adds_no_header_recipient_markup_or_link() {
 fn new_network_is_notified_if_enabled() {
     let server = TestServer::start_with(|config| {
         config.server.trusted_proxies =
-            vec![accounts_server::config::ProxyNetwork::parse("127.0.0.1").unwrap()];
+            vec![accounts_server::config::IpNetwork::parse("127.0.0.1").unwrap()];
         config.mail.new_sign_in_notice = true;
     });
     let sign_in = |client: &str, password: &str| {

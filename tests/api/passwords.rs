@@ -1,6 +1,6 @@
 //! `password/`: choosing a new password by a code that was mailed, or by knowing the present one.
 
-use accounts_server::config::ProxyNetwork;
+use accounts_server::config::IpNetwork;
 use serde_json::{Value, json};
 
 use crate::contract::{
@@ -818,7 +818,7 @@ const SHA1_OF_LEAKED: &str = "4E1FA2DCB7A33C7966CF3927CEE34EC8CE5E5B31";
 #[test]
 fn strangers_cannot_use_up_the_mails_of_an_owner() {
     let server = TestServer::start_with(|config| {
-        config.server.trusted_proxies = vec![ProxyNetwork::parse("127.0.0.1").unwrap()];
+        config.server.trusted_proxies = vec![IpNetwork::parse("127.0.0.1").unwrap()];
         config.otp.resend_seconds = 60;
         config.otp.mails_per_hour = 10;
         config.rate_limits.enabled = false;

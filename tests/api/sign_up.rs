@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use accounts_server::config::ProxyNetwork;
+use accounts_server::config::IpNetwork;
 use accounts_server::mail::InboxEntry;
 use serde_json::{Value, json};
 
@@ -693,7 +693,7 @@ fn addresses_of_one_mailbox_share_the_mails_of_a_network() {
     let server = TestServer::start_with(|config| {
         config.otp.resend_seconds = 60;
         config.otp.mails_per_hour = 10;
-        config.server.trusted_proxies = vec![ProxyNetwork::parse("127.0.0.1").unwrap()];
+        config.server.trusted_proxies = vec![IpNetwork::parse("127.0.0.1").unwrap()];
     });
     let sign_up = |client: &str, email: &str| {
         let body = sign_up_with(email, &json!({}));

@@ -12,7 +12,7 @@ use accounts_server::StartError;
 use accounts_server::accounts;
 use accounts_server::clock::{Clock, ManualClock};
 use accounts_server::config::{
-    Config, ListenAddr, MailTransportKind, ProxyNetwork, PublicUrl, Secret,
+    Config, IpNetwork, ListenAddr, MailTransportKind, PublicUrl, Secret,
 };
 use accounts_server::domain::{Fields, SigningAlgorithm, Timestamp};
 use accounts_server::mail::InboxEntry;
@@ -169,7 +169,7 @@ impl TestServer {
     /// Starts a server that trusts the client address of [`TestServer::post_from`].
     pub fn start_behind_proxy() -> Self {
         Self::start_with(|config| {
-            config.server.trusted_proxies = vec![ProxyNetwork::parse("127.0.0.1").unwrap()];
+            config.server.trusted_proxies = vec![IpNetwork::parse("127.0.0.1").unwrap()];
         })
     }
 

@@ -92,7 +92,7 @@ fn flag_over_environment_over_file_over_default() {
 fn every_setting_is_read_from_every_layer() {
     let other = |setting: &SettingInfo| match setting.name {
         "server.public_url" => "https://a.example",
-        "server.trusted_proxies" => "10.0.0.0/8,::1",
+        "server.trusted_proxies" | "webhooks.allow_networks" => "10.0.0.0/8,::1",
         "server.cors_origins" => "https://b.example",
         "server.cors_headers" => "x-trace-id",
         "server.listen" => "[::1]:9000",
@@ -214,7 +214,7 @@ fn unknown_settings_are_errors_with_a_suggestion() {
             "[[zebra]]\n[zebra2]",
             "config.toml:1: setting \"zebra\" is outside any section\n\
              config.toml:2: unknown section [zebra2]; known sections: [server], [tls], [metrics], \
-             [log], [database], [mail], [tokens], [passwords], [accounts], [sessions], [mfa], [otp], [rate_limits], [audit], \
+             [log], [database], [mail], [webhooks], [tokens], [passwords], [accounts], [sessions], [mfa], [otp], [rate_limits], [audit], \
              [media], [backup], [pages], [console], [branding], [dev]",
         ),
         (

@@ -7,7 +7,7 @@
 //! ```text
 //! listen_addr     where to accept connections      choices    settings with a fixed set of names
 //! url             public URL and CORS origins      interval   lengths of time such as 90m
-//! proxy_network   trusted reverse proxies          checks     rules for settings that stay text
+//! ip_network   trusted reverse proxies          checks     rules for settings that stay text
 //! secret          values that are never shown      header_name  names of request headers
 //! ```
 
@@ -15,8 +15,8 @@ mod checks;
 mod choices;
 mod header_name;
 mod interval;
+mod ip_network;
 mod listen_addr;
-mod proxy_network;
 mod secret;
 mod url;
 
@@ -29,8 +29,8 @@ pub(super) use checks::{
 pub use choices::{EmailChangeRule, FactorRequirement, LogFormat, MailTransportKind};
 pub use header_name::HeaderName;
 pub use interval::Interval;
+pub use ip_network::IpNetwork;
 pub use listen_addr::ListenAddr;
-pub use proxy_network::ProxyNetwork;
 pub use secret::Secret;
 pub use url::{CorsOrigin, PublicUrl};
 
@@ -71,12 +71,7 @@ macro_rules! from_str {
 }
 
 from_str!(
-    ListenAddr,
-    PublicUrl,
-    CorsOrigin,
-    HeaderName,
-    ProxyNetwork,
-    Interval
+    ListenAddr, PublicUrl, CorsOrigin, HeaderName, IpNetwork, Interval
 );
 
 /// Parses decimal digits alone: `FromStr` of the integer types accepts a sign as well.

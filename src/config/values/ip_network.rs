@@ -1,4 +1,4 @@
-//! The networks of trusted reverse proxies.
+//! Networks by their addresses.
 
 use std::net::IpAddr;
 
@@ -6,11 +6,11 @@ use ipnet::{IpNet, Ipv4Net};
 
 use super::TextValue;
 
-/// Addresses of trusted reverse proxies: one IP address or a network in CIDR notation.
+/// One IP address or a network in CIDR notation.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ProxyNetwork(IpNet);
+pub struct IpNetwork(IpNet);
 
-impl ProxyNetwork {
+impl IpNetwork {
     /// Parses `10.1.2.3`, `10.0.0.0/8`, `::1` or `fd00::/8`.
     ///
     /// Host bits are cleared, and an IPv4-mapped IPv6 network (`::ffff:10.0.0.0/104`) becomes the
@@ -21,6 +21,11 @@ impl ProxyNetwork {
             Err(_) => text.parse::<IpNet>().ok()?.trunc(),
         };
         Some(Self(unmapped(network)))
+    }
+
+    /// The network.
+    pub const fn network(&self) -> IpNet {
+        self.0
     }
 
     /// Whether the network contains the address. `::ffff:10.1.2.3` counts as IPv4.
@@ -44,7 +49,7 @@ fn unmapped(network: IpNet) -> IpNet {
     }
 }
 
-impl TextValue for ProxyNetwork {
+impl TextValue for IpNetwork {
     const EXPECTED: &'static str = "IP addresses or networks such as 10.0.0.0/8";
 
     fn parse(text: &str) -> Option<Self> {
@@ -67,7 +72,7 @@ mod tests {
     #[test]
     fn networks_contain_addresses_in_either_notation() {
         let contains = |network: &str, address: &str| {
-            ProxyNetwork::parse(network)
+            IpNetwork::parse(network)
                 .expect(network)
                 .contains(address.parse().expect(address))
         };
@@ -81,13 +86,13 @@ mod tests {
         assert!(!contains("127.0.0.1", "127.0.0.2"));
         assert!(!contains("::/0", "10.0.0.1"));
         for text in ["", "10.0.0.0/33", "10.0.0", "localhost", "10.0.0.1:80"] {
-            assert_eq!(ProxyNetwork::parse(text), None, "{text}");
+            assert_eq!(IpNetwork::parse(text), None, "{text}");
         }
     }
 
     #[test]
     fn networks_are_written_in_short_form() {
-        let written = |text| ProxyNetwork::parse(text).unwrap().text();
+        let written = |text| IpNetwork::parse(text).unwrap().text();
         assert_eq!(written("127.0.0.1/32"), "127.0.0.1");
         assert_eq!(written("10.1.2.3/8"), "10.0.0.0/8");
         assert_eq!(written("::1"), "::1");
