@@ -22,6 +22,7 @@ use crate::domain::{
 };
 use crate::http::{forwarded_for, read_fields};
 use crate::mail::{Composer, ComposerOptions, MailContent};
+use crate::outbound::{EndpointUrl, OutboundRequest};
 use crate::photos::{PhotoOptions, Photos};
 use crate::store::{ImportedUser, StoredUser};
 
@@ -38,6 +39,7 @@ pub const KINDS: &[(&str, Reading)] = &[
     ("phone", phone),
     ("photo", photo),
     ("token", token),
+    ("url", url),
 ];
 
 /// The current time for all entry points.
@@ -230,6 +232,19 @@ pub fn phone(data: &[u8]) {
         for spelling in [stored, &grouped] {
             assert_eq!(PhoneNumber::parse(spelling).as_ref(), Ok(&phone));
         }
+    }
+}
+
+/// The URL of another server.
+pub fn url(data: &[u8]) {
+    let text = String::from_utf8_lossy(data);
+    if let Ok(url) = EndpointUrl::parse(&text) {
+        // What is stored is read as the same URL again, and a request can be made of it.
+        let stored = url.as_str();
+        assert_eq!(EndpointUrl::parse(stored).as_ref(), Ok(&url));
+        assert_eq!(stored.starts_with("https://"), url.is_https());
+        assert!(stored.bytes().all(|b| b.is_ascii_graphic() && b != b'#'));
+        assert!(OutboundRequest::get(url).is_sendable());
     }
 }
 

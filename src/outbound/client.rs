@@ -128,6 +128,12 @@ impl OutboundRequest {
         self
     }
 
+    /// Whether it can be sent as it is.
+    #[cfg(feature = "fuzzing")]
+    pub(crate) fn is_sendable(&self) -> bool {
+        self.to_http().is_ok()
+    }
+
     fn to_http(&self) -> Result<Request<Full<Bytes>>, OutboundError> {
         let mut headers = HeaderMap::with_capacity(self.headers.len() + 2);
         let invalid = |e: http::Error| OutboundError::Request(e);
