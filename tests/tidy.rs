@@ -166,7 +166,7 @@ fn dependencies_point_one_way() {
         ("src/outbound/", &["clock", "domain"]),
         (
             "src/webhooks/",
-            &["crypto", "domain", "outbound", "webhooks"],
+            &["crypto", "domain", "outbound", "store", "webhooks"],
         ),
         ("src/templates/", &["templates"]),
         ("src/config/", &["domain"]),
