@@ -10,10 +10,11 @@ use std::sync::LazyLock;
 use std::time::Duration;
 
 use bytes::Bytes;
+use data_encoding::BASE32_NOPAD;
 use serde_json::Value;
 
 use crate::accounts::import::rows::Rows;
-use crate::accounts::{IMPORTED_FIELDS, read_imported_user};
+use crate::accounts::{ExportedTotp, IMPORTED_FIELDS, read_imported_user};
 use crate::cli::export::UserRecord;
 use crate::crypto::tokens::{TokenOptions, TokenSubject, Tokens, generate_key};
 use crate::domain::{
@@ -385,7 +386,12 @@ fn check_reading(reading: &Result<ImportedUser, FieldErrors>) {
         language: user.language.clone(),
     };
     let mut line = Vec::new();
-    UserRecord::exported(&stored, true)
+    let totp = user.totp.as_ref().map(|totp| ExportedTotp {
+        secret: BASE32_NOPAD.encode(&totp.secret),
+        created_at: totp.created_at,
+        last_used_at: totp.last_used_at,
+    });
+    UserRecord::exported(&stored, true, totp.as_ref())
         .write_line(&mut line)
         .expect("writing to memory does not fail");
     let fields = parse_json_object(&line).expect("an exported line is JSON");
@@ -398,6 +404,8 @@ fn check_reading(reading: &Result<ImportedUser, FieldErrors>) {
     assert_eq!(again.profile, user.profile);
     assert_eq!(again.language, user.language);
     assert_eq!(again.external_id, user.external_id);
+    let secret = |user: &ImportedUser| user.totp.as_ref().map(|totp| totp.secret.clone());
+    assert_eq!(secret(&again), secret(user));
     assert_eq!(
         (again.is_active, again.is_staff),
         (user.is_active, user.is_staff)

@@ -77,6 +77,7 @@ impl Population {
                 app.store
                     .import_users(
                         Box::new(source),
+                        Box::new(|_, _| None),
                         1,
                         RequestContext::default(),
                         SystemClock.now(),
@@ -302,6 +303,7 @@ pub(crate) fn person(number: u64, password_hash: &str) -> Option<ImportedUser> {
         updated_at: at(created + dice.below(YEAR)),
         language: String::new(),
         external_id: None,
+        totp: None,
     })
 }
 

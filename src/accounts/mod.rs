@@ -61,9 +61,9 @@ pub use error::{AccountError, Cause};
 pub use events::{EventExport, list_event_page, list_events, list_user_events, record_command};
 pub use expiry::clear_expired;
 pub use factors::{
-    Enrolment, FactorStatus, activate_totp, complete_sign_in, deactivate_totp, factor_status,
-    factor_status_of, regenerate_recovery_codes, require_setup, reset_factors, reset_factors_of,
-    resume_totp, start_totp, user_factor_status,
+    Enrolment, ExportedTotp, FactorStatus, activate_totp, complete_sign_in, deactivate_totp,
+    export_totp, factor_status, factor_status_of, regenerate_recovery_codes, require_setup,
+    reset_factors, reset_factors_of, resume_totp, start_totp, user_factor_status,
 };
 pub use import::{
     IMPORTED_FIELDS, import_users, next_user_id, parse_moment, read_imported_user, refused,

@@ -10,7 +10,7 @@ use super::output_file::{OutputFile, ProtectedFiles, Visibility};
 use super::{
     CommandResult, PAGE_SIZE, cannot_write, describe, is_dash, require_database, with_app,
 };
-use crate::accounts::{self, FactorStatus};
+use crate::accounts::{self, ExportedTotp, FactorStatus};
 use crate::app::App;
 use crate::config::Config;
 use crate::domain::{BirthDate, EventKind, Timestamp, User, UserId};
@@ -24,6 +24,10 @@ pub(super) struct ExportArguments {
     /// Include password hashes, so that `import` keeps the passwords
     #[arg(long)]
     with_password_hashes: bool,
+    /// Include the secrets of authenticator apps, so that `import` keeps them. Recovery codes do not
+    /// move
+    #[arg(long)]
+    with_secrets: bool,
 }
 
 /// An account for scripts; the keys are those that `import` reads.
@@ -54,9 +58,20 @@ pub(crate) struct UserRecord<'a> {
     external_id: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     password: Option<&'a str>,
+    /// Its authenticator app, in an export with secrets.
+    #[serde(flatten)]
+    totp: Option<TotpRecord<'a>>,
     /// Its second factors; not part of an export.
     #[serde(skip_serializing_if = "Option::is_none")]
     mfa: Option<FactorRecord>,
+}
+
+/// An authenticator app, with the keys that `import` reads.
+#[derive(Serialize)]
+struct TotpRecord<'a> {
+    totp_secret: &'a str,
+    totp_created_at: Timestamp,
+    totp_last_used_at: Option<Timestamp>,
 }
 
 /// The second factors of an account, with the keys of `mfa/status/`.
@@ -92,15 +107,25 @@ impl<'a> UserRecord<'a> {
             language: "",
             external_id: user.external_id.as_deref(),
             password: None,
+            totp: None,
             mfa: None,
         }
     }
 
     /// The record in an export.
-    pub(crate) fn exported(stored: &'a StoredUser, with_hashes: bool) -> Self {
+    pub(crate) fn exported(
+        stored: &'a StoredUser,
+        with_hashes: bool,
+        totp: Option<&'a ExportedTotp>,
+    ) -> Self {
         Self {
             language: &stored.language,
             password: with_hashes.then_some(&stored.password_hash),
+            totp: totp.map(|totp| TotpRecord {
+                totp_secret: &totp.secret,
+                totp_created_at: totp.created_at,
+                totp_last_used_at: totp.last_used_at,
+            }),
             ..Self::new(&stored.user)
         }
     }
@@ -134,9 +159,31 @@ impl<'a> UserRecord<'a> {
     }
 }
 
+/// What an export has beside what staff can see.
+#[derive(Clone, Copy)]
+struct Contents {
+    with_hashes: bool,
+    with_secrets: bool,
+}
+
+impl Contents {
+    /// The same in words, for the audit log.
+    const fn described(self) -> &'static str {
+        match (self.with_hashes, self.with_secrets) {
+            (false, false) => "",
+            (true, false) => "with password hashes",
+            (false, true) => "with secrets of second factors",
+            (true, true) => "with password hashes and secrets of second factors",
+        }
+    }
+}
+
 pub(super) fn run(arguments: ExportArguments, config: Config) -> CommandResult {
     let config = require_database(config)?;
-    let with_hashes = arguments.with_password_hashes;
+    let contents = Contents {
+        with_hashes: arguments.with_password_hashes,
+        with_secrets: arguments.with_secrets,
+    };
     let protected = ProtectedFiles::of(&config);
     let file = arguments.file.filter(|file| !is_dash(file));
     if file.is_none() {
@@ -146,23 +193,18 @@ pub(super) fn run(arguments: ExportArguments, config: Config) -> CommandResult {
         .map(|path| OutputFile::create(&path, Visibility::Private, &protected))
         .transpose()?;
     with_app(config, async |app| match output {
-        None => write_all(&app, io::stdout(), with_hashes).await,
+        None => write_all(&app, io::stdout(), contents).await,
         Some(mut file) => {
-            write_all(&app, &mut file, with_hashes).await?;
+            write_all(&app, &mut file, contents).await?;
             file.finish()
         }
     })
 }
 
 /// Writes all accounts in the order of their numbers, a bounded number of them in memory at a time.
-async fn write_all(app: &App, out: impl Write, with_hashes: bool) -> CommandResult {
+async fn write_all(app: &App, out: impl Write, contents: Contents) -> CommandResult {
     // Before anything is written: an administrator who interrupts the export has seen some output.
-    let detail = if with_hashes {
-        "with password hashes"
-    } else {
-        ""
-    };
-    accounts::record_command(app, EventKind::UsersExported, detail)
+    accounts::record_command(app, EventKind::UsersExported, contents.described())
         .await
         .map_err(describe)?;
     let mut out = BufWriter::new(out);
@@ -174,7 +216,12 @@ async fn write_all(app: &App, out: impl Write, with_hashes: bool) -> CommandResu
         let Some(last) = users.last() else { break };
         after = last.user.id;
         for stored in &users {
-            UserRecord::exported(stored, with_hashes)
+            let totp = match contents.with_secrets {
+                true => accounts::export_totp(app, &stored.user).await,
+                false => Ok(None),
+            };
+            let totp = totp.map_err(describe)?;
+            UserRecord::exported(stored, contents.with_hashes, totp.as_ref())
                 .write_line(&mut out)
                 .map_err(cannot_write)?;
         }

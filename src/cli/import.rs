@@ -30,15 +30,19 @@ const LONGEST_MESSAGE: usize = 300;
 const LONG_HELP: &str = "\
 Fields (JSON keys or CSV columns; only email is required): id, email, password, first_name, \
 last_name, phone, gender, country, address, birthday, is_active, is_staff, is_verified (or \
-email_verified), verified_at, last_login, language, external_id, created_at (or date_joined), updated_at. Others \
-are ignored with a warning. A file with a flag of another program (such as emailVerified or disabled) \
-and none of ours is refused until --map says what the flag means.
+email_verified), verified_at, last_login, language, external_id, created_at (or date_joined), updated_at, \
+totp_secret (or totp_secret_hex), totp_created_at, totp_last_used_at. Others are ignored with a \
+warning. A file with a flag of another program (such as emailVerified or disabled) and none of ours \
+is refused until --map says what the flag means.
 
 password is a hash: of Django (pbkdf2_sha256$, pbkdf2_sha1$, bcrypt_sha256$, bcrypt$, argon2$, \
 scrypt$, and !, which is none), bcrypt ($2a$, $2b$, $2y$), Argon2 ($argon2id$, ...), PBKDF2 \
 ($pbkdf2-sha256$, ..., and those of ASP.NET Identity), Firebase ($fbscrypt$), WordPress ($wp$, $P$), \
 crypt ($5$, $6$), LDAP ({SSHA}, ...) or better-auth. Passwords keep working and are rehashed at the \
 first sign-in. Without a hash the owner chooses a password by a password reset.
+
+totp_secret is the secret of an authenticator app in base 32 or as an otpauth:// URL, \
+totp_secret_hex in hexadecimal digits: people keep their app. Recovery codes do not move.
 
 is_verified and verified_at mean \"no\" when they are empty; an account with neither counts as \
 verified. Timestamps without a zone are UTC. Ids are kept where they were never used here.
@@ -152,6 +156,7 @@ pub(super) fn run(arguments: ImportArguments, mut config: Config) -> CommandResu
             notifies_webhooks: !arguments.no_webhooks,
             former_staff: 0,
             unknown_hashes: 0,
+            authenticators: 0,
             progress,
             imported: 0,
             refused: 0,
@@ -220,6 +225,8 @@ struct Import {
     former_staff: u64,
     /// Accounts whose hashes were dropped.
     unknown_hashes: u64,
+    /// Accounts with an authenticator app.
+    authenticators: u64,
     progress: ProgressBar,
     imported: u64,
     refused: u64,
@@ -253,6 +260,7 @@ impl Import {
             user.is_staff = false;
             self.former_staff += 1;
         }
+        self.authenticators += u64::from(user.totp.is_some());
         Ok(user)
     }
 
@@ -301,6 +309,13 @@ impl Import {
                 "{} accounts have a password hash of an unknown form and are without a password; \
                  their owners need a password reset",
                 self.unknown_hashes
+            );
+        }
+        if self.authenticators > 0 {
+            log::warn!(
+                "{} accounts keep their authenticator app and are without recovery codes, which do \
+                 not move; their owners can create some on the security page",
+                self.authenticators
             );
         }
         let Self {

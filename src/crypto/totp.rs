@@ -5,8 +5,9 @@
 //! that no code counts twice.
 
 use std::fmt;
+use std::ops::RangeInclusive;
 
-use data_encoding::BASE32_NOPAD;
+use data_encoding::{BASE32_NOPAD, HEXLOWER_PERMISSIVE};
 use hmac::{Hmac, Mac};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use sha1::Sha1;
@@ -15,8 +16,11 @@ use subtle::{Choice, ConditionallySelectable, ConstantTimeEq};
 use crate::crypto::random;
 use crate::domain::{OtpCode, Timestamp};
 
-/// Bytes of a secret: the output of SHA-1, as RFC 4226, section 4, recommends.
+/// Bytes of a new secret: the output of SHA-1, as RFC 4226, section 4, recommends.
 pub(crate) const SECRET_BYTES: usize = 20;
+
+/// Bytes that a secret of another program may have: the first authenticator apps had 10.
+const FOREIGN_BYTES: RangeInclusive<usize> = 10..=64;
 
 /// Seconds of a time step.
 const STEP_SECONDS: i64 = 30;
@@ -26,17 +30,61 @@ const SKEW: i64 = 1;
 
 /// A shared secret of a server and an authenticator app.
 #[derive(Clone, PartialEq, Eq)]
-pub(crate) struct TotpSecret([u8; SECRET_BYTES]);
+pub(crate) struct TotpSecret(Vec<u8>);
 
 impl TotpSecret {
     /// A new secret.
     pub(crate) fn generate() -> Self {
-        Self(random::bytes())
+        Self(random::bytes::<SECRET_BYTES>().to_vec())
     }
 
     /// A secret from its bytes.
     pub(crate) fn from_bytes(bytes: &[u8]) -> Option<Self> {
-        bytes.try_into().ok().map(Self)
+        let is_possible = FOREIGN_BYTES.contains(&bytes.len());
+        is_possible.then(|| Self(bytes.to_vec()))
+    }
+
+    /// A secret in base 32 as people and programs write it: case, blanks, dashes and padding do not
+    /// matter.
+    fn parse_base32(text: &str) -> Option<Self> {
+        let is_digit = |c: &char| !c.is_whitespace() && !matches!(c, '-' | '=');
+        let digits: String = text.chars().filter(is_digit).collect();
+        let bytes = BASE32_NOPAD.decode(digits.to_ascii_uppercase().as_bytes());
+        Self::from_bytes(&bytes.ok()?)
+    }
+
+    /// A secret in base 32, or an `otpauth://totp/` URL with one.
+    ///
+    /// # Errors
+    /// When it is neither, or the URL asks for codes of another kind.
+    pub(crate) fn parse(text: &str) -> Result<Self, SecretError> {
+        if !text.starts_with("otpauth:") {
+            return Self::parse_base32(text).ok_or(SecretError::Invalid);
+        }
+        let rest = text.strip_prefix("otpauth://totp/");
+        let rest = rest.ok_or(SecretError::Unsupported)?;
+        let query = rest.split_once('?').map_or("", |(_, query)| query);
+        let mut secret = None;
+        for (name, value) in form_urlencoded::parse(query.as_bytes()) {
+            let is_supported = match &*name {
+                "algorithm" => value.eq_ignore_ascii_case("SHA1"),
+                "digits" => value == "6",
+                "period" => value == "30",
+                _ => true,
+            };
+            if !is_supported {
+                return Err(SecretError::Unsupported);
+            }
+            if name == "secret" {
+                secret = Self::parse_base32(&value);
+            }
+        }
+        secret.ok_or(SecretError::Invalid)
+    }
+
+    /// A secret in hexadecimal digits.
+    pub(crate) fn parse_hex(text: &str) -> Option<Self> {
+        Self::from_bytes(&HEXLOWER_PERMISSIVE.decode(text.as_bytes()).ok()?)
     }
 
     /// The bytes of the secret.
@@ -92,10 +140,24 @@ impl TotpSecret {
     }
 }
 
+/// Why a text is not a secret.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum SecretError {
+    /// It is not base 32, or too short or too long.
+    Invalid,
+    /// Its codes have other digits, periods or algorithms, or count instead of using the time.
+    Unsupported,
+}
+
 impl fmt::Debug for TotpSecret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("TotpSecret(******)")
     }
+}
+
+/// The last step whose code could be accepted at a moment.
+pub(crate) fn last_step_accepted_at(moment: Timestamp) -> i64 {
+    step_at(moment) + SKEW
 }
 
 /// The time step of a moment.
@@ -142,6 +204,36 @@ mod tests {
             let code = secret().code_at(step + far);
             assert_eq!(secret().matching_step(&code, now), None);
         }
+    }
+
+    #[test]
+    fn secrets_of_other_programs_are_parsed() {
+        const BASE32: &str = "GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ";
+        for text in [
+            BASE32,
+            "gezd gnbv-gy3t qojq gezd gnbv gy3t qojq====",
+            "otpauth://totp/x?secret=gezdgnbvgy3tqojqgezdgnbvgy3tqojq",
+            &secret().url("My App", "ann@example.com"),
+        ] {
+            assert_eq!(TotpSecret::parse(text), Ok(secret()), "{text}");
+        }
+        let hex = "3132333435363738393031323334353637383930";
+        assert_eq!(TotpSecret::parse_hex(hex), Some(secret()));
+        let url = |rest: &str| format!("otpauth://totp/x?secret={BASE32}{rest}");
+        for (text, error) in [
+            ("GEZDGNBVGY3TQOJ1GEZDGNBV".to_owned(), SecretError::Invalid),
+            ("A".repeat(15), SecretError::Invalid),
+            ("A".repeat(104), SecretError::Invalid),
+            ("otpauth://totp/x?issuer=App".into(), SecretError::Invalid),
+            (url("").replace("totp", "hotp"), SecretError::Unsupported),
+            (url("&digits=8"), SecretError::Unsupported),
+            (url("&algorithm=SHA256"), SecretError::Unsupported),
+            (url("&period=60"), SecretError::Unsupported),
+        ] {
+            assert_eq!(TotpSecret::parse(&text), Err(error), "{text}");
+        }
+        assert_eq!(TotpSecret::parse_hex("3132333435"), None);
+        assert_eq!(TotpSecret::parse_hex(BASE32), None);
     }
 
     #[test]

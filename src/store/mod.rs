@@ -73,9 +73,9 @@ pub use setup::{FirstStaff, FirstStaffOutcome, SetupState, SetupStore};
 pub use user_snapshot::UserSnapshot;
 pub use users::{
     Credentials, DeleteOutcome, DeleteUser, EmailChange, EmailUndo, ImportRefusal, ImportSource,
-    ImportedUser, NewEmailUndo, NewSignUp, NewUser, PageRequest, RESTORED_REST, SignUpOutcome,
-    StoredUser, UNDO_LIFETIME, UndoEmailChange, UndoOutcome, UpdateOutcome, UserOrder, UserQuery,
-    UserStore, UserUpdate,
+    ImportedTotp, ImportedUser, NewEmailUndo, NewSignUp, NewUser, PageRequest, RESTORED_REST,
+    SealTotp, SignUpOutcome, StoredUser, UNDO_LIFETIME, UndoEmailChange, UndoOutcome,
+    UpdateOutcome, UserOrder, UserQuery, UserStore, UserUpdate,
 };
 pub use webhooks::{
     ClaimedEvents, DeleteWebhook, DisableWebhook, EventOutcome, EventSealer, EventSubject,

@@ -6,7 +6,7 @@ use async_trait::async_trait;
 
 use super::{
     FactorRefusal, FactorTry, Factors, MailLimits, NewMail, NewOtp, Page, RequestContext,
-    StoreResult,
+    StoreResult, TotpDevice,
 };
 use crate::domain::{EmailAddress, OtpPurpose, Profile, Timestamp, User, UserChanges, UserId};
 
@@ -324,7 +324,25 @@ pub struct ImportedUser {
     pub language: String,
     /// Its id in the system that it comes from.
     pub external_id: Option<String>,
+    /// Its authenticator app.
+    pub totp: Option<ImportedTotp>,
 }
+
+/// An authenticator app to import.
+#[derive(Clone)]
+pub struct ImportedTotp {
+    /// The secret, readable.
+    pub secret: Vec<u8>,
+    /// When it was enrolled.
+    pub created_at: Timestamp,
+    /// When one of its codes was last used.
+    pub last_used_at: Option<Timestamp>,
+    /// The last time step whose code may have been used.
+    pub used_step: i64,
+}
+
+/// Encrypts the secret of an imported app for an account; `None` when it cannot be one.
+pub type SealTotp = Box<dyn Fn(UserId, &ImportedTotp) -> Option<TotpDevice> + Send>;
 
 /// Why an account was not imported.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -440,9 +458,11 @@ pub trait UserStore {
 
     /// Imports accounts in one transaction. Ids below `free_from` are refused, because they may have
     /// been used before. An unverified account gives way to a verified one with its address.
+    /// `seal_totp` encrypts the secrets of authenticator apps.
     async fn import_users(
         &self,
         source: Box<dyn ImportSource>,
+        seal_totp: SealTotp,
         free_from: UserId,
         context: RequestContext,
         now: Timestamp,

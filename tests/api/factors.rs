@@ -4,11 +4,9 @@ use accounts_server::clock::Clock;
 use accounts_server::config::{FactorRequirement, IpNetwork};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use data_encoding::BASE32_NOPAD;
-use hmac::{Hmac, Mac};
 use serde_json::{Value, json};
-use sha1::Sha1;
 
+use crate::authenticator::{self, STEP};
 use crate::contract::{BAD_TOKEN, DEAD_TOKEN, FORBIDDEN, NO_TOKEN, NO_USER, UNKNOWN_CREDENTIALS};
 use crate::support::{Answer, PASSWORD, TestServer, User, at_once, claims};
 
@@ -20,12 +18,11 @@ const ALREADY_ENABLED: &str =
 const SETUP_REQUIRED: &str =
     r#"{"detail":"Set up two-factor authentication first.","code":"mfa_setup_required"}"#;
 const RECENT_FACTOR: &str = r#"{"detail":"Please sign in again to do this.","code":"reauthentication_required","methods":["totp","recovery_code"]}"#;
-const STEP: u64 = 30;
 
-/// An authenticator app: HOTP of RFC 4226 over the steps of RFC 6238, written from the RFCs.
+/// An authenticator app.
 #[derive(Clone)]
 pub struct App {
-    secret: Vec<u8>,
+    secret: String,
     pub recovery_codes: Vec<String>,
 }
 
@@ -33,18 +30,13 @@ impl App {
     /// An app that was given a secret in base 32.
     pub fn of(secret: &str) -> Self {
         Self {
-            secret: BASE32_NOPAD.decode(secret.as_bytes()).unwrap(),
+            secret: secret.to_owned(),
             recovery_codes: Vec::new(),
         }
     }
 
     fn code_at(&self, step: i64) -> String {
-        let mut mac = Hmac::<Sha1>::new_from_slice(&self.secret).unwrap();
-        mac.update(&step.to_be_bytes());
-        let hash = mac.finalize().into_bytes();
-        let offset = (hash[19] & 0xf) as usize;
-        let number = u32::from_be_bytes(hash[offset..offset + 4].try_into().unwrap());
-        format!("{:06}", (number & 0x7fff_ffff) % 1_000_000)
+        authenticator::code(&self.secret, step.unsigned_abs())
     }
 
     /// The code that the app shows now.

@@ -13,6 +13,8 @@
 mod address_change;
 mod ambiguity;
 mod audit_log;
+#[path = "../support/authenticator.rs"]
+mod authenticator;
 mod bodies;
 mod browser;
 mod clock;

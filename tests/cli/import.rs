@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use crate::support::{
     Outcome, PASSWORD, Running, code_in, create_user, finish, folder, names_in, program,
-    run_with_input,
+    run_with_input, totp_code,
 };
 
 /// The table `auth_user` of a Django project as CSV. The names say which hasher a password has.
@@ -295,6 +295,110 @@ fn hashes_are_exported_only_on_request() {
         password.starts_with("\"!") && password.len() > 30,
         "{password}"
     );
+}
+
+#[test]
+fn authenticator_apps_move_with_secrets_only() {
+    const SECRET: &str = "GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ";
+    let (one, other) = (folder(), folder());
+    let hash = EXPORTED.lines().nth(1).unwrap();
+    let hash = serde_json::from_str::<Value>(hash).unwrap()["password"].clone();
+    let rows = [
+        json!({"email": "ada@example.com", "password": hash, "totp_secret": SECRET,
+               "totp_created_at": "2024-01-02T03:04:05Z", "totp_last_used_at": "2024-12-03T12:00:00Z"}),
+        json!({"email": "hex@example.com", "created_at": "2024-01-01T00:00:00Z",
+               "totp_secret_hex": "3132333435363738393031323334353637383930"}),
+        json!({"email": "none@example.com", "totp_secret": ""}),
+    ];
+    let rows = rows.map(|row| format!("{row}\n")).concat();
+    let outcome = on_db(one.path(), &["import"], &rows);
+    outcome.assert_done("imported 3, refused 0\n");
+    assert!(
+        outcome
+            .stderr
+            .contains("2 accounts keep their authenticator app"),
+        "{outcome:?}"
+    );
+    for flags in [&["export"][..], &["export", "--with-password-hashes"]] {
+        let exported = on_db(one.path(), flags, "").stdout;
+        assert!(!exported.contains("totp"), "{exported}");
+    }
+    let all = ["export", "--with-password-hashes", "--with-secrets"];
+    let exported = on_db(one.path(), &all, "").stdout;
+    let accounts: Vec<Value> = exported
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    let totp = |account: &Value| {
+        ["totp_secret", "totp_created_at", "totp_last_used_at"].map(|key| account.get(key).cloned())
+    };
+    assert_eq!(
+        totp(&accounts[0]),
+        [SECRET, "2024-01-02T03:04:05Z", "2024-12-03T12:00:00Z"].map(|text| Some(json!(text)))
+    );
+    assert_eq!(
+        totp(&accounts[1]),
+        [json!(SECRET), json!("2024-01-01T00:00:00Z"), Value::Null].map(Some)
+    );
+    assert_eq!(totp(&accounts[2]), [None, None, None]);
+    let secrets_alone = on_db(one.path(), &["export", "--with-secrets"], "").stdout;
+    assert!(secrets_alone.contains(SECRET) && !secrets_alone.contains("password"));
+    let log = on_db(one.path(), &["audit"], "").stdout;
+    assert!(
+        log.contains("with password hashes and secrets of second factors"),
+        "{log}"
+    );
+
+    on_db(other.path(), &["import"], &exported).assert_done("imported 3, refused 0\n");
+    assert_eq!(on_db(other.path(), &all, "").stdout, exported);
+    let database = fs::read(other.path().join("users.db")).unwrap();
+    let is_secret = |window: &[u8]| window == b"12345678901234567890";
+    assert!(
+        !database.windows(20).any(is_secret),
+        "secrets are encrypted"
+    );
+
+    let server = Running::start(other.path());
+    let (status, answer) = sign_in(&server, "ada@example.com", PASSWORD);
+    assert_eq!(
+        (status, &answer["methods"]),
+        (401, &json!(["totp"])),
+        "{answer}"
+    );
+    let with_code = |code: &str| {
+        let body = json!({"email": "ada@example.com", "password": PASSWORD, "code": code});
+        server.post("token/", &body)
+    };
+    let (status, answer) = with_code(&totp_code(SECRET));
+    assert_eq!(status, 200, "{answer}");
+    assert_eq!(with_code(&totp_code(SECRET)).0, 400, "a code counts once");
+}
+
+#[test]
+fn unusable_secrets_are_refused_and_not_repeated() {
+    let dir = folder();
+    let rows = "email,totp_secret,totp_secret_hex,totp_last_used_at\n\
+                short@example.com,MFRGGZDF,,\n\
+                hex@example.com,,6162636465zz,\n\
+                eight@example.com,otpauth://totp/x?secret=GEZDGNBVGY3TQOJQ&digits=8,,\n\
+                time@example.com,GEZDGNBVGY3TQOJQ,,yesterday\n\
+                good@example.com,gezd gnbv gy3t qojq,,\n";
+    let outcome = on_db(dir.path(), &["import"], rows);
+    assert_eq!(outcome.stdout, "imported 1, refused 4\n", "{outcome:?}");
+    let said = complaints(&outcome);
+    let starts = [
+        "line 2: totp_secret: This is not a secret of an authenticator app.",
+        "line 3: totp_secret_hex: This is not a secret of an authenticator app.",
+        "line 4: totp_secret: Only codes of 6 digits",
+        "line 5: totp_last_used_at: Datetime has wrong format.",
+    ];
+    assert_eq!(said.len(), starts.len(), "{outcome:?}");
+    for (line, start) in said.iter().zip(starts) {
+        assert!(line.starts_with(start), "{line}");
+    }
+    for secret in ["MFRGGZDF", "6162636465zz", "GEZDGNBVGY3TQOJQ"] {
+        assert!(!outcome.stderr.contains(secret), "{outcome:?}");
+    }
 }
 
 #[test]

@@ -7,6 +7,8 @@
 )]
 
 mod audit;
+#[path = "../support/authenticator.rs"]
+mod authenticator;
 mod backup;
 mod check;
 mod client;

@@ -112,6 +112,7 @@ fn no_command_writes_to_files_of_a_running_server() {
             &["backup", "--force"],
             &["export"],
             &["export", "--with-password-hashes"],
+            &["export", "--with-secrets"],
         ] {
             let outcome = installation.run(&[command, &[&target]].concat());
             outcome.assert_refused(1, &["nothing was written", &target]);

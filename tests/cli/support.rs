@@ -12,6 +12,8 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
+use crate::authenticator;
+
 /// Password of all test accounts.
 pub const PASSWORD: &str = "securepassword123";
 
@@ -416,4 +418,11 @@ pub fn enroll_app(dir: &Path, user_id: i64) {
             [user_id],
         )
         .unwrap();
+}
+
+/// The code that an authenticator app with this secret shows now.
+pub fn totp_code(secret: &str) -> String {
+    let now = std::time::SystemTime::now();
+    let seconds = now.duration_since(std::time::UNIX_EPOCH).unwrap().as_secs();
+    authenticator::code(secret, seconds / authenticator::STEP)
 }

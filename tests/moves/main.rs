@@ -8,6 +8,8 @@
     reason = "tests fail by panicking, nothing here is public, and not all of the support is used"
 )]
 
+#[path = "../support/authenticator.rs"]
+mod authenticator;
 #[path = "../cli/support.rs"]
 mod support;
 

@@ -6,6 +6,7 @@ mod reset;
 mod second_step;
 mod status;
 mod totp;
+mod transfer;
 
 pub(super) use codes::{
     factor_try, read as read_code, read_optional as read_optional_code, refused, refused_at_sign_in,
@@ -20,3 +21,5 @@ pub use status::{
 };
 pub(super) use totp::read_activation;
 pub use totp::{Enrolment, activate_totp, deactivate_totp, resume_totp, start_totp};
+pub(super) use transfer::seal_imported;
+pub use transfer::{ExportedTotp, export_totp};

@@ -3,12 +3,14 @@
 //! A row follows the rules of the API, except that it has a password hash instead of a password,
 //! and timestamps that cannot be set there. Reading files is left to [`rows`].
 
+mod authenticator;
 mod columns;
 mod lines;
 pub(crate) mod rows;
 
 pub(crate) use columns::Mapping;
 
+use super::factors::seal_imported;
 use super::sign_up::read_profile;
 use super::{AccountError, operator};
 use crate::app::App;
@@ -63,6 +65,10 @@ pub const IMPORTED_FIELDS: &[&str] = &[
     "updated_at",
     "language",
     "external_id",
+    "totp_secret",
+    "totp_secret_hex",
+    "totp_created_at",
+    "totp_last_used_at",
 ];
 
 /// Reads an account of another system.
@@ -70,7 +76,7 @@ pub const IMPORTED_FIELDS: &[&str] = &[
 /// Only `email` is required. `password` is a hash of a known form; without one the account gets a
 /// password that nothing matches. `is_verified` says whether the address counts as confirmed and
 /// `verified_at` since when; each means "no" when it is empty, and an account with neither is
-/// verified. Timestamps without a zone are UTC.
+/// verified. Timestamps without a zone are UTC. `totp_secret` is the secret of an authenticator app.
 ///
 /// # Errors
 /// Names every wrong field at once.
@@ -89,6 +95,7 @@ pub fn read_imported_user(fields: &Fields, now: Timestamp) -> Result<ImportedUse
     let updated_at = read_moment(&mut reader, fields, "updated_at").unwrap_or(created_at);
     let language = read_language(&mut reader);
     let external_id = reader.optional_text("external_id", EXTERNAL_ID_LENGTH);
+    let totp = authenticator::read(&mut reader, fields, created_at);
     reader.finish()?;
     let (Some(email), Some(password_hash)) = (email, password_hash) else {
         // Both are reported when they are missing, so the line above has returned.
@@ -111,6 +118,7 @@ pub fn read_imported_user(fields: &Fields, now: Timestamp) -> Result<ImportedUse
         updated_at,
         language,
         external_id: external_id.filter(|id| !id.is_empty()),
+        totp,
     })
 }
 
@@ -159,7 +167,13 @@ pub async fn import_users(
 ) -> Result<(), AccountError> {
     Ok(app
         .store
-        .import_users(source, free_from, operator(app), app.clock.now())
+        .import_users(
+            source,
+            seal_imported(app),
+            free_from,
+            operator(app),
+            app.clock.now(),
+        )
         .await?)
 }
 

@@ -263,6 +263,30 @@ fn delete_device(connection: &Connection, user_id: UserId) -> rusqlite::Result<u
         .execute(named_params! { ":user_id": user_id })
 }
 
+/// Stores a device whose codes count after `last_step`.
+pub(super) fn insert_device(
+    connection: &Connection,
+    user_id: UserId,
+    device: &TotpDevice,
+    last_step: i64,
+) -> rusqlite::Result<()> {
+    connection
+        .prepare_cached(
+            "INSERT INTO totp_devices \
+             (user_id, device_id, secret, last_step, created_at, last_used_at) \
+             VALUES (:user_id, :device_id, :secret, :last_step, :created_at, :last_used_at)",
+        )?
+        .execute(named_params! {
+            ":user_id": user_id,
+            ":device_id": device.id,
+            ":secret": device.secret,
+            ":last_step": last_step,
+            ":created_at": device.created_at.unix_millis(),
+            ":last_used_at": device.last_used_at.map(Timestamp::unix_millis),
+        })
+        .map(drop)
+}
+
 /// Removes what was enrolled since a moment, for the undo of an address change.
 pub(super) fn void_factors_since(
     connection: &Connection,
@@ -294,18 +318,7 @@ fn activate(
         return Ok(ActivateOutcome::AlreadyActive);
     }
     let is_first = !before.is_enabled();
-    connection
-        .prepare_cached(
-            "INSERT INTO totp_devices (user_id, device_id, secret, last_step, created_at) \
-             VALUES (:user_id, :device_id, :secret, :last_step, :now)",
-        )?
-        .execute(named_params! {
-            ":user_id": user_id,
-            ":device_id": activation.device.id,
-            ":secret": activation.device.secret,
-            ":last_step": activation.step,
-            ":now": now.unix_millis(),
-        })?;
+    insert_device(connection, user_id, &activation.device, activation.step)?;
     delete_tickets(connection, user_id)?;
     if is_first {
         insert_recovery_codes(connection, user_id, &activation.recovery_codes, now)?;

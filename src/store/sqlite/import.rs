@@ -4,13 +4,16 @@ use rusqlite::{Connection, OptionalExtension, named_params};
 
 use super::email_change::take_from_unconfirmed;
 use super::events::{Actor, insert_event};
+use super::factors::insert_device;
 use super::rows::{profile_columns, profile_params, profile_values};
 use super::sign_ups::insert_sign_up;
 use super::transaction::Transaction;
 use super::users::find_by_id;
 use super::webhooks::emit;
 use crate::domain::{EventKind, Timestamp, UserId, WebhookEventType};
-use crate::store::{EventSubject, ImportRefusal, ImportSource, ImportedUser, RequestContext};
+use crate::store::{
+    EventSubject, ImportRefusal, ImportSource, ImportedUser, RequestContext, SealTotp,
+};
 
 /// An id that no account has.
 const NOBODY: UserId = 0;
@@ -19,13 +22,18 @@ const NOBODY: UserId = 0;
 pub(super) fn import_users(
     connection: &Transaction<'_>,
     source: &mut dyn ImportSource,
+    seal_totp: &SealTotp,
     free_from: UserId,
-    context: &RequestContext,
-    now: Timestamp,
+    (context, now): (&RequestContext, Timestamp),
 ) -> rusqlite::Result<bool> {
     let mut imported: u64 = 0;
     while let Some(user) = source.next_user() {
         let outcome = insert(connection, &user, free_from, context)?;
+        if let (Ok(user_id), Some(totp)) = (outcome, &user.totp)
+            && let Some(device) = seal_totp(user_id, totp)
+        {
+            insert_device(connection, user_id, &device, totp.used_step)?;
+        }
         if let (Ok(user_id), true) = (outcome, source.notifies_webhooks()) {
             let (event, subject) = (WebhookEventType::UserCreated, EventSubject::Account);
             emit(connection, event, user_id, subject, now)?;

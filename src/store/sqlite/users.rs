@@ -20,7 +20,7 @@ use super::{SqliteStore, import, list, matching};
 use crate::domain::{EventKind, Timestamp, User, UserId};
 use crate::store::{
     Credentials, DeleteOutcome, DeleteUser, EmailUndo, ImportSource, NewSignUp, NewUser, Page,
-    RequestContext, SignUpOutcome, StoreResult, StoredUser, UndoEmailChange, UndoOutcome,
+    RequestContext, SealTotp, SignUpOutcome, StoreResult, StoredUser, UndoEmailChange, UndoOutcome,
     UpdateOutcome, UserQuery, UserStore, UserUpdate,
 };
 
@@ -482,13 +482,15 @@ impl UserStore for SqliteStore {
     async fn import_users(
         &self,
         mut source: Box<dyn ImportSource>,
+        seal_totp: SealTotp,
         free_from: UserId,
         context: RequestContext,
         now: Timestamp,
     ) -> StoreResult<()> {
         self.writer
             .run_or_discard(move |connection| {
-                import::import_users(connection, source.as_mut(), free_from, &context, now)
+                let source = source.as_mut();
+                import::import_users(connection, source, &seal_totp, free_from, (&context, now))
             })
             .await
             .map(drop)
