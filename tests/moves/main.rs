@@ -1,5 +1,5 @@
 //! The moves that `docs/FROM_*.md` describe: their commands, on files of the form that the other
-//! systems export. Needs `jq` and `sqlite3`, so it runs only on request: `cargo test --test moves`.
+//! systems export. Needs `jq`, `sqlite3` and Python, so it runs only on request: `cargo test --test moves`.
 
 #![allow(
     clippy::unwrap_used,
@@ -14,6 +14,7 @@ mod authenticator;
 mod support;
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::Command;
 
@@ -24,12 +25,12 @@ use support::{Running, folder, run};
 /// The password of everybody in the files.
 const PASSWORD: &str = "river-Boat-2291";
 
-/// Runs the first shell block of a page in a folder.
-fn follow(page: &str, dir: &Path) {
+/// Runs the first shell block of a page in a folder. Returns what it says on standard error.
+fn follow(page: &str, dir: &Path) -> String {
     let commands = page.split("```sh\n").nth(1).unwrap();
     let commands = commands.split("```").next().unwrap();
     let bin = dir.join("bin");
-    fs::create_dir(&bin).unwrap();
+    fs::create_dir_all(&bin).unwrap();
     let program = env!("CARGO_BIN_EXE_accounts-server");
     std::os::unix::fs::symlink(program, bin.join("accounts-server")).unwrap();
     let path = std::env::var("PATH").unwrap();
@@ -51,6 +52,7 @@ fn follow(page: &str, dir: &Path) {
             .replace("refuse 0", "refused 0"),
         done
     );
+    String::from_utf8(output.stderr).unwrap()
 }
 
 fn exported(dir: &Path) -> Vec<Value> {
@@ -172,4 +174,80 @@ fn users_move_from_pocketbase() {
         "2023-05-06T07:08:09Z"
     );
     assert_moved(dir.path(), true);
+}
+
+/// The Python of a virtual environment with the packages of the Django project, made once.
+fn django_python() -> String {
+    let make = "source tests/conformance/server.sh; \
+                venv django-factors tests/moves/django/requirements.txt; echo \"$VENV/bin/python\"";
+    let output = Command::new("bash")
+        .args(["-euc", make])
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .env("SERVER_PROGRAM", env!("CARGO_BIN_EXE_accounts-server"))
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{output:?}");
+    String::from_utf8(output.stdout).unwrap().trim().to_owned()
+}
+
+/// Runs a script of the Django project, and returns what it prints.
+fn run_python(python: &str, dir: &Path, arguments: &[&str]) -> String {
+    let output = Command::new(python)
+        .args(arguments)
+        .current_dir(dir)
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{output:?}");
+    String::from_utf8(output.stdout).unwrap()
+}
+
+#[test]
+fn users_and_their_authenticator_apps_move_from_django() {
+    let dir = folder();
+    let file = |name: &str| dir.path().join(name);
+    let python = django_python();
+    fs::create_dir(file("mysite")).unwrap();
+    fs::create_dir(file("bin")).unwrap();
+    for (name, text) in [
+        ("mysite/__init__.py", ""),
+        (
+            "mysite/settings.py",
+            include_str!("django/mysite/settings.py"),
+        ),
+        ("make.py", include_str!("django/make.py")),
+        ("sign_in.py", include_str!("django/sign_in.py")),
+        (
+            "export_users.py",
+            include_str!("../../contrib/django/export_users.py"),
+        ),
+        (
+            "bin/python",
+            &format!("#!/bin/sh\nexec '{python}' \"$@\"\n"),
+        ),
+    ] {
+        fs::write(file(name), text).unwrap();
+    }
+    fs::set_permissions(file("bin/python"), fs::Permissions::from_mode(0o755)).unwrap();
+    let made = run_python(&python, dir.path(), &["make.py"]);
+    let said = follow(include_str!("../../docs/FROM_DJANGO.md"), dir.path());
+    // What cannot move is named.
+    for line in [
+        "not moved: Recovery codes (allauth), of 1 users (5)",
+        "not moved: WebAuthn (allauth), of 1 users (6)",
+        "not moved: phone device, of 2 users (2, 3)",
+        "not moved: static device, of 1 users (1)",
+        "not moved: authenticator app whose codes are not 6 digits every 30 seconds, of 1 users (4)",
+        "3 users sign in with the password alone until they set up an app: 3, 4, 6",
+    ] {
+        assert!(said.contains(line), "{line}: {said}");
+    }
+    let accounts = exported(dir.path());
+    assert_eq!(accounts.len(), 7);
+    assert_eq!(accounts[5]["verified_at"], Value::Null);
+    let server = Running::start(dir.path());
+    run_python(
+        &python,
+        dir.path(),
+        &["sign_in.py", &format!("http://{}", server.address), &made],
+    );
 }
