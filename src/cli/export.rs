@@ -68,6 +68,10 @@ pub(crate) struct UserRecord<'a> {
 
 /// An authenticator app, with the keys that `import` reads.
 #[derive(Serialize)]
+#[expect(
+    clippy::struct_field_names,
+    reason = "the fields are keys of the account's record"
+)]
 struct TotpRecord<'a> {
     totp_secret: &'a str,
     totp_created_at: Timestamp,
