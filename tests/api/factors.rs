@@ -4,6 +4,7 @@ use accounts_server::clock::Clock;
 use accounts_server::config::{FactorRequirement, IpNetwork};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use data_encoding::BASE32_NOPAD;
 use serde_json::{Value, json};
 
 use crate::authenticator::{self, STEP};
@@ -22,7 +23,7 @@ const RECENT_FACTOR: &str = r#"{"detail":"Please sign in again to do this.","cod
 /// An authenticator app.
 #[derive(Clone)]
 pub struct App {
-    secret: String,
+    secret: Vec<u8>,
     pub recovery_codes: Vec<String>,
 }
 
@@ -30,7 +31,7 @@ impl App {
     /// An app that was given a secret in base 32.
     pub fn of(secret: &str) -> Self {
         Self {
-            secret: secret.to_owned(),
+            secret: BASE32_NOPAD.decode(secret.as_bytes()).unwrap(),
             recovery_codes: Vec::new(),
         }
     }

@@ -12,6 +12,8 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
+use accounts_server::clock::{Clock, SystemClock};
+
 use crate::authenticator;
 
 /// Password of all test accounts.
@@ -420,9 +422,11 @@ pub fn enroll_app(dir: &Path, user_id: i64) {
         .unwrap();
 }
 
-/// The code that an authenticator app with this secret shows now.
+/// The code that an authenticator app with this secret in base 32 shows now.
 pub fn totp_code(secret: &str) -> String {
-    let now = std::time::SystemTime::now();
-    let seconds = now.duration_since(std::time::UNIX_EPOCH).unwrap().as_secs();
-    authenticator::code(secret, seconds / authenticator::STEP)
+    let secret = data_encoding::BASE32_NOPAD
+        .decode(secret.as_bytes())
+        .unwrap();
+    let seconds = SystemClock.now().unix_seconds().unsigned_abs();
+    authenticator::code(&secret, seconds / authenticator::STEP)
 }
