@@ -106,7 +106,7 @@ export async function startServer(...flags) {
   };
 }
 
-export async function startBrowser() {
+export async function startBrowser(...flags) {
   return chromium.launch({
     executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium",
     args: [
@@ -117,6 +117,7 @@ export async function startBrowser() {
       "--disable-background-networking",
       "--disable-component-update",
       "--disable-sync",
+      ...flags,
     ],
   });
 }
