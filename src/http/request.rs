@@ -298,6 +298,19 @@ impl Request {
             .ok_or_else(|| ApiError::internal("a route that needs a token was handled without"))
     }
 
+    /// The caller of a route for staff. Their right is checked before anything else of the request.
+    ///
+    /// # Errors
+    /// 403 for others.
+    pub(super) fn take_staff(&mut self) -> Result<Caller, ApiError> {
+        let caller = self.take_caller()?;
+        if caller.user.is_staff {
+            Ok(caller)
+        } else {
+            Err(ApiError::Forbidden)
+        }
+    }
+
     /// Reads the whole body, of at most `limit` bytes.
     ///
     /// # Errors

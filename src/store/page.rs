@@ -44,6 +44,16 @@ impl PageBounds {
             size,
         })
     }
+
+    /// The page with these bounds in a list of `count` entries.
+    pub fn page<T>(self, count: u64, items: Vec<T>) -> Page<T> {
+        Page {
+            count,
+            number: self.number,
+            pages: self.pages,
+            items,
+        }
+    }
 }
 
 #[cfg(test)]

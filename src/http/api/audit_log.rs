@@ -92,11 +92,7 @@ pub(crate) const LIST: Operation = Operation {
 
 /// `GET events/`
 pub(crate) async fn list(app: &SharedApp, request: &mut Request) -> HandlerResult {
-    let caller = request.take_caller()?;
-    // The right is checked before the query.
-    if !caller.user.is_staff {
-        return Err(ApiError::Forbidden);
-    }
+    let caller = request.take_staff()?;
     let client = request.client(app);
     let parameters = parameters(request.head.query());
     let filter = read_filter(&parameters).map_err(ApiError::Fields)?;

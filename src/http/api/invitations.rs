@@ -186,11 +186,7 @@ pub(crate) const ACCEPT: Operation = Operation {
 
 /// `GET invitations/`
 pub(crate) async fn list(app: &SharedApp, request: &mut Request) -> HandlerResult {
-    let caller = request.take_caller()?;
-    // The right is checked before the query.
-    if !caller.user.is_staff {
-        return Err(ApiError::Forbidden);
-    }
+    let caller = request.take_staff()?;
     let client = request.client(app);
     let parameters = parameters(request.head.query());
     let query = InvitationQuery {
@@ -209,11 +205,7 @@ pub(crate) async fn list(app: &SharedApp, request: &mut Request) -> HandlerResul
 
 /// `POST invitations/`
 pub(crate) async fn create(app: &SharedApp, request: &mut Request) -> HandlerResult {
-    let caller = request.take_caller()?;
-    if !caller.user.is_staff {
-        return Err(ApiError::Forbidden);
-    }
-    // Before the body is read; the operation decides it again.
+    let caller = request.take_staff()?;
     accounts::require_recent(app, &caller).await?;
     let fields = body::fields(app, request).await?;
     let client = request.client(app);
@@ -224,12 +216,9 @@ pub(crate) async fn create(app: &SharedApp, request: &mut Request) -> HandlerRes
 
 /// `DELETE invitations/<id>/`
 pub(crate) async fn destroy(app: &SharedApp, request: &mut Request) -> HandlerResult {
-    let caller = request.take_caller()?;
+    let caller = request.take_staff()?;
     let client = request.client(app);
     let by = Administrator::Staff(&caller, &client);
-    if !caller.user.is_staff {
-        return Err(ApiError::Forbidden);
-    }
     accounts::revoke_invitation(app, by, request.number_before(0)?).await?;
     Ok(reply::no_content())
 }

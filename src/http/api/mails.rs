@@ -134,11 +134,7 @@ pub(crate) const DESTROY: Operation = Operation {
 
 /// `GET mails/`
 pub(crate) async fn list(app: &SharedApp, request: &mut Request) -> HandlerResult {
-    let caller = request.take_caller()?;
-    // The right is checked before the query.
-    if !caller.user.is_staff {
-        return Err(ApiError::Forbidden);
-    }
+    let caller = request.take_staff()?;
     let client = request.client(app);
     let parameters = parameters(request.head.query());
     let query = read_query(&parameters)?;
@@ -150,24 +146,18 @@ pub(crate) async fn list(app: &SharedApp, request: &mut Request) -> HandlerResul
 
 /// `POST mails/<id>/retry/`
 pub(crate) async fn retry(app: &SharedApp, request: &mut Request) -> HandlerResult {
-    let caller = request.take_caller()?;
+    let caller = request.take_staff()?;
     let client = request.client(app);
     let by = Administrator::Staff(&caller, &client);
-    if !caller.user.is_staff {
-        return Err(ApiError::Forbidden);
-    }
     let mail = accounts::retry_mail(app, by, request.number_before(1)?).await?;
     Ok(reply::json(StatusCode::OK, &shown(&mail)))
 }
 
 /// `DELETE mails/<id>/`
 pub(crate) async fn destroy(app: &SharedApp, request: &mut Request) -> HandlerResult {
-    let caller = request.take_caller()?;
+    let caller = request.take_staff()?;
     let client = request.client(app);
     let by = Administrator::Staff(&caller, &client);
-    if !caller.user.is_staff {
-        return Err(ApiError::Forbidden);
-    }
     accounts::discard_mail(app, by, request.number_before(0)?).await?;
     Ok(reply::no_content())
 }

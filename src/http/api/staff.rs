@@ -108,11 +108,7 @@ pub(crate) const LIST: Operation = Operation {
 
 /// `GET users/`
 pub(crate) async fn list(app: &SharedApp, request: &mut Request) -> HandlerResult {
-    let caller = request.take_caller()?;
-    // The right is checked before the query.
-    if !caller.user.is_staff {
-        return Err(ApiError::Forbidden);
-    }
+    let caller = request.take_staff()?;
     let parameters = parameters(request.head.query());
     let query = read_query(&parameters)?;
     let page = read_page(&parameters).ok_or(ApiError::InvalidPage)?;

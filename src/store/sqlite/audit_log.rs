@@ -124,12 +124,7 @@ pub(super) fn list_page(
         ),
         condition.values_and(&[number(bounds.size), number(bounds.offset)]),
     )?;
-    Ok(Some(Page {
-        count,
-        number: bounds.number,
-        pages: bounds.pages,
-        items,
-    }))
+    Ok(Some(bounds.page(count, items)))
 }
 
 fn select(connection: &Connection, rest: &str, values: Vec<Value>) -> rusqlite::Result<Vec<Event>> {

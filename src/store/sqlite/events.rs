@@ -4,6 +4,7 @@ use async_trait::async_trait;
 use rusqlite::{Connection, OptionalExtension, Row, named_params};
 
 use super::overview::count_by_day;
+use super::paging::List;
 use super::rows::timestamp;
 use super::sessions::authorize_staff;
 use super::transaction::Transaction;
@@ -11,8 +12,8 @@ use super::webhooks::{emit, forget_events};
 use super::{SqliteStore, audit_log};
 use crate::domain::{EventKind, Timestamp, UserId, WebhookEventType};
 use crate::store::{
-    Event, EventFilter, EventQuery, EventStore, EventSubject, NewEvent, Page, PageBounds,
-    PageRequest, RequestContext, StoreResult,
+    Event, EventFilter, EventQuery, EventStore, EventSubject, NewEvent, Page, PageRequest,
+    RequestContext, StoreResult,
 };
 
 pub(super) const COLUMNS: &str = "id, happened_at, event, user_id, actor_id, operator, ip, user_agent, detail, reason, count, last_at";
@@ -326,34 +327,13 @@ fn list_of_user(
     page: PageRequest,
     page_size: u32,
 ) -> rusqlite::Result<Option<Page<Event>>> {
-    let count: u64 = connection
-        .prepare_cached("SELECT count(*) FROM events WHERE user_id = :user_id")?
-        .query_row(named_params! { ":user_id": user_id }, |row| {
-            row.get::<_, i64>(0).map(i64::unsigned_abs)
-        })?;
-    let Some(bounds) = PageBounds::of(count, page, page_size) else {
-        return Ok(None);
+    let list = List {
+        from: "events WHERE user_id = :user_id",
+        columns: COLUMNS,
+        order: "id DESC",
+        values: named_params! { ":user_id": user_id },
     };
-    let items = connection
-        .prepare_cached(&format!(
-            "SELECT {COLUMNS} FROM events WHERE user_id = :user_id ORDER BY id DESC LIMIT :size OFFSET :offset"
-        ))?
-        .query_map(
-            named_params! {
-                ":user_id": user_id,
-                ":size": i64::try_from(bounds.size).unwrap_or(i64::MAX),
-                ":offset": i64::try_from(bounds.offset).unwrap_or(i64::MAX),
-            },
-            event,
-        )?
-        .filter_map(Result::transpose)
-        .collect::<rusqlite::Result<_>>()?;
-    Ok(Some(Page {
-        count,
-        number: bounds.number,
-        pages: bounds.pages,
-        items,
-    }))
+    list.page(connection, (page, page_size), event)
 }
 
 /// Writes an entry that the caller has prepared; none of those is an event of webhooks.

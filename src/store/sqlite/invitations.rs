@@ -9,6 +9,7 @@ use super::SqliteStore;
 use super::events::{Actor, insert_event};
 use super::mails::insert_invitation_mail;
 use super::otps::{CLOCK_SLACK, count_mail, list_sent, parse_email};
+use super::paging::List;
 use super::rows::timestamp;
 use super::sessions::{authorize_staff, insert_session};
 use super::transaction::Transaction;
@@ -16,8 +17,7 @@ use super::users::{find_by_id, insert_verified_user, is_taken};
 use crate::domain::{EventKind, Timestamp, User, UserId};
 use crate::store::{
     AcceptInvitation, Invitation, InvitationOutcome, InvitationQuery, InvitationStore,
-    NewInvitation, NewUser, Page, PageBounds, RequestContext, Requester, RevokeInvitation,
-    StoreResult,
+    NewInvitation, NewUser, Page, RequestContext, Requester, RevokeInvitation, StoreResult,
 };
 
 /// How long an expired invitation is listed, so that it can be repeated.
@@ -106,37 +106,15 @@ fn list(
     query: &InvitationQuery,
 ) -> rusqlite::Result<Option<Page<Invitation>>> {
     let search = query.search.to_ascii_lowercase();
-    let condition = format!("{UNANSWERED} AND instr(email_key, :search) > 0");
-    let count: u64 = connection
-        .prepare_cached(&format!(
-            "SELECT count(*) FROM invitations WHERE {condition}"
-        ))?
-        .query_row(named_params! { ":search": search }, |row| {
-            row.get::<_, i64>(0).map(i64::unsigned_abs)
-        })?;
-    let Some(bounds) = PageBounds::of(count, query.page, query.page_size) else {
-        return Ok(None);
+    let list = List {
+        from: &format!("invitations WHERE {UNANSWERED} AND instr(email_key, :search) > 0"),
+        columns: COLUMNS,
+        order: "created_at DESC, id DESC",
+        values: named_params! { ":search": search },
     };
-    let items = connection
-        .prepare_cached(&format!(
-            "SELECT {COLUMNS} FROM invitations WHERE {condition} \
-             ORDER BY created_at DESC, id DESC LIMIT :size OFFSET :offset"
-        ))?
-        .query_map(
-            named_params! {
-                ":search": search,
-                ":size": i64::try_from(bounds.size).unwrap_or(i64::MAX),
-                ":offset": i64::try_from(bounds.offset).unwrap_or(i64::MAX),
-            },
-            invitation,
-        )?
-        .collect::<rusqlite::Result<_>>()?;
-    Ok(Some(Page {
-        count,
-        number: bounds.number,
-        pages: bounds.pages,
-        items,
-    }))
+    list.page(connection, (query.page, query.page_size), |row| {
+        invitation(row).map(Some)
+    })
 }
 
 fn find(

@@ -57,12 +57,8 @@ pub(super) fn list_users(
         Some(ids) => list.page_of(&ids, slice)?,
         None => list.page(slice)?,
     };
-    Ok(Some(Page {
-        count: count.unsigned_abs(),
-        number: bounds.number,
-        pages: bounds.pages,
-        items: find_all(&transaction, &ids)?,
-    }))
+    let items = find_all(&transaction, &ids)?;
+    Ok(Some(bounds.page(count.unsigned_abs(), items)))
 }
 
 /// Lists up to `limit` accounts after an id, with their password hashes.

@@ -6,6 +6,7 @@ use async_trait::async_trait;
 use rusqlite::{Connection, OptionalExtension, Row, named_params};
 
 use super::events::{Actor, insert_event};
+use super::paging::List;
 use super::rows::{optional_timestamp, timestamp};
 use super::sessions::authorize_staff;
 use super::transaction::Transaction;
@@ -13,7 +14,7 @@ use super::{SqliteStore, deliveries};
 use crate::domain::{EventKind, MailState, Timestamp, UserId};
 use crate::store::{
     ClaimedMails, GiveUpMail, MailChange, MailClaim, MailEntry, MailQuery, MailQueue, MailStore,
-    MailSubject, NewMail, Page, PageBounds, PostponeMail, QueuedMail, RetryOutcome, StoreResult,
+    MailSubject, NewMail, Page, PostponeMail, QueuedMail, RetryOutcome, StoreResult,
 };
 
 /// The longest possible delay of a mail. A later time was stored while the clock was wrong, and the
@@ -219,41 +220,19 @@ fn list_entries(
         Some(_) => "user_id = :user_id",
         None => ":user_id IS NULL",
     };
-    let condition =
-        format!("webhook_id IS NULL AND {state} AND {user} AND instr(lower(email), :search) > 0");
     let search = query.search.to_ascii_lowercase();
-    let count: u64 = connection
-        .prepare_cached(&format!(
-            "SELECT count(*) FROM deliveries WHERE {condition}"
-        ))?
-        .query_row(
-            named_params! { ":search": search, ":user_id": query.user_id },
-            |row| row.get::<_, i64>(0).map(i64::unsigned_abs),
-        )?;
-    let Some(bounds) = PageBounds::of(count, query.page, query.page_size) else {
-        return Ok(None);
+    let list = List {
+        from: &format!(
+            "deliveries WHERE webhook_id IS NULL AND {state} AND {user} \
+             AND instr(lower(email), :search) > 0"
+        ),
+        columns: ENTRY_COLUMNS,
+        order: "id DESC",
+        values: named_params! { ":search": search, ":user_id": query.user_id },
     };
-    let items = connection
-        .prepare_cached(&format!(
-            "SELECT {ENTRY_COLUMNS} FROM deliveries WHERE {condition} \
-             ORDER BY id DESC LIMIT :size OFFSET :offset"
-        ))?
-        .query_map(
-            named_params! {
-                ":search": search,
-                ":user_id": query.user_id,
-                ":size": i64::try_from(bounds.size).unwrap_or(i64::MAX),
-                ":offset": i64::try_from(bounds.offset).unwrap_or(i64::MAX),
-            },
-            mail_entry,
-        )?
-        .collect::<rusqlite::Result<_>>()?;
-    Ok(Some(Page {
-        count,
-        number: bounds.number,
-        pages: bounds.pages,
-        items,
-    }))
+    list.page(connection, (query.page, query.page_size), |row| {
+        mail_entry(row).map(Some)
+    })
 }
 
 fn find_entry(connection: &Connection, id: i64) -> rusqlite::Result<Option<MailEntry>> {

@@ -26,6 +26,7 @@ mod migrations;
 mod notices;
 mod otps;
 mod overview;
+mod paging;
 mod password_tries;
 mod passwords;
 mod reauthentication;

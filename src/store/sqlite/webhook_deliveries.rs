@@ -5,14 +5,15 @@ use std::time::Duration;
 use rusqlite::{Connection, Row, named_params};
 
 use super::deliveries;
+use super::paging::List;
 use super::rows::{optional_timestamp, timestamp};
 use super::sessions::authorize_staff;
 use super::transaction::Transaction;
 use super::webhooks::{find, note};
 use crate::domain::{DeliveryStatus, EventKind, Timestamp};
 use crate::store::{
-    ClaimedEvents, EventOutcome, MailClaim, Page, PageBounds, QueuedEvent, ReplayOutcome,
-    SettleEvent, StoreResult, WaitingWebhook, WebhookChange, WebhookCounts, WebhookDelivery,
+    ClaimedEvents, EventOutcome, MailClaim, Page, QueuedEvent, ReplayOutcome, SettleEvent,
+    StoreResult, WaitingWebhook, WebhookChange, WebhookCounts, WebhookDelivery,
     WebhookDeliveryQuery,
 };
 
@@ -86,37 +87,15 @@ pub(super) fn list(
     query: &WebhookDeliveryQuery,
 ) -> rusqlite::Result<Option<Page<WebhookDelivery>>> {
     let status = query.status.map_or("TRUE", in_status);
-    let condition = format!("webhook_id = :webhook_id AND {status}");
-    let count: u64 = connection
-        .prepare_cached(&format!(
-            "SELECT count(*) FROM deliveries WHERE {condition}"
-        ))?
-        .query_row(named_params! { ":webhook_id": query.webhook_id }, |row| {
-            row.get::<_, i64>(0).map(i64::unsigned_abs)
-        })?;
-    let Some(bounds) = PageBounds::of(count, query.page, query.page_size) else {
-        return Ok(None);
+    let list = List {
+        from: &format!("deliveries WHERE webhook_id = :webhook_id AND {status}"),
+        columns: COLUMNS,
+        order: "id DESC",
+        values: named_params! { ":webhook_id": query.webhook_id },
     };
-    let items = connection
-        .prepare_cached(&format!(
-            "SELECT {COLUMNS} FROM deliveries WHERE {condition} \
-             ORDER BY id DESC LIMIT :size OFFSET :offset"
-        ))?
-        .query_map(
-            named_params! {
-                ":webhook_id": query.webhook_id,
-                ":size": i64::try_from(bounds.size).unwrap_or(i64::MAX),
-                ":offset": i64::try_from(bounds.offset).unwrap_or(i64::MAX),
-            },
-            delivery,
-        )?
-        .collect::<rusqlite::Result<_>>()?;
-    Ok(Some(Page {
-        count,
-        number: bounds.number,
-        pages: bounds.pages,
-        items,
-    }))
+    list.page(connection, (query.page, query.page_size), |row| {
+        delivery(row).map(Some)
+    })
 }
 
 /// Makes closed or waiting deliveries of an endpoint due, with all their tries.
