@@ -164,9 +164,8 @@ pub async fn apply_settings(
     let issuer = config.issuer(port);
     let keys = open_keys(&config, &app.store, sealing, issuer, app.clock.now()).await?;
     changed.keys = Arc::new(keys);
-    if config.webhooks != app.config.webhooks {
-        changed.webhook_sender = open_webhook_sender(&config)?;
-    }
+    // The file with certificates may have changed.
+    changed.webhook_sender = open_webhook_sender(&config)?;
     // Threads and counters are kept unless their own settings change.
     if config.passwords != app.config.passwords {
         changed.passwords = Arc::new(start_passwords(&config)?);

@@ -7,6 +7,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use accounts_server::config::{Config, Sources, load};
+use accounts_server::domain::{WEBHOOK_TEST, WebhookEventType};
 use accounts_server::store::sqlite::{SqliteOptions, SqliteStore};
 use rusqlite::Connection;
 
@@ -585,6 +586,20 @@ fn settings_reference_is_current() {
             current.display()
         );
     }
+}
+
+#[test]
+fn events_of_webhooks_are_documented() {
+    let page = read("docs/WEBHOOKS.md");
+    let rows = page.lines().filter_map(|line| {
+        let (name, _) = line.strip_prefix("| `")?.split_once("` |")?;
+        name.contains('.').then_some(name)
+    });
+    let types = WebhookEventType::ALL.iter().map(|event| event.as_str());
+    assert_eq!(
+        rows.collect::<Vec<_>>(),
+        types.chain([WEBHOOK_TEST]).collect::<Vec<_>>()
+    );
 }
 
 /// The anchor that GitHub gives a heading.
