@@ -13,7 +13,7 @@ use crate::clock::SharedClock;
 use crate::config::Config;
 use crate::crypto::factor_key::FactorKey;
 use crate::crypto::keyring::KeyRing;
-use crate::delivery::Outbox;
+use crate::delivery::{EventDelivery, Outbox};
 use crate::limits::{Buffers, NetworkLimits};
 use crate::links::Links;
 use crate::mail::Inbox;
@@ -67,6 +67,8 @@ pub struct App {
     pub inbox: Option<Inbox>,
     /// The mail queue.
     pub outbox: Arc<Outbox>,
+    /// Delivers the events of webhooks.
+    pub events: Arc<EventDelivery>,
     /// Sends webhooks, and checks the URLs of receivers.
     pub webhook_sender: WebhookSender,
     /// The backups, where a folder for them is configured.

@@ -17,7 +17,7 @@ use crate::crypto::keyring::{KeyRing, KeySealing};
 use crate::crypto::random;
 use crate::crypto::sealing::KEY_BYTES;
 use crate::crypto::tokens::{TokenError, TokenOptions};
-use crate::delivery::{MailSender, Outbox, OutboxParts};
+use crate::delivery::{EventDelivery, EventParts, MailSender, Outbox, OutboxParts};
 use crate::domain::{EmailAddress, OtpCode, SigningAlgorithm, Timestamp};
 use crate::http::links as link_urls;
 use crate::limits::{Allowance, NetworkLimits};
@@ -105,7 +105,14 @@ pub async fn open_app(config: Config, clock: SharedClock, port: u16) -> Result<A
         metrics: metrics.clone(),
         key: mail_key,
     };
-    let outbox = Outbox::new(parts, mail_sender);
+    let outbox = Arc::new(Outbox::new(parts, mail_sender));
+    let parts = EventParts {
+        store: store.clone(),
+        clock: clock.clone(),
+        bodies: webhooks.clone(),
+        outbox: Arc::clone(&outbox),
+    };
+    let events = EventDelivery::new(parts, webhook_sender.clone());
     let (media_dir, temporary_media) = if let Some(dir) = config.media_dir() {
         (dir, None)
     } else {
@@ -136,7 +143,8 @@ pub async fn open_app(config: Config, clock: SharedClock, port: u16) -> Result<A
         links,
         public_url,
         inbox,
-        outbox: Arc::new(outbox),
+        outbox,
+        events: Arc::new(events),
         webhook_sender,
         readiness: Arc::default(),
         operator: "program".into(),

@@ -1,17 +1,21 @@
-//! Delivery of mails from a queue in the store (a transactional outbox).
+//! Delivery of mails and of events for webhooks, from one queue in the store (a transactional outbox).
 //!
-//! An operation creates a [`NewMail`] ([`Outbox::new_mail`]) and passes it to the store operation that causes
-//! it, so that both are stored or neither; then it calls [`Outbox::wake`]. A worker ([`worker`]) claims mails
-//! and delivers them until each is delivered, given up or expired, whatever happens to the mail server or
-//! this process. Queued content is sealed under a key of its own.
+//! The [`worker`] is the same for both; [`mails`] and [`events`] know what is delivered, and how. For a
+//! mail, an operation creates a [`NewMail`] ([`Outbox::new_mail`]) and passes it to the store operation that causes
+//! it, so that both are stored or neither; then it calls [`Outbox::wake`]. Events are enqueued by the store
+//! itself, which notifies [`EventDelivery`]. A worker claims deliveries until each is delivered, given up or
+//! expired, whatever happens to the target or this process. Queued content is sealed under keys of its own.
 
 mod backoff;
+mod events;
+mod mails;
+mod slots;
 mod worker;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
 
-use tokio::sync::{Notify, watch};
+use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 
 use crate::clock::SharedClock;
@@ -21,6 +25,8 @@ use crate::domain::{EmailAddress, Timestamp};
 use crate::mail::{Composer, Inbox, Mail, MailContent, MailError, Transport};
 use crate::observability::metrics::Metrics;
 use crate::store::{NewMail, QueuedMail, SharedStore};
+pub use events::{EventDelivery, EventParts, message_id};
+use worker::Signals;
 
 /// The parts of an [`Outbox`].
 pub struct OutboxParts {
@@ -57,10 +63,7 @@ struct Shared {
     sender: RwLock<MailSender>,
     /// What the operator has to fix before mails are delivered.
     problem: Mutex<Option<&'static str>>,
-    /// Notified when a mail may be due.
-    wake: Notify,
-    /// True once the server stops: the worker delivers due mails and ends.
-    stopping: watch::Sender<bool>,
+    signals: Arc<Signals>,
 }
 
 impl Outbox {
@@ -74,8 +77,7 @@ impl Outbox {
                 parts,
                 sender: RwLock::new(sender),
                 problem: Mutex::default(),
-                wake: Notify::new(),
-                stopping: watch::Sender::new(false),
+                signals: Arc::new(Signals::new(Arc::new(Notify::new()))),
             }),
             worker: Mutex::default(),
         }
@@ -94,7 +96,7 @@ impl Outbox {
             .write()
             .unwrap_or_else(PoisonError::into_inner) = sender;
         self.shared.set_problem(None);
-        worker::probe(&self.shared);
+        mails::probe(&self.shared);
     }
 
     /// What the operator has to fix before mails are delivered, as the last outcomes show it.
@@ -117,7 +119,7 @@ impl Outbox {
 
     /// Notifies the worker of new mails. They are in the development inbox, if any, when this returns.
     pub async fn wake(&self) {
-        self.shared.wake.notify_one();
+        self.shared.signals.wake.notify_one();
         let Some(inbox) = &self.shared.parts.inbox else {
             return;
         };
@@ -137,23 +139,19 @@ impl Outbox {
 
     /// Starts the worker. Call it once, in the server that holds the store.
     pub fn start(&self) {
-        let worker = tokio::spawn(worker::run(Arc::clone(&self.shared)));
+        let clock = self.shared.parts.clock.clone();
+        let signals = Arc::clone(&self.shared.signals);
+        let worker = tokio::spawn(worker::run(Arc::clone(&self.shared), clock, signals));
         *self.worker() = Some(worker);
     }
 
     /// Delivers due mails for at most `timeout`; the rest stays in the queue for the next start.
     pub async fn stop(&self, timeout: Duration) {
-        self.shared.stopping.send_replace(true);
+        self.shared.signals.stopping.send_replace(true);
         let Some(worker) = self.worker().take() else {
             return;
         };
-        let abort = worker.abort_handle();
-        if tokio::time::timeout(timeout, worker).await.is_err() {
-            abort.abort();
-            log::warn!(
-                "a delivery did not end within {timeout:?}; it is retried at the next start"
-            );
-        }
+        worker::finish(worker, timeout).await;
         match self.shared.parts.store.find_mail_queue().await {
             Ok(queue) if queue.waiting > 0 => log::info!(
                 "{} mails wait in the queue for the next start",

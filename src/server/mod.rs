@@ -169,6 +169,7 @@ impl Server {
         }
         dev::begin(&app).await?;
         app.outbox.start();
+        app.events.start();
         let backups = app.backups.clone().map(BackupScheduler::start);
         let current = Arc::new(CurrentApp::new(app));
         let (stop, stopped) = watch::channel(false);
@@ -240,8 +241,8 @@ impl Server {
         }
     }
 
-    /// Shuts down gracefully: stops accepting, finishes requests in flight and delivers queued
-    /// mails, each within the timeout. A running backup is aborted; the next start makes it.
+    /// Shuts down gracefully: stops accepting, finishes requests and deliveries of webhooks in flight
+    /// and delivers queued mails, each within the timeout. A running backup is aborted; the next start makes it.
     pub async fn shutdown(mut self) {
         let _ = self.stop.send(true);
         if let Some(backups) = &self.backups {
@@ -253,6 +254,8 @@ impl Server {
             log::error!("the server's task failed: {e}");
         }
         let app = self.app();
+        // Events first: the last one may cause a mail.
+        app.events.stop(shutdown_timeout(&app.config)).await;
         app.outbox.stop(shutdown_timeout(&app.config)).await;
         if let Some(backups) = &self.backups {
             backups.finished().await;

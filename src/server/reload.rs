@@ -59,6 +59,7 @@ impl Server {
                 .map_err(StartError::new)?;
         }
         app.outbox.reload(sender);
+        app.events.reload(app.webhook_sender.clone());
         self.current.set(Arc::new(app));
         Ok(reloaded)
     }

@@ -59,6 +59,9 @@ pub struct SealedEvent {
 pub trait EventSealer: Send + Sync {
     /// The data of an event for an endpoint.
     fn seal(&self, event: &WebhookEvent<'_>, payload: WebhookPayload) -> SealedEvent;
+
+    /// Called after the commit of events that are due.
+    fn enqueued(&self);
 }
 
 /// An endpoint to add.

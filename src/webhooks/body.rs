@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use serde::Serialize;
 use serde_json::value::{RawValue, to_raw_value};
+use tokio::sync::Notify;
 
 use crate::crypto::random;
 use crate::crypto::sealing::{self, KEY_BYTES};
@@ -25,6 +26,8 @@ pub struct EventBodies {
     key: [u8; KEY_BYTES],
     /// Where photos are served.
     public_url: Arc<str>,
+    /// Notified of new events.
+    wake: Arc<Notify>,
 }
 
 /// The account in an event: as the API shows it, with its last confirmed address.
@@ -84,7 +87,11 @@ impl EventBodies {
 
     /// Uses a key of the store.
     pub fn new(key: [u8; KEY_BYTES], public_url: Arc<str>) -> Self {
-        Self { key, public_url }
+        Self {
+            key,
+            public_url,
+            wake: Arc::default(),
+        }
     }
 
     /// The same key with another public URL, after a reload.
@@ -93,7 +100,13 @@ impl EventBodies {
         Self {
             key: self.key,
             public_url,
+            wake: self.wake(),
         }
+    }
+
+    /// Notified when events are due.
+    pub fn wake(&self) -> Arc<Notify> {
+        Arc::clone(&self.wake)
     }
 
     /// Encrypts the secrets of an endpoint for the store.
@@ -188,6 +201,10 @@ impl EventSealer for EventBodies {
             message_id,
             content,
         }
+    }
+
+    fn enqueued(&self) {
+        self.wake.notify_one();
     }
 }
 

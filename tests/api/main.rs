@@ -62,3 +62,4 @@ mod staff;
 mod support;
 mod tls;
 mod tokens;
+mod webhook_events;

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use accounts_server::StartError;
 use accounts_server::accounts;
+use accounts_server::app::SharedApp;
 use accounts_server::clock::{Clock, ManualClock};
 use accounts_server::config::{
     Config, IpNetwork, ListenAddr, MailTransportKind, PublicUrl, Secret,
@@ -256,9 +257,16 @@ impl TestServer {
         self.runtime.block_on(cleared).unwrap();
     }
 
-    /// Makes the server check its mail queue now instead of some seconds later.
+    /// Makes the server check its queue of deliveries now instead of some seconds later.
     pub fn wake_mail(&self) {
-        self.runtime.block_on(self.server().app().outbox.wake());
+        let app = self.server().app();
+        app.webhooks.wake().notify_one();
+        self.runtime.block_on(app.outbox.wake());
+    }
+
+    /// Runs an operation of the program inside the server.
+    pub fn run<T>(&self, operation: impl AsyncFnOnce(SharedApp) -> T) -> T {
+        self.runtime.block_on(operation(self.server().app()))
     }
 
     /// Starts a server that sends mail by SMTP.

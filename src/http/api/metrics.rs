@@ -3,12 +3,14 @@
 use http::StatusCode;
 
 use crate::app::SharedApp;
+use crate::domain::Timestamp;
 use crate::http::error::ApiError;
 use crate::http::operation::{Operation, Outcome, Refusal, Tag};
 use crate::http::reply;
 use crate::http::route::HandlerResult;
 use crate::limits::Ceiling;
-use crate::observability::metrics::{CeilingMetrics, Gauges, MailMetrics};
+use crate::observability::metrics::{CeilingMetrics, Gauges, MailMetrics, WebhookMetrics};
+use crate::store::WebhookCounts;
 
 /// `GET /metrics`
 pub(crate) const RETRIEVE: Operation = Operation {
@@ -34,6 +36,17 @@ fn ceiling_metrics(app: &SharedApp, ceiling: Ceiling) -> CeilingMetrics {
     }
 }
 
+fn webhook_metrics(counts: &WebhookCounts, now: Timestamp) -> WebhookMetrics {
+    WebhookMetrics {
+        id: counts.id,
+        waiting: counts.waiting,
+        oldest: counts.oldest_at.map(|at| now.since(at)).unwrap_or_default(),
+        delivered: counts.delivered,
+        failed: counts.failed,
+        dead: counts.dead,
+    }
+}
+
 /// `GET /metrics`. `labels` are those of the paths, by their numbers.
 pub(crate) async fn retrieve(app: &SharedApp, labels: &[String]) -> HandlerResult {
     // While the database does not answer, the other metrics matter all the more.
@@ -45,9 +58,17 @@ pub(crate) async fn retrieve(app: &SharedApp, labels: &[String]) -> HandlerResul
             queued: queue.waiting,
             oldest: queue.oldest_at.map(|at| now.since(at)).unwrap_or_default(),
         });
+    let webhooks = app.store.count_webhook_deliveries().await;
+    let webhooks = webhooks
+        .inspect_err(|e| log::warn!("the metrics are without those of webhooks: {e}"))
+        .unwrap_or_default();
     let size = app.store.size().await;
     let gauges = Gauges {
         mails: mails.ok(),
+        webhooks: webhooks
+            .iter()
+            .map(|counts| webhook_metrics(counts, now))
+            .collect(),
         queued_hashes: app.passwords.queue_length(),
         hash_queue_capacity: app.passwords.queue_capacity(),
         database_bytes: size.database_bytes,

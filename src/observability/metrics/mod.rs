@@ -162,6 +162,8 @@ impl Metrics {
 pub struct Gauges {
     /// The mail queue; `None` when the store cannot be read.
     pub mails: Option<MailMetrics>,
+    /// The webhooks.
+    pub webhooks: Vec<WebhookMetrics>,
     /// Passwords in the queue for hashing.
     pub queued_hashes: usize,
     /// Capacity of that queue.
@@ -192,6 +194,23 @@ pub struct MailMetrics {
     pub queued: u64,
     /// Age of the oldest one; zero when there is none.
     pub oldest: Duration,
+}
+
+/// A webhook; what is counted began when it was added.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct WebhookMetrics {
+    /// Its number.
+    pub id: i64,
+    /// Events that wait.
+    pub waiting: u64,
+    /// Age of the oldest one; zero when there is none.
+    pub oldest: Duration,
+    /// Events that it accepted.
+    pub delivered: u64,
+    /// Attempts that failed.
+    pub failed: u64,
+    /// Events that were given up.
+    pub dead: u64,
 }
 
 impl Metrics {
@@ -296,6 +315,7 @@ impl Metrics {
         write_ceilings(&mut page, &gauges.ceilings);
         store::write(&mut page, gauges, &self.writes);
         self.write_mails(&mut page, gauges.mails);
+        write_webhooks(&mut page, &gauges.webhooks);
         page.single(
             "accounts_backup_failures_total",
             "counter",
@@ -396,6 +416,51 @@ impl Metrics {
         for outcome in MailOutcome::ALL {
             let count = self.mails[outcome as usize].load(Ordering::Relaxed);
             page.sample(name, &format!("fate=\"{}\"", outcome.name()), count);
+        }
+    }
+}
+
+fn write_webhooks(page: &mut Page, webhooks: &[WebhookMetrics]) {
+    type Value = fn(&WebhookMetrics) -> u64;
+    let families: [(&str, &str, &str, Value); 5] = [
+        (
+            "accounts_webhook_queue_length",
+            "gauge",
+            "Events that wait.",
+            |webhook| webhook.waiting,
+        ),
+        (
+            "accounts_webhook_oldest_seconds",
+            "gauge",
+            "Age of the oldest event that waits in seconds.",
+            |webhook| webhook.oldest.as_secs(),
+        ),
+        (
+            "accounts_webhook_delivered_total",
+            "counter",
+            "Events that were accepted.",
+            |webhook| webhook.delivered,
+        ),
+        (
+            "accounts_webhook_failed_total",
+            "counter",
+            "Attempts that failed.",
+            |webhook| webhook.failed,
+        ),
+        (
+            "accounts_webhook_dead_total",
+            "counter",
+            "Events that were given up.",
+            |webhook| webhook.dead,
+        ),
+    ];
+    if webhooks.is_empty() {
+        return;
+    }
+    for (name, kind, help, value) in families {
+        page.family(name, kind, help);
+        for webhook in webhooks {
+            page.sample(name, &format!("webhook=\"{}\"", webhook.id), value(webhook));
         }
     }
 }

@@ -1,5 +1,6 @@
 //! The transaction of an operation: the connection, and what composes the events that it causes.
 
+use std::cell::Cell;
 use std::ops::Deref;
 use std::sync::{Arc, PoisonError, RwLock};
 
@@ -16,12 +17,31 @@ pub(super) type SharedSealer = Arc<RwLock<Option<Arc<dyn EventSealer>>>>;
 pub(super) struct Transaction<'a> {
     connection: &'a Connection,
     sealer: &'a SharedSealer,
+    has_due_events: Cell<bool>,
 }
 
 impl<'a> Transaction<'a> {
     /// The transaction that is open on a connection.
     pub(super) const fn new(connection: &'a Connection, sealer: &'a SharedSealer) -> Self {
-        Self { connection, sealer }
+        Self {
+            connection,
+            sealer,
+            has_due_events: Cell::new(false),
+        }
+    }
+
+    /// Notes that events are due, of which the worker is notified after the commit.
+    pub(super) fn note_due_events(&self) {
+        self.has_due_events.set(true);
+    }
+
+    /// Notifies the worker, after the commit.
+    pub(super) fn committed(&self) {
+        if self.has_due_events.get()
+            && let Ok(sealer) = self.sealer()
+        {
+            sealer.enqueued();
+        }
     }
 
     /// What composes events.

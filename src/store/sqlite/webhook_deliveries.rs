@@ -100,12 +100,13 @@ pub(super) fn list(
 
 /// Makes closed or waiting deliveries of an endpoint due, with all their tries.
 fn make_due(
-    connection: &Connection,
+    transaction: &Transaction<'_>,
     condition: &str,
     change: &WebhookChange,
     bound: i64,
 ) -> rusqlite::Result<u64> {
-    connection
+    transaction.note_due_events();
+    transaction
         .prepare_cached(&format!(
             "UPDATE deliveries SET closed_at = NULL, is_delivered = 0, problem = '', tries = 0, \
              next_try_at = :now WHERE webhook_id = :webhook_id AND NOT claimed AND {condition}"

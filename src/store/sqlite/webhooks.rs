@@ -127,14 +127,15 @@ fn next_sequence(connection: &Connection) -> rusqlite::Result<i64> {
 }
 
 fn enqueue(
-    connection: &Connection,
+    transaction: &Transaction<'_>,
     webhook_id: i64,
     message_id: [u8; 16],
     (event, user_id, sequence): (&str, Option<UserId>, i64),
     content: &[u8],
     now: Timestamp,
 ) -> rusqlite::Result<()> {
-    connection
+    transaction.note_due_events();
+    transaction
         .prepare_cached(
             "INSERT INTO deliveries (message_id, webhook_id, subject_id, sequence, kind, content, \
              created_at, expires_at, next_try_at) \

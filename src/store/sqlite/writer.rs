@@ -190,7 +190,9 @@ fn run(
         let stopwatch = Stopwatch::start();
         let committed = source.with_writer(|connection| {
             let transaction = Transaction::new(connection, sealer);
-            write_batch(&transaction, source.files(), &mut batch)
+            write_batch(&transaction, source.files(), &mut batch)?;
+            transaction.committed();
+            Ok(())
         });
         match committed {
             Ok(()) => counts.committed(size, stopwatch.elapsed()),
