@@ -1,8 +1,8 @@
 //! Events of webhooks: what happens to accounts reaches endpoints, whatever the endpoints do.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use accounts_server::clock::Clock;
+use accounts_server::clock::{Clock, Stopwatch};
 use accounts_server::domain::{EventSelection, Timestamp, WebhookDisabled, WebhookPayload};
 use accounts_server::store::{NewWebhook, ReplayOutcome, RequestContext, Webhook, WebhookChange};
 use accounts_server::webhooks::signature::SigningKeys;
@@ -413,10 +413,14 @@ fn misbehaving_endpoints_delay_nobody() {
     let elsewhere = redirected.url("/");
     let big = "x".repeat(10 * 1024 * 1024);
     let receivers = [
-        Receiver::start(|exchange| exchange.hang()),
+        Receiver::start(|exchange| {
+            exchange.hang();
+        }),
         Receiver::start(|exchange| exchange.drip("HTTP/1.1 200 OK\r\n")),
         Receiver::start(move |exchange| exchange.answer("500 Internal Server Error", &big)),
-        Receiver::start(|exchange| exchange.close()),
+        Receiver::start(|exchange| {
+            exchange.close();
+        }),
         Receiver::start(move |exchange| {
             exchange.write(format!(
                 "HTTP/1.1 302 Found\r\nLocation: {elsewhere}\r\nContent-Length: 0\r\n\r\n"
@@ -447,7 +451,9 @@ fn misbehaving_endpoints_delay_nobody() {
 fn endpoints_that_hang_keep_no_slots() {
     let server = TestServer::start();
     let user = server.user("ann@example.com");
-    let hanging = Receiver::start(|exchange| exchange.hang());
+    let hanging = Receiver::start(|exchange| {
+        exchange.hang();
+    });
     // More than the 32 attempts that there are.
     for number in 0..10 {
         let url = hanging.url(&format!("/{number}"));
@@ -459,7 +465,7 @@ fn endpoints_that_hang_keep_no_slots() {
     hanging.wait_for(32);
     let good = Receiver::accepting();
     add_to(&server, &good, &["user.*"]);
-    let start = Instant::now();
+    let start = Stopwatch::start();
     rename(&server, &user, "Anna");
     good.wait_for(1);
     // An attempt may last for 15 seconds.
