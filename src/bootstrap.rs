@@ -2,23 +2,28 @@
 
 use std::collections::HashMap;
 use std::error::Error;
+use std::fmt;
 use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::accounts;
+use crate::accounts::{self, FileEndpoint};
 use crate::app::App;
 use crate::backup::schedule::{Backups, Schedule};
 use crate::clock::SharedClock;
-use crate::config::{Config, IpNetwork, MIN_KEY_SECRET_CHARS, MailTransportKind, RateLimitsConfig};
+use crate::config::{
+    Config, FileWebhook, IpNetwork, MIN_KEY_SECRET_CHARS, MailTransportKind, RateLimitsConfig,
+};
 use crate::crypto::factor_key::FactorKey;
 use crate::crypto::keyring::{KeyRing, KeySealing};
 use crate::crypto::random;
 use crate::crypto::sealing::KEY_BYTES;
 use crate::crypto::tokens::{TokenError, TokenOptions};
 use crate::delivery::{EventDelivery, EventParts, MailSender, Outbox, OutboxParts};
-use crate::domain::{EmailAddress, OtpCode, SigningAlgorithm, Timestamp};
+use crate::domain::{
+    EmailAddress, EventSelection, OtpCode, SigningAlgorithm, Timestamp, WebhookPayload,
+};
 use crate::http::links as link_urls;
 use crate::limits::{Allowance, NetworkLimits};
 use crate::links::Links;
@@ -28,12 +33,13 @@ use crate::mail::{
 };
 use crate::observability::metrics::{Metrics, WriteCounts};
 use crate::otp_codes::OtpCodes;
-use crate::outbound::{Client, ClientOptions};
+use crate::outbound::{Client, ClientOptions, EndpointUrl};
 use crate::passwords::{BreachedList, PasswordOptions, Passwords};
 use crate::photos::{PhotoOptions, Photos};
 use crate::store::sqlite::{SqliteOptions, SqliteStore};
 use crate::store::{MailLimits, RequestContext, RotateKeys, SharedStore};
 use crate::templates::{Branding, PageOptions, PageTemplates};
+use crate::webhooks::signature::SigningKeys;
 use crate::webhooks::{EventBodies, WebhookSender};
 
 /// A failed start. The message says what is wrong and what to do.
@@ -444,7 +450,11 @@ fn open_mail_sender(config: &Config, public_url: &str) -> Result<MailSender, Sta
     })
 }
 
-fn open_webhook_sender(config: &Config) -> Result<WebhookSender, StartError> {
+/// Creates what sends webhooks, without connecting.
+///
+/// # Errors
+/// When a file cannot be used.
+pub fn open_webhook_sender(config: &Config) -> Result<WebhookSender, StartError> {
     let allowed = config.webhooks.allow_networks.iter();
     let client = Client::new(ClientOptions {
         allow_networks: allowed.map(IpNetwork::network).collect(),
@@ -453,6 +463,47 @@ fn open_webhook_sender(config: &Config) -> Result<WebhookSender, StartError> {
     });
     let client = client.map_err(StartError::at("[webhooks] ca_file"))?;
     Ok(WebhookSender::new(Arc::new(client)))
+}
+
+/// Checks the webhooks of the configuration file and reads their secrets.
+///
+/// # Errors
+/// When one of them is wrong; the text names it.
+pub fn open_file_webhooks(config: &Config) -> Result<Vec<FileEndpoint>, StartError> {
+    config.webhook_list.iter().map(open_file_webhook).collect()
+}
+
+fn open_file_webhook(webhook: &FileWebhook) -> Result<FileEndpoint, StartError> {
+    let setting = |key: &str| format!("[[webhooks]] {:?}: {key}", webhook.name);
+    let wrong = |key: &str, problem: &dyn fmt::Display| {
+        StartError::new(format!("{}: {problem}", setting(key)))
+    };
+    let url = EndpointUrl::parse(&webhook.url).map_err(|problem| wrong("url", &problem))?;
+    let events = EventSelection::parse(&webhook.events).map_err(|unknown| {
+        let text = format!("{unknown:?} is not a type of events such as user.created or user.*");
+        wrong("events", &text)
+    })?;
+    let payload = match &*webhook.payload {
+        "" => WebhookPayload::default(),
+        name => WebhookPayload::parse(name)
+            .ok_or_else(|| wrong("payload", &format!("expected full or thin, got {name:?}")))?,
+    };
+    let secret = match &webhook.secret_file {
+        None => webhook.secret.expose().clone(),
+        Some(path) => read_secret(&setting("secret_file"), path)?,
+    };
+    let keys = SigningKeys::with_secret(secret.trim()).ok_or_else(|| {
+        let text = "expected `whsec_` and 24 to 64 bytes in base64, such as the output of `openssl \
+                    rand -base64 32`";
+        wrong("secret", &text)
+    })?;
+    Ok(FileEndpoint {
+        name: webhook.name.clone(),
+        url,
+        events,
+        payload,
+        keys,
+    })
 }
 
 /// Opens the mail templates in all languages.

@@ -529,6 +529,23 @@ fn example_file_has_the_defaults() {
     assert_eq!(warnings, Vec::<String>::new());
 }
 
+/// What the reference says of webhooks in the file.
+const WEBHOOK_LIST: &str = "\
+\nThe file can have webhooks, which are changed there alone; the server follows it at each start and\n\
+reload ([WEBHOOKS.md](WEBHOOKS.md#manage)):\n\n\
+```toml\n\
+[[webhooks.endpoints]]\n\
+name = \"crm\"\n\
+url = \"https://crm.example.com/hooks\"\n\
+events = [\"user.*\", \"session.reuse_detected\"]\n\
+payload = \"full\"\n\
+secret_file = \"/run/secrets/crm\"\n\
+```\n\n\
+`name` has letters, digits, hyphens and underscores; the webhook of a name stays the same when its URL\n\
+changes. `payload` is optional. The secret, `whsec_` and the output of `openssl rand -base64 32`, is in\n\
+`secret_file`, in `secret`, or in the variable `ACCOUNTS_WEBHOOKS_CRM_SECRET`; another one is a\n\
+rotation. In a file without a section `[webhooks]`, `[[webhooks]]` means the same.\n";
+
 /// The reference of all settings, as `docs/CONFIGURATION.md` has it.
 fn settings_reference() -> String {
     let mut page = String::from(
@@ -569,6 +586,9 @@ fn settings_reference() -> String {
                 meaning.push_str(&format!(" Flag: `--{}`.", setting.flag));
             }
             page.push_str(&format!("| `{}` | {default} | {meaning} |\n", setting.key));
+        }
+        if section[0].section == "webhooks" {
+            page.push_str(WEBHOOK_LIST);
         }
     }
     page

@@ -77,6 +77,12 @@ pub enum AccountError {
     /// The mail has expired and can no longer be sent.
     #[error("the mail has expired")]
     MailExpired,
+    /// The configuration file has the webhook, and it can be changed there alone.
+    #[error("the webhook is set in the configuration file")]
+    WebhookFromFile,
+    /// The webhook is disabled.
+    #[error("the webhook is disabled")]
+    WebhookDisabled,
     /// There is no page for the link of an invitation.
     #[error("there is no page for the link of an invitation")]
     NoInvitationPage,

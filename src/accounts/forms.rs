@@ -5,7 +5,7 @@
 use super::photo::PhotoChange;
 use super::{
     confirm, deletion, email_undo, factors, invitations, password_change, password_reset, profile,
-    refresh, staff,
+    refresh, staff, webhooks,
 };
 use crate::domain::{FieldErrors, FieldReader, FieldRule, Fields, Timestamp};
 
@@ -144,4 +144,19 @@ pub fn reset_factors() -> Form {
 /// Undoing an address change.
 pub fn undo() -> Form {
     form(email_undo::read)
+}
+
+/// Adding a webhook.
+pub fn new_webhook() -> Form {
+    form(webhooks::read_new)
+}
+
+/// Changing a webhook.
+pub fn webhook_changes() -> Form {
+    form(webhooks::read_changes)
+}
+
+/// Sending missed events again.
+pub fn recovery() -> Form {
+    form(webhooks::read_recovery)
 }

@@ -41,6 +41,7 @@ mod sign_up;
 mod staff;
 mod staff_actions;
 mod user_export;
+mod webhooks;
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -93,6 +94,11 @@ pub use sign_up::{SignUpResult, sign_up};
 pub use staff::{Administrator, REASON_LENGTH, list_users};
 pub use staff_actions::{BulkOutcome, Selection, StaffAction, act_on_user, act_on_users};
 pub use user_export::UserExport;
+pub use webhooks::{
+    FileEndpoint, WEBHOOK_DESCRIPTION_LENGTH, WebhookInfo, WebhookWithSecret, apply_file_webhooks,
+    create_webhook, delete_webhook, find_webhook, list_webhook_deliveries, list_webhooks,
+    recover_webhook, replay_webhook_delivery, rotate_webhook_secret, test_webhook, update_webhook,
+};
 
 use new_password::NOTICE_LIFE;
 

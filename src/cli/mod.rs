@@ -21,6 +21,7 @@ mod prompt;
 mod serve;
 mod systemd;
 mod user;
+mod webhook;
 
 use std::ffi::{OsStr, OsString};
 use std::io::{self, Write};
@@ -107,6 +108,9 @@ enum Command {
     /// Manage signing keys
     #[command(subcommand)]
     Keys(keys::KeysCommand),
+    /// Manage webhooks: where events about accounts are sent
+    #[command(subcommand, visible_alias = "webhooks")]
+    Webhook(webhook::WebhookCommand),
     /// Show the audit log: who did what, when and from where
     #[command(visible_alias = "events")]
     Audit(audit::AuditArguments),
@@ -176,6 +180,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Some(Command::Pages(command)) => pages::run(command, &config),
         Some(Command::Config(command)) => config::run(command, &config),
         Some(Command::Keys(command)) => keys::run(command, config),
+        Some(Command::Webhook(command)) => webhook::run(command, config),
         Some(Command::Audit(arguments)) => audit::run(arguments, config),
         Some(Command::Backup(arguments)) => backup::backup(arguments, config),
         Some(Command::Restore(arguments)) => backup::restore(arguments, &config),

@@ -168,6 +168,13 @@ pub enum Problem {
         /// Its name.
         variable: String,
     },
+    /// A webhook of the file is wrong; the text says how, and what to change.
+    Webhook {
+        /// The line of the webhook or of its wrong key.
+        at: FileLine,
+        /// What is wrong.
+        text: String,
+    },
     /// Settings that are valid on their own but conflict; the text says what to change.
     Conflict(String),
 }
@@ -239,6 +246,7 @@ impl fmt::Display for Problem {
                     "environment variable {variable}: expected UTF-8, got other bytes"
                 )
             }
+            Self::Webhook { at, text } => write!(f, "{at}: [[webhooks]]: {text}"),
             Self::Conflict(sentence) => f.write_str(sentence),
         }
     }

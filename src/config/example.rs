@@ -15,6 +15,21 @@ access_minutes`) or a flag (`--tokens-access-minutes`; `[server] listen` and `[d
 separated by commas there. Relative paths are relative to the working directory. `--dev` changes \
 defaults only and overrides nothing that is set.";
 
+const WEBHOOKS: &str = "\
+Webhooks of the file, which can be changed nowhere else; the server follows the file at each start \
+and reload. Each name has a secret, `whsec_` and the output of `openssl rand -base64 32`: in the \
+file `secret_file`, or in the environment variable ACCOUNTS_WEBHOOKS_CRM_SECRET for the name `crm`. \
+`payload` is `full` or `thin`. In a file without a section [webhooks], `[[webhooks]]` means the same.";
+
+const WEBHOOK: &str = "\
+# [[webhooks.endpoints]]
+# name = \"crm\"
+# url = \"https://crm.example.com/hooks\"
+# events = [\"user.*\", \"session.reuse_detected\"]
+# payload = \"full\"
+# secret_file = \"/run/secrets/crm\"
+";
+
 /// The example file. Loading it gives the defaults.
 pub fn example() -> String {
     let defaults = Config::defaults(false);
@@ -30,6 +45,9 @@ pub fn example() -> String {
             text.push_str(&format!("{} = {value}\n", setting.key));
         }
     }
+    text.push('\n');
+    text.push_str(&comment(WEBHOOKS));
+    text.push_str(WEBHOOK);
     text
 }
 

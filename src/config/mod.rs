@@ -10,7 +10,7 @@
 //! arguments  the settings as flags                        raw        values before their check
 //! origins    where values come from                       risks      valid but risky values
 //! example    config.toml.example                          suggest    "did you mean"
-//!                                                         error      error texts
+//! webhooks   the list of webhooks in the file             error      error texts
 //! ```
 
 mod arguments;
@@ -24,6 +24,7 @@ mod rules;
 mod settings;
 mod suggest;
 mod values;
+mod webhooks;
 
 use std::path::{Path, PathBuf};
 use std::thread;
@@ -45,6 +46,7 @@ pub use values::{
     CorsOrigin, EmailChangeRule, FactorRequirement, HeaderName, Interval, InvalidValue, IpNetwork,
     ListenAddr, LogFormat, MailTransportKind, PublicUrl, Secret,
 };
+pub use webhooks::FileWebhook;
 
 /// The path of a database in memory.
 const IN_MEMORY: &str = ":memory:";
@@ -120,6 +122,11 @@ impl Config {
                 raw::Raw::Text(path) if !path.is_empty() => Some(PathBuf::from(path)),
                 _ => None,
             })
+            .chain(
+                self.webhook_list
+                    .iter()
+                    .filter_map(|webhook| webhook.secret_file.clone()),
+            )
             .collect()
     }
 

@@ -32,6 +32,7 @@ use super::values::{
     LogFormat, MailTransportKind, PublicUrl, Secret, is_colour, is_fixed_otp, is_link,
     is_log_filter, is_mailbox, is_one_line, is_path, is_web_link,
 };
+use super::webhooks::FileWebhook;
 use crate::domain::SigningAlgorithm;
 
 /// The description of one setting.
@@ -113,6 +114,8 @@ macro_rules! settings {
             pub dev: bool,
             /// Where the values come from that are not defaults.
             pub origins: Origins,
+            /// The webhooks of the file.
+            pub webhook_list: Vec<FileWebhook>,
             $( $(#[doc = $about])+ pub $section: $Section, )+
         }
 
@@ -130,6 +133,7 @@ macro_rules! settings {
                 Self {
                     dev,
                     origins: Origins::default(),
+                    webhook_list: Vec::new(),
                     $( $section: $Section {
                         $( $key: default_for!(dev, $default $(, $dev)?), )+
                     }, )+

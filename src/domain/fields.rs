@@ -2,7 +2,10 @@
 
 use serde::ser::{Serialize, SerializeMap, Serializer};
 
-use super::{BirthDate, Country, EmailAddress, Fields, Gender, Input, PhoneNumber, trim};
+use super::{
+    BirthDate, Country, EmailAddress, EventSelection, Fields, Gender, Input, PhoneNumber,
+    Timestamp, WebhookPayload, trim,
+};
 
 /// Fixed messages about fields.
 pub mod messages {
@@ -91,6 +94,19 @@ pub mod messages {
         )
     }
 
+    /// An empty list of choices.
+    pub const NOTHING_CHOSEN: &str = "This selection may not be empty.";
+
+    /// Another type where a list is needed, by its Python name.
+    pub fn not_a_list(type_name: &str) -> String {
+        format!("Expected a list of items but got type \"{type_name}\".")
+    }
+
+    /// The form of a URL.
+    pub const INVALID_URL: &str = "Enter a valid URL.";
+    /// A URL that nothing may be sent to, whatever the reason.
+    pub const UNREACHABLE_URL: &str = "This address is not reachable from here.";
+
     /// A value that is not among the choices.
     pub fn not_a_choice(value: &str) -> String {
         format!("\"{value}\" is not a valid choice.")
@@ -99,6 +115,9 @@ pub mod messages {
 
 /// Longest email address, in characters (RFC 5321, as in Django).
 const EMAIL_LENGTH: usize = 254;
+
+/// Longest URL, in characters.
+const URL_LENGTH: usize = 2000;
 
 /// Longest phone number as typed, in characters.
 const PHONE_LENGTH: usize = 32;
@@ -177,6 +196,14 @@ pub enum FieldKind {
     Whole,
     /// A file of a multipart form; `null` removes it.
     File,
+    /// A URL.
+    Url,
+    /// A list of types of events.
+    Events,
+    /// How much of an account a webhook gets.
+    Payload,
+    /// A time.
+    Moment,
     /// A value that is read without a [`FieldReader`].
     Other,
 }
@@ -370,6 +397,63 @@ impl<'a> FieldReader<'a> {
         None
     }
 
+    /// A required URL, not checked beyond its length; not empty.
+    pub fn required_url(&mut self, field: &'static str) -> Option<String> {
+        self.require(field, FieldKind::Url, Some(URL_LENGTH))?;
+        self.optional_url(field)
+    }
+
+    /// An optional URL, not checked beyond its length; not empty.
+    pub fn optional_url(&mut self, field: &'static str) -> Option<String> {
+        self.raw(field, FieldKind::Url, Some(URL_LENGTH));
+        let text = self.filled(field, messages::NOT_A_STRING)?;
+        self.check_text(field, &text, Some(URL_LENGTH))
+            .then_some(text)
+    }
+
+    /// A required list of types of events; not empty.
+    pub fn required_events(&mut self, field: &'static str) -> Option<EventSelection> {
+        self.require(field, FieldKind::Events, None)?;
+        self.optional_events(field)
+    }
+
+    /// An optional list of types of events; not empty.
+    pub fn optional_events(&mut self, field: &'static str) -> Option<EventSelection> {
+        let entry = |text: &str| EventSelection::parse([text]).ok().map(|_| text.to_owned());
+        let entries = self.choices(field, FieldKind::Events, entry)?;
+        EventSelection::parse(entries).ok()
+    }
+
+    /// How much of an account a webhook gets, matched exactly.
+    pub fn optional_payload(&mut self, field: &'static str) -> Option<WebhookPayload> {
+        let payload = self.choice(field, FieldKind::Payload, WebhookPayload::parse)?;
+        if payload.is_none() && !self.fields.is_form() {
+            self.reject(field, messages::not_a_choice(""));
+        }
+        payload
+    }
+
+    /// A required time, as `parse` reads it.
+    pub fn required_moment(
+        &mut self,
+        field: &'static str,
+        parse: impl FnOnce(&str) -> Option<Timestamp>,
+    ) -> Option<Timestamp> {
+        self.require(field, FieldKind::Moment, None)?;
+        let moment = match self.fields.get(field)? {
+            Input::Null => {
+                self.reject(field, messages::NULL);
+                return None;
+            }
+            Input::Text(text) => parse(trim(text)),
+            _ => None,
+        };
+        if moment.is_none() {
+            self.reject(field, messages::WRONG_DATETIME);
+        }
+        moment
+    }
+
     /// An optional boolean in any spelling that Django REST framework accepts.
     pub fn optional_bool(&mut self, field: &'static str) -> Option<bool> {
         let text = match self.raw(field, FieldKind::Bool, None)? {
@@ -386,7 +470,10 @@ impl<'a> FieldReader<'a> {
                 "0.0" | "-0.0" => "0",
                 other => other,
             },
-            Input::Structure(_) | Input::LoneSurrogate { .. } | Input::File(_) => "",
+            Input::List { .. }
+            | Input::Structure(_)
+            | Input::LoneSurrogate { .. }
+            | Input::File(_) => "",
         };
         match text.to_ascii_lowercase().as_str() {
             "t" | "y" | "yes" | "true" | "on" | "1" => Some(true),
@@ -407,9 +494,11 @@ impl<'a> FieldReader<'a> {
                 self.reject(field, messages::NULL);
                 return None;
             }
-            Input::Bool(_) | Input::Structure(_) | Input::LoneSurrogate { .. } | Input::File(_) => {
-                ""
-            }
+            Input::Bool(_)
+            | Input::List { .. }
+            | Input::Structure(_)
+            | Input::LoneSurrogate { .. }
+            | Input::File(_) => "",
         };
         match whole(text) {
             None => self.reject(field, messages::NOT_AN_INTEGER),
@@ -445,7 +534,7 @@ impl<'a> FieldReader<'a> {
                 self.reject(field, messages::NULL);
                 None
             }
-            Input::Bool(_) | Input::Structure(_) | Input::File(_) => {
+            Input::Bool(_) | Input::List { .. } | Input::Structure(_) | Input::File(_) => {
                 self.reject(field, otherwise);
                 None
             }
@@ -496,13 +585,7 @@ impl<'a> FieldReader<'a> {
                 self.reject(field, messages::NULL);
                 return None;
             }
-            Input::Bool(true) => "True",
-            Input::Bool(false) => "False",
-            Input::Text(text)
-            | Input::Number(text)
-            | Input::Structure(text)
-            | Input::LoneSurrogate { text, .. } => text,
-            Input::File(file) => file.file_name.as_str(),
+            other => other.text(),
         };
         if text.is_empty() {
             return Some(None);
@@ -512,6 +595,47 @@ impl<'a> FieldReader<'a> {
             self.reject(field, messages::not_a_choice(text));
         }
         choice.map(Some)
+    }
+
+    /// Some of several choices: a list, or the repeated field of a form.
+    fn choices<T>(
+        &mut self,
+        field: &'static str,
+        kind: FieldKind,
+        parse: impl Fn(&str) -> Option<T>,
+    ) -> Option<Vec<T>> {
+        self.raw(field, kind, None)?;
+        let items: Vec<&Input> = if self.fields.is_form() {
+            // An unchecked box may send an empty text along.
+            let is_filled = |input: &&Input| !matches!(input, Input::Text(text) if text.is_empty());
+            self.fields.all(field).filter(is_filled).collect()
+        } else {
+            match self.fields.get(field)? {
+                Input::List { items, .. } => items.iter().collect(),
+                Input::Null => {
+                    self.reject(field, messages::NULL);
+                    return None;
+                }
+                other => {
+                    self.reject(field, messages::not_a_list(other.type_name()));
+                    return None;
+                }
+            }
+        };
+        if items.is_empty() {
+            self.reject(field, messages::NOTHING_CHOSEN);
+            return None;
+        }
+        let mut chosen = Vec::new();
+        let count = items.len();
+        for item in items {
+            let text = item.text();
+            match parse(text) {
+                Some(choice) => chosen.push(choice),
+                None => self.reject(field, messages::not_a_choice(text)),
+            }
+        }
+        (chosen.len() == count).then_some(chosen)
     }
 }
 
@@ -527,6 +651,7 @@ fn whole(text: &str) -> Option<i128> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::parse_json_object;
 
     fn errors<T>(
         input: Input,
@@ -647,6 +772,51 @@ mod tests {
             errors(Input::Text("US ".into()), |r| r.optional_country("f")),
             [messages::not_a_choice("US ")]
         );
+    }
+
+    #[test]
+    fn lists_are_read_entry_by_entry() {
+        let list = |json: &str| {
+            let fields = parse_json_object(format!(r#"{{"f": {json}}}"#).as_bytes()).unwrap();
+            fields.get("f").unwrap().clone()
+        };
+        for (json, complaint) in [
+            ("null", messages::NULL.to_owned()),
+            ("[]", messages::NOTHING_CHOSEN.to_owned()),
+            (r#""user.*""#, messages::not_a_list("str")),
+            ("7", messages::not_a_list("int")),
+            ("7.5", messages::not_a_list("float")),
+            ("true", messages::not_a_list("bool")),
+            ("{}", messages::not_a_list("dict")),
+            (
+                r#"["user.*", "user.born"]"#,
+                messages::not_a_choice("user.born"),
+            ),
+            (r#"["user.*", null]"#, messages::not_a_choice("None")),
+            (r#"[["user.*"]]"#, messages::not_a_choice("['user.*']")),
+        ] {
+            assert_eq!(
+                errors(list(json), |r| r.required_events("f")),
+                [complaint],
+                "{json}"
+            );
+        }
+        assert!(errors(list(r#"["user.*", "*"]"#), |r| r.required_events("f")).is_empty());
+    }
+
+    #[test]
+    fn repeated_fields_of_a_form_are_a_list() {
+        let mut fields = Fields::form();
+        for entry in ["user.created", "", "session.*"] {
+            fields.insert("f".into(), Input::Text(entry.into()));
+        }
+        let events = FieldReader::new(&fields).required_events("f").unwrap();
+        assert_eq!(events.as_text(), "user.created session.*");
+        let mut fields = Fields::form();
+        fields.insert("f".into(), Input::Text(String::new()));
+        let mut reader = FieldReader::new(&fields);
+        assert_eq!(reader.required_events("f"), None);
+        assert!(reader.finish().is_err());
     }
 
     #[test]

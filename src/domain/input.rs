@@ -29,7 +29,14 @@ pub enum Input {
         /// The first lone surrogate.
         first: u16,
     },
-    /// A JSON list or object, as Python's `str()` writes it.
+    /// A JSON list.
+    List {
+        /// Its items.
+        items: Vec<Input>,
+        /// The whole list, as Python's `str()` writes it.
+        text: String,
+    },
+    /// A JSON object, as Python's `str()` writes it.
     Structure(String),
     /// A file of a multipart form.
     File(UploadedFile),
@@ -44,6 +51,7 @@ impl fmt::Debug for Input {
             Self::Number(_) => "Number",
             Self::Text(_) => "Text",
             Self::LoneSurrogate { .. } => "LoneSurrogate",
+            Self::List { .. } => "List",
             Self::Structure(_) => "Structure",
             Self::File(_) => "File",
         })
@@ -104,9 +112,23 @@ impl Fields {
             .find_map(|(known, input)| (known == name).then_some(input))
     }
 
+    /// Names and values in order, with duplicates.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &Input)> {
+        self.values
+            .iter()
+            .map(|(name, input)| (name.as_str(), input))
+    }
+
     /// The names of the fields in order, with duplicates.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.values.iter().map(|(name, _)| name.as_str())
+    }
+
+    /// All values of a field, as a form with several of one name has them.
+    pub fn all<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a Input> {
+        self.values
+            .iter()
+            .filter_map(move |(known, input)| (known == name).then_some(input))
     }
 
     /// Whether the field is present.
@@ -248,9 +270,47 @@ impl Input {
             Some(b'n') => Self::Null,
             Some(b't') => Self::Bool(true),
             Some(b'f') => Self::Bool(false),
-            Some(b'{' | b'[') => Self::Structure(python_repr(&serde_json::from_str(text)?)),
+            Some(b'{') => Self::Structure(python_repr(&serde_json::from_str(text)?)),
+            Some(b'[') => Self::List {
+                text: python_repr(&serde_json::from_str(text)?),
+                items: serde_json::from_str::<Vec<&RawValue>>(text)?
+                    .into_iter()
+                    .map(Self::from_json)
+                    .collect::<Result<_, _>>()?,
+            },
             _ => Self::Number(python_number(text)),
         })
+    }
+}
+
+impl Input {
+    /// The name of its type in Python, for error messages.
+    pub(super) fn type_name(&self) -> &'static str {
+        match self {
+            Self::Null => "NoneType",
+            Self::Bool(_) => "bool",
+            Self::Number(text) if is_float(text) => "float",
+            Self::Number(_) => "int",
+            Self::Text(_) | Self::LoneSurrogate { .. } => "str",
+            Self::List { .. } => "list",
+            Self::Structure(_) => "dict",
+            Self::File(_) => "InMemoryUploadedFile",
+        }
+    }
+
+    /// Its text, as an error message quotes it.
+    pub(super) fn text(&self) -> &str {
+        match self {
+            Self::Null => "None",
+            Self::Bool(true) => "True",
+            Self::Bool(false) => "False",
+            Self::Text(text)
+            | Self::Number(text)
+            | Self::Structure(text)
+            | Self::List { text, .. }
+            | Self::LoneSurrogate { text, .. } => text,
+            Self::File(file) => file.file_name.as_str(),
+        }
     }
 }
 
@@ -408,8 +468,22 @@ mod tests {
                 r#"["it's", 'say "x"', 'both \' and "', 'a\\b\n\x01']"#,
             ),
         ] {
-            assert_eq!(input(json), Input::Structure(python.into()), "{json}");
+            match input(json) {
+                Input::Structure(text) | Input::List { text, .. } => assert_eq!(text, python),
+                other => panic!("{json} is {other:?}"),
+            }
         }
+    }
+
+    #[test]
+    fn lists_have_items() {
+        let Input::List { items, .. } = input(r#"["a", 1, [null], {"b": 2}]"#) else {
+            panic!("a list is a list");
+        };
+        assert_eq!(items[0], Input::Text("a".into()));
+        assert_eq!(items[1], Input::Number("1".into()));
+        assert!(matches!(&items[2], Input::List { items, .. } if items == &[Input::Null]));
+        assert_eq!(items[3], Input::Structure("{'b': 2}".into()));
     }
 
     #[test]

@@ -20,6 +20,13 @@ const OVERLOAD_PAUSE: u64 = 5;
 /// Why an expired mail is not retried.
 pub(super) const MAIL_EXPIRED: &str = "The mail has expired and can no longer be sent.";
 
+/// Why a webhook cannot be changed by the API.
+pub(super) const WEBHOOK_FROM_FILE: &str =
+    "This webhook is set in the configuration file. Change it there.";
+
+/// Why nothing is sent to a webhook.
+pub(super) const WEBHOOK_DISABLED: &str = "This webhook is disabled. Enable it first.";
+
 /// Why nobody can be invited.
 pub(super) const NO_INVITATION_PAGE: &str =
     "Invitations need a page for their links: enable [pages], or set [mail] invitation_url.";
@@ -294,6 +301,8 @@ impl From<AccountError> for ApiError {
             ),
             AccountError::InvalidLink => Self::BadRequest("Invalid or expired link.".into()),
             AccountError::MailExpired => Self::BadRequest(MAIL_EXPIRED.to_owned()),
+            AccountError::WebhookFromFile => Self::BadRequest(WEBHOOK_FROM_FILE.to_owned()),
+            AccountError::WebhookDisabled => Self::BadRequest(WEBHOOK_DISABLED.to_owned()),
             AccountError::NoInvitationPage => Self::BadRequest(NO_INVITATION_PAGE.to_owned()),
             AccountError::EmailTaken => {
                 Self::Fields(FieldErrors::one("email", messages::EMAIL_TAKEN))

@@ -133,6 +133,13 @@ pub(super) fn no_content() -> Response {
     response
 }
 
+/// `202 Accepted` without a body.
+pub(super) fn accepted() -> Response {
+    let mut response = no_content();
+    *response.status_mut() = StatusCode::ACCEPTED;
+    response
+}
+
 /// `303 See Other` to a path of this server (RFC 9110, section 15.4.4).
 ///
 /// # Errors

@@ -274,7 +274,7 @@ fn trimmed(pattern: &'static str) -> &'static str {
 fn segment(text: &'static str) -> Segment {
     match text {
         "{pk}" => Segment::Pk,
-        "{id}" => Segment::Id,
+        "{id}" | "{delivery}" => Segment::Id,
         literal => Segment::Literal(literal),
     }
 }

@@ -11,7 +11,8 @@ use http::Method;
 
 use super::api::{
     audit_log, dev, discovery, email_undo, events, health, invitations, mails, metrics, mfa, otp,
-    passwords, photos, reauthenticate, sessions, staff, tokens, users,
+    passwords, photos, reauthenticate, sessions, staff, tokens, users, webhook_deliveries,
+    webhooks,
 };
 use super::openapi::{self, docs};
 use super::pages::account::{
@@ -23,7 +24,7 @@ use super::pages::assets;
 use super::pages::console::{
     backups, bulk, events as console_events, export, invitations as console_invitations,
     keys as console_keys, mails as console_mails, new_user, overview as console_overview, settings,
-    setup, user, users as console_users,
+    setup, user, users as console_users, webhook as console_webhook, webhooks as console_webhooks,
 };
 use super::route::{Auth, ErrorFormat, Exposure, HandlerResult, Path, Route};
 use crate::observability::metrics::{Action, MAX_ROUTES};
@@ -178,6 +179,19 @@ pub(super) static ROUTES: &[Route] = &[
     form!("/console/mails/{id}/drop/", "Discard Mail", console_mails::discard).on_console(),
     page!("/console/events/", "Events", console_events::show).on_console(),
     form!("/console/events/export/", "Export Events", console_events::export).on_console(),
+    page!("/console/webhooks/", "Webhooks", console_webhooks::show).on_console(),
+    page!("/console/webhooks/new/", "Add Webhook", console_webhooks::show_new).on_console(),
+    form!("/console/webhooks/new/", "Add Webhook", console_webhooks::create).on_console(),
+    page!("/console/webhooks/{id}/", "Webhook", console_webhook::show).on_console(),
+    form!("/console/webhooks/{id}/", "Webhook", console_webhook::update).on_console(),
+    form!("/console/webhooks/{id}/state/", "Webhook State", console_webhook::set_state).on_console(),
+    form!("/console/webhooks/{id}/test/", "Test Webhook", console_webhook::test).on_console(),
+    form!("/console/webhooks/{id}/rotate/", "Rotate Webhook", console_webhook::rotate).on_console(),
+    form!("/console/webhooks/{id}/recover/", "Recover Webhook", console_webhook::recover).on_console(),
+    form!("/console/webhooks/{id}/deliveries/{delivery}/replay/", "Replay Delivery", console_webhook::replay)
+        .on_console(),
+    page!("/console/webhooks/{id}/remove/", "Remove Webhook", console_webhook::show_remove).on_console(),
+    form!("/console/webhooks/{id}/remove/", "Remove Webhook", console_webhook::remove).on_console(),
     page!("/console/keys/", "Keys", console_keys::show).on_console(),
     form!("/console/keys/rotate/", "Rotate Keys", console_keys::rotate).on_console(),
     page!("/console/backups/", "Backups", backups::show).on_console(),
@@ -214,6 +228,26 @@ pub(super) static ROUTES: &[Route] = &[
         .counted_as(Action::SignUp).docs(&invitations::ACCEPT),
     delete!(accounts!("invitations/{id}/"), "Invitation Instance", invitations::destroy)
         .bearer().docs(&invitations::DESTROY),
+
+    get!(accounts!("webhooks/"), "Webhook List", webhooks::list).bearer().docs(&webhooks::LIST),
+    post!(accounts!("webhooks/"), "Webhook List", webhooks::create)
+        .bearer().docs(&webhooks::CREATE),
+    get!(accounts!("webhooks/{id}/"), "Webhook Instance", webhooks::retrieve)
+        .bearer().docs(&webhooks::RETRIEVE),
+    patch!(accounts!("webhooks/{id}/"), "Webhook Instance", webhooks::partial_update)
+        .bearer().docs(&webhooks::PARTIAL_UPDATE),
+    delete!(accounts!("webhooks/{id}/"), "Webhook Instance", webhooks::destroy)
+        .bearer().docs(&webhooks::DESTROY),
+    post!(accounts!("webhooks/{id}/rotate-secret/"), "Webhook Rotate Secret", webhooks::rotate)
+        .bearer().docs(&webhooks::ROTATE),
+    post!(accounts!("webhooks/{id}/test/"), "Webhook Test", webhook_deliveries::test)
+        .bearer().docs(&webhook_deliveries::TEST),
+    post!(accounts!("webhooks/{id}/recover/"), "Webhook Recover", webhook_deliveries::recover)
+        .bearer().docs(&webhook_deliveries::RECOVER),
+    get!(accounts!("webhooks/{id}/deliveries/"), "Webhook Deliveries", webhook_deliveries::list)
+        .bearer().docs(&webhook_deliveries::LIST),
+    post!(accounts!("webhooks/{id}/deliveries/{delivery}/replay/"), "Webhook Replay", webhook_deliveries::replay)
+        .bearer().docs(&webhook_deliveries::REPLAY),
 
     post!(accounts!("otp/verify/"), "Otp Verify", otp::verify)
         .auth(Auth::OptionalBearer).counted_as(Action::Confirmation).docs(&otp::VERIFY),

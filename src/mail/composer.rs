@@ -755,7 +755,7 @@ mod tests {
                 ]
                 .contains(&name);
                 let is_of_webhook = name.starts_with("webhook_");
-                assert_eq!(shows("https://crm.example.com"), is_of_webhook, "{name}");
+                assert_eq!(shows("crm.example.com"), is_of_webhook, "{name}");
                 assert_eq!(
                     shows("203.0.113.7"),
                     !is_without_client,

@@ -104,7 +104,7 @@ pub enum MailContent {
     WebhookChanged {
         /// What was done.
         change: WebhookChangeKind,
-        /// Scheme, host and port of the receiver.
+        /// Host and port of the receiver.
         host: String,
         /// Who did it.
         by: String,
@@ -115,7 +115,7 @@ pub enum MailContent {
     WebhookDisabled {
         /// Why, as [`crate::domain::WebhookDisabled`] names it.
         reason: String,
-        /// Scheme, host and port of the receiver.
+        /// Host and port of the receiver.
         host: String,
     },
     /// Staff invites the recipient to create an account.
@@ -252,7 +252,7 @@ impl MailContent {
                 "webhook_changed",
                 Self::WebhookChanged {
                     change: WebhookChangeKind::Added,
-                    host: "https://crm.example.com".to_owned(),
+                    host: "crm.example.com".to_owned(),
                     by: "admin@example.com".to_owned(),
                     ip: Some("203.0.113.7".to_owned()),
                 },
@@ -261,7 +261,7 @@ impl MailContent {
                 "webhook_disabled",
                 Self::WebhookDisabled {
                     reason: "failing".to_owned(),
-                    host: "https://crm.example.com".to_owned(),
+                    host: "crm.example.com".to_owned(),
                 },
             ),
             (

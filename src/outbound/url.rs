@@ -152,8 +152,8 @@ impl EndpointUrl {
         &self.text[..self.origin_length]
     }
 
-    /// The value of the `Host` header.
-    pub(super) fn authority(&self) -> &str {
+    /// Host and port, as the `Host` header has them.
+    pub fn authority(&self) -> &str {
         let scheme = if self.is_https { "https://" } else { "http://" };
         &self.text[scheme.len()..self.origin_length]
     }

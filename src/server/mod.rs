@@ -38,7 +38,7 @@ use tokio::time::interval;
 use crate::accounts::{self, AccountError, remove_photos_left_behind, remove_unused_photos};
 use crate::app::{CurrentApp, SharedApp};
 use crate::backup::schedule::BackupScheduler;
-use crate::bootstrap::{StartError, open_app};
+use crate::bootstrap::{StartError, open_app, open_file_webhooks};
 use crate::clock::{SharedClock, clock_for};
 use crate::config::{Config, TlsConfig};
 use crate::dev;
@@ -158,6 +158,7 @@ impl Server {
             (_, None) => None,
         };
         let (metrics, metrics_address) = metrics.unzip();
+        let webhooks = open_file_webhooks(&config)?;
         let app: SharedApp = Arc::new(open_app(config, clock, address.port()).await?);
         if let Some(tls) = &tls {
             // Set before the first request.
@@ -167,7 +168,7 @@ impl Server {
         if lock.is_some() {
             remove_photos_left_behind(&app).await;
         }
-        dev::begin(&app).await?;
+        dev::begin(&app, &webhooks).await?;
         app.outbox.start();
         app.events.start();
         let backups = app.backups.clone().map(BackupScheduler::start);

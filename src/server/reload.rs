@@ -7,7 +7,8 @@
 use std::sync::Arc;
 
 use super::Server;
-use crate::bootstrap::{StartError, apply_settings};
+use crate::accounts;
+use crate::bootstrap::{StartError, apply_settings, open_file_webhooks};
 use crate::config::{Config, SettingInfo};
 
 /// Settings that need a restart: what they configure is held for as long as the server runs.
@@ -30,7 +31,7 @@ pub struct Reloaded {
 }
 
 impl Server {
-    /// Reloads the settings. The certificate, mail templates and secret files are read again even
+    /// Reloads the settings and the webhooks of the file. The certificate, mail templates and secret files are read again even
     /// when the settings are unchanged.
     ///
     /// # Errors
@@ -53,11 +54,15 @@ impl Server {
                 reloaded.changed.push(setting.name);
             }
         }
+        let webhooks = open_file_webhooks(&config)?;
         let (app, sender) = apply_settings(&old, config, self.address.port()).await?;
         if let Some(tls) = &self.tls {
             tls.reload(&app.config.tls, app.clock.now())
                 .map_err(StartError::new)?;
         }
+        accounts::apply_file_webhooks(&app, &webhooks)
+            .await
+            .map_err(StartError::at("[[webhooks]]"))?;
         app.outbox.reload(sender);
         app.events.reload(app.webhook_sender.clone());
         self.current.set(Arc::new(app));

@@ -65,6 +65,13 @@ pub(super) const BUILT_IN: &[(&str, &str)] = built_in![
     "console/user_new.html",
     "console/users.html",
     "console/setup_where.html",
+    "console/webhook.html",
+    "console/webhook_fields.html",
+    "console/webhook_new.html",
+    "console/webhook_remove.html",
+    "console/webhook_secret.html",
+    "console/webhook_state.html",
+    "console/webhooks.html",
 ];
 
 /// The style sheet of all pages.

@@ -13,6 +13,8 @@ const PAGES: &[&str] = &[
     "/console/invitations/",
     "/console/mails/",
     "/console/events/",
+    "/console/webhooks/",
+    "/console/webhooks/new/",
     "/console/keys/",
     "/console/backups/",
     "/console/settings/",
@@ -28,6 +30,10 @@ const PAGES: &[&str] = &[
 const FORMS: &[(&str, &[(&str, &str)])] = &[
     ("/console/keys/rotate/", &[("reason", "test")]),
     ("/console/backups/", &[("reason", "test")]),
+    (
+        "/console/webhooks/new/",
+        &[("url", "http://127.0.0.1:9/hook"), ("events", "*")],
+    ),
 ];
 
 /// A server with a staff account, and a browser in which it is signed in.

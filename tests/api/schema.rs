@@ -19,7 +19,9 @@ fn schema_of(server: &TestServer) -> Schema {
 
 /// A path that matches a pattern with braces.
 fn filled_in(path: &str) -> String {
-    path.replace("{pk}", "1").replace("{id}", "x")
+    path.replace("{pk}", "1")
+        .replace("{id}", "x")
+        .replace("{delivery}", "x")
 }
 
 #[test]
@@ -186,6 +188,7 @@ fn full(path: &str) -> String {
     let path = path
         .replace("<pk>", "{pk}")
         .replace("<id>", "{id}")
+        .replace("<delivery>", "{delivery}")
         .replace("<token>", "{id}")
         .replace("<name>", "{id}");
     if path.starts_with('/') {

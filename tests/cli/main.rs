@@ -35,3 +35,4 @@ mod systemd;
 mod unread;
 mod upgrades;
 mod users;
+mod webhooks;

@@ -120,6 +120,7 @@ pub(super) fn run(arguments: CheckArguments, config: &Config) -> CommandResult {
     let mut report = Report::default();
     settings::check_settings(config, &mut report);
     settings::check_pages(config, &mut report);
+    settings::check_webhooks(config, &mut report);
     settings::check_certificate(config, now, &mut report);
     data::check_clock(None, now, &mut report);
     if let Some(files) = DataFiles::of(config) {
@@ -131,6 +132,7 @@ pub(super) fn run(arguments: CheckArguments, config: &Config) -> CommandResult {
             data::check_keys(examination, &mut report);
             data::check_floods(config, examination, &mut report);
             check_mail_queue(examination, &mut report);
+            check_troubled_webhooks(examination, &mut report);
         }
         let examine_again = || examine_database(&files.database, files.busy_timeout, now).ok();
         files::check_photos(
@@ -237,6 +239,20 @@ fn check_mail_queue(examination: &Examination, report: &mut Report) {
             failing.count
         );
         report.warning("mail", text);
+    }
+}
+
+/// Reports webhooks that do not get their events.
+fn check_troubled_webhooks(examination: &Examination, report: &mut Report) {
+    let troubled = examination.troubled_webhooks;
+    for (count, what) in [
+        (troubled.failing, "fails at every attempt"),
+        (troubled.disabled, "was disabled by the server"),
+    ] {
+        if count > 0 {
+            let text = format!("{count}, each of which {what}; `webhook list` shows them");
+            report.warning("webhooks", text);
+        }
     }
 }
 

@@ -1,7 +1,9 @@
 //! Checks of the settings alone, of the templates of the pages, and of the certificate.
 
 use super::{Level, Report};
-use crate::bootstrap::{StartError, open_composer, open_pages};
+use crate::bootstrap::{
+    StartError, open_composer, open_file_webhooks, open_pages, open_webhook_sender,
+};
 use crate::config::Config;
 use crate::domain::Timestamp;
 use crate::observability::error_chain;
@@ -25,6 +27,36 @@ pub(super) fn check_settings(config: &Config, report: &mut Report) {
     report.ok_if_silent("settings", "no risky setting");
     let url = config.public_url(config.server.listen.port());
     report.ok_if_silent("public_url", url);
+}
+
+/// Checks the webhooks of the file: their form, their secrets, and whether they may be called.
+pub(super) fn check_webhooks(config: &Config, report: &mut Report) {
+    let webhooks = match open_file_webhooks(config) {
+        Ok(webhooks) => webhooks,
+        Err(e) => return report.error("webhooks", error_chain(&e)),
+    };
+    if webhooks.is_empty() {
+        return;
+    }
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build();
+    let (runtime, sender) = match (runtime, open_webhook_sender(config)) {
+        (Ok(runtime), Ok(sender)) => (runtime, sender),
+        (Err(e), _) => return report.error("webhooks", format!("cannot start: {e}")),
+        (_, Err(e)) => return report.error("webhooks", error_chain(&e)),
+    };
+    for webhook in &webhooks {
+        if let Err(problem) = runtime.block_on(sender.check(&webhook.url)) {
+            let text = format!("[[webhooks]] {:?}: {}", webhook.name, error_chain(&problem));
+            report.warning("webhooks", text);
+        }
+    }
+    let count = webhooks.len();
+    report.ok_if_silent(
+        "webhooks",
+        format!("{count} in the file, with public addresses"),
+    );
 }
 
 /// Checks that all templates of the pages render in all languages, the operator's own too, and that

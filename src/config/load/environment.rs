@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 
 use super::super::error::{ConfigError, Problem};
-use super::super::settings::settings;
+use super::super::settings::{Config, settings};
 use super::super::suggest::closest;
+use super::super::webhooks::FileWebhook;
 
 /// The prefix of all environment variables of the program.
 const PREFIX: &str = "ACCOUNTS_";
@@ -44,7 +45,12 @@ pub fn process_environment() -> Result<BTreeMap<String, String>, ConfigError> {
 /// Warnings for variables that have the prefix but are not settings. Their values are not shown.
 ///
 /// They are not errors, because another program may use the same prefix.
-pub(super) fn unknown_variables(environment: &BTreeMap<String, String>) -> Vec<String> {
+pub(super) fn unknown_variables(
+    environment: &BTreeMap<String, String>,
+    config: &Config,
+) -> Vec<String> {
+    let webhooks = config.webhook_list.iter();
+    let secrets: Vec<String> = webhooks.map(FileWebhook::secret_variable).collect();
     let known = || {
         let settings = settings().iter().map(|setting| setting.env.as_str());
         settings.chain([DEV_VARIABLE, FILE_VARIABLE])
@@ -52,7 +58,7 @@ pub(super) fn unknown_variables(environment: &BTreeMap<String, String>) -> Vec<S
     environment
         .iter()
         .filter(|(name, value)| name.starts_with(PREFIX) && !value.is_empty())
-        .filter(|(name, _)| known().all(|known| known != *name))
+        .filter(|(name, _)| known().all(|known| known != *name) && !secrets.contains(name))
         .map(|(name, _)| {
             let bare = |name: &'static str| name.strip_prefix(PREFIX).unwrap_or(name);
             let meant = closest(&name[PREFIX.len()..], known().map(bare));

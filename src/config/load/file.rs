@@ -11,6 +11,7 @@ use super::super::raw::Raw;
 use super::super::settings::{Config, SettingInfo, in_section, sections, settings};
 use super::super::suggest::closest;
 use super::apply;
+use super::webhooks::{is_inner_list, is_list};
 
 /// The text of the file.
 pub(super) fn read(file: &Path) -> Result<String, ConfigError> {
@@ -43,10 +44,18 @@ impl<'t> FileReader<'t> {
         let mut problems = Vec::new();
         for (name, value) in document.get_ref() {
             let start = name.span().start;
+            if is_list(name.get_ref(), value.get_ref()) {
+                problems.extend(self.webhooks(config, value));
+                continue;
+            }
             match self.section(name, value) {
                 Ok((section, table)) => {
                     for (key, value) in table {
                         let start = key.span().start;
+                        if is_inner_list(section, key.get_ref()) {
+                            problems.extend(self.webhooks(config, value));
+                            continue;
+                        }
                         let done = self.key(config, section, key, value);
                         problems.extend(done.err().map(|problem| (start, problem)));
                     }
@@ -126,7 +135,7 @@ impl<'t> FileReader<'t> {
         }
     }
 
-    fn line(&self, position: usize) -> FileLine {
+    pub(super) fn line(&self, position: usize) -> FileLine {
         FileLine {
             file: self.file.to_owned(),
             line: self.before(position).matches('\n').count() + 1,

@@ -7,6 +7,7 @@ mod environment;
 mod file;
 #[cfg(test)]
 mod tests;
+mod webhooks;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -88,9 +89,11 @@ pub fn load(sources: &Sources) -> Result<(Config, Vec<String>), ConfigError> {
 
     if problems.is_empty() {
         problems.extend(conflicts(&config));
+        problems.extend(webhooks::take_secrets(&mut config, variable));
     }
     if problems.is_empty() {
-        Ok((config, unknown_variables(&sources.environment)))
+        let warnings = unknown_variables(&sources.environment, &config);
+        Ok((config, warnings))
     } else {
         Err(ConfigError::new(problems))
     }

@@ -438,3 +438,85 @@ fn dev_listens_on_loopback_only() {
             .config();
     }
 }
+
+/// A file with one complete webhook.
+const WEBHOOK: &str = r#"
+[[webhooks]]
+name = "my-crm"
+url = "https://crm.example.com/hooks"
+events = ["user.*"]
+"#;
+
+#[test]
+fn webhooks_are_a_list_of_the_file() {
+    let setup = Setup::file(WEBHOOK).env("ACCOUNTS_WEBHOOKS_MY_CRM_SECRET", "whsec_c2VjcmV0");
+    let config = setup.config();
+    let [webhook] = &*config.webhook_list else {
+        panic!("one webhook: {:?}", config.webhook_list);
+    };
+    assert_eq!(webhook.name, "my-crm");
+    assert_eq!(webhook.events, ["user.*"]);
+    assert_eq!(webhook.secret.expose(), "whsec_c2VjcmV0");
+    assert!(!format!("{config:?}").contains("c2VjcmV0"));
+    let file = format!("{WEBHOOK}secret_file = \"/run/secrets/crm\"\npayload = \"thin\"\n");
+    let config = Setup::file(&file).config();
+    assert_eq!(config.named_files(), [PathBuf::from("/run/secrets/crm")]);
+    assert_eq!(config.webhook_list[0].payload, "thin");
+}
+
+#[test]
+fn wrong_webhooks_are_errors_with_their_line() {
+    for (file, expected) in [
+        (
+            "[[webhooks]]\n",
+            "config.toml:1: [[webhooks]]: name: expected up to 40 letters",
+        ),
+        (
+            "[[webhooks]]\nname = \"a b\"\n",
+            "config.toml:1: [[webhooks]]: name: expected",
+        ),
+        (
+            "[[webhooks]]\nname = \"a\"\n",
+            "config.toml:1: [[webhooks]]: url is missing",
+        ),
+        (
+            "[[webhooks]]\nname = \"a\"\nurl = \"https://a.example\"\n",
+            "config.toml:1: [[webhooks]]: events is missing",
+        ),
+        (
+            "[[webhooks]]\nevent = [\"user.*\"]\n",
+            "config.toml:2: [[webhooks]]: unknown setting \"event\"; did you mean \"events\"?",
+        ),
+        (
+            "[[webhooks]]\nevents = \"user.*\"\n",
+            "config.toml:2: [[webhooks]]: events: expected a list of strings, got \"user.*\"",
+        ),
+        (
+            "[[webhooks]]\nsecret = [\"hunter2\"]\n",
+            "config.toml:2: [[webhooks]]: secret: expected a string, got something else",
+        ),
+        (
+            "webhooks = [1]\n",
+            "config.toml:1: [[webhooks]]: expected a webhook, got a value",
+        ),
+        (
+            WEBHOOK,
+            "[[webhooks]] \"my-crm\" has no secret: set ACCOUNTS_WEBHOOKS_MY_CRM_SECRET",
+        ),
+        (
+            &format!("{WEBHOOK}secret = \"a\"\nsecret_file = \"b\"\n"),
+            "[[webhooks]] \"my-crm\" has two secrets: remove secret_file",
+        ),
+        (
+            &format!(
+                "{WEBHOOK}secret = \"a\"\n{}secret = \"b\"\n",
+                WEBHOOK.replace("my-crm", "MY_CRM")
+            ),
+            "config.toml:8: [[webhooks]]: two webhooks are named \"my-crm\": choose another name",
+        ),
+    ] {
+        let error = Setup::file(file).error();
+        assert!(error.contains(expected), "{file}: {error}");
+        assert!(!error.contains("hunter2"), "{error}");
+    }
+}

@@ -22,3 +22,5 @@ pub(super) mod sessions;
 pub(super) mod staff;
 pub(super) mod tokens;
 pub(super) mod users;
+pub(super) mod webhook_deliveries;
+pub(super) mod webhooks;

@@ -3,7 +3,7 @@
 use serde_json::{Map, Value, json};
 
 use crate::accounts::forms::Form;
-use crate::domain::{FieldKind, FieldRule, Gender};
+use crate::domain::{FieldKind, FieldRule, Gender, WebhookEventType, WebhookPayload};
 
 /// The schema of a body: as JSON, or as a form that may contain a file.
 pub(super) fn form_schema(form: &Form, with_files: bool) -> Value {
@@ -54,6 +54,16 @@ fn field_schema(rule: &FieldRule, with_files: bool) -> Value {
         FieldKind::Whole => json!({ "type": "integer", "minimum": 0 }),
         FieldKind::File if with_files => json!({ "type": "string", "format": "binary" }),
         FieldKind::File => json!({ "type": "null" }),
+        FieldKind::Url => json!({ "type": "string", "format": "uri", "minLength": 1 }),
+        FieldKind::Events => json!({
+            "type": "array",
+            "items": { "type": "string", "pattern": event_pattern() },
+            "minItems": 1,
+        }),
+        FieldKind::Payload => {
+            json!({ "type": "string", "enum": WebhookPayload::ALL.map(WebhookPayload::as_str) })
+        }
+        FieldKind::Moment => json!({ "type": "string", "format": "date-time" }),
         FieldKind::Other => json!({}),
     };
     if let Some(max) = rule.max {
@@ -69,6 +79,24 @@ fn field_schema(rule: &FieldRule, with_files: bool) -> Value {
     schema
 }
 
+/// The regular expression of an entry in a list of types of events.
+fn event_pattern() -> String {
+    let names = WebhookEventType::ALL.iter().map(|event| event.as_str());
+    let mut groups: Vec<&str> = names
+        .clone()
+        .filter_map(|name| Some(name.split_once('.')?.0))
+        .collect();
+    groups.dedup();
+    let groups = groups.iter().map(|group| format!("{group}\\.\\*"));
+    let names = names.map(|name| name.replace('.', "\\."));
+    let entries: Vec<String> = ["\\*".to_owned()]
+        .into_iter()
+        .chain(groups)
+        .chain(names)
+        .collect();
+    format!("^({})$", entries.join("|"))
+}
+
 fn field_description(rule: &FieldRule, with_files: bool) -> Option<&'static str> {
     Some(match (rule.name, rule.kind) {
         ("otp", _) => "Six digits, as text.",
@@ -79,6 +107,16 @@ fn field_description(rule: &FieldRule, with_files: bool) -> Option<&'static str>
         }
         ("confirm_password", _) => "The same as `password`.",
         ("is_active" | "is_staff", _) => "For staff; ignored from everybody else.",
+        (_, FieldKind::Url) => {
+            "An https URL without user name and fragment. Its host has to have public addresses."
+        }
+        (_, FieldKind::Events) => {
+            "Types of events, all of a group such as `user.*`, or `*` for everything."
+        }
+        (_, FieldKind::Payload) => {
+            "`full` for the account as it was at that moment, `thin` for ids alone."
+        }
+        (_, FieldKind::Moment) => "RFC 3339; without an offset it is UTC.",
         (_, FieldKind::Phone) => {
             "A telephone number in E.164 form with its `+`; spaces, dots, dashes and brackets are \
              dropped. Empty for none."

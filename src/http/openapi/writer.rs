@@ -256,6 +256,11 @@ fn path_parameter(segment: &str) -> Option<Value> {
             "The id of the object.",
             json!({ "type": "string", "minLength": 1 }),
         ),
+        "{delivery}" => (
+            "delivery",
+            "The id of the delivery.",
+            json!({ "type": "string", "minLength": 1 }),
+        ),
         _ => return None,
     };
     Some(json!({

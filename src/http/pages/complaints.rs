@@ -4,6 +4,8 @@
 //! the reader's language; the table below ties each text of the API to a sentence in
 //! `[complaint]` of the language files.
 
+use crate::domain::messages;
+
 /// The key of a sentence and the number in it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Complaint {
@@ -61,6 +63,10 @@ const KNOWN: &[(&str, &str)] = &[
         "The email address was restored recently and can be changed again in # hour.",
         "resting",
     ),
+    ("Enter a valid URL.", "url"),
+    ("This address is not reachable from here.", "unreachable"),
+    ("This selection may not be empty.", "nothing_chosen"),
+    (messages::WRONG_DATETIME, "moment"),
     (
         "The submitted data was not a file. Check the encoding type on the form.",
         "photo_type",

@@ -69,6 +69,13 @@ impl Form {
         }
     }
 
+    /// The texts of a repeated field.
+    pub(super) fn all(&self, name: &str) -> Vec<&str> {
+        self.shown()
+            .filter_map(|(known, text)| (known == name && !text.is_empty()).then_some(text))
+            .collect()
+    }
+
     /// Whether there is a field of this name.
     pub(super) fn has(&self, name: &str) -> bool {
         self.0.contains(name)
@@ -83,7 +90,7 @@ impl Form {
     pub(super) fn only(&self, names: &[&'static str]) -> Fields {
         let mut fields = Fields::form();
         for name in names {
-            if let Some(value) = self.0.get(name) {
+            for value in self.0.all(name) {
                 fields.insert((*name).to_owned(), value.clone());
             }
         }
@@ -116,10 +123,8 @@ impl Form {
 
     /// Names and texts of the fields that a page may repeat.
     fn shown(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.0.names().filter_map(|name| match self.0.get(name) {
-            Some(Input::Text(text)) if !is_secret(name) && name != TOKEN => {
-                Some((name, text.as_str()))
-            }
+        self.0.iter().filter_map(|(name, input)| match input {
+            Input::Text(text) if !is_secret(name) && name != TOKEN => Some((name, text.as_str())),
             _ => None,
         })
     }

@@ -59,8 +59,19 @@ pub struct Examination {
     pub development_since: Option<Timestamp>,
     /// Mails whose delivery failed several times.
     pub failing_mails: FailingMails,
+    /// Webhooks that do not get their events.
+    pub troubled_webhooks: TroubledWebhooks,
     /// What is counted over all networks.
     pub last_hour: HourlyCounts,
+}
+
+/// Webhooks that do not get their events.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct TroubledWebhooks {
+    /// Those at which every attempt fails.
+    pub failing: u64,
+    /// Those that the server has disabled.
+    pub disabled: u64,
 }
 
 /// Examines a database, which is neither created nor migrated.
@@ -107,6 +118,7 @@ pub fn examine_database(
                 newest_at: None,
                 development_since: None,
                 failing_mails: FailingMails::default(),
+                troubled_webhooks: TroubledWebhooks::default(),
                 last_hour: HourlyCounts::default(),
             }),
             false => Err(failed(e)),
@@ -170,6 +182,7 @@ fn examine(
         newest_at: newest.map(Timestamp::from_unix_millis),
         development_since: development_since.map(Timestamp::from_unix_millis),
         failing_mails: failing_mails(connection, schema_version)?,
+        troubled_webhooks: troubled_webhooks(connection, schema_version)?,
         last_hour: hourly_counts(connection, schema_version, now)?,
     })
 }
@@ -196,6 +209,28 @@ fn hourly_counts(
         )?,
         wrong_codes: count("SELECT count(*) FROM otp_failures WHERE failed_at > :hour_ago")?,
     })
+}
+
+fn troubled_webhooks(
+    connection: &Connection,
+    schema_version: i32,
+) -> rusqlite::Result<TroubledWebhooks> {
+    // There are webhooks since version 10.
+    if schema_version < 10 {
+        return Ok(TroubledWebhooks::default());
+    }
+    connection.query_row(
+        "SELECT count(*) FILTER (WHERE disabled_at IS NULL AND failing_since IS NOT NULL), \
+         count(*) FILTER (WHERE disabled_reason IN ('gone', 'failing')) FROM webhooks",
+        [],
+        |row| {
+            let number = |column| row.get::<_, i64>(column).map(i64::unsigned_abs);
+            Ok(TroubledWebhooks {
+                failing: number(0)?,
+                disabled: number(1)?,
+            })
+        },
+    )
 }
 
 fn failing_mails(connection: &Connection, schema_version: i32) -> rusqlite::Result<FailingMails> {

@@ -20,6 +20,7 @@ pub(super) const SECTIONS: &[Section] = &[
     Section::new("invitations", super::invitations::PATH),
     Section::new("mails", super::mails::PATH),
     Section::new("events", super::events::PATH),
+    Section::new(super::webhooks::SECTION, super::webhooks::PATH),
     Section::new("keys", super::keys::PATH),
     Section::new("backups", super::backups::PATH),
     Section::new("settings", super::settings::PATH),

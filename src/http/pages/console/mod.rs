@@ -18,6 +18,8 @@ pub(in crate::http) mod settings;
 pub(crate) mod setup;
 pub(in crate::http) mod user;
 pub(in crate::http) mod users;
+pub(in crate::http) mod webhook;
+pub(in crate::http) mod webhooks;
 
 use super::access::{self, Change};
 use super::render::Detour;
