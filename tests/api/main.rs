@@ -65,3 +65,4 @@ mod tls;
 mod tokens;
 mod webhook_events;
 mod webhook_management;
+mod webhook_requests;
