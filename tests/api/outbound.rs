@@ -21,6 +21,9 @@ use crate::receiver::{Exchange, Receiver, certificate};
 /// The limit of tests that wait for it.
 const SHORT: Duration = Duration::from_millis(300);
 
+/// The limit of all others, long enough for a busy machine.
+const LONG: Duration = Duration::from_mins(1);
+
 /// Answers lookups in turn; the last answer stays.
 struct FakeResolver {
     answers: Mutex<Vec<Vec<IpAddr>>>,
@@ -101,15 +104,24 @@ fn local() -> ClientOptions {
 
 /// The answer of a server that does as a script says, and the end of its body.
 fn answer_of(script: impl Fn(&mut Exchange<'_>) + Send + Sync + 'static) -> (u16, usize, BodyEnd) {
-    let receiver = Receiver::start(script);
-    let answer = Sender::local(SHORT).get(&receiver.url("/")).unwrap();
-    (answer.status(), answer.body().len(), answer.body_end())
+    summary(&outcome_within(LONG, script).unwrap())
 }
 
 /// The failure of a request to a server that does as a script says.
 fn failure_of(script: impl Fn(&mut Exchange<'_>) + Send + Sync + 'static) -> OutboundError {
+    outcome_within(LONG, script).unwrap_err()
+}
+
+fn outcome_within(
+    limit: Duration,
+    script: impl Fn(&mut Exchange<'_>) + Send + Sync + 'static,
+) -> Result<Answer, OutboundError> {
     let receiver = Receiver::start(script);
-    Sender::local(SHORT).get(&receiver.url("/")).unwrap_err()
+    Sender::local(limit).get(&receiver.url("/"))
+}
+
+fn summary(answer: &Answer) -> (u16, usize, BodyEnd) {
+    (answer.status(), answer.body().len(), answer.body_end())
 }
 
 #[test]
@@ -374,9 +386,10 @@ fn bad_certificates_are_refused() {
 
 #[test]
 fn slow_servers_are_given_up() {
-    let error = failure_of(|exchange| {
+    let error = outcome_within(SHORT, |exchange| {
         exchange.hang();
-    });
+    })
+    .unwrap_err();
     let is_late = matches!(
         error,
         OutboundError::Timeout {
@@ -387,7 +400,7 @@ fn slow_servers_are_given_up() {
     assert!(is_late, "{error}");
     // Neither headers nor interim answers that go on for ever extend the time.
     for endless in ["HTTP/1.1 200 OK\r\nX: ", "HTTP/1.1 100 Continue\r\n\r\n"] {
-        let error = failure_of(move |exchange| {
+        let outcome = outcome_within(SHORT, move |exchange| {
             exchange.write(endless);
             if endless.ends_with("\r\n\r\n") {
                 exchange.drip(endless);
@@ -395,7 +408,7 @@ fn slow_servers_are_given_up() {
                 exchange.drip("x");
             }
         });
-        assert_eq!(error.kind(), FailureKind::Timeout, "{error}");
+        assert_eq!(outcome.unwrap_err().kind(), FailureKind::Timeout);
     }
     // A server that accepts and says nothing in TLS.
     let silent = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -410,10 +423,11 @@ fn slow_servers_are_given_up() {
     );
     assert!(is_late, "{error}");
     // The status is known; the rest of the body is not waited for.
-    let (status, _, end) = answer_of(|exchange| {
+    let answer = outcome_within(Duration::from_secs(2), |exchange| {
         exchange.write("HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n");
         exchange.drip("x");
     });
+    let (status, _, end) = summary(&answer.unwrap());
     assert_eq!((status, end), (200, BodyEnd::TimedOut));
 }
 
