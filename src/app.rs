@@ -24,7 +24,7 @@ use crate::passwords::Passwords;
 use crate::photos::Photos;
 use crate::store::SharedStore;
 use crate::templates::PageTemplates;
-use crate::webhooks::{EventBodies, WebhookSender};
+use crate::webhooks::{EventBodies, ReceivedEvents, WebhookSender};
 
 /// The state that all operations share.
 ///
@@ -65,6 +65,8 @@ pub struct App {
     pub photos: Arc<Photos>,
     /// The recent mails, with `--dev` only.
     pub inbox: Option<Inbox>,
+    /// What the receiver of webhooks got, with `--dev` only.
+    pub received: Option<ReceivedEvents>,
     /// The mail queue.
     pub outbox: Arc<Outbox>,
     /// Delivers the events of webhooks.

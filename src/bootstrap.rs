@@ -40,7 +40,7 @@ use crate::store::sqlite::{SqliteOptions, SqliteStore};
 use crate::store::{MailLimits, RequestContext, RotateKeys, SharedStore};
 use crate::templates::{Branding, PageOptions, PageTemplates};
 use crate::webhooks::signature::SigningKeys;
-use crate::webhooks::{EventBodies, WebhookSender};
+use crate::webhooks::{EventBodies, ReceivedEvents, WebhookSender};
 
 /// A failed start. The message says what is wrong and what to do.
 #[derive(Debug, thiserror::Error)]
@@ -104,6 +104,7 @@ pub async fn open_app(config: Config, clock: SharedClock, port: u16) -> Result<A
     let passwords = start_passwords(&config)?;
     let metrics = Arc::new(Metrics::new(clock.now().unix_seconds(), writes));
     let inbox = config.dev.then(Inbox::default);
+    let received = config.dev.then(ReceivedEvents::default);
     let parts = OutboxParts {
         store: store.clone(),
         clock: clock.clone(),
@@ -149,6 +150,7 @@ pub async fn open_app(config: Config, clock: SharedClock, port: u16) -> Result<A
         links,
         public_url,
         inbox,
+        received,
         outbox,
         events: Arc::new(events),
         webhook_sender,

@@ -145,6 +145,9 @@ pub async fn reset(app: &App) -> Result<bool, AccountError> {
     if let Some(inbox) = &app.inbox {
         inbox.clear();
     }
+    if let Some(received) = &app.received {
+        received.clear();
+    }
     for photo in photos {
         app.photos.remove(&photo);
     }

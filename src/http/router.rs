@@ -10,9 +10,9 @@ use std::sync::LazyLock;
 use http::Method;
 
 use super::api::{
-    audit_log, dev, discovery, email_undo, events, health, invitations, mails, metrics, mfa, otp,
-    passwords, photos, reauthenticate, sessions, staff, tokens, users, webhook_deliveries,
-    webhooks,
+    audit_log, dev, dev_webhooks, discovery, email_undo, events, health, invitations, mails,
+    metrics, mfa, otp, passwords, photos, reauthenticate, sessions, staff, tokens, users,
+    webhook_deliveries, webhooks,
 };
 use super::openapi::{self, docs};
 use super::pages::account::{
@@ -319,6 +319,10 @@ pub(super) static ROUTES: &[Route] = &[
 
     get!("/dev/mail/", "Development Inbox", dev::inbox)
         .exposed_to(Exposure::Development).docs(&dev::INBOX),
+    get!("/dev/webhooks/", "Development Webhooks", dev_webhooks::list)
+        .exposed_to(Exposure::Development).docs(&dev_webhooks::LIST),
+    post!("/dev/webhooks/", "Development Webhooks", dev_webhooks::receive)
+        .exposed_to(Exposure::Development).docs(&dev_webhooks::RECEIVE),
     get!("/dev/clock/", "Development Clock", dev::clock)
         .exposed_to(Exposure::Development).docs(&dev::READ_CLOCK),
     post!("/dev/clock/", "Development Clock", dev::advance_clock)

@@ -28,6 +28,7 @@ pub(super) const BUILT_IN: &[(&str, &str)] = built_in![
     "parts.html",
     "message.html",
     "inbox.html",
+    "dev_webhooks.html",
     "account/activity.html",
     "account/confirm.html",
     "account/data.html",

@@ -6,8 +6,10 @@
 //! [`crate::delivery`].
 
 mod body;
+mod received;
 mod sender;
 pub mod signature;
 
 pub use body::EventBodies;
+pub use received::{ReceivedEvent, ReceivedEvents};
 pub use sender::{WebhookAnswer, WebhookMessage, WebhookSender};

@@ -25,6 +25,7 @@ const OPEN = [
   "/account/undo/x/",
   "/account/invitation/?token=x",
   "/dev/mail/",
+  "/dev/webhooks/",
 ];
 
 /** Pages of an account. */
@@ -63,6 +64,8 @@ const CONSOLE = [
   "/console/events/",
   "/console/events/?kind=sign_up&user=2&after=2000-01-01",
   "/console/events/?user=x",
+  "/console/webhooks/",
+  "/console/webhooks/new/",
   "/console/keys/",
   "/console/backups/",
   "/console/settings/",
@@ -85,6 +88,7 @@ const PROBLEMS = {
     ["/console/users/new/", { "#email": "root@example.com", "#password": "short" }],
     ["/console/users/1/", { "#reason": "test" }],
     ["/console/invitations/", { "#email": "root@example.com" }],
+    ["/console/webhooks/new/", { "#url": "https://10.0.0.1/" }],
     ["/console/keys/", { "#reason": " " }],
   ],
 };

@@ -37,7 +37,7 @@ pub async fn test_webhook(app: &App, by: Administrator<'_>, id: i64) -> Result<i
     }
     let number = app.store.create_test_event(random::bytes(), change).await?;
     let number = number.ok_or(AccountError::NotFound)?;
-    app.outbox.wake().await;
+    app.webhooks.wake().notify_one();
     log::info!("webhook {id}: test event {number}");
     Ok(number)
 }
@@ -54,7 +54,7 @@ pub async fn replay_webhook_delivery(
 ) -> Result<(), AccountError> {
     let change = change(app, by, id).await?;
     due(app.store.replay_delivery(delivery, change).await?)?;
-    app.outbox.wake().await;
+    app.webhooks.wake().notify_one();
     log::info!("webhook {id}: delivery {delivery} is replayed");
     Ok(())
 }
@@ -81,7 +81,7 @@ pub async fn recover_webhook(
     reader.finish()?;
     let since = since.ok_or_else(unread)?;
     let count = due(app.store.recover_deliveries(since, change).await?)?;
-    app.outbox.wake().await;
+    app.webhooks.wake().notify_one();
     log::info!("webhook {id}: {count} deliveries since {since} are recovered");
     Ok(count)
 }

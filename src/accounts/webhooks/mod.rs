@@ -224,6 +224,7 @@ pub async fn update_webhook(
     };
     let webhook = done(app.store.update_webhook(update).await?)?;
     app.outbox.wake().await;
+    app.webhooks.wake().notify_one();
     log::info!("webhook {id}: changed");
     info(app, &webhook)
 }

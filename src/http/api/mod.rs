@@ -5,6 +5,7 @@
 
 pub(super) mod audit_log;
 pub(super) mod dev;
+pub(super) mod dev_webhooks;
 pub(super) mod discovery;
 pub(super) mod email_undo;
 pub(super) mod events;
