@@ -27,6 +27,8 @@ mod mail_templates;
 mod mail_tls;
 mod photos;
 mod protected;
+#[path = "../support/receiver.rs"]
+mod receiver;
 mod serve;
 #[path = "../support/smtp.rs"]
 mod smtp;
@@ -35,4 +37,5 @@ mod systemd;
 mod unread;
 mod upgrades;
 mod users;
+mod webhook_crashes;
 mod webhooks;
