@@ -423,7 +423,14 @@ fn webhooks_of_the_file_follow_the_file_alone() {
         config.webhook_list = vec![of_file("crm", "a", 1), of_file("shop", "b", 2)];
     });
     let staff = server.staff("staff@example.com");
-    let list = || server.get("webhooks/", Some(&staff.access)).json()["results"].clone();
+    let list = || {
+        let mut list = server.get("webhooks/", Some(&staff.access)).json()["results"].clone();
+        for webhook in list.as_array_mut().unwrap() {
+            // Nothing listens there, which the server finds out sooner or later.
+            webhook["failing_since"] = Value::Null;
+        }
+        list
+    };
     let before = list();
     assert_eq!(before[0]["description"], "crm");
     assert_eq!(before[0]["is_from_file"], true);
