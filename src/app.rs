@@ -13,6 +13,7 @@ use crate::clock::SharedClock;
 use crate::config::Config;
 use crate::crypto::factor_key::FactorKey;
 use crate::crypto::keyring::KeyRing;
+use crate::crypto::webauthn::RelyingParty;
 use crate::delivery::{EventDelivery, Outbox};
 use crate::limits::{Buffers, NetworkLimits};
 use crate::links::Links;
@@ -47,6 +48,8 @@ pub struct App {
     pub factor_key: FactorKey,
     /// Composes and encrypts the events of webhooks, and encrypts their secrets.
     pub webhooks: EventBodies,
+    /// The site that passkeys are made for.
+    pub relying_party: Arc<RelyingParty>,
     /// The metrics.
     pub metrics: Arc<Metrics>,
     /// Rate limits per client network.

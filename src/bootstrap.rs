@@ -20,6 +20,7 @@ use crate::crypto::keyring::{KeyRing, KeySealing};
 use crate::crypto::random;
 use crate::crypto::sealing::KEY_BYTES;
 use crate::crypto::tokens::{TokenError, TokenOptions};
+use crate::crypto::webauthn::RelyingParty;
 use crate::delivery::{EventDelivery, EventParts, MailSender, Outbox, OutboxParts};
 use crate::domain::{
     EmailAddress, EventSelection, OtpCode, SigningAlgorithm, Timestamp, WebhookPayload,
@@ -99,6 +100,7 @@ pub async fn open_app(config: Config, clock: SharedClock, port: u16) -> Result<A
     let webhook_key = find_key(&store, &sealing, EventBodies::SECRET).await?;
     let webhooks = EventBodies::new(webhook_key, Arc::clone(&public_url));
     store.set_event_sealer(Arc::new(webhooks.clone()));
+    let relying_party = Arc::new(relying_party(&config, &public_url));
     let issuer = config.issuer(port);
     let keys = open_keys(&config, &store, sealing, issuer, clock.now()).await?;
     let passwords = start_passwords(&config)?;
@@ -147,6 +149,7 @@ pub async fn open_app(config: Config, clock: SharedClock, port: u16) -> Result<A
         codes: Arc::new(codes),
         factor_key,
         webhooks,
+        relying_party,
         links,
         public_url,
         inbox,
@@ -176,6 +179,7 @@ pub async fn apply_settings(
     let mut changed = app.clone();
     let sealing = open_sealing(&config)?;
     changed.links = Arc::new(link_urls(&public_url, &config));
+    changed.relying_party = Arc::new(relying_party(&config, &public_url));
     changed.codes = Arc::new(open_codes(&config, &app.store, &sealing, &changed.links).await?);
     let issuer = config.issuer(port);
     let keys = open_keys(&config, &app.store, sealing, issuer, app.clock.now()).await?;
@@ -208,6 +212,15 @@ pub async fn apply_settings(
     }
     changed.config = config;
     Ok((changed, sender))
+}
+
+/// The site that passkeys are made for.
+fn relying_party(config: &Config, public_url: &str) -> RelyingParty {
+    RelyingParty {
+        id: config.passkey_rp_id(public_url),
+        name: config.service_name(),
+        origins: config.passkey_origins(public_url),
+    }
 }
 
 async fn open_codes(
@@ -292,6 +305,7 @@ fn allowance(config: &RateLimitsConfig) -> Option<Allowance> {
         otp_tries: config.otp_tries,
         resets: config.resets,
         resends: config.resends,
+        passkey_challenges: config.passkey_challenges,
         new_address_mails: config.new_address_mails_an_hour,
         wrong_codes: config.wrong_codes_an_hour,
     })

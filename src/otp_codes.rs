@@ -112,6 +112,16 @@ impl OtpCodes {
         self.mac(&["factor_ticket", token])
     }
 
+    /// The keyed hash of a challenge for a passkey.
+    pub fn hash_challenge(&self, challenge: &[u8]) -> Vec<u8> {
+        self.mac(&["passkey_challenge", &URL_SAFE_NO_PAD.encode(challenge)])
+    }
+
+    /// The keyed hash of the id of a sign-in with a passkey.
+    pub fn hash_passkey_session(&self, session_id: &str) -> Vec<u8> {
+        self.mac(&["passkey_session", session_id])
+    }
+
     /// The token in the forms of a browser with this cookie.
     pub fn form_token(&self, cookie: &str) -> String {
         URL_SAFE_NO_PAD.encode(self.mac(&["form", cookie]))

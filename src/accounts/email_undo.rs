@@ -1,10 +1,12 @@
 //! Undoing an address change by the link sent to the former address.
 
-use super::factors::{factor_try, read_code, read_optional_code, refused};
+use super::factors::{accepted, factor_try, read_optional_proof, read_proof, refused};
 use super::new_password::{NOTICE_LIFE, notices};
 use super::{AccountError, Caller, Client, unread};
 use crate::app::App;
-use crate::domain::{EmailAddress, FieldErrors, FieldReader, Fields, OtpPurpose, messages};
+use crate::domain::{
+    EmailAddress, FieldErrors, FieldReader, Fields, OtpPurpose, SecondFactor, messages,
+};
 use crate::mail::MailContent;
 use crate::store::{EmailUndo, FactorTry, UndoEmailChange, UndoOutcome};
 
@@ -27,7 +29,7 @@ pub async fn find_undo(app: &App, token: &str) -> Result<Option<EmailUndo>, Acco
 /// # Errors
 /// [`AccountError::InvalidLink`] when the link is unknown, used or expired;
 /// [`AccountError::EmailTaken`] when another account has confirmed the former address by now.
-/// An account with a factor that is older than the link wants `code`:
+/// An account with a factor that is older than the link wants a code or a passkey:
 /// [`AccountError::Fields`], [`AccountError::InvalidPassword`], [`AccountError::Throttled`].
 pub async fn undo(
     app: &App,
@@ -40,7 +42,8 @@ pub async fn undo(
     let link = find_undo(app, token).await?;
     let link = link.ok_or(AccountError::InvalidLink)?;
     let email = EmailAddress::parse(&link.email).map_err(|_| AccountError::InvalidLink)?;
-    let factor = read_factor(app, &link, fields, client)?;
+    let factor = read_factor(app, &link, fields, client).await?;
+    let kind = factor.as_ref().map(|tried| tried.proof.factor());
     let request = client.otp_request(now);
     let restored = MailContent::AddressRestored {
         ip: Some(client.shown_ip()),
@@ -65,6 +68,9 @@ pub async fn undo(
         .await?;
     match outcome {
         UndoOutcome::Undone(user) => {
+            if let Some(kind) = kind {
+                accepted(app, kind);
+            }
             app.outbox.wake().await;
             log::info!("user {}: address change undone, sessions ended", user.id);
             Ok(())
@@ -72,12 +78,15 @@ pub async fn undo(
         UndoOutcome::InvalidLink => Err(AccountError::InvalidLink),
         UndoOutcome::EmailTaken => Err(AccountError::EmailTaken),
         UndoOutcome::FactorRequired => Err(FieldErrors::one("code", messages::REQUIRED).into()),
-        UndoOutcome::FactorRefused(refusal) => Err(refused(app, client, refusal)),
+        UndoOutcome::FactorRefused(refusal) => {
+            let kind = kind.unwrap_or(SecondFactor::Totp);
+            Err(refused(app, client, (kind, refusal)))
+        }
     }
 }
 
-/// Reads the code of an older factor, if the account has one.
-fn read_factor(
+/// Reads the proof of an older factor, if the account has one.
+async fn read_factor(
     app: &App,
     link: &EmailUndo,
     fields: &Fields,
@@ -87,13 +96,16 @@ fn read_factor(
         return Ok(None);
     }
     let mut reader = FieldReader::new(fields);
-    let code = read_code(&mut reader);
+    let shown = read_proof(&mut reader);
     reader.finish()?;
-    let code = code.ok_or_else(unread)?;
-    factor_try(app, (client, None), (link.user_id, &link.factors), &code).map(Some)
+    let shown = shown.ok_or_else(unread)?;
+    let account = (link.user_id, &link.factors);
+    factor_try(app, (client, None), account, shown, None)
+        .await
+        .map(Some)
 }
 
 /// The fields of [`undo`].
 pub(super) fn read(reader: &mut FieldReader<'_>) {
-    read_optional_code(reader);
+    read_optional_proof(reader);
 }

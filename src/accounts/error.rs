@@ -59,6 +59,12 @@ pub enum AccountError {
     /// The account has no second factor.
     #[error("the account has no second factor")]
     FactorNotEnabled,
+    /// The account has as many passkeys as it may have.
+    #[error("the account has too many passkeys")]
+    TooManyPasskeys,
+    /// The account could not sign in any more.
+    #[error("it is the only way to sign in")]
+    LastWayIn,
     /// The account does not exist.
     #[error("user not found")]
     UserNotFound,

@@ -126,6 +126,26 @@ pub fn second_step() -> Form {
     form(factors::read_second_step)
 }
 
+/// Beginning the second step of a sign-in with a passkey.
+pub fn second_step_begin() -> Form {
+    form(factors::read_ticket)
+}
+
+/// Signing in with a passkey.
+pub fn passkey_sign_in() -> Form {
+    form(factors::passkeys::read_sign_in)
+}
+
+/// Adding a passkey.
+pub fn add_passkey() -> Form {
+    form(factors::passkeys::read_registration)
+}
+
+/// Renaming a passkey.
+pub fn rename_passkey() -> Form {
+    form(factors::passkeys::read_name)
+}
+
 /// Enrolling an authenticator app.
 pub fn activate_totp() -> Form {
     form(factors::read_activation)

@@ -61,10 +61,15 @@ pub use email_undo::{find_undo, undo};
 pub use error::{AccountError, Cause};
 pub use events::{EventExport, list_event_page, list_events, list_user_events, record_command};
 pub use expiry::clear_expired;
+pub use factors::passkeys::{
+    AddedPasskey, PasskeyRequest, add_passkey, delete_passkey, find_passkey, is_current,
+    list_passkeys, rename_passkey, sign_in_with_passkey, start_passkey, start_passkey_sign_in,
+};
 pub use factors::{
     Enrolment, ExportedTotp, FactorStatus, activate_totp, complete_sign_in, deactivate_totp,
     export_totp, factor_status, factor_status_of, regenerate_recovery_codes, require_setup,
-    reset_factors, reset_factors_of, resume_totp, start_totp, user_factor_status,
+    reset_factors, reset_factors_of, resume_totp, start_second_step, start_totp,
+    user_factor_status,
 };
 pub use import::{
     IMPORTED_FIELDS, import_users, next_user_id, parse_moment, read_imported_user, refused,

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::browser_session::{BrowserSession, hash, new_secret};
 use super::detached;
-use super::factors::{self, factor_try, refused_at_sign_in};
+use super::factors::{self, accepted, factor_try, refused_at_sign_in};
 use super::mailbox_proof::wrong_code;
 use super::password_check::{current_hash, is_current_password, wrong_password};
 use super::password_tries::PasswordTries;
@@ -15,8 +15,8 @@ use crate::app::App;
 use crate::crypto::random;
 use crate::crypto::tokens::TokenSubject;
 use crate::domain::{
-    Authentication, EmailAddress, FieldErrors, FieldReader, Fields, OtpCode, OtpPurpose, Timestamp,
-    User, messages,
+    Authentication, EmailAddress, FieldErrors, FieldReader, Fields, OtpCode, OtpPurpose,
+    SecondFactor, Timestamp, User, messages,
 };
 use crate::limits::Limited;
 use crate::store::{
@@ -37,7 +37,7 @@ struct Renewed {
     authentication: Authentication,
 }
 
-/// Checks the password of a caller once more, or a mailed code. Returns an access token that says
+/// Checks the password of a caller once more, a second factor, or a mailed code. Returns an access token that says
 /// so; the refresh token of the session stays as it is.
 ///
 /// # Errors
@@ -88,11 +88,15 @@ async fn renew(
     let factors = app.store.find_factors(caller.user.id).await?;
     let methods = reauthentication_methods(app, caller).await?;
     let shown = if factors.is_enabled() {
-        Reauthenticator::Factor(read_code(app, caller, &factors, fields, client)?)
+        Reauthenticator::Factor(read_factor(app, caller, &factors, fields, client).await?)
     } else if methods.contains(&ReauthenticationMethod::Password) {
         check_password(app, caller, fields, client).await?
     } else {
         Reauthenticator::Otp(read_otp(app, caller, fields, client)?)
+    };
+    let factor = match &shown {
+        Reauthenticator::Factor(tried) => Some(tried.proof.factor()),
+        Reauthenticator::Password(_) | Reauthenticator::Otp(_) => None,
     };
     let now = app.clock.now();
     let request = Reauthentication {
@@ -108,6 +112,9 @@ async fn renew(
             created_at,
             authentication,
         } => {
+            if let Some(factor) = factor {
+                accepted(app, factor);
+            }
             log::info!("user {}: authenticated again", user.id);
             Ok(Renewed {
                 user,
@@ -118,14 +125,15 @@ async fn renew(
         ReauthenticationOutcome::InvalidOtp => Err(wrong_code(app)),
         ReauthenticationOutcome::FactorRefused(refusal) => {
             let tries = PasswordTries::of_caller(client, caller);
-            Err(refused_at_sign_in(app, &tries, refusal).await)
+            let factor = factor.unwrap_or(SecondFactor::Totp);
+            Err(refused_at_sign_in(app, &tries, (factor, refusal)).await)
         }
         ReauthenticationOutcome::Ended => Err(AccountError::SessionEnded),
     }
 }
 
-/// Reads the code of a second factor, which the store checks.
-fn read_code(
+/// Reads the proof of a second factor, which the store checks.
+async fn read_factor(
     app: &App,
     caller: &Caller,
     factors: &Factors,
@@ -133,15 +141,11 @@ fn read_code(
     client: &Client,
 ) -> Result<FactorTry, AccountError> {
     let mut reader = FieldReader::new(fields);
-    let code = factors::read_code(&mut reader);
+    let shown = factors::read_proof(&mut reader);
     reader.finish()?;
-    let code = code.ok_or_else(unread)?;
-    factor_try(
-        app,
-        (client, Some(caller)),
-        (caller.user.id, factors),
-        &code,
-    )
+    let shown = shown.ok_or_else(unread)?;
+    let account = (caller.user.id, factors);
+    factor_try(app, (client, Some(caller)), account, shown, None).await
 }
 
 /// Checks the password. A wrong one counts as a failed sign-in.
@@ -196,7 +200,7 @@ fn read_otp(
 pub(super) fn read(reader: &mut FieldReader<'_>) {
     reader.optional_secret(PASSWORD, None);
     reader.optional_text(OTP, OTP_LENGTH);
-    factors::read_optional_code(reader);
+    factors::read_optional_proof(reader);
 }
 
 /// Mails a code for [`reauthenticate`] to the confirmed address of a caller without a password.

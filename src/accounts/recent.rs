@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use serde::{Serialize, Serializer};
 
-use super::{AccountError, Caller};
+use super::{AccountError, Caller, factors};
 use crate::app::App;
 use crate::domain::SecondFactor;
 use crate::passwords;
@@ -89,7 +89,7 @@ pub async fn reauthentication_methods(
 ) -> Result<Vec<ReauthenticationMethod>, AccountError> {
     let factors = app.store.find_factors(caller.user.id).await?;
     if factors.is_enabled() {
-        let methods = factors.methods().into_iter();
+        let methods = factors::methods(app, &factors).into_iter();
         return Ok(methods.map(ReauthenticationMethod::Factor).collect());
     }
     let hash = app.store.find_password_hash(caller.user.id).await?;

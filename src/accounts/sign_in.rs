@@ -2,12 +2,14 @@
 
 use std::sync::Arc;
 
-use super::factors::{factor_try, new_ticket, read_optional_code, refused_at_sign_in};
+use super::factors::{
+    self, Shown, accepted, factor_try, new_ticket, read_optional_code, refused_at_sign_in,
+};
 use super::password_tries::{PasswordTries, key_of};
 use super::{AccountError, Client, Signed, unread};
 use crate::app::App;
 use crate::crypto::random;
-use crate::domain::{AuthMethod, FieldReader, Fields};
+use crate::domain::{AuthMethod, FieldReader, Fields, SecondFactor};
 use crate::observability::request_id;
 use crate::store::{Credentials, SignIn, SignInOutcome};
 
@@ -106,10 +108,12 @@ async fn start_session(
         Some(code) => {
             let factors = app.store.find_factors(found.user_id).await?;
             let account = (found.user_id, &factors);
-            Some(factor_try(app, (tries.client(), None), account, code)?)
+            let shown = Shown::Code(code.to_owned());
+            Some(factor_try(app, (tries.client(), None), account, shown, None).await?)
         }
         None => None,
     };
+    let kind = factor.as_ref().map(|tried| tried.proof.factor());
     let (token, ticket) = new_ticket(app, now);
     let mut starting = tries.client().new_session(app, now, AuthMethod::Password);
     let sign_in = SignIn {
@@ -126,20 +130,25 @@ async fn start_session(
             user,
             authentication,
         } => (user, authentication),
-        SignInOutcome::SecondFactorRequired { methods } => {
+        SignInOutcome::SecondFactorRequired { factors } => {
             return Err(AccountError::SecondFactorRequired {
                 ticket: token,
-                methods,
+                methods: factors::methods(app, &factors),
             });
         }
         SignInOutcome::FactorRefused(refusal) => {
-            return Err(refused_at_sign_in(app, tries, refusal).await);
+            let kind = kind.unwrap_or(SecondFactor::Totp);
+            return Err(refused_at_sign_in(app, tries, (kind, refusal)).await);
         }
         SignInOutcome::Changed => return Ok(None),
         SignInOutcome::Throttled { until } => {
             return Err(AccountError::Throttled(until.since(now)));
         }
     };
+    // The code of an account without a factor is ignored.
+    if let Some(kind) = kind.filter(|_| authentication.has_factor()) {
+        accepted(app, kind);
+    }
     log::info!("user {}: signed in", user.id);
     if app.config.sends_sign_in_notices() {
         app.outbox.wake().await;

@@ -252,7 +252,9 @@ async fn act(
         StaffAction::Delete => return delete_user(app, id, true, true, context).await,
         StaffAction::SendReset => send_reset(app, client, id, context).await?,
         StaffAction::EndSessions => end_sessions(app, id, context).await?,
-        StaffAction::ResetFactors => return reset_because(app, id, context).await,
+        StaffAction::ResetFactors => {
+            return reset_because(app, id, &client.otp_request(now), context).await;
+        }
         StaffAction::Activate
         | StaffAction::Deactivate
         | StaffAction::Promote

@@ -8,6 +8,7 @@
 //! settings   the table: structs, defaults, names, help    values     types of values
 //! load       flag over environment over file              rules      checks of values
 //! arguments  the settings as flags                        raw        values before their check
+//! passkeys   their domain and origins
 //! origins    where values come from                       risks      valid but risky values
 //! example    config.toml.example                          suggest    "did you mean"
 //! webhooks   the list of webhooks in the file             error      error texts
@@ -18,6 +19,7 @@ mod error;
 mod example;
 mod load;
 mod origins;
+mod passkeys;
 mod raw;
 mod risks;
 mod rules;
@@ -43,8 +45,9 @@ pub use settings::{
     TlsConfig, TokensConfig, WebhooksConfig, setting, settings,
 };
 pub use values::{
-    CorsOrigin, EmailChangeRule, FactorRequirement, HeaderName, Interval, InvalidValue, IpNetwork,
-    ListenAddr, LogFormat, MailTransportKind, PublicUrl, Secret,
+    AndroidApp, AppleApp, CorsOrigin, EmailChangeRule, FactorRequirement, HeaderName, Interval,
+    InvalidValue, IpNetwork, ListenAddr, LogFormat, MailTransportKind, PasskeyOrigin, PublicUrl,
+    Secret,
 };
 pub use webhooks::FileWebhook;
 

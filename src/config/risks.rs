@@ -76,6 +76,9 @@ impl Config {
             );
             warn("webhooks", text);
         }
+        if !is_unreachable {
+            risks.extend(self.passkey_risk(&url));
+        }
         if is_unreachable {
             risks.push(Risk {
                 subject: "public_url",

@@ -28,9 +28,10 @@ use super::rules::{
     parsed, whole,
 };
 use super::values::{
-    CorsOrigin, EmailChangeRule, FactorRequirement, HeaderName, Interval, IpNetwork, ListenAddr,
-    LogFormat, MailTransportKind, PublicUrl, Secret, is_colour, is_fixed_otp, is_link,
-    is_log_filter, is_mailbox, is_one_line, is_path, is_web_link,
+    AndroidApp, AppleApp, CorsOrigin, EmailChangeRule, FactorRequirement, HeaderName, Interval,
+    IpNetwork, ListenAddr, LogFormat, MailTransportKind, PasskeyOrigin, PublicUrl, Secret,
+    is_colour, is_fixed_otp, is_link, is_log_filter, is_mailbox, is_one_line, is_path, is_rp_id,
+    is_web_link,
 };
 use super::webhooks::FileWebhook;
 use crate::domain::SigningAlgorithm;
@@ -496,6 +497,24 @@ settings! {
         required_for: FactorRequirement = FactorRequirement::Nobody, rule parsed::<FactorRequirement>(), common "WHO";
     }
 
+    /// Passkeys.
+    passkeys: PasskeysConfig, "Passkeys" {
+        /// Domain that passkeys are bound to. Empty means the host of the public URL; a domain above
+        /// it serves other hosts as well. With another domain the passkeys of before sign in no
+        /// more.
+        rp_id: String = String::new(), rule checked("a domain such as example.com, or nothing", is_rp_id), common "DOMAIN";
+        /// Origins that may use passkeys, beside that of the public URL: of other websites, and
+        /// `android:apk-key-hash:…`.
+        origins: Vec<PasskeyOrigin> = Vec::new(), rule listed::<PasskeyOrigin>(), rare "ORIGINS";
+        /// Android apps that may use passkeys, as package and SHA-256 fingerprint of the certificate:
+        /// `com.example.app=14:6D:…`. They are published at `/.well-known/assetlinks.json`.
+        android_apps: Vec<AndroidApp> = Vec::new(), rule listed::<AndroidApp>(), rare "APPS";
+        /// Apps of Apple's systems that may use passkeys, as team and bundle:
+        /// `ABCDE12345.com.example.app`. They are published at
+        /// `/.well-known/apple-app-site-association`.
+        apple_apps: Vec<AppleApp> = Vec::new(), rule listed::<AppleApp>(), rare "APPS";
+    }
+
     /// One-time passwords sent by mail.
     otp: OtpConfig, "One-time passwords" {
         /// Lifetime of a one-time password in minutes.
@@ -521,6 +540,9 @@ settings! {
         resets: u32 = 20, rule whole(1, MAX_RATE_LIMIT), rare "COUNT";
         /// Requests to resend a one-time password per network in 10 minutes.
         resends: u32 = 60, rule whole(1, MAX_RATE_LIMIT), rare "COUNT";
+        /// Challenges for passkeys per network in 5 minutes. A sign-in page that offers passkeys asks
+        /// for one each time it is opened.
+        passkey_challenges: u32 = 300, rule whole(1, MAX_RATE_LIMIT), rare "COUNT";
         /// Mails to addresses without an account in an hour, from all networks together. Beyond it the
         /// sign-ups and address changes that each network has shrink in proportion, to no less than
         /// 2. 0 means no ceiling.

@@ -6,3 +6,4 @@ pub(crate) mod random;
 pub(crate) mod sealing;
 pub mod tokens;
 pub(crate) mod totp;
+pub mod webauthn;

@@ -11,18 +11,24 @@ pub enum AuthMethod {
     Password,
     /// A one-time password: of a mail, or of an authenticator app.
     Otp,
-    /// A second factor beside the first.
+    /// The presence of the user, whom an authenticator has verified.
+    User,
+    /// A key that software holds: a passkey.
+    Swk,
+    /// Two factors, or more.
     Mfa,
 }
 
 impl AuthMethod {
-    const ALL: [Self; 3] = [Self::Password, Self::Otp, Self::Mfa];
+    const ALL: [Self; 5] = [Self::Password, Self::Otp, Self::User, Self::Swk, Self::Mfa];
 
     /// The name in the claim `amr`.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Password => "pwd",
             Self::Otp => "otp",
+            Self::User => "user",
+            Self::Swk => "swk",
             Self::Mfa => "mfa",
         }
     }
@@ -57,6 +63,14 @@ impl Authentication {
         }
     }
 
+    /// An authentication by a passkey alone, which is two factors.
+    pub fn by_passkey(at: Timestamp) -> Self {
+        Self {
+            at,
+            methods: vec![AuthMethod::User, AuthMethod::Swk, AuthMethod::Mfa],
+        }
+    }
+
     /// The methods as one text, separated by spaces.
     pub fn amr(&self) -> String {
         let names: Vec<_> = self.methods.iter().map(|method| method.as_str()).collect();
@@ -75,8 +89,12 @@ impl Authentication {
     #[must_use]
     pub fn with_factor(mut self, factor: SecondFactor, at: Timestamp) -> Self {
         self.at = at;
-        let otp = (factor == SecondFactor::Totp).then_some(AuthMethod::Otp);
-        for method in otp.into_iter().chain([AuthMethod::Mfa]) {
+        let methods: &[_] = match factor {
+            SecondFactor::Totp => &[AuthMethod::Otp, AuthMethod::Mfa],
+            SecondFactor::RecoveryCode => &[AuthMethod::Mfa],
+            SecondFactor::Webauthn => &[AuthMethod::User, AuthMethod::Swk, AuthMethod::Mfa],
+        };
+        for &method in methods {
             if !self.methods.contains(&method) {
                 self.methods.push(method);
             }
@@ -93,6 +111,19 @@ impl Authentication {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn passkey_is_two_factors() {
+        let now = Timestamp::from_unix_millis(1_700_000_000_000);
+        let passkey = Authentication::by_passkey(now);
+        assert_eq!(passkey.amr(), "user swk mfa");
+        assert!(passkey.has_factor());
+        let both = Authentication::by(AuthMethod::Password, now);
+        let both = both.with_factor(SecondFactor::Webauthn, now);
+        assert_eq!(both.amr(), "pwd user swk mfa");
+        assert_eq!(both.clone().with_factor(SecondFactor::Webauthn, now), both);
+        assert_eq!(Authentication::parse(now, &both.amr()), both);
+    }
 
     #[test]
     fn methods_are_stored_by_their_names() {

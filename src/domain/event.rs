@@ -42,18 +42,24 @@ events! {
     SignUpDisplaced = "sign_up_displaced",
     /// The address of a sign-up was confirmed; the account is signed in.
     SignUpConfirmed = "sign_up_confirmed",
-    /// Somebody signed in with the password.
+    /// Somebody signed in, with the password or a passkey.
     SignIn = "sign_in",
     /// A sign-in failed.
     SignInFailed = "sign_in_failed",
-    /// A signed-in client confirmed the password or a mailed code.
+    /// A signed-in client confirmed the password, a second factor or a mailed code.
     Reauthenticated = "reauthenticated",
-    /// The code of a second factor was wrong, or was used before.
+    /// The code or passkey of a second factor was wrong, or was used before.
     SecondFactorFailed = "second_factor_failed",
     /// An authenticator app was enrolled.
     TotpActivated = "totp_activated",
     /// The authenticator app was removed.
     TotpDeactivated = "totp_deactivated",
+    /// A passkey was added; the detail is its name.
+    PasskeyAdded = "passkey_added",
+    /// A passkey was removed; the detail is its name.
+    PasskeyRemoved = "passkey_removed",
+    /// The signature counter of a passkey did not rise, so it may have been copied; the detail is its name.
+    PasskeyCounterRefused = "passkey_counter_refused",
     /// A recovery code was used up.
     RecoveryCodeUsed = "recovery_code_used",
     /// The recovery codes were replaced.
@@ -189,14 +195,15 @@ impl EventKind {
             Self::TokenReused => Some(WebhookEventType::SessionReuseDetected),
             Self::PasswordChanged => Some(WebhookEventType::PasswordChanged),
             Self::PasswordReset => Some(WebhookEventType::PasswordReset),
-            Self::TotpActivated => Some(WebhookEventType::MfaEnabled),
-            Self::TotpDeactivated => Some(WebhookEventType::MfaDisabled),
+            Self::TotpActivated | Self::PasskeyAdded => Some(WebhookEventType::MfaEnabled),
+            Self::TotpDeactivated | Self::PasskeyRemoved => Some(WebhookEventType::MfaDisabled),
             Self::FactorsReset => Some(WebhookEventType::MfaReset),
             // An import notifies of each account, unless it was asked not to.
             Self::UsersImported
             | Self::SignInFailed
             | Self::Reauthenticated
             | Self::SecondFactorFailed
+            | Self::PasskeyCounterRefused
             | Self::RecoveryCodeUsed
             | Self::RecoveryCodesRegenerated
             | Self::OtpFailed
@@ -230,6 +237,7 @@ impl EventKind {
                 | Self::OtpFailed
                 | Self::PasswordCheckFailed
                 | Self::SecondFactorFailed
+                | Self::PasskeyCounterRefused
         )
     }
 }

@@ -9,6 +9,8 @@ pub enum SecondFactor {
     Totp,
     /// One of the codes that an account gets with its first factor.
     RecoveryCode,
+    /// A passkey (Web Authentication).
+    Webauthn,
 }
 
 impl SecondFactor {
@@ -17,6 +19,7 @@ impl SecondFactor {
         match self {
             Self::Totp => "totp",
             Self::RecoveryCode => "recovery_code",
+            Self::Webauthn => "webauthn",
         }
     }
 }

@@ -41,6 +41,8 @@ pub mod messages {
     pub const INVALID_OTP: &str = "Invalid or expired OTP.";
     /// A code of a second factor that is not accepted.
     pub const INVALID_CODE: &str = "Invalid code.";
+    /// An answer of a passkey that is not accepted.
+    pub const INVALID_CREDENTIAL: &str = "Invalid credential.";
 
     /// A link token that is wrong, used or expired.
     pub const INVALID_TOKEN: &str = "Invalid or expired token.";
@@ -204,6 +206,8 @@ pub enum FieldKind {
     Payload,
     /// A time.
     Moment,
+    /// A JSON object.
+    Object,
     /// A value that is read without a [`FieldReader`].
     Other,
 }
@@ -248,6 +252,11 @@ impl<'a> FieldReader<'a> {
     /// Records an error about a field.
     pub fn reject(&mut self, field: &'static str, message: impl Into<String>) {
         self.errors.add(field, message);
+    }
+
+    /// Whether a field is present.
+    pub fn contains(&self, field: &str) -> bool {
+        self.fields.contains(field)
     }
 
     /// Finishes reading.
@@ -471,7 +480,7 @@ impl<'a> FieldReader<'a> {
                 other => other,
             },
             Input::List { .. }
-            | Input::Structure(_)
+            | Input::Structure { .. }
             | Input::LoneSurrogate { .. }
             | Input::File(_) => "",
         };
@@ -496,7 +505,7 @@ impl<'a> FieldReader<'a> {
             }
             Input::Bool(_)
             | Input::List { .. }
-            | Input::Structure(_)
+            | Input::Structure { .. }
             | Input::LoneSurrogate { .. }
             | Input::File(_) => "",
         };
@@ -509,6 +518,30 @@ impl<'a> FieldReader<'a> {
             Some(number) => return u64::try_from(number).ok(),
         }
         None
+    }
+
+    /// A required JSON object, as text; a form carries it as a text. `otherwise` is the error for
+    /// everything else.
+    pub fn required_object(&mut self, field: &'static str, otherwise: &str) -> Option<&'a str> {
+        self.require(field, FieldKind::Object, None)?;
+        self.optional_object(field, otherwise)
+    }
+
+    /// An optional JSON object, as text; an empty text of a form means absent.
+    pub fn optional_object(&mut self, field: &'static str, otherwise: &str) -> Option<&'a str> {
+        match self.raw(field, FieldKind::Object, None)? {
+            Input::Structure { json, .. } => Some(json),
+            Input::Text(text) if self.fields.is_form() && text.is_empty() => None,
+            Input::Text(text) if self.fields.is_form() => Some(text),
+            Input::Null => {
+                self.reject(field, messages::NULL);
+                None
+            }
+            _ => {
+                self.reject(field, otherwise);
+                None
+            }
+        }
     }
 
     fn require(&mut self, field: &'static str, kind: FieldKind, max: Option<usize>) -> Option<()> {
@@ -534,7 +567,7 @@ impl<'a> FieldReader<'a> {
                 self.reject(field, messages::NULL);
                 None
             }
-            Input::Bool(_) | Input::List { .. } | Input::Structure(_) | Input::File(_) => {
+            Input::Bool(_) | Input::List { .. } | Input::Structure { .. } | Input::File(_) => {
                 self.reject(field, otherwise);
                 None
             }
@@ -755,7 +788,13 @@ mod tests {
     fn choices_are_matched_exactly() {
         for (input, said) in [
             (Input::Bool(true), "True"),
-            (Input::Structure("[]".into()), "[]"),
+            (
+                Input::List {
+                    items: Vec::new(),
+                    text: "[]".into(),
+                },
+                "[]",
+            ),
             (Input::Number("1".into()), "1"),
             (Input::Text("m".into()), "m"),
             (Input::Text(" M".into()), " M"),

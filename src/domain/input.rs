@@ -36,8 +36,13 @@ pub enum Input {
         /// The whole list, as Python's `str()` writes it.
         text: String,
     },
-    /// A JSON object, as Python's `str()` writes it.
-    Structure(String),
+    /// A JSON object.
+    Structure {
+        /// As it came.
+        json: String,
+        /// As Python's `str()` writes it.
+        text: String,
+    },
     /// A file of a multipart form.
     File(UploadedFile),
 }
@@ -52,7 +57,7 @@ impl fmt::Debug for Input {
             Self::Text(_) => "Text",
             Self::LoneSurrogate { .. } => "LoneSurrogate",
             Self::List { .. } => "List",
-            Self::Structure(_) => "Structure",
+            Self::Structure { .. } => "Structure",
             Self::File(_) => "File",
         })
     }
@@ -270,7 +275,10 @@ impl Input {
             Some(b'n') => Self::Null,
             Some(b't') => Self::Bool(true),
             Some(b'f') => Self::Bool(false),
-            Some(b'{') => Self::Structure(python_repr(&serde_json::from_str(text)?)),
+            Some(b'{') => Self::Structure {
+                json: text.to_owned(),
+                text: python_repr(&serde_json::from_str(text)?),
+            },
             Some(b'[') => Self::List {
                 text: python_repr(&serde_json::from_str(text)?),
                 items: serde_json::from_str::<Vec<&RawValue>>(text)?
@@ -293,7 +301,7 @@ impl Input {
             Self::Number(_) => "int",
             Self::Text(_) | Self::LoneSurrogate { .. } => "str",
             Self::List { .. } => "list",
-            Self::Structure(_) => "dict",
+            Self::Structure { .. } => "dict",
             Self::File(_) => "InMemoryUploadedFile",
         }
     }
@@ -306,7 +314,7 @@ impl Input {
             Self::Bool(false) => "False",
             Self::Text(text)
             | Self::Number(text)
-            | Self::Structure(text)
+            | Self::Structure { text, .. }
             | Self::List { text, .. }
             | Self::LoneSurrogate { text, .. } => text,
             Self::File(file) => file.file_name.as_str(),
@@ -469,7 +477,9 @@ mod tests {
             ),
         ] {
             match input(json) {
-                Input::Structure(text) | Input::List { text, .. } => assert_eq!(text, python),
+                Input::Structure { text, .. } | Input::List { text, .. } => {
+                    assert_eq!(text, python);
+                }
                 other => panic!("{json} is {other:?}"),
             }
         }
@@ -483,7 +493,7 @@ mod tests {
         assert_eq!(items[0], Input::Text("a".into()));
         assert_eq!(items[1], Input::Number("1".into()));
         assert!(matches!(&items[2], Input::List { items, .. } if items == &[Input::Null]));
-        assert_eq!(items[3], Input::Structure("{'b': 2}".into()));
+        assert_eq!(items[3].text(), "{'b': 2}");
     }
 
     #[test]

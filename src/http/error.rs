@@ -31,6 +31,14 @@ pub(super) const WEBHOOK_DISABLED: &str = "This webhook is disabled. Enable it f
 pub(super) const NO_INVITATION_PAGE: &str =
     "Invitations need a page for their links: enable [pages], or set [mail] invitation_url.";
 
+/// Why no further passkey is added.
+pub(super) const TOO_MANY_PASSKEYS: &str =
+    "An account can have at most 20 passkeys. Remove one first.";
+
+/// Why a passkey is not removed.
+pub(super) const LAST_WAY_IN: &str =
+    "This is the only way to sign in. Set a password or add a passkey first.";
+
 /// Every error of the API.
 #[derive(Debug)]
 pub(super) enum ApiError {
@@ -293,6 +301,8 @@ impl From<AccountError> for ApiError {
             AccountError::FactorSetupRequired => Self::FactorSetupRequired,
             AccountError::FactorAlreadyEnabled => Self::FactorAlreadyEnabled,
             AccountError::FactorNotEnabled => Self::FactorNotEnabled,
+            AccountError::TooManyPasskeys => Self::BadRequest(TOO_MANY_PASSKEYS.to_owned()),
+            AccountError::LastWayIn => Self::BadRequest(LAST_WAY_IN.to_owned()),
             AccountError::UserNotFound => Self::UserNotFound,
             AccountError::NotFound => Self::NotFound,
             AccountError::InvalidPage => Self::InvalidPage,

@@ -53,19 +53,21 @@ pub(crate) enum Tag {
     Passwords,
     Sessions,
     SecondFactors,
+    Passkeys,
     Staff,
     Service,
     Development,
 }
 
 impl Tag {
-    pub(crate) const ALL: [Self; 9] = [
+    pub(crate) const ALL: [Self; 10] = [
         Self::SignUp,
         Self::Tokens,
         Self::Users,
         Self::Passwords,
         Self::Sessions,
         Self::SecondFactors,
+        Self::Passkeys,
         Self::Staff,
         Self::Service,
         Self::Development,
@@ -79,6 +81,7 @@ impl Tag {
             Self::Passwords => "Passwords",
             Self::Sessions => "Sessions",
             Self::SecondFactors => "Second factors",
+            Self::Passkeys => "Passkeys",
             Self::Staff => "Staff",
             Self::Service => "Service",
             Self::Development => "Development",
@@ -93,6 +96,7 @@ impl Tag {
             Self::Passwords => "Choosing a new password.",
             Self::Sessions => "The devices with a session.",
             Self::SecondFactors => "Authenticator apps and recovery codes.",
+            Self::Passkeys => "Signing in without a password (Web Authentication).",
             Self::Staff => "For staff.",
             Self::Service => "Keys, health, metrics and this document.",
             Self::Development => "With `--dev` only, and only for clients on the same machine.",

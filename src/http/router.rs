@@ -11,8 +11,8 @@ use http::Method;
 
 use super::api::{
     audit_log, dev, dev_webhooks, discovery, email_undo, events, health, invitations, mails,
-    metrics, mfa, otp, passwords, photos, reauthenticate, sessions, staff, tokens, users,
-    webhook_deliveries, webhooks,
+    metrics, mfa, otp, passkeys, passwords, photos, reauthenticate, sessions, staff, tokens, users,
+    webhook_deliveries, webhooks, well_known,
 };
 use super::openapi::{self, docs};
 use super::pages::account::{
@@ -281,6 +281,8 @@ pub(super) static ROUTES: &[Route] = &[
 
     post!(accounts!("mfa/verify/"), "Mfa Verify", mfa::verify)
         .counted_as(Action::SignIn).docs(&mfa::VERIFY),
+    post!(accounts!("mfa/webauthn/begin/"), "Mfa Webauthn Begin", mfa::start_webauthn)
+        .docs(&mfa::START_WEBAUTHN),
     get!(accounts!("mfa/status/"), "Mfa Status", mfa::status).bearer().before_setup().docs(&mfa::STATUS),
     get!(accounts!("mfa/totp/activate/"), "Totp Activation", mfa::start_totp)
         .bearer().before_setup().docs(&mfa::START_TOTP),
@@ -293,6 +295,23 @@ pub(super) static ROUTES: &[Route] = &[
     post!(accounts!("users/{pk}/mfa/reset/"), "Mfa Reset", mfa::reset)
         .bearer().docs(&mfa::RESET),
 
+    post!(accounts!("passkeys/register/begin/"), "Passkey Register Begin", passkeys::start)
+        .bearer().before_setup().docs(&passkeys::START),
+    post!(accounts!("passkeys/register/complete/"), "Passkey Register Complete", passkeys::add)
+        .bearer().before_setup().docs(&passkeys::ADD),
+    post!(accounts!("passkeys/login/begin/"), "Passkey Login Begin", passkeys::start_sign_in)
+        .docs(&passkeys::START_SIGN_IN),
+    post!(accounts!("passkeys/login/complete/"), "Passkey Login Complete", passkeys::sign_in)
+        .counted_as(Action::SignIn).docs(&passkeys::SIGN_IN),
+    get!(accounts!("passkeys/"), "Passkey List", passkeys::list)
+        .bearer().before_setup().docs(&passkeys::LIST),
+    get!(accounts!("passkeys/{id}/"), "Passkey Instance", passkeys::retrieve)
+        .bearer().before_setup().docs(&passkeys::RETRIEVE),
+    patch!(accounts!("passkeys/{id}/"), "Passkey Instance", passkeys::rename)
+        .bearer().before_setup().docs(&passkeys::RENAME),
+    delete!(accounts!("passkeys/{id}/"), "Passkey Instance", passkeys::destroy)
+        .bearer().before_setup().docs(&passkeys::DESTROY),
+
     get!(accounts!("email/undo/{id}/"), "Email Undo", email_undo::confirm)
         .page().docs(&email_undo::CONFIRM),
     post!(accounts!("email/undo/{id}/"), "Email Undo", email_undo::undo)
@@ -303,6 +322,14 @@ pub(super) static ROUTES: &[Route] = &[
         .for_any_origin().docs(&discovery::KEY_SET),
     get!("/.well-known/openid-configuration", "Discovery", discovery::metadata)
         .for_any_origin().docs(&discovery::METADATA),
+    get!("/.well-known/webauthn", "Related Origins", well_known::webauthn)
+        .for_any_origin().docs(&well_known::WEBAUTHN),
+    get!("/.well-known/assetlinks.json", "Asset Links", well_known::asset_links)
+        .for_any_origin().docs(&well_known::ASSET_LINKS),
+    get!("/.well-known/apple-app-site-association", "Apple Apps", well_known::apple_apps)
+        .for_any_origin().docs(&well_known::APPLE_APPS),
+    get!("/.well-known/change-password", "Change Password", well_known::change_password)
+        .exposed_to(Exposure::Pages),
     Route::new(Method::GET, "/api/schema/", "Schema", |app, _| {
         Box::pin(ready(Ok(openapi::retrieve(app, paths()))))
     }).docs(&openapi::RETRIEVE),

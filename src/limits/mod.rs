@@ -40,10 +40,12 @@ pub enum Limited {
     Reset,
     /// A code resend: 60 in 10 minutes.
     Resend,
+    /// A challenge for a passkey: 300 in 5 minutes.
+    PasskeyChallenge,
 }
 
 impl Limited {
-    const ALL: [Self; 7] = [
+    const ALL: [Self; 8] = [
         Self::FailedSignIn,
         Self::SignUp,
         Self::TakenAddress,
@@ -51,12 +53,13 @@ impl Limited {
         Self::OtpTry,
         Self::Reset,
         Self::Resend,
+        Self::PasskeyChallenge,
     ];
 
     /// The length of the sliding window.
     const fn window(self) -> Duration {
         match self {
-            Self::FailedSignIn => Duration::from_mins(5),
+            Self::FailedSignIn | Self::PasskeyChallenge => Duration::from_mins(5),
             Self::SignUp | Self::TakenAddress | Self::AddressChange => Duration::from_hours(1),
             Self::OtpTry | Self::Reset | Self::Resend => Duration::from_mins(10),
         }
@@ -67,7 +70,11 @@ impl Limited {
         match self {
             Self::SignUp | Self::AddressChange => Some(Ceiling::NewAddressMails),
             Self::OtpTry => Some(Ceiling::WrongCodes),
-            Self::FailedSignIn | Self::TakenAddress | Self::Reset | Self::Resend => None,
+            Self::FailedSignIn
+            | Self::TakenAddress
+            | Self::Reset
+            | Self::Resend
+            | Self::PasskeyChallenge => None,
         }
     }
 
@@ -79,6 +86,7 @@ impl Limited {
             Self::OtpTry => allowance.otp_tries,
             Self::Reset => allowance.resets,
             Self::Resend => allowance.resends,
+            Self::PasskeyChallenge => allowance.passkey_challenges,
         };
         most as usize
     }
@@ -97,6 +105,8 @@ pub struct Allowance {
     pub resets: u32,
     /// In 10 minutes.
     pub resends: u32,
+    /// In 5 minutes.
+    pub passkey_challenges: u32,
     /// Mails to addresses without an account in an hour, over all networks; zero for no ceiling.
     pub new_address_mails: u32,
     /// Wrong one-time passwords in an hour, over all networks; zero for no ceiling.
@@ -273,6 +283,7 @@ mod tests {
             otp_tries: 30,
             resets: 20,
             resends: 60,
+            passkey_challenges: 300,
             new_address_mails: 1000,
             wrong_codes: 500,
         }))

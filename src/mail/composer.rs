@@ -114,6 +114,10 @@ impl Composer {
     /// # Errors
     /// [`MailError::Address`] when mail syntax cannot express the recipient, [`MailError::Compose`] when a
     /// code is not six digits, `now` is outside the years 1970 to 9999 or a template fails.
+    #[expect(
+        clippy::too_many_lines,
+        reason = "it has one arm for each kind of mail"
+    )]
     pub fn compose(
         &self,
         content: &MailContent,
@@ -179,7 +183,23 @@ impl Composer {
                 link.clone_from(undo);
                 ip = Some(client.clone());
             }
+            MailContent::PasskeyAdded {
+                name,
+                ip: client,
+                link: undo,
+                days,
+            } => {
+                values.insert("name", Value::from(name.as_str()));
+                values.insert("days", Value::from(*days));
+                link.clone_from(undo);
+                ip = Some(client.clone());
+            }
+            MailContent::PasskeyRemoved { name, ip: client } => {
+                values.insert("name", Value::from(name.as_str()));
+                ip = Some(client.clone());
+            }
             MailContent::NewSignIn { ip: client }
+            | MailContent::AppRemoved { ip: client }
             | MailContent::RecoveryCodesReplaced { ip: client } => ip = Some(client.clone()),
             MailContent::Invitation { link: accept, days } => {
                 values.insert("days", Value::from(*days));
@@ -745,7 +765,8 @@ mod tests {
                     mail.text
                 );
                 assert_eq!(mail.otp, None, "{name}");
-                assert_eq!(mail.link.is_some(), name == "factor_added", "{name}");
+                let has_link = ["factor_added", "passkey_added"].contains(&name);
+                assert_eq!(mail.link.is_some(), has_link, "{name}");
                 let shows = |value: &str| mail.text.contains(value) && mail.html.contains(value);
                 let is_without_client = [
                     "password_set",

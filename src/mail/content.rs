@@ -88,6 +88,31 @@ pub enum MailContent {
         /// The client's address; absent when an administrator did it.
         ip: Option<String>,
     },
+    /// The authenticator app was removed from an account that has other factors.
+    AppRemoved {
+        /// The client's address.
+        ip: String,
+    },
+    /// A passkey was added to the account.
+    PasskeyAdded {
+        /// Its name.
+        name: String,
+        /// The client's address.
+        ip: String,
+        /// The URL that undoes it, for the account's own address.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        link: Option<String>,
+        /// How long it is valid.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        days: Option<u64>,
+    },
+    /// A passkey was removed from the account.
+    PasskeyRemoved {
+        /// Its name.
+        name: String,
+        /// The client's address.
+        ip: String,
+    },
     /// The recovery codes of the account were replaced.
     RecoveryCodesReplaced {
         /// The client's address.
@@ -157,6 +182,7 @@ impl WebhookChangeKind {
 
 impl MailContent {
     /// One mail of each kind with made-up values, and a name for each.
+    #[expect(clippy::too_many_lines, reason = "it is one list")]
     pub fn samples() -> Vec<(&'static str, Self)> {
         let ip = || Some("203.0.113.7".to_owned());
         let new_email = || "new@example.com".to_owned();
@@ -233,6 +259,32 @@ impl MailContent {
             ),
             ("factor_removed", Self::FactorRemoved { ip: ip() }),
             (
+                "app_removed",
+                Self::AppRemoved {
+                    ip: "203.0.113.7".to_owned(),
+                },
+            ),
+            (
+                "passkey_added",
+                Self::PasskeyAdded {
+                    name: "Pixel 9".to_owned(),
+                    ip: "203.0.113.7".to_owned(),
+                    link: Some(
+                        "https://accounts.example.com/account/undo/\
+                         281ace4c0c89f8235eecce45a2e3e557/"
+                            .to_owned(),
+                    ),
+                    days: Some(7),
+                },
+            ),
+            (
+                "passkey_removed",
+                Self::PasskeyRemoved {
+                    name: "Pixel 9".to_owned(),
+                    ip: "203.0.113.7".to_owned(),
+                },
+            ),
+            (
                 "recovery_codes_replaced",
                 Self::RecoveryCodesReplaced {
                     ip: "203.0.113.7".to_owned(),
@@ -307,6 +359,9 @@ impl MailContent {
             Self::NewSignIn { .. } => "new_sign_in",
             Self::FactorAdded { .. } => "factor_added",
             Self::FactorRemoved { .. } => "factor_removed",
+            Self::AppRemoved { .. } => "app_removed",
+            Self::PasskeyAdded { .. } => "passkey_added",
+            Self::PasskeyRemoved { .. } => "passkey_removed",
             Self::RecoveryCodesReplaced { .. } => "recovery_codes_replaced",
             Self::AccountDeleted { .. } => "account_deleted",
             Self::Promoted => "promoted",
@@ -330,6 +385,9 @@ impl MailContent {
             | Self::NewSignIn { .. }
             | Self::FactorAdded { .. }
             | Self::FactorRemoved { .. }
+            | Self::AppRemoved { .. }
+            | Self::PasskeyAdded { .. }
+            | Self::PasskeyRemoved { .. }
             | Self::RecoveryCodesReplaced { .. }
             | Self::AccountDeleted { .. }
             | Self::Promoted
@@ -346,7 +404,7 @@ mod tests {
     use super::*;
 
     /// What earlier versions have queued, kind by kind.
-    const QUEUED: [&str; 23] = [
+    const QUEUED: [&str; 26] = [
         r#"{"kind":"otp","purpose":"sign_up","code":"012345","minutes":10}"#,
         r#"{"kind":"otp","purpose":"email_change","code":"012345","minutes":10}"#,
         r#"{"kind":"otp","purpose":"password_reset","code":"012345","minutes":10}"#,
@@ -360,6 +418,9 @@ mod tests {
         r#"{"kind":"password_changed","ip":null}"#,
         r#"{"kind":"new_sign_in","ip":"203.0.113.7"}"#,
         r#"{"kind":"factor_added","ip":"203.0.113.7","link":"https://c.example/d/","days":7}"#,
+        r#"{"kind":"app_removed","ip":"203.0.113.7"}"#,
+        r#"{"kind":"passkey_added","name":"Pixel 9","ip":"203.0.113.7","link":"https://c.example/d/","days":7}"#,
+        r#"{"kind":"passkey_removed","name":"Pixel 9","ip":"203.0.113.7"}"#,
         r#"{"kind":"factor_added","ip":"203.0.113.7"}"#,
         r#"{"kind":"factor_removed","ip":null}"#,
         r#"{"kind":"recovery_codes_replaced","ip":"203.0.113.7"}"#,

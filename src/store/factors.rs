@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 
-use super::{NewMail, NewSession, RequestContext, StoreResult};
+use super::{NewEmailUndo, NewMail, NewOtp, NewSession, Passkey, RequestContext, StoreResult};
 use crate::domain::{Authentication, SecondFactor, SessionRef, Timestamp, User, UserId};
 
 /// The factors of an account.
@@ -10,6 +10,8 @@ use crate::domain::{Authentication, SecondFactor, SessionRef, Timestamp, User, U
 pub struct Factors {
     /// Its authenticator app.
     pub totp: Option<TotpDevice>,
+    /// Its passkeys, oldest first.
+    pub passkeys: Vec<Passkey>,
     /// Recovery codes that are not used up.
     pub recovery_codes_left: u32,
 }
@@ -17,14 +19,36 @@ pub struct Factors {
 impl Factors {
     /// Whether signing in wants a second factor.
     pub fn is_enabled(&self) -> bool {
-        self.totp.is_some()
+        self.totp.is_some() || !self.passkeys.is_empty()
     }
 
-    /// The ways to prove a factor, in the order in which the API lists them.
-    pub fn methods(&self) -> Vec<SecondFactor> {
+    /// The ways to prove a factor at the site with this domain, in the order in which the API lists
+    /// them.
+    pub fn methods(&self, rp_id: &str) -> Vec<SecondFactor> {
         let totp = self.totp.as_ref().map(|_| SecondFactor::Totp);
         let codes = (self.recovery_codes_left > 0).then_some(SecondFactor::RecoveryCode);
-        totp.into_iter().chain(codes).collect()
+        let mut passkeys = self.passkeys.iter();
+        let passkeys = passkeys.any(|passkey| passkey.rp_id == rp_id);
+        let passkeys = passkeys.then_some(SecondFactor::Webauthn);
+        totp.into_iter().chain(codes).chain(passkeys).collect()
+    }
+
+    /// When the oldest factor was enrolled.
+    pub fn created_at(&self) -> Option<Timestamp> {
+        let totp = self.totp.iter().map(|device| device.created_at);
+        totp.chain(self.passkeys.iter().map(|passkey| passkey.created_at))
+            .min()
+    }
+
+    /// When a factor was last used, besides recovery codes.
+    pub fn last_used_at(&self) -> Option<Timestamp> {
+        let totp = self.totp.iter().filter_map(|device| device.last_used_at);
+        totp.chain(
+            self.passkeys
+                .iter()
+                .filter_map(|passkey| passkey.last_used_at),
+        )
+        .max()
     }
 }
 
@@ -41,9 +65,9 @@ pub struct TotpDevice {
     pub last_used_at: Option<Timestamp>,
 }
 
-/// A code that was typed, as far as it can be judged without the store.
+/// A proof of a factor, as far as it can be judged without the store.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum TypedCode {
+pub enum FactorProof {
     /// A code of this device and time step. The store accepts each step once, and none before it.
     Totp {
         /// The device.
@@ -53,15 +77,41 @@ pub enum TypedCode {
     },
     /// The keyed hash of a recovery code, which may or may not be one of the account's.
     Recovery(Vec<u8>),
-    /// Neither.
-    Wrong,
+    /// A passkey of the account, whose signature was verified.
+    Passkey(PasskeyUse),
+    /// A code that is neither.
+    WrongCode,
+    /// The answer of a passkey that is not accepted.
+    WrongPasskey,
+}
+
+impl FactorProof {
+    /// The factor that it is a proof of, if it is right.
+    pub fn factor(&self) -> SecondFactor {
+        match self {
+            Self::Totp { .. } | Self::WrongCode => SecondFactor::Totp,
+            Self::Recovery(_) => SecondFactor::RecoveryCode,
+            Self::Passkey(_) | Self::WrongPasskey => SecondFactor::Webauthn,
+        }
+    }
+}
+
+/// The use of a passkey, whose challenge was used up and whose signature was verified.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PasskeyUse {
+    /// The passkey.
+    pub id: String,
+    /// Its signature counter. Unless it is without one, the number has to rise.
+    pub sign_count: u32,
+    /// Whether it has been copied to other devices.
+    pub is_backed_up: bool,
 }
 
 /// A try at a second factor.
 #[derive(Clone, Debug)]
 pub struct FactorTry {
-    /// What was typed.
-    pub code: TypedCode,
+    /// What was shown.
+    pub proof: FactorProof,
     /// The client's network.
     pub network: String,
     /// The request.
@@ -92,7 +142,7 @@ impl FactorLimits {
 /// Why a try was not accepted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FactorRefusal {
-    /// The code is wrong, or was used before.
+    /// The code or passkey is wrong, or was used before.
     Wrong,
     /// Too many were wrong; the answer does not reveal whether this one was.
     Throttled {
@@ -149,18 +199,24 @@ pub enum CompleteOutcome {
 
 /// A device to enroll, whose first code was checked.
 pub struct ActivateTotp {
-    /// The asking session, which stays.
-    pub session: SessionRef,
     /// The device.
     pub device: TotpDevice,
     /// The step of the first code, which is used up.
     pub step: i64,
+    /// What goes with it.
+    pub enrolment: FactorEnrolment,
+}
+
+/// What goes with a new factor of any kind.
+pub struct FactorEnrolment {
+    /// The asking session, which stays.
+    pub session: SessionRef,
     /// Keyed hashes of the recovery codes that a first factor brings.
     pub recovery_codes: Vec<Vec<u8>>,
     /// The notices for the owner's addresses.
     pub notices: Vec<NewMail>,
-    /// The undo link that goes with the notice of a first factor.
-    pub undo: super::NewEmailUndo,
+    /// The undo link that goes with the notice of a first factor, or of a way to sign in.
+    pub undo: NewEmailUndo,
     /// The request.
     pub context: RequestContext,
     /// The current time.
@@ -207,6 +263,10 @@ pub struct ReplaceRecoveryCodes {
 pub struct ResetFactors {
     /// The account.
     pub user_id: UserId,
+    /// Its confirmed address, in lower case and as it was typed.
+    pub email: (String, String),
+    /// A password reset, which is mailed when no way to sign in is left.
+    pub reset: NewOtp,
     /// The notices for the owner's addresses.
     pub notices: Vec<NewMail>,
     /// The request.
@@ -233,7 +293,7 @@ pub trait FactorStore {
     /// without it, and the asking one counts as authenticated with it.
     async fn activate_totp(&self, activation: ActivateTotp) -> StoreResult<ActivateOutcome>;
 
-    /// Removes the device after a right code. Recovery codes go with the last factor.
+    /// Removes the device after a proof of a factor. Recovery codes go with the last factor.
     ///
     /// `None` when the account has no device.
     async fn deactivate_totp(
@@ -245,5 +305,8 @@ pub trait FactorStore {
     async fn replace_recovery_codes(&self, codes: ReplaceRecoveryCodes) -> StoreResult<bool>;
 
     /// Removes all factors of an account and revokes its sessions; false when it does not exist.
+    ///
+    /// # Errors
+    /// [`super::StoreError::Taken`] when the same code is live for this address: retry with another.
     async fn reset_factors(&self, reset: ResetFactors) -> StoreResult<bool>;
 }

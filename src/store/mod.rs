@@ -21,6 +21,7 @@ mod mails;
 mod otps;
 mod overview;
 mod page;
+mod passkeys;
 mod password_tries;
 mod passwords;
 mod reauthentication;
@@ -39,9 +40,9 @@ pub use browser_sessions::{BrowserSessionRecord, BrowserSessionStore};
 pub use development::DevelopmentStore;
 pub use events::{Event, EventFilter, EventQuery, EventStore, NewEvent, RequestContext};
 pub use factors::{
-    ActivateOutcome, ActivateTotp, CompleteOutcome, CompleteSignIn, DeactivateTotp, FactorLimits,
-    FactorRefusal, FactorStore, FactorTry, Factors, NewTicket, ReplaceRecoveryCodes, ResetFactors,
-    Ticket, TotpDevice, TypedCode,
+    ActivateOutcome, ActivateTotp, CompleteOutcome, CompleteSignIn, DeactivateTotp,
+    FactorEnrolment, FactorLimits, FactorProof, FactorRefusal, FactorStore, FactorTry, Factors,
+    NewTicket, PasskeyUse, ReplaceRecoveryCodes, ResetFactors, Ticket, TotpDevice,
 };
 pub use health::{HealthStore, StoreSize};
 pub use invitations::{
@@ -60,6 +61,11 @@ pub use otps::{
 };
 pub use overview::{DayCounts, Overview, OverviewStore};
 pub use page::{Page, PageBounds};
+pub use passkeys::{
+    AddPasskey, AddPasskeyOutcome, ChallengePurpose, ChallengeSubject, DeletePasskey,
+    DeletePasskeyOutcome, NewChallenge, NewPasskeyRecord, Passkey, PasskeyKey, PasskeyRegistration,
+    PasskeySignIn, PasskeyStore, StartPasskey,
+};
 pub use password_tries::{PasswordTry, PasswordTryLimits, PasswordTryStore, TrySource};
 pub use passwords::{NOTICES, PasswordStore, ReplacePassword, ResetRequest};
 pub use reauthentication::{
@@ -101,6 +107,7 @@ pub trait Store:
     + OverviewStore
     + FactorStore
     + WebhookStore
+    + PasskeyStore
     + HealthStore
     + DevelopmentStore
     + Send
@@ -124,7 +131,7 @@ impl<T> Store for T where
         + OverviewStore
         + FactorStore
         + WebhookStore
-        + WebhookStore
+        + PasskeyStore
         + HealthStore
         + DevelopmentStore
         + Send

@@ -6,12 +6,10 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use super::{
-    FactorRefusal, FactorTry, NewMail, NewTicket, PasswordTry, RequestContext, StoreResult,
-    UserSnapshot,
+    FactorRefusal, FactorTry, Factors, NewMail, NewTicket, PasswordTry, RequestContext,
+    StoreResult, UserSnapshot,
 };
-use crate::domain::{
-    Authentication, SecondFactor, SessionLifetimes, SessionRef, Timestamp, User, UserId,
-};
+use crate::domain::{Authentication, SessionLifetimes, SessionRef, Timestamp, User, UserId};
 
 /// A session to create, with its first refresh token.
 #[derive(Clone)]
@@ -70,8 +68,8 @@ pub enum SignInOutcome {
     },
     /// The account has a second factor; the ticket is stored.
     SecondFactorRequired {
-        /// The ways to prove it.
-        methods: Vec<SecondFactor>,
+        /// The factors of the account.
+        factors: Box<Factors>,
     },
     /// The code that came along was not accepted.
     FactorRefused(FactorRefusal),

@@ -74,7 +74,7 @@ fn activate(server: &TestServer, user: &User, token: &str, code: &str) -> Answer
 
 /// Enrolls an app. The user's tokens are those of a refresh afterwards, which know of the factor.
 #[track_caller]
-fn enroll(server: &TestServer, user: &mut User) -> App {
+pub fn enroll(server: &TestServer, user: &mut User) -> App {
     let started = start_totp(server, user);
     assert_eq!(started.status, 200, "{}", started.body);
     let mut app = App::of(&started.text("secret"));
@@ -88,7 +88,7 @@ fn enroll(server: &TestServer, user: &mut User) -> App {
     app
 }
 
-fn refreshed(server: &TestServer, user: &User) -> User {
+pub fn refreshed(server: &TestServer, user: &User) -> User {
     let pair = server.post("token/refresh/", &json!({"refresh": user.refresh}));
     assert_eq!(pair.status, 200, "{}", pair.body);
     user.with_pair(&pair)
@@ -96,7 +96,7 @@ fn refreshed(server: &TestServer, user: &User) -> User {
 
 /// The ticket of a sign-in with the password alone.
 #[track_caller]
-fn ticket(server: &TestServer, email: &str) -> String {
+pub fn ticket(server: &TestServer, email: &str) -> String {
     let answer = server.sign_in(email, PASSWORD);
     assert_eq!(answer.status, 401, "{}", answer.body);
     answer.text("ephemeral_token")

@@ -28,6 +28,8 @@ mod cors;
 mod deletion;
 mod delivery;
 mod development;
+#[path = "../support/device.rs"]
+mod device;
 mod docs;
 mod email_undo;
 mod enumeration;
@@ -46,6 +48,7 @@ mod openapi;
 mod otp;
 mod outbound;
 mod pages;
+mod passkeys;
 mod passwords;
 mod photos;
 mod profile;

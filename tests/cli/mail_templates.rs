@@ -9,7 +9,7 @@ use crate::smtp::SmtpSink;
 use crate::support::{Outcome, Running, folder, names_in, run};
 
 /// Every mail, by its name in `mail preview`.
-const MAILS: [&str; 21] = [
+const MAILS: [&str; 24] = [
     "account_deleted",
     "address_changed",
     "address_changed_again",
@@ -26,6 +26,9 @@ const MAILS: [&str; 21] = [
     "password_set",
     "promoted",
     "reauthentication",
+    "app_removed",
+    "passkey_added",
+    "passkey_removed",
     "recovery_codes_replaced",
     "sign_up",
     "test",
@@ -71,7 +74,7 @@ fn read(dir: &Path, name: &str) -> String {
 fn preview_shows_every_mail_in_every_language() {
     let dir = folder();
     let outcome = run(dir.path(), &["mail", "preview"]);
-    outcome.assert_done("126 emails were written to mail-preview\n");
+    outcome.assert_done("144 emails were written to mail-preview\n");
     let mut expected = Vec::new();
     for mail in MAILS {
         for language in LANGUAGES {

@@ -4,6 +4,7 @@ use crate::accounts::staff::check_staff;
 use crate::accounts::{AccountError, Caller};
 use crate::app::App;
 use crate::domain::{SecondFactor, Timestamp, User};
+use crate::store::Factors;
 
 /// The factors of an account.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -40,6 +41,11 @@ pub fn require_setup(app: &App, caller: &Caller) -> Result<(), AccountError> {
     Ok(())
 }
 
+/// The ways to prove one of these factors.
+pub(in crate::accounts) fn methods(app: &App, factors: &Factors) -> Vec<SecondFactor> {
+    factors.methods(&app.relying_party.id)
+}
+
 /// The factors of the caller.
 ///
 /// # Errors
@@ -67,11 +73,10 @@ pub async fn user_factor_status(
 /// Only store errors.
 pub async fn factor_status_of(app: &App, user: &User) -> Result<FactorStatus, AccountError> {
     let factors = app.store.find_factors(user.id).await?;
-    let device = factors.totp.as_ref();
     Ok(FactorStatus {
-        created_at: device.map(|device| device.created_at),
-        last_used_at: device.and_then(|device| device.last_used_at),
-        methods: factors.methods(),
+        created_at: factors.created_at(),
+        last_used_at: factors.last_used_at(),
+        methods: methods(app, &factors),
         recovery_codes_left: factors.recovery_codes_left,
         is_required: app.config.mfa.required_for.concerns(user.is_staff),
     })

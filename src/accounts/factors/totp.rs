@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::codes::{self, factor_try, read_digits, refused};
+use super::proofs::{self, Shown, accepted, factor_try, read_digits, refused};
 use super::recovery_codes::new_codes;
 use crate::accounts::new_password::notices;
 use crate::accounts::profile::new_undo;
@@ -12,9 +12,12 @@ use crate::accounts::{AccountError, Caller, Client, unread};
 use crate::app::App;
 use crate::crypto::random;
 use crate::crypto::totp::TotpSecret;
-use crate::domain::{FieldErrors, FieldReader, Fields, RecoveryCode, messages};
+use crate::domain::{FieldErrors, FieldReader, Fields, RecoveryCode, SecondFactor, messages};
 use crate::mail::MailContent;
-use crate::store::{ActivateOutcome, ActivateTotp, DeactivateTotp, FactorRefusal, TotpDevice};
+use crate::observability::metrics::FactorEvent;
+use crate::store::{
+    ActivateOutcome, ActivateTotp, DeactivateTotp, FactorEnrolment, FactorRefusal, TotpDevice,
+};
 
 /// How long an enrolment may take.
 const ACTIVATION_LIFE: Duration = Duration::from_mins(10);
@@ -98,7 +101,8 @@ pub async fn activate_totp(
         return Err(FieldErrors::one("activation_token", messages::INVALID_TOKEN).into());
     };
     let step = read_digits(&code).and_then(|code| secret.matching_step(&code, now));
-    let step = step.ok_or_else(|| refused(app, client, FactorRefusal::Wrong))?;
+    let wrong = (SecondFactor::Totp, FactorRefusal::Wrong);
+    let step = step.ok_or_else(|| refused(app, client, wrong))?;
     let id = random::id();
     let device = TotpDevice {
         secret: app.factor_key.seal_device(user_id, &id, &secret),
@@ -112,10 +116,8 @@ pub async fn activate_totp(
         link: Some(link),
         days: Some(days),
     });
-    let activation = ActivateTotp {
+    let enrolment = FactorEnrolment {
         session: caller.session().clone(),
-        device,
-        step,
         recovery_codes: hashes,
         notices: notices(
             app,
@@ -129,10 +131,17 @@ pub async fn activate_totp(
         context: client.context(Some(caller)),
         now,
     };
+    let activation = ActivateTotp {
+        device,
+        step,
+        enrolment,
+    };
     match app.store.activate_totp(activation).await? {
         ActivateOutcome::AlreadyActive => Err(AccountError::FactorAlreadyEnabled),
         ActivateOutcome::Activated { is_first } => {
             app.outbox.wake().await;
+            app.metrics
+                .count_factor(SecondFactor::Totp, FactorEvent::Enrolled);
             log::info!("user {user_id}: authenticator app enrolled");
             Ok(if is_first { codes } else { Vec::new() })
         }
@@ -142,7 +151,7 @@ pub async fn activate_totp(
 /// Reads the token and the first code of an enrolment.
 pub(crate) fn read_activation(reader: &mut FieldReader<'_>) -> (Option<String>, Option<String>) {
     let token = reader.required_text("activation_token", None);
-    (token, codes::read(reader))
+    (token, proofs::read_code(reader))
 }
 
 /// Removes the authenticator app after a code of it or a recovery code.
@@ -164,23 +173,27 @@ pub async fn deactivate_totp(
         return Err(AccountError::FactorNotEnabled);
     }
     let mut reader = FieldReader::new(fields);
-    let code = codes::read(&mut reader);
+    let code = proofs::read_code(&mut reader);
     reader.finish()?;
-    let code = code.ok_or_else(unread)?;
+    let shown = Shown::Code(code.ok_or_else(unread)?);
+    let account = (user_id, &factors);
+    let tried = factor_try(app, (client, Some(caller)), account, shown, None).await?;
+    let factor = tried.proof.factor();
+    let ip = client.shown_ip();
+    let content = match factors.passkeys.is_empty() {
+        true => MailContent::FactorRemoved { ip: Some(ip) },
+        false => MailContent::AppRemoved { ip },
+    };
     let deactivation = DeactivateTotp {
         user_id,
-        tried: factor_try(app, (client, Some(caller)), (user_id, &factors), &code)?,
-        notices: notices(
-            app,
-            &MailContent::FactorRemoved {
-                ip: Some(client.shown_ip()),
-            },
-        ),
+        tried,
+        notices: notices(app, &content),
     };
     let outcome = app.store.deactivate_totp(deactivation).await?;
     outcome
         .ok_or(AccountError::FactorNotEnabled)?
-        .map_err(|refusal| refused(app, client, refusal))?;
+        .map_err(|refusal| refused(app, client, (factor, refusal)))?;
+    accepted(app, factor);
     app.outbox.wake().await;
     log::info!("user {user_id}: authenticator app removed");
     Ok(())

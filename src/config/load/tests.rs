@@ -119,6 +119,13 @@ fn every_setting_is_read_from_every_layer() {
         "accounts.unverified_days" => "30",
         "accounts.email_change" => "recent",
         "mfa.required_for" => "staff",
+        "passkeys.rp_id" => "example.com",
+        "passkeys.origins" => "https://app.example.com",
+        "passkeys.android_apps" => {
+            "com.example.app=00:01:02:03:04:05:06:07:08:09:0A:0B:0C:0D:0E:0F:\
+             10:11:12:13:14:15:16:17:18:19:1A:1B:1C:1D:1E:1F"
+        }
+        "passkeys.apple_apps" => "ABCDE12345.com.example.app",
         "media.max_side_pixels" | "media.decode_memory_mib" => "640",
         "tokens.key_encryption_secret" => "0123456789abcdef0123456789abcdef",
         "backup.every" => "12h",
@@ -214,7 +221,7 @@ fn unknown_settings_are_errors_with_a_suggestion() {
             "[[zebra]]\n[zebra2]",
             "config.toml:1: setting \"zebra\" is outside any section\n\
              config.toml:2: unknown section [zebra2]; known sections: [server], [tls], [metrics], \
-             [log], [database], [mail], [webhooks], [tokens], [passwords], [accounts], [sessions], [mfa], [otp], [rate_limits], [audit], \
+             [log], [database], [mail], [webhooks], [tokens], [passwords], [accounts], [sessions], [mfa], [passkeys], [otp], [rate_limits], [audit], \
              [media], [backup], [pages], [console], [branding], [dev]",
         ),
         (

@@ -9,6 +9,7 @@
 //! url             public URL and CORS origins      interval   lengths of time such as 90m
 //! ip_network   trusted reverse proxies          checks     rules for settings that stay text
 //! secret          values that are never shown      header_name  names of request headers
+//! passkeys        origins and apps with passkeys
 //! ```
 
 mod checks;
@@ -17,6 +18,7 @@ mod header_name;
 mod interval;
 mod ip_network;
 mod listen_addr;
+mod passkeys;
 mod secret;
 mod url;
 
@@ -31,7 +33,10 @@ pub use header_name::HeaderName;
 pub use interval::Interval;
 pub use ip_network::IpNetwork;
 pub use listen_addr::ListenAddr;
+pub(super) use passkeys::is_rp_id;
+pub use passkeys::{AndroidApp, AppleApp, PasskeyOrigin};
 pub use secret::Secret;
+pub(super) use url::host;
 pub use url::{CorsOrigin, PublicUrl};
 
 /// A value that is written as one piece of text.

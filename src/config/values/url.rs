@@ -95,6 +95,11 @@ impl TextValue for CorsOrigin {
     }
 }
 
+/// The host of a URL.
+pub(in crate::config) fn host(url: &str) -> Option<String> {
+    UrlParts::parse(url).map(|parts| parts.host)
+}
+
 /// The parts of `scheme://host:port/rest` that public URLs and origins share.
 struct UrlParts {
     scheme: String,

@@ -5,10 +5,12 @@ use http::StatusCode;
 use schemars::JsonSchema;
 use serde::Serialize;
 
+use super::passkeys::WRONG_CREDENTIAL;
 use super::reauthenticate::REQUIRED;
 use crate::accounts::{self, forms};
 use crate::app::SharedApp;
 use crate::crypto::tokens::TokenPair;
+use crate::crypto::webauthn::RequestOptions;
 use crate::domain::{FieldErrors, RecoveryCode, Timestamp, messages};
 use crate::http::body;
 use crate::http::error::ApiError;
@@ -33,14 +35,21 @@ const ALREADY_ENABLED: Refusal = Refusal {
     error: || ApiError::FactorAlreadyEnabled,
 };
 
+const DEAD_TICKET: Refusal = Refusal {
+    when: "the ticket is unknown, used, expired, or void by a change of the account",
+    error: || ApiError::InvalidToken,
+};
+
 /// `POST mfa/verify/`
 pub(crate) const VERIFY: Operation = Operation {
     id: "verifySecondFactor",
     tag: Tag::Tokens,
     summary: "Complete a sign-in",
     description: "The second step of a sign-in to an account with a second factor: trades the \
-                  `ephemeral_token` that `token/` answered, and a code of the authenticator app or \
-                  a recovery code, for a pair of tokens. The ticket lasts 5 minutes and 5 tries.",
+                  `ephemeral_token` that `token/` answered, and a code of the authenticator app, a \
+                  recovery code, or as `credential` the answer of a passkey to the options of \
+                  `mfa/webauthn/begin/`, for a pair of tokens. The ticket lasts 5 minutes and 5 \
+                  tries.",
     body: Some(Body {
         form: forms::second_step,
         example: r#"{"ephemeral_token": "5b1f0c", "code": "123456"}"#,
@@ -50,14 +59,7 @@ pub(crate) const VERIFY: Operation = Operation {
         "a session begins",
         r#"{"access": "eyJ0eXAiOiJhdCtqd3Qi.e30.c2ln", "refresh": "eyJ0eXAiOiJydCtqd3Qi.e30.c2ln"}"#,
     )],
-    refusals: &[
-        WRONG_CODE,
-        Refusal {
-            when: "the ticket is unknown, used, expired, or void by a change of the account",
-            error: || ApiError::InvalidToken,
-        },
-        THROTTLED,
-    ],
+    refusals: &[WRONG_CODE, WRONG_CREDENTIAL, DEAD_TICKET, THROTTLED],
     ..Operation::NEW
 };
 
@@ -66,6 +68,41 @@ pub(crate) async fn verify(app: &SharedApp, request: &mut Request) -> HandlerRes
     let fields = body::fields(app, request).await?;
     let signed = accounts::complete_sign_in(app, &fields, &request.client(app)).await?;
     Ok(reply::json(StatusCode::OK, &signed.into_tokens()?))
+}
+
+/// `POST mfa/webauthn/begin/`
+pub(crate) const START_WEBAUTHN: Operation = Operation {
+    id: "startSecondFactor",
+    tag: Tag::Tokens,
+    summary: "Start the use of a passkey as second factor",
+    description: "Options for `navigator.credentials.get()` with the passkeys of the account that \
+                  signs in, as `PublicKeyCredential.parseRequestOptionsFromJSON()` takes them. The \
+                  answer goes to `mfa/verify/` as `credential`, within 5 minutes and once.",
+    body: Some(Body {
+        form: forms::second_step_begin,
+        example: r#"{"ephemeral_token": "5b1f0c"}"#,
+    }),
+    answers: &[Outcome::json::<RequestOptions>(
+        200,
+        "the options",
+        r#"{"challenge": "Y2hhbGxlbmdl", "timeout": 300000, "rpId": "accounts.example.com", "allowCredentials": [{"type": "public-key", "id": "Y3JlZA", "transports": ["internal"]}], "userVerification": "required"}"#,
+    )],
+    refusals: &[
+        Refusal {
+            when: "the account has no passkey",
+            error: || ApiError::FactorNotEnabled,
+        },
+        DEAD_TICKET,
+        THROTTLED,
+    ],
+    ..Operation::NEW
+};
+
+/// `POST mfa/webauthn/begin/`
+pub(crate) async fn start_webauthn(app: &SharedApp, request: &mut Request) -> HandlerResult {
+    let fields = body::fields(app, request).await?;
+    let options = accounts::start_second_step(app, &fields, &request.client(app)).await?;
+    Ok(reply::json(StatusCode::OK, &options))
 }
 
 /// The factors of an account.
@@ -280,7 +317,8 @@ pub(crate) const RESET: Operation = Operation {
     summary: "Remove all second factors of an account",
     description: "For somebody who has lost them: factors and recovery codes are removed, and all \
                   sessions of the account end. The owner is notified, and the reason is in the \
-                  audit log. Needs the token of a staff account and recent authentication.",
+                  audit log. An account that could sign in with passkeys only gets a password \
+                  reset. Needs the token of a staff account and recent authentication.",
     body: Some(Body {
         form: forms::reset_factors,
         example: r#"{"reason": "Lost phone, identity checked by telephone"}"#,
@@ -300,6 +338,6 @@ pub(crate) async fn reset(app: &SharedApp, request: &mut Request) -> HandlerResu
 }
 
 /// Codes as people write them down.
-fn shown(codes: &[RecoveryCode]) -> Vec<String> {
+pub(super) fn shown(codes: &[RecoveryCode]) -> Vec<String> {
     codes.iter().map(ToString::to_string).collect()
 }

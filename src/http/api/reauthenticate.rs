@@ -4,7 +4,9 @@ use http::StatusCode;
 use schemars::JsonSchema;
 use serde::Serialize;
 
+use super::mfa::WRONG_CODE;
 use super::otp::{INVALID_OTP, MAIL_SENT};
+use super::passkeys::WRONG_CREDENTIAL;
 use crate::accounts::{self, ReauthenticationMethod, forms};
 use crate::app::SharedApp;
 use crate::domain::{FieldErrors, messages};
@@ -33,7 +35,9 @@ pub(crate) const CREATE: Operation = Operation {
     tag: Tag::Sessions,
     summary: "Authenticate again",
     description: "Checks the password once more, for changes that want recent authentication; of an \
-                  account without a password, a code from `reauthenticate/otp/`. The answer is an \
+                  account with a second factor, its `code` or, as `credential` and `session_id`, \
+                  the answer of a passkey to the options of `passkeys/login/begin/`; of an \
+                  account without either, a code from `reauthenticate/otp/`. The answer is an \
                   access token with a new `auth_time`; the session and its refresh token stay. Wrong \
                   passwords count as failed sign-ins.",
     body: Some(Body {
@@ -50,6 +54,8 @@ pub(crate) const CREATE: Operation = Operation {
             when: "wrong password",
             error: || ApiError::Fields(FieldErrors::one("password", messages::INVALID_PASSWORD)),
         },
+        WRONG_CODE,
+        WRONG_CREDENTIAL,
         INVALID_OTP,
         THROTTLED,
     ],

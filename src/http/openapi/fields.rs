@@ -64,6 +64,9 @@ fn field_schema(rule: &FieldRule, with_files: bool) -> Value {
             json!({ "type": "string", "enum": WebhookPayload::ALL.map(WebhookPayload::as_str) })
         }
         FieldKind::Moment => json!({ "type": "string", "format": "date-time" }),
+        // A form carries it as text.
+        FieldKind::Object if with_files => json!({ "type": "string", "format": "json" }),
+        FieldKind::Object => json!({ "type": "object", "additionalProperties": true }),
         FieldKind::Other => json!({}),
     };
     if let Some(max) = rule.max {
@@ -100,6 +103,10 @@ fn event_pattern() -> String {
 fn field_description(rule: &FieldRule, with_files: bool) -> Option<&'static str> {
     Some(match (rule.name, rule.kind) {
         ("otp", _) => "Six digits, as text.",
+        ("credential", _) => {
+            "The answer of the browser, as `toJSON()` of a `PublicKeyCredential` gives it."
+        }
+        ("session_id", _) => "That of `passkeys/login/begin/`.",
         ("code", _) => "A code of the authenticator app, or a recovery code.",
         ("password", FieldKind::Secret) if rule.max.is_some() => {
             "A new password. Django's four rules apply: not similar to address or name, long \

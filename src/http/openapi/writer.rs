@@ -56,8 +56,8 @@ impl Writer {
                     "code": { "const": "reauthentication_required" },
                     "methods": {
                         "type": "array",
-                        "description": "What `reauthenticate/` accepts: `password` and `otp` are fields, the others go into `code`.",
-                        "items": { "type": "string", "enum": ["password", "otp", "totp", "recovery_code"] },
+                        "description": "What `reauthenticate/` accepts: `password` and `otp` are fields, `totp` and `recovery_code` go into `code`, `webauthn` into `credential`.",
+                        "items": { "type": "string", "enum": ["password", "otp", "totp", "recovery_code", "webauthn"] },
                     },
                 },
                 "required": ["detail", "code", "methods"],
@@ -75,7 +75,7 @@ impl Writer {
                     },
                     "methods": {
                         "type": "array",
-                        "items": { "type": "string", "enum": ["totp", "recovery_code"] },
+                        "items": { "type": "string", "enum": ["totp", "recovery_code", "webauthn"] },
                     },
                 },
                 "required": ["detail", "code", "mfa_required", "ephemeral_token", "methods"],

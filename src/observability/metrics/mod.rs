@@ -6,6 +6,7 @@
 //! added when the page is requested.
 
 mod actions;
+mod factors;
 mod histogram;
 mod page;
 mod process;
@@ -16,9 +17,11 @@ use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use crate::domain::Timestamp;
+use crate::domain::{SecondFactor, Timestamp};
 use actions::ActionCounts;
 pub use actions::{Action, ActionOutcome};
+use factors::FactorCounts;
+pub use factors::FactorEvent;
 pub use histogram::Histogram;
 use page::{Page, escaped};
 pub use store::WriteCounts;
@@ -118,6 +121,7 @@ pub struct Metrics {
     // Series that never occur take no memory.
     answers: [[OnceLock<Box<ResponseCounts>>; METHODS.len()]; MAX_ROUTES],
     actions: ActionCounts,
+    factors: FactorCounts,
     writes: Arc<WriteCounts>,
     mails: [AtomicU64; MailOutcome::ALL.len()],
     failed_backups: AtomicU64,
@@ -141,6 +145,7 @@ impl Metrics {
             started_at,
             answers: array::from_fn(|_| array::from_fn(|_| OnceLock::new())),
             actions: ActionCounts::default(),
+            factors: FactorCounts::default(),
             writes,
             mails: array::from_fn(|_| AtomicU64::new(0)),
             failed_backups: AtomicU64::new(0),
@@ -237,6 +242,11 @@ impl Metrics {
         self.actions.count(action, outcome);
     }
 
+    /// Counts what happens to a second factor.
+    pub fn count_factor(&self, factor: SecondFactor, event: FactorEvent) {
+        self.factors.count(factor, event);
+    }
+
     /// Counts a delivery attempt.
     pub fn count_mail(&self, outcome: MailOutcome) {
         self.mails[outcome as usize].fetch_add(1, Ordering::Relaxed);
@@ -300,6 +310,7 @@ impl Metrics {
         self.write_answers(&mut page, routes);
         self.write_connections(&mut page);
         self.actions.write(&mut page);
+        self.factors.write(&mut page);
         page.single(
             "accounts_hash_queue_length",
             "gauge",

@@ -14,7 +14,7 @@ use super::users::{find_by_id, is_taken};
 use crate::domain::{EmailAddress, EventKind, OtpPurpose, Timestamp, User, UserId};
 use crate::store::{
     EmailChange, EmailUndo, Factors, NewEmailUndo, NewOtp, RESTORED_REST, RequestContext,
-    TotpDevice, UNDO_LIFETIME, UndoEmailChange, UndoOutcome, UpdateOutcome, UserUpdate,
+    UNDO_LIFETIME, UndoEmailChange, UndoOutcome, UpdateOutcome, UserUpdate,
 };
 
 /// The outcome of an address change.
@@ -389,9 +389,13 @@ pub(super) fn find_email_undo(
 
 /// The factors that an account had when a link was made: they are the owner's.
 fn older_factors(connection: &Connection, link: &UndoLink) -> rusqlite::Result<Factors> {
-    let factors = find_factors(connection, link.user_id)?;
-    let is_older = |device: &TotpDevice| device.created_at < link.created_at;
-    Ok(match factors.totp.as_ref().is_some_and(is_older) {
+    let mut factors = find_factors(connection, link.user_id)?;
+    let is_older = |created_at: Timestamp| created_at < link.created_at;
+    factors.totp = factors.totp.filter(|device| is_older(device.created_at));
+    factors
+        .passkeys
+        .retain(|passkey| is_older(passkey.created_at));
+    Ok(match factors.is_enabled() {
         true => factors,
         false => Factors::default(),
     })

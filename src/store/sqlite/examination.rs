@@ -173,7 +173,8 @@ fn examine(
             ..10 => 0,
             _ => count(
                 "SELECT count(*) FROM users WHERE is_staff AND is_active AND NOT EXISTS \
-                 (SELECT 1 FROM totp_devices WHERE user_id = users.id)",
+                 (SELECT 1 FROM totp_devices WHERE user_id = users.id) AND NOT EXISTS \
+                 (SELECT 1 FROM passkeys WHERE user_id = users.id)",
             )?,
         },
         photos: names("SELECT photo FROM users WHERE photo IS NOT NULL ORDER BY photo")?,

@@ -8,14 +8,16 @@ use super::email_change::insert_notice_undo;
 use super::events::{Actor, insert_event};
 use super::factor_tries::{count_wrong, find_pause, forget_wrong};
 use super::notices::{notify_earlier_addresses, notify_owner};
+use super::otps::insert_otp;
+use super::passkeys::{delete_passkeys, list_passkeys, use_passkey};
 use super::rows::{optional_timestamp, timestamp};
 use super::sessions::{add_factor, authorize, complete_session, delete_sessions, note_revoked};
 use super::transaction::Transaction;
-use crate::domain::{EventKind, SecondFactor, SessionRef, Timestamp, UserId};
+use crate::domain::{EventKind, OtpPurpose, SecondFactor, SessionRef, Timestamp, UserId};
 use crate::store::{
-    ActivateOutcome, ActivateTotp, CompleteOutcome, CompleteSignIn, DeactivateTotp, FactorRefusal,
-    FactorStore, FactorTry, Factors, NewTicket, ReplaceRecoveryCodes, RequestContext, ResetFactors,
-    StoreResult, Ticket, TotpDevice, TypedCode,
+    ActivateOutcome, ActivateTotp, CompleteOutcome, CompleteSignIn, DeactivateTotp,
+    FactorEnrolment, FactorProof, FactorRefusal, FactorStore, FactorTry, Factors, NewTicket,
+    ReplaceRecoveryCodes, RequestContext, ResetFactors, StoreResult, Ticket, TotpDevice,
 };
 
 /// The factors of an account.
@@ -39,11 +41,13 @@ pub(super) fn find_factors(connection: &Connection, user_id: UserId) -> rusqlite
         .query_row(named_params! { ":user_id": user_id }, |row| row.get(0))?;
     Ok(Factors {
         totp,
+        passkeys: list_passkeys(connection, user_id)?,
         recovery_codes_left,
     })
 }
 
-/// Checks a code of an account and uses it up, or counts it as wrong. Returns what it proves.
+/// Checks a proof of an account's factor and uses it up, or counts it as wrong. Returns what it
+/// proves.
 ///
 /// Using up is one conditional statement for each kind: of two requests with the same code one is
 /// accepted, whatever runs beside.
@@ -52,19 +56,25 @@ pub(super) fn prove(
     user_id: UserId,
     tried: &FactorTry,
 ) -> rusqlite::Result<Result<SecondFactor, FactorRefusal>> {
-    let accepted = match &tried.code {
-        TypedCode::Recovery(hash) => use_recovery_code(connection, user_id, hash, tried)?,
-        code => {
-            if let Some(until) = find_pause(connection, user_id, tried)? {
-                return Ok(Err(FactorRefusal::Throttled { until }));
-            }
-            match code {
-                TypedCode::Totp { device_id, step } => {
-                    use_step(connection, user_id, (device_id, *step), tried.now)?
-                }
-                _ => None,
-            }
+    // Of an app, whose codes can be guessed. Wrong recovery codes and passkeys shut nobody out of
+    // it.
+    let is_code = matches!(
+        tried.proof,
+        FactorProof::Totp { .. } | FactorProof::WrongCode
+    );
+    if is_code && let Some(until) = find_pause(connection, user_id, tried)? {
+        return Ok(Err(FactorRefusal::Throttled { until }));
+    }
+    let accepted = match &tried.proof {
+        FactorProof::Recovery(hash) => use_recovery_code(connection, user_id, hash, tried)?,
+        FactorProof::Totp { device_id, step } => {
+            use_step(connection, user_id, (device_id, *step), tried.now)?
         }
+        FactorProof::Passkey(used) => {
+            use_passkey(connection, user_id, used, (&tried.context, tried.now))?
+                .then_some(SecondFactor::Webauthn)
+        }
+        FactorProof::WrongCode | FactorProof::WrongPasskey => None,
     };
     if let Some(factor) = accepted {
         forget_wrong(connection, user_id, tried)?;
@@ -79,8 +89,7 @@ pub(super) fn prove(
         "",
         tried.now,
     )?;
-    // Recovery codes cannot be guessed, so wrong ones shut nobody out of codes of an app.
-    if !matches!(tried.code, TypedCode::Recovery(_)) {
+    if is_code {
         count_wrong(connection, user_id, tried)?;
     }
     Ok(Err(FactorRefusal::Wrong))
@@ -152,7 +161,7 @@ pub(super) fn insert_ticket(
 }
 
 /// Ends all sign-ins of an account that wait for a factor.
-fn delete_tickets(connection: &Connection, user_id: UserId) -> rusqlite::Result<()> {
+pub(super) fn delete_tickets(connection: &Connection, user_id: UserId) -> rusqlite::Result<()> {
     connection
         .prepare_cached("DELETE FROM factor_tickets WHERE user_id = :user_id")?
         .execute(named_params! { ":user_id": user_id })
@@ -257,6 +266,14 @@ fn delete_recovery_codes(connection: &Connection, user_id: UserId) -> rusqlite::
         .map(drop)
 }
 
+/// Deletes the recovery codes of an account whose last factor is gone.
+pub(super) fn delete_left_codes(connection: &Connection, user_id: UserId) -> rusqlite::Result<()> {
+    match find_factors(connection, user_id)?.is_enabled() {
+        true => Ok(()),
+        false => delete_recovery_codes(connection, user_id),
+    }
+}
+
 fn delete_device(connection: &Connection, user_id: UserId) -> rusqlite::Result<usize> {
     connection
         .prepare_cached("DELETE FROM totp_devices WHERE user_id = :user_id")?
@@ -296,54 +313,65 @@ pub(super) fn void_factors_since(
     delete_tickets(connection, user_id)?;
     for statement in [
         "DELETE FROM totp_devices WHERE user_id = :user_id AND created_at >= :since",
-        "DELETE FROM recovery_codes WHERE user_id = :user_id AND (created_at >= :since \
-         OR NOT EXISTS (SELECT 1 FROM totp_devices WHERE user_id = :user_id))",
+        "DELETE FROM passkeys WHERE user_id = :user_id AND created_at >= :since",
+        "DELETE FROM recovery_codes WHERE user_id = :user_id AND created_at >= :since",
     ] {
         connection
             .prepare_cached(statement)?
             .execute(named_params! { ":user_id": user_id, ":since": since.unix_millis() })?;
     }
-    Ok(())
+    delete_left_codes(connection, user_id)
 }
 
 fn activate(
     connection: &Transaction<'_>,
     activation: &ActivateTotp,
 ) -> StoreResult<ActivateOutcome> {
-    let SessionRef { id, user_id, .. } = &activation.session;
-    let (user_id, now) = (*user_id, activation.now);
-    authorize(connection, &activation.context, user_id, false)?;
+    let enrolment = &activation.enrolment;
+    let user_id = enrolment.session.user_id;
+    authorize(connection, &enrolment.context, user_id, false)?;
     let before = find_factors(connection, user_id)?;
     if before.totp.is_some() {
         return Ok(ActivateOutcome::AlreadyActive);
     }
     let is_first = !before.is_enabled();
     insert_device(connection, user_id, &activation.device, activation.step)?;
+    let event = (EventKind::TotpActivated, "");
+    finish_enrolment(connection, enrolment, is_first, SecondFactor::Totp, event)?;
+    Ok(ActivateOutcome::Activated { is_first })
+}
+
+/// What follows on a new factor. The notice of a passkey can be undone even if it is not the first
+/// factor: it signs in by itself.
+pub(super) fn finish_enrolment(
+    connection: &Transaction<'_>,
+    enrolment: &FactorEnrolment,
+    is_first: bool,
+    factor: SecondFactor,
+    event: (EventKind, &str),
+) -> rusqlite::Result<()> {
+    let SessionRef { id, user_id, .. } = &enrolment.session;
+    let (user_id, context, now) = (*user_id, &enrolment.context, enrolment.now);
     delete_tickets(connection, user_id)?;
     if is_first {
-        insert_recovery_codes(connection, user_id, &activation.recovery_codes, now)?;
-        let ended = delete_sessions(connection, user_id, Some(id), (&activation.context, now))?;
+        insert_recovery_codes(connection, user_id, &enrolment.recovery_codes, now)?;
+        let ended = delete_sessions(connection, user_id, Some(id), (context, now))?;
         note_revoked(
             connection,
             user_id,
             ended,
-            (Actor::FromContext, &activation.context),
+            (Actor::FromContext, context),
             now,
         )?;
-        insert_notice_undo(connection, user_id, &activation.undo, now)?;
-        notify_earlier_addresses(connection, user_id, &activation.notices, now)?;
-    } else {
-        notify_owner(connection, user_id, &activation.notices, now)?;
     }
-    add_factor(connection, id, SecondFactor::Totp, now)?;
-    note(
-        connection,
-        EventKind::TotpActivated,
-        user_id,
-        &activation.context,
-        now,
-    )?;
-    Ok(ActivateOutcome::Activated { is_first })
+    if is_first || factor == SecondFactor::Webauthn {
+        insert_notice_undo(connection, user_id, &enrolment.undo, now)?;
+        notify_earlier_addresses(connection, user_id, &enrolment.notices, now)?;
+    } else {
+        notify_owner(connection, user_id, &enrolment.notices, now)?;
+    }
+    add_factor(connection, id, factor, now)?;
+    note_detail(connection, event, user_id, context, now)
 }
 
 fn deactivate(
@@ -359,7 +387,7 @@ fn deactivate(
         return Ok(Some(Err(refusal)));
     }
     delete_device(connection, user_id)?;
-    delete_recovery_codes(connection, user_id)?;
+    delete_left_codes(connection, user_id)?;
     delete_tickets(connection, user_id)?;
     notify_owner(connection, user_id, &deactivation.notices, tried.now)?;
     note(
@@ -389,13 +417,30 @@ fn replace_codes(connection: &Transaction<'_>, codes: &ReplaceRecoveryCodes) -> 
 fn reset(connection: &Transaction<'_>, reset: &ResetFactors) -> StoreResult<bool> {
     let (user_id, now) = (reset.user_id, reset.now);
     authorize(connection, &reset.context, user_id, true)?;
-    let exists: bool = connection
-        .prepare_cached("SELECT EXISTS (SELECT 1 FROM users WHERE id = :id)")?
-        .query_row(named_params! { ":id": user_id }, |row| row.get(0))?;
-    if !exists {
+    let has_password: Option<bool> = connection
+        .prepare_cached("SELECT password_hash NOT LIKE '!%' FROM users WHERE id = :id")?
+        .query_row(named_params! { ":id": user_id }, |row| row.get(0))
+        .optional()?;
+    let Some(has_password) = has_password else {
         return Ok(false);
+    };
+    let has_passkeys = !list_passkeys(connection, user_id)?.is_empty();
+    if has_passkeys && !has_password {
+        let (email_key, email) = &reset.email;
+        let address = (email_key.as_str(), email.as_str());
+        let purpose = OtpPurpose::PasswordReset;
+        insert_otp(
+            connection,
+            purpose,
+            user_id,
+            None,
+            address,
+            &reset.reset,
+            now,
+        )?;
     }
     delete_device(connection, user_id)?;
+    delete_passkeys(connection, user_id)?;
     delete_recovery_codes(connection, user_id)?;
     delete_tickets(connection, user_id)?;
     let ended = delete_sessions(connection, user_id, None, (&reset.context, now))?;
@@ -414,8 +459,19 @@ fn note(
     context: &RequestContext,
     now: Timestamp,
 ) -> rusqlite::Result<()> {
+    note_detail(connection, (kind, ""), user_id, context, now)
+}
+
+/// Records what happened to the factors of an account, with a detail.
+pub(super) fn note_detail(
+    connection: &Transaction<'_>,
+    (kind, detail): (EventKind, &str),
+    user_id: UserId,
+    context: &RequestContext,
+    now: Timestamp,
+) -> rusqlite::Result<()> {
     let actor = Actor::FromContext;
-    insert_event(connection, kind, Some(user_id), actor, context, "", now)
+    insert_event(connection, kind, Some(user_id), actor, context, detail, now)
 }
 
 #[async_trait]

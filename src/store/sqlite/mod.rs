@@ -27,6 +27,8 @@ mod notices;
 mod otps;
 mod overview;
 mod paging;
+mod passkey_challenges;
+mod passkeys;
 mod password_tries;
 mod passwords;
 mod reauthentication;

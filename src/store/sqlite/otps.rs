@@ -864,6 +864,10 @@ fn delete_expired(
         ("DELETE FROM otp_tokens WHERE expires_at <= :until", now),
         ("DELETE FROM factor_tickets WHERE expires_at <= :until", now),
         (
+            "DELETE FROM passkey_challenges WHERE expires_at <= :until",
+            now,
+        ),
+        (
             "DELETE FROM factor_failures WHERE failed_at <= :until",
             now.minus(DAY),
         ),

@@ -9,7 +9,8 @@ use crate::domain::{Authentication, BirthDate, Profile, Timestamp, User};
 pub(super) const USER_COLUMNS: &str = "users.id, users.email, users.new_email, users.first_name, users.last_name, \
      users.phone, users.address, users.gender, users.country, users.birthday, users.photo, users.is_active, \
      users.is_staff, users.verified_at, users.last_login_at, users.created_at, users.updated_at, users.external_id, \
-     EXISTS (SELECT 1 FROM totp_devices WHERE totp_devices.user_id = users.id)";
+     EXISTS (SELECT 1 FROM totp_devices WHERE totp_devices.user_id = users.id) \
+     OR EXISTS (SELECT 1 FROM passkeys WHERE passkeys.user_id = users.id)";
 
 /// The columns of a profile, for the statements that insert one.
 macro_rules! profile_columns {

@@ -189,8 +189,8 @@ fn create_session(
     if factors.is_enabled() {
         let Some(tried) = &sign_in.factor else {
             insert_ticket(connection, user_id, &sign_in.ticket)?;
-            let methods = factors.methods();
-            return Ok(SignInOutcome::SecondFactorRequired { methods });
+            let factors = Box::new(factors);
+            return Ok(SignInOutcome::SecondFactorRequired { factors });
         };
         match prove(connection, user_id, tried)? {
             Ok(factor) => {

@@ -298,6 +298,42 @@ CREATE TABLE factor_failures (
 ) STRICT;
 CREATE INDEX factor_failures_by_user ON factor_failures (user_id, failed_at);
 
+-- Passkeys (Web Authentication). `public_key` is a COSE key, `aaguid` the model of the authenticator.
+-- `rp_id` is the domain that the passkey is bound to: with another one it does not sign in.
+-- `transports` are separated by blanks.
+CREATE TABLE passkeys (
+    id                 TEXT    PRIMARY KEY,
+    credential_id      BLOB    NOT NULL UNIQUE,
+    user_id            INTEGER NOT NULL REFERENCES users (id) ON DELETE CASCADE,
+    name               TEXT    NOT NULL,
+    rp_id              TEXT    NOT NULL,
+    public_key         BLOB    NOT NULL,
+    sign_count         INTEGER NOT NULL,
+    aaguid             BLOB    NOT NULL,
+    transports         TEXT    NOT NULL,
+    is_backup_eligible INTEGER NOT NULL CHECK (is_backup_eligible IN (0, 1)),
+    is_backed_up       INTEGER NOT NULL CHECK (is_backed_up IN (0, 1)),
+    created_at         INTEGER NOT NULL,
+    last_used_at       INTEGER
+) STRICT, WITHOUT ROWID;
+CREATE INDEX passkeys_by_user ON passkeys (user_id);
+
+-- The random handle by which the passkeys of an account name it.
+CREATE TABLE passkey_handles (
+    user_id INTEGER PRIMARY KEY REFERENCES users (id) ON DELETE CASCADE,
+    handle  BLOB    NOT NULL UNIQUE
+) STRICT;
+
+-- Challenges that passkeys have to answer, each once. `subject` is the session that registers a
+-- passkey, the hash of the id of a sign-in, or that of the ticket of a second step.
+CREATE TABLE passkey_challenges (
+    challenge_hash BLOB    PRIMARY KEY,
+    purpose        TEXT    NOT NULL CHECK (purpose IN ('registration', 'sign_in', 'second_step')),
+    subject        BLOB    NOT NULL,
+    expires_at     INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE INDEX passkey_challenges_by_expiry ON passkey_challenges (expires_at);
+
 -- Repeats share an entry of the audit log, and each account has its own quota of failures.
 ALTER TABLE events ADD COLUMN count INTEGER NOT NULL DEFAULT 1;
 ALTER TABLE events ADD COLUMN last_at INTEGER NOT NULL DEFAULT 0;
