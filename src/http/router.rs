@@ -16,9 +16,9 @@ use super::api::{
 };
 use super::openapi::{self, docs};
 use super::pages::account::{
-    activity, confirm, data, delete, email, invitation, language, overview, password, profile,
-    reauthenticate as confirm_identity, reset, second_factor, security, sessions as device_list,
-    sign_in, sign_out, sign_up,
+    activity, confirm, data, delete, email, invitation, language, overview,
+    passkeys as passkey_pages, password, profile, reauthenticate as confirm_identity, reset,
+    second_factor, security, sessions as device_list, sign_in, sign_out, sign_up,
 };
 use super::pages::assets;
 use super::pages::console::{
@@ -139,6 +139,12 @@ pub(super) static ROUTES: &[Route] = &[
     form!("/account/security/totp/remove/", "Remove App", security::deactivate_totp).on_pages(),
     form!("/account/security/recovery-codes/", "Recovery Codes", security::regenerate_codes)
         .on_pages(),
+    form!("/account/passkeys/options/", "Passkey Options", passkey_pages::options).on_pages(),
+    page!("/account/passkeys/offer/", "Passkey Offer", passkey_pages::show_offer).on_pages(),
+    page!("/account/security/passkeys/", "New Passkey", passkey_pages::show_new).on_pages(),
+    form!("/account/security/passkeys/", "New Passkey", passkey_pages::add).on_pages(),
+    form!("/account/security/passkeys/rename/", "Rename Passkey", passkey_pages::rename).on_pages(),
+    form!("/account/security/passkeys/remove/", "Remove Passkey", passkey_pages::remove).on_pages(),
     page!("/account/sessions/", "Sessions", device_list::show).on_pages(),
     form!("/account/sessions/end/", "End Session", device_list::end).on_pages(),
     form!("/account/sessions/end-others/", "End Sessions", device_list::end_others).on_pages(),

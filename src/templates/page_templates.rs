@@ -37,6 +37,8 @@ pub(super) const BUILT_IN: &[(&str, &str)] = built_in![
     "account/invitation.html",
     "account/language.html",
     "account/overview.html",
+    "account/passkey_new.html",
+    "account/passkey_offer.html",
     "account/password.html",
     "account/profile.html",
     "account/reauthenticate.html",
@@ -338,12 +340,18 @@ fn address(file: &StaticFile) -> String {
 
 fn static_files(options: &PageOptions<'_>) -> Result<Vec<StaticFile>, TemplateError> {
     let css = "text/css; charset=utf-8";
+    let script = "text/javascript; charset=utf-8";
     let mut files = vec![
         StaticFile::new("style.css", css, STYLE.as_bytes()),
         StaticFile::new(
             "page.js",
-            "text/javascript; charset=utf-8",
+            script,
             include_str!("../http/pages/static/page.js").as_bytes(),
+        ),
+        StaticFile::new(
+            "passkeys.js",
+            script,
+            include_str!("../http/pages/static/passkeys.js").as_bytes(),
         ),
         StaticFile::new(
             "icon.svg",

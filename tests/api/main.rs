@@ -48,6 +48,7 @@ mod openapi;
 mod otp;
 mod outbound;
 mod pages;
+mod passkey_pages;
 mod passkeys;
 mod passwords;
 mod photos;

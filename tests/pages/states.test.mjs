@@ -36,6 +36,8 @@ const OWN = [
   "/account/password/",
   "/account/security/",
   "/account/security/totp/",
+  "/account/security/passkeys/",
+  "/account/passkeys/offer/",
   "/account/sessions/",
   "/account/activity/",
   "/account/data/",

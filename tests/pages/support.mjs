@@ -13,11 +13,12 @@ export const PASSWORD = "correct horse battery";
 
 /** A running server of the built program, with --dev, on a free port and a temporary folder. */
 export async function startServer(...flags) {
+  if (!flags.includes("--listen")) flags.unshift("--listen", "127.0.0.1:0");
   const folder = mkdtempSync(join(tmpdir(), "accounts-pages-"));
   const program = process.env.ACCOUNTS_SERVER;
   const child = spawn(
     program,
-    ["--dev", "--db", join(folder, "users.db"), "--listen", "127.0.0.1:0", ...flags],
+    ["--dev", "--db", join(folder, "users.db"), ...flags],
     { stdio: ["ignore", "pipe", "ignore"] },
   );
   const lines = createInterface({ input: child.stdout });
@@ -164,4 +165,27 @@ export function totp(secret, seconds) {
   const hash = createHmac("sha1", Buffer.from(bytes)).update(step).digest();
   const word = hash.readUInt32BE(hash[19] & 15) & 0x7fffffff;
   return String(word % 1_000_000).padStart(6, "0");
+}
+
+/** Gives a page an authenticator of the device, which confirms everything. */
+export async function addAuthenticator(page) {
+  const client = await page.context().newCDPSession(page);
+  await client.send("WebAuthn.enable");
+  const { authenticatorId } = await client.send("WebAuthn.addVirtualAuthenticator", {
+    options: {
+      protocol: "ctap2",
+      transport: "internal",
+      hasResidentKey: true,
+      hasUserVerification: true,
+      isUserVerified: true,
+      automaticPresenceSimulation: true,
+    },
+  });
+  return {
+    /** Whether the finger is the right one. */
+    verify: (isUserVerified) =>
+      client.send("WebAuthn.setUserVerified", { authenticatorId, isUserVerified }),
+    credentials: async () =>
+      (await client.send("WebAuthn.getCredentials", { authenticatorId })).credentials,
+  };
 }

@@ -14,7 +14,7 @@ use super::render::{Detour, Page, PageResult, redirect};
 use super::visitor::Visitor;
 use crate::accounts::{self, BrowserSession, ReauthenticationMethod};
 use crate::app::SharedApp;
-use crate::domain::{Fields, Input};
+use crate::domain::{Fields, Input, SecondFactor};
 use crate::http::request::Request;
 use crate::observability::metrics::ActionOutcome;
 
@@ -45,6 +45,15 @@ const BY_FACTOR: Proof = Proof {
     name: "code",
     field: "reauthentication_code",
 };
+
+/// What the fields of a proof begin with in a suspended form.
+const PREFIX: &str = "reauthentication_";
+
+/// The answer of a passkey in a suspended form, and the id of the options that it answers.
+const PASSKEY: [(&str, &str); 2] = [
+    ("credential", "reauthentication_credential"),
+    ("session_id", "reauthentication_session_id"),
+];
 
 /// The page that sets up second factors.
 const SECURITY: &str = "/account/security/";
@@ -167,10 +176,23 @@ impl<'a> Change<'a> {
         if !form.has(proof.field) {
             let status = StatusCode::FORBIDDEN;
             visitor.note_failure(ActionOutcome::Invalid);
-            return Err(ask(&visitor, &form, proof, &Problems::default(), status).into());
+            return Err(ask(
+                &visitor,
+                &form,
+                (proof, &methods),
+                &Problems::default(),
+                status,
+            )
+            .into());
         }
         let mut fields = Fields::form();
-        fields.insert(proof.name.into(), Input::Text(form.text(proof.field)));
+        if form.text(PASSKEY[0].1).is_empty() {
+            fields.insert(proof.name.into(), Input::Text(form.text(proof.field)));
+        } else {
+            for (name, field) in PASSKEY {
+                fields.insert(name.into(), Input::Text(form.text(field)));
+            }
+        }
         let client = &visitor.client;
         match accounts::reauthenticate_browser(app, &signed_in, &fields, client).await {
             Ok(secret) => {
@@ -186,17 +208,22 @@ impl<'a> Change<'a> {
             Err(error) => {
                 let (problems, status) = Problems::of_error(&visitor, error)?;
                 let problems = problems.about(proof.name, proof.field);
-                Err(ask(&visitor, &form, proof, &problems, status).into())
+                Err(ask(&visitor, &form, (proof, &methods), &problems, status).into())
             }
         }
     }
+}
+
+/// Whether one of the ways to authenticate again is a passkey.
+pub(super) fn has_passkey(methods: &[ReauthenticationMethod]) -> bool {
+    methods.contains(&ReauthenticationMethod::Factor(SecondFactor::Webauthn))
 }
 
 /// The page that asks for a proof, with the form that it suspends.
 fn ask(
     visitor: &Visitor<'_>,
     form: &Form,
-    proof: &Proof,
+    (proof, methods): (&Proof, &[ReauthenticationMethod]),
     problems: &Problems,
     status: StatusCode,
 ) -> PageResult {
@@ -205,6 +232,8 @@ fn ask(
         BY_PASSWORD.field,
         BY_CODE.field,
         BY_FACTOR.field,
+        PASSKEY[0].1,
+        PASSKEY[1].1,
         INCOMPLETE,
         SEND,
         "username",
@@ -214,6 +243,8 @@ fn ask(
         .with(context! {
             method => proof.name,
             field => proof.field,
+            prefix => PREFIX,
+            has_passkey => has_passkey(methods),
             is_sent => form.has(SEND) || form.has(proof.field),
             send => SEND,
             carried => form.carried(&own),

@@ -54,6 +54,7 @@ const KNOWN: &[(&str, &str)] = &[
     ("Invalid password.", "wrong_password"),
     ("Invalid or expired OTP.", "wrong_code"),
     ("Invalid code.", "wrong_factor"),
+    ("Invalid credential.", "wrong_passkey"),
     ("Invalid or expired token.", "wrong_link"),
     (
         "The email address was restored recently and can be changed again in # hours.",

@@ -21,6 +21,8 @@ pub(super) enum Cookie {
     Flash,
     /// The chosen language.
     Language,
+    /// A passkey was offered in this browser.
+    PasskeyOffered,
 }
 
 impl Cookie {
@@ -36,6 +38,8 @@ impl Cookie {
             (Self::Flash, false) => "flash",
             (Self::Language, true) => "__Host-language",
             (Self::Language, false) => "language",
+            (Self::PasskeyOffered, true) => "__Host-passkey-offered",
+            (Self::PasskeyOffered, false) => "passkey-offered",
         }
     }
 

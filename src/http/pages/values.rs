@@ -4,9 +4,9 @@ use minijinja::{Value, context};
 
 use super::device::Device;
 use super::visitor::Visitor;
-use crate::accounts::{BrowserSession, FactorStatus};
-use crate::domain::{Timestamp, User};
-use crate::store::{Event, Session};
+use crate::accounts::{self, BrowserSession, FactorStatus};
+use crate::domain::{SecondFactor, Timestamp, User};
+use crate::store::{Event, Passkey, Session};
 
 /// The signed-in account, as `user` of every page.
 pub(super) fn user(visitor: &Visitor<'_>, session: &BrowserSession) -> Value {
@@ -60,11 +60,24 @@ pub(super) fn factors(visitor: &Visitor<'_>, status: &FactorStatus) -> Value {
     let methods = status.methods.iter().map(|method| method.as_str());
     context! {
         is_enabled => status.is_enabled(),
+        has_app => status.methods.contains(&SecondFactor::Totp),
         is_required => status.is_required && !status.is_enabled(),
         methods => methods.collect::<Vec<_>>(),
         added_at => status.created_at.map(|at| time(visitor, at)),
         used_at => status.last_used_at.map(|at| time(visitor, at)),
         codes_left => status.recovery_codes_left,
+    }
+}
+
+/// A passkey.
+pub(super) fn passkey(visitor: &Visitor<'_>, passkey: &Passkey) -> Value {
+    context! {
+        id => &*passkey.id,
+        name => &*passkey.name,
+        is_synced => passkey.is_backed_up,
+        is_current => accounts::is_current(visitor.app, passkey),
+        added_at => time(visitor, passkey.created_at),
+        used_at => passkey.last_used_at.map(|at| time(visitor, at)),
     }
 }
 
@@ -110,7 +123,7 @@ fn actor(visitor: &Visitor<'_>, event: &Event) -> String {
 }
 
 /// A device by its `User-Agent`, in words.
-fn device(visitor: &Visitor<'_>, user_agent: &str) -> String {
+pub(super) fn device(visitor: &Visitor<'_>, user_agent: &str) -> String {
     match Device::of(user_agent) {
         Device::Browser(browser, system) => {
             visitor.text("page_sessions.on", context! { browser, system })

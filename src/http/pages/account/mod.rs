@@ -12,6 +12,7 @@ pub(in crate::http) mod email;
 pub(in crate::http) mod invitation;
 pub(in crate::http) mod language;
 pub(in crate::http) mod overview;
+pub(in crate::http) mod passkeys;
 pub(in crate::http) mod password;
 pub(in crate::http) mod profile;
 pub(in crate::http) mod reauthenticate;
@@ -26,7 +27,8 @@ pub(in crate::http) mod sign_up;
 use warp::reply::Response;
 
 pub(super) use super::access::{
-    Change, SIGN_IN, recent_session, recent_session_before_setup, session, session_before_setup,
+    Change, SIGN_IN, has_passkey, recent_session, recent_session_before_setup, session,
+    session_before_setup,
 };
 use super::cookies::Cookie;
 pub(super) use super::next_path::encoded;

@@ -3,7 +3,7 @@
 
 use minijinja::{Value, context};
 
-use super::{encoded, query, remember, session_before_setup};
+use super::{encoded, has_passkey, query, remember, session_before_setup};
 use crate::accounts::{self, BrowserSession, ReauthenticationMethod};
 use crate::app::SharedApp;
 use crate::http::pages::form::{Form, Problems};
@@ -30,7 +30,7 @@ pub(in crate::http) async fn submit(app: &SharedApp, request: &mut Request) -> P
     let session = session_before_setup(&visitor)?;
     let form = Form::read(&visitor, app, request).await?;
     let next = form.text("next");
-    let fields = form.only(&["password", "otp", "code"]);
+    let fields = form.only(&["password", "otp", "code", "credential", "session_id"]);
     match accounts::reauthenticate_browser(app, session, &fields, &visitor.client).await {
         Ok(secret) => {
             let mut response = redirect(&visitor, next_path::or_home(&next), "")?;
@@ -78,6 +78,8 @@ async fn page<'a>(
         next => next_path::parse(next),
         method,
         field,
+        prefix => "",
+        has_passkey => has_passkey(&methods),
         carried => Vec::<Value>::new(),
     }))
 }

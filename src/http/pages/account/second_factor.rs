@@ -2,10 +2,10 @@
 
 use minijinja::context;
 
-use super::{SIGN_IN, encoded, query, remember};
+use super::{SIGN_IN, encoded, passkeys, query, remember};
 use crate::accounts::{self, AccountError};
 use crate::app::SharedApp;
-use crate::domain::Input;
+use crate::domain::{Input, SecondFactor};
 use crate::http::pages::cookies::Cookie;
 use crate::http::pages::form::{Form, Problems};
 use crate::http::pages::next_path;
@@ -34,7 +34,8 @@ async fn show_form(app: &SharedApp, request: &mut Request, is_recovery: bool) ->
     if ticket(&visitor, request).is_none() {
         return expired(&visitor, &next);
     }
-    page(&visitor, &next, is_recovery).answer()
+    let has_passkey = !query(request, "passkey").is_empty();
+    page(&visitor, &next, is_recovery, has_passkey).answer()
 }
 
 /// Checks the code and signs in.
@@ -45,12 +46,13 @@ pub(in crate::http) async fn submit(app: &SharedApp, request: &mut Request) -> P
     let Some(ticket) = ticket(&visitor, request) else {
         return expired(&visitor, &next);
     };
-    let mut fields = form.only(&["code"]);
+    let mut fields = form.only(&["code", "credential"]);
     fields.insert("ephemeral_token".into(), Input::Text(ticket));
     match accounts::complete_sign_in(app, &fields, &visitor.client.browser()).await {
         Ok(signed) => {
             let secret = signed.into_secret()?;
-            let mut response = redirect(&visitor, next_path::or_home(&next), "")?;
+            let path = passkeys::after_sign_in(&visitor, request, &form, &next);
+            let mut response = redirect(&visitor, &path, "")?;
             Cookie::Ticket.remove(response.headers_mut(), visitor.is_secure);
             remember(&visitor, &mut response, &secret);
             Ok(response)
@@ -58,7 +60,9 @@ pub(in crate::http) async fn submit(app: &SharedApp, request: &mut Request) -> P
         Err(AccountError::InvalidToken) => expired(&visitor, &next),
         Err(error) => {
             let (problems, status) = Problems::of_error(&visitor, error)?;
-            page(&visitor, &next, form.text("kind") == "recovery")
+            let (is_recovery, has_passkey) =
+                (form.text("kind") == "recovery", form.has("has_passkey"));
+            page(&visitor, &next, is_recovery, has_passkey)
                 .status(status)
                 .with(context! { errors => problems.to_value() })
                 .answer()
@@ -67,14 +71,27 @@ pub(in crate::http) async fn submit(app: &SharedApp, request: &mut Request) -> P
 }
 
 /// Sends a browser whose password was right to the second step, with its ticket in a cookie.
-pub(super) fn begin(visitor: &Visitor<'_>, ticket: &str, next: &str) -> PageResult {
-    let path = format!("{PATH}?next={}", encoded(next));
+pub(super) fn begin(
+    visitor: &Visitor<'_>,
+    ticket: &str,
+    methods: &[SecondFactor],
+    next: &str,
+) -> PageResult {
+    let has_passkey = methods.contains(&SecondFactor::Webauthn);
+    let path = format!("{PATH}?{}", same(next, has_passkey));
     let mut response = redirect(visitor, &path, "")?;
     Cookie::Ticket.set(response.headers_mut(), visitor.is_secure, ticket, None);
     Ok(response)
 }
 
-fn ticket(visitor: &Visitor<'_>, request: &Request) -> Option<String> {
+/// The query that leads to the same page, or the other one of the second step.
+fn same(next: &str, has_passkey: bool) -> String {
+    let passkey = if has_passkey { "&passkey=1" } else { "" };
+    format!("next={}{passkey}", encoded(next))
+}
+
+/// The ticket in the cookie.
+pub(super) fn ticket(visitor: &Visitor<'_>, request: &Request) -> Option<String> {
     Cookie::Ticket
         .read(&request.head.headers, visitor.is_secure)
         .map(str::to_owned)
@@ -88,7 +105,12 @@ fn expired(visitor: &Visitor<'_>, next: &str) -> PageResult {
     Ok(response)
 }
 
-fn page<'a>(visitor: &'a Visitor<'a>, next: &str, is_recovery: bool) -> Page<'a> {
+fn page<'a>(
+    visitor: &'a Visitor<'a>,
+    next: &str,
+    is_recovery: bool,
+    has_passkey: bool,
+) -> Page<'a> {
     let title = match is_recovery {
         true => "page_second_factor.recovery_title",
         false => "page_second_factor.title",
@@ -96,5 +118,7 @@ fn page<'a>(visitor: &'a Visitor<'a>, next: &str, is_recovery: bool) -> Page<'a>
     Page::new(visitor, "account/second_factor.html", title).with(context! {
         next => next_path::parse(next),
         is_recovery,
+        has_passkey,
+        same => same(next, has_passkey),
     })
 }

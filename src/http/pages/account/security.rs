@@ -8,13 +8,15 @@ use crate::app::SharedApp;
 use crate::domain::RecoveryCode;
 use crate::http::error::ApiError;
 use crate::http::pages::form::Problems;
+use crate::http::pages::next_path;
 use crate::http::pages::render::{Detour, Page, PageResult, redirect};
 use crate::http::pages::values;
 use crate::http::pages::visitor::Visitor;
 use crate::http::qr_code;
 use crate::http::request::Request;
 
-const PATH: &str = "/account/security/";
+/// The page.
+pub(super) const PATH: &str = "/account/security/";
 
 /// What protects the account.
 pub(in crate::http) async fn show(app: &SharedApp, request: &mut Request) -> PageResult {
@@ -22,12 +24,22 @@ pub(in crate::http) async fn show(app: &SharedApp, request: &mut Request) -> Pag
     overview(&visitor, &Problems::default()).await?.answer()
 }
 
-async fn overview<'a>(visitor: &'a Visitor<'a>, problems: &Problems) -> Result<Page<'a>, Detour> {
+/// The page, with problems of one of its forms.
+pub(super) async fn overview<'a>(
+    visitor: &'a Visitor<'a>,
+    problems: &Problems,
+) -> Result<Page<'a>, Detour> {
     let caller = &session_before_setup(visitor)?.caller;
     let status = accounts::factor_status(visitor.app, caller).await?;
+    let passkeys = accounts::list_passkeys(visitor.app, caller).await?;
+    let passkeys: Value = passkeys
+        .iter()
+        .map(|passkey| values::passkey(visitor, passkey))
+        .collect();
     Ok(
         Page::new(visitor, "account/security.html", "page_security.title").with(context! {
             section => "security",
+            passkeys,
             errors => problems.to_value(),
             ..values::factors(visitor, &status),
         }),
@@ -53,7 +65,7 @@ pub(in crate::http) async fn activate_totp(app: &SharedApp, request: &mut Reques
     let fields = change.form.only(&["activation_token", "code"]);
     match accounts::activate_totp(app, caller, &fields, &visitor.client).await {
         Ok(codes) if codes.is_empty() => redirect(visitor, PATH, "page_recovery_codes.turned_on"),
-        Ok(codes) => codes_page(visitor, &codes, true),
+        Ok(codes) => codes_page(visitor, &codes, true, ""),
         Err(AccountError::FactorAlreadyEnabled) => redirect(visitor, PATH, ""),
         Err(error) => {
             let token = change.form.text("activation_token");
@@ -94,7 +106,7 @@ pub(in crate::http) async fn regenerate_codes(
     let change = Change::read_before_setup(visitor, app, request).await?;
     let (visitor, caller) = (&change.visitor, &change.session.caller);
     match accounts::regenerate_recovery_codes(app, caller, &visitor.client).await {
-        Ok(codes) => codes_page(visitor, &codes, false),
+        Ok(codes) => codes_page(visitor, &codes, false, ""),
         Err(AccountError::FactorNotEnabled) => redirect(visitor, PATH, ""),
         Err(error) => Err(error.into()),
     }
@@ -114,11 +126,16 @@ fn totp_page<'a>(visitor: &'a Visitor<'a>, enrolment: &Enrolment) -> Result<Page
 }
 
 /// The codes are shown by the answer to the form: they are stored nowhere in readable form.
-fn codes_page(visitor: &Visitor<'_>, codes: &[RecoveryCode], is_new: bool) -> PageResult {
+pub(super) fn codes_page(
+    visitor: &Visitor<'_>,
+    codes: &[RecoveryCode],
+    is_new: bool,
+    next: &str,
+) -> PageResult {
     let codes: Vec<String> = codes.iter().map(ToString::to_string).collect();
     let title = "page_recovery_codes.title";
     Page::new(visitor, "account/recovery_codes.html", title)
-        .with(context! { section => "security", codes, is_new })
+        .with(context! { section => "security", codes, is_new, next => next_path::parse(next) })
         .answer()
 }
 

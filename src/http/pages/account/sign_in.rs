@@ -3,7 +3,7 @@
 use http::StatusCode;
 use minijinja::{Value, context};
 
-use super::{encoded, query, remember, second_factor};
+use super::{encoded, passkeys, query, remember, second_factor};
 use crate::accounts::{self, AccountError};
 use crate::app::SharedApp;
 use crate::http::pages::form::{Form, Problems};
@@ -41,16 +41,34 @@ pub(in crate::http) async fn submit(app: &SharedApp, request: &mut Request) -> P
             .with(context! { errors => problems.to_value() })
             .answer()
     };
+    if !form.text("credential").is_empty() {
+        let answer = form.only(&passkeys::ANSWER);
+        return match accounts::sign_in_with_passkey(app, &answer, &client).await {
+            Ok(signed) => {
+                let secret = signed.into_secret()?;
+                let mut response = redirect(&visitor, next_path::or_home(&next), "")?;
+                remember(&visitor, &mut response, &secret);
+                Ok(response)
+            }
+            Err(AccountError::NoActiveAccount) => {
+                visitor.note_failure(ActionOutcome::Invalid);
+                let problems = Problems::one(&visitor, "", "page_sign_in.passkey_wrong");
+                again(problems, StatusCode::BAD_REQUEST)
+            }
+            Err(error) => Err(error.into()),
+        };
+    }
     match accounts::sign_in(app, &fields, &client).await {
         Ok(signed) => {
             let secret = signed.into_secret()?;
-            let mut response = redirect(&visitor, next_path::or_home(&next), "")?;
+            let path = passkeys::after_sign_in(&visitor, request, &form, &next);
+            let mut response = redirect(&visitor, &path, "")?;
             remember(&visitor, &mut response, &secret);
             Ok(response)
         }
-        Err(AccountError::SecondFactorRequired { ticket, .. }) => {
+        Err(AccountError::SecondFactorRequired { ticket, methods }) => {
             visitor.note_failure(ActionOutcome::Invalid);
-            second_factor::begin(&visitor, &ticket, &next)
+            second_factor::begin(&visitor, &ticket, &methods, &next)
         }
         Err(AccountError::EmailNotVerified) => {
             visitor.note_failure(ActionOutcome::NotVerified);
