@@ -8,6 +8,7 @@
 )]
 #![allow(missing_docs, reason = "a program of its own")]
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -99,6 +100,7 @@ async fn queue(app: &App, number: u32) {
     let request = OtpRequest {
         now,
         ip: None,
+        network: IpAddr::from([127, 0, 0, 1]).into(),
         requested_at: None,
     };
     let sign_up = NewSignUp {
