@@ -20,6 +20,8 @@ const htmlValidate = new HtmlValidate({
     "no-implicit-button-type": "off",
     "attribute-boolean-style": "off",
     "attribute-empty-style": "off",
+    // Boxes of one name are a list, such as the types of events of a webhook.
+    "form-dup-name": ["error", { shared: ["radio", "checkbox", "submit", "button", "reset"] }],
     "no-inline-style": "error",
     "prefer-native-element": "off",
     "no-raw-characters": "off",
