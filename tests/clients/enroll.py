@@ -42,9 +42,9 @@ def code(secret, step):
 account("plain@example.com")
 access = account("factor@example.com")
 activation = "/api/v1/accounts/mfa/totp/activate/"
-begun = ask("GET", activation, access=access)
+started = ask("GET", activation, access=access)
 step = int(time.time()) // 30
-answer = {"activation_token": begun["activation_token"], "code": code(begun["secret"], step)}
+answer = {"activation_token": started["activation_token"], "code": code(started["secret"], step)}
 assert len(ask("POST", activation, answer, access)["recovery_codes"]) == 10
 # The code of the next step is accepted early.
-print(code(begun["secret"], step + 1))
+print(code(started["secret"], step + 1))
