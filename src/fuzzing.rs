@@ -14,7 +14,7 @@ use data_encoding::BASE32_NOPAD;
 use serde_json::Value;
 
 use crate::accounts::import::rows::Rows;
-use crate::accounts::{ExportedTotp, IMPORTED_FIELDS, read_imported_user};
+use crate::accounts::{ExportedFactors, ExportedTotp, IMPORTED_FIELDS, read_imported_user};
 use crate::cli::export::UserRecord;
 use crate::crypto::tokens::{TokenOptions, TokenSubject, Tokens, generate_key};
 use crate::domain::{
@@ -396,7 +396,11 @@ fn check_reading(reading: &Result<ImportedUser, FieldErrors>) {
         created_at: totp.created_at,
         last_used_at: totp.last_used_at,
     });
-    UserRecord::exported(&stored, true, totp.as_ref())
+    let factors = ExportedFactors {
+        totp,
+        passkeys: user.passkeys.clone(),
+    };
+    UserRecord::exported(&stored, true, &factors)
         .write_line(&mut line)
         .expect("writing to memory does not fail");
     let fields = parse_json_object(&line).expect("an exported line is JSON");
@@ -411,6 +415,18 @@ fn check_reading(reading: &Result<ImportedUser, FieldErrors>) {
     assert_eq!(again.external_id, user.external_id);
     let secret = |user: &ImportedUser| user.totp.as_ref().map(|totp| totp.secret.clone());
     assert_eq!(secret(&again), secret(user));
+    let keys = |user: &ImportedUser| {
+        user.passkeys.as_ref().map(|owned| {
+            let keys = owned.passkeys.iter().map(|stored| {
+                (
+                    stored.passkey.credential_id.clone(),
+                    stored.public_key.clone(),
+                )
+            });
+            (owned.user_handle.clone(), keys.collect::<Vec<_>>())
+        })
+    };
+    assert_eq!(keys(&again), keys(user));
     assert_eq!(
         (again.is_active, again.is_staff),
         (user.is_active, user.is_staff)

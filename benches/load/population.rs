@@ -304,6 +304,7 @@ pub(crate) fn person(number: u64, password_hash: &str) -> Option<ImportedUser> {
         language: String::new(),
         external_id: None,
         totp: None,
+        passkeys: None,
     })
 }
 

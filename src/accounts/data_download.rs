@@ -5,7 +5,7 @@ use std::io::Read;
 use super::events::hide_others;
 use super::{AccountError, Caller};
 use crate::app::App;
-use crate::store::{Event, PageRequest, Session};
+use crate::store::{Event, PageRequest, Passkey, Session};
 
 /// Entries of the audit log that are read at a time.
 const PAGE_SIZE: u32 = 500;
@@ -16,6 +16,8 @@ pub struct AccountDownload {
     pub photo: Option<(String, Vec<u8>)>,
     /// Where it is signed in.
     pub sessions: Vec<Session>,
+    /// Its passkeys, oldest first.
+    pub passkeys: Vec<Passkey>,
     /// Its audit log, newest first.
     pub events: Vec<Event>,
 }
@@ -46,6 +48,7 @@ pub async fn collect_download(app: &App, caller: &Caller) -> Result<AccountDownl
     Ok(AccountDownload {
         photo: read_photo(app, user.photo.as_deref())?,
         sessions: super::list_sessions(app, caller).await?,
+        passkeys: super::list_passkeys(app, caller).await?,
         events,
     })
 }

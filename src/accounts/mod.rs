@@ -66,9 +66,9 @@ pub use factors::passkeys::{
     list_passkeys, rename_passkey, sign_in_with_passkey, start_passkey, start_passkey_sign_in,
 };
 pub use factors::{
-    Enrolment, ExportedTotp, FactorStatus, activate_totp, complete_sign_in, deactivate_totp,
-    export_totp, factor_status, factor_status_of, regenerate_recovery_codes, require_setup,
-    reset_factors, reset_factors_of, resume_totp, start_second_step, start_totp,
+    Enrolment, ExportedFactors, ExportedTotp, FactorStatus, activate_totp, complete_sign_in,
+    deactivate_totp, export_factors, factor_status, factor_status_of, regenerate_recovery_codes,
+    require_setup, reset_factors, reset_factors_of, resume_totp, start_second_step, start_totp,
     user_factor_status,
 };
 pub use import::{

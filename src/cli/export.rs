@@ -10,11 +10,12 @@ use super::output_file::{OutputFile, ProtectedFiles, Visibility};
 use super::{
     CommandResult, PAGE_SIZE, cannot_write, describe, is_dash, require_database, with_app,
 };
-use crate::accounts::{self, ExportedTotp, FactorStatus};
+use crate::accounts::{self, ExportedFactors, FactorStatus};
 use crate::app::App;
 use crate::config::Config;
+use crate::crypto::webauthn::encode;
 use crate::domain::{BirthDate, EventKind, Timestamp, User, UserId};
-use crate::store::StoredUser;
+use crate::store::{AccountPasskeys, StoredPasskey, StoredUser};
 
 #[derive(Args)]
 pub(super) struct ExportArguments {
@@ -24,8 +25,8 @@ pub(super) struct ExportArguments {
     /// Include password hashes, so that `import` keeps the passwords
     #[arg(long)]
     with_password_hashes: bool,
-    /// Include the secrets of authenticator apps, so that `import` keeps them. Recovery codes do not
-    /// move
+    /// Include the secrets of authenticator apps and the passkeys, so that `import` keeps them.
+    /// Recovery codes do not move
     #[arg(long)]
     with_secrets: bool,
 }
@@ -61,6 +62,9 @@ pub(crate) struct UserRecord<'a> {
     /// Its authenticator app, in an export with secrets.
     #[serde(flatten)]
     totp: Option<TotpRecord<'a>>,
+    /// Its passkeys, in an export with secrets.
+    #[serde(flatten)]
+    passkeys: Option<PasskeysRecord<'a>>,
     /// Its second factors; not part of an export.
     #[serde(skip_serializing_if = "Option::is_none")]
     mfa: Option<FactorRecord>,
@@ -76,6 +80,57 @@ struct TotpRecord<'a> {
     totp_secret: &'a str,
     totp_created_at: Timestamp,
     totp_last_used_at: Option<Timestamp>,
+}
+
+/// The passkeys of an account, with the keys that `import` reads.
+#[derive(Serialize)]
+struct PasskeysRecord<'a> {
+    passkey_user_handle: String,
+    passkeys: Vec<PasskeyRecord<'a>>,
+}
+
+/// A passkey; bytes are base64url.
+#[derive(Serialize)]
+struct PasskeyRecord<'a> {
+    credential_id: String,
+    public_key: String,
+    sign_count: u32,
+    rp_id: &'a str,
+    name: &'a str,
+    transports: &'a [String],
+    aaguid: String,
+    backup_eligible: bool,
+    backed_up: bool,
+    created_at: Timestamp,
+    last_used_at: Option<Timestamp>,
+}
+
+impl<'a> From<&'a AccountPasskeys> for PasskeysRecord<'a> {
+    fn from(exported: &'a AccountPasskeys) -> Self {
+        Self {
+            passkey_user_handle: encode(&exported.user_handle),
+            passkeys: exported.passkeys.iter().map(PasskeyRecord::from).collect(),
+        }
+    }
+}
+
+impl<'a> From<&'a StoredPasskey> for PasskeyRecord<'a> {
+    fn from(stored: &'a StoredPasskey) -> Self {
+        let passkey = &stored.passkey;
+        Self {
+            credential_id: encode(&passkey.credential_id),
+            public_key: encode(&stored.public_key),
+            sign_count: stored.sign_count,
+            rp_id: &passkey.rp_id,
+            name: &passkey.name,
+            transports: &passkey.transports,
+            aaguid: encode(&stored.aaguid),
+            backup_eligible: stored.is_backup_eligible,
+            backed_up: passkey.is_backed_up,
+            created_at: passkey.created_at,
+            last_used_at: passkey.last_used_at,
+        }
+    }
 }
 
 /// The second factors of an account, with the keys of `mfa/status/`.
@@ -112,6 +167,7 @@ impl<'a> UserRecord<'a> {
             external_id: user.external_id.as_deref(),
             password: None,
             totp: None,
+            passkeys: None,
             mfa: None,
         }
     }
@@ -120,16 +176,17 @@ impl<'a> UserRecord<'a> {
     pub(crate) fn exported(
         stored: &'a StoredUser,
         with_hashes: bool,
-        totp: Option<&'a ExportedTotp>,
+        factors: &'a ExportedFactors,
     ) -> Self {
         Self {
             language: &stored.language,
             password: with_hashes.then_some(&stored.password_hash),
-            totp: totp.map(|totp| TotpRecord {
+            totp: factors.totp.as_ref().map(|totp| TotpRecord {
                 totp_secret: &totp.secret,
                 totp_created_at: totp.created_at,
                 totp_last_used_at: totp.last_used_at,
             }),
+            passkeys: factors.passkeys.as_ref().map(PasskeysRecord::from),
             ..Self::new(&stored.user)
         }
     }
@@ -220,12 +277,12 @@ async fn write_all(app: &App, out: impl Write, contents: Contents) -> CommandRes
         let Some(last) = users.last() else { break };
         after = last.user.id;
         for stored in &users {
-            let totp = match contents.with_secrets {
-                true => accounts::export_totp(app, &stored.user).await,
-                false => Ok(None),
+            let factors = match contents.with_secrets {
+                true => accounts::export_factors(app, &stored.user).await,
+                false => Ok(ExportedFactors::default()),
             };
-            let totp = totp.map_err(describe)?;
-            UserRecord::exported(stored, contents.with_hashes, totp.as_ref())
+            let factors = factors.map_err(describe)?;
+            UserRecord::exported(stored, contents.with_hashes, &factors)
                 .write_line(&mut out)
                 .map_err(cannot_write)?;
         }

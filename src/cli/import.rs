@@ -31,7 +31,7 @@ const LONG_HELP: &str = "\
 Fields (JSON keys or CSV columns; only email is required): id, email, password, first_name, \
 last_name, phone, gender, country, address, birthday, is_active, is_staff, is_verified (or \
 email_verified), verified_at, last_login, language, external_id, created_at (or date_joined), updated_at, \
-totp_secret (or totp_secret_hex), totp_created_at, totp_last_used_at. Others are ignored with a \
+totp_secret (or totp_secret_hex), totp_created_at, totp_last_used_at, passkeys, passkey_user_handle. Others are ignored with a \
 warning. A file with a flag of another program (such as emailVerified or disabled) and none of ours \
 is refused until --map says what the flag means.
 
@@ -42,7 +42,9 @@ crypt ($5$, $6$), LDAP ({SSHA}, ...) or better-auth. Passwords keep working and 
 first sign-in. Without a hash the owner chooses a password by a password reset.
 
 totp_secret is the secret of an authenticator app in base 32 or as an otpauth:// URL, \
-totp_secret_hex in hexadecimal digits: people keep their app. Recovery codes do not move.
+totp_secret_hex in hexadecimal digits: people keep their app. passkeys is a list of JSON objects (in CSV as JSON \
+text), passkey_user_handle what they know the account by, as export --with-secrets writes both; \
+passkeys sign in at the domain that they were made for only. Recovery codes do not move.
 
 is_verified and verified_at mean \"no\" when they are empty; an account with neither counts as \
 verified. Timestamps without a zone are UTC. Ids are kept where they were never used here.
@@ -156,7 +158,9 @@ pub(super) fn run(arguments: ImportArguments, mut config: Config) -> CommandResu
             notifies_webhooks: !arguments.no_webhooks,
             former_staff: 0,
             unknown_hashes: 0,
-            authenticators: 0,
+            with_factors: 0,
+            foreign_passkeys: 0,
+            rp_id: app.relying_party.id.clone(),
             progress,
             imported: 0,
             refused: 0,
@@ -225,8 +229,12 @@ struct Import {
     former_staff: u64,
     /// Accounts whose hashes were dropped.
     unknown_hashes: u64,
-    /// Accounts with an authenticator app.
-    authenticators: u64,
+    /// Accounts with an authenticator app or passkeys.
+    with_factors: u64,
+    /// Passkeys that are bound to another domain.
+    foreign_passkeys: usize,
+    /// The domain of the site.
+    rp_id: String,
     progress: ProgressBar,
     imported: u64,
     refused: u64,
@@ -260,7 +268,11 @@ impl Import {
             user.is_staff = false;
             self.former_staff += 1;
         }
-        self.authenticators += u64::from(user.totp.is_some());
+        self.with_factors += u64::from(user.totp.is_some() || user.passkeys.is_some());
+        let passkeys = user.passkeys.iter().flat_map(|owned| &owned.passkeys);
+        self.foreign_passkeys += passkeys
+            .filter(|stored| stored.passkey.rp_id != self.rp_id)
+            .count();
         Ok(user)
     }
 
@@ -311,11 +323,19 @@ impl Import {
                 self.unknown_hashes
             );
         }
-        if self.authenticators > 0 {
+        if self.with_factors > 0 {
             log::warn!(
-                "{} accounts keep their authenticator app and are without recovery codes, which do \
-                 not move; their owners can create some on the security page",
-                self.authenticators
+                "{} accounts keep their authenticator app or passkeys and are without recovery \
+                 codes, which do not move; their owners can create some on the security page",
+                self.with_factors
+            );
+        }
+        if self.foreign_passkeys > 0 {
+            log::warn!(
+                "{} passkeys are of another domain than {} and do not sign in here; `check` says \
+                 what to do",
+                self.foreign_passkeys,
+                self.rp_id
             );
         }
         let Self {

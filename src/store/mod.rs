@@ -62,9 +62,9 @@ pub use otps::{
 pub use overview::{DayCounts, Overview, OverviewStore};
 pub use page::{Page, PageBounds};
 pub use passkeys::{
-    AddPasskey, AddPasskeyOutcome, ChallengePurpose, ChallengeSubject, DeletePasskey,
-    DeletePasskeyOutcome, NewChallenge, NewPasskeyRecord, Passkey, PasskeyKey, PasskeyRegistration,
-    PasskeySignIn, PasskeyStore, StartPasskey,
+    AccountPasskeys, AddPasskey, AddPasskeyOutcome, ChallengePurpose, ChallengeSubject,
+    DeletePasskey, DeletePasskeyOutcome, NewChallenge, Passkey, PasskeyKey, PasskeyRegistration,
+    PasskeySignIn, PasskeyStore, StartPasskey, StoredPasskey,
 };
 pub use password_tries::{PasswordTry, PasswordTryLimits, PasswordTryStore, TrySource};
 pub use passwords::{NOTICES, PasswordStore, ReplacePassword, ResetRequest};

@@ -39,9 +39,9 @@ pub struct PasskeyKey {
     pub public_key: Vec<u8>,
 }
 
-/// A passkey to store.
+/// A passkey with all that is stored about it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct NewPasskeyRecord {
+pub struct StoredPasskey {
     /// What its owner sees.
     pub passkey: Passkey,
     /// Its public key (COSE).
@@ -52,6 +52,15 @@ pub struct NewPasskeyRecord {
     pub aaguid: [u8; 16],
     /// Whether it can be copied to other devices.
     pub is_backup_eligible: bool,
+}
+
+/// The passkeys of an account, with the handle that they know it by.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AccountPasskeys {
+    /// The handle of the account.
+    pub user_handle: Vec<u8>,
+    /// Its passkeys, oldest first.
+    pub passkeys: Vec<StoredPasskey>,
 }
 
 /// What a challenge is for.
@@ -122,7 +131,7 @@ pub struct PasskeyRegistration {
 /// A passkey to add, whose registration was verified.
 pub struct AddPasskey {
     /// The passkey.
-    pub passkey: NewPasskeyRecord,
+    pub passkey: StoredPasskey,
     /// Most passkeys of an account.
     pub max: usize,
     /// What goes with it.
@@ -207,6 +216,9 @@ pub trait PasskeyStore {
 
     /// Finds a passkey by the id that its authenticator gave it.
     async fn find_passkey_key(&self, credential_id: &[u8]) -> StoreResult<Option<PasskeyKey>>;
+
+    /// All that is stored about the passkeys of an account, for export; `None` without passkeys.
+    async fn find_account_passkeys(&self, user_id: UserId) -> StoreResult<Option<AccountPasskeys>>;
 
     /// Creates a session after a verified answer of a passkey. `None` when its counter did not rise,
     /// or the account may not sign in.

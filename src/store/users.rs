@@ -5,8 +5,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use super::{
-    FactorRefusal, FactorTry, Factors, MailLimits, NewMail, NewOtp, Page, RequestContext,
-    StoreResult, TotpDevice,
+    AccountPasskeys, FactorRefusal, FactorTry, Factors, MailLimits, NewMail, NewOtp, Page,
+    RequestContext, StoreResult, TotpDevice,
 };
 use crate::domain::{EmailAddress, OtpPurpose, Profile, Timestamp, User, UserChanges, UserId};
 
@@ -326,6 +326,8 @@ pub struct ImportedUser {
     pub external_id: Option<String>,
     /// Its authenticator app.
     pub totp: Option<ImportedTotp>,
+    /// Its passkeys.
+    pub passkeys: Option<AccountPasskeys>,
 }
 
 /// An authenticator app to import.
@@ -353,6 +355,10 @@ pub enum ImportRefusal {
     IdTaken,
     /// Another account has the external id.
     ExternalIdTaken,
+    /// Another account has a passkey with the credential id of this one, counted from 1.
+    PasskeyTaken(usize),
+    /// Another account has the user handle.
+    PasskeyHandleTaken,
 }
 
 /// A source of accounts to import, read one by one so that files of any size fit.

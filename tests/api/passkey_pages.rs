@@ -312,3 +312,20 @@ fn passkey_meets_a_requirement_of_a_second_factor() {
     add(&mut browser, &mut device, "Phone");
     assert_eq!(browser.get("/account/profile/").status, 200);
 }
+
+#[test]
+fn data_download_lists_passkeys() {
+    let server = TestServer::start();
+    let mut browser = signed_in(&server, EMAIL);
+    let mut device = Authenticator::at(ORIGIN);
+    assert_eq!(add(&mut browser, &mut device, "Phone").status, 200);
+    let page = "/account/data/";
+    let answer = send(&mut browser, page, "/account/data/download/", &[]);
+    assert_eq!(answer.status, 200, "{}", answer.body);
+    let passkeys = answer.json()["passkeys"].clone();
+    let mut names: Vec<_> = passkeys[0].as_object().unwrap().keys().collect();
+    names.sort();
+    assert_eq!(names, ["created_at", "last_used_at", "name"]);
+    assert_eq!(passkeys[0]["name"], "Phone");
+    assert!(passkeys[0]["created_at"].is_string(), "{passkeys}");
+}

@@ -172,6 +172,42 @@ fn staff_without_second_factor_is_reported() {
 }
 
 #[test]
+fn passkeys_of_another_domain_are_reported() {
+    let dir = folder();
+    create_user(dir.path(), "ada@example.com", &[]);
+    let add = |id: &str, domain: &str| {
+        Connection::open(dir.path().join("users.db"))
+            .unwrap()
+            .execute(
+                "INSERT INTO passkeys (id, credential_id, user_id, name, rp_id, public_key, \
+                 sign_count, aaguid, transports, is_backup_eligible, is_backed_up, created_at) \
+                 VALUES (?1, CAST(?1 AS BLOB), 1, 'Phone', ?2, x'00', 0, zeroblob(16), '', 0, 0, 0)",
+                [id, domain],
+            )
+            .unwrap();
+    };
+    add("a", "accounts.example.com");
+    let quiet = check(dir.path(), &[]);
+    assert!(!quiet.stdout.contains("passkeys:"), "{quiet:?}");
+    add("b", "old.example");
+    add("c", "old.example");
+    let moved = check(dir.path(), &[]);
+    assert_eq!(moved.stdout.matches("passkeys:").count(), 1, "{moved:?}");
+    assert_line(
+        &moved,
+        "warning passkeys: 2 passkeys are bound to old.example and cannot sign in at accounts.example.com:",
+        "set [passkeys] rp_id to old.example",
+    );
+    // The domain is that of the settings, where they name one.
+    let named = check(dir.path(), &["--passkeys-rp-id", "example.com"]);
+    assert_line(
+        &named,
+        "warning passkeys: 1 passkey is bound to accounts.example.com",
+        "add new ones on /account/security/",
+    );
+}
+
+#[test]
 fn undelivered_mails_are_reported() {
     let dir = folder();
     let server = Running::start(dir.path());

@@ -36,13 +36,13 @@ const EXPORTED: &str = concat!(
 );
 
 /// Runs a command on `users.db` with a text on its standard input.
-fn on_db(dir: &Path, arguments: &[&str], input: &str) -> Outcome {
+pub fn on_db(dir: &Path, arguments: &[&str], input: &str) -> Outcome {
     let first = ["--db", "users.db", "--passwords-bcrypt-cost", "4"];
     run_with_input(dir, &[&first, arguments].concat(), input)
 }
 
 /// The lines on standard error that tell of rows.
-fn complaints(outcome: &Outcome) -> Vec<&str> {
+pub fn complaints(outcome: &Outcome) -> Vec<&str> {
     outcome
         .stderr
         .lines()

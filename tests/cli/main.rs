@@ -16,9 +16,13 @@ mod configuration;
 mod database;
 mod delivery;
 mod development;
+#[allow(dead_code, reason = "the tests of the API use the rest of it")]
+#[path = "../support/device.rs"]
+mod device;
 mod durability;
 mod faults;
 mod import;
+mod import_passkeys;
 mod keys;
 mod lifecycle;
 mod mail;

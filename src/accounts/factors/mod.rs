@@ -25,4 +25,4 @@ pub use status::{
 pub(super) use totp::read_activation;
 pub use totp::{Enrolment, activate_totp, deactivate_totp, resume_totp, start_totp};
 pub(super) use transfer::seal_imported;
-pub use transfer::{ExportedTotp, export_totp};
+pub use transfer::{ExportedFactors, ExportedTotp, export_factors};

@@ -1,4 +1,4 @@
-//! Factors that move between servers: secrets for an export, and sealing imported ones.
+//! Factors that move between servers: what an export has of them, and sealing imported secrets.
 //!
 //! Recovery codes do not move, because their hashes are keyed.
 
@@ -7,7 +7,16 @@ use crate::app::App;
 use crate::crypto::random;
 use crate::crypto::totp::TotpSecret;
 use crate::domain::{Timestamp, User};
-use crate::store::{SealTotp, TotpDevice};
+use crate::store::{AccountPasskeys, SealTotp, TotpDevice};
+
+/// The factors of an account that move.
+#[derive(Default)]
+pub struct ExportedFactors {
+    /// Its authenticator app.
+    pub totp: Option<ExportedTotp>,
+    /// Its passkeys.
+    pub passkeys: Option<AccountPasskeys>,
+}
 
 /// The authenticator app of an account, readable.
 pub struct ExportedTotp {
@@ -19,17 +28,24 @@ pub struct ExportedTotp {
     pub last_used_at: Option<Timestamp>,
 }
 
-/// The authenticator app of an account, for administrators.
+/// The factors of an account that move, for administrators.
 ///
 /// # Errors
 /// [`AccountError::Internal`] when the secret was encrypted with another key.
-pub async fn export_totp(app: &App, user: &User) -> Result<Option<ExportedTotp>, AccountError> {
+pub async fn export_factors(app: &App, user: &User) -> Result<ExportedFactors, AccountError> {
     if !user.has_factor {
-        return Ok(None);
+        return Ok(ExportedFactors::default());
     }
-    let Some(device) = app.store.find_factors(user.id).await?.totp else {
-        return Ok(None);
-    };
+    let device = app.store.find_factors(user.id).await?.totp;
+    Ok(ExportedFactors {
+        totp: device
+            .map(|device| open_totp(app, user, &device))
+            .transpose()?,
+        passkeys: app.store.find_account_passkeys(user.id).await?,
+    })
+}
+
+fn open_totp(app: &App, user: &User, device: &TotpDevice) -> Result<ExportedTotp, AccountError> {
     let secret = app
         .factor_key
         .open_device(user.id, &device.id, &device.secret)
@@ -40,11 +56,11 @@ pub async fn export_totp(app: &App, user: &User) -> Result<Option<ExportedTotp>,
             );
             AccountError::Internal(text.into())
         })?;
-    Ok(Some(ExportedTotp {
+    Ok(ExportedTotp {
         secret: secret.to_base32(),
         created_at: device.created_at,
         last_used_at: device.last_used_at,
-    }))
+    })
 }
 
 /// Encrypts the secret of an imported app, once the id of its account is known.

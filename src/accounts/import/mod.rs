@@ -6,6 +6,7 @@
 mod authenticator;
 mod columns;
 mod lines;
+mod passkeys;
 pub(crate) mod rows;
 
 pub(crate) use columns::Mapping;
@@ -42,6 +43,10 @@ const LANGUAGE_LENGTH: usize = 35;
 const EXTERNAL_ID_LENGTH: usize = 255;
 
 const EXTERNAL_ID_TAKEN: &str = "another account has this external id.";
+const PASSKEY_TAKEN: &str =
+    "another account has a passkey with this `credential_id`. Leave it out.";
+const HANDLE_TAKEN: &str = "another account has this user handle. Leave it and `passkeys` empty to \
+                            import the account without them.";
 const WRONG_LANGUAGE: &str = "Enter a language tag such as de or pt-BR.";
 
 /// The fields that [`read_imported_user`] reads.
@@ -69,6 +74,8 @@ pub const IMPORTED_FIELDS: &[&str] = &[
     "totp_secret_hex",
     "totp_created_at",
     "totp_last_used_at",
+    passkeys::PASSKEYS,
+    passkeys::HANDLE,
 ];
 
 /// Reads an account of another system.
@@ -76,7 +83,8 @@ pub const IMPORTED_FIELDS: &[&str] = &[
 /// Only `email` is required. `password` is a hash of a known form; without one the account gets a
 /// password that nothing matches. `is_verified` says whether the address counts as confirmed and
 /// `verified_at` since when; each means "no" when it is empty, and an account with neither is
-/// verified. Timestamps without a zone are UTC. `totp_secret` is the secret of an authenticator app.
+/// verified. Timestamps without a zone are UTC. `totp_secret` is the secret of an authenticator app,
+/// and `passkeys` are known to it by `passkey_user_handle`.
 ///
 /// # Errors
 /// Names every wrong field at once.
@@ -96,6 +104,7 @@ pub fn read_imported_user(fields: &Fields, now: Timestamp) -> Result<ImportedUse
     let language = read_language(&mut reader);
     let external_id = reader.optional_text("external_id", EXTERNAL_ID_LENGTH);
     let totp = authenticator::read(&mut reader, fields, created_at);
+    let passkeys = passkeys::read(&mut reader, fields, created_at);
     reader.finish()?;
     let (Some(email), Some(password_hash)) = (email, password_hash) else {
         // Both are reported when they are missing, so the line above has returned.
@@ -119,6 +128,7 @@ pub fn read_imported_user(fields: &Fields, now: Timestamp) -> Result<ImportedUse
         language,
         external_id: external_id.filter(|id| !id.is_empty()),
         totp,
+        passkeys,
     })
 }
 
@@ -145,6 +155,11 @@ pub fn refused(refusal: ImportRefusal) -> FieldErrors {
         ImportRefusal::EmailTaken => FieldErrors::one("email", messages::EMAIL_TAKEN),
         ImportRefusal::IdTaken => FieldErrors::one("id", ID_TAKEN),
         ImportRefusal::ExternalIdTaken => FieldErrors::one("external_id", EXTERNAL_ID_TAKEN),
+        ImportRefusal::PasskeyTaken(number) => FieldErrors::one(
+            passkeys::PASSKEYS,
+            format!("Passkey {number}: {PASSKEY_TAKEN}"),
+        ),
+        ImportRefusal::PasskeyHandleTaken => FieldErrors::one(passkeys::HANDLE, HANDLE_TAKEN),
     }
 }
 

@@ -4,7 +4,7 @@ use std::fs::OpenOptions;
 use std::path::Path;
 use std::time::Duration;
 
-use super::{MIB, Report, check_writable};
+use super::{MIB, Report, check_writable, printable};
 use crate::backup::{DataFiles, folder_of};
 use crate::config::Config;
 use crate::dev::development_warning;
@@ -155,6 +155,28 @@ pub(super) fn check_staff(examination: &Examination, config: &Config, report: &m
             );
             report.warning("staff", text);
         }
+    }
+}
+
+/// Reports passkeys that do not sign in, because they are bound to another domain than today's.
+pub(super) fn check_passkeys(examination: &Examination, config: &Config, report: &mut Report) {
+    let public_url = config.public_url(config.server.listen.port());
+    let rp_id = config.passkey_rp_id(&public_url);
+    for (domain, count) in &examination.passkey_domains {
+        if *domain == rp_id {
+            continue;
+        }
+        let passkeys = match count {
+            1 => "1 passkey is".to_owned(),
+            count => format!("{count} passkeys are"),
+        };
+        let domain = printable(domain);
+        let text = format!(
+            "{passkeys} bound to {domain} and cannot sign in at {rp_id}: set [passkeys] rp_id to \
+             {domain} if the pages are still there or below it; else their owners have to sign in \
+             otherwise and add new ones on /account/security/"
+        );
+        report.warning("passkeys", text);
     }
 }
 

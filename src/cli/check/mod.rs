@@ -129,6 +129,7 @@ pub(super) fn run(arguments: CheckArguments, config: &Config) -> CommandResult {
         if let Some(examination) = &examination {
             data::check_clock(examination.newest_at, now, &mut report);
             data::check_staff(examination, config, &mut report);
+            data::check_passkeys(examination, config, &mut report);
             data::check_keys(examination, &mut report);
             data::check_floods(config, examination, &mut report);
             check_mail_queue(examination, &mut report);

@@ -4,6 +4,7 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
 use super::{CorsOrigin, TextValue};
+use crate::domain::is_passkey_domain;
 
 /// What Android puts before the hash of an app's certificate.
 const ANDROID: &str = "android:apk-key-hash:";
@@ -144,14 +145,7 @@ fn is_app_name(text: &str) -> bool {
 
 /// Whether the text is a domain to which passkeys can be bound, or empty.
 pub(in crate::config) fn is_rp_id(text: &str) -> bool {
-    let is_label = |label: &str| {
-        !label.is_empty()
-            && label
-                .bytes()
-                .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
-    };
-    let is_address = text.parse::<std::net::IpAddr>().is_ok();
-    text.is_empty() || (!is_address && text.split('.').all(is_label))
+    text.is_empty() || is_passkey_domain(text)
 }
 
 #[cfg(test)]

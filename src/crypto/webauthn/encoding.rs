@@ -15,7 +15,17 @@ const BASE64URL: GeneralPurpose = GeneralPurpose::new(
 
 /// Bytes that are text in JSON.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Base64Url(pub(super) Vec<u8>);
+pub struct Base64Url(
+    /// The bytes.
+    pub Vec<u8>,
+);
+
+impl Base64Url {
+    /// Parses the text, with or without padding.
+    pub fn parse(text: &str) -> Option<Self> {
+        BASE64URL.decode(text).ok().map(Self)
+    }
+}
 
 impl<'de> Deserialize<'de> for Base64Url {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
@@ -30,7 +40,7 @@ impl Serialize for Base64Url {
     }
 }
 
-/// The text of bytes.
-pub(super) fn encode(bytes: &[u8]) -> String {
+/// The text of bytes, without padding.
+pub fn encode(bytes: &[u8]) -> String {
     BASE64URL.encode(bytes)
 }

@@ -15,8 +15,9 @@ mod public_key;
 mod registration;
 
 pub use assertion::{Assertion, VerifiedAssertion};
+pub use encoding::{Base64Url, encode};
 pub use options::{CreationOptions, CredentialDescriptor, PasskeyAccount, RequestOptions};
-pub use registration::{NewPasskey, Registration};
+pub use registration::{NewPasskey, Registration, known_transports};
 
 /// Length of a challenge in bytes.
 pub const CHALLENGE_BYTES: usize = 32;
@@ -25,7 +26,16 @@ pub const CHALLENGE_BYTES: usize = 32;
 pub const USER_HANDLE_BYTES: usize = 64;
 
 /// Longest id of a credential in bytes.
-const CREDENTIAL_ID_BYTES: usize = 1023;
+pub const CREDENTIAL_ID_BYTES: usize = 1023;
+
+/// Checks that a key in the encoding of COSE is of an offered algorithm, and can have made
+/// signatures.
+///
+/// # Errors
+/// [`WebauthnError::PublicKey`].
+pub fn check_public_key(bytes: &[u8]) -> Result<(), WebauthnError> {
+    public_key::PublicKey::parse(bytes)?.check()
+}
 
 /// The site that passkeys are made for.
 #[derive(Clone, Debug, PartialEq, Eq)]

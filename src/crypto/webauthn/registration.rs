@@ -85,7 +85,7 @@ impl Registration {
             id: json.raw_id.0,
             client_data: ClientData::parse(&json.response.client_data.0)?,
             attestation_object: json.response.attestation_object.0,
-            transports: known(json.response.transports.unwrap_or_default()),
+            transports: known_transports(json.response.transports.unwrap_or_default()),
         })
     }
 
@@ -125,7 +125,7 @@ impl Registration {
 }
 
 /// The transports that are kept: names as the specification writes them, each once.
-fn known(transports: Vec<String>) -> Vec<String> {
+pub fn known_transports(transports: Vec<String>) -> Vec<String> {
     let mut known: Vec<String> = Vec::new();
     for name in transports {
         let is_name = !name.is_empty()

@@ -47,6 +47,8 @@ pub struct Examination {
     pub staff: u64,
     /// How many of them have no second factor.
     pub staff_without_factor: u64,
+    /// The domains that passkeys are bound to, each with their number, sorted.
+    pub passkey_domains: Vec<(String, u64)>,
     /// Names of the photos of the accounts, sorted.
     pub photos: Vec<String>,
     /// Names of the photos that no account has and whose files may still exist.
@@ -112,6 +114,7 @@ pub fn examine_database(
                 accounts: 0,
                 staff: 0,
                 staff_without_factor: 0,
+                passkey_domains: Vec::new(),
                 photos: Vec::new(),
                 unused_photos: Vec::new(),
                 signing_keys: 0,
@@ -177,6 +180,7 @@ fn examine(
                  (SELECT 1 FROM passkeys WHERE user_id = users.id)",
             )?,
         },
+        passkey_domains: passkey_domains(connection, schema_version)?,
         photos: names("SELECT photo FROM users WHERE photo IS NOT NULL ORDER BY photo")?,
         unused_photos,
         signing_keys: count("SELECT count(*) FROM signing_keys WHERE retired_at IS NULL")?,
@@ -186,6 +190,22 @@ fn examine(
         troubled_webhooks: troubled_webhooks(connection, schema_version)?,
         last_hour: hourly_counts(connection, schema_version, now)?,
     })
+}
+
+fn passkey_domains(
+    connection: &Connection,
+    schema_version: i32,
+) -> rusqlite::Result<Vec<(String, u64)>> {
+    // Passkeys exist since version 10.
+    if schema_version < 10 {
+        return Ok(Vec::new());
+    }
+    connection
+        .prepare("SELECT rp_id, count(*) FROM passkeys GROUP BY rp_id ORDER BY rp_id")?
+        .query_map([], |row| {
+            Ok((row.get(0)?, row.get::<_, i64>(1)?.unsigned_abs()))
+        })?
+        .collect()
 }
 
 fn hourly_counts(

@@ -5,6 +5,7 @@ use rusqlite::{Connection, OptionalExtension, named_params};
 use super::email_change::take_from_unconfirmed;
 use super::events::{Actor, insert_event};
 use super::factors::insert_device;
+use super::passkeys::{import_passkeys, import_refusal};
 use super::rows::{profile_columns, profile_params, profile_values};
 use super::sign_ups::insert_sign_up;
 use super::transaction::Transaction;
@@ -33,6 +34,9 @@ pub(super) fn import_users(
             && let Some(device) = seal_totp(user_id, totp)
         {
             insert_device(connection, user_id, &device, totp.used_step)?;
+        }
+        if let (Ok(user_id), Some(passkeys)) = (outcome, &user.passkeys) {
+            import_passkeys(connection, user_id, passkeys)?;
         }
         if let (Ok(user_id), true) = (outcome, source.notifies_webhooks()) {
             let (event, subject) = (WebhookEventType::UserCreated, EventSubject::Account);
@@ -91,6 +95,11 @@ fn insert(
         && find_by_id(connection, id)?.is_some()
     {
         return Ok(Err(ImportRefusal::IdTaken));
+    }
+    if let Some(passkeys) = &user.passkeys
+        && let Some(refusal) = import_refusal(connection, passkeys)?
+    {
+        return Ok(Err(refusal));
     }
     let key = user.email.key();
     // The address of a never-verified account is unconfirmed, so it does not block a verified one.

@@ -15,9 +15,10 @@ use super::sessions::{authorize, complete_session};
 use super::transaction::Transaction;
 use crate::domain::{EventKind, SecondFactor, Timestamp, User, UserId};
 use crate::store::{
-    AddPasskey, AddPasskeyOutcome, ChallengeSubject, DeletePasskey, DeletePasskeyOutcome,
-    NewChallenge, NewPasskeyRecord, Passkey, PasskeyKey, PasskeyRegistration, PasskeySignIn,
-    PasskeyStore, PasskeyUse, RequestContext, StartPasskey, StoreResult,
+    AccountPasskeys, AddPasskey, AddPasskeyOutcome, ChallengeSubject, DeletePasskey,
+    DeletePasskeyOutcome, ImportRefusal, NewChallenge, Passkey, PasskeyKey, PasskeyRegistration,
+    PasskeySignIn, PasskeyStore, PasskeyUse, RequestContext, StartPasskey, StoreResult,
+    StoredPasskey,
 };
 
 /// The columns that [`passkey`] reads.
@@ -165,15 +166,16 @@ fn add(connection: &Transaction<'_>, addition: &AddPasskey) -> StoreResult<AddPa
 fn insert(
     connection: &Connection,
     user_id: UserId,
-    record: &NewPasskeyRecord,
+    record: &StoredPasskey,
 ) -> rusqlite::Result<bool> {
     let passkey = &record.passkey;
     let inserted = connection
         .prepare_cached(
             "INSERT INTO passkeys (id, credential_id, user_id, name, rp_id, public_key, sign_count, \
-             aaguid, transports, is_backup_eligible, is_backed_up, created_at) \
+             aaguid, transports, is_backup_eligible, is_backed_up, created_at, last_used_at) \
              VALUES (:id, :credential_id, :user_id, :name, :rp_id, :public_key, :sign_count, \
-             :aaguid, :transports, :is_backup_eligible, :is_backed_up, :created_at) \
+             :aaguid, :transports, :is_backup_eligible, :is_backed_up, :created_at, \
+             :last_used_at) \
              ON CONFLICT (credential_id) DO NOTHING",
         )?
         .execute(named_params! {
@@ -189,8 +191,78 @@ fn insert(
             ":is_backup_eligible": record.is_backup_eligible,
             ":is_backed_up": passkey.is_backed_up,
             ":created_at": passkey.created_at.unix_millis(),
+            ":last_used_at": passkey.last_used_at.map(Timestamp::unix_millis),
         })?;
     Ok(inserted > 0)
+}
+
+/// The passkeys of an account with all that is stored about them.
+fn find_account_passkeys(
+    connection: &Connection,
+    user_id: UserId,
+) -> rusqlite::Result<Option<AccountPasskeys>> {
+    let user_handle = connection
+        .prepare_cached("SELECT handle FROM passkey_handles WHERE user_id = :user_id")?
+        .query_row(named_params! { ":user_id": user_id }, |row| row.get(0))
+        .optional()?;
+    let passkeys: Vec<StoredPasskey> = connection
+        .prepare_cached(&format!(
+            "SELECT {COLUMNS}, public_key, sign_count, aaguid, is_backup_eligible FROM passkeys \
+             WHERE user_id = :user_id ORDER BY created_at, id"
+        ))?
+        .query_map(named_params! { ":user_id": user_id }, |row| {
+            Ok(StoredPasskey {
+                passkey: passkey(row)?,
+                public_key: row.get(8)?,
+                sign_count: row.get(9)?,
+                aaguid: row.get(10)?,
+                is_backup_eligible: row.get(11)?,
+            })
+        })?
+        .collect::<rusqlite::Result<_>>()?;
+    Ok(user_handle
+        .filter(|_| !passkeys.is_empty())
+        .map(|user_handle| AccountPasskeys {
+            user_handle,
+            passkeys,
+        }))
+}
+
+/// Why an account with these passkeys is not imported, if it is not.
+pub(super) fn import_refusal(
+    connection: &Connection,
+    imported: &AccountPasskeys,
+) -> rusqlite::Result<Option<ImportRefusal>> {
+    let has_handle = connection
+        .prepare_cached("SELECT 1 FROM passkey_handles WHERE handle = :handle")?
+        .exists(named_params! { ":handle": imported.user_handle })?;
+    if has_handle {
+        return Ok(Some(ImportRefusal::PasskeyHandleTaken));
+    }
+    let mut find =
+        connection.prepare_cached("SELECT 1 FROM passkeys WHERE credential_id = :credential_id")?;
+    for (number, stored) in (1..).zip(&imported.passkeys) {
+        let id = &stored.passkey.credential_id;
+        if find.exists(named_params! { ":credential_id": id })? {
+            return Ok(Some(ImportRefusal::PasskeyTaken(number)));
+        }
+    }
+    Ok(None)
+}
+
+/// Stores the passkeys of an imported account, which [`import_refusal`] had nothing against.
+pub(super) fn import_passkeys(
+    connection: &Connection,
+    user_id: UserId,
+    imported: &AccountPasskeys,
+) -> rusqlite::Result<()> {
+    connection
+        .prepare_cached("INSERT INTO passkey_handles (user_id, handle) VALUES (:user_id, :handle)")?
+        .execute(named_params! { ":user_id": user_id, ":handle": imported.user_handle })?;
+    for passkey in &imported.passkeys {
+        insert(connection, user_id, passkey)?;
+    }
+    Ok(())
 }
 
 fn sign_in(
@@ -306,6 +378,10 @@ impl PasskeyStore for SqliteStore {
                 })
                 .optional()
         })
+    }
+
+    async fn find_account_passkeys(&self, user_id: UserId) -> StoreResult<Option<AccountPasskeys>> {
+        self.read(|connection| find_account_passkeys(connection, user_id))
     }
 
     async fn sign_in_with_passkey(&self, request: PasskeySignIn) -> StoreResult<Option<Box<User>>> {

@@ -10,7 +10,7 @@ use crate::mail::MailContent;
 use crate::store::{DeletePasskey, DeletePasskeyOutcome, Passkey};
 
 /// Longest name of a passkey, in characters.
-const NAME_LENGTH: usize = 64;
+pub(in crate::accounts) const NAME_LENGTH: usize = 64;
 
 /// The passkeys of the caller, oldest first.
 ///
@@ -62,7 +62,12 @@ pub async fn rename_passkey(
 /// Reads the name of a passkey. Line breaks and the like become blanks.
 pub(in crate::accounts) fn read_name(reader: &mut FieldReader<'_>) -> Option<String> {
     let name = reader.required_text("name", Some(NAME_LENGTH))?;
-    Some(name.replace(char::is_control, " "))
+    Some(without_controls(&name))
+}
+
+/// A name without line breaks and the like.
+pub(in crate::accounts) fn without_controls(name: &str) -> String {
+    name.replace(char::is_control, " ")
 }
 
 /// Removes a passkey of the caller.

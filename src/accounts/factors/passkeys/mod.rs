@@ -16,7 +16,7 @@ use crate::store::Passkey;
 pub(super) use answers::check_answer;
 use challenges::TIMEOUT;
 pub(super) use challenges::{begin, second_step, sign_in as sign_in_subject};
-pub(in crate::accounts) use management::read_name;
+pub(in crate::accounts) use management::{NAME_LENGTH, read_name, without_controls};
 pub use management::{delete_passkey, find_passkey, is_current, list_passkeys, rename_passkey};
 pub(in crate::accounts) use registration::read as read_registration;
 pub use registration::{AddedPasskey, add_passkey, start_passkey};
@@ -24,7 +24,7 @@ pub(in crate::accounts) use sign_in::read as read_sign_in;
 pub use sign_in::{PasskeyRequest, sign_in_with_passkey, start_passkey_sign_in};
 
 /// Most passkeys of an account.
-const MOST_PASSKEYS: usize = 20;
+pub(in crate::accounts) const MOST_PASSKEYS: usize = 20;
 
 /// The field of an answer.
 pub(super) const CREDENTIAL: &str = "credential";

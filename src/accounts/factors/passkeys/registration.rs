@@ -18,7 +18,7 @@ use crate::domain::{FieldErrors, FieldReader, Fields, RecoveryCode, SecondFactor
 use crate::mail::MailContent;
 use crate::observability::metrics::FactorEvent;
 use crate::store::{
-    AddPasskey, AddPasskeyOutcome, FactorEnrolment, NewPasskeyRecord, Passkey, StartPasskey,
+    AddPasskey, AddPasskeyOutcome, FactorEnrolment, Passkey, StartPasskey, StoredPasskey,
 };
 
 /// A passkey that was added.
@@ -159,7 +159,7 @@ async fn verify(
     caller: &Caller,
     json: &str,
     name: String,
-) -> Result<Result<NewPasskeyRecord, String>, AccountError> {
+) -> Result<Result<StoredPasskey, String>, AccountError> {
     let refused = |e: WebauthnError| Ok(Err(e.to_string()));
     let registration = match Registration::parse(json) {
         Ok(registration) => registration,
@@ -174,7 +174,7 @@ async fn verify(
         Ok(new) => new,
         Err(e) => return refused(e),
     };
-    Ok(Ok(NewPasskeyRecord {
+    Ok(Ok(StoredPasskey {
         passkey: Passkey {
             id: random::id(),
             name,

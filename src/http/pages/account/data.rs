@@ -25,7 +25,7 @@ pub(in crate::http) async fn show(app: &SharedApp, request: &mut Request) -> Pag
         .answer()
 }
 
-/// The file: profile, photo, sessions and activity.
+/// The file: profile, photo, sessions, passkeys and activity.
 pub(in crate::http) async fn download(app: &SharedApp, request: &mut Request) -> PageResult {
     let visitor = Visitor::of(app, request).await?;
     let Change { session, .. } = Change::read(visitor, app, request).await?;
@@ -39,6 +39,17 @@ pub(in crate::http) async fn download(app: &SharedApp, request: &mut Request) ->
                 "last_used_at": session.last_used_at,
                 "ip": session.ip,
                 "user_agent": session.user_agent,
+            })
+        })
+        .collect();
+    let passkeys: Vec<_> = data
+        .passkeys
+        .iter()
+        .map(|passkey| {
+            json!({
+                "name": passkey.name,
+                "created_at": passkey.created_at,
+                "last_used_at": passkey.last_used_at,
             })
         })
         .collect();
@@ -63,6 +74,7 @@ pub(in crate::http) async fn download(app: &SharedApp, request: &mut Request) ->
             json!({ "name": name, "base64": STANDARD.encode(bytes) })
         }),
         "sessions": sessions,
+        "passkeys": passkeys,
         "events": events,
     });
     let mut response = reply::json(StatusCode::OK, &file);
