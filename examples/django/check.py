@@ -14,7 +14,7 @@ def sign_in(email, password):
     body = json.dumps({"email": email, "password": password}).encode()
     headers = {"Content-Type": "application/json"}
     request = urllib.request.Request(f"{ACCOUNTS}/api/v1/accounts/token/", body, headers)
-    with urllib.request.urlopen(request, timeout=10) as answer:
+    with urllib.request.urlopen(request, timeout=60) as answer:
         return json.load(answer)
 
 

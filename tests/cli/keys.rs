@@ -221,8 +221,8 @@ fn secrets(dir: &Path) -> Vec<Vec<u8>> {
         .unwrap()
         .map(Result::unwrap)
         .collect();
-    // The signing key, and the keys for codes, mails and second factors.
-    assert_eq!(secrets.len(), 4);
+    // The signing key, and the keys for codes, mails, second factors and webhooks.
+    assert_eq!(secrets.len(), 5);
     secrets
 }
 

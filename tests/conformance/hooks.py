@@ -14,11 +14,11 @@ class Account:
     access = None
 
     def get(self, case, context):
-        me = requests.get(f"{SERVER}/api/v1/accounts/users/me/", headers={"Authorization": f"Bearer {self.access}"}, timeout=10)
+        me = requests.get(f"{SERVER}/api/v1/accounts/users/me/", headers={"Authorization": f"Bearer {self.access}"}, timeout=60)
         if me.status_code != 200:
             # It was deleted, demoted, signed out or has another address: start again.
-            requests.post(f"{SERVER}/dev/reset/", timeout=10).raise_for_status()
-            pair = requests.post(f"{SERVER}/api/v1/accounts/token/", json=CREDENTIALS, timeout=10)
+            requests.post(f"{SERVER}/dev/reset/", timeout=60).raise_for_status()
+            pair = requests.post(f"{SERVER}/api/v1/accounts/token/", json=CREDENTIALS, timeout=60)
             pair.raise_for_status()
             self.access = pair.json()["access"]
         return self.access

@@ -32,8 +32,8 @@ pub struct VerifiedAssertion {
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Json {
-    id: Base64Url,
-    raw_id: Base64Url,
+    id: String,
+    raw_id: String,
     r#type: PublicKeyType,
     response: Response,
 }
@@ -57,12 +57,13 @@ impl Assertion {
     pub fn parse(json: &str) -> Result<Self, WebauthnError> {
         let json: Json = serde_json::from_str(json).map_err(|_| WebauthnError::NotACredential)?;
         let PublicKeyType::PublicKey = json.r#type;
-        let is_id = json.id == json.raw_id && json.raw_id.0.len() <= CREDENTIAL_ID_BYTES;
+        let id = Base64Url::parse(&json.raw_id).ok_or(WebauthnError::NotACredential)?;
+        let is_id = json.id == json.raw_id && id.0.len() <= CREDENTIAL_ID_BYTES;
         if !is_id {
             return Err(WebauthnError::NotACredential);
         }
         Ok(Self {
-            id: json.raw_id.0,
+            id: id.0,
             client_data: ClientData::parse(&json.response.client_data.0)?,
             authenticator_data: json.response.authenticator_data.0,
             signature: json.response.signature.0,

@@ -8,6 +8,7 @@ use minicbor::Decoder;
 use minicbor::data::Type;
 
 use super::WebauthnError;
+use super::authenticator_data::skip;
 use super::public_key::PublicKey;
 
 /// An attestation object in CBOR, parsed but not verified.
@@ -43,7 +44,7 @@ impl<'a> AttestationObject<'a> {
                 "attStmt" => statement.replace(Statement::read(&mut decoder)?).is_none(),
                 "authData" => data.replace(decoder.bytes().ok()?).is_none(),
                 _ => {
-                    decoder.skip().ok()?;
+                    skip(&mut decoder)?;
                     true
                 }
             };
@@ -85,17 +86,21 @@ impl<'a> Statement<'a> {
             ..Self::default()
         };
         for _ in 0..count {
-            match decoder.str().ok()? {
+            let is_first = match decoder.str().ok()? {
                 "alg" if is_integer(decoder) => {
-                    statement.algorithm = Some(decoder.i64().ok()?);
+                    statement.algorithm.replace(decoder.i64().ok()?).is_none()
                 }
                 "sig" if decoder.datatype().ok()? == Type::Bytes => {
-                    statement.signature = Some(decoder.bytes().ok()?);
+                    statement.signature.replace(decoder.bytes().ok()?).is_none()
                 }
                 name => {
                     statement.has_certificates |= name == "x5c";
-                    decoder.skip().ok()?;
+                    skip(decoder)?;
+                    true
                 }
+            };
+            if !is_first {
+                return None;
             }
         }
         Some(statement)

@@ -116,6 +116,28 @@ fn split_map(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
     if decoder.datatype().ok()? != Type::Map {
         return None;
     }
-    decoder.skip().ok()?;
+    skip(&mut decoder)?;
     bytes.split_at_checked(decoder.position())
+}
+
+/// Skips an item and all in it, which must have definite lengths.
+pub(super) fn skip(decoder: &mut Decoder<'_>) -> Option<()> {
+    let mut items = 1_u64;
+    while items > 0 {
+        let inner = match decoder.datatype().ok()? {
+            Type::Array => decoder.array().ok()??,
+            Type::Map => decoder.map().ok()??.checked_mul(2)?,
+            Type::Tag => decoder.tag().map(|_| 1).ok()?,
+            Type::ArrayIndef
+            | Type::MapIndef
+            | Type::BytesIndef
+            | Type::StringIndef
+            | Type::Break => {
+                return None;
+            }
+            _ => decoder.skip().map(|()| 0).ok()?,
+        };
+        items = (items - 1).checked_add(inner)?;
+    }
+    Some(())
 }

@@ -47,8 +47,8 @@ pub struct NewPasskey {
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Json {
-    id: Base64Url,
-    raw_id: Base64Url,
+    id: String,
+    raw_id: String,
     r#type: PublicKeyType,
     response: Response,
 }
@@ -81,8 +81,9 @@ impl Registration {
         if json.id != json.raw_id {
             return Err(WebauthnError::NotACredential);
         }
+        let id = Base64Url::parse(&json.raw_id).ok_or(WebauthnError::NotACredential)?;
         Ok(Self {
-            id: json.raw_id.0,
+            id: id.0,
             client_data: ClientData::parse(&json.response.client_data.0)?,
             attestation_object: json.response.attestation_object.0,
             transports: known_transports(json.response.transports.unwrap_or_default()),
