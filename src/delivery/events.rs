@@ -5,22 +5,19 @@
 //! that fails for days, is disabled.
 
 use std::collections::HashMap;
-use std::fmt::Write;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
 use bytes::Bytes;
+use data_encoding::HEXLOWER;
 use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
-use tokio::time::sleep;
 
 use super::Outbox;
 use super::backoff::event_pause_after;
 use super::slots::Slots;
-use super::worker::{
-    self, Claimed, LAST_ATTEMPTS, Reached, STORE_PAUSE, Sender, Signals, WaitingLane, noise,
-};
+use super::worker::{self, Claimed, Reached, Sender, Signals, WaitingLane, noise};
 use crate::clock::SharedClock;
 use crate::domain::{Timestamp, WebhookDisabled};
 use crate::mail::MailContent;
@@ -245,7 +242,7 @@ impl Shared {
         }
     }
 
-    /// Records an attempt, retrying until the store answers: an unrecorded delivery would be repeated.
+    /// Records an attempt, and disables an endpoint that is gone or has failed for days.
     async fn settle(&self, claimed: &ClaimedEvent, attempt: Attempt) {
         let settlement = SettleEvent {
             id: claimed.event.id,
@@ -257,19 +254,11 @@ impl Shared {
             paused_until: attempt.paused_until,
             now: self.parts.clock.now(),
         };
-        let mut last_attempts = 0;
-        let failing_since = loop {
-            match self.parts.store.settle_event(settlement.clone()).await {
-                Ok(failing_since) => break failing_since,
-                Err(e) => log::warn!("the outcome of an event cannot be recorded yet: {e}"),
-            }
-            if self.signals.is_stopping() {
-                last_attempts += 1;
-                if last_attempts == LAST_ATTEMPTS {
-                    return;
-                }
-            }
-            sleep(STORE_PAUSE).await;
+        let store = &self.parts.store;
+        let recorded =
+            worker::record(&self.signals, || store.settle_event(settlement.clone())).await;
+        let Some(failing_since) = recorded else {
+            return;
         };
         let reason = if attempt.status_code == Some(410) {
             WebhookDisabled::Gone
@@ -407,12 +396,7 @@ impl Attempt {
 
 /// The id of a message as its receiver sees it.
 pub fn message_id(id: [u8; 16]) -> String {
-    let mut text = "msg_".to_owned();
-    for byte in id {
-        // Writing to a string does not fail.
-        let _ = write!(text, "{byte:02x}");
-    }
-    text
+    format!("msg_{}", HEXLOWER.encode(&id))
 }
 
 /// Scheme, host and port of a URL; its path may be a secret.

@@ -6,11 +6,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::time::{sleep, timeout};
+use tokio::time::timeout;
 
 use super::Shared;
 use super::backoff::pause_after;
-use super::worker::{Claimed, LAST_ATTEMPTS, Reached, STORE_PAUSE, Sender, WaitingLane, noise};
+use super::worker::{self, Claimed, Reached, Sender, WaitingLane, noise};
 use crate::domain::Timestamp;
 use crate::mail::{Mail, MailError};
 use crate::observability::metrics::MailOutcome;
@@ -217,24 +217,15 @@ enum QueueUpdate {
     GiveUp(GiveUpMail),
 }
 
-/// Updates the queue, retrying until the store answers: an unrecorded delivery would be repeated.
+/// Updates the queue.
 async fn record(shared: &Shared, update: QueueUpdate) {
     let store = &shared.parts.store;
-    let mut last_attempts = 0;
-    loop {
-        let recorded = match update.clone() {
+    worker::record(&shared.signals, || async {
+        match update.clone() {
             QueueUpdate::Remove(id) => store.delete_mail(id).await,
             QueueUpdate::Postpone(request) => store.postpone_mail(request).await,
             QueueUpdate::GiveUp(request) => store.give_up_mail(request).await,
-        };
-        let Err(e) = recorded else { return };
-        log::warn!("the outcome of a delivery cannot be recorded yet: {e}");
-        if shared.signals.is_stopping() {
-            last_attempts += 1;
-            if last_attempts == LAST_ATTEMPTS {
-                return;
-            }
         }
-        sleep(STORE_PAUSE).await;
-    }
+    })
+    .await;
 }

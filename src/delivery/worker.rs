@@ -36,10 +36,10 @@ const POLL_INTERVAL: Duration = Duration::from_secs(5);
 const MIN_POLL_INTERVAL: Duration = Duration::from_millis(100);
 
 /// The pause after a failure of the store.
-pub(super) const STORE_PAUSE: Duration = Duration::from_secs(1);
+const STORE_PAUSE: Duration = Duration::from_secs(1);
 
 /// How often recording an outcome is tried once the server stops.
-pub(super) const LAST_ATTEMPTS: u32 = 3;
+const LAST_ATTEMPTS: u32 = 3;
 
 /// After how many idle polls (a minute) connections are closed and deleted rows wiped from the disk.
 const POLLS_BEFORE_CLEANUP: u32 = 12;
@@ -423,6 +423,28 @@ async fn release_claims<S: Sender>(sender: &S, clock: &SharedClock, signals: &Si
         }
         if signals.is_stopping() {
             return;
+        }
+        sleep(STORE_PAUSE).await;
+    }
+}
+
+/// Records the outcome of a delivery, trying until the store answers: an unrecorded delivery would be
+/// repeated. `None` when the server stops before.
+pub(super) async fn record<T, F>(signals: &Signals, mut update: impl FnMut() -> F) -> Option<T>
+where
+    F: Future<Output = StoreResult<T>> + Send,
+{
+    let mut last_attempts = 0;
+    loop {
+        match update().await {
+            Ok(recorded) => return Some(recorded),
+            Err(e) => log::warn!("the outcome of a delivery cannot be recorded yet: {e}"),
+        }
+        if signals.is_stopping() {
+            last_attempts += 1;
+            if last_attempts == LAST_ATTEMPTS {
+                return None;
+            }
         }
         sleep(STORE_PAUSE).await;
     }
