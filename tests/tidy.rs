@@ -705,6 +705,23 @@ fn every_module_has_a_module_comment() {
     }
 }
 
+/// A dependency that slips into a profile is ignored with a warning at each build.
+#[test]
+fn build_profiles_have_nothing_but_settings() {
+    let manifest: toml::Table = read("Cargo.toml").parse().unwrap();
+    for (profile, settings) in manifest["profile"].as_table().unwrap() {
+        let Some(packages) = settings.get("package") else {
+            continue;
+        };
+        for (package, settings) in packages.as_table().unwrap() {
+            for setting in settings.as_table().unwrap().keys() {
+                let is_known = matches!(setting.as_str(), "opt-level" | "debug");
+                assert!(is_known, "{setting} of {package} in the profile {profile}");
+            }
+        }
+    }
+}
+
 #[test]
 fn texts_are_clean() {
     let single = [

@@ -1,9 +1,10 @@
 //! Undoing an address change by the link sent to the former address.
 
 use super::factors::{accepted, factor_try, read_optional_proof, read_proof, refused};
-use super::new_password::{NOTICE_LIFE, notices};
+use super::new_password::notices;
 use super::{AccountError, Caller, Client, unread};
 use crate::app::App;
+use crate::delivery::NOTICE_LIFETIME;
 use crate::domain::{
     EmailAddress, FieldErrors, FieldReader, Fields, OtpPurpose, SecondFactor, messages,
 };
@@ -59,7 +60,7 @@ pub async fn undo(
                     .new_otp(&app.outbox, purpose, email.key(), &code, &request),
                 notices: notices(app, &restored),
                 factor: factor.clone(),
-                removed_notice: app.outbox.new_mail(&removed, now.plus(NOTICE_LIFE)),
+                removed_notice: app.outbox.new_mail(&removed, now.plus(NOTICE_LIFETIME)),
                 now,
                 context: client.context(caller),
             };

@@ -105,11 +105,10 @@ pub use webhooks::{
     recover_webhook, replay_webhook_delivery, rotate_webhook_secret, test_webhook, update_webhook,
 };
 
-use new_password::NOTICE_LIFE;
-
 use crate::app::App;
 use crate::crypto::random;
 use crate::crypto::tokens::{TokenPair, TokenSubject};
+use crate::delivery::NOTICE_LIFETIME;
 use crate::domain::{AuthMethod, Authentication, ClientNetwork, SessionLifetimes, Timestamp, User};
 use crate::limits::Limited;
 use crate::mail::MailContent;
@@ -264,7 +263,7 @@ impl Client {
             ip: self.shown_ip(),
         };
         let is_sent = app.config.sends_sign_in_notices();
-        is_sent.then(|| app.outbox.new_mail(&content, now.plus(NOTICE_LIFE)))
+        is_sent.then(|| app.outbox.new_mail(&content, now.plus(NOTICE_LIFETIME)))
     }
 
     /// A new session of this client, whose owner has just authenticated.

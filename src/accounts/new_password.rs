@@ -1,16 +1,12 @@
 //! Reading and validating new passwords, for all operations that set one.
 
-use std::time::Duration;
-
 use super::{AccountError, Client, unread};
 use crate::app::App;
+use crate::delivery::NOTICE_LIFETIME;
 use crate::domain::{FieldErrors, FieldReader, User, messages};
 use crate::mail::MailContent;
 use crate::passwords::PersonalData;
 use crate::store::{NOTICES, NewMail};
-
-/// How long a notice is retried before it expires.
-pub(super) const NOTICE_LIFE: Duration = Duration::from_hours(72);
 
 /// Longest password, in characters.
 const PASSWORD_LENGTH: usize = 128;
@@ -91,7 +87,7 @@ pub(super) fn person_of(user: &User) -> PersonalData<'_> {
 
 /// A notice, once for each address of its owner.
 pub(super) fn notices(app: &App, content: &MailContent) -> Vec<NewMail> {
-    let expires_at = app.clock.now().plus(NOTICE_LIFE);
+    let expires_at = app.clock.now().plus(NOTICE_LIFETIME);
     (0..NOTICES)
         .map(|_| app.outbox.new_mail(content, expires_at))
         .collect()

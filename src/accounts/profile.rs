@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::detached;
-use super::new_password::{NOTICE_LIFE, notices};
+use super::new_password::notices;
 use super::photo::{PhotoChange, prepare_photo, remove_photo, write_photo};
 use super::recent::require_recent_factor;
 use super::refresh::recheck;
@@ -11,6 +11,7 @@ use super::staff::read_optional_reason;
 use super::{AccountError, Caller, Client, require_recent};
 use crate::app::App;
 use crate::crypto::random;
+use crate::delivery::NOTICE_LIFETIME;
 use crate::domain::{
     EmailAddress, FieldErrors, FieldReader, Fields, OtpCode, OtpPurpose, Timestamp, User,
     UserChanges, UserId, messages,
@@ -330,7 +331,7 @@ pub(super) async fn store_and_mail(
 
 /// The notice of a promotion, if the changes promote an account.
 pub(super) fn promotion_notice(app: &App, changes: &UserChanges) -> Option<NewMail> {
-    let expires_at = app.clock.now().plus(NOTICE_LIFE);
+    let expires_at = app.clock.now().plus(NOTICE_LIFETIME);
     let notice = || app.outbox.new_mail(&MailContent::Promoted, expires_at);
     (changes.is_staff == Some(true)).then(notice)
 }

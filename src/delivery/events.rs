@@ -27,7 +27,7 @@ use crate::store::{
     Webhook,
 };
 use crate::webhooks::signature::SigningKeys;
-use crate::webhooks::{EventBodies, WebhookMessage, WebhookSender};
+use crate::webhooks::{EventBodies, WebhookMessage, WebhookSender, shown_host};
 
 /// Attempts at once to one endpoint.
 const PER_ENDPOINT: usize = 4;
@@ -46,9 +46,6 @@ const LONGEST_PAUSE: Duration = Duration::from_hours(1);
 
 /// How long an endpoint may fail before it is disabled.
 const FAILING: Duration = Duration::from_hours(5 * 24);
-
-/// How long the mail about a disabled endpoint is tried.
-const NOTICE_LIFETIME: Duration = Duration::from_hours(7 * 24);
 
 /// The parts of [`EventDelivery`].
 pub struct EventParts {
@@ -279,23 +276,20 @@ impl Shared {
         reason: WebhookDisabled,
         now: Timestamp,
     ) -> StoreResult<()> {
+        let outbox = &self.parts.outbox;
         let content = MailContent::WebhookDisabled {
             reason: reason.as_str().to_owned(),
-            host: origin(&webhook.url).to_owned(),
+            host: shown_host(&webhook.url),
         };
-        let expires_at = now.plus(NOTICE_LIFETIME);
-        let staff = self.parts.store.count_staff_mailboxes().await?;
         let request = DisableWebhook {
             id: webhook.id,
             reason,
-            notices: (0..staff)
-                .map(|_| self.parts.outbox.new_mail(&content, expires_at))
-                .collect(),
+            notices: outbox.staff_notices(&content).await?,
             now,
         };
         if self.parts.store.disable_webhook(request).await? {
             log::warn!("webhook {} was disabled: {}", webhook.id, reason.as_str());
-            self.parts.outbox.wake().await;
+            outbox.wake().await;
         }
         Ok(())
     }
@@ -397,15 +391,6 @@ impl Attempt {
 /// The id of a message as its receiver sees it.
 pub fn message_id(id: [u8; 16]) -> String {
     format!("msg_{}", HEXLOWER.encode(&id))
-}
-
-/// Scheme, host and port of a URL; its path may be a secret.
-fn origin(url: &str) -> &str {
-    let host = url.find("://").map_or(0, |start| start + 3);
-    let end = url[host..]
-        .find(['/', '?'])
-        .map_or(url.len(), |end| host + end);
-    &url[..end]
 }
 
 impl Sender for Shared {
@@ -521,14 +506,7 @@ mod tests {
     }
 
     #[test]
-    fn origin_leaves_the_path_out() {
-        for (url, expected) in [
-            ("https://a.example/secret", "https://a.example"),
-            ("https://a.example:8443?x", "https://a.example:8443"),
-            ("https://a.example", "https://a.example"),
-        ] {
-            assert_eq!(origin(url), expected);
-        }
+    fn message_ids_are_hexadecimal() {
         assert_eq!(message_id([255; 16]), format!("msg_{}", "f".repeat(32)));
     }
 }

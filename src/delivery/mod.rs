@@ -24,9 +24,12 @@ use crate::crypto::sealing::{self, KEY_BYTES};
 use crate::domain::{EmailAddress, Timestamp};
 use crate::mail::{Composer, Inbox, Mail, MailContent, MailError, Transport};
 use crate::observability::metrics::Metrics;
-use crate::store::{NewMail, QueuedMail, SharedStore};
+use crate::store::{NewMail, QueuedMail, SharedStore, StoreResult};
 pub use events::{EventDelivery, EventParts, message_id};
 use worker::Signals;
+
+/// How long a notice is retried before it expires.
+pub const NOTICE_LIFETIME: Duration = Duration::from_hours(72);
 
 /// The parts of an [`Outbox`].
 pub struct OutboxParts {
@@ -115,6 +118,18 @@ impl Outbox {
             content: self.shared.seal(content, message_id),
             expires_at,
         }
+    }
+
+    /// Creates a notice for each member of the staff.
+    ///
+    /// # Errors
+    /// Only store errors.
+    pub async fn staff_notices(&self, content: &MailContent) -> StoreResult<Vec<NewMail>> {
+        let OutboxParts { store, clock, .. } = &self.shared.parts;
+        let count = store.count_staff_mailboxes().await?;
+        let expires_at = clock.now().plus(NOTICE_LIFETIME);
+        let notices = (0..count).map(|_| self.new_mail(content, expires_at));
+        Ok(notices.collect())
     }
 
     /// Notifies the worker of new mails. They are in the development inbox, if any, when this returns.

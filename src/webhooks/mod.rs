@@ -12,4 +12,4 @@ pub mod signature;
 
 pub use body::EventBodies;
 pub use received::{ReceivedEvent, ReceivedEvents};
-pub use sender::{WebhookAnswer, WebhookMessage, WebhookSender};
+pub use sender::{WebhookAnswer, WebhookMessage, WebhookSender, shown_host};

@@ -85,6 +85,12 @@ impl WebhookSender {
     }
 }
 
+/// Host and port of the URL of an endpoint, for mails: its path may be a secret, which they must not
+/// spread.
+pub fn shown_host(url: &str) -> String {
+    EndpointUrl::parse(url).map_or_else(|_| String::new(), |url| url.authority().to_owned())
+}
+
 /// The beginning of a body as text without control characters.
 fn excerpt(body: &[u8]) -> String {
     let start = &body[..body.len().min(EXCERPT_BYTES)];
@@ -104,6 +110,18 @@ fn excerpt(body: &[u8]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn shown_host_leaves_the_path_out() {
+        for (url, expected) in [
+            ("https://a.example/secret", "a.example"),
+            ("https://a.example:8443/?x", "a.example:8443"),
+            ("https://a.example", "a.example"),
+            ("not a URL", ""),
+        ] {
+            assert_eq!(shown_host(url), expected, "{url}");
+        }
+    }
 
     #[test]
     fn excerpts_are_short_text_without_control_characters() {

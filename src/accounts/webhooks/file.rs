@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::{ROTATION, done, host, open_keys, staff_notices};
+use super::{ROTATION, done, open_keys};
 use crate::accounts::{AccountError, operator};
 use crate::app::App;
 use crate::domain::{EventSelection, WebhookPayload};
@@ -11,6 +11,7 @@ use crate::outbound::EndpointUrl;
 use crate::store::{
     DeleteWebhook, NewMail, NewWebhook, RotateWebhookSecrets, StoreError, Webhook, WebhookUpdate,
 };
+use crate::webhooks::shown_host;
 use crate::webhooks::signature::SigningKeys;
 
 /// Who makes the changes, in the notices for staff.
@@ -160,9 +161,9 @@ async fn notices(
 ) -> Result<Vec<NewMail>, StoreError> {
     let content = MailContent::WebhookChanged {
         change,
-        host: host(url),
+        host: shown_host(url),
         by: AUTHOR.to_owned(),
         ip: None,
     };
-    staff_notices(app, &content).await
+    app.outbox.staff_notices(&content).await
 }

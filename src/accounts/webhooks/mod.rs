@@ -7,7 +7,6 @@
 mod deliveries;
 mod file;
 
-use super::new_password::NOTICE_LIFE;
 use super::{AccountError, Administrator, unread};
 use crate::app::App;
 use crate::domain::{
@@ -19,6 +18,7 @@ use crate::store::{
     DeleteWebhook, NewMail, NewWebhook, RotateWebhookSecrets, StoreError, Webhook, WebhookOutcome,
     WebhookUpdate,
 };
+use crate::webhooks::shown_host;
 use crate::webhooks::signature::SigningKeys;
 
 pub(super) use deliveries::read_recovery;
@@ -378,22 +378,9 @@ async fn notices(
     };
     let content = MailContent::WebhookChanged {
         change,
-        host: host(url),
+        host: shown_host(url),
         by: who,
         ip,
     };
-    staff_notices(app, &content).await
-}
-
-/// A mail for each member of the staff.
-async fn staff_notices(app: &App, content: &MailContent) -> Result<Vec<NewMail>, StoreError> {
-    let count = app.store.count_staff_mailboxes().await?;
-    let expires_at = app.clock.now().plus(NOTICE_LIFE);
-    let mails = (0..count).map(|_| app.outbox.new_mail(content, expires_at));
-    Ok(mails.collect())
-}
-
-/// Host and port of a URL: its path may be a secret, which mails must not spread.
-fn host(url: &str) -> String {
-    EndpointUrl::parse(url).map_or_else(|_| String::new(), |url| url.authority().to_owned())
+    app.outbox.staff_notices(&content).await
 }
