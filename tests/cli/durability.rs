@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::sync::mpsc::{Sender, channel};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rusqlite::Connection;
 use serde_json::{Value, json};
@@ -22,6 +22,9 @@ const KILLS: u64 = 100;
 
 /// Concurrent clients, each of which sends one request at a time.
 const WORKERS: u64 = 4;
+
+/// How long a mail may take before it counts as lost.
+const PATIENCE: Duration = Duration::from_secs(120);
 
 /// Accounts that a worker creates before it does anything else.
 const FEW: usize = 2;
@@ -157,16 +160,18 @@ impl Shift<'_> {
         self.answers.send(()).map_err(|_| Killed)
     }
 
-    /// Waits for a mail newer than `after`, while the server runs.
+    /// Waits for a mail newer than `after`, while the server runs. The questions whether it still
+    /// does are not counted, so that kills come in the midst of changes however long mails take.
     fn code(&self, email: &str, kind: Kind, after: &str) -> Result<(String, String), Killed> {
+        let started = Instant::now();
         loop {
             match self.mailbox.newest(email, kind) {
                 Some((name, code)) if name.as_str() > after => return Ok((name, code)),
                 _ => {
+                    assert!(started.elapsed() < PATIENCE, "no {kind:?} for {email} came");
                     self.client
                         .api("GET", "users/me/", None, &json!({}))
                         .ok_or(Killed)?;
-                    self.count()?;
                 }
             }
         }
