@@ -15,6 +15,13 @@ mod bare;
 mod client;
 mod population;
 mod process;
+#[path = "../../tests/support/receiver.rs"]
+#[allow(
+    clippy::unwrap_used,
+    unreachable_pub,
+    reason = "it is a part of the tests"
+)]
+mod receiver;
 mod report;
 mod scenarios;
 mod stopwatch;
@@ -32,6 +39,8 @@ enum Scenario {
     Reads,
     /// Profile changes: one at a time, concurrent, and concurrent with a commit each.
     Writes,
+    /// Profile changes while a webhook tells of each, compared with those without one.
+    Webhooks,
     /// Sign-ups and sign-ins, compared with the hashing capacity of the cores.
     Passwords,
     /// Reads under a flood of sign-ins, sign-ins under floods of reads and of sign-ins.
@@ -110,6 +119,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         match scenario {
             Scenario::Reads => bench.reads()?,
             Scenario::Writes => bench.writes()?,
+            Scenario::Webhooks => bench.webhooks()?,
             Scenario::Passwords => bench.passwords()?,
             Scenario::Attack => bench.attack()?,
             Scenario::Small => bench.small()?,

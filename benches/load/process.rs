@@ -44,6 +44,19 @@ pub(crate) fn pin_self(core: usize) {
     }
 }
 
+/// Runs a command of the program on a database.
+pub(crate) fn run_command(database: &Path, words: &[&str]) -> io::Result<()> {
+    let output = Command::new(SERVER)
+        .arg("--db")
+        .arg(database)
+        .args(words)
+        .output()?;
+    match output.status.success() {
+        true => Ok(()),
+        false => Err(io::Error::other(String::from_utf8_lossy(&output.stderr))),
+    }
+}
+
 /// A server process, killed on drop.
 pub(crate) struct ServerProcess {
     child: Child,

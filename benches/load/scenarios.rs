@@ -11,6 +11,7 @@ use accounts_server::store::{RequestContext, UserUpdate};
 use crate::client::{Load, Outcome, Requests, body_of, drive, drive_all, get, hold_open, send};
 use crate::population::{Dice, PASSWORD, Population, SignedIn, open};
 use crate::process::{self, ServerProcess};
+use crate::receiver::Receiver;
 use crate::report::{Curve, Table, median, millis, plot, ratio, thousands};
 use crate::stopwatch::Stopwatch;
 
@@ -248,6 +249,57 @@ impl Bench {
             times.push(watch.elapsed().as_secs_f64() * 1000.0);
         }
         Ok(median(times))
+    }
+
+    /// `PATCH users/<pk>/` without and with a webhook. Nothing is pinned: the receiver needs a core too.
+    pub(crate) fn webhooks(&self) -> Result<()> {
+        let population = self.population(self.users)?;
+        let receiver = Receiver::accepting();
+        let requests = Requests::new(change_requests(&population));
+        let columns = [
+            "round",
+            "what",
+            "requests/s",
+            "p50 ms",
+            "p99 ms",
+            "p99.9 ms",
+            "core used",
+            "memory MiB",
+            "of without",
+        ];
+        let mut table = Table::new(&columns);
+        let mut ratios = Vec::new();
+        let (database, loopback) = (
+            &population.database,
+            ["--webhooks-allow-networks", "127.0.0.0/8"],
+        );
+        let command = |words: &[&str]| process::run_command(database, &[&loopback, words].concat());
+        for round in 1..=self.rounds {
+            let measure = || -> Result<Run> {
+                let server = ServerProcess::accounts(database, None, &loopback)?;
+                let load = Load::new(server.address, requests.clone(), self.connections);
+                self.run(&server, &load)
+            };
+            let without = measure()?;
+            command(&["webhook", "add", &receiver.url("/")])?;
+            let with = measure()?;
+            command(&["webhook", "remove", &round.to_string()])?;
+            let share = with.outcome.per_second() / without.outcome.per_second();
+            table.row(cells(round, "without a webhook", &without, 1.0));
+            table.row(cells(round, "with a webhook", &with, share));
+            ratios.push(share);
+        }
+        table.print(&format!(
+            "Webhooks: PATCH of {} people, {} connections",
+            population.people.len(),
+            self.connections
+        ));
+        println!(
+            "\nMedian: {} of the changes without a webhook; {} events arrived meanwhile.",
+            ratio(median(ratios)),
+            receiver.received().len()
+        );
+        Ok(())
     }
 
     /// Sign-ups and sign-ins together, compared with the hashing capacity of the cores.
