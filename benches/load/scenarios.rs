@@ -121,17 +121,7 @@ impl Bench {
         let bare = ServerProcess::bare(bytes, self.server_core())?;
         let ours = Load::new(server.address, requests.clone(), self.connections);
         let theirs = Load::new(bare.address, requests, self.connections);
-        let mut table = Table::new(&[
-            "round",
-            "server",
-            "requests/s",
-            "p50 ms",
-            "p99 ms",
-            "p99.9 ms",
-            "core used",
-            "memory MiB",
-            "of bare warp",
-        ]);
+        let mut table = runs_table("server", "of bare warp");
         let mut ratios = Vec::new();
         for round in 1..=self.rounds {
             let bare_run = self.run(&bare, &theirs)?;
@@ -162,17 +152,7 @@ impl Bench {
         let population = self.population(self.users)?;
         self.pin_load();
         let requests = Requests::new(change_requests(&population));
-        let mut table = Table::new(&[
-            "round",
-            "what",
-            "requests/s",
-            "p50 ms",
-            "p99 ms",
-            "p99.9 ms",
-            "core used",
-            "memory MiB",
-            "of one per commit",
-        ]);
+        let mut table = runs_table("what", "of one per commit");
         let (mut ratios, mut lone_ratios) = (Vec::new(), Vec::new());
         for round in 1..=self.rounds {
             let measure = |more: &[&str], connections| {
@@ -256,18 +236,7 @@ impl Bench {
         let population = self.population(self.users)?;
         let receiver = Receiver::accepting();
         let requests = Requests::new(change_requests(&population));
-        let columns = [
-            "round",
-            "what",
-            "requests/s",
-            "p50 ms",
-            "p99 ms",
-            "p99.9 ms",
-            "core used",
-            "memory MiB",
-            "of without",
-        ];
-        let mut table = Table::new(&columns);
+        let mut table = runs_table("what", "of without");
         let mut ratios = Vec::new();
         let (database, loopback) = (
             &population.database,
@@ -801,6 +770,21 @@ fn change_requests(population: &Population) -> Vec<Vec<u8>> {
             })
         })
         .collect()
+}
+
+/// A table of runs, whose rows are [`cells`].
+fn runs_table(what: &str, share: &str) -> Table {
+    Table::new(&[
+        "round",
+        what,
+        "requests/s",
+        "p50 ms",
+        "p99 ms",
+        "p99.9 ms",
+        "core used",
+        "memory MiB",
+        share,
+    ])
 }
 
 fn cells(round: usize, name: &str, run: &Run, share: f64) -> Vec<String> {
