@@ -309,7 +309,8 @@ async fn check_url(
         }
     };
     if let Err(problem) = app.webhook_sender.check(&url).await {
-        log::info!("a webhook to {url:?} is refused: {problem}");
+        let host = url.authority();
+        log::info!("a webhook to {host} is refused: {problem}");
         reader.reject("url", messages::UNREACHABLE_URL);
         return None;
     }
