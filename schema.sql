@@ -360,7 +360,9 @@ CREATE INDEX deliveries_closed ON deliveries (webhook_id, closed_at) WHERE close
 
 -- Sessions, one per signed-in device. Every token names its session; revoking a session deletes its
 -- row and makes its tokens invalid. The owner last authenticated at
--- `authenticated_at`, by the methods in `amr` (RFC 8176, separated by spaces).
+-- `authenticated_at`, by the methods in `amr` (RFC 8176, separated by spaces). A session of an OAuth
+-- client has `client_id` and the granted `scopes` (separated by spaces); without the scope
+-- `offline_access` it ends with the browser session `parent_id` in which it was started.
 CREATE TABLE sessions (
     id           TEXT    PRIMARY KEY,
     user_id      INTEGER NOT NULL REFERENCES users (id) ON DELETE CASCADE,
@@ -371,11 +373,16 @@ CREATE TABLE sessions (
     user_agent   TEXT    NOT NULL,
     secret_hash  BLOB,
     authenticated_at INTEGER NOT NULL DEFAULT 0,
-    amr          TEXT    NOT NULL DEFAULT ''
+    amr          TEXT    NOT NULL DEFAULT '',
+    client_id    TEXT    REFERENCES oauth_clients (id) ON DELETE CASCADE,
+    parent_id    TEXT    REFERENCES sessions (id) ON DELETE CASCADE,
+    scopes       TEXT    NOT NULL DEFAULT ''
 ) STRICT, WITHOUT ROWID;
 CREATE UNIQUE INDEX sessions_by_secret ON sessions (secret_hash) WHERE secret_hash IS NOT NULL;
 CREATE INDEX sessions_by_user ON sessions (user_id);
 CREATE INDEX sessions_by_expiry ON sessions (expires_at);
+CREATE INDEX sessions_by_client ON sessions (client_id) WHERE client_id IS NOT NULL;
+CREATE INDEX sessions_by_parent ON sessions (parent_id) WHERE parent_id IS NOT NULL;
 
 -- Refresh tokens by their `jti`. A used one is kept for a while, because its reuse indicates theft.
 -- When its row is deleted, a validly signed token of a live session counts as used. `successor_id`
@@ -389,8 +396,8 @@ CREATE TABLE refresh_tokens (
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX refresh_tokens_by_session ON refresh_tokens (session_id);
 
--- Key pairs for tokens. The newest one that is not retired signs, all of them verify. The private
--- key is PKCS #8, encrypted (XChaCha20-Poly1305) where `is_sealed`.
+-- Key pairs for tokens. The newest one that is not retired signs, all of them verify. Those of OAuth
+-- clients (`is_for_clients`) are others, one for each algorithm that a client uses. The private key is PKCS #8, encrypted (XChaCha20-Poly1305) where `is_sealed`.
 CREATE TABLE signing_keys (
     kid         TEXT    PRIMARY KEY,
     algorithm   TEXT    NOT NULL,
@@ -398,7 +405,8 @@ CREATE TABLE signing_keys (
     public_key  BLOB    NOT NULL,
     created_at  INTEGER NOT NULL,
     retired_at  INTEGER,
-    is_sealed   INTEGER NOT NULL DEFAULT 0 CHECK (is_sealed IN (0, 1))
+    is_sealed   INTEGER NOT NULL DEFAULT 0 CHECK (is_sealed IN (0, 1)),
+    is_for_clients INTEGER NOT NULL DEFAULT 0 CHECK (is_for_clients IN (0, 1))
 ) STRICT, WITHOUT ROWID;
 
 -- Random secrets created at the first start, such as the key for hashing codes.
@@ -546,3 +554,66 @@ CREATE TABLE passkey_challenges (
     expires_at     INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX passkey_challenges_by_expiry ON passkey_challenges (expires_at);
+
+-- OAuth clients (OpenID Connect relying parties): applications in which people sign in with their account
+-- here. A public client has no secret. URIs are separated by line feeds, scopes by spaces.
+-- `is_from_file`: the configuration file has it.
+CREATE TABLE oauth_clients (
+    id               TEXT    PRIMARY KEY,
+    name             TEXT    NOT NULL,
+    secret_hash      BLOB,
+    redirect_uris    TEXT    NOT NULL,
+    post_logout_redirect_uris TEXT NOT NULL,
+    scopes           TEXT    NOT NULL,
+    requires_consent INTEGER NOT NULL CHECK (requires_consent IN (0, 1)),
+    id_token_alg     TEXT    NOT NULL CHECK (id_token_alg IN ('RS256', 'ES256', 'EdDSA')),
+    access_minutes   INTEGER NOT NULL,
+    refresh_days     INTEGER NOT NULL,
+    session_days     INTEGER NOT NULL,
+    is_staff_only    INTEGER NOT NULL CHECK (is_staff_only IN (0, 1)),
+    requires_mfa     INTEGER NOT NULL CHECK (requires_mfa IN (0, 1)),
+    is_from_file     INTEGER NOT NULL CHECK (is_from_file IN (0, 1)),
+    created_at       INTEGER NOT NULL,
+    updated_at       INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+
+-- What people allowed clients to see: the scopes of their last consent, separated by spaces.
+CREATE TABLE oauth_grants (
+    user_id      INTEGER NOT NULL REFERENCES users (id) ON DELETE CASCADE,
+    client_id    TEXT    NOT NULL REFERENCES oauth_clients (id) ON DELETE CASCADE,
+    scopes       TEXT    NOT NULL,
+    created_at   INTEGER NOT NULL,
+    last_used_at INTEGER NOT NULL,
+    PRIMARY KEY (user_id, client_id)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX oauth_grants_by_client ON oauth_grants (client_id);
+
+-- Requests of clients that came by POST or wait for somebody to sign in: the checked parameters, as a
+-- query string.
+CREATE TABLE authorization_requests (
+    id_hash    BLOB    PRIMARY KEY,
+    parameters TEXT    NOT NULL,
+    expires_at INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE INDEX authorization_requests_by_expiry ON authorization_requests (expires_at);
+
+-- Authorization codes (RFC 6749, section 4.1). The session that a code starts has the id `session_id`;
+-- when a used code comes again, that session ends. `parent_id` is the browser session in which it was
+-- issued.
+CREATE TABLE authorization_codes (
+    code_hash        BLOB    PRIMARY KEY,
+    client_id        TEXT    NOT NULL REFERENCES oauth_clients (id) ON DELETE CASCADE,
+    user_id          INTEGER NOT NULL REFERENCES users (id) ON DELETE CASCADE,
+    parent_id        TEXT    NOT NULL REFERENCES sessions (id) ON DELETE CASCADE,
+    session_id       TEXT    NOT NULL,
+    redirect_uri     TEXT    NOT NULL,
+    code_challenge   TEXT    NOT NULL,
+    nonce            TEXT,
+    scopes           TEXT    NOT NULL,
+    expires_at       INTEGER NOT NULL,
+    used_at          INTEGER
+) STRICT, WITHOUT ROWID;
+CREATE INDEX authorization_codes_by_client ON authorization_codes (client_id);
+CREATE INDEX authorization_codes_by_user ON authorization_codes (user_id);
+CREATE INDEX authorization_codes_by_parent ON authorization_codes (parent_id);
+CREATE INDEX authorization_codes_by_expiry ON authorization_codes (expires_at);

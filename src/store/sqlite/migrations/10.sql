@@ -350,3 +350,61 @@ CREATE TABLE failure_counts (
 INSERT INTO failure_counts (hour, user_id, failures, listed)
 SELECT hour, 0, sum(failures), sum(listed) FROM former_failure_counts GROUP BY hour;
 DROP TABLE former_failure_counts;
+
+-- OAuth clients, and the sessions that they get.
+CREATE TABLE oauth_clients (
+    id               TEXT    PRIMARY KEY,
+    name             TEXT    NOT NULL,
+    secret_hash      BLOB,
+    redirect_uris    TEXT    NOT NULL,
+    post_logout_redirect_uris TEXT NOT NULL,
+    scopes           TEXT    NOT NULL,
+    requires_consent INTEGER NOT NULL CHECK (requires_consent IN (0, 1)),
+    id_token_alg     TEXT    NOT NULL CHECK (id_token_alg IN ('RS256', 'ES256', 'EdDSA')),
+    access_minutes   INTEGER NOT NULL,
+    refresh_days     INTEGER NOT NULL,
+    session_days     INTEGER NOT NULL,
+    is_staff_only    INTEGER NOT NULL CHECK (is_staff_only IN (0, 1)),
+    requires_mfa     INTEGER NOT NULL CHECK (requires_mfa IN (0, 1)),
+    is_from_file     INTEGER NOT NULL CHECK (is_from_file IN (0, 1)),
+    created_at       INTEGER NOT NULL,
+    updated_at       INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE TABLE oauth_grants (
+    user_id      INTEGER NOT NULL REFERENCES users (id) ON DELETE CASCADE,
+    client_id    TEXT    NOT NULL REFERENCES oauth_clients (id) ON DELETE CASCADE,
+    scopes       TEXT    NOT NULL,
+    created_at   INTEGER NOT NULL,
+    last_used_at INTEGER NOT NULL,
+    PRIMARY KEY (user_id, client_id)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX oauth_grants_by_client ON oauth_grants (client_id);
+CREATE TABLE authorization_requests (
+    id_hash    BLOB    PRIMARY KEY,
+    parameters TEXT    NOT NULL,
+    expires_at INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE INDEX authorization_requests_by_expiry ON authorization_requests (expires_at);
+CREATE TABLE authorization_codes (
+    code_hash        BLOB    PRIMARY KEY,
+    client_id        TEXT    NOT NULL REFERENCES oauth_clients (id) ON DELETE CASCADE,
+    user_id          INTEGER NOT NULL REFERENCES users (id) ON DELETE CASCADE,
+    parent_id        TEXT    NOT NULL REFERENCES sessions (id) ON DELETE CASCADE,
+    session_id       TEXT    NOT NULL,
+    redirect_uri     TEXT    NOT NULL,
+    code_challenge   TEXT    NOT NULL,
+    nonce            TEXT,
+    scopes           TEXT    NOT NULL,
+    expires_at       INTEGER NOT NULL,
+    used_at          INTEGER
+) STRICT, WITHOUT ROWID;
+CREATE INDEX authorization_codes_by_client ON authorization_codes (client_id);
+CREATE INDEX authorization_codes_by_user ON authorization_codes (user_id);
+CREATE INDEX authorization_codes_by_parent ON authorization_codes (parent_id);
+CREATE INDEX authorization_codes_by_expiry ON authorization_codes (expires_at);
+ALTER TABLE sessions ADD COLUMN client_id TEXT REFERENCES oauth_clients (id) ON DELETE CASCADE;
+ALTER TABLE sessions ADD COLUMN parent_id TEXT REFERENCES sessions (id) ON DELETE CASCADE;
+ALTER TABLE sessions ADD COLUMN scopes TEXT NOT NULL DEFAULT '';
+CREATE INDEX sessions_by_client ON sessions (client_id) WHERE client_id IS NOT NULL;
+CREATE INDEX sessions_by_parent ON sessions (parent_id) WHERE parent_id IS NOT NULL;
+ALTER TABLE signing_keys ADD COLUMN is_for_clients INTEGER NOT NULL DEFAULT 0 CHECK (is_for_clients IN (0, 1));
