@@ -102,7 +102,7 @@ pub async fn open_app(config: Config, clock: SharedClock, port: u16) -> Result<A
     store.set_event_sealer(Arc::new(webhooks.clone()));
     let relying_party = Arc::new(relying_party(&config, &public_url));
     let issuer = config.issuer(port);
-    let keys = open_keys(&config, &store, sealing, issuer, clock.now()).await?;
+    let keys = open_keys(&config, &store, sealing, (issuer, &public_url), clock.now()).await?;
     let passwords = start_passwords(&config)?;
     let metrics = Arc::new(Metrics::new(clock.now().unix_seconds(), writes));
     let inbox = config.dev.then(Inbox::default);
@@ -182,7 +182,14 @@ pub async fn apply_settings(
     changed.relying_party = Arc::new(relying_party(&config, &public_url));
     changed.codes = Arc::new(open_codes(&config, &app.store, &sealing, &changed.links).await?);
     let issuer = config.issuer(port);
-    let keys = open_keys(&config, &app.store, sealing, issuer, app.clock.now()).await?;
+    let keys = open_keys(
+        &config,
+        &app.store,
+        sealing,
+        (issuer, &public_url),
+        app.clock.now(),
+    )
+    .await?;
     changed.keys = Arc::new(keys);
     // The file with certificates may have changed.
     changed.webhook_sender = open_webhook_sender(&config)?;
@@ -361,7 +368,10 @@ fn open_sealing(config: &Config) -> Result<KeySealing, StartError> {
 }
 
 /// Reads a secret from the file that a setting names.
-fn read_secret(setting: &str, path: &Path) -> Result<String, StartError> {
+///
+/// # Errors
+/// When the file cannot be read.
+pub fn read_secret(setting: &str, path: &Path) -> Result<String, StartError> {
     let text = fs::read_to_string(path)
         .map_err(|e| StartError::caused_by(format!("{setting}: {}", path.display()), e))?;
     // Editors add a byte order mark before the secret, and a line break after it.
@@ -402,14 +412,14 @@ async fn open_keys(
     config: &Config,
     store: &SharedStore,
     sealing: KeySealing,
-    issuer: String,
+    (issuer, public_url): (String, &str),
     now: Timestamp,
 ) -> Result<KeyRing, StartError> {
     const CONTEXT: &str = "cannot prepare the signing keys";
     let failed = StartError::at(CONTEXT);
     let mut keys = store.list_signing_keys().await.map_err(&failed)?;
     let algorithm = config.tokens.algorithm;
-    if keys.is_empty() {
+    if !keys.iter().any(|key| !key.is_for_clients) {
         let key = accounts::create_key(algorithm.unwrap_or(DEFAULT_ALGORITHM), now)
             .await
             .map_err(StartError::at(CONTEXT))?;
@@ -417,7 +427,9 @@ async fn open_keys(
         keys = first.await.map_err(&failed)?;
     }
     if let Some(algorithm) = algorithm
-        && let Some(current) = keys.iter().find(|key| key.retired_at.is_none())
+        && let Some(current) = keys
+            .iter()
+            .find(|key| key.retired_at.is_none() && !key.is_for_clients)
         && current.algorithm != algorithm.as_str()
     {
         log::info!(
@@ -428,7 +440,7 @@ async fn open_keys(
             .await
             .map_err(StartError::at(CONTEXT))?;
         let rotation = RotateKeys {
-            key: sealing.seal_key(key),
+            keys: vec![sealing.seal_key(key)],
             context: program(),
             now,
         };
@@ -448,6 +460,7 @@ async fn open_keys(
     }
     let options = TokenOptions {
         issuer,
+        client_issuer: public_url.to_owned(),
         audience: Some(config.tokens.audience.clone()).filter(|audience| !audience.is_empty()),
         access_life: Duration::from_secs(60 * u64::from(config.tokens.access_minutes)),
         refresh_life: Duration::from_secs(86_400 * u64::from(config.tokens.refresh_days)),

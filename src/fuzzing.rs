@@ -259,6 +259,7 @@ pub fn token(data: &[u8]) {
     static TOKENS: LazyLock<(Tokens, [String; 2])> = LazyLock::new(|| {
         let options = TokenOptions {
             issuer: "http://localhost:8000".into(),
+            client_issuer: "http://localhost:8000".into(),
             audience: None,
             access_life: Duration::from_mins(5),
             refresh_life: Duration::from_hours(1),

@@ -450,6 +450,7 @@ async fn keys_and_secrets(store: &dyn Store) {
         public_key: vec![3, 4],
         created_at: now,
         retired_at: None,
+        is_for_clients: false,
     };
     assert!(store.list_signing_keys().await.unwrap().is_empty());
     for kid in ["first", "second"] {

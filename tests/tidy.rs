@@ -383,7 +383,12 @@ fn domain_knows_neither_files_nor_requests() {
                 .lines()
                 .filter(|line| !line.trim_start().starts_with("//"));
             for line in code {
-                assert!(!has_word(line, word), "{file} knows {word}: {line}");
+                // `http` is a scheme of URLs too; the crate is named with a path.
+                let is_scheme = word == "http" && !line.contains("http::");
+                assert!(
+                    !has_word(line, word) || is_scheme,
+                    "{file} knows {word}: {line}"
+                );
             }
         }
     }

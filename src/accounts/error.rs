@@ -89,6 +89,18 @@ pub enum AccountError {
     /// The webhook is disabled.
     #[error("the webhook is disabled")]
     WebhookDisabled,
+    /// The configuration file has the OAuth client, and it can be changed there alone.
+    #[error("the client is set in the configuration file")]
+    ClientFromFile,
+    /// The OAuth client is public, so it has no secret.
+    #[error("the client is public, so it has no secret")]
+    ClientIsPublic,
+    /// The configuration file has an OAuth client whose id, this one, another client has.
+    #[error(
+        "there is a client {0:?} that the file has not added: choose another id, or remove that \
+         client with `client remove {0}`"
+    )]
+    ClientExists(String),
     /// There is no page for the link of an invitation.
     #[error("there is no page for the link of an invitation")]
     NoInvitationPage,

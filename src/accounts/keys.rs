@@ -6,9 +6,11 @@ use std::time::Duration;
 use super::{AccountError, Administrator, operator};
 use crate::app::App;
 use crate::crypto::keyring::{KeySealing, SealError};
-use crate::crypto::tokens::{KeySet, TokenError, Tokens, Verified, generate_key};
+use crate::crypto::tokens::{
+    IdTokenHint, KeySet, TokenError, Tokens, Verified, VerifiedClientToken, generate_key,
+};
 use crate::domain::{Fields, SigningAlgorithm, StoredKey, Timestamp};
-use crate::store::{KeyMaterial, RemoveKey, RequestContext, RotateKeys, Store};
+use crate::store::{KeyMaterial, RemoveKey, RequestContext, RotateKeys, Store, StoreResult};
 
 /// How long a retired key outlives its last token, for clock skew.
 const KEEP_LONGER: Duration = Duration::from_hours(1);
@@ -20,6 +22,8 @@ pub struct KeyInfo {
     pub kid: String,
     /// JOSE name of its algorithm.
     pub algorithm: String,
+    /// Whether it signs tokens of OAuth clients, rather than those of the account API.
+    pub is_for_clients: bool,
     /// When it was created.
     pub created_at: Timestamp,
     /// When it stopped signing.
@@ -36,18 +40,69 @@ pub(super) async fn signing(app: &App) -> Result<Arc<Tokens>, AccountError> {
     Ok(app.keys.tokens())
 }
 
-/// Verifies a token with the cached keys, reloading them when they are stale or none fits.
-pub(super) async fn verify(app: &App, token: &str) -> Result<Arc<Verified>, AccountError> {
+/// The current signer, with a key that signs tokens of clients with this algorithm. The first caller
+/// makes the key.
+///
+/// # Errors
+/// Only by a fault of the store or of the key.
+pub async fn signing_for_client(
+    app: &App,
+    algorithm: SigningAlgorithm,
+) -> Result<Arc<Tokens>, AccountError> {
+    let tokens = signing(app).await?;
+    if tokens.signs_for_clients(algorithm) {
+        return Ok(tokens);
+    }
+    let key = create_client_key(algorithm, app.clock.now()).await?;
+    let key = app.keys.sealing().seal_key(key);
+    let keys = app.store.create_first_signing_key(key).await?;
+    app.keys.replace(keys)?;
+    log::info!("a signing key for clients was made ({algorithm})");
+    Ok(app.keys.tokens())
+}
+
+/// Verifies an access or refresh token of a client. The caller checks its kind, its session, its
+/// account and its client.
+///
+/// # Errors
+/// [`AccountError::InvalidToken`], whatever is wrong with it.
+pub async fn verify_client_token(
+    app: &App,
+    token: &str,
+) -> Result<VerifiedClientToken, AccountError> {
+    let now = app.clock.now();
+    with_fresh_keys(app, |tokens| tokens.verify_client_token(token, now)).await
+}
+
+/// Verifies an ID token that comes back as `id_token_hint`; it may have expired.
+///
+/// # Errors
+/// [`AccountError::InvalidToken`], whatever is wrong with it.
+pub async fn verify_id_token_hint(app: &App, token: &str) -> Result<IdTokenHint, AccountError> {
+    with_fresh_keys(app, |tokens| tokens.verify_id_token_hint(token)).await
+}
+
+/// Verifies with the cached keys, reloading them when they are stale or none fits.
+async fn with_fresh_keys<T>(
+    app: &App,
+    verify: impl Fn(&Tokens) -> Result<T, TokenError>,
+) -> Result<T, AccountError> {
     let now = app.clock.now();
     if app.keys.is_due(now) {
         reload(app).await?;
     }
-    match app.keys.tokens().verify(token, now) {
+    match verify(&app.keys.tokens()) {
         Err(TokenError::Invalid) if app.keys.is_due_for_unknown(now) && reload(app).await? => {
-            Ok(app.keys.tokens().verify(token, now)?)
+            Ok(verify(&app.keys.tokens())?)
         }
         outcome => Ok(outcome?),
     }
+}
+
+/// Verifies a token of the account API.
+pub(super) async fn verify(app: &App, token: &str) -> Result<Arc<Verified>, AccountError> {
+    let now = app.clock.now();
+    with_fresh_keys(app, |tokens| tokens.verify(token, now)).await
 }
 
 /// The current published keys.
@@ -75,26 +130,42 @@ async fn reload(app: &App) -> Result<bool, AccountError> {
 pub async fn list_keys(app: &App, by: Administrator<'_>) -> Result<Vec<KeyInfo>, AccountError> {
     by.context(app)?;
     let keys = app.store.list_signing_keys().await?;
-    Ok(keys.into_iter().map(|key| info(app, key)).collect())
+    let client_life = client_refresh_life(app).await?;
+    let info = |key| info(app, client_life, key);
+    Ok(keys.into_iter().map(info).collect())
 }
 
-fn info(app: &App, key: StoredKey) -> KeyInfo {
+/// The longest lifetime of refresh tokens of clients.
+async fn client_refresh_life(app: &App) -> StoreResult<Duration> {
+    let clients = app.store.list_oauth_clients().await?;
+    let lives = clients
+        .iter()
+        .map(|client| client.settings.refresh_lifetime());
+    Ok(lives.max().unwrap_or_default())
+}
+
+fn info(app: &App, client_life: Duration, key: StoredKey) -> KeyInfo {
+    let life = match key.is_for_clients {
+        true => client_life,
+        false => app.keys.refresh_life(),
+    };
     KeyInfo {
         kid: key.kid,
         algorithm: key.algorithm,
+        is_for_clients: key.is_for_clients,
         created_at: key.created_at,
         retired_at: key.retired_at,
-        needed_until: key
-            .retired_at
-            .map(|retired| retired.plus(app.keys.refresh_life())),
+        needed_until: key.retired_at.map(|retired| retired.plus(life)),
         is_encrypted: key.is_sealed,
     }
 }
 
-/// Creates a new signing key for all servers on this store and returns its id.
+/// Creates new signing keys for all servers on this store, and returns the id of that of the account
+/// API.
 ///
-/// Without an algorithm it is that of the settings, or else that of the present key. Older keys keep
-/// verifying until their last token has expired. Staff give a `reason` for it, commands none.
+/// Without an algorithm it is that of the settings, or else that of the present key. The keys of
+/// clients keep their algorithms. Older keys keep verifying until their last token has expired. Staff
+/// give a `reason` for it, commands none.
 ///
 /// # Errors
 /// [`AccountError::Forbidden`] unless the caller is staff; [`AccountError::Fields`] when the reason
@@ -107,21 +178,32 @@ pub async fn rotate_keys(
 ) -> Result<String, AccountError> {
     let context = by.context_because(app, fields)?;
     let now = app.clock.now();
-    let algorithm = match algorithm.or(app.config.tokens.algorithm) {
-        Some(algorithm) => algorithm,
-        None => signing(app).await?.algorithm(),
-    };
+    let tokens = signing(app).await?;
+    let algorithm = algorithm.or(app.config.tokens.algorithm);
+    let algorithm = algorithm.unwrap_or_else(|| tokens.algorithm());
     let key = create_key(algorithm, now).await?;
     let kid = key.kid.clone();
-    let rotation = RotateKeys {
-        key: app.keys.sealing().seal_key(key),
-        context,
-        now,
-    };
+    let mut keys = vec![app.keys.sealing().seal_key(key)];
+    for algorithm in tokens.client_algorithms() {
+        let key = create_client_key(algorithm, now).await?;
+        keys.push(app.keys.sealing().seal_key(key));
+    }
+    let rotation = RotateKeys { keys, context, now };
     app.store.rotate_keys(rotation).await?;
     remove_old_keys(app).await?;
     log::info!("signing keys rotated: {kid} ({algorithm}) is active");
     Ok(kid)
+}
+
+/// Generates a key for tokens of clients, as [`create_key`] does.
+async fn create_client_key(
+    algorithm: SigningAlgorithm,
+    now: Timestamp,
+) -> Result<StoredKey, TokenError> {
+    Ok(StoredKey {
+        is_for_clients: true,
+        ..create_key(algorithm, now).await?
+    })
 }
 
 /// Generates a key on a blocking thread, as RSA takes up to a few seconds.
@@ -156,12 +238,13 @@ pub async fn remove_key(app: &App, kid: &str) -> Result<(), AccountError> {
 /// # Errors
 /// Only store errors.
 pub async fn remove_old_keys(app: &App) -> Result<usize, AccountError> {
-    let before = app
-        .clock
-        .now()
-        .minus(app.keys.refresh_life())
-        .minus(KEEP_LONGER);
-    Ok(app.store.delete_retired_keys(before).await?)
+    let now = app.clock.now().minus(KEEP_LONGER);
+    let before = now.minus(app.keys.refresh_life());
+    let clients_before = now.minus(client_refresh_life(app).await?);
+    Ok(app
+        .store
+        .delete_retired_keys(before, clients_before)
+        .await?)
 }
 
 /// Re-encrypts all secrets of the database under another secret, or decrypts them.

@@ -24,6 +24,7 @@ mod keys;
 mod mailbox_proof;
 mod mails;
 mod new_password;
+mod oauth_clients;
 mod overview;
 mod password_change;
 mod password_check;
@@ -79,9 +80,16 @@ pub use invitations::{
 };
 pub use keys::{
     KeyInfo, list_keys, published_keys, remove_key, remove_old_keys, reseal_keys, rotate_keys,
+    signing_for_client, verify_client_token, verify_id_token_hint,
 };
 pub(crate) use keys::{create_key, reseal};
 pub use mails::{discard_mail, list_mails, retry_mail};
+pub use oauth_clients::{
+    ClientWithSecret, FileClient, OAUTH_CLIENT_FIELDS, apply_file_clients,
+    count_oauth_client_sessions, create_oauth_client, delete_oauth_client, find_oauth_client,
+    is_client_secret_right, list_oauth_clients, read_file_client, rotate_oauth_client_secret,
+    update_oauth_client,
+};
 pub use overview::read_overview;
 pub use password_change::{change_password, set_password};
 pub use password_reset::{confirm_reset, request_reset};

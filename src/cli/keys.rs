@@ -24,7 +24,7 @@ pub(super) enum KeysCommand {
     },
     /// Create a signing key, use it from now on (in a running server too) and print its id
     ///
-    /// Tokens signed by earlier keys stay valid until they expire; then those keys are removed.
+    /// The keys of OAuth clients are replaced too, each by one of its algorithm. Tokens signed by earlier keys stay valid until they expire; then those keys are removed.
     Rotate {
         /// Algorithm of the new key. By default that of the current key
         ///
@@ -109,6 +109,15 @@ pub(super) fn run(command: KeysCommand, config: Config) -> CommandResult {
     })
 }
 
+/// What a key signs: tokens of the account API, or of OAuth clients.
+fn usage(key: &KeyInfo) -> &'static str {
+    if key.is_for_clients {
+        "clients"
+    } else {
+        "accounts"
+    }
+}
+
 /// Parses the name of an algorithm.
 fn algorithms() -> impl TypedValueParser<Value = SigningAlgorithm> {
     PossibleValuesParser::new(SigningAlgorithm::ALL.map(SigningAlgorithm::as_str))
@@ -120,7 +129,7 @@ fn list(keys: &[KeyInfo], json: bool) -> io::Result<()> {
     if json {
         for key in keys {
             let record = json!({
-                "kid": key.kid, "algorithm": key.algorithm, "created_at": key.created_at,
+                "kid": key.kid, "algorithm": key.algorithm, "usage": usage(key), "created_at": key.created_at,
                 "retired_at": key.retired_at, "needed_until": key.needed_until, "is_encrypted": key.is_encrypted,
             });
             writeln!(out, "{record}")?;
@@ -131,6 +140,7 @@ fn list(keys: &[KeyInfo], json: bool) -> io::Result<()> {
     table.set_header([
         "KID",
         "ALGORITHM",
+        "USAGE",
         "CREATED",
         "SIGNS",
         "VALID UNTIL",
@@ -141,6 +151,7 @@ fn list(keys: &[KeyInfo], json: bool) -> io::Result<()> {
         table.add_row([
             key.kid.clone(),
             key.algorithm.clone(),
+            usage(key).to_owned(),
             key.created_at.to_string(),
             yes_or_no(key.retired_at.is_none()),
             key.needed_until

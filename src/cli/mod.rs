@@ -6,6 +6,7 @@
 mod audit;
 mod backup;
 mod check;
+mod client;
 mod completions;
 mod config;
 pub(crate) mod export;
@@ -108,6 +109,9 @@ enum Command {
     /// Manage signing keys
     #[command(subcommand)]
     Keys(keys::KeysCommand),
+    /// Manage OAuth clients: applications in which users sign in with their account here
+    #[command(subcommand, visible_alias = "clients")]
+    Client(client::ClientCommand),
     /// Manage webhooks: where events about accounts are sent
     #[command(subcommand, visible_alias = "webhooks")]
     Webhook(webhook::WebhookCommand),
@@ -180,6 +184,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Some(Command::Pages(command)) => pages::run(command, &config),
         Some(Command::Config(command)) => config::run(command, &config),
         Some(Command::Keys(command)) => keys::run(command, config),
+        Some(Command::Client(command)) => client::run(command, config),
         Some(Command::Webhook(command)) => webhook::run(command, config),
         Some(Command::Audit(arguments)) => audit::run(arguments, config),
         Some(Command::Backup(arguments)) => backup::backup(arguments, config),

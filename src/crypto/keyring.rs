@@ -304,6 +304,7 @@ mod tests {
     fn keys_are_reloaded_when_they_are_stale() {
         let options = TokenOptions {
             issuer: "test".into(),
+            client_issuer: "test".into(),
             audience: None,
             access_life: Duration::from_mins(5),
             refresh_life: Duration::from_hours(1),

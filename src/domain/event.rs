@@ -140,6 +140,14 @@ events! {
     WebhookReplayed = "webhook_replayed",
     /// A webhook was removed; the detail is its number.
     WebhookDeleted = "webhook_deleted",
+    /// An OAuth client was added; the detail is its id.
+    ClientAdded = "client_added",
+    /// An OAuth client was changed; the detail is its id.
+    ClientChanged = "client_changed",
+    /// The secret of an OAuth client was rotated; the detail is its id.
+    ClientSecretRotated = "client_secret_rotated",
+    /// An OAuth client was removed, which ended its sessions; the detail is its id.
+    ClientRemoved = "client_removed",
 }
 
 impl EventKind {
@@ -225,7 +233,11 @@ impl EventKind {
             | Self::WebhookSecretRotated
             | Self::WebhookDisabled
             | Self::WebhookReplayed
-            | Self::WebhookDeleted => None,
+            | Self::WebhookDeleted
+            | Self::ClientAdded
+            | Self::ClientChanged
+            | Self::ClientSecretRotated
+            | Self::ClientRemoved => None,
         }
     }
 

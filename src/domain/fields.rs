@@ -3,12 +3,17 @@
 use serde::ser::{Serialize, SerializeMap, Serializer};
 
 use super::{
-    BirthDate, Country, EmailAddress, EventSelection, Fields, Gender, Input, PhoneNumber,
-    Timestamp, WebhookPayload, trim,
+    BirthDate, CLIENT_ID_LENGTH, Country, EmailAddress, EventSelection, Fields, Gender, Input,
+    InvalidRedirectUri, MAX_CLIENT_SECRET_LENGTH, MIN_CLIENT_SECRET_LENGTH, PhoneNumber, Timestamp,
+    WebhookPayload, trim,
 };
 
 /// Fixed messages about fields.
 pub mod messages {
+    use super::{
+        CLIENT_ID_LENGTH, InvalidRedirectUri, MAX_CLIENT_SECRET_LENGTH, MIN_CLIENT_SECRET_LENGTH,
+    };
+
     /// A required field is absent.
     pub const REQUIRED: &str = "This field is required.";
     /// `null` where a value is needed.
@@ -108,6 +113,37 @@ pub mod messages {
     pub const INVALID_URL: &str = "Enter a valid URL.";
     /// A URL that nothing may be sent to, whatever the reason.
     pub const UNREACHABLE_URL: &str = "This address is not reachable from here.";
+
+    /// A URI that cannot be registered as a redirect URI.
+    pub fn invalid_redirect_uri(uri: &str, problem: InvalidRedirectUri) -> String {
+        format!("Redirect URI \"{uri}\" {problem}.")
+    }
+
+    /// More redirect URIs than a client may have.
+    pub fn too_many_uris(max: usize) -> String {
+        format!("Ensure this field has no more than {max} elements.")
+    }
+
+    /// The form of a client's id.
+    pub fn invalid_client_id() -> String {
+        format!(
+            "Choose 1 to {CLIENT_ID_LENGTH} letters, digits and -._~, and not the id of this \
+             server's own API."
+        )
+    }
+
+    /// The form of a client's secret.
+    pub fn invalid_client_secret() -> String {
+        format!(
+            "Choose {MIN_CLIENT_SECRET_LENGTH} to {MAX_CLIENT_SECRET_LENGTH} random ASCII \
+             characters without blanks, such as the output of `openssl rand -hex 32`."
+        )
+    }
+
+    /// An id that another client has.
+    pub const CLIENT_EXISTS: &str = "There is a client with this id already.";
+    /// A secret for a client without one.
+    pub const PUBLIC_CLIENT: &str = "A public client has no secret.";
 
     /// A value that is not among the choices.
     pub fn not_a_choice(value: &str) -> String {
@@ -431,6 +467,54 @@ impl<'a> FieldReader<'a> {
         let entry = |text: &str| EventSelection::parse([text]).ok().map(|_| text.to_owned());
         let entries = self.choices(field, FieldKind::Events, entry)?;
         EventSelection::parse(entries).ok()
+    }
+
+    /// An optional choice, matched exactly; `Some(None)` when empty.
+    pub fn optional_choice<T>(
+        &mut self,
+        field: &'static str,
+        parse: impl FnOnce(&str) -> Option<T>,
+    ) -> Option<Option<T>> {
+        self.choice(field, FieldKind::Other, parse)
+    }
+
+    /// Some of several choices; at least one, if the field is there.
+    pub fn optional_choices<T, C: FromIterator<T>>(
+        &mut self,
+        field: &'static str,
+        parse: impl Fn(&str) -> Option<T>,
+    ) -> Option<C> {
+        let chosen = self.choices(field, FieldKind::Other, parse)?;
+        Some(chosen.into_iter().collect())
+    }
+
+    /// The words of a text that separates them by blanks or line breaks, or of a repeated field of a
+    /// form.
+    pub fn optional_words(&mut self, field: &'static str) -> Option<Vec<String>> {
+        self.raw(field, FieldKind::Other, None)?;
+        let texts = self.fields.all(field).map(Input::text);
+        let words = texts.flat_map(str::split_whitespace).map(str::to_owned);
+        Some(words.collect())
+    }
+
+    /// An optional integer from `min` to `max`; an empty text of a form means absent.
+    pub fn optional_whole(&mut self, field: &'static str, min: u32, max: u32) -> Option<u32> {
+        let text = match self.raw(field, FieldKind::Whole, usize::try_from(max).ok())? {
+            Input::Text(text) if text.is_empty() && self.fields.is_form() => return None,
+            Input::Number(text) | Input::Text(text) => trim(text),
+            _ => "",
+        };
+        match whole(text) {
+            None => self.reject(field, messages::NOT_AN_INTEGER),
+            Some(number) if number < i128::from(min) => {
+                self.reject(field, messages::too_small(min.into()));
+            }
+            Some(number) if number > i128::from(max) => {
+                self.reject(field, messages::too_large(max.into()));
+            }
+            Some(number) => return u32::try_from(number).ok(),
+        }
+        None
     }
 
     /// How much of an account a webhook gets, matched exactly.

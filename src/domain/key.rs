@@ -59,6 +59,8 @@ pub struct StoredKey {
     pub created_at: Timestamp,
     /// When it was retired: it no longer signs but still verifies.
     pub retired_at: Option<Timestamp>,
+    /// Whether it signs tokens of OAuth clients, rather than those of the account API.
+    pub is_for_clients: bool,
 }
 
 /// A stored random secret.

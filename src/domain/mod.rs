@@ -3,6 +3,7 @@
 //! Knows the standard library, serde and calendars, and nothing of HTTP, SQL, files or the clock.
 
 mod authentication;
+mod client;
 mod country;
 mod date;
 mod email;
@@ -26,6 +27,12 @@ pub mod user;
 mod webhook;
 
 pub use authentication::{AuthMethod, Authentication};
+pub use client::{
+    CLIENT_ID_LENGTH, CLIENT_NAME_LENGTH, ClientSettings, InvalidRedirectUri, MAX_ACCESS_MINUTES,
+    MAX_CLIENT_REFRESH_DAYS, MAX_CLIENT_SECRET_LENGTH, MAX_CLIENT_SESSION_DAYS, MAX_REDIRECT_URIS,
+    MIN_CLIENT_SECRET_LENGTH, OAuthClient, OWN_CLIENT_ID, RedirectUri, Scope, Scopes, is_client_id,
+    is_client_secret,
+};
 pub use country::Country;
 pub use date::{BirthDate, InvalidDate};
 pub use email::{EmailAddress, InvalidEmail, mailbox_key};

@@ -24,6 +24,12 @@ pub(super) const MAIL_EXPIRED: &str = "The mail has expired and can no longer be
 pub(super) const WEBHOOK_FROM_FILE: &str =
     "This webhook is set in the configuration file. Change it there.";
 
+/// Why an OAuth client cannot be changed in the console.
+const CLIENT_FROM_FILE: &str = "This client is set in the configuration file. Change it there.";
+
+/// Why an OAuth client gets no new secret.
+const CLIENT_IS_PUBLIC: &str = "This client is public, so it has no secret.";
+
 /// Why nothing is sent to a webhook.
 pub(super) const WEBHOOK_DISABLED: &str = "This webhook is disabled. Enable it first.";
 
@@ -313,6 +319,11 @@ impl From<AccountError> for ApiError {
             AccountError::MailExpired => Self::BadRequest(MAIL_EXPIRED.to_owned()),
             AccountError::WebhookFromFile => Self::BadRequest(WEBHOOK_FROM_FILE.to_owned()),
             AccountError::WebhookDisabled => Self::BadRequest(WEBHOOK_DISABLED.to_owned()),
+            AccountError::ClientFromFile => Self::BadRequest(CLIENT_FROM_FILE.to_owned()),
+            AccountError::ClientIsPublic => Self::BadRequest(CLIENT_IS_PUBLIC.to_owned()),
+            AccountError::ClientExists(_) => {
+                Self::Fields(FieldErrors::one("id", messages::CLIENT_EXISTS))
+            }
             AccountError::NoInvitationPage => Self::BadRequest(NO_INVITATION_PAGE.to_owned()),
             AccountError::EmailTaken => {
                 Self::Fields(FieldErrors::one("email", messages::EMAIL_TAKEN))

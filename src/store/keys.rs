@@ -5,10 +5,11 @@ use async_trait::async_trait;
 use super::{RequestContext, StoreResult};
 use crate::domain::{StoredKey, StoredSecret, Timestamp};
 
-/// A rotation: a new signing key that replaces the present one.
+/// A rotation: new signing keys that replace the present ones.
 pub struct RotateKeys {
-    /// The new key.
-    pub key: StoredKey,
+    /// The new keys. One for the account API replaces that of the account API; one for clients
+    /// replaces that of clients with the same algorithm.
+    pub keys: Vec<StoredKey>,
     /// Who made the request, and from where.
     pub context: RequestContext,
     /// The current time.
@@ -45,19 +46,26 @@ pub trait KeyStore {
     /// Lists all signing keys, newest first.
     async fn list_signing_keys(&self) -> StoreResult<Vec<StoredKey>>;
 
-    /// Stores `key` unless there is a signing key already, and returns all keys, newest first.
+    /// Stores `key` unless one like it signs already, and returns all keys, newest first: for the
+    /// account API one of any algorithm, for clients one of the same algorithm.
     ///
-    /// Two servers that start at the same time get the same key.
+    /// Two servers that need a key at the same time get the same one.
     async fn create_first_signing_key(&self, key: StoredKey) -> StoreResult<Vec<StoredKey>>;
 
-    /// Stores a new signing key and retires the present one.
+    /// Stores new signing keys and retires those that they replace. The audit log entry has the id of
+    /// the first.
     async fn rotate_keys(&self, rotation: RotateKeys) -> StoreResult<()>;
 
     /// Deletes a retired key. False when there is no such key.
     async fn remove_key(&self, removal: RemoveKey) -> StoreResult<bool>;
 
-    /// Deletes the keys retired before `before` and returns their number.
-    async fn delete_retired_keys(&self, before: Timestamp) -> StoreResult<usize>;
+    /// Deletes the keys retired before `before`, those of clients before `clients_before`, and returns
+    /// their number.
+    async fn delete_retired_keys(
+        &self,
+        before: Timestamp,
+        clients_before: Timestamp,
+    ) -> StoreResult<usize>;
 
     /// Finds the secret called `name`, or stores `fresh` as such.
     async fn find_or_create_secret(

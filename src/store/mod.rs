@@ -18,6 +18,7 @@ mod invitations;
 mod keys;
 mod mail_limits;
 mod mails;
+mod oauth_clients;
 mod otps;
 mod overview;
 mod page;
@@ -54,6 +55,10 @@ pub use mail_limits::{MailLimits, Requester, SentMail};
 pub use mails::{
     ClaimedMails, GiveUpMail, MailChange, MailClaim, MailEntry, MailQuery, MailQueue, MailStore,
     MailSubject, NewMail, PostponeMail, QueuedMail, RetryOutcome,
+};
+pub use oauth_clients::{
+    DeleteOAuthClient, NewOAuthClient, OAuthClientOutcome, OAuthClientStore, OAuthClientUpdate,
+    RotateOAuthClientSecret,
 };
 pub use otps::{
     AccountOtp, ConfirmSignUp, ConfirmedSignUp, NewOtp, OtpAttempt, OtpCandidates, OtpStore,
@@ -108,6 +113,7 @@ pub trait Store:
     + FactorStore
     + WebhookStore
     + PasskeyStore
+    + OAuthClientStore
     + HealthStore
     + DevelopmentStore
     + Send
@@ -132,6 +138,7 @@ impl<T> Store for T where
         + FactorStore
         + WebhookStore
         + PasskeyStore
+        + OAuthClientStore
         + HealthStore
         + DevelopmentStore
         + Send

@@ -29,6 +29,7 @@ mod mail;
 mod mail_queue;
 mod mail_templates;
 mod mail_tls;
+mod oauth_clients;
 mod photos;
 mod protected;
 #[path = "../support/receiver.rs"]

@@ -43,7 +43,7 @@ pub struct KeySet {
     pub(super) keys: Vec<PublicKey>,
 }
 
-/// Generates a key pair.
+/// Generates a key pair for the tokens of the account API.
 ///
 /// RSA takes up to a few seconds, the other algorithms microseconds.
 ///
@@ -62,6 +62,7 @@ pub fn generate_key(algorithm: SigningAlgorithm, now: Timestamp) -> Result<Store
         public_key,
         created_at: now,
         retired_at: None,
+        is_for_clients: false,
     };
     test_key(algorithm, &key)?;
     Ok(key)
@@ -164,6 +165,8 @@ impl SigningKey {
 /// A key that verifies tokens.
 pub(super) struct VerifyingKey {
     pub(super) kid: String,
+    /// Whether it verifies tokens of OAuth clients, rather than those of the account API.
+    pub(super) is_for_clients: bool,
     pub(super) key: DecodingKey,
     /// Allows the algorithm of the key alone, whatever the header of a token claims.
     pub(super) validation: Validation,
@@ -182,6 +185,7 @@ impl VerifyingKey {
         let public = PublicKey::new(algorithm, &stored.public_key, stored.kid.clone());
         Ok(Self {
             kid: stored.kid.clone(),
+            is_for_clients: stored.is_for_clients,
             key: decoding_key(algorithm, stored),
             validation,
             public: public.ok_or_else(|| {
@@ -319,6 +323,7 @@ mod tests {
             is_sealed: false,
             created_at: Timestamp::default(),
             retired_at: None,
+            is_for_clients: false,
         };
         test_key(SigningAlgorithm::EdDsa, &key).unwrap();
         let public = VerifyingKey::new(&key).unwrap().public;

@@ -7,8 +7,10 @@
 //! ```text
 //! keys       generation, JSON Web Keys         verified   cache of verified tokens
 //! provider   jsonwebtoken's cryptography       rsa        RSA key generation
+//! client     tokens of OAuth clients
 //! ```
 
+mod client;
 mod keys;
 mod provider;
 mod rsa;
@@ -24,7 +26,11 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::domain::{
-    AuthMethod, Authentication, SessionRef, SigningAlgorithm, StoredKey, Timestamp, User, UserId,
+    AuthMethod, Authentication, OWN_CLIENT_ID, SessionRef, SigningAlgorithm, StoredKey, Timestamp,
+    User, UserId,
+};
+pub use client::{
+    ClientTokenSubject, ClientTokenType, IdTokenContent, IdTokenHint, VerifiedClientToken,
 };
 pub use keys::{KeySet, PublicKey, generate_key};
 use keys::{SigningKey, VerifyingKey, algorithm_of};
@@ -34,9 +40,6 @@ use verified::VerifiedTokens;
 ///
 /// More means that the clock of this server or of another one was wrong.
 const MAX_CLOCK_SKEW: i64 = 60;
-
-/// Claim `client_id` of tokens for this server's own API, which RFC 9068 requires.
-const CLIENT_ID: &str = "accounts-server";
 
 /// The kind of a token, its claim `token_type`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -83,6 +86,8 @@ impl std::error::Error for TokenError {}
 pub struct TokenOptions {
     /// Claim `iss`.
     pub issuer: String,
+    /// Claim `iss` of tokens of OAuth clients: the URL of this server.
+    pub client_issuer: String,
     /// Claim `aud` of access tokens.
     pub audience: Option<String>,
     /// Lifetime of access tokens.
@@ -174,6 +179,8 @@ pub struct Tokens {
     options: TokenOptions,
     algorithm: SigningAlgorithm,
     signing_key: SigningKey,
+    /// The keys that sign tokens of clients, one for each algorithm.
+    client_keys: Vec<(SigningAlgorithm, SigningKey)>,
     verifying_keys: Vec<VerifyingKey>,
     verified: VerifiedTokens,
 }
@@ -182,17 +189,22 @@ impl Tokens {
     /// Uses these keys, newest first.
     ///
     /// # Errors
-    /// When none of them signs, or one has an unknown algorithm.
+    /// When none of them signs for the account API, or one has an unknown algorithm.
     pub fn new(options: TokenOptions, keys: &[StoredKey]) -> Result<Self, TokenError> {
         let signing = keys
             .iter()
-            .find(|key| key.retired_at.is_none())
+            .find(|key| key.retired_at.is_none() && !key.is_for_clients)
             .ok_or_else(|| TokenError::Failed("no key signs".into()))?;
         provider::install();
         Ok(Self {
             options,
             algorithm: algorithm_of(signing)?,
             signing_key: SigningKey::new(signing)?,
+            client_keys: keys
+                .iter()
+                .filter(|key| key.retired_at.is_none() && key.is_for_clients)
+                .map(|key| Ok((algorithm_of(key)?, SigningKey::new(key)?)))
+                .collect::<Result<_, TokenError>>()?,
             verifying_keys: keys
                 .iter()
                 .map(VerifyingKey::new)
@@ -201,7 +213,7 @@ impl Tokens {
         })
     }
 
-    /// The algorithm of the key that signs.
+    /// The algorithm of the key that signs tokens of the account API.
     pub fn algorithm(&self) -> SigningAlgorithm {
         self.algorithm
     }
@@ -286,7 +298,8 @@ impl Tokens {
             iat: now.unix_seconds(),
             exp: expires_at.unix_seconds(),
             sid: session_id,
-            client_id: person.map(|_| CLIENT_ID),
+            // RFC 9068 requires it.
+            client_id: person.map(|_| OWN_CLIENT_ID),
             email: person.map(|user| user.email.as_str()),
             is_staff: person.map(|user| user.is_staff),
             external_id: person.and_then(|user| user.external_id.as_deref()),
@@ -322,14 +335,22 @@ impl Tokens {
         }
     }
 
+    /// The key that a header names, among those of clients or the others.
+    fn verifying_key(
+        &self,
+        kid: Option<&str>,
+        is_for_clients: bool,
+    ) -> Result<&VerifyingKey, TokenError> {
+        self.verifying_keys
+            .iter()
+            .find(|key| key.is_for_clients == is_for_clients && kid == Some(&*key.kid))
+            .ok_or(TokenError::Invalid)
+    }
+
     /// Verifies signature and kind of a token.
     fn verify_signature(&self, token: &str) -> Result<Verified, TokenError> {
         let header = jsonwebtoken::decode_header(token).map_err(|_| TokenError::Invalid)?;
-        let key = self
-            .verifying_keys
-            .iter()
-            .find(|key| header.kid.as_deref() == Some(&key.kid))
-            .ok_or(TokenError::Invalid)?;
+        let key = self.verifying_key(header.kid.as_deref(), false)?;
         let claims = jsonwebtoken::decode::<CheckedClaims>(token, &key.key, &key.validation)
             .map_err(|_| TokenError::Invalid)?
             .claims;
@@ -355,14 +376,15 @@ impl Tokens {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use base64::Engine;
     use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
     use super::*;
     use crate::domain::Profile;
 
-    fn user() -> User {
+    /// Account 7.
+    pub(in crate::crypto::tokens) fn user() -> User {
         User {
             id: 7,
             email: "user@example.com".into(),
@@ -399,6 +421,7 @@ mod tests {
     fn tokens_with(algorithm: SigningAlgorithm) -> Tokens {
         let options = TokenOptions {
             issuer: "http://localhost:8000".into(),
+            client_issuer: "http://localhost:8000".into(),
             audience: None,
             access_life: Duration::from_mins(5),
             refresh_life: Duration::from_hours(1),

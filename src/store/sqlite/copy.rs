@@ -202,10 +202,18 @@ pub fn inspect_database(path: &Path) -> Result<Inspection, OpenError> {
         .prepare("SELECT photo FROM users WHERE photo IS NOT NULL ORDER BY photo")
         .and_then(|mut statement| statement.query_map([], |row| row.get(0))?.collect())
         .map_err(failed)?;
+    // Earlier schemas have no keys of clients.
+    let of_accounts = match connection.column_exists(None, "signing_keys", "is_for_clients") {
+        Ok(true) => "AND is_for_clients = 0",
+        Ok(false) => "",
+        Err(e) => return Err(failed(e)),
+    };
     let signing_algorithm = connection
         .query_row(
-            "SELECT algorithm FROM signing_keys WHERE retired_at IS NULL \
-             ORDER BY created_at DESC, kid LIMIT 1",
+            &format!(
+                "SELECT algorithm FROM signing_keys WHERE retired_at IS NULL {of_accounts} \
+                 ORDER BY created_at DESC, kid LIMIT 1"
+            ),
             [],
             |row| row.get(0),
         )

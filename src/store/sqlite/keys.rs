@@ -11,9 +11,10 @@ use super::transaction::Transaction;
 use crate::domain::{EventKind, StoredKey, StoredSecret, Timestamp};
 use crate::store::{KeyMaterial, KeyStore, RemoveKey, RotateKeys, StoreResult};
 
-/// The signing key comes first, whatever the clock said when it was created.
-const LIST: &str = "SELECT kid, algorithm, private_key, public_key, created_at, retired_at, is_sealed FROM signing_keys \
-                    ORDER BY retired_at IS NOT NULL, created_at DESC, kid";
+/// The signing keys come first, whatever the clock said when they were created.
+const LIST: &str = "SELECT kid, algorithm, private_key, public_key, created_at, retired_at, is_sealed, is_for_clients \
+                    FROM signing_keys \
+                    ORDER BY retired_at IS NOT NULL, is_for_clients, created_at DESC, kid";
 
 fn list(connection: &Connection) -> rusqlite::Result<Vec<StoredKey>> {
     connection
@@ -29,18 +30,23 @@ fn list(connection: &Connection) -> rusqlite::Result<Vec<StoredKey>> {
                     .get::<_, Option<i64>>(5)?
                     .map(Timestamp::from_unix_millis),
                 is_sealed: row.get(6)?,
+                is_for_clients: row.get(7)?,
             })
         })?
         .collect()
 }
 
-/// Stores a key; with `only_first`, unless there is one.
+/// Stores a key; with `only_first`, unless one like it signs already.
 fn insert_key(connection: &Connection, key: &StoredKey, only_first: bool) -> rusqlite::Result<()> {
     connection
         .prepare_cached(
-            "INSERT INTO signing_keys (kid, algorithm, private_key, public_key, created_at, is_sealed) \
-             SELECT :kid, :algorithm, :private_key, :public_key, :created_at, :is_sealed \
-             WHERE NOT :only_first OR NOT EXISTS (SELECT 1 FROM signing_keys)",
+            "INSERT INTO signing_keys (kid, algorithm, private_key, public_key, created_at, is_sealed, \
+             is_for_clients) \
+             SELECT :kid, :algorithm, :private_key, :public_key, :created_at, :is_sealed, \
+             :is_for_clients \
+             WHERE NOT :only_first OR NOT EXISTS (SELECT 1 FROM signing_keys \
+             WHERE retired_at IS NULL AND is_for_clients = :is_for_clients \
+             AND (is_for_clients = 0 OR algorithm = :algorithm))",
         )?
         .execute(named_params! {
             ":kid": key.kid,
@@ -49,6 +55,7 @@ fn insert_key(connection: &Connection, key: &StoredKey, only_first: bool) -> rus
             ":public_key": key.public_key,
             ":created_at": key.created_at.unix_millis(),
             ":is_sealed": key.is_sealed,
+            ":is_for_clients": key.is_for_clients,
             ":only_first": only_first,
         })?;
     Ok(())
@@ -56,18 +63,28 @@ fn insert_key(connection: &Connection, key: &StoredKey, only_first: bool) -> rus
 
 fn rotate(connection: &Transaction<'_>, rotation: &RotateKeys) -> StoreResult<()> {
     authorize_staff(connection, &rotation.context)?;
-    connection
-        .prepare_cached("UPDATE signing_keys SET retired_at = :now WHERE retired_at IS NULL")?
-        .execute(named_params! { ":now": rotation.now.unix_millis() })?;
-    let key = &rotation.key;
-    insert_key(connection, key, false)?;
+    for key in &rotation.keys {
+        connection
+            .prepare_cached(
+                "UPDATE signing_keys SET retired_at = :now WHERE retired_at IS NULL \
+                 AND is_for_clients = :is_for_clients \
+                 AND (is_for_clients = 0 OR algorithm = :algorithm)",
+            )?
+            .execute(named_params! {
+                ":now": rotation.now.unix_millis(),
+                ":is_for_clients": key.is_for_clients,
+                ":algorithm": key.algorithm,
+            })?;
+        insert_key(connection, key, false)?;
+    }
+    let detail = rotation.keys.first().map_or("", |key| &*key.kid);
     insert_event(
         connection,
         EventKind::KeysRotated,
         None,
         Actor::FromContext,
         &rotation.context,
-        &key.kid,
+        detail,
         rotation.now,
     )?;
     Ok(())
@@ -164,12 +181,22 @@ impl KeyStore for SqliteStore {
         Ok(removed)
     }
 
-    async fn delete_retired_keys(&self, before: Timestamp) -> StoreResult<usize> {
+    async fn delete_retired_keys(
+        &self,
+        before: Timestamp,
+        clients_before: Timestamp,
+    ) -> StoreResult<usize> {
         self.writer
             .run(move |connection| {
                 connection
-                    .prepare_cached("DELETE FROM signing_keys WHERE retired_at < :before")?
-                    .execute(named_params! { ":before": before.unix_millis() })
+                    .prepare_cached(
+                        "DELETE FROM signing_keys WHERE retired_at < \
+                         CASE WHEN is_for_clients = 1 THEN :clients_before ELSE :before END",
+                    )?
+                    .execute(named_params! {
+                        ":before": before.unix_millis(),
+                        ":clients_before": clients_before.unix_millis(),
+                    })
             })
             .await
     }

@@ -24,6 +24,7 @@ mod mails;
 mod matching;
 mod migrations;
 mod notices;
+mod oauth_clients;
 mod otps;
 mod overview;
 mod paging;

@@ -555,6 +555,27 @@ pub(super) fn delete_sessions(
     emit_ended(connection, user_id, ended, context, now)
 }
 
+/// Deletes the sessions of an OAuth client and notifies webhooks. Returns their number.
+pub(super) fn delete_client_sessions(
+    connection: &Transaction<'_>,
+    client_id: &str,
+    (context, now): (&RequestContext, Timestamp),
+) -> rusqlite::Result<usize> {
+    let ended: Vec<(UserId, EndedSession)> = connection
+        .prepare_cached(
+            "DELETE FROM sessions WHERE client_id = :client_id RETURNING id, amr, user_id",
+        )?
+        .query_map(named_params! { ":client_id": client_id }, |row| {
+            Ok((row.get(2)?, ended_session(row)?))
+        })?
+        .collect::<rusqlite::Result<_>>()?;
+    let count = ended.len();
+    for (user_id, session) in ended {
+        emit_ended(connection, user_id, vec![session], context, now)?;
+    }
+    Ok(count)
+}
+
 /// A session that has ended: its id and how its owner had authenticated.
 type EndedSession = (String, String);
 
