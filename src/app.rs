@@ -23,6 +23,7 @@ use crate::observability::readiness::Readiness;
 use crate::otp_codes::OtpCodes;
 use crate::passwords::Passwords;
 use crate::photos::Photos;
+use crate::providers::Providers;
 use crate::store::SharedStore;
 use crate::templates::PageTemplates;
 use crate::webhooks::{EventBodies, ReceivedEvents, WebhookSender};
@@ -50,6 +51,8 @@ pub struct App {
     pub webhooks: EventBodies,
     /// The site that passkeys are made for.
     pub relying_party: Arc<RelyingParty>,
+    /// The external identity providers.
+    pub providers: Arc<Providers>,
     /// The metrics.
     pub metrics: Arc<Metrics>,
     /// Rate limits per client network.

@@ -13,13 +13,14 @@ use crate::app::App;
 use crate::backup::schedule::{Backups, Schedule};
 use crate::clock::SharedClock;
 use crate::config::{
-    Config, FileWebhook, IpNetwork, MIN_KEY_SECRET_CHARS, MailTransportKind, RateLimitsConfig,
+    Config, FileProvider, FileWebhook, IpNetwork, MIN_KEY_SECRET_CHARS, MailTransportKind,
+    RateLimitsConfig,
 };
 use crate::crypto::factor_key::FactorKey;
 use crate::crypto::keyring::{KeyRing, KeySealing};
 use crate::crypto::random;
 use crate::crypto::sealing::KEY_BYTES;
-use crate::crypto::tokens::{TokenError, TokenOptions};
+use crate::crypto::tokens::{AssertionKey, TokenError, TokenOptions};
 use crate::crypto::webauthn::RelyingParty;
 use crate::delivery::{EventDelivery, EventParts, MailSender, Outbox, OutboxParts};
 use crate::domain::{
@@ -34,9 +35,10 @@ use crate::mail::{
 };
 use crate::observability::metrics::{Metrics, WriteCounts};
 use crate::otp_codes::OtpCodes;
-use crate::outbound::{Client, ClientOptions, EndpointUrl};
+use crate::outbound::{Client, ClientLimits, ClientOptions, EndpointUrl};
 use crate::passwords::{BreachedList, PasswordOptions, Passwords};
 use crate::photos::{PhotoOptions, Photos};
+use crate::providers::{ClientCredential, Provider, ProviderOptions, ProviderTools, Providers};
 use crate::store::sqlite::{SqliteOptions, SqliteStore};
 use crate::store::{MailLimits, RequestContext, RotateKeys, SharedStore};
 use crate::templates::{Branding, PageOptions, PageTemplates};
@@ -90,6 +92,7 @@ pub async fn open_app(config: Config, clock: SharedClock, port: u16) -> Result<A
     let mail_sender = open_mail_sender(&config, &public_url)?;
     let webhook_sender = open_webhook_sender(&config)?;
     let pages = open_pages(&config, &mail_sender.composer)?;
+    let social = read_social(&config)?;
     let sealing = open_sealing(&config)?;
     let (store, writes) = open_store(&config)?;
     let links = Arc::new(link_urls(&public_url, &config));
@@ -105,6 +108,7 @@ pub async fn open_app(config: Config, clock: SharedClock, port: u16) -> Result<A
     let keys = open_keys(&config, &store, sealing, (issuer, &public_url), clock.now()).await?;
     let passwords = start_passwords(&config)?;
     let metrics = Arc::new(Metrics::new(clock.now().unix_seconds(), writes));
+    let providers = social.open(&clock, &metrics)?;
     let inbox = config.dev.then(Inbox::default);
     let received = config.dev.then(ReceivedEvents::default);
     let parts = OutboxParts {
@@ -150,6 +154,7 @@ pub async fn open_app(config: Config, clock: SharedClock, port: u16) -> Result<A
         factor_key,
         webhooks,
         relying_party,
+        providers: Arc::new(providers),
         links,
         public_url,
         inbox,
@@ -193,6 +198,7 @@ pub async fn apply_settings(
     changed.keys = Arc::new(keys);
     // The file with certificates may have changed.
     changed.webhook_sender = open_webhook_sender(&config)?;
+    changed.providers = Arc::new(open_providers(&config, &app.clock, &app.metrics)?);
     // Threads and counters are kept unless their own settings change.
     if config.passwords != app.config.passwords {
         changed.passwords = Arc::new(start_passwords(&config)?);
@@ -492,6 +498,106 @@ pub fn open_webhook_sender(config: &Config) -> Result<WebhookSender, StartError>
     });
     let client = client.map_err(StartError::at("[webhooks] ca_file"))?;
     Ok(WebhookSender::new(Arc::new(client)))
+}
+
+/// How long a provider may take to answer, and how much it may send.
+const PROVIDER_LIMITS: ClientLimits = ClientLimits {
+    time: Duration::from_secs(5),
+    body_bytes: 64 * 1024,
+};
+
+/// The external identity providers of the settings, whose files have been read.
+struct Social {
+    client: Arc<Client>,
+    options: Vec<ProviderOptions>,
+}
+
+fn read_social(config: &Config) -> Result<Social, StartError> {
+    let allowed = config.social.allow_networks.iter();
+    let client = Client::new(ClientOptions {
+        allow_networks: allowed.map(IpNetwork::network).collect(),
+        ca_file: config.social.ca_file.clone(),
+        limits: PROVIDER_LIMITS,
+        ..ClientOptions::default()
+    });
+    let providers = config.social_providers.iter();
+    Ok(Social {
+        client: Arc::new(client.map_err(StartError::at("[social] ca_file"))?),
+        options: providers.map(read_provider).collect::<Result<_, _>>()?,
+    })
+}
+
+impl Social {
+    fn open(self, clock: &SharedClock, metrics: &Arc<Metrics>) -> Result<Providers, StartError> {
+        let tools = ProviderTools {
+            client: self.client,
+            clock: clock.clone(),
+            metrics: Arc::clone(metrics),
+        };
+        let open = |options: ProviderOptions| {
+            let setting = provider_setting(&options.id);
+            Provider::new(options, &tools)
+                .map_err(|problem| StartError::new(format!("{setting}: {problem}")))
+        };
+        let opened: Result<_, _> = self.options.into_iter().map(open).collect();
+        opened.map(Providers::new)
+    }
+}
+
+/// Creates the external identity providers of the settings, without connecting.
+///
+/// # Errors
+/// When a file cannot be used or a setting is wrong; the text names it.
+pub fn open_providers(
+    config: &Config,
+    clock: &SharedClock,
+    metrics: &Arc<Metrics>,
+) -> Result<Providers, StartError> {
+    read_social(config)?.open(clock, metrics)
+}
+
+/// Names a provider in errors.
+fn provider_setting(id: &str) -> String {
+    format!("[[social.providers]] {id:?}")
+}
+
+fn read_provider(provider: &FileProvider) -> Result<ProviderOptions, StartError> {
+    let setting = |key: &str| format!("{}: {key}", provider_setting(&provider.id));
+    let credential = match (&provider.private_key_file, &provider.client_secret_file) {
+        (Some(path), _) => {
+            let pem = read_secret(&setting("private_key_file"), path)?;
+            let key = AssertionKey::from_pem(&provider.key_id, pem.as_bytes())
+                .map_err(StartError::at(&setting("private_key_file")))?;
+            ClientCredential::Assertion {
+                team_id: provider.team_id.clone(),
+                key,
+            }
+        }
+        (None, Some(path)) => {
+            ClientCredential::Secret(read_secret(&setting("client_secret_file"), path)?)
+        }
+        (None, None) => match provider.client_secret.expose() {
+            secret if secret.is_empty() => ClientCredential::Public,
+            secret => ClientCredential::Secret(secret.clone()),
+        },
+    };
+    let name = match provider.kind.brand() {
+        Some(brand) if provider.name.is_empty() => brand.to_owned(),
+        _ => provider.name.clone(),
+    };
+    Ok(ProviderOptions {
+        id: provider.id.clone(),
+        kind: provider.kind,
+        name,
+        client_id: provider.client_id.clone(),
+        credential,
+        issuer: Some(provider.issuer.clone()).filter(|issuer| !issuer.is_empty()),
+        scopes: provider.scopes.clone(),
+        audiences: provider.audiences.clone(),
+        algorithm: provider.id_token_alg,
+        trust_email: provider.trust_email,
+        auto_link: provider.auto_link,
+    })
 }
 
 /// Checks the webhooks of the configuration file and reads their secrets.

@@ -47,6 +47,7 @@ pub mod outbound;
 mod output;
 pub mod passwords;
 pub mod photos;
+pub mod providers;
 pub mod server;
 pub mod store;
 pub mod templates;

@@ -1,4 +1,4 @@
-//! The links in mails. The HTTP layer knows the paths and gives them in.
+//! The links in mails, and the URLs that are registered elsewhere. The HTTP layer knows the paths and gives them in.
 
 use crate::domain::OtpPurpose;
 
@@ -7,6 +7,8 @@ use crate::domain::OtpPurpose;
 pub struct Links {
     /// URL of the page that undoes an address change, up to its token.
     pub email_undo: String,
+    /// URL of the sign-in with external providers, up to the id of one.
+    pub external: String,
     /// URL of the page that confirms an address; `None` puts no links into such mails.
     pub confirm: Option<String>,
     /// URL of the page that resets a password; `None` puts no links into such mails.
@@ -22,6 +24,11 @@ impl Links {
     /// The link that undoes an address change.
     pub fn email_undo(&self, token: &str) -> String {
         format!("{}{token}/", self.email_undo)
+    }
+
+    /// The redirect URI of this server at an external provider, which is registered there.
+    pub fn provider_callback(&self, provider: &str) -> String {
+        format!("{}{provider}/callback/", self.external)
     }
 
     /// The link that does the same as a code, if there is a page for it.
@@ -69,6 +76,7 @@ mod tests {
         ] {
             let links = Links {
                 email_undo: String::new(),
+                external: String::new(),
                 confirm: Some(url.to_owned()),
                 reset: None,
                 invitation: Some(url.to_owned()),

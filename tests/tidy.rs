@@ -169,6 +169,17 @@ fn dependencies_point_one_way() {
             "src/webhooks/",
             &["crypto", "domain", "outbound", "store", "webhooks"],
         ),
+        (
+            "src/providers/",
+            &[
+                "clock",
+                "crypto",
+                "domain",
+                "observability",
+                "outbound",
+                "providers",
+            ],
+        ),
         ("src/templates/", &["templates"]),
         ("src/config/", &["domain"]),
         // Only the engine knows time and metrics; see the test of the traits below.
@@ -189,6 +200,7 @@ fn dependencies_point_one_way() {
                 "outbound",
                 "passwords",
                 "photos",
+                "providers",
                 "store",
                 "webhooks",
             ],
@@ -217,6 +229,7 @@ fn dependencies_point_one_way() {
                 "observability",
                 "outbound",
                 "photos",
+                "providers",
                 "store",
                 "templates",
                 "webhooks",
@@ -551,6 +564,31 @@ changes. `payload` is optional. The secret, `whsec_` and the output of `openssl 
 `secret_file`, in `secret`, or in the variable `ACCOUNTS_WEBHOOKS_CRM_SECRET`; another one is a\n\
 rotation. In a file without a section `[webhooks]`, `[[webhooks]]` means the same.\n";
 
+/// What the reference says of external identity providers.
+const PROVIDER_LIST: &str = "\
+\nThe providers are a list in the file ([SIGN_IN_WITH_OTHERS.md](SIGN_IN_WITH_OTHERS.md)):\n\n\
+```toml\n\
+[[social.providers]]\n\
+id = \"google\"\n\
+kind = \"google\"\n\
+client_id = \"1234567890-abc.apps.googleusercontent.com\"\n\
+client_secret_file = \"/run/secrets/google\"\n\
+```\n\n\
+| key | meaning |\n\
+| --- | --- |\n\
+| `id` | Names the provider in URLs and in stored identities, so it stays the same. Up to 40 lower-case letters, digits, hyphens and underscores. |\n\
+| `kind` | `google`, `github`, `apple`, `microsoft` or `oidc`. |\n\
+| `client_id` | The id that the provider has given to this server. |\n\
+| `name` | What users see. Required for `oidc`. |\n\
+| `client_secret`, `client_secret_file` | The secret that belongs to it, or the file that has it; or the variable `ACCOUNTS_SOCIAL_GOOGLE_CLIENT_SECRET` for the id `google`. Apple has none; for `oidc` it is optional. |\n\
+| `issuer` | The provider's URL, exactly as its `/.well-known/openid-configuration` has it. Required for `oidc`; for `microsoft` it names the tenant; for `github` it is the base URL of a GitHub Enterprise server. |\n\
+| `scopes` | What is asked for, instead of name and address. With `openid`, except for `github`. |\n\
+| `audiences` | Client ids of one's own apps that send ID tokens to `o/<id>/token/`. Without any, none are accepted. |\n\
+| `id_token_alg` | The algorithm of its ID tokens: `RS256` (the default), `RS384`, `RS512`, `PS256`, `PS384`, `PS512`, `ES256`, `ES384` or `EdDSA`. |\n\
+| `trust_email` | `oidc` only: whether its `email_verified` is believed. |\n\
+| `auto_link` | Whether an identity is connected to the account that has its trusted address, without asking its owner. Off by default. |\n\
+| `team_id`, `key_id`, `private_key_file` | `apple` only: the team, and the key that signs for it. |\n";
+
 /// The reference of all settings, as `docs/CONFIGURATION.md` has it.
 fn settings_reference() -> String {
     let mut page = String::from(
@@ -594,6 +632,9 @@ fn settings_reference() -> String {
         }
         if section[0].section == "webhooks" {
             page.push_str(WEBHOOK_LIST);
+        }
+        if section[0].section == "social" {
+            page.push_str(PROVIDER_LIST);
         }
     }
     page

@@ -168,10 +168,12 @@ pub enum Problem {
         /// Its name.
         variable: String,
     },
-    /// A webhook of the file is wrong; the text says how, and what to change.
-    Webhook {
-        /// The line of the webhook or of its wrong key.
+    /// An item of a list is wrong; the text says how, and what to change.
+    Item {
+        /// The line of the item or of its wrong key.
         at: FileLine,
+        /// The list.
+        list: &'static str,
         /// What is wrong.
         text: String,
     },
@@ -246,7 +248,7 @@ impl fmt::Display for Problem {
                     "environment variable {variable}: expected UTF-8, got other bytes"
                 )
             }
-            Self::Webhook { at, text } => write!(f, "{at}: [[webhooks]]: {text}"),
+            Self::Item { at, list, text } => write!(f, "{at}: [[{list}]]: {text}"),
             Self::Conflict(sentence) => f.write_str(sentence),
         }
     }

@@ -30,6 +30,30 @@ const WEBHOOK: &str = "\
 # secret_file = \"/run/secrets/crm\"
 ";
 
+const PROVIDERS: &str = "\
+External identity providers that users sign in with. Each has an id that is part of its redirect URI, \
+`https://…/api/v1/accounts/o/google/callback/`, and a kind: `google`, `github`, `apple`, `microsoft` or \
+`oidc`. Its secret is in the file `client_secret_file`, or in the environment variable \
+ACCOUNTS_SOCIAL_GOOGLE_CLIENT_SECRET for the id `google`. docs/SIGN_IN_WITH_OTHERS.md has a section for \
+each kind.";
+
+const PROVIDER: &str = "\
+# [[social.providers]]
+# id = \"google\"
+# kind = \"google\"
+# client_id = \"1234567890-abc.apps.googleusercontent.com\"
+# client_secret_file = \"/run/secrets/google\"
+#
+# [[social.providers]]
+# id = \"company\"
+# kind = \"oidc\"
+# name = \"Company account\"
+# issuer = \"https://login.example.com\"
+# client_id = \"accounts\"
+# client_secret_file = \"/run/secrets/company\"
+# trust_email = true
+";
+
 /// The example file. Loading it gives the defaults.
 pub fn example() -> String {
     let defaults = Config::defaults(false);
@@ -48,6 +72,9 @@ pub fn example() -> String {
     text.push('\n');
     text.push_str(&comment(WEBHOOKS));
     text.push_str(WEBHOOK);
+    text.push('\n');
+    text.push_str(&comment(PROVIDERS));
+    text.push_str(PROVIDER);
     text
 }
 

@@ -12,6 +12,7 @@
 //! origins    where values come from                       risks      valid but risky values
 //! example    config.toml.example                          suggest    "did you mean"
 //! webhooks   the list of webhooks in the file             error      error texts
+//! social     the list of external identity providers
 //! ```
 
 mod arguments;
@@ -24,6 +25,7 @@ mod raw;
 mod risks;
 mod rules;
 mod settings;
+mod social;
 mod suggest;
 mod values;
 mod webhooks;
@@ -42,12 +44,13 @@ pub use rules::MIN_KEY_SECRET_CHARS;
 pub use settings::{
     BackupConfig, Config, DatabaseConfig, DevelopmentConfig, LogConfig, MailConfig, MediaConfig,
     MetricsConfig, OtpConfig, PasswordsConfig, RateLimitsConfig, ServerConfig, SettingInfo,
-    TlsConfig, TokensConfig, WebhooksConfig, setting, settings,
+    SocialConfig, TlsConfig, TokensConfig, WebhooksConfig, setting, settings,
 };
+pub use social::FileProvider;
 pub use values::{
-    AndroidApp, AppleApp, CorsOrigin, EmailChangeRule, FactorRequirement, HeaderName, Interval,
-    InvalidValue, IpNetwork, ListenAddr, LogFormat, MailTransportKind, PasskeyOrigin, PublicUrl,
-    Secret,
+    AndroidApp, AppRedirectUri, AppleApp, CorsOrigin, EmailChangeRule, FactorRequirement,
+    HeaderName, Interval, InvalidValue, IpNetwork, ListenAddr, LogFormat, MailTransportKind,
+    PasskeyOrigin, PublicUrl, Secret,
 };
 pub use webhooks::FileWebhook;
 
@@ -130,6 +133,7 @@ impl Config {
                     .iter()
                     .filter_map(|webhook| webhook.secret_file.clone()),
             )
+            .chain(self.social_providers.iter().flat_map(FileProvider::files))
             .collect()
     }
 

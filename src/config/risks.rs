@@ -67,14 +67,18 @@ impl Config {
                         127.0.0.1";
             warn("trusted_proxies", text.to_owned());
         }
-        let allowed = &self.webhooks.allow_networks;
-        if let Some(all) = allowed.iter().find(|all| all.network().prefix_len() == 0) {
-            let text = format!(
-                "[webhooks] allow_networks contains {}: webhooks reach every service of this \
-                 network; name the networks of the receivers",
-                all.network()
-            );
-            warn("webhooks", text);
+        for (section, allowed, who) in [
+            ("webhooks", &self.webhooks.allow_networks, "receivers"),
+            ("social", &self.social.allow_networks, "providers"),
+        ] {
+            if let Some(all) = allowed.iter().find(|all| all.network().prefix_len() == 0) {
+                let text = format!(
+                    "[{section}] allow_networks contains {}: every service of this network can be \
+                     reached; name the networks of the {who}",
+                    all.network()
+                );
+                warn(section, text);
+            }
         }
         if !is_unreachable {
             risks.extend(self.passkey_risk(&url));

@@ -27,11 +27,12 @@ use super::rules::{
     KeySecret, Rule, SecretText, SmtpUrl, Switch, checked, listed, map, maybe, optional_path,
     parsed, whole,
 };
+use super::social::FileProvider;
 use super::values::{
-    AndroidApp, AppleApp, CorsOrigin, EmailChangeRule, FactorRequirement, HeaderName, Interval,
-    IpNetwork, ListenAddr, LogFormat, MailTransportKind, PasskeyOrigin, PublicUrl, Secret,
-    is_colour, is_fixed_otp, is_link, is_log_filter, is_mailbox, is_one_line, is_path, is_rp_id,
-    is_web_link,
+    AndroidApp, AppRedirectUri, AppleApp, CorsOrigin, EmailChangeRule, FactorRequirement,
+    HeaderName, Interval, IpNetwork, ListenAddr, LogFormat, MailTransportKind, PasskeyOrigin,
+    PublicUrl, Secret, is_colour, is_fixed_otp, is_link, is_log_filter, is_mailbox, is_one_line,
+    is_path, is_rp_id, is_web_link,
 };
 use super::webhooks::FileWebhook;
 use crate::domain::SigningAlgorithm;
@@ -117,6 +118,8 @@ macro_rules! settings {
             pub origins: Origins,
             /// The webhooks of the file.
             pub webhook_list: Vec<FileWebhook>,
+            /// The external identity providers of the file.
+            pub social_providers: Vec<FileProvider>,
             $( $(#[doc = $about])+ pub $section: $Section, )+
         }
 
@@ -135,6 +138,7 @@ macro_rules! settings {
                     dev,
                     origins: Origins::default(),
                     webhook_list: Vec::new(),
+                    social_providers: Vec::new(),
                     $( $section: $Section {
                         $( $key: default_for!(dev, $default $(, $dev)?), )+
                     }, )+
@@ -421,6 +425,20 @@ settings! {
         allow_networks: Vec<IpNetwork> = Vec::new(), dev loopback(),
             rule listed::<IpNetwork>(), common "NETWORKS";
         /// PEM file with additional certificate authorities for receivers.
+        ca_file: Option<PathBuf> = None, rule optional_path("a file"), rare "FILE";
+    }
+
+    /// Signing in with external identity providers.
+    social: SocialConfig, "Sign-in with others" {
+        /// Redirect URIs of one's own apps that may begin a sign-in with a provider through the API,
+        /// exactly as they send them: `https`, `http` on this machine, or a scheme of the app such as
+        /// `com.example.app:/callback`. The account pages need none.
+        redirect_uris: Vec<AppRedirectUri> = Vec::new(), rule listed::<AppRedirectUri>(), common "URIS";
+        /// Networks that providers may be in although they are not public, over `http` too: IP
+        /// addresses or networks such as `10.1.2.0/24`. All other addresses have to be public.
+        allow_networks: Vec<IpNetwork> = Vec::new(), dev loopback(),
+            rule listed::<IpNetwork>(), rare "NETWORKS";
+        /// PEM file with additional certificate authorities for providers.
         ca_file: Option<PathBuf> = None, rule optional_path("a file"), rare "FILE";
     }
 
@@ -713,6 +731,7 @@ mod tests {
             [
                 ("mail.transport", "stdout"),
                 ("webhooks.allow_networks", "127.0.0.0/8,::1"),
+                ("social.allow_networks", "127.0.0.0/8,::1"),
                 ("passwords.bcrypt_cost", "4"),
                 ("otp.resend_seconds", "0"),
                 ("otp.mails_per_hour", "0"),

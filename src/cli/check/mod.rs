@@ -23,7 +23,8 @@ use crate::store::sqlite::{Examination, examine_database};
 const HELP: &str = "\
 Each line begins with `ok`, `warning` (the server works, but something is risky) or `error` \
 (something does not work). \
-The mail server is connected to, but nothing is sent. Nothing is changed, so this is safe while \
+The mail server is connected to, but nothing is sent; external identity providers are asked \
+whether they know this server. Nothing is changed, so this is safe while \
 the server runs.
 
 Examples:
@@ -121,6 +122,7 @@ pub(super) fn run(arguments: CheckArguments, config: &Config) -> CommandResult {
     settings::check_settings(config, &mut report);
     settings::check_pages(config, &mut report);
     settings::check_webhooks(config, &mut report);
+    settings::check_providers(config, &mut report);
     settings::check_certificate(config, now, &mut report);
     data::check_clock(None, now, &mut report);
     if let Some(files) = DataFiles::of(config) {

@@ -1,12 +1,17 @@
 //! Checks of the settings alone, of the templates of the pages, and of the certificate.
 
+use std::sync::Arc;
+
 use super::{Level, Report};
 use crate::bootstrap::{
-    StartError, open_composer, open_file_webhooks, open_pages, open_webhook_sender,
+    StartError, open_composer, open_file_webhooks, open_pages, open_providers, open_webhook_sender,
 };
+use crate::clock::{SharedClock, SystemClock};
 use crate::config::Config;
 use crate::domain::Timestamp;
+use crate::http::links;
 use crate::observability::error_chain;
+use crate::observability::metrics::Metrics;
 use crate::server;
 use crate::templates::contrast;
 
@@ -57,6 +62,40 @@ pub(super) fn check_webhooks(config: &Config, report: &mut Report) {
         "webhooks",
         format!("{count} in the file, with public addresses"),
     );
+}
+
+/// Checks the external identity providers: their endpoints and keys, and whether each knows this
+/// server as its client.
+pub(super) fn check_providers(config: &Config, report: &mut Report) {
+    if config.social_providers.is_empty() {
+        return;
+    }
+    let clock: SharedClock = Arc::new(SystemClock);
+    let metrics = Arc::new(Metrics::new(0, Arc::default()));
+    let providers = match open_providers(config, &clock, &metrics) {
+        Ok(providers) => providers,
+        Err(e) => return report.error("providers", error_chain(&e)),
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build();
+    let runtime = match runtime {
+        Ok(runtime) => runtime,
+        Err(e) => return report.error("providers", format!("cannot start: {e}")),
+    };
+    let public_url = config.public_url(config.server.listen.port());
+    let links = links(&public_url, config);
+    for provider in providers.list() {
+        let id = provider.id();
+        let redirect_uri = links.provider_callback(id);
+        match runtime.block_on(provider.check(&redirect_uri)) {
+            Ok(()) => report.ok(
+                "providers",
+                format!("{id:?} answers; its redirect URI is {redirect_uri}"),
+            ),
+            Err(problem) => report.error("providers", format!("{id:?}: {problem}")),
+        }
+    }
 }
 
 /// Checks that all templates of the pages render in all languages, the operator's own too, and that

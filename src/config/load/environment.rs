@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use super::super::error::{ConfigError, Problem};
 use super::super::settings::{Config, settings};
+use super::super::social::FileProvider;
 use super::super::suggest::closest;
 use super::super::webhooks::FileWebhook;
 
@@ -50,7 +51,11 @@ pub(super) fn unknown_variables(
     config: &Config,
 ) -> Vec<String> {
     let webhooks = config.webhook_list.iter();
-    let secrets: Vec<String> = webhooks.map(FileWebhook::secret_variable).collect();
+    let providers = config.social_providers.iter();
+    let secrets: Vec<String> = webhooks
+        .map(FileWebhook::secret_variable)
+        .chain(providers.map(FileProvider::secret_variable))
+        .collect();
     let known = || {
         let settings = settings().iter().map(|setting| setting.env.as_str());
         settings.chain([DEV_VARIABLE, FILE_VARIABLE])

@@ -11,7 +11,7 @@ use super::super::raw::Raw;
 use super::super::settings::{Config, SettingInfo, in_section, sections, settings};
 use super::super::suggest::closest;
 use super::apply;
-use super::webhooks::{is_inner_list, is_list};
+use super::{social, webhooks};
 
 /// The text of the file.
 pub(super) fn read(file: &Path) -> Result<String, ConfigError> {
@@ -44,7 +44,7 @@ impl<'t> FileReader<'t> {
         let mut problems = Vec::new();
         for (name, value) in document.get_ref() {
             let start = name.span().start;
-            if is_list(name.get_ref(), value.get_ref()) {
+            if webhooks::is_list(name.get_ref(), value.get_ref()) {
                 problems.extend(self.webhooks(config, value));
                 continue;
             }
@@ -52,7 +52,11 @@ impl<'t> FileReader<'t> {
                 Ok((section, table)) => {
                     for (key, value) in table {
                         let start = key.span().start;
-                        if is_inner_list(section, key.get_ref()) {
+                        if social::is_inner_list(section, key.get_ref()) {
+                            problems.extend(self.providers(config, value));
+                            continue;
+                        }
+                        if webhooks::is_inner_list(section, key.get_ref()) {
                             problems.extend(self.webhooks(config, value));
                             continue;
                         }

@@ -5,6 +5,8 @@
 mod conflicts;
 mod environment;
 mod file;
+mod item;
+mod social;
 #[cfg(test)]
 mod tests;
 mod webhooks;
@@ -90,6 +92,7 @@ pub fn load(sources: &Sources) -> Result<(Config, Vec<String>), ConfigError> {
     if problems.is_empty() {
         problems.extend(conflicts(&config));
         problems.extend(webhooks::take_secrets(&mut config, variable));
+        problems.extend(social::take_secrets(&mut config, variable));
     }
     if problems.is_empty() {
         let warnings = unknown_variables(&sources.environment, &config);

@@ -1,5 +1,7 @@
 //! Tests of loading the configuration.
 
+mod social;
+
 use std::fs;
 
 use super::super::values::MailTransportKind;

@@ -10,6 +10,7 @@
 //! ip_network   trusted reverse proxies          checks     rules for settings that stay text
 //! secret          values that are never shown      header_name  names of request headers
 //! passkeys        origins and apps with passkeys
+//! redirect_uri    where browsers return to
 //! ```
 
 mod checks;
@@ -19,6 +20,7 @@ mod interval;
 mod ip_network;
 mod listen_addr;
 mod passkeys;
+mod redirect_uri;
 mod secret;
 mod url;
 
@@ -35,6 +37,7 @@ pub use ip_network::IpNetwork;
 pub use listen_addr::ListenAddr;
 pub(super) use passkeys::is_rp_id;
 pub use passkeys::{AndroidApp, AppleApp, PasskeyOrigin};
+pub use redirect_uri::AppRedirectUri;
 pub use secret::Secret;
 pub(super) use url::host;
 pub use url::{CorsOrigin, PublicUrl};

@@ -8,9 +8,12 @@
 //! keys       generation, JSON Web Keys         verified   cache of verified tokens
 //! provider   jsonwebtoken's cryptography       rsa        RSA key generation
 //! client     tokens of OAuth clients
+//! external   ID tokens of other issuers        assertion  proof of being a client of theirs
 //! ```
 
+mod assertion;
 mod client;
+pub mod external;
 mod keys;
 mod provider;
 mod rsa;
@@ -29,6 +32,7 @@ use crate::domain::{
     AuthMethod, Authentication, OWN_CLIENT_ID, SessionRef, SigningAlgorithm, StoredKey, Timestamp,
     User, UserId,
 };
+pub use assertion::AssertionKey;
 pub use client::{
     ClientTokenSubject, ClientTokenType, IdTokenContent, IdTokenHint, VerifiedClientToken,
 };

@@ -10,8 +10,10 @@ use jsonwebtoken::signature::{self, Signer, Verifier};
 use jsonwebtoken::{Algorithm, DecodingKey, DecodingKeyKind, EncodingKey};
 use ring::rsa::{KeyPair as RsaKeyPair, PublicKeyComponents};
 use ring::signature::{
-    ECDSA_P256_SHA256_FIXED, ECDSA_P256_SHA256_FIXED_SIGNING, ED25519, EcdsaKeyPair,
-    Ed25519KeyPair, RSA_PKCS1_2048_8192_SHA256, RSA_PKCS1_SHA256, UnparsedPublicKey,
+    ECDSA_P256_SHA256_FIXED, ECDSA_P256_SHA256_FIXED_SIGNING, ECDSA_P384_SHA384_FIXED, ED25519,
+    EcdsaKeyPair, Ed25519KeyPair, RSA_PKCS1_2048_8192_SHA256, RSA_PKCS1_2048_8192_SHA384,
+    RSA_PKCS1_2048_8192_SHA512, RSA_PKCS1_SHA256, RSA_PSS_2048_8192_SHA256,
+    RSA_PSS_2048_8192_SHA384, RSA_PSS_2048_8192_SHA512, RsaParameters, UnparsedPublicKey,
     VerificationAlgorithm,
 };
 
@@ -101,7 +103,7 @@ impl JwtSigner for RingSigner {
 /// A public key.
 enum VerifyingKey {
     Encoded(UnparsedPublicKey<Vec<u8>>),
-    Rsa(PublicKeyComponents<Vec<u8>>),
+    Rsa(&'static RsaParameters, PublicKeyComponents<Vec<u8>>),
 }
 
 #[expect(
@@ -115,18 +117,24 @@ fn verifier(algorithm: &Algorithm, key: &DecodingKey) -> Result<Box<dyn JwtVerif
             algorithm, bytes,
         )))
     };
+    let rsa = |parameters: &'static RsaParameters| match key.kind() {
+        DecodingKeyKind::RsaModulusExponent { n, e } => {
+            let (n, e) = (n.clone(), e.clone());
+            Ok(VerifyingKey::Rsa(parameters, PublicKeyComponents { n, e }))
+        }
+        DecodingKeyKind::SecretOrDer(_) => encoded(parameters),
+    };
     let key = match algorithm {
         Algorithm::ES256 => encoded(&ECDSA_P256_SHA256_FIXED)?,
         Algorithm::EdDSA => encoded(&ED25519)?,
-        Algorithm::RS256 => match key.kind() {
-            DecodingKeyKind::RsaModulusExponent { n, e } => {
-                VerifyingKey::Rsa(PublicKeyComponents {
-                    n: n.clone(),
-                    e: e.clone(),
-                })
-            }
-            DecodingKeyKind::SecretOrDer(_) => encoded(&RSA_PKCS1_2048_8192_SHA256)?,
-        },
+        Algorithm::RS256 => rsa(&RSA_PKCS1_2048_8192_SHA256)?,
+        // Those of other issuers alone.
+        Algorithm::ES384 => encoded(&ECDSA_P384_SHA384_FIXED)?,
+        Algorithm::RS384 => rsa(&RSA_PKCS1_2048_8192_SHA384)?,
+        Algorithm::RS512 => rsa(&RSA_PKCS1_2048_8192_SHA512)?,
+        Algorithm::PS256 => rsa(&RSA_PSS_2048_8192_SHA256)?,
+        Algorithm::PS384 => rsa(&RSA_PSS_2048_8192_SHA384)?,
+        Algorithm::PS512 => rsa(&RSA_PSS_2048_8192_SHA512)?,
         _ => return Err(ErrorKind::InvalidAlgorithm.into()),
     };
     Ok(Box::new(RingVerifier {
@@ -144,7 +152,7 @@ impl Verifier<Vec<u8>> for RingVerifier {
     fn verify(&self, message: &[u8], signature: &Vec<u8>) -> Result<(), signature::Error> {
         match &self.key {
             VerifyingKey::Encoded(key) => key.verify(message, signature),
-            VerifyingKey::Rsa(key) => key.verify(&RSA_PKCS1_2048_8192_SHA256, message, signature),
+            VerifyingKey::Rsa(parameters, key) => key.verify(parameters, message, signature),
         }
         .map_err(|_| signature::Error::new())
     }

@@ -10,6 +10,7 @@ mod factors;
 mod histogram;
 mod page;
 mod process;
+mod providers;
 mod store;
 
 use std::array;
@@ -17,13 +18,15 @@ use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use crate::domain::{SecondFactor, Timestamp};
+use crate::domain::{ProviderKind, SecondFactor, Timestamp};
 use actions::ActionCounts;
 pub use actions::{Action, ActionOutcome};
 use factors::FactorCounts;
 pub use factors::FactorEvent;
 pub use histogram::Histogram;
 use page::{Page, escaped};
+use providers::ProviderCounts;
+pub use providers::ProviderOutcome;
 pub use store::WriteCounts;
 
 /// Maximum number of routes.
@@ -122,6 +125,7 @@ pub struct Metrics {
     answers: [[OnceLock<Box<ResponseCounts>>; METHODS.len()]; MAX_ROUTES],
     actions: ActionCounts,
     factors: FactorCounts,
+    providers: ProviderCounts,
     writes: Arc<WriteCounts>,
     mails: [AtomicU64; MailOutcome::ALL.len()],
     failed_backups: AtomicU64,
@@ -146,6 +150,7 @@ impl Metrics {
             answers: array::from_fn(|_| array::from_fn(|_| OnceLock::new())),
             actions: ActionCounts::default(),
             factors: FactorCounts::default(),
+            providers: ProviderCounts::default(),
             writes,
             mails: array::from_fn(|_| AtomicU64::new(0)),
             failed_backups: AtomicU64::new(0),
@@ -247,6 +252,11 @@ impl Metrics {
         self.factors.count(factor, event);
     }
 
+    /// Counts a request to an external identity provider.
+    pub fn count_provider_request(&self, kind: ProviderKind, outcome: ProviderOutcome) {
+        self.providers.count(kind, outcome);
+    }
+
     /// Counts a delivery attempt.
     pub fn count_mail(&self, outcome: MailOutcome) {
         self.mails[outcome as usize].fetch_add(1, Ordering::Relaxed);
@@ -311,6 +321,7 @@ impl Metrics {
         self.write_connections(&mut page);
         self.actions.write(&mut page);
         self.factors.write(&mut page);
+        self.providers.write(&mut page);
         page.single(
             "accounts_hash_queue_length",
             "gauge",
