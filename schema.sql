@@ -577,7 +577,7 @@ CREATE TABLE oauth_clients (
     updated_at       INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
 
--- What people allowed clients to see: the scopes of their last consent, separated by spaces.
+-- What people allowed clients to see: all scopes that they allowed, separated by spaces.
 CREATE TABLE oauth_grants (
     user_id      INTEGER NOT NULL REFERENCES users (id) ON DELETE CASCADE,
     client_id    TEXT    NOT NULL REFERENCES oauth_clients (id) ON DELETE CASCADE,

@@ -5,6 +5,9 @@
     reason = "a test ends where something is not as it should be"
 )]
 
+#[path = "store/client_sessions.rs"]
+mod client_sessions;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;

@@ -70,8 +70,14 @@ events! {
     SignOut = "sign_out",
     /// Sessions were revoked from the list of sessions, or evicted; the detail is their number.
     SessionsRevoked = "sessions_revoked",
-    /// Reuse of a refresh token was detected; its session was revoked.
+    /// Reuse of a refresh token was detected, or of a client's authorization code; its session was revoked.
     TokenReused = "token_reused",
+    /// The owner allowed an application to see something; the detail is the client's id.
+    ConsentGranted = "consent_granted",
+    /// The owner or staff revoked what an application may see, and its sessions; the detail is the client's id.
+    ConsentRevoked = "consent_revoked",
+    /// Somebody signed in to an application with the account; the detail is the client's id.
+    ClientSignedIn = "client_signed_in",
     /// A one-time password was wrong, expired or used already.
     OtpFailed = "otp_failed",
     /// A password reset was requested.
@@ -170,6 +176,7 @@ impl EventKind {
             || matches!(
                 self,
                 Self::SignIn
+                    | Self::ClientSignedIn
                     | Self::SignOut
                     | Self::SessionsRevoked
                     | Self::Reauthenticated
@@ -198,7 +205,7 @@ impl EventKind {
             Self::UserPromoted => Some(WebhookEventType::UserPromoted),
             Self::UserDemoted => Some(WebhookEventType::UserDemoted),
             Self::UserDeleted | Self::SignUpDisplaced => Some(WebhookEventType::UserDeleted),
-            Self::SignIn => Some(WebhookEventType::SessionCreated),
+            Self::SignIn | Self::ClientSignedIn => Some(WebhookEventType::SessionCreated),
             Self::SignOut | Self::SessionsRevoked => Some(WebhookEventType::SessionEnded),
             Self::TokenReused => Some(WebhookEventType::SessionReuseDetected),
             Self::PasswordChanged => Some(WebhookEventType::PasswordChanged),
@@ -217,6 +224,8 @@ impl EventKind {
             | Self::OtpFailed
             | Self::PasswordResetRequested
             | Self::PasswordCheckFailed
+            | Self::ConsentGranted
+            | Self::ConsentRevoked
             | Self::UserInvited
             | Self::InvitationRevoked
             | Self::MailRetried

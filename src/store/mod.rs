@@ -9,10 +9,13 @@
 //! are `async` for remote engines; [`sqlite`] answers reads by key without suspending. Nothing in
 //! this module names a driver type.
 
+mod authorizations;
 mod browser_sessions;
+mod client_sessions;
 mod development;
 mod events;
 mod factors;
+mod grants;
 mod health;
 mod invitations;
 mod keys;
@@ -37,7 +40,11 @@ use std::error::Error;
 use std::fmt;
 use std::sync::Arc;
 
+pub use authorizations::{
+    AuthorizationStore, Consent, IssueCode, IssueOutcome, NewAuthorizationRequest,
+};
 pub use browser_sessions::{BrowserSessionRecord, BrowserSessionStore};
+pub use client_sessions::{ClientSession, ClientSessionStore, RedeemCode, RedeemOutcome};
 pub use development::DevelopmentStore;
 pub use events::{Event, EventFilter, EventQuery, EventStore, NewEvent, RequestContext};
 pub use factors::{
@@ -45,6 +52,7 @@ pub use factors::{
     FactorEnrolment, FactorLimits, FactorProof, FactorRefusal, FactorStore, FactorTry, Factors,
     NewTicket, PasskeyUse, ReplaceRecoveryCodes, ResetFactors, Ticket, TotpDevice,
 };
+pub use grants::{Grant, GrantStore};
 pub use health::{HealthStore, StoreSize};
 pub use invitations::{
     AcceptInvitation, Invitation, InvitationOutcome, InvitationQuery, InvitationStore,
@@ -103,6 +111,9 @@ pub trait Store:
     + PasswordTryStore
     + SessionStore
     + BrowserSessionStore
+    + AuthorizationStore
+    + ClientSessionStore
+    + GrantStore
     + SetupStore
     + ReauthenticationStore
     + MailStore
@@ -128,6 +139,9 @@ impl<T> Store for T where
         + PasswordTryStore
         + SessionStore
         + BrowserSessionStore
+        + AuthorizationStore
+        + ClientSessionStore
+        + GrantStore
         + SetupStore
         + ReauthenticationStore
         + MailStore

@@ -97,6 +97,8 @@ pub struct Session {
     pub user_agent: String,
     /// How and when its owner last authenticated.
     pub authentication: Authentication,
+    /// The name of the OAuth client whose session it is; `None` for the owner's own.
+    pub client_name: Option<String>,
 }
 
 /// A rotation: the exchange of a refresh token for its successor.
@@ -146,7 +148,7 @@ pub enum Rotation {
 pub trait SessionStore {
     /// Creates a session after a verified password and resets the failures of its source.
     ///
-    /// An account has at most 100 sessions. Beyond that those are evicted first that were never
+    /// An account has at most 100 sessions, those of OAuth clients apart. Beyond that those are evicted first that were never
     /// refreshed and have no live access token, then the least recently used.
     async fn create_session(&self, sign_in: SignIn) -> StoreResult<SignInOutcome>;
 
@@ -169,7 +171,7 @@ pub trait SessionStore {
         lifetimes: SessionLifetimes,
     ) -> StoreResult<bool>;
 
-    /// Signs a session out. False when there is none.
+    /// Signs a session out, and the clients' sessions that depend on it. False when there is none.
     async fn delete_session(
         &self,
         session_id: &str,

@@ -114,7 +114,10 @@ fn sessions_say_when_and_how_their_owner_authenticated() {
     assert_eq!(claims(&signed_in.text("access"))["amr"], json!(["pwd"]));
     let sessions = server.get("sessions/", Some(&access)).json();
     let keys: Vec<&String> = sessions[0].as_object().unwrap().keys().collect();
-    assert_eq!(keys[keys.len() - 2..], ["authenticated_at", "amr"]);
+    assert_eq!(
+        keys[keys.len() - 3..],
+        ["authenticated_at", "amr", "client_name"]
+    );
     for (index, amr) in [(0, "pwd"), (1, "otp")] {
         assert_eq!(sessions[index]["amr"], json!([amr]));
         assert_eq!(

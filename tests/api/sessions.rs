@@ -116,7 +116,7 @@ fn sessions_are_listed_newest_first() {
     );
     let id = sessions[1]["id"].as_str().unwrap();
     let line = format!(
-        r#"{{"id":"{id}","created_at":"2024-12-03T12:00:10Z","last_used_at":"2024-12-03T12:00:10Z","ip":"192.0.2.7","user_agent":"Phone/1.0","current":true,"authenticated_at":"2024-12-03T12:00:10Z","amr":["pwd"]}}"#
+        r#"{{"id":"{id}","created_at":"2024-12-03T12:00:10Z","last_used_at":"2024-12-03T12:00:10Z","ip":"192.0.2.7","user_agent":"Phone/1.0","current":true,"authenticated_at":"2024-12-03T12:00:10Z","amr":["pwd"],"client_name":null}}"#
     );
     let answer = server.get("sessions/", Some(&phone.access));
     assert!(answer.body.contains(&line), "{}", answer.body);
@@ -161,7 +161,7 @@ fn refreshing_is_use_and_tells_from_where() {
         json!({
             "id": id, "created_at": "2024-12-03T12:00:00Z", "last_used_at": "2024-12-03T12:04:00Z",
             "ip": "192.0.2.8", "user_agent": "Phone/2.0", "current": true,
-            "authenticated_at": "2024-12-03T12:00:00Z", "amr": ["pwd"],
+            "authenticated_at": "2024-12-03T12:00:00Z", "amr": ["pwd"], "client_name": null,
         })
     );
 }

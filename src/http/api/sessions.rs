@@ -34,6 +34,9 @@ struct SessionResponse<'a> {
     /// sessions of versions that did not note it.
     #[schemars(with = "Vec<String>")]
     amr: &'a [AuthMethod],
+    /// The application that the user signed in to; `null` for the sessions of this API and of the
+    /// account pages.
+    client_name: Option<&'a str>,
 }
 
 /// `GET sessions/`
@@ -41,11 +44,11 @@ pub(crate) const LIST: Operation = Operation {
     id: "listSessions",
     tag: Tag::Sessions,
     summary: "List sessions",
-    description: "Lists the devices on which the caller is signed in, newest first.",
+    description: "Lists the devices and applications in which the caller is signed in, newest first.",
     answers: &[Outcome::json::<Vec<SessionResponse<'static>>>(
         200,
         "the sessions",
-        r#"[{"id": "fceca1e7b797c13e8a0e8ff3ae2a5c01", "created_at": "2024-12-03T12:00:00Z", "last_used_at": "2024-12-03T12:00:00Z", "ip": "127.0.0.1", "user_agent": "curl/8.11.0", "current": true, "authenticated_at": "2024-12-03T12:00:00Z", "amr": ["pwd"]}]"#,
+        r#"[{"id": "fceca1e7b797c13e8a0e8ff3ae2a5c01", "created_at": "2024-12-03T12:00:00Z", "last_used_at": "2024-12-03T12:00:00Z", "ip": "127.0.0.1", "user_agent": "curl/8.11.0", "current": true, "authenticated_at": "2024-12-03T12:00:00Z", "amr": ["pwd"], "client_name": null}]"#,
     )],
     ..Operation::NEW
 };
@@ -94,6 +97,7 @@ pub(crate) async fn list(app: &SharedApp, request: &mut Request) -> HandlerResul
             current: session.id == caller.session_id(),
             authenticated_at: session.authentication.at,
             amr: &session.authentication.methods,
+            client_name: session.client_name.as_deref(),
         })
         .collect();
     Ok(reply::json(StatusCode::OK, &sessions))

@@ -86,6 +86,7 @@ pub(super) fn session(visitor: &Visitor<'_>, session: &Session, current: &str) -
     context! {
         id => &*session.id,
         device => device(visitor, &session.user_agent),
+        application => session.client_name.as_deref(),
         ip => &*session.ip,
         current => session.id == current,
         last_used_at => time(visitor, session.last_used_at),

@@ -5,7 +5,9 @@
 //! together. A database in memory has a single connection for everything.
 
 mod audit_log;
+mod authorizations;
 mod browser_sessions;
+mod client_sessions;
 mod copy;
 mod deliveries;
 mod development;
@@ -15,6 +17,7 @@ mod examination;
 mod factor_tries;
 mod factors;
 mod file;
+mod grants;
 mod health;
 mod import;
 mod invitations;

@@ -888,6 +888,16 @@ fn delete_expired(
             now.minus(REMEMBER_NETWORKS),
         ),
         ("DELETE FROM sessions WHERE expires_at <= :until", now),
+        (
+            "DELETE FROM authorization_requests WHERE expires_at <= :until",
+            now,
+        ),
+        // A used code is kept as long as the session that ends when it comes again.
+        (
+            "DELETE FROM authorization_codes WHERE expires_at <= :until AND (used_at IS NULL OR \
+             NOT EXISTS (SELECT 1 FROM sessions WHERE sessions.id = session_id))",
+            now,
+        ),
         ("DELETE FROM email_undos WHERE expires_at <= :until", now),
     ] {
         deleted += connection

@@ -121,7 +121,7 @@ fn earliest(time: Timestamp, bound: Option<Timestamp>) -> Timestamp {
     bound.map_or(time, |bound| time.min(bound))
 }
 
-fn insert_refresh_token(
+pub(super) fn insert_refresh_token(
     connection: &Connection,
     id: &str,
     session_id: &str,
@@ -145,18 +145,20 @@ fn evict_surplus(
     context: &RequestContext,
 ) -> rusqlite::Result<usize> {
     let count: i64 = connection
-        .prepare_cached("SELECT count(*) FROM sessions WHERE user_id = :user_id")?
+        .prepare_cached(
+            "SELECT count(*) FROM sessions WHERE user_id = :user_id AND client_id IS NULL",
+        )?
         .query_row(named_params! { ":user_id": user_id }, |row| row.get(0))?;
     if count <= MAX_SESSIONS {
         return Ok(0);
     }
-    let evicted = connection
+    let surplus: Vec<String> = connection
         .prepare_cached(
-            "DELETE FROM sessions WHERE id IN (SELECT id FROM sessions \
-             WHERE user_id = :user_id AND id <> :new ORDER BY \
+            "SELECT id FROM sessions \
+             WHERE user_id = :user_id AND client_id IS NULL AND id <> :new ORDER BY \
              secret_hash IS NULL AND last_used_at = created_at AND created_at <= :access_expired DESC, \
              (secret_hash IS NULL) = :has_tokens DESC, last_used_at, id \
-             LIMIT :surplus) RETURNING id, amr",
+             LIMIT :surplus",
         )?
         .query_map(
             named_params! {
@@ -166,9 +168,13 @@ fn evict_surplus(
             ":access_expired": new.now.minus(new.access_lifetime).unix_millis(),
             ":surplus": count - MAX_SESSIONS,
             },
-            ended_session,
+            |row| row.get(0),
         )?
         .collect::<rusqlite::Result<_>>()?;
+    let mut evicted = Vec::new();
+    for id in &surplus {
+        evicted.extend(delete_with_dependents(connection, id, user_id)?);
+    }
     emit_ended(connection, user_id, evicted, context, new.now)
 }
 
@@ -300,6 +306,7 @@ fn is_new_network(
         )
 }
 
+/// The active account of a session of its owner. Those of OAuth clients may do nothing here.
 pub(super) fn find_live_user(
     connection: &Connection,
     session_id: &str,
@@ -307,7 +314,7 @@ pub(super) fn find_live_user(
     connection
         .prepare_cached(&format!(
             "SELECT {USER_COLUMNS} FROM sessions JOIN users ON users.id = sessions.user_id \
-             WHERE sessions.id = :session_id AND users.is_active"
+             WHERE sessions.id = :session_id AND sessions.client_id IS NULL AND users.is_active"
         ))?
         .query_row(named_params! { ":session_id": session_id }, user)
         .optional()
@@ -429,7 +436,7 @@ fn rotate(
     } = session;
     let end = rotation.lifetimes.end(created_at, user.is_staff);
     if end.is_some_and(|end| end <= rotation.now) {
-        delete_session(connection, &rotation.session_id)?;
+        delete_with_dependents(connection, &rotation.session_id, user.id)?;
         return Ok(Rotation::Invalid);
     }
     let expires_at = earliest(rotation.new_expires_at, end);
@@ -452,7 +459,7 @@ fn rotate(
             successor
         }
         Use::Reused => {
-            delete_session(connection, &rotation.session_id)?;
+            delete_with_dependents(connection, &rotation.session_id, user.id)?;
             let amr = authentication.amr();
             let context = RequestContext {
                 ip: rotation.ip.clone(),
@@ -543,15 +550,21 @@ pub(super) fn delete_sessions(
     keep: Option<&str>,
     (context, now): (&RequestContext, Timestamp),
 ) -> rusqlite::Result<usize> {
-    let ended = connection
-        .prepare_cached(
-            "DELETE FROM sessions WHERE user_id = :user_id AND id IS NOT :keep RETURNING id, amr",
-        )?
-        .query_map(
-            named_params! { ":user_id": user_id, ":keep": keep },
-            ended_session,
-        )?
-        .collect::<rusqlite::Result<_>>()?;
+    let mut ended = Vec::new();
+    // Those of clients first: the deletion of a browser session deletes those that depend on it.
+    for is_own in [false, true] {
+        let rows = connection
+            .prepare_cached(
+                "DELETE FROM sessions WHERE user_id = :user_id AND id IS NOT :keep \
+                 AND (client_id IS NULL) = :is_own RETURNING id, amr",
+            )?
+            .query_map(
+                named_params! { ":user_id": user_id, ":keep": keep, ":is_own": is_own },
+                ended_session,
+            )?
+            .collect::<rusqlite::Result<Vec<_>>>()?;
+        ended.extend(rows);
+    }
     emit_ended(connection, user_id, ended, context, now)
 }
 
@@ -576,15 +589,38 @@ pub(super) fn delete_client_sessions(
     Ok(count)
 }
 
-/// A session that has ended: its id and how its owner had authenticated.
-type EndedSession = (String, String);
+/// Deletes a session of an account and those of clients that depend on it.
+fn delete_with_dependents(
+    connection: &Connection,
+    session_id: &str,
+    user_id: UserId,
+) -> rusqlite::Result<Vec<EndedSession>> {
+    let mut ended = Vec::new();
+    for statement in [
+        "DELETE FROM sessions WHERE parent_id = :id AND user_id = :user_id RETURNING id, amr",
+        "DELETE FROM sessions WHERE id = :id AND user_id = :user_id RETURNING id, amr",
+    ] {
+        let rows = connection
+            .prepare_cached(statement)?
+            .query_map(
+                named_params! { ":id": session_id, ":user_id": user_id },
+                ended_session,
+            )?
+            .collect::<rusqlite::Result<Vec<_>>>()?;
+        ended.extend(rows);
+    }
+    Ok(ended)
+}
 
-fn ended_session(row: &Row<'_>) -> rusqlite::Result<EndedSession> {
+/// A session that has ended: its id and how its owner had authenticated.
+pub(super) type EndedSession = (String, String);
+
+pub(super) fn ended_session(row: &Row<'_>) -> rusqlite::Result<EndedSession> {
     Ok((row.get(0)?, row.get(1)?))
 }
 
 /// Notifies webhooks of ended sessions. Returns their number.
-fn emit_ended(
+pub(super) fn emit_ended(
     connection: &Transaction<'_>,
     user_id: UserId,
     ended: Vec<EndedSession>,
@@ -600,7 +636,11 @@ fn emit_ended(
 }
 
 /// What an event says of a session, and of the client that caused the event.
-fn session_subject<'a>(id: &'a str, amr: &'a str, context: &'a RequestContext) -> EventSubject<'a> {
+pub(super) fn session_subject<'a>(
+    id: &'a str,
+    amr: &'a str,
+    context: &'a RequestContext,
+) -> EventSubject<'a> {
     EventSubject::Session(SessionSubject {
         id,
         amr,
@@ -609,16 +649,11 @@ fn session_subject<'a>(id: &'a str, amr: &'a str, context: &'a RequestContext) -
     })
 }
 
-/// Deletes a session and returns its account, and how its owner had authenticated.
-fn delete_session(
-    connection: &Connection,
-    session_id: &str,
-) -> rusqlite::Result<Option<(UserId, String)>> {
+/// The account of a session.
+fn find_user_id(connection: &Connection, session_id: &str) -> rusqlite::Result<Option<UserId>> {
     connection
-        .prepare_cached("DELETE FROM sessions WHERE id = :id RETURNING user_id, amr")?
-        .query_row(named_params! { ":id": session_id }, |row| {
-            Ok((row.get(0)?, row.get(1)?))
-        })
+        .prepare_cached("SELECT user_id FROM sessions WHERE id = :id")?
+        .query_row(named_params! { ":id": session_id }, |row| row.get(0))
         .optional()
 }
 
@@ -709,13 +744,13 @@ impl SessionStore for SqliteStore {
         let session_id = session_id.to_owned();
         self.writer
             .run(move |connection| {
-                let Some((user_id, amr)) = delete_session(connection, &session_id)? else {
+                let Some(user) = find_user_id(connection, &session_id)? else {
                     return Ok(false);
                 };
-                let (kind, id) = (EventKind::SignOut, Some(user_id));
+                let ended = delete_with_dependents(connection, &session_id, user)?;
+                let (kind, id) = (EventKind::SignOut, Some(user));
                 insert_event(connection, kind, id, Actor::Owner, &context, "", now)?;
-                let ended = vec![(session_id, amr)];
-                emit_ended(connection, user_id, ended, &context, now)?;
+                emit_ended(connection, user, ended, &context, now)?;
                 Ok::<_, rusqlite::Error>(true)
             })
             .await
@@ -725,9 +760,13 @@ impl SessionStore for SqliteStore {
         self.read_apart(move |connection| {
             connection
                 .prepare_cached(
-                    "SELECT id, created_at, last_used_at, ip, user_agent, authenticated_at, amr \
-                     FROM sessions \
-                     WHERE user_id = :user_id AND expires_at > :now ORDER BY created_at DESC, id",
+                    "SELECT sessions.id, sessions.created_at, last_used_at, ip, user_agent, \
+                     authenticated_at, amr, oauth_clients.name \
+                     FROM sessions LEFT JOIN oauth_clients ON oauth_clients.id = client_id \
+                     WHERE user_id = :user_id AND expires_at > :now AND (parent_id IS NULL OR \
+                     EXISTS (SELECT 1 FROM sessions AS parents \
+                     WHERE parents.id = sessions.parent_id AND parents.expires_at > :now)) \
+                     ORDER BY sessions.created_at DESC, sessions.id",
                 )?
                 .query_map(
                     named_params! { ":user_id": user_id, ":now": now.unix_millis() },
@@ -739,6 +778,7 @@ impl SessionStore for SqliteStore {
                             ip: row.get(3)?,
                             user_agent: row.get(4)?,
                             authentication: authentication(row, 5)?,
+                            client_name: row.get(7)?,
                         })
                     },
                 )?
@@ -758,16 +798,7 @@ impl SessionStore for SqliteStore {
         self.writer
             .run(move |connection| -> StoreResult<bool> {
                 authorize(connection, &context, user_id, false)?;
-                let ended = connection
-                    .prepare_cached(
-                        "DELETE FROM sessions WHERE id = :id AND user_id = :user_id \
-                         RETURNING id, amr",
-                    )?
-                    .query_map(
-                        named_params! { ":id": session_id, ":user_id": user_id },
-                        ended_session,
-                    )?
-                    .collect::<rusqlite::Result<_>>()?;
+                let ended = delete_with_dependents(connection, &session_id, user_id)?;
                 let ended = emit_ended(connection, user_id, ended, &context, now)?;
                 note_revoked(
                     connection,
