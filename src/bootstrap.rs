@@ -319,6 +319,7 @@ fn allowance(config: &RateLimitsConfig) -> Option<Allowance> {
         resets: config.resets,
         resends: config.resends,
         passkey_challenges: config.passkey_challenges,
+        authorization_requests: config.authorization_requests,
         new_address_mails: config.new_address_mails_an_hour,
         wrong_codes: config.wrong_codes_an_hour,
     })

@@ -5,6 +5,7 @@
 //! same functions.
 
 mod administration;
+mod authorization;
 mod backups;
 mod browser_session;
 mod confirm;
@@ -49,6 +50,13 @@ use std::time::Duration;
 
 pub use administration::{
     UserFilter, find_user, list_users_after, remove_user, set_active, set_staff,
+};
+pub use authorization::{
+    Answered, AuthorizationRequest, ClientAnswer, Issued, OAuthError, Parameters, Purpose,
+    Question, RequestError, RequestFault, ResponseMode, SignOutRequest, SignOutStep, Step,
+    WaitingRequest, decide, decide_sign_out, find_waiting_request, issue_code, keep_request,
+    list_grants, read_authorization_request, read_sign_out_request, revoke_grant,
+    sign_out_of_client,
 };
 pub use backups::{BackupList, BackupOutcome, list_backups, make_backup};
 use browser_session::StartingSession;

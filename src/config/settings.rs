@@ -561,6 +561,8 @@ settings! {
         /// Challenges for passkeys per network in 5 minutes. A sign-in page that offers passkeys asks
         /// for one each time it is opened.
         passkey_challenges: u32 = 300, rule whole(1, MAX_RATE_LIMIT), rare "COUNT";
+        /// Requests of applications that wait for somebody to sign in, per network in 5 minutes.
+        authorization_requests: u32 = 600, rule whole(1, MAX_RATE_LIMIT), rare "COUNT";
         /// Mails to addresses without an account in an hour, from all networks together. Beyond it the
         /// sign-ups and address changes that each network has shrink in proportion, to no less than
         /// 2. 0 means no ceiling.

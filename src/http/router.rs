@@ -26,6 +26,7 @@ use super::pages::console::{
     keys as console_keys, mails as console_mails, new_user, overview as console_overview, settings,
     setup, user, users as console_users, webhook as console_webhook, webhooks as console_webhooks,
 };
+use super::pages::oauth::{authorize, sign_out as client_sign_out};
 use super::route::{Auth, ErrorFormat, Exposure, HandlerResult, Path, Route};
 use crate::observability::metrics::{Action, MAX_ROUTES};
 
@@ -159,6 +160,15 @@ pub(super) static ROUTES: &[Route] = &[
     get!("/account/undo/{id}/", "Undo Email Change", email_undo::confirm).on_pages(),
     post!("/account/undo/{id}/", "Undo Email Change", email_undo::undo)
         .exposed_to(Exposure::Pages),
+
+    page!("/o/authorize/", "Authorize", authorize::show).on_pages(),
+    form!("/o/authorize/", "Authorize", authorize::begin).on_pages(),
+    page!("/o/authorize/{id}/", "Continue Authorization", authorize::resume).on_pages(),
+    form!("/o/authorize/{id}/", "Continue Authorization", authorize::submit).on_pages(),
+    page!("/o/logout/", "Client Sign Out", client_sign_out::show).on_pages(),
+    form!("/o/logout/", "Client Sign Out", client_sign_out::begin).on_pages(),
+    page!("/o/logout/{id}/", "Continue Sign Out", client_sign_out::resume).on_pages(),
+    form!("/o/logout/{id}/", "Continue Sign Out", client_sign_out::submit).on_pages(),
 
     page!("/console/", "Console", console_overview::show).on_console(),
     page!("/console/setup/{id}/", "Setup", setup::show).on_console(),

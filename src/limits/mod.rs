@@ -42,10 +42,12 @@ pub enum Limited {
     Resend,
     /// A challenge for a passkey: 300 in 5 minutes.
     PasskeyChallenge,
+    /// An application's request that waits for its user: 600 in 5 minutes.
+    AuthorizationRequest,
 }
 
 impl Limited {
-    const ALL: [Self; 8] = [
+    const ALL: [Self; 9] = [
         Self::FailedSignIn,
         Self::SignUp,
         Self::TakenAddress,
@@ -54,12 +56,15 @@ impl Limited {
         Self::Reset,
         Self::Resend,
         Self::PasskeyChallenge,
+        Self::AuthorizationRequest,
     ];
 
     /// The length of the sliding window.
     const fn window(self) -> Duration {
         match self {
-            Self::FailedSignIn | Self::PasskeyChallenge => Duration::from_mins(5),
+            Self::FailedSignIn | Self::PasskeyChallenge | Self::AuthorizationRequest => {
+                Duration::from_mins(5)
+            }
             Self::SignUp | Self::TakenAddress | Self::AddressChange => Duration::from_hours(1),
             Self::OtpTry | Self::Reset | Self::Resend => Duration::from_mins(10),
         }
@@ -74,7 +79,8 @@ impl Limited {
             | Self::TakenAddress
             | Self::Reset
             | Self::Resend
-            | Self::PasskeyChallenge => None,
+            | Self::PasskeyChallenge
+            | Self::AuthorizationRequest => None,
         }
     }
 
@@ -87,6 +93,7 @@ impl Limited {
             Self::Reset => allowance.resets,
             Self::Resend => allowance.resends,
             Self::PasskeyChallenge => allowance.passkey_challenges,
+            Self::AuthorizationRequest => allowance.authorization_requests,
         };
         most as usize
     }
@@ -107,6 +114,8 @@ pub struct Allowance {
     pub resends: u32,
     /// In 5 minutes.
     pub passkey_challenges: u32,
+    /// In 5 minutes.
+    pub authorization_requests: u32,
     /// Mails to addresses without an account in an hour, over all networks; zero for no ceiling.
     pub new_address_mails: u32,
     /// Wrong one-time passwords in an hour, over all networks; zero for no ceiling.
@@ -284,6 +293,7 @@ mod tests {
             resets: 20,
             resends: 60,
             passkey_challenges: 300,
+            authorization_requests: 600,
             new_address_mails: 1000,
             wrong_codes: 500,
         }))

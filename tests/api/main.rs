@@ -12,11 +12,14 @@
 
 mod address_change;
 mod ambiguity;
+mod applications;
 mod audit_log;
 #[path = "../support/authenticator.rs"]
 mod authenticator;
+mod authorize;
 mod bodies;
 mod browser;
+mod client_sign_out;
 mod clock;
 mod connections;
 mod console;

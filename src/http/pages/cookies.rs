@@ -23,6 +23,8 @@ pub(super) enum Cookie {
     Language,
     /// A passkey was offered in this browser.
     PasskeyOffered,
+    /// The id of the request of an application that somebody signs in to.
+    Application,
 }
 
 impl Cookie {
@@ -40,6 +42,8 @@ impl Cookie {
             (Self::Language, false) => "language",
             (Self::PasskeyOffered, true) => "__Host-passkey-offered",
             (Self::PasskeyOffered, false) => "passkey-offered",
+            (Self::Application, true) => "__Host-application",
+            (Self::Application, false) => "application",
         }
     }
 

@@ -5,6 +5,7 @@
 //!
 //! ```text
 //! account    one file a page            visitor   language, session, where a form comes from
+//! oauth      signing in to applications
 //! console    one file a subject         access    who may open a page and send its forms
 //! form       a form that was sent       render    template to answer, redirects
 //! problem    errors as pages            values    what templates show of accounts
@@ -23,6 +24,7 @@ pub(crate) mod email_undo;
 mod form;
 pub(crate) mod inbox;
 mod next_path;
+pub(crate) mod oauth;
 mod problem;
 mod render;
 mod values;
@@ -72,7 +74,7 @@ pub(crate) async fn home(app: &App, head: &Head) -> Option<HandlerResult> {
 /// Whether a path that does not exist is that of a page: below those of pages, for a browser.
 pub(crate) fn may_be_meant(app: &App, head: &Head) -> bool {
     let path = head.path();
-    let is_below = (are_enabled(app) && path.starts_with("/account/"))
+    let is_below = (are_enabled(app) && (path.starts_with("/account/") || path.starts_with("/o/")))
         || (console::is_enabled(app) && path.starts_with("/console/"));
     is_below && !head.is_for_metrics && wants_page(head)
 }

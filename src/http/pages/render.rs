@@ -60,10 +60,17 @@ const POLICY: &str = "default-src 'none'; style-src 'self'; script-src 'self'; \
                       img-src 'self' blob: data:; connect-src 'self'; form-action 'self'; \
                       frame-ancestors 'none'; base-uri 'none'";
 
+/// As [`POLICY`], for a page whose only form goes to another origin. Without `form-action` all targets
+/// are allowed, also those that the other origin redirects to.
+const POLICY_TO_OTHERS: &str = "default-src 'none'; style-src 'self'; script-src 'self'; \
+                                img-src 'self' blob: data:; connect-src 'self'; \
+                                frame-ancestors 'none'; base-uri 'none'";
+
 /// A page about to be rendered.
 pub(super) struct Page<'a> {
     visitor: &'a Visitor<'a>,
     template: &'static str,
+    policy: &'static str,
     status: StatusCode,
     title: String,
     values: Value,
@@ -75,6 +82,7 @@ impl<'a> Page<'a> {
         Self {
             visitor,
             template,
+            policy: POLICY,
             status: StatusCode::OK,
             title: visitor.text(title, Value::UNDEFINED),
             values: context! { values => context! {}, errors => Vec::<Value>::new() },
@@ -90,6 +98,12 @@ impl<'a> Page<'a> {
     /// Another status than 200.
     pub(super) const fn status(mut self, status: StatusCode) -> Self {
         self.status = status;
+        self
+    }
+
+    /// Lets its form go to another origin.
+    pub(super) const fn posting_elsewhere(mut self) -> Self {
+        self.policy = POLICY_TO_OTHERS;
         self
     }
 
@@ -121,7 +135,10 @@ impl<'a> Page<'a> {
             .map_err(|e| ApiError::internal(&e.to_string()))?;
         let mut response = reply::with_type(self.status, "text/html; charset=utf-8", html.into());
         let headers = response.headers_mut();
-        headers.insert(CONTENT_SECURITY_POLICY, HeaderValue::from_static(POLICY));
+        headers.insert(
+            CONTENT_SECURITY_POLICY,
+            HeaderValue::from_static(self.policy),
+        );
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
         headers.insert(REFERRER_POLICY, HeaderValue::from_static("same-origin"));
         headers.insert(VARY, HeaderValue::from_static("Cookie, Accept-Language"));

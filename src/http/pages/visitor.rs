@@ -34,6 +34,8 @@ pub(super) struct Visitor<'a> {
     /// The path of the page, with its query: that of the request, or the page that its form is on.
     pub(super) path: String,
     pub(super) is_secure: bool,
+    /// Whether the language was chosen here, by the query or a cookie.
+    has_chosen_language: bool,
     form_secret: FormSecret,
     flash: Option<String>,
     /// Why the action of a form failed that a page answers, for the metrics.
@@ -98,6 +100,7 @@ impl<'a> Visitor<'a> {
             session,
             path: path_of(request),
             is_secure,
+            has_chosen_language: chosen_language(app, request).is_some(),
             form_secret,
             flash: Cookie::Flash.read(headers, is_secure).map(str::to_owned),
             failure: OnceLock::new(),
@@ -114,6 +117,7 @@ impl<'a> Visitor<'a> {
             session: None,
             path: path_of(request),
             is_secure: app.public_url.starts_with("https://"),
+            has_chosen_language: chosen_language(app, request).is_some(),
             form_secret: FormSecret::Cookie {
                 value: String::new(),
                 is_new: false,
@@ -121,6 +125,17 @@ impl<'a> Visitor<'a> {
             flash: None,
             failure: OnceLock::new(),
             client,
+        }
+    }
+
+    /// Uses the best of these languages (BCP 47 tags, separated by spaces), unless one was chosen here.
+    pub(super) fn prefer(&mut self, tags: Option<&str>) {
+        let languages = self.app.pages.languages();
+        let tags = tags.unwrap_or_default().replace(' ', ",");
+        if !self.has_chosen_language
+            && let Some(tag) = languages.negotiate(&tags)
+        {
+            self.language = languages.nearest(tag);
         }
     }
 
@@ -209,15 +224,23 @@ fn language_of<'a>(
     of_account: Option<&str>,
 ) -> &'a Language {
     let languages = app.pages.languages();
-    let asked = query(request, "lang");
-    let is_secure = app.public_url.starts_with("https://");
-    let chosen = Cookie::Language.read(&request.head.headers, is_secure);
-    let preferred = Some(&*asked)
-        .filter(|tag| !tag.is_empty())
-        .or(chosen)
+    let chosen = chosen_language(app, request);
+    let preferred = chosen
+        .as_deref()
         .or(of_account.filter(|tag| !tag.is_empty()))
         .or_else(|| languages.negotiate(&client.accept_language));
     languages.nearest(preferred.unwrap_or_default())
+}
+
+/// The language of the query, else the one that was chosen.
+fn chosen_language(app: &App, request: &Request) -> Option<String> {
+    let asked = query(request, "lang");
+    if !asked.is_empty() {
+        return Some(asked);
+    }
+    let is_secure = app.public_url.starts_with("https://");
+    let chosen = Cookie::Language.read(&request.head.headers, is_secure);
+    chosen.map(str::to_owned)
 }
 
 /// A value of the query; empty when it is not there.

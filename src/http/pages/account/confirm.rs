@@ -9,6 +9,7 @@ use crate::accounts::{self, Confirmed};
 use crate::app::SharedApp;
 use crate::http::pages::form::{Form, Problems};
 use crate::http::pages::next_path;
+use crate::http::pages::oauth;
 use crate::http::pages::render::{Page, PageResult, redirect};
 use crate::http::pages::visitor::Visitor;
 use crate::http::request::Request;
@@ -50,7 +51,10 @@ pub(in crate::http) async fn submit(app: &SharedApp, request: &mut Request) -> P
                 let path = format!("/account/reset/confirm/?email={email}");
                 redirect(&visitor, &path, "page_confirm.choose_password")?
             } else {
-                redirect(&visitor, next_path::or_home(&next), "page_confirm.done")?
+                let started = oauth::authorize::started(&visitor, request);
+                let next = next_path::parse(&next).or(started.as_deref());
+                let next = next.unwrap_or(next_path::HOME);
+                redirect(&visitor, next, "page_confirm.done")?
             };
             remember(&visitor, &mut response, &secret);
             Ok(response)

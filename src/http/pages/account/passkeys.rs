@@ -20,6 +20,7 @@ use crate::http::error::ApiError;
 use crate::http::pages::cookies::Cookie;
 use crate::http::pages::form::{Form, Problems};
 use crate::http::pages::next_path;
+use crate::http::pages::oauth;
 use crate::http::pages::render::{Page, PageResult, redirect};
 use crate::http::pages::values;
 use crate::http::pages::visitor::Visitor;
@@ -84,7 +85,10 @@ pub(in crate::http) async fn add(app: &SharedApp, request: &mut Request) -> Page
     let change = Change::read_before_setup(visitor, app, request).await?;
     let (visitor, caller) = (&change.visitor, &change.session.caller);
     let fields = change.form.only(&["credential", "name"]);
-    let next = change.form.text("next");
+    let mut next = change.form.text("next");
+    if next.is_empty() {
+        next = oauth::authorize::started(visitor, request).unwrap_or_default();
+    }
     match accounts::add_passkey(app, caller, &fields, &visitor.client).await {
         Ok(added) => {
             if let Some(codes) = added.recovery_codes {

@@ -6,6 +6,7 @@ use super::{SIGN_IN, encoded, forget, query};
 use crate::accounts;
 use crate::app::SharedApp;
 use crate::http::pages::form::{Form, Problems};
+use crate::http::pages::oauth;
 use crate::http::pages::render::{Page, PageResult, redirect};
 use crate::http::pages::visitor::Visitor;
 use crate::http::request::Request;
@@ -60,7 +61,12 @@ pub(in crate::http) async fn confirm(app: &SharedApp, request: &mut Request) -> 
     }
     match accounts::confirm_reset(app, &fields, &visitor.client).await {
         Ok(()) => {
-            let mut response = redirect(&visitor, SIGN_IN, "page_reset_confirm.done")?;
+            let started = oauth::authorize::started(&visitor, request);
+            let path = match started {
+                Some(next) => format!("{SIGN_IN}?next={}", encoded(&next)),
+                None => SIGN_IN.to_owned(),
+            };
+            let mut response = redirect(&visitor, &path, "page_reset_confirm.done")?;
             forget(&visitor, &mut response);
             Ok(response)
         }

@@ -9,6 +9,7 @@ use crate::domain::RecoveryCode;
 use crate::http::error::ApiError;
 use crate::http::pages::form::Problems;
 use crate::http::pages::next_path;
+use crate::http::pages::oauth;
 use crate::http::pages::render::{Detour, Page, PageResult, redirect};
 use crate::http::pages::values;
 use crate::http::pages::visitor::Visitor;
@@ -65,7 +66,15 @@ pub(in crate::http) async fn activate_totp(app: &SharedApp, request: &mut Reques
     let fields = change.form.only(&["activation_token", "code"]);
     match accounts::activate_totp(app, caller, &fields, &visitor.client).await {
         Ok(codes) if codes.is_empty() => redirect(visitor, PATH, "page_recovery_codes.turned_on"),
-        Ok(codes) => codes_page(visitor, &codes, true, ""),
+        Ok(codes) => {
+            let started = oauth::authorize::started(visitor, request);
+            codes_page(
+                visitor,
+                &codes,
+                true,
+                started.as_deref().unwrap_or_default(),
+            )
+        }
         Err(AccountError::FactorAlreadyEnabled) => redirect(visitor, PATH, ""),
         Err(error) => {
             let token = change.form.text("activation_token");

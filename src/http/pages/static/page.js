@@ -32,6 +32,9 @@ for (const form of document.querySelectorAll("form[method=post]")) {
     event.submitter?.setAttribute("aria-busy", "true");
   });
 }
+// An answer to another site is sent at once.
+document.querySelector("[data-send]")?.requestSubmit();
+
 // The page may come back from the browser's cache with the form as it was left.
 addEventListener("pageshow", () => {
   for (const form of document.querySelectorAll("form[data-sent]")) {
