@@ -499,11 +499,12 @@ CREATE TABLE recovery_codes (
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX recovery_codes_by_user ON recovery_codes (user_id);
 
--- Sign-ins whose password was right and that wait for a second factor.
+-- Sign-ins that wait for a second factor. `amr` is what was checked: the password, or an identity.
 CREATE TABLE factor_tickets (
     token_hash       BLOB    PRIMARY KEY,
     user_id          INTEGER NOT NULL REFERENCES users (id) ON DELETE CASCADE,
     password_version INTEGER NOT NULL,
+    amr              TEXT    NOT NULL,
     expires_at       INTEGER NOT NULL,
     tries            INTEGER NOT NULL DEFAULT 0
 ) STRICT, WITHOUT ROWID;
@@ -617,3 +618,68 @@ CREATE INDEX authorization_codes_by_client ON authorization_codes (client_id);
 CREATE INDEX authorization_codes_by_user ON authorization_codes (user_id);
 CREATE INDEX authorization_codes_by_parent ON authorization_codes (parent_id);
 CREATE INDEX authorization_codes_by_expiry ON authorization_codes (expires_at);
+
+-- Identities: what people are at other providers, by which they sign in. Issuer and subject name one;
+-- address and name are what the provider said last. `provider` is the id in the settings.
+CREATE TABLE identities (
+    id           TEXT    PRIMARY KEY,
+    user_id      INTEGER NOT NULL REFERENCES users (id) ON DELETE CASCADE,
+    provider     TEXT    NOT NULL,
+    issuer       TEXT    NOT NULL,
+    subject      TEXT    NOT NULL,
+    email        TEXT    NOT NULL,
+    name         TEXT    NOT NULL,
+    created_at   INTEGER NOT NULL,
+    last_used_at INTEGER,
+    UNIQUE (issuer, subject)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX identities_by_user ON identities (user_id);
+
+-- Requests to providers, by the hash of their state. The session is the one that connects an identity
+-- or authenticates again. The request is that of an app (`redirect_uri`, its `state` and its
+-- `code_challenge`) or of a browser (the hash of its cookie). `answer` is what the provider sent back,
+-- encrypted under what its client holds; `code_hash` that of the one-time code for the app.
+CREATE TABLE provider_requests (
+    state_hash     BLOB    PRIMARY KEY,
+    provider       TEXT    NOT NULL,
+    purpose        TEXT    NOT NULL CHECK (purpose IN ('sign_in', 'connection', 'reauthentication')),
+    session_id     TEXT    REFERENCES sessions (id) ON DELETE CASCADE,
+    redirect_uri   TEXT,
+    app_state      TEXT,
+    code_challenge TEXT,
+    cookie_hash    BLOB,
+    next_path      TEXT    NOT NULL,
+    answer         BLOB,
+    code_hash      BLOB    UNIQUE,
+    created_at     INTEGER NOT NULL,
+    expires_at     INTEGER NOT NULL,
+    CHECK ((purpose = 'sign_in') = (session_id IS NULL)),
+    CHECK ((redirect_uri IS NULL) = (code_challenge IS NULL)),
+    CHECK ((redirect_uri IS NULL) = (cookie_hash IS NOT NULL))
+) STRICT, WITHOUT ROWID;
+CREATE INDEX provider_requests_by_session ON provider_requests (session_id) WHERE session_id IS NOT NULL;
+CREATE INDEX provider_requests_by_expiry ON provider_requests (expires_at);
+
+-- Tickets for an identity that a provider has proven and no account has: to connect it to the account
+-- that has its address, or to the account of the sign-up that it made.
+CREATE TABLE identity_tickets (
+    token_hash BLOB    PRIMARY KEY,
+    user_id    INTEGER NOT NULL REFERENCES users (id) ON DELETE CASCADE,
+    sign_up_id INTEGER REFERENCES sign_ups (id) ON DELETE CASCADE,
+    provider   TEXT    NOT NULL,
+    issuer     TEXT    NOT NULL,
+    subject    TEXT    NOT NULL,
+    email      TEXT    NOT NULL,
+    name       TEXT    NOT NULL,
+    expires_at INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE INDEX identity_tickets_by_user ON identity_tickets (user_id);
+CREATE INDEX identity_tickets_by_sign_up ON identity_tickets (sign_up_id) WHERE sign_up_id IS NOT NULL;
+CREATE INDEX identity_tickets_by_expiry ON identity_tickets (expires_at);
+
+-- ID tokens that apps have sent, by their hash: each counts once.
+CREATE TABLE used_id_tokens (
+    token_hash BLOB    PRIMARY KEY,
+    expires_at INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE INDEX used_id_tokens_by_expiry ON used_id_tokens (expires_at);

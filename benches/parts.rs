@@ -105,6 +105,7 @@ impl One {
                 notice: None,
                 factor: None,
                 ticket: NewTicket {
+                    method: AuthMethod::Password,
                     token_hash: Vec::new(),
                     expires_at: now,
                 },

@@ -320,6 +320,7 @@ fn allowance(config: &RateLimitsConfig) -> Option<Allowance> {
         resends: config.resends,
         passkey_challenges: config.passkey_challenges,
         authorization_requests: config.authorization_requests,
+        external_sign_ins: config.external_sign_ins,
         new_address_mails: config.new_address_mails_an_hour,
         wrong_codes: config.wrong_codes_an_hour,
     })

@@ -401,7 +401,7 @@ fn check_reading(reading: &Result<ImportedUser, FieldErrors>) {
         totp,
         passkeys: user.passkeys.clone(),
     };
-    UserRecord::exported(&stored, true, &factors)
+    UserRecord::exported(&stored, true, &factors, &user.identities)
         .write_line(&mut line)
         .expect("writing to memory does not fail");
     let fields = parse_json_object(&line).expect("an exported line is JSON");
@@ -428,6 +428,14 @@ fn check_reading(reading: &Result<ImportedUser, FieldErrors>) {
         })
     };
     assert_eq!(keys(&again), keys(user));
+    let names = |user: &ImportedUser| {
+        let proven = user
+            .identities
+            .iter()
+            .map(|identity| identity.proven.clone());
+        proven.collect::<Vec<_>>()
+    };
+    assert_eq!(names(&again), names(user));
     assert_eq!(
         (again.is_active, again.is_staff),
         (user.is_active, user.is_staff)

@@ -10,13 +10,14 @@ use hmac::{Hmac, Mac};
 use sha2::Sha256;
 
 use crate::crypto::random;
+use crate::crypto::sealing::KEY_BYTES;
 use crate::delivery::Outbox;
 use crate::domain::{
     ClientNetwork, OtpCode, OtpPurpose, RecoveryCode, Timestamp, UserId, mailbox_key,
 };
 use crate::links::Links;
 use crate::mail::MailContent;
-use crate::store::{Field, MailLimits, NewOtp, StoreError, StoreResult};
+use crate::store::{Field, IDENTITY_PASSWORD, MailLimits, NewOtp, StoreError, StoreResult};
 
 /// How often digits are redrawn when the address already has a code with the same ones.
 const DRAWS: usize = 5;
@@ -110,6 +111,48 @@ impl OtpCodes {
     /// The keyed hash of the ticket for the second step of a sign-in.
     pub fn hash_ticket(&self, token: &str) -> Vec<u8> {
         self.mac(&["factor_ticket", token])
+    }
+
+    /// The keyed hash of the ticket for an identity that no account has.
+    pub fn hash_identity_ticket(&self, token: &str) -> Vec<u8> {
+        self.mac(&["identity_ticket", token])
+    }
+
+    /// A password hash that no password matches, for sign-ups by an identity: two of them are the same
+    /// for the same identity only.
+    pub fn identity_password(&self, issuer: &str, subject: &str) -> String {
+        let [issuer, subject] = [issuer, subject].map(|text| URL_SAFE_NO_PAD.encode(text));
+        let mac = self.mac(&["identity_password", &issuer, &subject]);
+        format!("{IDENTITY_PASSWORD}{}", URL_SAFE_NO_PAD.encode(mac))
+    }
+
+    /// The keyed hash of the random state of a request to a provider.
+    pub fn hash_provider_state(&self, state: &str) -> Vec<u8> {
+        self.mac(&["provider_state", state])
+    }
+
+    /// The nonce of a request to a provider, which follows from its state: 256 bits.
+    pub fn provider_nonce(&self, state: &str) -> String {
+        URL_SAFE_NO_PAD.encode(self.mac(&["provider_nonce", state]))
+    }
+
+    /// The verifier (RFC 7636) of a request to a provider, which follows from its state: 256 bits.
+    pub fn provider_verifier(&self, state: &str) -> String {
+        URL_SAFE_NO_PAD.encode(self.mac(&["provider_verifier", state]))
+    }
+
+    /// The keyed hash of the one-time code under which an app fetches a provider's answer.
+    pub fn hash_provider_code(&self, code: &str) -> Vec<u8> {
+        self.mac(&["provider_code", code])
+    }
+
+    /// The key that encrypts a provider's answer for whoever has a secret: the state or the code. The
+    /// database has neither.
+    pub(crate) fn provider_answer_key(&self, secret: &str) -> [u8; KEY_BYTES] {
+        let mac = self.mac(&["provider_answer", secret]);
+        let mut key = [0; KEY_BYTES];
+        key.copy_from_slice(&mac[..KEY_BYTES]);
+        key
     }
 
     /// The keyed hash of a challenge for a passkey.

@@ -109,6 +109,7 @@ fn confirmation(attempt: OtpAttempt, session: NewSession) -> ConfirmSignUp {
     ConfirmSignUp {
         attempt,
         session,
+        identity: None,
         proven_hash: None,
         reset,
     }
@@ -157,6 +158,7 @@ fn sign_in(user_id: UserId, password_hash: &str, session_id: &str, now: Timestam
         notice: None,
         factor: None,
         ticket: NewTicket {
+            method: AuthMethod::Password,
             token_hash: vec![1; 32],
             expires_at: Timestamp::from_unix_millis(i64::MAX / 2),
         },

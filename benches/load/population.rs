@@ -180,6 +180,7 @@ async fn sign_in(
                 session,
                 factor: None,
                 ticket: NewTicket {
+                    method: AuthMethod::Password,
                     token_hash: Vec::new(),
                     expires_at,
                 },
@@ -305,6 +306,7 @@ pub(crate) fn person(number: u64, password_hash: &str) -> Option<ImportedUser> {
         external_id: None,
         totp: None,
         passkeys: None,
+        identities: Vec::new(),
     })
 }
 

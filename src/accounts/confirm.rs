@@ -3,15 +3,17 @@
 use std::sync::Arc;
 
 use super::detached;
+use super::factors::read_optional_ticket;
 use super::mailbox_proof::{MailboxProof, TypedProof};
 use super::new_password::notices;
 use super::{AccountError, Caller, Client, Signed, unread};
 use crate::app::App;
+use crate::crypto::random;
 use crate::domain::{AuthMethod, EmailAddress, FieldReader, Fields, OtpPurpose};
 use crate::limits::{Ceiling, Limited};
 use crate::mail::MailContent;
 use crate::otp_codes::OtpRequest;
-use crate::store::{AccountOtp, ConfirmSignUp, OtpCandidates, ReissueOtp};
+use crate::store::{AccountOtp, ConfirmSignUp, IdentityTicket, OtpCandidates, ReissueOtp};
 
 /// The effect of a right code.
 pub enum Confirmed {
@@ -19,7 +21,8 @@ pub enum Confirmed {
     SignUp {
         /// The proof of the session.
         signed: Signed,
-        /// Whether the sign-up was contested, so that the account has no password yet.
+        /// Whether the account has no password and no identity yet, because the sign-up was contested
+        /// or the ticket of its identity did not come along.
         needs_password: bool,
     },
     /// The caller's new address is confirmed.
@@ -37,7 +40,11 @@ pub async fn confirm(
     client: &Client,
 ) -> Result<Confirmed, AccountError> {
     let mut reader = FieldReader::new(fields);
-    let Confirmation { proof, password } = read(&mut reader);
+    let Confirmation {
+        proof,
+        password,
+        ticket,
+    } = read(&mut reader);
     reader.finish()?;
     let now = app.clock.now();
     let proof = proof.ok_or_else(unread)?.resolve(app, client).await?;
@@ -82,6 +89,10 @@ pub async fn confirm(
                 attempt: attempt(OtpPurpose::SignUp),
                 session: starting.session.clone(),
                 proven_hash: proven_hash.clone(),
+                identity: ticket.as_deref().map(|ticket| IdentityTicket {
+                    token_hash: app.codes.hash_identity_ticket(ticket),
+                    new_id: random::id(),
+                }),
                 reset: app
                     .codes
                     .new_otp(&app.outbox, purpose, email.key(), &code, &request),
@@ -95,7 +106,7 @@ pub async fn confirm(
     if confirmed.needs_password {
         app.outbox.wake().await;
         log::info!(
-            "user {}: sign-up was contested, password reset mailed",
+            "user {}: nothing of the sign-up counts, password reset mailed",
             user.id
         );
     }
@@ -133,13 +144,16 @@ async fn prove_password(
 pub(super) struct Confirmation {
     proof: Option<TypedProof>,
     password: Option<String>,
+    ticket: Option<String>,
 }
 
-/// Reads the code or token and the optional password of a sign-up.
+/// Reads the code or token, and what a sign-up may bring along: its password, or the ticket of its
+/// identity.
 pub(super) fn read(reader: &mut FieldReader<'_>) -> Confirmation {
     Confirmation {
         proof: TypedProof::read(reader),
         password: reader.optional_secret("password", None),
+        ticket: read_optional_ticket(reader),
     }
 }
 

@@ -5,7 +5,7 @@ use std::io::Read;
 use super::events::hide_others;
 use super::{AccountError, Caller};
 use crate::app::App;
-use crate::store::{Event, PageRequest, Passkey, Session};
+use crate::store::{Event, Identity, PageRequest, Passkey, Session};
 
 /// Entries of the audit log that are read at a time.
 const PAGE_SIZE: u32 = 500;
@@ -18,6 +18,8 @@ pub struct AccountDownload {
     pub sessions: Vec<Session>,
     /// Its passkeys, oldest first.
     pub passkeys: Vec<Passkey>,
+    /// Its identities at external providers, oldest first.
+    pub identities: Vec<Identity>,
     /// Its audit log, newest first.
     pub events: Vec<Event>,
 }
@@ -49,6 +51,7 @@ pub async fn collect_download(app: &App, caller: &Caller) -> Result<AccountDownl
         photo: read_photo(app, user.photo.as_deref())?,
         sessions: super::list_sessions(app, caller).await?,
         passkeys: super::list_passkeys(app, caller).await?,
+        identities: super::list_identities(app, caller).await?,
         events,
     })
 }

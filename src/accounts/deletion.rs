@@ -7,16 +7,18 @@ use super::password_check::{self, current_hash, is_current_password, wrong_passw
 use super::password_tries::key_of;
 use super::photo::remove_photo;
 use super::profile::check_right;
-use super::recent::require_recent_factor;
+use super::recent::{require_recent, require_recent_factor};
 use super::refresh::recheck;
 use super::staff::read_optional_reason;
 use super::{AccountError, Caller, Client, detached, unread};
 use crate::app::App;
 use crate::domain::{FieldReader, Fields, UserId};
 use crate::mail::MailContent;
+use crate::passwords;
 use crate::store::{DeleteOutcome, DeleteUser, RequestContext};
 
-/// Deletes an account: staff deletes any, other callers their own with its password.
+/// Deletes an account: staff deletes any, other callers their own with its password, or after recent
+/// authentication if it has none.
 ///
 /// Permission is checked before `fields` is polled, and so before the body is read.
 ///
@@ -38,7 +40,7 @@ pub async fn delete<E: From<AccountError>>(
     if !as_staff {
         let fields = fields?;
         recheck(app, caller).await?;
-        check_password(app, caller, &fields, client).await?;
+        prove_owner(app, caller, &fields, client).await?;
     } else if let Ok(fields) = fields {
         // Staff needs no body, so one that is malformed is ignored.
         let mut reader = FieldReader::new(&fields);
@@ -49,17 +51,22 @@ pub async fn delete<E: From<AccountError>>(
     Ok(delete_user(app, id, true, as_staff, context).await?)
 }
 
-async fn check_password(
+/// Checks the password of an account that has one; the owner of another one has to have authenticated
+/// recently.
+async fn prove_owner(
     app: &App,
     caller: &Caller,
     fields: &Fields,
     client: &Client,
 ) -> Result<(), AccountError> {
+    let hash = current_hash(app, caller).await?;
+    if !passwords::is_usable(&hash) {
+        return require_recent(app, caller).await;
+    }
     let mut reader = FieldReader::new(fields);
     let password = read(&mut reader);
     reader.finish()?;
     let password = password.ok_or_else(unread)?;
-    let hash = current_hash(app, caller).await?;
     if is_current_password(app, caller, client, password, &hash).await? {
         Ok(())
     } else {

@@ -30,6 +30,37 @@ pub enum AccountError {
     /// The credentials are right, but the address was never confirmed.
     #[error("the address was never confirmed")]
     EmailNotVerified,
+    /// A verified account has the address of an identity that no account has.
+    #[error("an account with the address exists")]
+    AccountExists {
+        /// The ticket that connects the identity to that account.
+        ticket: String,
+        /// The address.
+        email: String,
+    },
+    /// The provider of an identity is not trusted for the address: its code was mailed.
+    #[error("the address of the identity is not confirmed")]
+    IdentityNotVerified {
+        /// The ticket that makes the identity count when the address is confirmed.
+        ticket: String,
+        /// The address.
+        email: String,
+    },
+    /// Another account has the identity.
+    #[error("another account has the identity")]
+    IdentityTaken,
+    /// The account has as many identities as it may have.
+    #[error("the account has too many identities")]
+    TooManyIdentities,
+    /// The identity does not authenticate this account again.
+    #[error("the identity does not authenticate the account")]
+    WrongIdentity,
+    /// The provider is not configured.
+    #[error("the provider is unknown")]
+    UnknownProvider(String),
+    /// Somebody did not want to sign in at the provider.
+    #[error("the sign-in at the provider was cancelled")]
+    ProviderDenied,
     /// The token is foreign, revoked or expired.
     #[error("the token is invalid or expired")]
     InvalidToken,

@@ -4,8 +4,8 @@
 
 use super::photo::PhotoChange;
 use super::{
-    confirm, deletion, email_undo, factors, invitations, password_change, password_reset, profile,
-    refresh, staff, webhooks,
+    confirm, deletion, email_undo, external, factors, invitations, password_change, password_reset,
+    profile, refresh, staff, webhooks,
 };
 use crate::domain::{FieldErrors, FieldReader, FieldRule, Fields, Timestamp};
 
@@ -134,6 +134,31 @@ pub fn second_step_begin() -> Form {
 /// Signing in with a passkey.
 pub fn passkey_sign_in() -> Form {
     form(factors::passkeys::read_sign_in)
+}
+
+/// What a provider answers.
+pub fn provider_answer() -> Form {
+    form(external::read_answer)
+}
+
+/// Signing in by the code of a provider's answer.
+pub fn provider_code() -> Form {
+    form(external::read_code)
+}
+
+/// Signing in by an ID token.
+pub fn provider_token() -> Form {
+    form(external::read_token)
+}
+
+/// Starting to connect an identity.
+pub fn provider_link() -> Form {
+    form(external::read_link)
+}
+
+/// Connecting an identity.
+pub fn identity_connection() -> Form {
+    form(external::read_connection)
 }
 
 /// Adding a passkey.

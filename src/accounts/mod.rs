@@ -17,6 +17,7 @@ mod email_undo;
 mod error;
 mod events;
 mod expiry;
+mod external;
 mod factors;
 pub mod forms;
 pub(crate) mod import;
@@ -70,6 +71,13 @@ pub use email_undo::{find_undo, undo};
 pub use error::{AccountError, Cause};
 pub use events::{EventExport, list_event_page, list_events, list_user_events, record_command};
 pub use expiry::clear_expired;
+use external::site_ways;
+pub use external::{
+    BrowserOutcome, BrowserPurpose, BrowserRequest, Callback, ExternalSignedIn, FinishedBrowser,
+    can_reauthenticate, connect_identity, disconnect_identity, finish_in_browser, list_identities,
+    list_user_identities, receive_answer, redeem_id_token, redeem_provider_code, start_connection,
+    start_external_sign_in, start_in_browser,
+};
 pub use factors::passkeys::{
     AddedPasskey, PasskeyRequest, add_passkey, delete_passkey, find_passkey, is_current,
     list_passkeys, rename_passkey, sign_in_with_passkey, start_passkey, start_passkey_sign_in,

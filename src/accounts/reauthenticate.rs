@@ -20,8 +20,8 @@ use crate::domain::{
 };
 use crate::limits::Limited;
 use crate::store::{
-    FactorTry, Factors, OtpAttempt, Reauthentication, ReauthenticationOtp, ReauthenticationOutcome,
-    Reauthenticator, TryLimits,
+    FactorTry, Factors, OtpAttempt, ProvenIdentity, Reauthentication, ReauthenticationOtp,
+    ReauthenticationOutcome, Reauthenticator, TryLimits,
 };
 
 const PASSWORD: &str = "password";
@@ -94,9 +94,40 @@ async fn renew(
     } else {
         Reauthenticator::Otp(read_otp(app, caller, fields, client)?)
     };
+    store(app, caller, shown, client, secret_hashes).await
+}
+
+/// As [`reauthenticate_browser`], by an identity that its provider has just proven.
+///
+/// # Errors
+/// [`AccountError::WrongIdentity`] when it is not one of the account, or the account has a second
+/// factor; [`AccountError::SessionEnded`].
+pub(super) async fn reauthenticate_by_identity(
+    app: &App,
+    session: &BrowserSession,
+    proven: ProvenIdentity,
+    client: &Client,
+) -> Result<String, AccountError> {
+    let secret = new_secret();
+    let hashes = (session.secret_hash.clone(), hash(&secret));
+    let shown = Reauthenticator::Identity(proven);
+    store(app, &session.caller, shown, client, Some(hashes)).await?;
+    Ok(secret)
+}
+
+/// Notes in the session what its owner has shown, which the store still may have to check.
+async fn store(
+    app: &App,
+    caller: &Caller,
+    shown: Reauthenticator,
+    client: &Client,
+    secret_hashes: Option<(Vec<u8>, Vec<u8>)>,
+) -> Result<Renewed, AccountError> {
     let factor = match &shown {
         Reauthenticator::Factor(tried) => Some(tried.proof.factor()),
-        Reauthenticator::Password(_) | Reauthenticator::Otp(_) => None,
+        Reauthenticator::Password(_) | Reauthenticator::Otp(_) | Reauthenticator::Identity(_) => {
+            None
+        }
     };
     let now = app.clock.now();
     let request = Reauthentication {
@@ -123,6 +154,7 @@ async fn renew(
             })
         }
         ReauthenticationOutcome::InvalidOtp => Err(wrong_code(app)),
+        ReauthenticationOutcome::WrongIdentity => Err(AccountError::WrongIdentity),
         ReauthenticationOutcome::FactorRefused(refusal) => {
             let tries = PasswordTries::of_caller(client, caller);
             let factor = factor.unwrap_or(SecondFactor::Totp);

@@ -114,7 +114,7 @@ async fn start_session(
         None => None,
     };
     let kind = factor.as_ref().map(|tried| tried.proof.factor());
-    let (token, ticket) = new_ticket(app, now);
+    let (token, ticket) = new_ticket(app, AuthMethod::Password, now);
     let mut starting = tries.client().new_session(app, now, AuthMethod::Password);
     let sign_in = SignIn {
         user_id: found.user_id,

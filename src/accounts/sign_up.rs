@@ -15,7 +15,7 @@ use crate::passwords::PersonalData;
 use crate::store::{NewSignUp, SignUpOutcome};
 
 /// How long a sign-up is pending, whether its code has expired or not.
-const PENDING_TIME: Duration = Duration::from_hours(7 * 24);
+pub(super) const PENDING_TIME: Duration = Duration::from_hours(7 * 24);
 
 /// A pending sign-up.
 #[derive(Clone, Debug, PartialEq, Eq)]

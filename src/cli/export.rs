@@ -15,7 +15,7 @@ use crate::app::App;
 use crate::config::Config;
 use crate::crypto::webauthn::encode;
 use crate::domain::{BirthDate, EventKind, Timestamp, User, UserId};
-use crate::store::{AccountPasskeys, StoredPasskey, StoredUser};
+use crate::store::{AccountPasskeys, Identity, StoredPasskey, StoredUser};
 
 #[derive(Args)]
 pub(super) struct ExportArguments {
@@ -65,6 +65,9 @@ pub(crate) struct UserRecord<'a> {
     /// Its passkeys, in an export with secrets.
     #[serde(flatten)]
     passkeys: Option<PasskeysRecord<'a>>,
+    /// Its identities at external providers.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    identities: Vec<IdentityRecord<'a>>,
     /// Its second factors; not part of an export.
     #[serde(skip_serializing_if = "Option::is_none")]
     mfa: Option<FactorRecord>,
@@ -133,6 +136,33 @@ impl<'a> From<&'a StoredPasskey> for PasskeyRecord<'a> {
     }
 }
 
+/// An identity, with the keys that `import` reads.
+#[derive(Serialize)]
+struct IdentityRecord<'a> {
+    provider: &'a str,
+    issuer: &'a str,
+    subject: &'a str,
+    email: &'a str,
+    name: &'a str,
+    created_at: Timestamp,
+    last_used_at: Option<Timestamp>,
+}
+
+impl<'a> From<&'a Identity> for IdentityRecord<'a> {
+    fn from(identity: &'a Identity) -> Self {
+        let proven = &identity.proven;
+        Self {
+            provider: &proven.provider,
+            issuer: &proven.issuer,
+            subject: &proven.subject,
+            email: &proven.email,
+            name: &proven.name,
+            created_at: identity.created_at,
+            last_used_at: identity.last_used_at,
+        }
+    }
+}
+
 /// The second factors of an account, with the keys of `mfa/status/`.
 #[derive(Serialize)]
 pub(crate) struct FactorRecord {
@@ -168,6 +198,7 @@ impl<'a> UserRecord<'a> {
             password: None,
             totp: None,
             passkeys: None,
+            identities: Vec::new(),
             mfa: None,
         }
     }
@@ -177,6 +208,7 @@ impl<'a> UserRecord<'a> {
         stored: &'a StoredUser,
         with_hashes: bool,
         factors: &'a ExportedFactors,
+        identities: &'a [Identity],
     ) -> Self {
         Self {
             language: &stored.language,
@@ -187,6 +219,7 @@ impl<'a> UserRecord<'a> {
                 totp_last_used_at: totp.last_used_at,
             }),
             passkeys: factors.passkeys.as_ref().map(PasskeysRecord::from),
+            identities: identities.iter().map(IdentityRecord::from).collect(),
             ..Self::new(&stored.user)
         }
     }
@@ -200,8 +233,13 @@ impl<'a> UserRecord<'a> {
     }
 
     /// The record of `user show`.
-    pub(super) fn shown_with(user: &'a User, factors: &FactorStatus) -> Self {
+    pub(super) fn shown_with(
+        user: &'a User,
+        factors: &FactorStatus,
+        identities: &'a [Identity],
+    ) -> Self {
         Self {
+            identities: identities.iter().map(IdentityRecord::from).collect(),
             mfa: Some(FactorRecord {
                 methods: factors.methods.iter().map(|kind| kind.as_str()).collect(),
                 created_at: factors.created_at,
@@ -282,7 +320,9 @@ async fn write_all(app: &App, out: impl Write, contents: Contents) -> CommandRes
                 false => Ok(ExportedFactors::default()),
             };
             let factors = factors.map_err(describe)?;
-            UserRecord::exported(stored, contents.with_hashes, &factors)
+            let identities = accounts::list_user_identities(app, stored.user.id).await;
+            let identities = identities.map_err(describe)?;
+            UserRecord::exported(stored, contents.with_hashes, &factors, &identities)
                 .write_line(&mut out)
                 .map_err(cannot_write)?;
         }

@@ -31,7 +31,7 @@ const LONG_HELP: &str = "\
 Fields (JSON keys or CSV columns; only email is required): id, email, password, first_name, \
 last_name, phone, gender, country, address, birthday, is_active, is_staff, is_verified (or \
 email_verified), verified_at, last_login, language, external_id, created_at (or date_joined), updated_at, \
-totp_secret (or totp_secret_hex), totp_created_at, totp_last_used_at, passkeys, passkey_user_handle. Others are ignored with a \
+totp_secret (or totp_secret_hex), totp_created_at, totp_last_used_at, passkeys, passkey_user_handle, identities. Others are ignored with a \
 warning. A file with a flag of another program (such as emailVerified or disabled) and none of ours \
 is refused until --map says what the flag means.
 
@@ -45,6 +45,10 @@ totp_secret is the secret of an authenticator app in base 32 or as an otpauth://
 totp_secret_hex in hexadecimal digits: people keep their app. passkeys is a list of JSON objects (in CSV as JSON \
 text), passkey_user_handle what they know the account by, as export --with-secrets writes both; \
 passkeys sign in at the domain that they were made for only. Recovery codes do not move.
+
+identities is a list of JSON objects (in CSV as JSON text) with provider (an id of [[social.providers]]), \
+issuer and subject, and optionally email, name, created_at and last_used_at: people keep signing in with \
+Google and others. Only accounts with a confirmed address have identities.
 
 is_verified and verified_at mean \"no\" when they are empty; an account with neither counts as \
 verified. Timestamps without a zone are UTC. Ids are kept where they were never used here.

@@ -16,6 +16,7 @@ use crate::accounts::{self, AccountError, FactorStatus, UserFilter};
 use crate::app::App;
 use crate::config::Config;
 use crate::domain::{Fields, Input, Timestamp, User};
+use crate::store::Identity;
 
 #[derive(Subcommand)]
 pub(super) enum UserCommand {
@@ -182,7 +183,9 @@ pub(super) fn run(command: UserCommand, config: Config) -> CommandResult {
         }),
         UserCommand::Show { user, json } => with_user(config, &user, async |app, user| {
             let factors = accounts::factor_status_of(&app, &user).await;
-            show(&user, &factors.map_err(describe)?, json).map_err(cannot_write)
+            let identities = accounts::list_user_identities(&app, user.id).await;
+            let identities = identities.map_err(describe)?;
+            show(&user, &factors.map_err(describe)?, &identities, json).map_err(cannot_write)
         }),
         UserCommand::SetPassword {
             user,
@@ -362,10 +365,15 @@ impl UserTable {
     }
 }
 
-fn show(user: &User, factors: &FactorStatus, json: bool) -> io::Result<()> {
+fn show(
+    user: &User,
+    factors: &FactorStatus,
+    identities: &[Identity],
+    json: bool,
+) -> io::Result<()> {
     let mut out = io::stdout();
     if json {
-        return UserRecord::shown_with(user, factors).write_line(&mut out);
+        return UserRecord::shown_with(user, factors, identities).write_line(&mut out);
     }
     let moment = |moment: Option<Timestamp>| moment.map(|moment| moment.to_string());
     let profile = &user.profile;
@@ -394,6 +402,7 @@ fn show(user: &User, factors: &FactorStatus, json: bool) -> io::Result<()> {
         ("active", yes_or_no(user.is_active).into()),
         ("staff", yes_or_no(user.is_staff).into()),
         ("two-factor", shown_factors(factors)),
+        ("identities", shown_identities(identities)),
         ("verified", moment(user.verified_at).unwrap_or("no".into())),
         (
             "last login",
@@ -428,6 +437,18 @@ fn shown_factors(factors: &FactorStatus) -> String {
         methods.join(", "),
         factors.recovery_codes_left
     )
+}
+
+/// The identities of an account in a line.
+fn shown_identities(identities: &[Identity]) -> String {
+    let shown = identities.iter().map(|identity| {
+        let proven = &identity.proven;
+        match proven.email.as_str() {
+            "" => format!("{} {}", proven.provider, proven.subject),
+            email => format!("{} {email}", proven.provider),
+        }
+    });
+    shown.collect::<Vec<_>>().join(", ")
 }
 
 /// A table without rules, readable for people and for `awk`, wrapped to the terminal if there is

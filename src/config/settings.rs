@@ -563,6 +563,9 @@ settings! {
         passkey_challenges: u32 = 300, rule whole(1, MAX_RATE_LIMIT), rare "COUNT";
         /// Requests of applications that wait for somebody to sign in, per network in 5 minutes.
         authorization_requests: u32 = 600, rule whole(1, MAX_RATE_LIMIT), rare "COUNT";
+        /// Sign-ins by external providers that are started per network in 5 minutes, and ID tokens that
+        /// apps send.
+        external_sign_ins: u32 = 300, rule whole(1, MAX_RATE_LIMIT), rare "COUNT";
         /// Mails to addresses without an account in an hour, from all networks together. Beyond it the
         /// sign-ups and address changes that each network has shrink in proportion, to no less than
         /// 2. 0 means no ceiling.

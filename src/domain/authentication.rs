@@ -4,7 +4,7 @@ use serde::{Serialize, Serializer};
 
 use super::{SecondFactor, Timestamp};
 
-/// A way to authenticate, by its name in RFC 8176.
+/// A way to authenticate, by its name in RFC 8176; `fed` is not registered there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AuthMethod {
     /// The password.
@@ -17,10 +17,19 @@ pub enum AuthMethod {
     Swk,
     /// Two factors, or more.
     Mfa,
+    /// An identity at a provider.
+    Federated,
 }
 
 impl AuthMethod {
-    const ALL: [Self; 5] = [Self::Password, Self::Otp, Self::User, Self::Swk, Self::Mfa];
+    const ALL: [Self; 6] = [
+        Self::Password,
+        Self::Otp,
+        Self::User,
+        Self::Swk,
+        Self::Mfa,
+        Self::Federated,
+    ];
 
     /// The name in the claim `amr`.
     pub const fn as_str(self) -> &'static str {
@@ -30,6 +39,7 @@ impl AuthMethod {
             Self::User => "user",
             Self::Swk => "swk",
             Self::Mfa => "mfa",
+            Self::Federated => "fed",
         }
     }
 

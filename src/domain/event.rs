@@ -42,11 +42,11 @@ events! {
     SignUpDisplaced = "sign_up_displaced",
     /// The address of a sign-up was confirmed; the account is signed in.
     SignUpConfirmed = "sign_up_confirmed",
-    /// Somebody signed in, with the password or a passkey.
+    /// Somebody signed in, with the password, a passkey or an identity of a provider.
     SignIn = "sign_in",
     /// A sign-in failed.
     SignInFailed = "sign_in_failed",
-    /// A signed-in client confirmed the password, a second factor or a mailed code.
+    /// A signed-in client confirmed the password, a second factor, a mailed code or an identity.
     Reauthenticated = "reauthenticated",
     /// The code or passkey of a second factor was wrong, or was used before.
     SecondFactorFailed = "second_factor_failed",
@@ -60,6 +60,10 @@ events! {
     PasskeyRemoved = "passkey_removed",
     /// The signature counter of a passkey did not rise, so it may have been copied; the detail is its name.
     PasskeyCounterRefused = "passkey_counter_refused",
+    /// An identity at a provider was connected; the detail is the provider.
+    IdentityConnected = "identity_connected",
+    /// An identity was disconnected; the detail is the provider.
+    IdentityDisconnected = "identity_disconnected",
     /// A recovery code was used up.
     RecoveryCodeUsed = "recovery_code_used",
     /// The recovery codes were replaced.
@@ -213,6 +217,8 @@ impl EventKind {
             Self::TotpActivated | Self::PasskeyAdded => Some(WebhookEventType::MfaEnabled),
             Self::TotpDeactivated | Self::PasskeyRemoved => Some(WebhookEventType::MfaDisabled),
             Self::FactorsReset => Some(WebhookEventType::MfaReset),
+            Self::IdentityConnected => Some(WebhookEventType::IdentityLinked),
+            Self::IdentityDisconnected => Some(WebhookEventType::IdentityUnlinked),
             // An import notifies of each account, unless it was asked not to.
             Self::UsersImported
             | Self::SignInFailed

@@ -51,6 +51,16 @@ pub mod messages {
 
     /// A link token that is wrong, used or expired.
     pub const INVALID_TOKEN: &str = "Invalid or expired token.";
+    /// A code of a sign-in by a provider is unknown, used or expired, or its verifier is another.
+    pub const INVALID_EXTERNAL_CODE: &str = "Invalid or expired code.";
+    /// An app is not in the settings.
+    pub const FOREIGN_REDIRECT_URI: &str = "redirect_uri must be in [social] redirect_uris.";
+    /// A `code_challenge` is not of the form that RFC 7636 has for `S256`.
+    pub const INVALID_CHALLENGE: &str =
+        "Enter a valid S256 code challenge (RFC 7636): 43 characters of base64url.";
+    /// A provider has no address of somebody who has no account.
+    pub const NO_PROVIDER_EMAIL: &str =
+        "The provider has given no email address. Allow it there, or sign up with an address.";
     /// A wrong password.
     pub const INVALID_PASSWORD: &str = "Invalid password.";
     /// Not a file.

@@ -91,6 +91,11 @@ impl WebhookEventType {
         self.resource() == "session"
     }
 
+    /// Whether it is about an identity.
+    pub fn is_about_identity(self) -> bool {
+        self.resource() == "identity"
+    }
+
     /// Whether its data is the whole account.
     pub fn is_about_user(self) -> bool {
         self.resource() == "user" && self != Self::UserDeleted

@@ -45,6 +45,20 @@ pub(super) const TOO_MANY_PASSKEYS: &str =
 pub(super) const LAST_WAY_IN: &str =
     "This is the only way to sign in. Set a password or add a passkey first.";
 
+/// Why an identity is not connected.
+pub(super) const IDENTITY_TAKEN: &str = "This account is connected to another user.";
+
+/// Why no further identity is connected.
+pub(super) const TOO_MANY_IDENTITIES: &str =
+    "An account can be connected to at most 20 others. Disconnect one first.";
+
+/// Why an identity does not authenticate its owner again.
+pub(super) const WRONG_IDENTITY: &str =
+    "The provider did not confirm the owner of this account. Confirm it in another way.";
+
+/// Why nobody is signed in by a provider.
+pub(super) const PROVIDER_DENIED: &str = "The sign-in at the provider was cancelled.";
+
 /// Every error of the API.
 #[derive(Debug)]
 pub(super) enum ApiError {
@@ -68,6 +82,12 @@ pub(super) enum ApiError {
     NoActiveAccount,
     /// 401, the address was never confirmed.
     EmailNotVerified,
+    /// 401, a verified account has the address of an identity.
+    AccountExists { ticket: String },
+    /// 401, the address of an identity has to be confirmed.
+    IdentityNotVerified { ticket: String },
+    /// 404, the provider with this id is not configured.
+    UnknownProvider(String),
     /// 403.
     Forbidden,
     /// 403, the caller has to authenticate again first, in one of these ways.
@@ -142,7 +162,7 @@ impl ApiError {
         match self {
             Self::InvalidOtp => ActionOutcome::WrongCode,
             Self::NoActiveAccount | Self::InvalidPassword(_) => ActionOutcome::WrongPassword,
-            Self::EmailNotVerified => ActionOutcome::NotVerified,
+            Self::EmailNotVerified | Self::IdentityNotVerified { .. } => ActionOutcome::NotVerified,
             Self::NotAuthenticated | Self::BadToken | Self::InvalidToken => ActionOutcome::BadToken,
             Self::Throttled(_) => ActionOutcome::Throttled,
             Self::Overloaded(_) => ActionOutcome::Unavailable,
@@ -169,6 +189,8 @@ impl ApiError {
             | Self::InvalidToken
             | Self::NoActiveAccount
             | Self::SecondFactorRequired { .. }
+            | Self::AccountExists { .. }
+            | Self::IdentityNotVerified { .. }
             | Self::EmailNotVerified => Some((
                 WWW_AUTHENTICATE,
                 HeaderValue::from_static(r#"Bearer realm="api""#),
@@ -194,13 +216,17 @@ impl ApiError {
             | Self::InvalidToken
             | Self::NoActiveAccount
             | Self::SecondFactorRequired { .. }
+            | Self::AccountExists { .. }
+            | Self::IdentityNotVerified { .. }
             | Self::EmailNotVerified => StatusCode::UNAUTHORIZED,
             Self::Forbidden
             | Self::ReauthenticationRequired(_)
             | Self::FactorSetupRequired
             | Self::ForeignForm
             | Self::InsecurePages => StatusCode::FORBIDDEN,
-            Self::NotFound | Self::UserNotFound | Self::InvalidPage => StatusCode::NOT_FOUND,
+            Self::NotFound | Self::UserNotFound | Self::UnknownProvider(_) | Self::InvalidPage => {
+                StatusCode::NOT_FOUND
+            }
             Self::MethodNotAllowed(_) => StatusCode::METHOD_NOT_ALLOWED,
             Self::Timeout => StatusCode::REQUEST_TIMEOUT,
             Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
@@ -228,6 +254,17 @@ impl ApiError {
             Self::InvalidToken => coded("Token is invalid or expired", "token_not_valid"),
             Self::NoActiveAccount => detail("No active account found with the given credentials"),
             Self::EmailNotVerified => coded("Email address is not verified.", "email_not_verified"),
+            Self::AccountExists { ticket } => json!({
+                "detail": "An account with this email address exists. Sign in to connect it.",
+                "code": "account_exists",
+                "ephemeral_token": ticket,
+            }),
+            Self::IdentityNotVerified { ticket } => json!({
+                "detail": "Email address is not verified.",
+                "code": "email_not_verified",
+                "ephemeral_token": ticket,
+            }),
+            Self::UnknownProvider(id) => detail(&format!("Provider '{id}' not supported")),
             Self::Forbidden | Self::ForeignForm | Self::InsecurePages => {
                 detail("You do not have permission to perform this action.")
             }
@@ -309,6 +346,15 @@ impl From<AccountError> for ApiError {
             AccountError::FactorNotEnabled => Self::FactorNotEnabled,
             AccountError::TooManyPasskeys => Self::BadRequest(TOO_MANY_PASSKEYS.to_owned()),
             AccountError::LastWayIn => Self::BadRequest(LAST_WAY_IN.to_owned()),
+            AccountError::AccountExists { ticket, .. } => Self::AccountExists { ticket },
+            AccountError::IdentityNotVerified { ticket, .. } => {
+                Self::IdentityNotVerified { ticket }
+            }
+            AccountError::IdentityTaken => Self::BadRequest(IDENTITY_TAKEN.to_owned()),
+            AccountError::TooManyIdentities => Self::BadRequest(TOO_MANY_IDENTITIES.to_owned()),
+            AccountError::WrongIdentity => Self::BadRequest(WRONG_IDENTITY.to_owned()),
+            AccountError::UnknownProvider(id) => Self::UnknownProvider(id),
+            AccountError::ProviderDenied => Self::BadRequest(PROVIDER_DENIED.to_owned()),
             AccountError::UserNotFound => Self::UserNotFound,
             AccountError::NotFound => Self::NotFound,
             AccountError::InvalidPage => Self::InvalidPage,

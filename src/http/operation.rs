@@ -54,13 +54,14 @@ pub(crate) enum Tag {
     Sessions,
     SecondFactors,
     Passkeys,
+    External,
     Staff,
     Service,
     Development,
 }
 
 impl Tag {
-    pub(crate) const ALL: [Self; 10] = [
+    pub(crate) const ALL: [Self; 11] = [
         Self::SignUp,
         Self::Tokens,
         Self::Users,
@@ -68,6 +69,7 @@ impl Tag {
         Self::Sessions,
         Self::SecondFactors,
         Self::Passkeys,
+        Self::External,
         Self::Staff,
         Self::Service,
         Self::Development,
@@ -82,6 +84,7 @@ impl Tag {
             Self::Sessions => "Sessions",
             Self::SecondFactors => "Second factors",
             Self::Passkeys => "Passkeys",
+            Self::External => "External sign-in",
             Self::Staff => "Staff",
             Self::Service => "Service",
             Self::Development => "Development",
@@ -97,6 +100,7 @@ impl Tag {
             Self::Sessions => "The devices with a session.",
             Self::SecondFactors => "Authenticator apps and recovery codes.",
             Self::Passkeys => "Signing in without a password (Web Authentication).",
+            Self::External => "Signing in by other providers, and the identities there.",
             Self::Staff => "For staff.",
             Self::Service => "Keys, health, metrics and this document.",
             Self::Development => "With `--dev` only, and only for clients on the same machine.",

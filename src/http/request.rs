@@ -274,6 +274,11 @@ impl Request {
         self.segment_from_end(0)
     }
 
+    /// The segment of the path that `after` others follow.
+    pub(super) fn segment_before(&self, after: usize) -> &str {
+        self.segment_from_end(after)
+    }
+
     /// The number in the last segment of the path but `after`.
     ///
     /// # Errors

@@ -10,9 +10,9 @@ use std::sync::LazyLock;
 use http::Method;
 
 use super::api::{
-    audit_log, dev, dev_webhooks, discovery, email_undo, events, health, invitations, mails,
-    metrics, mfa, otp, passkeys, passwords, photos, reauthenticate, sessions, staff, tokens, users,
-    webhook_deliveries, webhooks, well_known,
+    audit_log, dev, dev_webhooks, discovery, email_undo, events, external, health, identities,
+    invitations, mails, metrics, mfa, otp, passkeys, passwords, photos, reauthenticate, sessions,
+    staff, tokens, users, webhook_deliveries, webhooks, well_known,
 };
 use super::openapi::{self, docs};
 use super::pages::account::{
@@ -327,6 +327,25 @@ pub(super) static ROUTES: &[Route] = &[
         .bearer().before_setup().docs(&passkeys::RENAME),
     delete!(accounts!("passkeys/{id}/"), "Passkey Instance", passkeys::destroy)
         .bearer().before_setup().docs(&passkeys::DESTROY),
+
+    get!(accounts!("providers/"), "Provider List", external::list).docs(&external::LIST),
+    get!(accounts!("o/{id}/"), "External Sign In", external::start).docs(&external::START),
+    post!(accounts!("o/{id}/"), "External Sign In", external::redeem)
+        .counted_as(Action::SignIn).docs(&external::REDEEM),
+    get!(accounts!("o/{id}/callback/"), "Provider Callback", external::callback)
+        .page().docs(&external::CALLBACK),
+    post!(accounts!("o/{id}/callback/"), "Provider Callback", external::posted)
+        .page().docs(&external::POSTED),
+    post!(accounts!("o/{id}/token/"), "External Token", external::redeem_token)
+        .counted_as(Action::SignIn).docs(&external::TOKEN),
+    post!(accounts!("o/{id}/link/"), "External Link", external::link)
+        .bearer().docs(&external::LINK),
+    get!(accounts!("identities/"), "Identity List", identities::list)
+        .bearer().docs(&identities::LIST),
+    post!(accounts!("identities/"), "Identity List", identities::create)
+        .bearer().docs(&identities::CREATE),
+    delete!(accounts!("identities/{id}/"), "Identity Instance", identities::destroy)
+        .bearer().docs(&identities::DESTROY),
 
     get!(accounts!("email/undo/{id}/"), "Email Undo", email_undo::confirm)
         .page().docs(&email_undo::CONFIRM),

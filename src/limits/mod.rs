@@ -44,10 +44,12 @@ pub enum Limited {
     PasskeyChallenge,
     /// An application's request that waits for its user: 600 in 5 minutes.
     AuthorizationRequest,
+    /// A sign-in by an external provider, when it is started: 300 in 5 minutes.
+    ExternalSignIn,
 }
 
 impl Limited {
-    const ALL: [Self; 9] = [
+    const ALL: [Self; 10] = [
         Self::FailedSignIn,
         Self::SignUp,
         Self::TakenAddress,
@@ -57,14 +59,16 @@ impl Limited {
         Self::Resend,
         Self::PasskeyChallenge,
         Self::AuthorizationRequest,
+        Self::ExternalSignIn,
     ];
 
     /// The length of the sliding window.
     const fn window(self) -> Duration {
         match self {
-            Self::FailedSignIn | Self::PasskeyChallenge | Self::AuthorizationRequest => {
-                Duration::from_mins(5)
-            }
+            Self::FailedSignIn
+            | Self::PasskeyChallenge
+            | Self::AuthorizationRequest
+            | Self::ExternalSignIn => Duration::from_mins(5),
             Self::SignUp | Self::TakenAddress | Self::AddressChange => Duration::from_hours(1),
             Self::OtpTry | Self::Reset | Self::Resend => Duration::from_mins(10),
         }
@@ -80,7 +84,8 @@ impl Limited {
             | Self::Reset
             | Self::Resend
             | Self::PasskeyChallenge
-            | Self::AuthorizationRequest => None,
+            | Self::AuthorizationRequest
+            | Self::ExternalSignIn => None,
         }
     }
 
@@ -94,6 +99,7 @@ impl Limited {
             Self::Resend => allowance.resends,
             Self::PasskeyChallenge => allowance.passkey_challenges,
             Self::AuthorizationRequest => allowance.authorization_requests,
+            Self::ExternalSignIn => allowance.external_sign_ins,
         };
         most as usize
     }
@@ -116,6 +122,8 @@ pub struct Allowance {
     pub passkey_challenges: u32,
     /// In 5 minutes.
     pub authorization_requests: u32,
+    /// In 5 minutes.
+    pub external_sign_ins: u32,
     /// Mails to addresses without an account in an hour, over all networks; zero for no ceiling.
     pub new_address_mails: u32,
     /// Wrong one-time passwords in an hour, over all networks; zero for no ceiling.
@@ -294,6 +302,7 @@ mod tests {
             resends: 60,
             passkey_challenges: 300,
             authorization_requests: 600,
+            external_sign_ins: 300,
             new_address_mails: 1000,
             wrong_codes: 500,
         }))

@@ -198,6 +198,26 @@ impl Composer {
                 values.insert("name", Value::from(name.as_str()));
                 ip = Some(client.clone());
             }
+            MailContent::IdentityConnected {
+                provider,
+                email,
+                ip: client,
+                link: undo,
+                days,
+            } => {
+                values.insert("name", Value::from(identity(provider, email)));
+                values.insert("days", Value::from(*days));
+                link.clone_from(undo);
+                ip = Some(client.clone());
+            }
+            MailContent::IdentityDisconnected {
+                provider,
+                email,
+                ip: client,
+            } => {
+                values.insert("name", Value::from(identity(provider, email)));
+                ip = Some(client.clone());
+            }
             MailContent::NewSignIn { ip: client }
             | MailContent::AppRemoved { ip: client }
             | MailContent::RecoveryCodesReplaced { ip: client } => ip = Some(client.clone()),
@@ -367,6 +387,14 @@ fn part(kind: ContentType, text: &str) -> SinglePart {
 /// Someone else may have chosen it, and mail programs turn everything that looks like a link into one.
 fn masked_address(address: &str) -> String {
     EmailAddress::parse(address).map_or_else(|_| String::from("***"), |email| email.masked())
+}
+
+/// An identity as its owner knows it: the provider, and the address there.
+fn identity(provider: &str, email: &str) -> String {
+    match email {
+        "" => provider.to_owned(),
+        email => format!("{provider}: {email}"),
+    }
 }
 
 /// A time that readers of every language understand.
@@ -765,7 +793,8 @@ mod tests {
                     mail.text
                 );
                 assert_eq!(mail.otp, None, "{name}");
-                let has_link = ["factor_added", "passkey_added"].contains(&name);
+                let has_link =
+                    ["factor_added", "passkey_added", "identity_connected"].contains(&name);
                 assert_eq!(mail.link.is_some(), has_link, "{name}");
                 let shows = |value: &str| mail.text.contains(value) && mail.html.contains(value);
                 let is_without_client = [

@@ -113,6 +113,30 @@ pub enum MailContent {
         /// The client's address.
         ip: String,
     },
+    /// An identity at a provider was connected to the account.
+    IdentityConnected {
+        /// What people call the provider.
+        provider: String,
+        /// The address that the provider has; empty without one.
+        email: String,
+        /// The client's address.
+        ip: String,
+        /// The URL that undoes it, for the account's own address.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        link: Option<String>,
+        /// How long it is valid.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        days: Option<u64>,
+    },
+    /// An identity was disconnected from the account.
+    IdentityDisconnected {
+        /// What people call the provider.
+        provider: String,
+        /// The address that the provider has; empty without one.
+        email: String,
+        /// The client's address.
+        ip: String,
+    },
     /// The recovery codes of the account were replaced.
     RecoveryCodesReplaced {
         /// The client's address.
@@ -285,6 +309,28 @@ impl MailContent {
                 },
             ),
             (
+                "identity_connected",
+                Self::IdentityConnected {
+                    provider: "Google".to_owned(),
+                    email: "ann@example.com".to_owned(),
+                    ip: "203.0.113.7".to_owned(),
+                    link: Some(
+                        "https://accounts.example.com/account/undo/\
+                         281ace4c0c89f8235eecce45a2e3e557/"
+                            .to_owned(),
+                    ),
+                    days: Some(7),
+                },
+            ),
+            (
+                "identity_disconnected",
+                Self::IdentityDisconnected {
+                    provider: "Google".to_owned(),
+                    email: "ann@example.com".to_owned(),
+                    ip: "203.0.113.7".to_owned(),
+                },
+            ),
+            (
                 "recovery_codes_replaced",
                 Self::RecoveryCodesReplaced {
                     ip: "203.0.113.7".to_owned(),
@@ -362,6 +408,8 @@ impl MailContent {
             Self::AppRemoved { .. } => "app_removed",
             Self::PasskeyAdded { .. } => "passkey_added",
             Self::PasskeyRemoved { .. } => "passkey_removed",
+            Self::IdentityConnected { .. } => "identity_connected",
+            Self::IdentityDisconnected { .. } => "identity_disconnected",
             Self::RecoveryCodesReplaced { .. } => "recovery_codes_replaced",
             Self::AccountDeleted { .. } => "account_deleted",
             Self::Promoted => "promoted",
@@ -388,6 +436,8 @@ impl MailContent {
             | Self::AppRemoved { .. }
             | Self::PasskeyAdded { .. }
             | Self::PasskeyRemoved { .. }
+            | Self::IdentityConnected { .. }
+            | Self::IdentityDisconnected { .. }
             | Self::RecoveryCodesReplaced { .. }
             | Self::AccountDeleted { .. }
             | Self::Promoted
@@ -404,7 +454,7 @@ mod tests {
     use super::*;
 
     /// What earlier versions have queued, kind by kind.
-    const QUEUED: [&str; 26] = [
+    const QUEUED: [&str; 28] = [
         r#"{"kind":"otp","purpose":"sign_up","code":"012345","minutes":10}"#,
         r#"{"kind":"otp","purpose":"email_change","code":"012345","minutes":10}"#,
         r#"{"kind":"otp","purpose":"password_reset","code":"012345","minutes":10}"#,
@@ -423,6 +473,8 @@ mod tests {
         r#"{"kind":"passkey_removed","name":"Pixel 9","ip":"203.0.113.7"}"#,
         r#"{"kind":"factor_added","ip":"203.0.113.7"}"#,
         r#"{"kind":"factor_removed","ip":null}"#,
+        r#"{"kind":"identity_connected","provider":"Google","email":"a@b.example","ip":"203.0.113.7","link":"https://c.example/d/","days":7}"#,
+        r#"{"kind":"identity_disconnected","provider":"Google","email":"","ip":"203.0.113.7"}"#,
         r#"{"kind":"recovery_codes_replaced","ip":"203.0.113.7"}"#,
         r#"{"kind":"account_deleted","ip":null}"#,
         r#"{"kind":"promoted"}"#,

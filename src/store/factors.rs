@@ -2,8 +2,12 @@
 
 use async_trait::async_trait;
 
-use super::{NewEmailUndo, NewMail, NewOtp, NewSession, Passkey, RequestContext, StoreResult};
-use crate::domain::{Authentication, SecondFactor, SessionRef, Timestamp, User, UserId};
+use super::{
+    NewEmailUndo, NewMail, NewOtp, NewSession, Passkey, RequestContext, SiteWays, StoreResult,
+};
+use crate::domain::{
+    AuthMethod, Authentication, SecondFactor, SessionRef, Timestamp, User, UserId,
+};
 
 /// The factors of an account.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -156,6 +160,8 @@ pub enum FactorRefusal {
 pub struct NewTicket {
     /// Keyed hash of its random token.
     pub token_hash: Vec<u8>,
+    /// What was checked.
+    pub method: AuthMethod,
     /// When it expires.
     pub expires_at: Timestamp,
 }
@@ -175,7 +181,7 @@ pub struct CompleteSignIn {
     pub token_hash: Vec<u8>,
     /// The try.
     pub tried: FactorTry,
-    /// The session to create. The proven factor is added to its methods.
+    /// The session to create. Its methods become that of the ticket and the proven factor.
     pub session: NewSession,
     /// The notice of a sign-in from a new network.
     pub notice: Option<NewMail>,
@@ -267,6 +273,8 @@ pub struct ResetFactors {
     pub email: (String, String),
     /// A password reset, which is mailed when no way to sign in is left.
     pub reset: NewOtp,
+    /// What signs in besides passwords.
+    pub ways: SiteWays,
     /// The notices for the owner's addresses.
     pub notices: Vec<NewMail>,
     /// The request.

@@ -17,6 +17,7 @@ mod events;
 mod factors;
 mod grants;
 mod health;
+mod identities;
 mod invitations;
 mod keys;
 mod mail_limits;
@@ -28,6 +29,7 @@ mod page;
 mod passkeys;
 mod password_tries;
 mod passwords;
+mod provider_requests;
 mod reauthentication;
 mod sessions;
 mod setup;
@@ -54,6 +56,11 @@ pub use factors::{
 };
 pub use grants::{Grant, GrantStore};
 pub use health::{HealthStore, StoreSize};
+pub use identities::{
+    ConnectIdentity, ConnectOutcome, ConnectionMails, DisconnectIdentity, DisconnectOutcome,
+    Identity, IdentitySignIn, IdentitySignInOutcome, IdentityStore, Newcomer, ProvenIdentity,
+    SiteWays, UsedIdToken,
+};
 pub use invitations::{
     AcceptInvitation, Invitation, InvitationOutcome, InvitationQuery, InvitationStore,
     NewInvitation, RevokeInvitation,
@@ -69,8 +76,8 @@ pub use oauth_clients::{
     RotateOAuthClientSecret,
 };
 pub use otps::{
-    AccountOtp, ConfirmSignUp, ConfirmedSignUp, NewOtp, OtpAttempt, OtpCandidates, OtpStore,
-    OtpToken, ReissueOtp, Reissued,
+    AccountOtp, ConfirmSignUp, ConfirmedSignUp, IdentityTicket, NewOtp, OtpAttempt, OtpCandidates,
+    OtpStore, OtpToken, ReissueOtp, Reissued,
 };
 pub use overview::{DayCounts, Overview, OverviewStore};
 pub use page::{Page, PageBounds};
@@ -81,6 +88,10 @@ pub use passkeys::{
 };
 pub use password_tries::{PasswordTry, PasswordTryLimits, PasswordTryStore, TrySource};
 pub use passwords::{NOTICES, PasswordStore, ReplacePassword, ResetRequest};
+pub use provider_requests::{
+    NewProviderRequest, ProviderClient, ProviderPurpose, ProviderRequest, ProviderRequestStore,
+    ReleaseAnswer,
+};
 pub use reauthentication::{
     Reauthentication, ReauthenticationOtp, ReauthenticationOutcome, ReauthenticationStore,
     Reauthenticator,
@@ -91,10 +102,10 @@ pub use sessions::{
 pub use setup::{FirstStaff, FirstStaffOutcome, SetupState, SetupStore};
 pub use user_snapshot::UserSnapshot;
 pub use users::{
-    Credentials, DeleteOutcome, DeleteUser, EmailChange, EmailUndo, ImportRefusal, ImportSource,
-    ImportedTotp, ImportedUser, NewEmailUndo, NewSignUp, NewUser, PageRequest, RESTORED_REST,
-    SealTotp, SignUpOutcome, StoredUser, UNDO_LIFETIME, UndoEmailChange, UndoOutcome,
-    UpdateOutcome, UserOrder, UserQuery, UserStore, UserUpdate,
+    Credentials, DeleteOutcome, DeleteUser, EmailChange, EmailUndo, IDENTITY_PASSWORD,
+    ImportRefusal, ImportSource, ImportedTotp, ImportedUser, NewEmailUndo, NewSignUp, NewUser,
+    PageRequest, RESTORED_REST, SealTotp, SignUpOutcome, StoredUser, UNDO_LIFETIME,
+    UndoEmailChange, UndoOutcome, UpdateOutcome, UserOrder, UserQuery, UserStore, UserUpdate,
 };
 pub use webhooks::{
     ClaimedEvents, DeleteWebhook, DisableWebhook, EventOutcome, EventSealer, EventSubject,
@@ -125,6 +136,8 @@ pub trait Store:
     + WebhookStore
     + PasskeyStore
     + OAuthClientStore
+    + IdentityStore
+    + ProviderRequestStore
     + HealthStore
     + DevelopmentStore
     + Send
@@ -153,6 +166,8 @@ impl<T> Store for T where
         + WebhookStore
         + PasskeyStore
         + OAuthClientStore
+        + IdentityStore
+        + ProviderRequestStore
         + HealthStore
         + DevelopmentStore
         + Send

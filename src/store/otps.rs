@@ -57,8 +57,19 @@ pub struct ConfirmSignUp {
     /// The hash that a password beside the code was found to match, from
     /// [`OtpStore::find_contested_password`].
     pub proven_hash: Option<String>,
-    /// A password reset, for a contested account that is left without a password.
+    /// The ticket of the sign-up's identity, if it came along.
+    pub identity: Option<IdentityTicket>,
+    /// A password reset, for an account that is left without a password and an identity.
     pub reset: NewOtp,
+}
+
+/// The ticket of an identity that made a sign-up.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct IdentityTicket {
+    /// Keyed hash of its token.
+    pub token_hash: Vec<u8>,
+    /// Random id of the identity, if the ticket is right.
+    pub new_id: String,
 }
 
 /// A confirmed sign-up.
@@ -66,7 +77,8 @@ pub struct ConfirmSignUp {
 pub struct ConfirmedSignUp {
     /// The account.
     pub user: User,
-    /// Whether it has no password, because its address was contested.
+    /// Whether it has neither password nor identity, because its address was contested, or the
+    /// ticket of its identity did not come along.
     pub needs_password: bool,
 }
 
@@ -132,7 +144,8 @@ pub trait OtpStore {
     /// wrong, used, expired, unknown or dead.
     ///
     /// A contested account keeps no password and no field of any sign-up, and a password reset is
-    /// mailed, unless the password of the code's own sign-up was proven.
+    /// mailed, unless the password of the code's own sign-up was proven, or the ticket of its
+    /// identity came along. The identity is connected with that ticket only.
     async fn confirm_sign_up(
         &self,
         confirmation: ConfirmSignUp,

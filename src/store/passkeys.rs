@@ -2,7 +2,9 @@
 
 use async_trait::async_trait;
 
-use super::{FactorEnrolment, NewMail, NewSession, PasskeyUse, RequestContext, StoreResult};
+use super::{
+    FactorEnrolment, NewMail, NewSession, PasskeyUse, RequestContext, SiteWays, StoreResult,
+};
 use crate::domain::{Timestamp, User, UserId};
 
 /// A passkey of an account.
@@ -172,8 +174,8 @@ pub struct DeletePasskey {
     pub user_id: UserId,
     /// The passkey.
     pub id: String,
-    /// The domain of the site: passkeys of others are no way in.
-    pub rp_id: String,
+    /// What else signs in.
+    pub ways: SiteWays,
     /// The notices for the owner's addresses, by the name of the passkey.
     pub notices: Vec<NewMail>,
     /// The request.

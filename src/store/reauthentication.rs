@@ -3,8 +3,8 @@
 use async_trait::async_trait;
 
 use super::{
-    FactorRefusal, FactorTry, MailLimits, NewOtp, OtpAttempt, PasswordTry, RequestContext,
-    StoreResult,
+    FactorRefusal, FactorTry, MailLimits, NewOtp, OtpAttempt, PasswordTry, ProvenIdentity,
+    RequestContext, StoreResult,
 };
 use crate::domain::{Authentication, SessionRef, Timestamp, User, UserId};
 
@@ -16,6 +16,8 @@ pub enum Reauthenticator {
     Otp(OtpAttempt),
     /// The code of a second factor, which is still to be checked.
     Factor(FactorTry),
+    /// An identity, which its provider has proven: the account still has to have it.
+    Identity(ProvenIdentity),
 }
 
 /// Another authentication of the owner of a session.
@@ -46,6 +48,8 @@ pub enum ReauthenticationOutcome {
     },
     /// The code is wrong, used, expired or unknown.
     InvalidOtp,
+    /// The account does not have the identity, or wants a second factor.
+    WrongIdentity,
     /// The code of the second factor was not accepted.
     FactorRefused(FactorRefusal),
     /// The session has ended, its account is inactive, or its secret was replaced already.

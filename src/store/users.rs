@@ -5,8 +5,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use super::{
-    AccountPasskeys, FactorRefusal, FactorTry, Factors, MailLimits, NewMail, NewOtp, Page,
-    RequestContext, StoreResult, TotpDevice,
+    AccountPasskeys, FactorRefusal, FactorTry, Factors, Identity, MailLimits, NewMail, NewOtp,
+    Page, RequestContext, StoreResult, TotpDevice,
 };
 use crate::domain::{EmailAddress, OtpPurpose, Profile, Timestamp, User, UserChanges, UserId};
 
@@ -24,6 +24,10 @@ pub struct Credentials {
     /// Whether an address of the account was ever confirmed.
     pub is_verified: bool,
 }
+
+/// How the password hash of a sign-up by an identity starts. No password matches it, and the rest
+/// differs from identity to identity.
+pub const IDENTITY_PASSWORD: &str = "!identity$";
 
 /// A sign-up with the code to mail.
 pub struct NewSignUp {
@@ -328,6 +332,8 @@ pub struct ImportedUser {
     pub totp: Option<ImportedTotp>,
     /// Its passkeys.
     pub passkeys: Option<AccountPasskeys>,
+    /// Its identities at providers.
+    pub identities: Vec<Identity>,
 }
 
 /// An authenticator app to import.
@@ -359,6 +365,8 @@ pub enum ImportRefusal {
     PasskeyTaken(usize),
     /// Another account has the user handle.
     PasskeyHandleTaken,
+    /// Another account has this identity, counted from 1.
+    IdentityTaken(usize),
 }
 
 /// A source of accounts to import, read one by one so that files of any size fit.

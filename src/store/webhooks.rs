@@ -32,6 +32,11 @@ pub enum EventSubject<'a> {
     User(&'a User),
     /// A session.
     Session(SessionSubject<'a>),
+    /// An identity.
+    Identity {
+        /// Id of its provider.
+        provider: &'a str,
+    },
 }
 
 /// The session that an event is about.

@@ -66,6 +66,13 @@ struct SessionData<'a> {
     amr: Option<Vec<&'a str>>,
 }
 
+/// The identity in an event.
+#[derive(Serialize)]
+struct IdentityData<'a> {
+    id: UserId,
+    provider: &'a str,
+}
+
 /// The data of an event that is an id alone.
 #[derive(Serialize)]
 struct IdData {
@@ -191,7 +198,15 @@ impl EventSealer for EventBodies {
                 &session,
                 payload,
             ))),
-            (EventSubject::Account | EventSubject::User(_), _) => None,
+            (EventSubject::Identity { provider }, WebhookPayload::Full) => {
+                Some(serde_json::to_vec(&IdentityData {
+                    id: event.user_id,
+                    provider,
+                }))
+            }
+            (EventSubject::Account | EventSubject::User(_) | EventSubject::Identity { .. }, _) => {
+                None
+            }
         };
         let content = data.map_or_else(Vec::new, |data| {
             let data = data.expect("the data of an event can be written as JSON");
@@ -295,6 +310,20 @@ mod tests {
         assert_eq!(
             opened(event, session, WebhookPayload::Thin)["data"],
             serde_json::json!({"id": 7, "session_id": "s1"})
+        );
+    }
+
+    #[test]
+    fn body_has_the_provider_of_an_identity() {
+        let identity = EventSubject::Identity { provider: "google" };
+        let event = WebhookEventType::IdentityLinked;
+        assert_eq!(
+            opened(event, identity, WebhookPayload::Full)["data"],
+            serde_json::json!({"id": 7, "provider": "google"})
+        );
+        assert_eq!(
+            opened(event, identity, WebhookPayload::Thin)["data"],
+            serde_json::json!({"id": 7})
         );
     }
 

@@ -188,6 +188,7 @@ fn full(path: &str) -> String {
     let path = path
         .replace("<pk>", "{pk}")
         .replace("<id>", "{id}")
+        .replace("<provider>", "{id}")
         .replace("<delivery>", "{delivery}")
         .replace("<token>", "{id}")
         .replace("<name>", "{id}");

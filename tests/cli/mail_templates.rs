@@ -9,7 +9,7 @@ use crate::smtp::SmtpSink;
 use crate::support::{Outcome, Running, folder, names_in, run};
 
 /// Every mail, by its name in `mail preview`.
-const MAILS: [&str; 24] = [
+const MAILS: [&str; 26] = [
     "account_deleted",
     "address_changed",
     "address_changed_again",
@@ -29,6 +29,8 @@ const MAILS: [&str; 24] = [
     "app_removed",
     "passkey_added",
     "passkey_removed",
+    "identity_connected",
+    "identity_disconnected",
     "recovery_codes_replaced",
     "sign_up",
     "test",

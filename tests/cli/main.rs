@@ -22,6 +22,7 @@ mod device;
 mod durability;
 mod faults;
 mod import;
+mod import_identities;
 mod import_passkeys;
 mod keys;
 mod lifecycle;

@@ -17,7 +17,9 @@ pub use recovery_codes::regenerate_recovery_codes;
 pub(super) use reset::{apply as reset_because, read_reason};
 pub use reset::{reset_factors, reset_factors_of};
 pub use second_step::{complete_sign_in, start_second_step};
-pub(super) use second_step::{new_ticket, read as read_second_step, read_ticket};
+pub(super) use second_step::{
+    new_ticket, read as read_second_step, read_optional_ticket, read_ticket,
+};
 pub(super) use status::methods;
 pub use status::{
     FactorStatus, factor_status, factor_status_of, require_setup, user_factor_status,

@@ -6,7 +6,7 @@ use crate::accounts::new_password::notices;
 use crate::accounts::recent::require_recent;
 use crate::accounts::refresh::recheck;
 use crate::accounts::staff::{self, check_staff};
-use crate::accounts::{AccountError, Caller, Client, operator, unread};
+use crate::accounts::{AccountError, Caller, Client, operator, site_ways, unread};
 use crate::app::App;
 use crate::domain::{EmailAddress, FieldReader, Fields, OtpPurpose, User, UserId};
 use crate::mail::MailContent;
@@ -77,6 +77,7 @@ pub(in crate::accounts) async fn apply(
                 reset: app
                     .codes
                     .new_otp(&app.outbox, purpose, email.key(), &code, request),
+                ways: site_ways(app),
                 notices: notices(app, &MailContent::FactorRemoved { ip: None }),
                 context: context.clone(),
                 now: request.now,

@@ -13,14 +13,26 @@ use crate::domain::{AuthMethod, FieldReader, Fields, SecondFactor, Timestamp};
 use crate::limits::Limited;
 use crate::store::{CompleteOutcome, CompleteSignIn, NewTicket, Ticket};
 
+/// The field of a ticket.
+const TICKET: &str = "ephemeral_token";
+
+/// Longest ticket, in characters.
+const TICKET_LENGTH: usize = 128;
+
 /// How long the second step may take.
 const TICKET_LIFE: Duration = Duration::from_mins(5);
 
-/// A new ticket: its token, and what the store keeps of it.
-pub(in crate::accounts) fn new_ticket(app: &App, now: Timestamp) -> (String, NewTicket) {
+/// A new ticket for somebody who has authenticated by a method: its token, and what the store keeps
+/// of it.
+pub(in crate::accounts) fn new_ticket(
+    app: &App,
+    method: AuthMethod,
+    now: Timestamp,
+) -> (String, NewTicket) {
     let token = random::id() + &random::id();
     let ticket = NewTicket {
         token_hash: app.codes.hash_ticket(&token),
+        method,
         expires_at: now.plus(TICKET_LIFE),
     };
     (token, ticket)
@@ -115,7 +127,13 @@ pub(in crate::accounts) fn read(reader: &mut FieldReader<'_>) -> (Option<String>
     (token, proofs::read_second_step(reader))
 }
 
+/// Reads a ticket that may come along.
+pub(in crate::accounts) fn read_optional_ticket(reader: &mut FieldReader<'_>) -> Option<String> {
+    let ticket = reader.optional_text(TICKET, TICKET_LENGTH)?;
+    (!ticket.is_empty()).then_some(ticket)
+}
+
 /// Reads the ticket.
 pub(in crate::accounts) fn read_ticket(reader: &mut FieldReader<'_>) -> Option<String> {
-    reader.required_text("ephemeral_token", None)
+    reader.required_text(TICKET, None)
 }

@@ -5,6 +5,8 @@
 
 mod authenticator;
 mod columns;
+mod identities;
+mod json_lists;
 mod lines;
 mod passkeys;
 pub(crate) mod rows;
@@ -76,6 +78,7 @@ pub const IMPORTED_FIELDS: &[&str] = &[
     "totp_last_used_at",
     passkeys::PASSKEYS,
     passkeys::HANDLE,
+    identities::IDENTITIES,
 ];
 
 /// Reads an account of another system.
@@ -84,7 +87,7 @@ pub const IMPORTED_FIELDS: &[&str] = &[
 /// password that nothing matches. `is_verified` says whether the address counts as confirmed and
 /// `verified_at` since when; each means "no" when it is empty, and an account with neither is
 /// verified. Timestamps without a zone are UTC. `totp_secret` is the secret of an authenticator app,
-/// and `passkeys` are known to it by `passkey_user_handle`.
+/// and `passkeys` are known to it by `passkey_user_handle`. `identities` sign in by other providers.
 ///
 /// # Errors
 /// Names every wrong field at once.
@@ -105,15 +108,19 @@ pub fn read_imported_user(fields: &Fields, now: Timestamp) -> Result<ImportedUse
     let external_id = reader.optional_text("external_id", EXTERNAL_ID_LENGTH);
     let totp = authenticator::read(&mut reader, fields, created_at);
     let passkeys = passkeys::read(&mut reader, fields, created_at);
+    let identities = identities::read(&mut reader, fields, created_at);
+    let is_verified = is_verified.unwrap_or(match fields.get("verified_at") {
+        Some(_) => verified_at.is_some(),
+        None => true,
+    });
+    if !identities.is_empty() && !is_verified {
+        reader.reject(identities::IDENTITIES, identities::NOT_VERIFIED);
+    }
     reader.finish()?;
     let (Some(email), Some(password_hash)) = (email, password_hash) else {
         // Both are reported when they are missing, so the line above has returned.
         return Err(FieldErrors::one("email", messages::REQUIRED));
     };
-    let is_verified = is_verified.unwrap_or(match fields.get("verified_at") {
-        Some(_) => verified_at.is_some(),
-        None => true,
-    });
     Ok(ImportedUser {
         id,
         email,
@@ -129,6 +136,7 @@ pub fn read_imported_user(fields: &Fields, now: Timestamp) -> Result<ImportedUse
         external_id: external_id.filter(|id| !id.is_empty()),
         totp,
         passkeys,
+        identities,
     })
 }
 
@@ -158,6 +166,10 @@ pub fn refused(refusal: ImportRefusal) -> FieldErrors {
         ImportRefusal::PasskeyTaken(number) => FieldErrors::one(
             passkeys::PASSKEYS,
             format!("Passkey {number}: {PASSKEY_TAKEN}"),
+        ),
+        ImportRefusal::IdentityTaken(number) => FieldErrors::one(
+            identities::IDENTITIES,
+            format!("Identity {number}: {}", identities::TAKEN),
         ),
         ImportRefusal::PasskeyHandleTaken => FieldErrors::one(passkeys::HANDLE, HANDLE_TAKEN),
     }

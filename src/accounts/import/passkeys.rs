@@ -1,15 +1,15 @@
 //! The passkeys of an imported account: a list of JSON objects, and the handle that they know it by.
 
 use serde::Deserialize;
-use serde_json::value::RawValue;
 
+use super::json_lists::{malformed, objects_of};
 use super::{is_empty, parse_moment};
 use crate::accounts::factors::passkeys::{MOST_PASSKEYS, NAME_LENGTH, without_controls};
 use crate::crypto::random;
 use crate::crypto::webauthn::{
     Base64Url, CREDENTIAL_ID_BYTES, USER_HANDLE_BYTES, check_public_key, known_transports,
 };
-use crate::domain::{FieldReader, Fields, Input, Timestamp, is_passkey_domain, trim};
+use crate::domain::{FieldReader, Fields, Timestamp, is_passkey_domain, trim};
 use crate::store::{AccountPasskeys, Passkey, StoredPasskey};
 
 /// The list.
@@ -117,30 +117,10 @@ fn read_handle(reader: &mut FieldReader<'_>, fields: &Fields) -> Option<Vec<u8>>
     handle
 }
 
-/// The items of a list as JSON; `None` for everything else.
-fn objects_of(input: &Input) -> Option<Vec<String>> {
-    match input {
-        Input::List { items, .. } => items
-            .iter()
-            .map(|item| match item {
-                Input::Structure { json, .. } => Some(json.clone()),
-                _ => None,
-            })
-            .collect(),
-        Input::Text(text) => {
-            let items: Vec<&RawValue> = serde_json::from_str(text).ok()?;
-            let items = items.into_iter().map(|item| item.get().to_owned());
-            items
-                .map(|item| item.starts_with('{').then_some(item))
-                .collect()
-        }
-        _ => None,
-    }
-}
-
 /// Reads one passkey, or says what is wrong with it.
 fn read_passkey(json: &str, account_created_at: Timestamp) -> Result<StoredPasskey, String> {
-    let record: Record = serde_json::from_str(json).map_err(|e| malformed(&e))?;
+    let record: Record = serde_json::from_str(json)
+        .map_err(|e| malformed(&e, "docs/MFA.md has the form of a passkey."))?;
     let credential_id = record.credential_id.0;
     if !(1..=CREDENTIAL_ID_BYTES).contains(&credential_id.len()) {
         return Err(format!(
@@ -217,13 +197,6 @@ fn read_aaguid(text: Option<&str>) -> Result<[u8; 16], String> {
         "the `aaguid` is not 16 bytes in base64url, nor a UUID. Leave it out if it is unknown."
             .to_owned()
     })
-}
-
-/// What is wrong with the form of a passkey, without the place that the parser adds.
-fn malformed(error: &serde_json::Error) -> String {
-    let text = error.to_string();
-    let reason = text.split(" at line ").next().unwrap_or_default();
-    format!("{reason}. docs/MFA.md has the form of a passkey.")
 }
 
 #[cfg(test)]

@@ -23,6 +23,11 @@ const REFUSED_SCHEMES: [&str; 9] = [
 pub struct AppRedirectUri(String);
 
 impl AppRedirectUri {
+    /// Reads a URI; `None` when it can be none of an app.
+    pub fn parse(text: &str) -> Option<Self> {
+        <Self as TextValue>::parse(text)
+    }
+
     /// The URI as it was written.
     pub fn as_str(&self) -> &str {
         &self.0

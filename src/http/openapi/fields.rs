@@ -21,6 +21,12 @@ pub(super) fn form_schema(form: &Form, with_files: bool) -> Value {
     let is_alternative = |rule: &FieldRule| rule.name == "token" && !rule.required;
     // The token of a link takes the place of the address and its code. Generators of clients make
     // models of `anyOf` that nobody can use, so the descriptions say which belong together.
+    // So does the ticket of an identity.
+    let has_ticket = form
+        .rules
+        .iter()
+        .any(|rule| rule.name == "ephemeral_token" && !rule.required);
+    required.retain(|name| !(has_ticket && ["code", "code_verifier"].contains(name)));
     let has_alternative = form.rules.iter().any(is_alternative);
     required.retain(|name| !(has_alternative && ["email", "otp"].contains(name)));
     if !required.is_empty() {
@@ -107,7 +113,9 @@ fn field_description(rule: &FieldRule, with_files: bool) -> Option<&'static str>
             "The answer of the browser, as `toJSON()` of a `PublicKeyCredential` gives it."
         }
         ("session_id", _) => "That of `passkeys/login/begin/`.",
-        ("code", _) => "A code of the authenticator app, or a recovery code.",
+        ("code", _) if rule.max == Some(128) => {
+            "A code of the authenticator app, or a recovery code."
+        }
         ("password", FieldKind::Secret) if rule.max.is_some() => {
             "A new password. Django's four rules apply: not similar to address or name, long \
              enough, not common, not digits alone."

@@ -152,8 +152,10 @@ impl Responses {
             response.add("text/html", json!({ "type": "string" }), None);
             return;
         }
-        let schema = if body.get("ephemeral_token").is_some() {
+        let schema = if body.get("mfa_required").is_some() {
             "SecondFactorRequired"
+        } else if body.get("ephemeral_token").is_some_and(Value::is_string) {
+            "IdentityRefused"
         } else if body.get("methods").is_some() {
             "ReauthenticationRequired"
         } else if body.get("detail").is_some() {

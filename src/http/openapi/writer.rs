@@ -80,6 +80,19 @@ impl Writer {
                 },
                 "required": ["detail", "code", "mfa_required", "ephemeral_token", "methods"],
             },
+            "IdentityRefused": {
+                "type": "object",
+                "description": "An identity that no account has, with a ticket to make it one of an account.",
+                "properties": {
+                    "detail": { "type": "string" },
+                    "code": { "type": "string", "enum": ["account_exists", "email_not_verified"] },
+                    "ephemeral_token": {
+                        "type": "string",
+                        "description": "The ticket for `identities/`, or for `otp/verify/`.",
+                    },
+                },
+                "required": ["detail", "code", "ephemeral_token"],
+            },
             "UserNotFound": {
                 "type": "object",
                 "properties": { "error": { "type": "string" } },
@@ -220,8 +233,10 @@ impl Writer {
         };
         let is_page = route.errors == ErrorFormat::Page;
         if let Some(form) = form {
-            self.schemas
-                .insert(errors_name.clone(), errors_schema(form));
+            if !is_page {
+                let schema = errors_schema(form);
+                self.schemas.insert(errors_name.clone(), schema);
+            }
             if !form.complaints.is_empty() {
                 let error = ApiError::Fields(form.complaints.clone());
                 responses.refuse(error, "fields are absent", &errors_name, is_page);

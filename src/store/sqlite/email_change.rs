@@ -4,6 +4,7 @@ use rusqlite::{Connection, OptionalExtension, named_params};
 
 use super::events::{Actor, forget_person, insert_event};
 use super::factors::{find_factors, prove, void_factors_since};
+use super::identities::void_identities_since;
 use super::mails::insert_mail;
 use super::notices::{notify_earlier_addresses, notify_owner};
 use super::otps::{CLOCK_SLACK, NO_PASSWORD, find_pause, insert_otp, parse_email};
@@ -426,6 +427,7 @@ pub(super) fn undo_email_change(
     }
     take_from_unconfirmed(connection, email.key(), user_id, (&undo.context, now))?;
     void_factors_since(connection, user_id, link.created_at)?;
+    void_identities_since(connection, user_id, link.created_at)?;
     // Codes and links that were mailed since then are revoked. Earlier links stay valid: a thief
     // who changed the address twice must not revoke the owner's link.
     for statement in [

@@ -61,6 +61,10 @@ pub(super) fn insert_event(
 ) -> rusqlite::Result<()> {
     write_entry(transaction, kind, user_id, actor, context, detail, now)?;
     match (kind.webhook_event(), user_id) {
+        (Some(event), Some(user_id)) if event.is_about_identity() => {
+            let subject = EventSubject::Identity { provider: detail };
+            emit(transaction, event, user_id, subject, now)
+        }
         (Some(event), Some(user_id)) if !event.is_about_session() => {
             emit(transaction, event, user_id, EventSubject::Account, now)
         }

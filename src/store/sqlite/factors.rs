@@ -13,7 +13,11 @@ use super::passkeys::{delete_passkeys, list_passkeys, use_passkey};
 use super::rows::{optional_timestamp, timestamp};
 use super::sessions::{add_factor, authorize, complete_session, delete_sessions, note_revoked};
 use super::transaction::Transaction;
-use crate::domain::{EventKind, OtpPurpose, SecondFactor, SessionRef, Timestamp, UserId};
+use super::users::find_by_id;
+use super::ways_in::{Way, has_way_in};
+use crate::domain::{
+    Authentication, EventKind, OtpPurpose, SecondFactor, SessionRef, Timestamp, UserId,
+};
 use crate::store::{
     ActivateOutcome, ActivateTotp, CompleteOutcome, CompleteSignIn, DeactivateTotp,
     FactorEnrolment, FactorProof, FactorRefusal, FactorStore, FactorTry, Factors, NewTicket,
@@ -141,7 +145,7 @@ fn use_recovery_code(
     Ok(Some(SecondFactor::RecoveryCode))
 }
 
-/// Stores the ticket of a sign-in whose password was right.
+/// Stores the ticket of a sign-in whose first step was right.
 pub(super) fn insert_ticket(
     connection: &Connection,
     user_id: UserId,
@@ -149,12 +153,14 @@ pub(super) fn insert_ticket(
 ) -> rusqlite::Result<()> {
     connection
         .prepare_cached(
-            "INSERT INTO factor_tickets (token_hash, user_id, password_version, expires_at) \
-             SELECT :token_hash, id, password_version, :expires_at FROM users WHERE id = :user_id",
+            "INSERT INTO factor_tickets (token_hash, user_id, password_version, amr, expires_at) \
+             SELECT :token_hash, id, password_version, :amr, :expires_at FROM users \
+             WHERE id = :user_id",
         )?
         .execute(named_params! {
             ":token_hash": ticket.token_hash,
             ":user_id": user_id,
+            ":amr": ticket.method.as_str(),
             ":expires_at": ticket.expires_at.unix_millis(),
         })
         .map(drop)
@@ -168,21 +174,24 @@ pub(super) fn delete_tickets(connection: &Connection, user_id: UserId) -> rusqli
         .map(drop)
 }
 
-/// The account of a live ticket.
+/// The account of a live ticket, and what was checked for it.
 fn find_ticket_user(
     connection: &Connection,
     token_hash: &[u8],
     now: Timestamp,
-) -> rusqlite::Result<Option<UserId>> {
+) -> rusqlite::Result<Option<(UserId, Authentication)>> {
     connection
         .prepare_cached(
-            "SELECT users.id FROM factor_tickets JOIN users ON users.id = factor_tickets.user_id \
+            "SELECT users.id, amr FROM factor_tickets JOIN users ON users.id = factor_tickets.user_id \
              WHERE token_hash = :token_hash AND expires_at > :now AND users.is_active \
              AND factor_tickets.password_version = users.password_version",
         )?
         .query_row(
             named_params! { ":token_hash": token_hash, ":now": now.unix_millis() },
-            |row| row.get(0),
+            |row| {
+                let first = Authentication::parse(now, row.get_ref(1)?.as_str()?);
+                Ok((row.get(0)?, first))
+            },
         )
         .optional()
 }
@@ -192,7 +201,8 @@ fn complete(
     sign_in: &CompleteSignIn,
 ) -> rusqlite::Result<CompleteOutcome> {
     let tried = &sign_in.tried;
-    let Some(user_id) = find_ticket_user(connection, &sign_in.token_hash, tried.now)? else {
+    let found = find_ticket_user(connection, &sign_in.token_hash, tried.now)?;
+    let Some((user_id, first)) = found else {
         return Ok(CompleteOutcome::InvalidTicket);
     };
     let factor = match prove(connection, user_id, tried)? {
@@ -208,7 +218,7 @@ fn complete(
         .prepare_cached("DELETE FROM factor_tickets WHERE token_hash = :token_hash")?
         .execute(named_params! { ":token_hash": sign_in.token_hash })?;
     let mut session = sign_in.session.clone();
-    session.authentication = session.authentication.with_factor(factor, tried.now);
+    session.authentication = first.with_factor(factor, tried.now);
     let context = &tried.context;
     let notice = sign_in.notice.as_ref();
     let Some(user) = complete_session(connection, user_id, &session, context, notice)? else {
@@ -417,15 +427,11 @@ fn replace_codes(connection: &Transaction<'_>, codes: &ReplaceRecoveryCodes) -> 
 fn reset(connection: &Transaction<'_>, reset: &ResetFactors) -> StoreResult<bool> {
     let (user_id, now) = (reset.user_id, reset.now);
     authorize(connection, &reset.context, user_id, true)?;
-    let has_password: Option<bool> = connection
-        .prepare_cached("SELECT password_hash NOT LIKE '!%' FROM users WHERE id = :id")?
-        .query_row(named_params! { ":id": user_id }, |row| row.get(0))
-        .optional()?;
-    let Some(has_password) = has_password else {
+    if find_by_id(connection, user_id)?.is_none() {
         return Ok(false);
-    };
+    }
     let has_passkeys = !list_passkeys(connection, user_id)?.is_empty();
-    if has_passkeys && !has_password {
+    if has_passkeys && !has_way_in(connection, user_id, &reset.ways, Way::Passkeys)? {
         let (email_key, email) = &reset.email;
         let address = (email_key.as_str(), email.as_str());
         let purpose = OtpPurpose::PasswordReset;
@@ -482,7 +488,7 @@ impl FactorStore for SqliteStore {
 
     async fn find_ticket(&self, token_hash: &[u8], now: Timestamp) -> StoreResult<Option<Ticket>> {
         self.read(|connection| {
-            let Some(user_id) = find_ticket_user(connection, token_hash, now)? else {
+            let Some((user_id, _)) = find_ticket_user(connection, token_hash, now)? else {
                 return Ok(None);
             };
             let factors = find_factors(connection, user_id)?;

@@ -5,6 +5,7 @@ use rusqlite::{Connection, OptionalExtension, named_params};
 use super::email_change::take_from_unconfirmed;
 use super::events::{Actor, insert_event};
 use super::factors::insert_device;
+use super::identities::{self, import_identities};
 use super::passkeys::{import_passkeys, import_refusal};
 use super::rows::{profile_columns, profile_params, profile_values};
 use super::sign_ups::insert_sign_up;
@@ -37,6 +38,9 @@ pub(super) fn import_users(
         }
         if let (Ok(user_id), Some(passkeys)) = (outcome, &user.passkeys) {
             import_passkeys(connection, user_id, passkeys)?;
+        }
+        if let Ok(user_id) = outcome {
+            import_identities(connection, user_id, &user.identities)?;
         }
         if let (Ok(user_id), true) = (outcome, source.notifies_webhooks()) {
             let (event, subject) = (WebhookEventType::UserCreated, EventSubject::Account);
@@ -99,6 +103,9 @@ fn insert(
     if let Some(passkeys) = &user.passkeys
         && let Some(refusal) = import_refusal(connection, passkeys)?
     {
+        return Ok(Err(refusal));
+    }
+    if let Some(refusal) = identities::import_refusal(connection, &user.identities)? {
         return Ok(Err(refusal));
     }
     let key = user.email.key();

@@ -19,6 +19,9 @@ mod factors;
 mod file;
 mod grants;
 mod health;
+mod identities;
+mod identity_sign_in;
+mod identity_tickets;
 mod import;
 mod invitations;
 mod keys;
@@ -35,6 +38,7 @@ mod passkey_challenges;
 mod passkeys;
 mod password_tries;
 mod passwords;
+mod provider_requests;
 mod reauthentication;
 mod replacement;
 mod rows;
@@ -47,6 +51,7 @@ mod sign_ups;
 mod transaction;
 mod unmigrated;
 mod users;
+mod ways_in;
 mod webhook_deliveries;
 mod webhooks;
 mod writer;
@@ -84,7 +89,7 @@ use writer::Writer;
 pub const NEWEST_SCHEMA: i32 = SCHEMA_VERSION;
 
 /// Prepared statements cached per connection; more than the program has.
-const STATEMENT_CACHE: usize = 192;
+const STATEMENT_CACHE: usize = 224;
 
 /// Longest wait for a pooled connection before the database is reported busy: an async thread may
 /// be waiting.

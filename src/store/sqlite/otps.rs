@@ -7,6 +7,8 @@ use rusqlite::{Connection, OptionalExtension, named_params};
 
 use super::SqliteStore;
 use super::events::{Actor, delete_before, forget_person, insert_event};
+use super::identities::{insert_identity, note as note_identity};
+use super::identity_tickets::find_ticket;
 use super::invitations::delete_old_invitations;
 use super::mails::{delete_closed_mails, expire_mails, insert_mail};
 use super::notices::notify_owner;
@@ -20,8 +22,9 @@ use super::users::find_by_id;
 use super::webhooks::delete_closed_events;
 use crate::domain::{ClientNetwork, EmailAddress, EventKind, OtpPurpose, Timestamp, User, UserId};
 use crate::store::{
-    AccountOtp, ConfirmSignUp, ConfirmedSignUp, MailLimits, NewOtp, OtpAttempt, OtpStore, OtpToken,
-    ReissueOtp, Reissued, RequestContext, Requester, SentMail, StoreResult,
+    AccountOtp, ConfirmSignUp, ConfirmedSignUp, IDENTITY_PASSWORD, MailLimits, NewOtp, OtpAttempt,
+    OtpStore, OtpToken, ProvenIdentity, ReissueOtp, Reissued, RequestContext, Requester, SentMail,
+    StoreResult,
 };
 
 const HOUR: Duration = Duration::from_hours(1);
@@ -547,7 +550,10 @@ fn confirm_sign_up(
         return Ok(None);
     };
     let (hash, is_contested) = find_sign_up_password(connection, &used)?;
-    let needs_password = is_contested && confirmation.proven_hash.as_ref() != Some(&hash);
+    let identity = find_identity(connection, &used, confirmation)?;
+    let is_of_identity = hash.starts_with(IDENTITY_PASSWORD);
+    let is_proven = identity.is_some() || confirmation.proven_hash.as_ref() == Some(&hash);
+    let is_strange = (is_contested || is_of_identity) && !is_proven;
     // The account row already shows the newest sign-up, with later changes by staff. An older one
     // brings its own password and fields.
     connection
@@ -560,18 +566,30 @@ fn confirm_sign_up(
              AND :sign_up_id < (SELECT max(id) FROM sign_ups WHERE user_id = :user_id)",
         )?
         .execute(named_params! { ":user_id": used.user_id, ":sign_up_id": used.sign_up_id })?;
-    if needs_password {
+    if is_strange {
         forget_sign_up_fields(connection, used.user_id)?;
     }
     connection
         .prepare_cached(
             "UPDATE users SET verified_at = :now, last_login_at = :now, \
+             password_hash = CASE WHEN :is_of_identity THEN :no_password ELSE password_hash END, \
              password_version = password_version + 1, \
              is_contested = 0 WHERE id = :user_id",
         )?
         .execute(named_params! {
-            ":user_id": used.user_id, ":now": attempt.now.unix_millis(),
+            ":user_id": used.user_id,
+            ":is_of_identity": is_of_identity,
+            ":no_password": NO_PASSWORD,
+            ":now": attempt.now.unix_millis(),
         })?;
+    let is_connected = match &identity {
+        Some((id, proven)) => {
+            let connected = (attempt.now, Some(attempt.now));
+            insert_identity(connection, used.user_id, (id, proven), connected)?
+        }
+        None => false,
+    };
+    let needs_password = is_strange || (is_of_identity && !is_connected);
     delete_sign_ups(connection, used.user_id)?;
     insert_session(
         connection,
@@ -585,9 +603,24 @@ fn confirm_sign_up(
         Some(used.user_id),
         Actor::Owner,
         &attempt.context,
-        if needs_password { "contested" } else { "" },
+        if is_contested && is_strange {
+            "contested"
+        } else {
+            ""
+        },
         attempt.now,
     )?;
+    if let (true, Some((_, proven))) = (is_connected, &identity) {
+        let about = (used.user_id, proven.provider.as_str());
+        let by = (Actor::Owner, &attempt.context);
+        note_identity(
+            connection,
+            EventKind::IdentityConnected,
+            about,
+            by,
+            attempt.now,
+        )?;
+    }
     let Some(user) = find_by_id(connection, used.user_id)? else {
         return Ok(None);
     };
@@ -607,6 +640,24 @@ fn confirm_sign_up(
         user,
         needs_password,
     }))
+}
+
+/// The identity of the sign-up that a code belongs to, if its ticket came along, with its new id.
+fn find_identity<'a>(
+    connection: &Connection,
+    used: &UsedOtp,
+    confirmation: &'a ConfirmSignUp,
+) -> rusqlite::Result<Option<(&'a str, ProvenIdentity)>> {
+    let Some(ticket) = &confirmation.identity else {
+        return Ok(None);
+    };
+    let found = find_ticket(connection, &ticket.token_hash, confirmation.attempt.now)?;
+    let found = found.filter(|found| {
+        found.user_id == used.user_id
+            && found.sign_up_id.is_some()
+            && found.sign_up_id == used.sign_up_id
+    });
+    Ok(found.map(|found| (ticket.new_id.as_str(), found.proven)))
 }
 
 /// Removes the password and all profile fields that a sign-up brought.
@@ -867,6 +918,15 @@ fn delete_expired(
             "DELETE FROM passkey_challenges WHERE expires_at <= :until",
             now,
         ),
+        (
+            "DELETE FROM provider_requests WHERE expires_at <= :until",
+            now,
+        ),
+        (
+            "DELETE FROM identity_tickets WHERE expires_at <= :until",
+            now,
+        ),
+        ("DELETE FROM used_id_tokens WHERE expires_at <= :until", now),
         (
             "DELETE FROM factor_failures WHERE failed_at <= :until",
             now.minus(DAY),

@@ -13,6 +13,7 @@ use super::passkey_challenges::{insert_challenge, use_challenge};
 use super::rows::{optional_timestamp, timestamp};
 use super::sessions::{authorize, complete_session};
 use super::transaction::Transaction;
+use super::ways_in::{Way, has_way_in};
 use crate::domain::{EventKind, SecondFactor, Timestamp, User, UserId};
 use crate::store::{
     AccountPasskeys, AddPasskey, AddPasskeyOutcome, ChallengeSubject, DeletePasskey,
@@ -96,24 +97,6 @@ pub(super) fn use_passkey(
         insert_event(connection, kind, Some(user_id), actor, context, &name, now)?;
     }
     Ok(changed > 0)
-}
-
-/// Whether an account can sign in to the site with this domain, without a passkey but `except`.
-pub(super) fn has_way_in(
-    connection: &Connection,
-    user_id: UserId,
-    (rp_id, except): (&str, &str),
-) -> rusqlite::Result<bool> {
-    connection
-        .prepare_cached(
-            "SELECT EXISTS (SELECT 1 FROM users WHERE id = :user_id AND password_hash NOT LIKE '!%') \
-             OR EXISTS (SELECT 1 FROM passkeys WHERE user_id = :user_id AND rp_id = :rp_id \
-             AND id <> :except)",
-        )?
-        .query_row(
-            named_params! { ":user_id": user_id, ":rp_id": rp_id, ":except": except },
-            |row| row.get(0),
-        )
 }
 
 fn start(connection: &Connection, start: &StartPasskey) -> StoreResult<PasskeyRegistration> {
@@ -315,7 +298,7 @@ fn delete(
     let Some(passkey) = passkeys.iter().find(|passkey| passkey.id == *id) else {
         return Ok(DeletePasskeyOutcome::NotFound);
     };
-    if !has_way_in(connection, user_id, (&deletion.rp_id, id))? {
+    if !has_way_in(connection, user_id, &deletion.ways, Way::Passkey(id))? {
         return Ok(DeletePasskeyOutcome::LastWayIn);
     }
     connection

@@ -6,6 +6,7 @@ use rusqlite::{Connection, named_params};
 use super::SqliteStore;
 use super::events::{Actor, insert_event};
 use super::factors::prove;
+use super::identities::{find_owner, note_use};
 use super::otps::{Use, find_pause, insert_otp, use_otp};
 use super::password_tries::forget_failures;
 use super::sessions::{authorize, find_session};
@@ -38,6 +39,14 @@ fn reauthenticate(
                 return Ok(ReauthenticationOutcome::InvalidOtp);
             }
             Authentication::by(AuthMethod::Otp, now)
+        }
+        Reauthenticator::Identity(proven) => {
+            let owner = find_owner(connection, &proven.issuer, &proven.subject)?;
+            if owner != Some(user_id) || session.user.has_factor {
+                return Ok(ReauthenticationOutcome::WrongIdentity);
+            }
+            note_use(connection, proven, now)?;
+            Authentication::by(AuthMethod::Federated, now)
         }
         Reauthenticator::Factor(tried) => match prove(connection, user_id, tried)? {
             Ok(factor) => session.authentication.with_factor(factor, now),

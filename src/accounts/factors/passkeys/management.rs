@@ -3,6 +3,7 @@
 use crate::accounts::new_password::notices;
 use crate::accounts::recent::require_recent;
 use crate::accounts::refresh::recheck;
+use crate::accounts::site_ways;
 use crate::accounts::{AccountError, Caller, Client, unread};
 use crate::app::App;
 use crate::domain::{FieldReader, Fields};
@@ -92,7 +93,7 @@ pub async fn delete_passkey(
     let deletion = DeletePasskey {
         user_id,
         id: passkey.id,
-        rp_id: app.relying_party.id.clone(),
+        ways: site_ways(app),
         notices: notices(app, &content),
         context: client.context(Some(caller)),
         now: app.clock.now(),

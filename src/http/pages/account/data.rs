@@ -25,7 +25,7 @@ pub(in crate::http) async fn show(app: &SharedApp, request: &mut Request) -> Pag
         .answer()
 }
 
-/// The file: profile, photo, sessions, passkeys and activity.
+/// The file: profile, photo, sessions, passkeys, identities and activity.
 pub(in crate::http) async fn download(app: &SharedApp, request: &mut Request) -> PageResult {
     let visitor = Visitor::of(app, request).await?;
     let Change { session, .. } = Change::read(visitor, app, request).await?;
@@ -53,6 +53,22 @@ pub(in crate::http) async fn download(app: &SharedApp, request: &mut Request) ->
             })
         })
         .collect();
+    let identities: Vec<_> = data
+        .identities
+        .iter()
+        .map(|identity| {
+            let proven = &identity.proven;
+            json!({
+                "provider": proven.provider,
+                "issuer": proven.issuer,
+                "subject": proven.subject,
+                "email": proven.email,
+                "name": proven.name,
+                "created_at": identity.created_at,
+                "last_used_at": identity.last_used_at,
+            })
+        })
+        .collect();
     let events: Vec<_> = data
         .events
         .iter()
@@ -75,6 +91,7 @@ pub(in crate::http) async fn download(app: &SharedApp, request: &mut Request) ->
         }),
         "sessions": sessions,
         "passkeys": passkeys,
+        "identities": identities,
         "events": events,
     });
     let mut response = reply::json(StatusCode::OK, &file);
