@@ -321,6 +321,7 @@ fn allowance(config: &RateLimitsConfig) -> Option<Allowance> {
         passkey_challenges: config.passkey_challenges,
         authorization_requests: config.authorization_requests,
         external_sign_ins: config.external_sign_ins,
+        client_failures: config.client_failures,
         new_address_mails: config.new_address_mails_an_hour,
         wrong_codes: config.wrong_codes_an_hour,
     })

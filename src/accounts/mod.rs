@@ -8,6 +8,7 @@ mod administration;
 mod authorization;
 mod backups;
 mod browser_session;
+mod client_tokens;
 mod confirm;
 mod create_user;
 mod data_download;
@@ -62,6 +63,11 @@ pub use authorization::{
 pub use backups::{BackupList, BackupOutcome, list_backups, make_backup};
 use browser_session::StartingSession;
 pub use browser_session::{BrowserSession, Signed, find_browser_session, sign_out};
+pub use client_tokens::{
+    ClientAccess, ClientTokens, CodeExchange, GrantError, Introspection, authenticate_client,
+    exchange_code, find_client_access, identify_client, introspect_client_token, is_client_origin,
+    refresh_client_tokens, revoke_client_token, user_info,
+};
 pub use confirm::{Confirmed, confirm, resend};
 pub use create_user::{create_user, create_user_as_staff};
 pub use data_download::{AccountDownload, collect_download};

@@ -566,6 +566,9 @@ settings! {
         /// Sign-ins by external providers that are started per network in 5 minutes, and ID tokens that
         /// apps send.
         external_sign_ins: u32 = 300, rule whole(1, MAX_RATE_LIMIT), rare "COUNT";
+        /// Failures of OAuth clients per network in 5 minutes: wrong secrets, codes and tokens. Beyond
+        /// it failures are answered with 429; what is right is always served.
+        client_failures: u32 = 100, rule whole(1, MAX_RATE_LIMIT), rare "COUNT";
         /// Mails to addresses without an account in an hour, from all networks together. Beyond it the
         /// sign-ups and address changes that each network has shrink in proportion, to no less than
         /// 2. 0 means no ceiling.

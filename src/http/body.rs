@@ -48,6 +48,23 @@ pub(super) async fn fields_with_photo(
     fields_within(app, request, limit).await
 }
 
+/// Reads the fields of a request whose body is an URL-encoded form, and nothing else.
+///
+/// # Errors
+/// As [`fields`].
+pub(super) async fn urlencoded_fields(
+    app: &App,
+    request: &mut Request,
+) -> Result<Fields, ApiError> {
+    let content_type = content_type(request);
+    let limit = app.config.server.max_body_kib as usize * 1024;
+    let body = request.read_body(limit, app).await?;
+    match media_type(&content_type).as_str() {
+        "application/x-www-form-urlencoded" => urlencoded(&content_type, &body),
+        _ => Err(ApiError::UnsupportedMediaType(content_type)),
+    }
+}
+
 /// Reads the fields of a body in memory; `None` when it is malformed.
 #[cfg(feature = "fuzzing")]
 pub(crate) fn read_fields(content_type: &str, body: Bytes) -> Option<Fields> {

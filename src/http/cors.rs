@@ -1,7 +1,8 @@
 //! Requests from pages of other origins (the Fetch standard's CORS protocol).
 //!
 //! Closed unless an origin is configured, and then open for exactly that origin. Tokens travel in a
-//! header and not in cookies, so credentials are never allowed. Public documents answer any origin.
+//! header and not in cookies, so credentials are never allowed. Public documents answer any origin,
+//! and what OAuth clients ask answers the pages of those clients.
 
 use http::header::{
     ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN,
@@ -11,6 +12,7 @@ use http::header::{
 use http::{HeaderMap, Method};
 
 use super::request::Head;
+use super::route::Readers;
 use crate::config::{CorsOrigin, ServerConfig};
 
 /// What a page may send besides the safelisted headers and those of `[server] cors_headers`.
@@ -19,6 +21,10 @@ const REQUEST_HEADERS: &str = "authorization, content-type";
 /// What a page may read besides the safelisted headers.
 const ANSWER_HEADERS: HeaderValue = HeaderValue::from_static("retry-after, x-request-id");
 
+/// The same for a page of a client: the challenge says what is wrong with a token.
+const CLIENT_ANSWER_HEADERS: HeaderValue =
+    HeaderValue::from_static("retry-after, www-authenticate, x-request-id");
+
 /// Seconds that a browser may cache a preflight: the most that any of them does.
 const MAX_AGE: HeaderValue = HeaderValue::from_static("86400");
 
@@ -26,17 +32,18 @@ const ANY: HeaderValue = HeaderValue::from_static("*");
 
 const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 
-/// Adds the headers that let a page of an allowed origin read the answer.
+/// Adds the headers that let a page of an allowed origin read the answer. `is_of_client`: the
+/// request's origin is one of the client.
 pub(super) fn allow(
     server: &ServerConfig,
-    for_any_origin: bool,
+    (readers, is_of_client): (Readers, bool),
     request: &Head,
     answer: &mut HeaderMap,
 ) {
-    let origin = if for_any_origin {
+    let origin = if readers == Readers::Any {
         ANY
     } else {
-        if server.cors_origins.is_empty() {
+        if readers == Readers::Configured && server.cors_origins.is_empty() {
             return;
         }
         // The answer differs by origin, also for one that is not allowed: caches have to know.
@@ -44,7 +51,11 @@ pub(super) fn allow(
         let Some(origin) = request.headers.get(ORIGIN) else {
             return;
         };
-        if !is_configured(&server.cors_origins, origin) {
+        let is_allowed = match readers {
+            Readers::Clients => is_of_client,
+            _ => is_configured(&server.cors_origins, origin),
+        };
+        if !is_allowed {
             return;
         }
         origin.clone()
@@ -61,7 +72,11 @@ pub(super) fn allow(
         }
         answer.insert(ACCESS_CONTROL_MAX_AGE, MAX_AGE);
     } else {
-        answer.insert(ACCESS_CONTROL_EXPOSE_HEADERS, ANSWER_HEADERS);
+        let headers = match readers {
+            Readers::Clients => CLIENT_ANSWER_HEADERS,
+            Readers::Configured | Readers::Any => ANSWER_HEADERS,
+        };
+        answer.insert(ACCESS_CONTROL_EXPOSE_HEADERS, headers);
     }
 }
 

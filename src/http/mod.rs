@@ -8,6 +8,7 @@
 //! router    the table of routes               api       JSON resources, one file each
 //! route     what the table is made of         pages     HTML for a person at a browser
 //! operation how a handler is documented       openapi   the schema, made from the table
+//! oauth     what OAuth clients ask
 //! request   head, caller and body             client    who sends a request
 //! body      fields from a body                headers   protection in browsers
 //! error     errors to status and body         cors      other origins
@@ -24,6 +25,7 @@ mod cors;
 mod error;
 mod headers;
 mod links;
+mod oauth;
 mod openapi;
 mod operation;
 mod pages;
@@ -62,8 +64,9 @@ pub(crate) use body::read_fields;
 pub(crate) use client::forwarded_for;
 use error::ApiError;
 pub(crate) use links::links;
+use oauth::error::OAuthError;
 pub(crate) use request::{BodyError, Head, Request};
-use route::{Auth, ErrorFormat, Exposure, HandlerResult, Path};
+use route::{Auth, ErrorFormat, Exposure, HandlerResult, Path, Readers};
 
 /// The peer of a connection, in the extensions of every request for [`routes`].
 #[derive(Clone, Copy, Debug)]
@@ -157,10 +160,10 @@ async fn answer_under_id(app: SharedApp, mut request: Request) -> Response {
             {
                 tokio::time::sleep(REFUSAL_DELAY).await;
             }
-            if has_pages(&app, path, &request) {
-                pages::error(&app, &request, error).await
-            } else {
-                error.into_response(request.id.as_str())
+            match error_format(&app, path, &request) {
+                ErrorFormat::Page => pages::error(&app, &request, error).await,
+                ErrorFormat::OAuth => OAuthError::from(error).into_response(request.id.as_str()),
+                ErrorFormat::Json => error.into_response(request.id.as_str()),
             }
         }
     };
@@ -183,8 +186,11 @@ async fn answer_under_id(app: SharedApp, mut request: Request) -> Response {
     if let Some(path) = path {
         headers.insert(ALLOW, path.allow.clone());
     }
-    let for_any_origin = path.is_some_and(Path::is_for_any_origin);
-    cors::allow(&app.config.server, for_any_origin, &request.head, headers);
+    let readers = path.map_or(Readers::Configured, Path::readers);
+    let is_of_client = readers == Readers::Clients && oauth::is_for_origin(&app, &request).await;
+    let readers = (readers, is_of_client);
+    let headers = response.headers_mut();
+    cors::allow(&app.config.server, readers, &request.head, headers);
     app.metrics.count_answer(
         path.map_or_else(router::unknown_path, |path| path.number),
         request.head.method.as_str(),
@@ -202,15 +208,17 @@ async fn answer_under_id(app: SharedApp, mut request: Request) -> Response {
     response
 }
 
-/// Whether errors are pages: on the paths of pages, also by a method they do not have, and to a
-/// browser that looks for one that does not exist.
-fn has_pages(app: &SharedApp, path: Option<&'static Path>, request: &Request) -> bool {
-    let Some(path) = path else {
-        return pages::may_be_meant(app, &request.head);
-    };
-    let route = path.route(&request.head.method);
-    let errors = route.map_or_else(|| path.errors(), |route| route.errors);
-    errors == ErrorFormat::Page
+/// How errors are rendered: as pages on the paths of pages, also by a method they do not have, and to
+/// a browser that looks for one that does not exist.
+fn error_format(app: &SharedApp, path: Option<&'static Path>, request: &Request) -> ErrorFormat {
+    match path {
+        Some(path) => {
+            let route = path.route(&request.head.method);
+            route.map_or_else(|| path.errors(), |route| route.errors)
+        }
+        None if pages::may_be_meant(app, &request.head) => ErrorFormat::Page,
+        None => ErrorFormat::Json,
+    }
 }
 
 /// Reserves the memory of a large answer until it is sent.
@@ -288,7 +296,9 @@ async fn dispatch(
             Some(caller)
         }
     };
+    // What clients ask takes no cookie, and is for their pages too.
     if route.exposure == Exposure::Public
+        && route.readers != Readers::Clients
         && cors::is_cross_site(&app.config.server, &app.public_url, &request.head)
     {
         log::debug!("a page of another origin was refused");

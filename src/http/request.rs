@@ -17,7 +17,7 @@ use super::error::ApiError;
 use crate::accounts::{Caller, Client, authenticate};
 use crate::app::App;
 use crate::config::ServerConfig;
-use crate::domain::UserId;
+use crate::domain::{OAuthClient, UserId};
 use crate::limits::{BufferLimits, Reservation};
 use crate::observability::request_id::RequestId;
 
@@ -132,6 +132,8 @@ pub(crate) struct Request {
     pub(super) pk_index: Option<usize>,
     /// The caller, if the route authenticates.
     pub(super) caller: Option<Caller>,
+    /// The OAuth client, once an endpoint for clients knows it.
+    pub(super) oauth_client: Option<OAuthClient>,
     /// The page that a form below it is on, for requests that send one.
     pub(super) page: Option<String>,
     /// The new secret of the browser's session, which every answer hands over.
@@ -161,6 +163,7 @@ impl Request {
             head,
             pk_index: None,
             caller: None,
+            oauth_client: None,
             page: None,
             renewed_session: None,
             body: has_body.then(|| Box::pin(body) as BodyStream),
@@ -222,7 +225,7 @@ impl Request {
     /// The token of the `Authorization` header. Another scheme than `Bearer` counts as no token (as
     /// in simplejwt). `Bearer` without exactly one token is an error, and so are several headers: a
     /// proxy in front may read another one than we do.
-    fn bearer(&self) -> Result<Option<&str>, ApiError> {
+    pub(super) fn bearer(&self) -> Result<Option<&str>, ApiError> {
         let mut headers = self.head.headers.get_all(AUTHORIZATION).iter();
         let Some(header) = headers.next() else {
             return Ok(None);

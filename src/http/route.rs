@@ -52,8 +52,21 @@ pub(super) enum Exposure {
 pub(super) enum ErrorFormat {
     /// The JSON bodies of the API.
     Json,
+    /// The JSON bodies of RFC 6749.
+    OAuth,
     /// A page for a person at a browser.
     Page,
+}
+
+/// Pages of which other origins may read the answers of a route.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Readers {
+    /// Those of `[server] cors_origins`.
+    Configured,
+    /// Those of the redirect URIs of clients. The route reads no cookie.
+    Clients,
+    /// Any.
+    Any,
 }
 
 /// One method of one path.
@@ -68,8 +81,7 @@ pub(super) struct Route {
     pub(super) auth: Auth,
     pub(super) exposure: Exposure,
     pub(super) errors: ErrorFormat,
-    /// Whether pages of any origin may read its answers.
-    pub(super) for_any_origin: bool,
+    pub(super) readers: Readers,
     /// Whether it serves accounts that still have to set up a second factor.
     pub(super) before_setup: bool,
     /// What the metrics count its requests as.
@@ -93,7 +105,7 @@ impl Route {
             auth: Auth::None,
             exposure: Exposure::Public,
             errors: ErrorFormat::Json,
-            for_any_origin: false,
+            readers: Readers::Configured,
             before_setup: false,
             action: None,
             docs: None,
@@ -130,8 +142,15 @@ impl Route {
         self
     }
 
+    /// An endpoint that OAuth clients ask.
+    pub(super) const fn oauth(mut self) -> Self {
+        self.errors = ErrorFormat::OAuth;
+        self.readers = Readers::Clients;
+        self
+    }
+
     pub(super) const fn for_any_origin(mut self) -> Self {
-        self.for_any_origin = true;
+        self.readers = Readers::Any;
         self
     }
 
@@ -213,9 +232,9 @@ impl Path {
         self.routes[0].errors
     }
 
-    /// Whether pages of any origin may read its answers.
-    pub(super) fn is_for_any_origin(&self) -> bool {
-        self.routes.iter().all(|route| route.for_any_origin)
+    /// Pages of which other origins may read its answers.
+    pub(super) fn readers(&self) -> Readers {
+        self.routes[0].readers
     }
 
     pub(super) fn routes(&self) -> &[&'static Route] {

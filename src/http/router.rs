@@ -14,6 +14,7 @@ use super::api::{
     invitations, mails, metrics, mfa, otp, passkeys, passwords, photos, reauthenticate, sessions,
     staff, tokens, users, webhook_deliveries, webhooks, well_known,
 };
+use super::oauth::{self, introspection, revocation, token, userinfo};
 use super::openapi::{self, docs};
 use super::pages::account::{
     activity, confirm, data, delete, email, invitation, language, overview,
@@ -61,6 +62,16 @@ macro_rules! form {
         Route::new(Method::POST, $path, $name, |app, request| {
             Box::pin(async move { $function(app, request).await.or_else(HandlerResult::from) })
         })
+    };
+}
+
+/// An endpoint that OAuth clients ask, by this method.
+macro_rules! oauth {
+    ($method:ident, $path:expr, $name:literal, $function:path) => {
+        Route::new(Method::$method, $path, $name, |app, request| {
+            Box::pin(async move { oauth::answer($function(app, request).await, request) })
+        })
+        .oauth()
     };
 }
 
@@ -352,11 +363,20 @@ pub(super) static ROUTES: &[Route] = &[
     post!(accounts!("email/undo/{id}/"), "Email Undo", email_undo::undo)
         .auth(Auth::OptionalBearer).docs(&email_undo::UNDO),
 
+    oauth!(POST, "/o/token/", "Token", token::create).counted_as(Action::ClientTokens),
+    oauth!(GET, "/o/userinfo/", "User Info", userinfo::retrieve),
+    oauth!(POST, "/o/userinfo/", "User Info", userinfo::create),
+    oauth!(POST, "/o/revoke_token/", "Revoke Token", revocation::create)
+        .counted_as(Action::ClientRevocation),
+    oauth!(POST, "/o/introspect/", "Introspect", introspection::create),
+
     get!("/media/photos/{id}", "Photo", photos::retrieve).docs(&photos::RETRIEVE),
     get!("/.well-known/jwks.json", "Key Set", discovery::key_set)
         .for_any_origin().docs(&discovery::KEY_SET),
     get!("/.well-known/openid-configuration", "Discovery", discovery::metadata)
         .for_any_origin().docs(&discovery::METADATA),
+    get!("/.well-known/oauth-authorization-server", "Authorization Server", discovery::metadata)
+        .for_any_origin().docs(&discovery::OAUTH_METADATA),
     get!("/.well-known/webauthn", "Related Origins", well_known::webauthn)
         .for_any_origin().docs(&well_known::WEBAUTHN),
     get!("/.well-known/assetlinks.json", "Asset Links", well_known::asset_links)
@@ -446,6 +466,7 @@ mod tests {
                 assert_eq!(twins.count(), 1, "{} {}", route.method, route.path);
                 assert_eq!(route.name, path.name());
                 assert_eq!(route.exposure, path.exposure());
+                assert_eq!(route.readers, path.readers());
             }
         }
     }

@@ -46,6 +46,8 @@ pub enum Limited {
     AuthorizationRequest,
     /// A sign-in by an external provider, when it is started: 300 in 5 minutes.
     ExternalSignIn,
+    /// A wrong secret, code or token of an OAuth client: 100 in 5 minutes.
+    ClientFailure,
 }
 
 impl Limited {
@@ -60,6 +62,7 @@ impl Limited {
         Self::PasskeyChallenge,
         Self::AuthorizationRequest,
         Self::ExternalSignIn,
+        Self::ClientFailure,
     ];
 
     /// The length of the sliding window.
@@ -68,7 +71,8 @@ impl Limited {
             Self::FailedSignIn
             | Self::PasskeyChallenge
             | Self::AuthorizationRequest
-            | Self::ExternalSignIn => Duration::from_mins(5),
+            | Self::ExternalSignIn
+            | Self::ClientFailure => Duration::from_mins(5),
             Self::SignUp | Self::TakenAddress | Self::AddressChange => Duration::from_hours(1),
             Self::OtpTry | Self::Reset | Self::Resend => Duration::from_mins(10),
         }
@@ -85,7 +89,8 @@ impl Limited {
             | Self::Resend
             | Self::PasskeyChallenge
             | Self::AuthorizationRequest
-            | Self::ExternalSignIn => None,
+            | Self::ExternalSignIn
+            | Self::ClientFailure => None,
         }
     }
 
@@ -100,6 +105,7 @@ impl Limited {
             Self::PasskeyChallenge => allowance.passkey_challenges,
             Self::AuthorizationRequest => allowance.authorization_requests,
             Self::ExternalSignIn => allowance.external_sign_ins,
+            Self::ClientFailure => allowance.client_failures,
         };
         most as usize
     }
@@ -124,6 +130,8 @@ pub struct Allowance {
     pub authorization_requests: u32,
     /// In 5 minutes.
     pub external_sign_ins: u32,
+    /// In 5 minutes.
+    pub client_failures: u32,
     /// Mails to addresses without an account in an hour, over all networks; zero for no ceiling.
     pub new_address_mails: u32,
     /// Wrong one-time passwords in an hour, over all networks; zero for no ceiling.
@@ -303,6 +311,7 @@ mod tests {
             passkey_challenges: 300,
             authorization_requests: 600,
             external_sign_ins: 300,
+            client_failures: 100,
             new_address_mails: 1000,
             wrong_codes: 500,
         }))

@@ -12,6 +12,7 @@
 mod authorizations;
 mod browser_sessions;
 mod client_sessions;
+mod client_tokens;
 mod development;
 mod events;
 mod factors;
@@ -47,6 +48,7 @@ pub use authorizations::{
 };
 pub use browser_sessions::{BrowserSessionRecord, BrowserSessionStore};
 pub use client_sessions::{ClientSession, ClientSessionStore, RedeemCode, RedeemOutcome};
+pub use client_tokens::{ClientRotation, ClientTokenStore, RotateClientToken};
 pub use development::DevelopmentStore;
 pub use events::{Event, EventFilter, EventQuery, EventStore, NewEvent, RequestContext};
 pub use factors::{
@@ -124,6 +126,7 @@ pub trait Store:
     + BrowserSessionStore
     + AuthorizationStore
     + ClientSessionStore
+    + ClientTokenStore
     + GrantStore
     + SetupStore
     + ReauthenticationStore
@@ -154,6 +157,7 @@ impl<T> Store for T where
         + BrowserSessionStore
         + AuthorizationStore
         + ClientSessionStore
+        + ClientTokenStore
         + GrantStore
         + SetupStore
         + ReauthenticationStore

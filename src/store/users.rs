@@ -390,6 +390,9 @@ pub trait UserStore {
     /// Finds an account by its id.
     async fn find_user(&self, id: UserId) -> StoreResult<Option<User>>;
 
+    /// BCP 47 tag of the language of an account; empty for the default.
+    async fn find_language(&self, id: UserId) -> StoreResult<String>;
+
     /// Finds the credentials of the account that has the address as its confirmed, signed-up or
     /// pending one. `email_key` is the address in lower case.
     async fn find_credentials(&self, email_key: &str) -> StoreResult<Option<Credentials>>;

@@ -19,7 +19,9 @@ mod authenticator;
 mod authorize;
 mod bodies;
 mod browser;
+mod client_endpoints;
 mod client_sign_out;
+mod client_tokens;
 mod clock;
 mod connections;
 mod console;
@@ -61,6 +63,7 @@ mod rate_limits;
 mod reauthentication;
 #[path = "../support/receiver.rs"]
 mod receiver;
+mod relying_party;
 mod schema;
 mod sessions;
 mod sign_up;

@@ -298,6 +298,11 @@ impl TestServer {
         panic!("{series} is {} and not {value}", self.metric(series));
     }
 
+    /// The time of the clock, in Unix seconds.
+    pub fn clock_seconds(&self) -> i64 {
+        self.clock.now().unix_seconds()
+    }
+
     pub fn advance_seconds(&self, seconds: u64) {
         self.advance(Duration::from_secs(seconds));
     }

@@ -28,10 +28,14 @@ pub enum Action {
     Reauthentication,
     /// Deleting an account.
     Deletion,
+    /// An OAuth client's exchange of a code or a refresh token.
+    ClientTokens,
+    /// An OAuth client's revocation of a token.
+    ClientRevocation,
 }
 
 impl Action {
-    const ALL: [Self; 10] = [
+    const ALL: [Self; 12] = [
         Self::SignUp,
         Self::Confirmation,
         Self::SignIn,
@@ -42,6 +46,8 @@ impl Action {
         Self::PasswordChange,
         Self::Reauthentication,
         Self::Deletion,
+        Self::ClientTokens,
+        Self::ClientRevocation,
     ];
 
     const fn name(self) -> &'static str {
@@ -56,6 +62,8 @@ impl Action {
             Self::PasswordChange => "password_change",
             Self::Reauthentication => "reauthentication",
             Self::Deletion => "deletion",
+            Self::ClientTokens => "client_tokens",
+            Self::ClientRevocation => "client_revocation",
         }
     }
 }
@@ -75,6 +83,8 @@ pub enum ActionOutcome {
     NotVerified,
     /// A token was invalid.
     BadToken,
+    /// The OAuth client was unknown, or its secret wrong.
+    WrongClient,
     /// It was throttled.
     Throttled,
     /// The server was overloaded.
@@ -84,13 +94,14 @@ pub enum ActionOutcome {
 }
 
 impl ActionOutcome {
-    const ALL: [Self; 9] = [
+    const ALL: [Self; 10] = [
         Self::Done,
         Self::Invalid,
         Self::WrongCode,
         Self::WrongPassword,
         Self::NotVerified,
         Self::BadToken,
+        Self::WrongClient,
         Self::Throttled,
         Self::Unavailable,
         Self::Failed,
@@ -104,6 +115,7 @@ impl ActionOutcome {
             Self::WrongPassword => "wrong_password",
             Self::NotVerified => "not_verified",
             Self::BadToken => "bad_token",
+            Self::WrongClient => "wrong_client",
             Self::Throttled => "throttled",
             Self::Unavailable => "unavailable",
             Self::Failed => "failed",
@@ -127,8 +139,13 @@ impl ActionOutcome {
             Self::NotVerified => matches!(action, Action::SignIn),
             Self::BadToken => !matches!(
                 action,
-                Action::SignUp | Action::SignIn | Action::ResetRequest | Action::PasswordReset
+                Action::SignUp
+                    | Action::SignIn
+                    | Action::ResetRequest
+                    | Action::PasswordReset
+                    | Action::ClientRevocation
             ),
+            Self::WrongClient => matches!(action, Action::ClientTokens | Action::ClientRevocation),
             _ => true,
         }
     }

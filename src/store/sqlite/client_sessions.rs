@@ -70,7 +70,8 @@ fn redeem(connection: &Transaction<'_>, request: &RedeemCode) -> rusqlite::Resul
         return Ok(RedeemOutcome::Invalid);
     }
     if code.used_at.is_some() {
-        end_reused(connection, &code, request)?;
+        let session = (code.user_id, &*code.session_id, &*code.client_id);
+        end_reused(connection, session, &request.context, request.now)?;
         return Ok(RedeemOutcome::Reused);
     }
     let is_verified: bool = code
@@ -223,33 +224,34 @@ fn evict_surplus(
     note_revoked(connection, user_id, evicted, (Actor::Owner, context), now)
 }
 
-/// Ends the session of a code that comes again: either the code or its first answer was stolen (RFC
-/// 6749, section 10.5).
-fn end_reused(
+/// Ends a session whose code or refresh token comes again: either that or its first answer was stolen
+/// (RFC 6749, section 10.5; RFC 9700, section 4.14).
+pub(super) fn end_reused(
     connection: &Transaction<'_>,
-    code: &Code,
-    request: &RedeemCode,
+    (user_id, session_id, client_id): (UserId, &str, &str),
+    context: &RequestContext,
+    now: Timestamp,
 ) -> rusqlite::Result<()> {
-    let ended = delete(connection, &code.session_id, &code.client_id)?;
+    let ended = delete(connection, session_id, client_id)?;
     // The session may have ended before; then there is nothing to report.
     for (id, amr) in &ended {
         insert_event(
             connection,
             EventKind::TokenReused,
-            Some(code.user_id),
+            Some(user_id),
             Actor::FromContext,
-            &request.context,
-            &code.client_id,
-            request.now,
+            context,
+            client_id,
+            now,
         )?;
-        let subject = session_subject(id, amr, &request.context);
+        let subject = session_subject(id, amr, context);
         let event = WebhookEventType::SessionReuseDetected;
-        emit(connection, event, code.user_id, subject, request.now)?;
+        emit(connection, event, user_id, subject, now)?;
     }
     Ok(())
 }
 
-fn delete(
+pub(super) fn delete(
     connection: &Connection,
     session_id: &str,
     client_id: &str,

@@ -8,6 +8,7 @@ mod audit_log;
 mod authorizations;
 mod browser_sessions;
 mod client_sessions;
+mod client_tokens;
 mod copy;
 mod deliveries;
 mod development;

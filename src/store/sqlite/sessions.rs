@@ -422,6 +422,64 @@ fn use_refresh_token(
     Ok(Use::Repeated(successor))
 }
 
+/// Exchanges a refresh token of a live session for its successor, whose id is returned; `None` when it
+/// was used before.
+pub(super) fn exchange(
+    connection: &Connection,
+    rotation: &RotateRefreshToken,
+    expires_at: Timestamp,
+) -> rusqlite::Result<Option<String>> {
+    match use_refresh_token(connection, rotation)? {
+        Use::First | Use::Repeated(None) => {
+            let id = &rotation.new_refresh_id;
+            insert_refresh_token(connection, id, &rotation.session_id, expires_at)?;
+            Ok(Some(rotation.new_refresh_id.clone()))
+        }
+        Use::Repeated(Some(successor)) => {
+            // The token that is signed for it now expires a few seconds later than the first one.
+            connection
+                .prepare_cached(
+                    "UPDATE refresh_tokens SET expires_at = max(expires_at, :expires_at) \
+                     WHERE id = :id",
+                )?
+                .execute(named_params! {
+                    ":id": successor, ":expires_at": expires_at.unix_millis(),
+                })?;
+            Ok(Some(successor))
+        }
+        Use::Reused => Ok(None),
+    }
+}
+
+/// Who sent a refresh token, for the audit log.
+pub(super) fn context_of(rotation: &RotateRefreshToken) -> RequestContext {
+    RequestContext {
+        ip: rotation.ip.clone(),
+        user_agent: rotation.user_agent.clone(),
+        ..RequestContext::default()
+    }
+}
+
+/// Whether a refresh token of a session is unused, or was used within the grace.
+pub(super) fn is_refresh_token_usable(
+    connection: &Connection,
+    session_id: &str,
+    refresh_id: &str,
+    now: Timestamp,
+    grace: Duration,
+) -> rusqlite::Result<bool> {
+    let is_unused: bool = connection
+        .prepare_cached(
+            "SELECT EXISTS (SELECT 1 FROM refresh_tokens WHERE id = :id AND session_id = :session_id \
+             AND used_at IS NULL)",
+        )?
+        .query_row(
+            named_params! { ":id": refresh_id, ":session_id": session_id },
+            |row| row.get(0),
+        )?;
+    Ok(is_unused || is_in_grace(connection, session_id, refresh_id, now, grace)?)
+}
+
 fn rotate(
     connection: &Transaction<'_>,
     rotation: &RotateRefreshToken,
@@ -440,47 +498,24 @@ fn rotate(
         return Ok(Rotation::Invalid);
     }
     let expires_at = earliest(rotation.new_expires_at, end);
-    let refresh_id = match use_refresh_token(connection, rotation)? {
-        Use::First | Use::Repeated(None) => {
-            let id = &rotation.new_refresh_id;
-            insert_refresh_token(connection, id, &rotation.session_id, expires_at)?;
-            rotation.new_refresh_id.clone()
-        }
-        Use::Repeated(Some(successor)) => {
-            // The token that is signed for it now expires a few seconds later than the first one.
-            connection
-                .prepare_cached(
-                    "UPDATE refresh_tokens SET expires_at = max(expires_at, :expires_at) \
-                     WHERE id = :id",
-                )?
-                .execute(named_params! {
-                    ":id": successor, ":expires_at": expires_at.unix_millis(),
-                })?;
-            successor
-        }
-        Use::Reused => {
-            delete_with_dependents(connection, &rotation.session_id, user.id)?;
-            let amr = authentication.amr();
-            let context = RequestContext {
-                ip: rotation.ip.clone(),
-                user_agent: rotation.user_agent.clone(),
-                ..RequestContext::default()
-            };
-            // It is unknown whether the owner or the thief sent it.
-            insert_event(
-                connection,
-                EventKind::TokenReused,
-                Some(user.id),
-                Actor::FromContext,
-                &context,
-                "",
-                rotation.now,
-            )?;
-            let subject = session_subject(&rotation.session_id, &amr, &context);
-            let event = WebhookEventType::SessionReuseDetected;
-            emit(connection, event, user.id, subject, rotation.now)?;
-            return Ok(Rotation::Reused);
-        }
+    let Some(refresh_id) = exchange(connection, rotation, expires_at)? else {
+        delete_with_dependents(connection, &rotation.session_id, user.id)?;
+        let amr = authentication.amr();
+        let context = context_of(rotation);
+        // It is unknown whether the owner or the thief sent it.
+        insert_event(
+            connection,
+            EventKind::TokenReused,
+            Some(user.id),
+            Actor::FromContext,
+            &context,
+            "",
+            rotation.now,
+        )?;
+        let subject = session_subject(&rotation.session_id, &amr, &context);
+        let event = WebhookEventType::SessionReuseDetected;
+        emit(connection, event, user.id, subject, rotation.now)?;
+        return Ok(Rotation::Reused);
     };
     touch_session(connection, rotation, expires_at, end)?;
     delete_surplus_refresh_tokens(connection, rotation, &refresh_id)?;
@@ -517,7 +552,7 @@ fn touch_session(
 }
 
 /// Deletes the rows of expired refresh tokens and of those used long ago.
-fn delete_surplus_refresh_tokens(
+pub(super) fn delete_surplus_refresh_tokens(
     connection: &Connection,
     rotation: &RotateRefreshToken,
     new_id: &str,
@@ -722,16 +757,7 @@ impl SessionStore for SqliteStore {
             if end.is_some_and(|end| end <= now) {
                 return Ok(false);
             }
-            let unused: bool = connection
-                .prepare_cached(
-                    "SELECT EXISTS (SELECT 1 FROM refresh_tokens WHERE id = :id AND session_id = :session_id \
-                     AND used_at IS NULL)",
-                )?
-                .query_row(
-                    named_params! { ":id": refresh_id, ":session_id": session_id },
-                    |row| row.get(0),
-                )?;
-            Ok(unused || is_in_grace(connection, session_id, refresh_id, now, grace)?)
+            is_refresh_token_usable(connection, session_id, refresh_id, now, grace)
         })
     }
 

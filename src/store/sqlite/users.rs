@@ -343,6 +343,16 @@ impl UserStore for SqliteStore {
         self.read(|connection| find_by_id(connection, id))
     }
 
+    async fn find_language(&self, id: UserId) -> StoreResult<String> {
+        self.read(|connection| {
+            let language = connection
+                .prepare_cached("SELECT language FROM users WHERE id = :id")?
+                .query_row(named_params! { ":id": id }, |row| row.get(0))
+                .optional()?;
+            Ok(language.unwrap_or_default())
+        })
+    }
+
     async fn find_credentials(&self, email_key: &str) -> StoreResult<Option<Credentials>> {
         self.read(|connection| {
             connection
