@@ -137,8 +137,8 @@ pub mod messages {
     /// The form of a client's id.
     pub fn invalid_client_id() -> String {
         format!(
-            "Choose 1 to {CLIENT_ID_LENGTH} letters, digits and -._~, and not the id of this \
-             server's own API."
+            "Choose 1 to {CLIENT_ID_LENGTH} letters, digits and -._~, beginning with a letter or \
+             digit, and not the id of this server's own API."
         )
     }
 

@@ -293,7 +293,8 @@ impl Request {
         number.ok_or(ApiError::NotFound)
     }
 
-    fn segment_from_end(&self, place: usize) -> &str {
+    /// A segment of the path, counted from its end; ids of clients need no decoding.
+    pub(super) fn segment_from_end(&self, place: usize) -> &str {
         let path = self.head.path();
         let path = path.strip_suffix('/').unwrap_or(path);
         path.rsplit('/').nth(place).unwrap_or_default()

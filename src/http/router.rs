@@ -23,9 +23,10 @@ use super::pages::account::{
 };
 use super::pages::assets;
 use super::pages::console::{
-    backups, bulk, events as console_events, export, invitations as console_invitations,
-    keys as console_keys, mails as console_mails, new_user, overview as console_overview, settings,
-    setup, user, users as console_users, webhook as console_webhook, webhooks as console_webhooks,
+    backups, bulk, client as console_client, clients as console_clients, events as console_events,
+    export, invitations as console_invitations, keys as console_keys, mails as console_mails,
+    new_user, overview as console_overview, settings, setup, user, users as console_users,
+    webhook as console_webhook, webhooks as console_webhooks,
 };
 use super::pages::oauth::{authorize, sign_out as client_sign_out};
 use super::route::{Auth, ErrorFormat, Exposure, HandlerResult, Path, Route};
@@ -206,6 +207,14 @@ pub(super) static ROUTES: &[Route] = &[
     form!("/console/mails/{id}/drop/", "Discard Mail", console_mails::discard).on_console(),
     page!("/console/events/", "Events", console_events::show).on_console(),
     form!("/console/events/export/", "Export Events", console_events::export).on_console(),
+    page!("/console/clients/", "Clients", console_clients::show).on_console(),
+    page!("/console/new-client/", "Add Client", console_clients::show_new).on_console(),
+    form!("/console/new-client/", "Add Client", console_clients::create).on_console(),
+    page!("/console/clients/{id}/", "Client", console_client::show).on_console(),
+    form!("/console/clients/{id}/", "Client", console_client::update).on_console(),
+    form!("/console/clients/{id}/rotate/", "Rotate Client Secret", console_client::rotate).on_console(),
+    page!("/console/clients/{id}/remove/", "Remove Client", console_client::show_remove).on_console(),
+    form!("/console/clients/{id}/remove/", "Remove Client", console_client::remove).on_console(),
     page!("/console/webhooks/", "Webhooks", console_webhooks::show).on_console(),
     page!("/console/webhooks/new/", "Add Webhook", console_webhooks::show_new).on_console(),
     form!("/console/webhooks/new/", "Add Webhook", console_webhooks::create).on_console(),

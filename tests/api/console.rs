@@ -13,6 +13,8 @@ const PAGES: &[&str] = &[
     "/console/invitations/",
     "/console/mails/",
     "/console/events/",
+    "/console/clients/",
+    "/console/new-client/",
     "/console/webhooks/",
     "/console/webhooks/new/",
     "/console/keys/",
@@ -30,6 +32,15 @@ const PAGES: &[&str] = &[
 const FORMS: &[(&str, &[(&str, &str)])] = &[
     ("/console/keys/rotate/", &[("reason", "test")]),
     ("/console/backups/", &[("reason", "test")]),
+    (
+        "/console/new-client/",
+        &[
+            ("name", "App"),
+            ("redirect_uris", "https://app.example.com/cb"),
+            ("scopes", "openid"),
+            ("id_token_alg", "ES256"),
+        ],
+    ),
     (
         "/console/webhooks/new/",
         &[("url", "http://127.0.0.1:9/hook"), ("events", "*")],

@@ -25,6 +25,7 @@ mod client_tokens;
 mod clock;
 mod connections;
 mod console;
+mod console_clients;
 mod console_queue;
 mod console_users;
 mod console_webhooks;

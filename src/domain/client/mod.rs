@@ -157,11 +157,12 @@ impl OAuthClient {
     }
 }
 
-/// Whether a text can be the id of a client: letters, digits and `-._~`, which no part of a URL, a
-/// form or the header `Authorization` encodes.
+/// Whether a text can be the id of a client: a letter or digit, then letters, digits and `-._~`, which
+/// no part of a URL, a form or the header `Authorization` encodes.
 pub fn is_client_id(text: &str) -> bool {
     let is_plain = |b: u8| b.is_ascii_alphanumeric() || b"-._~".contains(&b);
     (1..=CLIENT_ID_LENGTH).contains(&text.len())
+        && text.starts_with(|c: char| c.is_ascii_alphanumeric())
         && text.bytes().all(is_plain)
         && text != OWN_CLIENT_ID
 }
@@ -200,6 +201,8 @@ mod tests {
             "a/b",
             "a%20",
             "ä",
+            "..",
+            "-a",
             OWN_CLIENT_ID,
             &"x".repeat(101),
         ] {

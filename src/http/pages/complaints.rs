@@ -68,6 +68,14 @@ const KNOWN: &[(&str, &str)] = &[
     ("This address is not reachable from here.", "unreachable"),
     ("This selection may not be empty.", "nothing_chosen"),
     (messages::WRONG_DATETIME, "moment"),
+    (messages::CLIENT_EXISTS, "client_exists"),
+    ("A valid integer is required.", "integer"),
+    (
+        "Ensure this value is greater than or equal to #.",
+        "too_small",
+    ),
+    ("Ensure this value is less than or equal to #.", "too_large"),
+    ("Ensure this field has no more than # elements.", "too_many"),
     (
         "The submitted data was not a file. Check the encoding type on the form.",
         "photo_type",
@@ -89,6 +97,8 @@ impl Complaint {
         let key = match known {
             Some((_, key)) => key,
             None if text.ends_with("is not a valid choice.") => "choice",
+            None if text.starts_with("Redirect URI ") => "redirect_uri",
+            None if text == messages::invalid_client_id() => "client_id",
             None => "other",
         };
         Self { key, number }

@@ -52,6 +52,7 @@ fn value(visitor: &Visitor<'_>, key: &KeyInfo) -> Value {
     context! {
         kid => &*key.kid,
         algorithm => &*key.algorithm,
+        is_for_clients => key.is_for_clients,
         signs => key.retired_at.is_none(),
         is_encrypted => key.is_encrypted,
         created_at => values::time(visitor, key.created_at),

@@ -21,6 +21,7 @@ pub(super) const SECTIONS: &[Section] = &[
     Section::new("mails", super::mails::PATH),
     Section::new("events", super::events::PATH),
     Section::new(super::webhooks::SECTION, super::webhooks::PATH),
+    Section::new(super::clients::SECTION, super::clients::PATH),
     Section::new("keys", super::keys::PATH),
     Section::new("backups", super::backups::PATH),
     Section::new("settings", super::settings::PATH),

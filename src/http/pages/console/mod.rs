@@ -6,6 +6,8 @@
 
 pub(in crate::http) mod backups;
 pub(in crate::http) mod bulk;
+pub(in crate::http) mod client;
+pub(in crate::http) mod clients;
 pub(in crate::http) mod events;
 pub(in crate::http) mod export;
 pub(in crate::http) mod invitations;
