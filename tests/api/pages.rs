@@ -123,6 +123,45 @@ fn next_leads_to_own_pages_only() {
 }
 
 #[test]
+fn next_survives_sign_up_and_a_forgotten_password() {
+    const NEXT: &str = "/o/authorize/?client_id=a&state=b";
+    const QUERY: &str = "next=%2Fo%2Fauthorize%2F%3Fclient_id%3Da%26state%3Db";
+    let server = TestServer::start();
+    let mut browser = Browser::new(&server);
+    let (email, password) = ("alice@example.com", "a different long password");
+    let address = "email=alice%40example.com";
+
+    let page = format!("/account/sign-up/?{QUERY}");
+    let token = browser.token(&page);
+    let mut form = vec![("form_token", &*token), ("next", NEXT), ("email", email)];
+    form.push(("password", PASSWORD));
+    let answer = browser.post("/account/sign-up/", &form);
+    assert_leads_to(&answer, &format!("/account/confirm/?{address}&{QUERY}"));
+    let answer = browser.post("/account/confirm/resend/", &form[..3]);
+    assert_leads_to(&answer, &format!("/account/confirm/?{address}&{QUERY}"));
+    let answer = browser.post("/account/sign-in/", &form);
+    assert_leads_to(&answer, &format!("/account/confirm/?{address}&{QUERY}"));
+    let otp = server.otp(email);
+    form[3] = ("otp", &otp);
+    assert_leads_to(&browser.post("/account/confirm/", &form), NEXT);
+
+    let mut browser = Browser::new(&server);
+    let token = browser.token(&format!("/account/reset/?{QUERY}"));
+    let mut form = vec![("form_token", &*token), ("next", NEXT), ("email", email)];
+    let answer = browser.post("/account/reset/", &form);
+    assert_leads_to(
+        &answer,
+        &format!("/account/reset/confirm/?{address}&{QUERY}"),
+    );
+    let otp = server.otp(email);
+    form.extend([("otp", &*otp), ("password", password)]);
+    let answer = browser.post("/account/reset/confirm/", &form);
+    assert_leads_to(&answer, &format!("/account/sign-in/?{QUERY}"));
+    form.retain(|(name, _)| *name != "otp");
+    assert_leads_to(&browser.post("/account/sign-in/", &form), NEXT);
+}
+
+#[test]
 fn session_ends_everywhere_at_the_next_click() {
     let server = TestServer::start();
     let alice = server.user("alice@example.com");

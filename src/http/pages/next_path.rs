@@ -19,6 +19,15 @@ pub(super) fn parse(next: &str) -> Option<&str> {
     (is_plain && is_ours).then_some(next)
 }
 
+/// The path of a page of ours with `next` in its query, where there is one to follow.
+pub(super) fn with_next(path: &str, next: &str) -> String {
+    let Some(next) = parse(next) else {
+        return path.to_owned();
+    };
+    let separator = if path.contains('?') { '&' } else { '?' };
+    format!("{path}{separator}next={}", encoded(next))
+}
+
 /// A text as part of a query.
 pub(super) fn encoded(text: &str) -> String {
     form_urlencoded::byte_serialize(text.as_bytes()).collect()
@@ -64,5 +73,21 @@ mod tests {
             assert_eq!(parse(foreign), None, "{foreign:?}");
         }
         assert_eq!(or_home("//evil.example"), HOME);
+    }
+
+    #[test]
+    fn the_next_path_is_added_to_a_query() {
+        assert_eq!(
+            with_next("/account/sign-in/", "/account/email/?x=1"),
+            "/account/sign-in/?next=%2Faccount%2Femail%2F%3Fx%3D1"
+        );
+        assert_eq!(
+            with_next("/account/confirm/?email=a%40b.example", "/o/authorize/"),
+            "/account/confirm/?email=a%40b.example&next=%2Fo%2Fauthorize%2F"
+        );
+        assert_eq!(
+            with_next("/account/sign-in/", "//evil.example"),
+            "/account/sign-in/"
+        );
     }
 }

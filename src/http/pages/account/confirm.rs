@@ -4,7 +4,7 @@
 
 use minijinja::{Value, context};
 
-use super::{encoded, query, remember};
+use super::{encoded, query, remember, with_next};
 use crate::accounts::{self, Confirmed};
 use crate::app::SharedApp;
 use crate::http::pages::form::{Form, Problems};
@@ -49,6 +49,7 @@ pub(in crate::http) async fn submit(app: &SharedApp, request: &mut Request) -> P
             let mut response = if needs_password {
                 let email = encoded(&form.text("email"));
                 let path = format!("/account/reset/confirm/?email={email}");
+                let path = with_next(&path, &next);
                 redirect(&visitor, &path, "page_confirm.choose_password")?
             } else {
                 let started = oauth::authorize::started(&visitor, request);
@@ -74,12 +75,13 @@ pub(in crate::http) async fn submit(app: &SharedApp, request: &mut Request) -> P
 pub(in crate::http) async fn resend(app: &SharedApp, request: &mut Request) -> PageResult {
     let visitor = Visitor::of(app, request).await?;
     let form = Form::read(&visitor, app, request).await?;
+    let next = form.text("next");
     let path = format!("/account/confirm/?email={}", encoded(&form.text("email")));
     match accounts::resend(app, &form.only(&["email"]), &visitor.client).await {
-        Ok(()) => redirect(&visitor, &path, "page_confirm.resent"),
+        Ok(()) => redirect(&visitor, &with_next(&path, &next), "page_confirm.resent"),
         Err(error) => {
             let (problems, status) = Problems::of_error(&visitor, error)?;
-            page(&visitor, "", "", form.values())
+            page(&visitor, &next, "", form.values())
                 .status(status)
                 .with(context! { errors => problems.to_value() })
                 .answer()

@@ -31,7 +31,7 @@ pub(super) use super::access::{
     session_before_setup,
 };
 use super::cookies::Cookie;
-pub(super) use super::next_path::encoded;
+pub(super) use super::next_path::{encoded, with_next};
 use super::visitor::Visitor;
 pub(super) use super::visitor::query;
 use crate::accounts::AccountError;

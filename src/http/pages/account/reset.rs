@@ -2,10 +2,11 @@
 
 use minijinja::{Value, context};
 
-use super::{SIGN_IN, encoded, forget, query};
+use super::{SIGN_IN, encoded, forget, query, with_next};
 use crate::accounts;
 use crate::app::SharedApp;
 use crate::http::pages::form::{Form, Problems};
+use crate::http::pages::next_path;
 use crate::http::pages::oauth;
 use crate::http::pages::render::{Page, PageResult, redirect};
 use crate::http::pages::visitor::Visitor;
@@ -14,24 +15,26 @@ use crate::http::request::Request;
 /// The form that asks for a code.
 pub(in crate::http) async fn show(app: &SharedApp, request: &mut Request) -> PageResult {
     let visitor = Visitor::of(app, request).await?;
-    request_page(&visitor, context! { email => query(request, "email") }).answer()
+    let values = context! { email => query(request, "email") };
+    request_page(&visitor, &query(request, "next"), values).answer()
 }
 
 /// Sends the code. The answer is the same for known and unknown addresses.
 pub(in crate::http) async fn submit(app: &SharedApp, request: &mut Request) -> PageResult {
     let visitor = Visitor::of(app, request).await?;
     let form = Form::read(&visitor, app, request).await?;
+    let next = form.text("next");
     match accounts::request_reset(app, &form.only(&["email"]), &visitor.client).await {
         Ok(()) => {
             let path = format!(
                 "/account/reset/confirm/?email={}",
                 encoded(&form.text("email"))
             );
-            redirect(&visitor, &path, "")
+            redirect(&visitor, &with_next(&path, &next), "")
         }
         Err(error) => {
             let (problems, status) = Problems::of_error(&visitor, error)?;
-            request_page(&visitor, form.values())
+            request_page(&visitor, &next, form.values())
                 .status(status)
                 .with(context! { errors => problems.to_value() })
                 .answer()
@@ -43,13 +46,15 @@ pub(in crate::http) async fn submit(app: &SharedApp, request: &mut Request) -> P
 pub(in crate::http) async fn show_confirm(app: &SharedApp, request: &mut Request) -> PageResult {
     let visitor = Visitor::of(app, request).await?;
     let values = context! { email => query(request, "email") };
-    confirm_page(&visitor, &query(request, "token"), values).answer()
+    let (next, token) = (query(request, "next"), query(request, "token"));
+    confirm_page(&visitor, &next, &token, values).answer()
 }
 
 /// Sets the new password.
 pub(in crate::http) async fn confirm(app: &SharedApp, request: &mut Request) -> PageResult {
     let visitor = Visitor::of(app, request).await?;
     let form = Form::read(&visitor, app, request).await?;
+    let next = form.text("next");
     let token = form.text("token");
     let mut fields = if token.is_empty() {
         form.only(&["email", "otp", "password"])
@@ -62,17 +67,15 @@ pub(in crate::http) async fn confirm(app: &SharedApp, request: &mut Request) -> 
     match accounts::confirm_reset(app, &fields, &visitor.client).await {
         Ok(()) => {
             let started = oauth::authorize::started(&visitor, request);
-            let path = match started {
-                Some(next) => format!("{SIGN_IN}?next={}", encoded(&next)),
-                None => SIGN_IN.to_owned(),
-            };
+            let next = next_path::parse(&next).or(started.as_deref());
+            let path = with_next(SIGN_IN, next.unwrap_or_default());
             let mut response = redirect(&visitor, &path, "page_reset_confirm.done")?;
             forget(&visitor, &mut response);
             Ok(response)
         }
         Err(error) => {
             let (problems, status) = Problems::of_error(&visitor, error)?;
-            confirm_page(&visitor, &token, form.values())
+            confirm_page(&visitor, &next, &token, form.values())
                 .status(status)
                 .with(context! { errors => problems.to_value() })
                 .answer()
@@ -80,17 +83,19 @@ pub(in crate::http) async fn confirm(app: &SharedApp, request: &mut Request) -> 
     }
 }
 
-fn request_page<'a>(visitor: &'a Visitor<'a>, values: Value) -> Page<'a> {
-    Page::new(visitor, "account/reset.html", "page_reset.title").with(context! { values })
+fn request_page<'a>(visitor: &'a Visitor<'a>, next: &str, values: Value) -> Page<'a> {
+    Page::new(visitor, "account/reset.html", "page_reset.title")
+        .with(context! { next => next_path::parse(next), values })
 }
 
-fn confirm_page<'a>(visitor: &'a Visitor<'a>, token: &str, values: Value) -> Page<'a> {
+fn confirm_page<'a>(visitor: &'a Visitor<'a>, next: &str, token: &str, values: Value) -> Page<'a> {
     Page::new(
         visitor,
         "account/reset_confirm.html",
         "page_reset_confirm.title",
     )
     .with(context! {
+        next => next_path::parse(next),
         token,
         values,
         min_length => visitor.app.config.passwords.min_length,

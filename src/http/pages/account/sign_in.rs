@@ -3,7 +3,7 @@
 use http::StatusCode;
 use minijinja::{Value, context};
 
-use super::{encoded, passkeys, query, remember, second_factor};
+use super::{encoded, passkeys, query, remember, second_factor, with_next};
 use crate::accounts::{self, AccountError};
 use crate::app::SharedApp;
 use crate::http::pages::form::{Form, Problems};
@@ -73,7 +73,11 @@ pub(in crate::http) async fn submit(app: &SharedApp, request: &mut Request) -> P
         Err(AccountError::EmailNotVerified) => {
             visitor.note_failure(ActionOutcome::NotVerified);
             let path = format!("/account/confirm/?email={}", encoded(&form.text("email")));
-            redirect(&visitor, &path, "page_sign_in.unverified")
+            redirect(
+                &visitor,
+                &with_next(&path, &next),
+                "page_sign_in.unverified",
+            )
         }
         Err(AccountError::NoActiveAccount) => {
             visitor.note_failure(ActionOutcome::WrongPassword);

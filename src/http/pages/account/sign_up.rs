@@ -3,7 +3,7 @@
 use http::StatusCode;
 use minijinja::{Value, context};
 
-use super::{encoded, query};
+use super::{encoded, query, with_next};
 use crate::accounts;
 use crate::app::SharedApp;
 use crate::http::pages::form::{Form, Problems};
@@ -39,15 +39,11 @@ pub(in crate::http) async fn submit(app: &SharedApp, request: &mut Request) -> P
     }
     match accounts::sign_up(app, &fields, &visitor.client).await {
         Ok(account) => {
-            let mut path = format!(
+            let path = format!(
                 "/account/confirm/?email={}",
                 encoded(account.email.as_str())
             );
-            if let Some(next) = next_path::parse(&next) {
-                path.push_str("&next=");
-                path.push_str(&encoded(next));
-            }
-            redirect(&visitor, &path, "")
+            redirect(&visitor, &with_next(&path, &next), "")
         }
         Err(error) => {
             let (problems, status) = Problems::of_error(&visitor, error)?;
