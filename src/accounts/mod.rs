@@ -114,6 +114,7 @@ pub use oauth_clients::{
 };
 pub use overview::read_overview;
 pub use password_change::{change_password, set_password};
+pub use password_check::has_password;
 pub use password_reset::{confirm_reset, request_reset};
 pub use photo::{remove_photos_left_behind, remove_unused_photos};
 pub use profile::{Updated, retrieve, update};

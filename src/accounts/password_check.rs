@@ -4,6 +4,7 @@ use super::password_tries::PasswordTries;
 use super::{AccountError, Caller, Client};
 use crate::app::App;
 use crate::domain::{FieldErrors, FieldReader, messages};
+use crate::passwords;
 
 /// Whether `typed` is the caller's password; `current_hash` is its stored hash.
 ///
@@ -39,6 +40,14 @@ pub(super) async fn current_hash(app: &App, caller: &Caller) -> Result<String, A
         .find_password_hash(caller.user.id)
         .await?
         .ok_or(AccountError::InvalidToken)
+}
+
+/// Whether the caller's account has a password; otherwise its owner signs in by other means.
+///
+/// # Errors
+/// [`AccountError::InvalidToken`] when the account is gone.
+pub async fn has_password(app: &App, caller: &Caller) -> Result<bool, AccountError> {
+    Ok(passwords::is_usable(&current_hash(app, caller).await?))
 }
 
 /// Reads the current password from `field`.

@@ -299,6 +299,7 @@ async fn dispatch(
     // What clients ask takes no cookie, and is for their pages too.
     if route.exposure == Exposure::Public
         && route.readers != Readers::Clients
+        && !route.is_sent_from_elsewhere
         && cors::is_cross_site(&app.config.server, &app.public_url, &request.head)
     {
         log::debug!("a page of another origin was refused");

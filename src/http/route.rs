@@ -82,6 +82,8 @@ pub(super) struct Route {
     pub(super) exposure: Exposure,
     pub(super) errors: ErrorFormat,
     pub(super) readers: Readers,
+    /// Whether forms of other sites may be sent to it: it reads no cookie and only stores them.
+    pub(super) is_sent_from_elsewhere: bool,
     /// Whether it serves accounts that still have to set up a second factor.
     pub(super) before_setup: bool,
     /// What the metrics count its requests as.
@@ -106,6 +108,7 @@ impl Route {
             exposure: Exposure::Public,
             errors: ErrorFormat::Json,
             readers: Readers::Configured,
+            is_sent_from_elsewhere: false,
             before_setup: false,
             action: None,
             docs: None,
@@ -151,6 +154,12 @@ impl Route {
 
     pub(super) const fn for_any_origin(mut self) -> Self {
         self.readers = Readers::Any;
+        self
+    }
+
+    /// Takes forms of other sites.
+    pub(super) const fn sent_from_elsewhere(mut self) -> Self {
+        self.is_sent_from_elsewhere = true;
         self
     }
 

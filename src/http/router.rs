@@ -17,9 +17,10 @@ use super::api::{
 use super::oauth::{self, introspection, revocation, token, userinfo};
 use super::openapi::{self, docs};
 use super::pages::account::{
-    activity, confirm, data, delete, email, invitation, language, overview,
-    passkeys as passkey_pages, password, profile, reauthenticate as confirm_identity, reset,
-    second_factor, security, sessions as device_list, sign_in, sign_out, sign_up,
+    activity, confirm, connections, data, delete, email, external as external_pages, invitation,
+    language, overview, passkeys as passkey_pages, password, profile,
+    reauthenticate as confirm_identity, reset, second_factor, security, sessions as device_list,
+    sign_in, sign_out, sign_up,
 };
 use super::pages::assets;
 use super::pages::console::{
@@ -128,6 +129,16 @@ pub(super) static ROUTES: &[Route] = &[
     page!("/account/reauthenticate/", "Reauthenticate", confirm_identity::show).on_pages(),
     form!("/account/reauthenticate/", "Reauthenticate", confirm_identity::submit).on_pages(),
     form!("/account/reauthenticate/otp/", "Reauthenticate Otp", confirm_identity::send).on_pages(),
+    form!("/account/reauthenticate/external/", "Reauthenticate Externally", confirm_identity::begin)
+        .on_pages(),
+    form!("/account/external/", "External Sign In", external_pages::begin).on_pages(),
+    page!("/account/external/{id}/", "External Answer", external_pages::finish).on_pages(),
+    page!("/account/connections/", "Connections", connections::show).on_pages(),
+    form!("/account/connections/connect/", "Connect Identity", connections::connect).on_pages(),
+    page!("/account/connections/complete/", "Complete Connection", connections::complete)
+        .on_pages(),
+    form!("/account/connections/disconnect/", "Disconnect Identity", connections::disconnect)
+        .on_pages(),
     page!("/account/profile/", "Profile", profile::show).on_pages(),
     form!("/account/profile/", "Profile", profile::submit).on_pages(),
     form!("/account/profile/photo/", "Upload Photo", profile::photo).on_pages(),
@@ -355,7 +366,7 @@ pub(super) static ROUTES: &[Route] = &[
     get!(accounts!("o/{id}/callback/"), "Provider Callback", external::callback)
         .page().docs(&external::CALLBACK),
     post!(accounts!("o/{id}/callback/"), "Provider Callback", external::posted)
-        .page().docs(&external::POSTED),
+        .sent_from_elsewhere().page().docs(&external::POSTED),
     post!(accounts!("o/{id}/token/"), "External Token", external::redeem_token)
         .counted_as(Action::SignIn).docs(&external::TOKEN),
     post!(accounts!("o/{id}/link/"), "External Link", external::link)

@@ -47,7 +47,7 @@ fn sign_in(browser: &mut Browser<'_>) -> Answer {
 
 /// Enrolls an app on the security page of a browser that is signed in.
 #[track_caller]
-fn enroll(server: &TestServer, browser: &mut Browser<'_>) -> App {
+pub fn enroll(server: &TestServer, browser: &mut Browser<'_>) -> App {
     let page = browser.get("/account/security/totp/");
     assert_eq!(page.status, 200, "{}", page.body);
     assert!(page.body.contains("<svg "), "{}", page.body);

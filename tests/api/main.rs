@@ -40,8 +40,11 @@ mod docs;
 mod email_undo;
 mod enumeration;
 mod events;
+mod external_pages;
 mod factor_pages;
 mod factors;
+#[path = "../support/provider.rs"]
+mod fake_provider;
 mod hardening;
 mod health;
 mod invitations;

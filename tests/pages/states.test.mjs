@@ -37,6 +37,7 @@ const OWN = [
   "/account/security/",
   "/account/security/totp/",
   "/account/security/passkeys/",
+  "/account/connections/",
   "/account/passkeys/offer/",
   "/account/sessions/",
   "/account/activity/",

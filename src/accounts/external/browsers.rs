@@ -74,7 +74,8 @@ pub fn can_reauthenticate(provider: &Provider, caller: &Caller) -> bool {
     provider.can_force_login() && !caller.user.has_factor
 }
 
-/// Starts what a browser goes to a provider for. `next` is a path of ours.
+/// Starts what a browser goes to a provider for. `next` is a path of ours. The cookie that the browser
+/// has from another tab stays the same, so that what began there can be finished too.
 ///
 /// # Errors
 /// [`AccountError::UnknownProvider`]; [`AccountError::ReauthenticationRequired`] for a connection;
@@ -84,6 +85,7 @@ pub async fn start_in_browser(
     app: &App,
     provider: &str,
     purpose: BrowserPurpose<'_>,
+    cookie: Option<&str>,
     (next, locale): (&str, &str),
     client: &Client,
 ) -> Result<BrowserRequest, AccountError> {
@@ -101,7 +103,8 @@ pub async fn start_in_browser(
             ProviderPurpose::Reauthentication(caller.session_id().to_owned())
         }
     };
-    let cookie = new_secret();
+    let cookie = cookie.filter(|cookie| cookie.len() == new_secret().len());
+    let cookie = cookie.map_or_else(new_secret, str::to_owned);
     let requester = ProviderClient::Browser {
         cookie_hash: hash(&cookie),
         next_path: next.to_owned(),

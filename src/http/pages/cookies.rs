@@ -17,6 +17,10 @@ pub(super) enum Cookie {
     Form,
     /// The ticket of a sign-in that waits for a second factor.
     Ticket,
+    /// Binds a request to a provider to the browser that was sent there.
+    Provider,
+    /// The ticket of an identity that waits for its account.
+    Identity,
     /// A message for the next page.
     Flash,
     /// The chosen language.
@@ -36,6 +40,10 @@ impl Cookie {
             (Self::Form, false) => "form",
             (Self::Ticket, true) => "__Host-ticket",
             (Self::Ticket, false) => "ticket",
+            (Self::Provider, true) => "__Host-provider",
+            (Self::Provider, false) => "provider",
+            (Self::Identity, true) => "__Host-identity",
+            (Self::Identity, false) => "identity",
             (Self::Flash, true) => "__Host-flash",
             (Self::Flash, false) => "flash",
             (Self::Language, true) => "__Host-language",

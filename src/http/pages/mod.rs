@@ -9,6 +9,7 @@
 //! console    one file a subject         access    who may open a page and send its forms
 //! form       a form that was sent       render    template to answer, redirects
 //! problem    errors as pages            values    what templates show of accounts
+//! external   other providers
 //! cookies    names and attributes       assets    style, script, logo
 //! ```
 
@@ -21,6 +22,7 @@ mod cookies;
 mod countries;
 mod device;
 pub(crate) mod email_undo;
+mod external;
 mod form;
 pub(crate) mod inbox;
 mod next_path;

@@ -7,6 +7,7 @@ use minijinja::{Value, context};
 use warp::reply::Response;
 
 use super::access::SIGN_IN;
+use super::external;
 use super::next_path::HOME;
 use super::render::{Detour, Page};
 use super::visitor::Visitor;
@@ -41,6 +42,9 @@ pub(crate) async fn error(app: &App, request: &Request, error: ApiError) -> Resp
 }
 
 fn page<'a>(visitor: &'a Visitor<'a>, error: &ApiError, request_id: &str) -> Page<'a> {
+    if matches!(error, ApiError::BadRequest(_)) && external::is_callback(visitor) {
+        return external::expired(visitor, "");
+    }
     let (key, values) = match error {
         ApiError::ForeignForm => ("form", Value::UNDEFINED),
         ApiError::InsecurePages => ("insecure", Value::UNDEFINED),

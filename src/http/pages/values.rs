@@ -6,7 +6,8 @@ use super::device::Device;
 use super::visitor::Visitor;
 use crate::accounts::{self, BrowserSession, FactorStatus};
 use crate::domain::{SecondFactor, Timestamp, User};
-use crate::store::{Event, Passkey, Session};
+use crate::providers::Provider;
+use crate::store::{Event, Identity, Passkey, Session};
 
 /// The signed-in account, as `user` of every page.
 pub(super) fn user(visitor: &Visitor<'_>, session: &BrowserSession) -> Value {
@@ -78,6 +79,24 @@ pub(super) fn passkey(visitor: &Visitor<'_>, passkey: &Passkey) -> Value {
         is_current => accounts::is_current(visitor.app, passkey),
         added_at => time(visitor, passkey.created_at),
         used_at => passkey.last_used_at.map(|at| time(visitor, at)),
+    }
+}
+
+/// An identity at another provider.
+pub(super) fn identity(visitor: &Visitor<'_>, identity: &Identity) -> Value {
+    let proven = &identity.proven;
+    let provider = visitor.app.providers.get(&proven.provider);
+    let name = provider.map_or(&*proven.provider, Provider::name);
+    context! {
+        id => &*identity.id,
+        provider_name => name,
+        kind => provider.map(|provider| provider.kind().as_str()),
+        is_available => provider.is_some(),
+        initial => name.chars().next().map(|c| c.to_uppercase().to_string()),
+        email => &*proven.email,
+        name => &*proven.name,
+        added_at => time(visitor, identity.created_at),
+        used_at => identity.last_used_at.map(|at| time(visitor, at)),
     }
 }
 

@@ -7,6 +7,8 @@ use minijinja::{Value, context};
 use super::{encoded, query, remember, with_next};
 use crate::accounts::{self, Confirmed};
 use crate::app::SharedApp;
+use crate::domain::Input;
+use crate::http::pages::external;
 use crate::http::pages::form::{Form, Problems};
 use crate::http::pages::next_path;
 use crate::http::pages::oauth;
@@ -33,11 +35,15 @@ pub(in crate::http) async fn submit(app: &SharedApp, request: &mut Request) -> P
     let form = Form::read(&visitor, app, request).await?;
     let next = form.text("next");
     let token = form.text("token");
-    let fields = if token.is_empty() {
+    let mut fields = if token.is_empty() {
         form.only(&["email", "otp"])
     } else {
         form.only(&["token"])
     };
+    // Without it the identity of a sign-up does not count.
+    if let Some(ticket) = external::ticket(&visitor, request) {
+        fields.insert("ephemeral_token".into(), Input::Text(ticket));
+    }
     let caller = visitor.session.as_ref().map(|session| &session.caller);
     let client = visitor.client.browser();
     match accounts::confirm(app, caller, &fields, &client).await {
@@ -57,6 +63,7 @@ pub(in crate::http) async fn submit(app: &SharedApp, request: &mut Request) -> P
                 let next = next.unwrap_or(next_path::HOME);
                 redirect(&visitor, next, "page_confirm.done")?
             };
+            external::forget_ticket(&visitor, &mut response);
             remember(&visitor, &mut response, &secret);
             Ok(response)
         }

@@ -3,11 +3,11 @@
 use http::StatusCode;
 use minijinja::context;
 
-use super::{Change, SIGN_IN, forget, ready, recent_session};
+use super::{Change, SIGN_IN, forget, ready, recent_session, session};
 use crate::accounts::{self, AccountError};
 use crate::app::SharedApp;
 use crate::http::pages::form::Problems;
-use crate::http::pages::render::{Page, PageResult, redirect};
+use crate::http::pages::render::{Detour, Page, PageResult, redirect};
 use crate::http::pages::visitor::Visitor;
 use crate::http::request::Request;
 use crate::observability::metrics::ActionOutcome;
@@ -16,7 +16,7 @@ use crate::observability::metrics::ActionOutcome;
 pub(in crate::http) async fn show(app: &SharedApp, request: &mut Request) -> PageResult {
     let visitor = Visitor::of(app, request).await?;
     recent_session(&visitor)?;
-    page(&visitor).answer()
+    page(&visitor).await?.answer()
 }
 
 /// Deletes the account.
@@ -25,7 +25,7 @@ pub(in crate::http) async fn submit(app: &SharedApp, request: &mut Request) -> P
     let change = Change::read(visitor, app, request).await?;
     let (visitor, session) = (&change.visitor, &change.session);
     if change.is_incomplete {
-        return page(visitor).answer();
+        return page(visitor).await?.answer();
     }
     let id = session.user().id;
     let fields = change.form.only(&["password"]);
@@ -39,6 +39,7 @@ pub(in crate::http) async fn submit(app: &SharedApp, request: &mut Request) -> P
             visitor.note_failure(ActionOutcome::Invalid);
             let problems = Problems::one(visitor, "", "console_user.last_staff");
             page(visitor)
+                .await?
                 .status(StatusCode::BAD_REQUEST)
                 .with(context! { errors => problems.to_value() })
                 .answer()
@@ -46,6 +47,7 @@ pub(in crate::http) async fn submit(app: &SharedApp, request: &mut Request) -> P
         Err(error) => {
             let (problems, status) = Problems::of_error(visitor, error)?;
             page(visitor)
+                .await?
                 .status(status)
                 .with(context! { errors => problems.to_value() })
                 .answer()
@@ -53,7 +55,8 @@ pub(in crate::http) async fn submit(app: &SharedApp, request: &mut Request) -> P
     }
 }
 
-fn page<'a>(visitor: &'a Visitor<'a>) -> Page<'a> {
-    Page::new(visitor, "account/delete.html", "page_delete.title")
-        .with(context! { section => "data" })
+async fn page<'a>(visitor: &'a Visitor<'a>) -> Result<Page<'a>, Detour> {
+    let has_password = accounts::has_password(visitor.app, &session(visitor)?.caller).await?;
+    let page = Page::new(visitor, "account/delete.html", "page_delete.title");
+    Ok(page.with(context! { section => "data", has_password }))
 }

@@ -6,9 +6,11 @@
 
 pub(in crate::http) mod activity;
 pub(in crate::http) mod confirm;
+pub(in crate::http) mod connections;
 pub(in crate::http) mod data;
 pub(in crate::http) mod delete;
 pub(in crate::http) mod email;
+pub(in crate::http) mod external;
 pub(in crate::http) mod invitation;
 pub(in crate::http) mod language;
 pub(in crate::http) mod overview;

@@ -11,7 +11,8 @@ use minijinja::context;
 
 use super::security::{self, codes_page};
 use super::{
-    Change, encoded, query, recent_session_before_setup, second_factor, session_before_setup,
+    Change, connections, encoded, query, recent_session_before_setup, second_factor,
+    session_before_setup,
 };
 use crate::accounts::{self, AccountError};
 use crate::app::SharedApp;
@@ -155,8 +156,9 @@ pub(super) fn after_sign_in(
     let was_asked = Cookie::PasskeyOffered
         .read(&request.head.headers, visitor.is_secure)
         .is_some();
-    // Who signs in to an application is on the way there.
-    match can_keep && !was_asked && !next.starts_with("/o/") {
+    // Who signs in to an application, or to connect an identity, is on the way there.
+    let is_under_way = next.starts_with("/o/") || next.starts_with(connections::COMPLETE);
+    match can_keep && !was_asked && !is_under_way {
         true => format!("/account/passkeys/offer/?next={}", encoded(next)),
         false => next.to_owned(),
     }

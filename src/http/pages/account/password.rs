@@ -2,11 +2,11 @@
 
 use minijinja::context;
 
-use super::{Change, recent_session, remember};
+use super::{Change, recent_session, remember, session};
 use crate::accounts;
 use crate::app::SharedApp;
 use crate::http::pages::form::Problems;
-use crate::http::pages::render::{Page, PageResult, redirect};
+use crate::http::pages::render::{Detour, Page, PageResult, redirect};
 use crate::http::pages::visitor::Visitor;
 use crate::http::request::Request;
 
@@ -14,7 +14,7 @@ use crate::http::request::Request;
 pub(in crate::http) async fn show(app: &SharedApp, request: &mut Request) -> PageResult {
     let visitor = Visitor::of(app, request).await?;
     recent_session(&visitor)?;
-    page(&visitor).answer()
+    page(&visitor).await?.answer()
 }
 
 /// Changes the password; this browser stays signed in, in a new session.
@@ -23,7 +23,7 @@ pub(in crate::http) async fn submit(app: &SharedApp, request: &mut Request) -> P
     let change = Change::read(visitor, app, request).await?;
     let (visitor, form) = (&change.visitor, &change.form);
     if change.is_incomplete {
-        return page(visitor).answer();
+        return page(visitor).await?.answer();
     }
     let mut fields = form.only(&["current_password", "password"]);
     if let Some(password) = form.fields().get("password") {
@@ -40,6 +40,7 @@ pub(in crate::http) async fn submit(app: &SharedApp, request: &mut Request) -> P
         Err(error) => {
             let (problems, status) = Problems::of_error(visitor, error)?;
             page(visitor)
+                .await?
                 .status(status)
                 .with(context! { errors => problems.to_value() })
                 .answer()
@@ -47,9 +48,12 @@ pub(in crate::http) async fn submit(app: &SharedApp, request: &mut Request) -> P
     }
 }
 
-fn page<'a>(visitor: &'a Visitor<'a>) -> Page<'a> {
-    Page::new(visitor, "account/password.html", "page_password.title").with(context! {
+async fn page<'a>(visitor: &'a Visitor<'a>) -> Result<Page<'a>, Detour> {
+    let has_password = accounts::has_password(visitor.app, &session(visitor)?.caller).await?;
+    let page = Page::new(visitor, "account/password.html", "page_password.title");
+    Ok(page.with(context! {
         section => "password",
+        has_password,
         min_length => visitor.app.config.passwords.min_length,
-    })
+    }))
 }

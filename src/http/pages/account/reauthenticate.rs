@@ -4,8 +4,9 @@
 use minijinja::{Value, context};
 
 use super::{encoded, has_passkey, query, remember, session_before_setup};
-use crate::accounts::{self, BrowserSession, ReauthenticationMethod};
+use crate::accounts::{self, BrowserPurpose, BrowserSession, ReauthenticationMethod};
 use crate::app::SharedApp;
+use crate::http::pages::external;
 use crate::http::pages::form::{Form, Problems};
 use crate::http::pages::next_path;
 use crate::http::pages::render::{Detour, Page, PageResult, redirect};
@@ -58,12 +59,24 @@ pub(in crate::http) async fn send(app: &SharedApp, request: &mut Request) -> Pag
     redirect(&visitor, &format!("{PATH}?sent=1&next={next}"), "")
 }
 
+/// Leads to a provider, to sign in there once more.
+pub(in crate::http) async fn begin(app: &SharedApp, request: &mut Request) -> PageResult {
+    let visitor = Visitor::of(app, request).await?;
+    let session = session_before_setup(&visitor)?;
+    let form = Form::read(&visitor, app, request).await?;
+    let (provider, next) = (form.text("provider"), form.text("next"));
+    let purpose = BrowserPurpose::Reauthentication(&session.caller);
+    let (provider, next) = (&*provider, next_path::or_home(&next));
+    external::begin(&visitor, request, (provider, next), purpose).await
+}
+
 async fn page<'a>(
     visitor: &'a Visitor<'a>,
     session: &BrowserSession,
     next: &str,
 ) -> Result<Page<'a>, Detour> {
     let methods = accounts::reauthentication_methods(visitor.app, &session.caller).await?;
+    let providers = external::reauthentication_providers(visitor.app, &session.caller).await?;
     let page = Page::new(
         visitor,
         "account/reauthenticate.html",
@@ -80,6 +93,7 @@ async fn page<'a>(
         field,
         prefix => "",
         has_passkey => has_passkey(&methods),
+        providers,
         carried => Vec::<Value>::new(),
     }))
 }

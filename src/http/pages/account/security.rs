@@ -33,6 +33,7 @@ pub(super) async fn overview<'a>(
     let caller = &session_before_setup(visitor)?.caller;
     let status = accounts::factor_status(visitor.app, caller).await?;
     let passkeys = accounts::list_passkeys(visitor.app, caller).await?;
+    let has_password = accounts::has_password(visitor.app, caller).await?;
     let passkeys: Value = passkeys
         .iter()
         .map(|passkey| values::passkey(visitor, passkey))
@@ -40,6 +41,7 @@ pub(super) async fn overview<'a>(
     Ok(
         Page::new(visitor, "account/security.html", "page_security.title").with(context! {
             section => "security",
+            has_password,
             passkeys,
             errors => problems.to_value(),
             ..values::factors(visitor, &status),

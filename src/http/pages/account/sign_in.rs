@@ -6,6 +6,7 @@ use minijinja::{Value, context};
 use super::{encoded, passkeys, query, remember, second_factor, with_next};
 use crate::accounts::{self, AccountError};
 use crate::app::SharedApp;
+use crate::http::pages::external;
 use crate::http::pages::form::{Form, Problems};
 use crate::http::pages::next_path;
 use crate::http::pages::render::{Page, PageResult, redirect};
@@ -96,5 +97,6 @@ fn page<'a>(visitor: &'a Visitor<'a>, next: &str, values: Value) -> Page<'a> {
         next => next_path::parse(next),
         values,
         can_sign_up => true,
+        providers => external::providers(visitor.app),
     })
 }

@@ -6,6 +6,7 @@ use minijinja::{Value, context};
 use super::{encoded, query, with_next};
 use crate::accounts;
 use crate::app::SharedApp;
+use crate::http::pages::external;
 use crate::http::pages::form::{Form, Problems};
 use crate::http::pages::next_path;
 use crate::http::pages::render::{Page, PageResult, redirect};
@@ -61,6 +62,7 @@ fn page<'a>(visitor: &'a Visitor<'a>, next: &str, values: Value) -> Page<'a> {
         .with(context! {
             next => next_path::parse(next),
             values,
+            providers => external::providers(visitor.app),
             min_length => visitor.app.config.passwords.min_length,
         })
 }

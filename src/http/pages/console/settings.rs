@@ -4,7 +4,7 @@ use minijinja::{Value, context};
 
 use super::{layout, staff};
 use crate::app::SharedApp;
-use crate::config::{EffectiveSetting, Place};
+use crate::config::{EffectiveSetting, FileProvider, Place};
 use crate::http::pages::render::PageResult;
 use crate::http::pages::visitor::Visitor;
 use crate::http::request::Request;
@@ -16,7 +16,7 @@ pub(in crate::http) async fn show(app: &SharedApp, request: &mut Request) -> Pag
     let visitor = Visitor::of(app, request).await?;
     staff(&visitor).await?;
     let settings: Vec<_> = app.config.effective().collect();
-    let sections: Value = settings
+    let sections = settings
         .chunk_by(|a, b| a.setting.section == b.setting.section)
         .map(|section| {
             let settings: Value = section.iter().map(value).collect();
@@ -26,7 +26,8 @@ pub(in crate::http) async fn show(app: &SharedApp, request: &mut Request) -> Pag
                 settings,
             }
         })
-        .collect();
+        .chain(providers(&app.config.social_providers));
+    let sections: Value = sections.collect();
     layout::page(
         &visitor,
         "settings",
@@ -35,6 +36,24 @@ pub(in crate::http) async fn show(app: &SharedApp, request: &mut Request) -> Pag
     )
     .with(context! { groups => sections, is_dev => app.config.dev })
     .answer()
+}
+
+/// The list of providers, each by its kind and what it calls this server.
+fn providers(providers: &[FileProvider]) -> Option<Value> {
+    let settings = providers.iter().map(|provider| {
+        context! {
+            key => &*provider.id,
+            value => format!("{} {}", provider.kind, provider.client_id),
+            source => "file",
+        }
+    });
+    (!providers.is_empty()).then(|| {
+        context! {
+            name => "[social.providers]",
+            is_open => true,
+            settings => settings.collect::<Value>(),
+        }
+    })
 }
 
 fn value(setting: &EffectiveSetting<'_>) -> Value {

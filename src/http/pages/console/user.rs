@@ -181,6 +181,11 @@ async fn page(
     let user = accounts::retrieve(app, caller.clone(), id).await?;
     let factors = accounts::user_factor_status(app, caller, &user).await?;
     let sessions = accounts::list_user_sessions(app, caller, id).await?;
+    let identities = accounts::list_user_identities(app, id).await?;
+    let identities: Value = identities
+        .iter()
+        .map(|identity| values::identity(visitor, identity))
+        .collect();
     let first = Some(PageRequest::Number(1));
     let events = accounts::list_user_events(app, caller, id, first, EVENTS).await?;
     let queue = mails::of_user(visitor, caller, id).await?;
@@ -208,6 +213,7 @@ async fn page(
             account => values::account(visitor, &user),
             is_own => caller.user.id == id,
             factors => values::factors(visitor, &factors),
+            identities,
             actions,
             sessions,
             queue,
