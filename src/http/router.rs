@@ -139,6 +139,7 @@ pub(super) static ROUTES: &[Route] = &[
         .on_pages(),
     form!("/account/connections/disconnect/", "Disconnect Identity", connections::disconnect)
         .on_pages(),
+    form!("/account/connections/revoke/", "Revoke Application", connections::revoke).on_pages(),
     page!("/account/profile/", "Profile", profile::show).on_pages(),
     form!("/account/profile/", "Profile", profile::submit).on_pages(),
     form!("/account/profile/photo/", "Upload Photo", profile::photo).on_pages(),

@@ -12,6 +12,7 @@
 
 mod address_change;
 mod ambiguity;
+mod application_pages;
 mod applications;
 mod audit_log;
 #[path = "../support/authenticator.rs"]

@@ -5,9 +5,9 @@ use minijinja::{Value, context};
 use super::device::Device;
 use super::visitor::Visitor;
 use crate::accounts::{self, BrowserSession, FactorStatus};
-use crate::domain::{SecondFactor, Timestamp, User};
+use crate::domain::{Scope, SecondFactor, Timestamp, User};
 use crate::providers::Provider;
-use crate::store::{Event, Identity, Passkey, Session};
+use crate::store::{Event, Grant, Identity, Passkey, Session};
 
 /// The signed-in account, as `user` of every page.
 pub(super) fn user(visitor: &Visitor<'_>, session: &BrowserSession) -> Value {
@@ -98,6 +98,31 @@ pub(super) fn identity(visitor: &Visitor<'_>, identity: &Identity) -> Value {
         added_at => time(visitor, identity.created_at),
         used_at => identity.last_used_at.map(|at| time(visitor, at)),
     }
+}
+
+/// An application that somebody signs in to with an account.
+pub(super) fn application(visitor: &Visitor<'_>, grant: &Grant) -> Value {
+    let sees: Vec<String> = grant
+        .scopes
+        .iter()
+        .filter(|scope| *scope != Scope::Openid)
+        .map(|scope| visitor.text(&format!("page_consent.{scope}"), Value::UNDEFINED))
+        .collect();
+    let website = grant.redirect_uris.iter().find_map(|uri| website_of(uri));
+    context! {
+        id => &*grant.client_id,
+        name => &*grant.client_name,
+        website,
+        sees => (!sees.is_empty()).then(|| sees.join(", ")),
+        allowed_at => time(visitor, grant.created_at),
+        used_at => time(visitor, grant.last_used_at),
+    }
+}
+
+/// The front page of the website of a redirect URI; apps on a device have none.
+fn website_of(uri: &str) -> Option<String> {
+    let host = uri.strip_prefix("https://")?.split(['/', '?']).next()?;
+    Some(format!("https://{host}/"))
 }
 
 /// A session in the list of devices.

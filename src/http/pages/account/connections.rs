@@ -1,4 +1,5 @@
-//! `/account/connections/`: the identities at other providers that sign in to the account.
+//! `/account/connections/`: the identities at other providers that sign in to the account, and the
+//! applications that it signs in to.
 
 use http::StatusCode;
 use minijinja::{Value, context};
@@ -8,7 +9,7 @@ use crate::accounts::{self, AccountError, BrowserPurpose};
 use crate::app::SharedApp;
 use crate::domain::{Fields, Input};
 use crate::http::pages::external::{self, CONNECTIONS};
-use crate::http::pages::form::Problems;
+use crate::http::pages::form::{Form, Problems};
 use crate::http::pages::next_path;
 use crate::http::pages::render::{Detour, Page, PageResult, redirect};
 use crate::http::pages::values;
@@ -85,6 +86,20 @@ pub(in crate::http) async fn disconnect(app: &SharedApp, request: &mut Request) 
     }
 }
 
+/// Revokes what an application may see, and signs it out.
+pub(in crate::http) async fn revoke(app: &SharedApp, request: &mut Request) -> PageResult {
+    let visitor = Visitor::of(app, request).await?;
+    let caller = &session(&visitor)?.caller;
+    let form = Form::read(&visitor, app, request).await?;
+    match accounts::revoke_grant(app, caller, &form.text("application"), &visitor.client).await {
+        // It may have been revoked in another tab.
+        Ok(()) | Err(AccountError::NotFound) => {
+            redirect(&visitor, CONNECTIONS, "page_connections.revoked")
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
 /// The page, with problems of one of its forms.
 async fn page<'a>(visitor: &'a Visitor<'a>, problems: &Problems) -> Result<Page<'a>, Detour> {
     let caller = &session(visitor)?.caller;
@@ -93,11 +108,17 @@ async fn page<'a>(visitor: &'a Visitor<'a>, problems: &Problems) -> Result<Page<
         .iter()
         .map(|identity| values::identity(visitor, identity))
         .collect();
+    let grants = accounts::list_grants(visitor.app, caller).await?;
+    let applications: Value = grants
+        .iter()
+        .map(|grant| values::application(visitor, grant))
+        .collect();
     let template = "account/connections.html";
     let page = Page::new(visitor, template, "page_connections.title");
     Ok(page.with(context! {
         section => "connections",
         identities,
+        applications,
         providers => external::providers(visitor.app),
         errors => problems.to_value(),
     }))
