@@ -8,13 +8,13 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::accounts::{self, FileEndpoint};
+use crate::accounts::{self, AccountError, FileEndpoint, RegisteredClient};
 use crate::app::App;
 use crate::backup::schedule::{Backups, Schedule};
 use crate::clock::SharedClock;
 use crate::config::{
-    Config, FileProvider, FileWebhook, IpNetwork, MIN_KEY_SECRET_CHARS, MailTransportKind,
-    RateLimitsConfig,
+    Config, FileClient, FileProvider, FileWebhook, IpNetwork, MIN_KEY_SECRET_CHARS,
+    MailTransportKind, RateLimitsConfig,
 };
 use crate::crypto::factor_key::FactorKey;
 use crate::crypto::keyring::{KeyRing, KeySealing};
@@ -24,7 +24,8 @@ use crate::crypto::tokens::{AssertionKey, TokenError, TokenOptions};
 use crate::crypto::webauthn::RelyingParty;
 use crate::delivery::{EventDelivery, EventParts, MailSender, Outbox, OutboxParts};
 use crate::domain::{
-    EmailAddress, EventSelection, OtpCode, SigningAlgorithm, Timestamp, WebhookPayload,
+    EmailAddress, EventSelection, Fields, Input, OtpCode, SigningAlgorithm, Timestamp,
+    WebhookPayload,
 };
 use crate::http::links as link_urls;
 use crate::limits::{Allowance, NetworkLimits};
@@ -600,6 +601,51 @@ fn read_provider(provider: &FileProvider) -> Result<ProviderOptions, StartError>
         algorithm: provider.id_token_alg,
         trust_email: provider.trust_email,
         auto_link: provider.auto_link,
+    })
+}
+
+/// Checks the OAuth clients of the configuration file and reads their secrets.
+///
+/// # Errors
+/// When one of them is wrong; the text names it.
+pub fn open_file_clients(config: &Config) -> Result<Vec<RegisteredClient>, StartError> {
+    config.clients.iter().map(open_file_client).collect()
+}
+
+fn open_file_client(client: &FileClient) -> Result<RegisteredClient, StartError> {
+    let setting = format!("[[clients]] {:?}", client.id);
+    // A form has a list as a repeated field.
+    let mut fields = Fields::form();
+    let mut insert = |key: &str, text: &str| fields.insert(key.into(), Input::Text(text.into()));
+    insert("id", &client.id);
+    for (key, texts) in &client.values {
+        for text in texts {
+            insert(key, text);
+        }
+        if texts.is_empty() {
+            insert(key, "");
+        }
+    }
+    if let Some(path) = &client.secret_file {
+        let secret = read_secret(&format!("{setting}: secret_file"), path)?;
+        insert("secret", &secret);
+    }
+    accounts::read_file_client(&fields).map_err(|e| match e {
+        AccountError::Fields(errors) => {
+            let problems: Vec<String> = errors
+                .iter()
+                .map(|(field, messages)| {
+                    let key = if field == "secret" {
+                        "secret_file"
+                    } else {
+                        field
+                    };
+                    format!("{key}: {}", messages.join(" "))
+                })
+                .collect();
+            StartError::new(format!("{setting}: {}", problems.join("; ")))
+        }
+        other => StartError::caused_by(setting, other),
     })
 }
 

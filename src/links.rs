@@ -9,6 +9,8 @@ pub struct Links {
     pub email_undo: String,
     /// URL of the sign-in with external providers, up to the id of one.
     pub external: String,
+    /// URL of the photos, up to the name of one.
+    pub photos: String,
     /// URL of the page that confirms an address; `None` puts no links into such mails.
     pub confirm: Option<String>,
     /// URL of the page that resets a password; `None` puts no links into such mails.
@@ -29,6 +31,11 @@ impl Links {
     /// The redirect URI of this server at an external provider, which is registered there.
     pub fn provider_callback(&self, provider: &str) -> String {
         format!("{}{provider}/callback/", self.external)
+    }
+
+    /// The URL of a photo, for the applications that users sign in to.
+    pub fn photo(&self, name: &str) -> String {
+        format!("{}{name}", self.photos)
     }
 
     /// The link that does the same as a code, if there is a page for it.
@@ -77,6 +84,7 @@ mod tests {
             let links = Links {
                 email_undo: String::new(),
                 external: String::new(),
+                photos: String::new(),
                 confirm: Some(url.to_owned()),
                 reset: None,
                 invitation: Some(url.to_owned()),

@@ -589,6 +589,35 @@ client_secret_file = \"/run/secrets/google\"\n\
 | `auto_link` | Whether an identity is connected to the account that has its trusted address, without asking its owner. Off by default. |\n\
 | `team_id`, `key_id`, `private_key_file` | `apple` only: the team, and the key that signs for it. |\n";
 
+/// What the reference says of OAuth clients in the file.
+const CLIENT_LIST: &str = "\
+\n## `[[clients]]`: OAuth clients\n\n\
+Applications in which users sign in with their account here ([OPENID_PROVIDER.md](OPENID_PROVIDER.md)).\n\
+Those of the file are changed there alone; the server follows it at each start and reload:\n\n\
+```toml\n\
+[[clients]]\n\
+id = \"grafana\"\n\
+name = \"Grafana\"\n\
+secret_file = \"/run/secrets/grafana\"\n\
+redirect_uris = [\"https://grafana.example.com/login/generic_oauth\"]\n\
+consent = false\n\
+```\n\n\
+| key | default | meaning |\n\
+| --- | --- | --- |\n\
+| `id` | | Its `client_id`: up to 100 letters, digits and `-._~`. The client of an id stays the same; one that is gone from the file is removed with its sessions. |\n\
+| `name` | | What users see. |\n\
+| `secret_file` | none | File with its secret, at least 32 random characters. Without one the client is public. |\n\
+| `redirect_uris` | | Where answers may be sent: `https`; `http` on `127.0.0.1`, `[::1]` (on any port) and `localhost`; or a scheme of an app such as `com.example.app:/callback`. They have to match exactly. |\n\
+| `post_logout_redirect_uris` | none | Where browsers may be sent after signing out. |\n\
+| `scopes` | `openid`, `profile`, `email` | What it may ask for, of `openid`, `profile`, `email`, `phone`, `address` and `offline_access`. |\n\
+| `consent` | `true` | Whether users are asked the first time; `false` for applications of your own. Clients on loopback or with a scheme of their own ask in any case. |\n\
+| `id_token_alg` | `RS256` | The algorithm that signs its tokens: `RS256`, `ES256` or `EdDSA`. |\n\
+| `access_minutes` | `5` | Lifetime of access and ID tokens, up to 1440. |\n\
+| `refresh_days` | `30` | Lifetime of an unused refresh token, up to 365. |\n\
+| `session_days` | `365` | Maximum age of sessions with the scope `offline_access`, up to 3650. |\n\
+| `staff_only` | `false` | Whether staff alone may sign in there. |\n\
+| `require_mfa` | `false` | Whether users need a second factor to sign in there. |\n";
+
 /// The reference of all settings, as `docs/CONFIGURATION.md` has it.
 fn settings_reference() -> String {
     let mut page = String::from(
@@ -637,6 +666,7 @@ fn settings_reference() -> String {
             page.push_str(PROVIDER_LIST);
         }
     }
+    page.push_str(CLIENT_LIST);
     page
 }
 

@@ -107,10 +107,10 @@ pub use keys::{
 pub(crate) use keys::{create_key, reseal};
 pub use mails::{discard_mail, list_mails, retry_mail};
 pub use oauth_clients::{
-    ClientWithSecret, FileClient, OAUTH_CLIENT_FIELDS, apply_file_clients,
-    count_oauth_client_sessions, create_oauth_client, delete_oauth_client, find_oauth_client,
-    is_client_secret_right, list_oauth_clients, read_file_client, rotate_oauth_client_secret,
-    update_oauth_client,
+    ClientWithSecret, OAUTH_CLIENT_FIELDS, RegisteredClient, apply_file_clients,
+    check_file_clients, count_oauth_client_sessions, create_oauth_client, delete_oauth_client,
+    find_oauth_client, is_client_secret_right, list_oauth_clients, read_file_client,
+    rotate_oauth_client_secret, update_oauth_client,
 };
 pub use overview::read_overview;
 pub use password_change::{change_password, set_password};

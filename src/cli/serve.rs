@@ -118,7 +118,7 @@ async fn announce(server: &Server) {
 async fn reload(server: &Server, sources: &Sources) {
     systemd::reloading();
     let outcome = match load_config(sources) {
-        Ok(config) => server.reload(config).await.map_err(|e| e.to_string()),
+        Ok(config) => server.reload(config).await.map_err(|e| error_chain(&e)),
         Err(e) => Err(e),
     };
     match outcome {

@@ -54,6 +54,28 @@ const PROVIDER: &str = "\
 # trust_email = true
 ";
 
+const CLIENTS: &str = "\
+OAuth clients: applications in which users sign in with their account here. Those of the file can be \
+changed nowhere else; the server follows the file at each start and reload. Without `secret_file` a \
+client is public. docs/OPENID_PROVIDER.md explains the keys.";
+
+const CLIENT: &str = "\
+# [[clients]]
+# id = \"grafana\"
+# name = \"Grafana\"
+# secret_file = \"/run/secrets/grafana\"
+# redirect_uris = [\"https://grafana.example.com/login/generic_oauth\"]
+# post_logout_redirect_uris = [\"https://grafana.example.com/login\"]
+# scopes = [\"openid\", \"profile\", \"email\"]
+# consent = false
+# id_token_alg = \"RS256\"
+# access_minutes = 5
+# refresh_days = 30
+# session_days = 365
+# staff_only = true
+# require_mfa = true
+";
+
 /// The example file. Loading it gives the defaults.
 pub fn example() -> String {
     let defaults = Config::defaults(false);
@@ -75,6 +97,9 @@ pub fn example() -> String {
     text.push('\n');
     text.push_str(&comment(PROVIDERS));
     text.push_str(PROVIDER);
+    text.push('\n');
+    text.push_str(&comment(CLIENTS));
+    text.push_str(CLIENT);
     text
 }
 

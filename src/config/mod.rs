@@ -12,10 +12,11 @@
 //! origins    where values come from                       risks      valid but risky values
 //! example    config.toml.example                          suggest    "did you mean"
 //! webhooks   the list of webhooks in the file             error      error texts
-//! social     the list of external identity providers
+//! social     the list of external identity providers      clients    the list of OAuth clients
 //! ```
 
 mod arguments;
+mod clients;
 mod error;
 mod example;
 mod load;
@@ -34,6 +35,7 @@ use std::path::{Path, PathBuf};
 use std::thread;
 
 pub use arguments::{flags_from, setting_args};
+pub use clients::FileClient;
 pub use error::{ConfigError, FileLine, Place, Problem};
 pub use example::example;
 pub use load::{Sources, load, process_environment};
@@ -76,6 +78,21 @@ impl Config {
         } else {
             self.tokens.issuer.clone()
         }
+    }
+
+    /// Why `[tokens] issuer` is not that of OAuth clients' tokens, if it is not.
+    ///
+    /// Their issuer is the URL of the server, as OpenID Connect Discovery (section 4.3) requires.
+    pub fn issuer_risk(&self) -> Option<String> {
+        let public_url = self.public_url(self.server.listen.port());
+        let issuer = &self.tokens.issuer;
+        (!issuer.is_empty() && *issuer != public_url).then(|| {
+            format!(
+                "[tokens] issuer is {issuer}, but tokens of OAuth clients name {public_url}, where \
+                 applications look for the configuration of OpenID Connect; remove [tokens] issuer \
+                 unless services of yours expect it"
+            )
+        })
     }
 
     /// How mail is sent.
@@ -134,6 +151,11 @@ impl Config {
                     .filter_map(|webhook| webhook.secret_file.clone()),
             )
             .chain(self.social_providers.iter().flat_map(FileProvider::files))
+            .chain(
+                self.clients
+                    .iter()
+                    .filter_map(|client| client.secret_file.clone()),
+            )
             .collect()
     }
 

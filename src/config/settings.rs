@@ -21,6 +21,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
 use std::sync::LazyLock;
 
+use super::clients::FileClient;
 use super::origins::Origins;
 use super::raw::{Mismatch, Raw, Shape};
 use super::rules::{
@@ -118,6 +119,8 @@ macro_rules! settings {
             pub origins: Origins,
             /// The webhooks of the file.
             pub webhook_list: Vec<FileWebhook>,
+            /// The OAuth clients of the file.
+            pub clients: Vec<FileClient>,
             /// The external identity providers of the file.
             pub social_providers: Vec<FileProvider>,
             $( $(#[doc = $about])+ pub $section: $Section, )+
@@ -138,6 +141,7 @@ macro_rules! settings {
                     dev,
                     origins: Origins::default(),
                     webhook_list: Vec::new(),
+                    clients: Vec::new(),
                     social_providers: Vec::new(),
                     $( $section: $Section {
                         $( $key: default_for!(dev, $default $(, $dev)?), )+

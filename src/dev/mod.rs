@@ -15,7 +15,9 @@ use std::time::{Duration, UNIX_EPOCH};
 use tempfile::TempDir;
 
 use crate::accounts::import::rows::Rows;
-use crate::accounts::{self, AccountError, Cause, FileEndpoint, read_imported_user};
+use crate::accounts::{
+    self, AccountError, Cause, FileEndpoint, RegisteredClient, read_imported_user,
+};
 use crate::app::App;
 use crate::bootstrap::StartError;
 use crate::clock::{Clock, SystemClock};
@@ -88,18 +90,25 @@ fn is_left_over(folder: &Path) -> bool {
 ///
 /// With `--dev` it is marked, seeded and remembered; without, a marked one causes a warning.
 ///
-/// The webhooks of the configuration file are there afterwards, also after a reset.
+/// The webhooks and the OAuth clients of the configuration file are there afterwards, also after a
+/// reset.
 ///
 /// # Errors
 /// If the seed file is unusable; the text says where and why.
-pub async fn begin(app: &Arc<App>, webhooks: &[FileEndpoint]) -> Result<(), StartError> {
+pub async fn begin(
+    app: &Arc<App>,
+    webhooks: &[FileEndpoint],
+    clients: &[RegisteredClient],
+) -> Result<(), StartError> {
     let failed = StartError::at("cannot prepare --dev");
-    let apply_webhooks = async || {
+    let apply_lists = async || {
         let applied = accounts::apply_file_webhooks(app, webhooks).await;
-        applied.map_err(StartError::at("[[webhooks]]"))
+        applied.map_err(StartError::at("[[webhooks]]"))?;
+        let applied = accounts::apply_file_clients(app, clients).await;
+        applied.map_err(StartError::at("[[clients]]"))
     };
     if !app.config.dev {
-        apply_webhooks().await?;
+        apply_lists().await?;
         if let Some(at) = app.store.find_development_mark().await.map_err(&failed)? {
             log::warn!("{}: {}", app.config.database.path, development_warning(at));
         }
@@ -112,7 +121,7 @@ pub async fn begin(app: &Arc<App>, webhooks: &[FileEndpoint]) -> Result<(), Star
     if let Some(path) = &app.config.development.seed {
         seed(app, path).await?;
     }
-    apply_webhooks().await?;
+    apply_lists().await?;
     let is_kept = app.store.take_snapshot(MOST_KEPT).await.map_err(&failed)?;
     if !is_kept {
         log::info!(

@@ -24,6 +24,7 @@ pub(crate) fn links(public_url: &str, config: &Config) -> Links {
     Links {
         email_undo: format!("{public_url}{undo}"),
         external: format!("{public_url}/api/v1/accounts/o/"),
+        photos: format!("{public_url}/media/photos/"),
         confirm: url(&config.mail.confirm_url, "/account/confirm/"),
         reset: url(&config.mail.reset_url, "/account/reset/confirm/"),
         invitation: url(&config.mail.invitation_url, "/account/invitation/"),

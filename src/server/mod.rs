@@ -38,7 +38,7 @@ use tokio::time::interval;
 use crate::accounts::{self, AccountError, remove_photos_left_behind, remove_unused_photos};
 use crate::app::{CurrentApp, SharedApp};
 use crate::backup::schedule::BackupScheduler;
-use crate::bootstrap::{StartError, open_app, open_file_webhooks};
+use crate::bootstrap::{StartError, open_app, open_file_clients, open_file_webhooks};
 use crate::clock::{SharedClock, clock_for};
 use crate::config::{Config, TlsConfig};
 use crate::dev;
@@ -159,6 +159,7 @@ impl Server {
         };
         let (metrics, metrics_address) = metrics.unzip();
         let webhooks = open_file_webhooks(&config)?;
+        let clients = open_file_clients(&config)?;
         let app: SharedApp = Arc::new(open_app(config, clock, address.port()).await?);
         if let Some(tls) = &tls {
             // Set before the first request.
@@ -168,7 +169,7 @@ impl Server {
         if lock.is_some() {
             remove_photos_left_behind(&app).await;
         }
-        dev::begin(&app, &webhooks).await?;
+        dev::begin(&app, &webhooks, &clients).await?;
         app.outbox.start();
         app.events.start();
         let backups = app.backups.clone().map(BackupScheduler::start);

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use super::Server;
 use crate::accounts;
-use crate::bootstrap::{StartError, apply_settings, open_file_webhooks};
+use crate::bootstrap::{StartError, apply_settings, open_file_clients, open_file_webhooks};
 use crate::config::{Config, SettingInfo};
 
 /// Settings that need a restart: what they configure is held for as long as the server runs.
@@ -31,7 +31,7 @@ pub struct Reloaded {
 }
 
 impl Server {
-    /// Reloads the settings and the webhooks of the file. The certificate, mail templates and secret files are read again even
+    /// Reloads the settings, the webhooks and the OAuth clients of the file. The certificate, mail templates and secret files are read again even
     /// when the settings are unchanged.
     ///
     /// # Errors
@@ -55,6 +55,10 @@ impl Server {
             }
         }
         let webhooks = open_file_webhooks(&config)?;
+        let clients = open_file_clients(&config)?;
+        accounts::check_file_clients(&old, &clients)
+            .await
+            .map_err(StartError::at("[[clients]]"))?;
         let (app, sender) = apply_settings(&old, config, self.address.port()).await?;
         if let Some(tls) = &self.tls {
             tls.reload(&app.config.tls, app.clock.now())
@@ -63,6 +67,9 @@ impl Server {
         accounts::apply_file_webhooks(&app, &webhooks)
             .await
             .map_err(StartError::at("[[webhooks]]"))?;
+        accounts::apply_file_clients(&app, &clients)
+            .await
+            .map_err(StartError::at("[[clients]]"))?;
         app.outbox.reload(sender);
         app.events.reload(app.webhook_sender.clone());
         self.current.set(Arc::new(app));

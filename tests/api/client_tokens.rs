@@ -163,7 +163,7 @@ fn code_is_bound_to_client_redirect_uri_and_verifier() {
         assert_error(&answer, 400, error);
     }
     assert_error(&other.exchange(&code), 400, "invalid_grant");
-    // The challenge itself is no verifier, as it would be with the method `plain`.
+    // The challenge itself does not do, as it would with the method `plain`.
     let challenge = challenge(VERIFIER);
     let answer = app.exchange_with(&code, &[("code_verifier", &challenge)]);
     assert_error(&answer, 400, "invalid_grant");

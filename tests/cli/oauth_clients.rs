@@ -7,7 +7,7 @@ use std::thread;
 
 use serde_json::{Value, json};
 
-use crate::support::{Outcome, folder, run};
+use crate::support::{Outcome, Running, folder, run};
 
 const URI: &str = "https://app.example.com/cb";
 
@@ -305,4 +305,114 @@ fn keys_of_clients_are_made_once_and_rotated_with_the_others() {
     assert_eq!(own.len(), 1, "{own:?}");
     assert_eq!(own[0]["algorithm"], "ES256");
     assert_eq!(rotated.stdout.trim(), own[0]["kid"]);
+}
+
+/// A configuration file with this client.
+fn write_file(dir: &Path, client: &str) {
+    fs::write(dir.join("config.toml"), client).unwrap();
+}
+
+const FILE: &str = "\
+[[clients]]
+id = \"grafana\"
+name = \"Grafana\"
+secret_file = \"secret\"
+redirect_uris = [\"https://grafana.example.com/login/generic_oauth\"]
+consent = false
+id_token_alg = \"ES256\"
+";
+
+const CONFIG: [&str; 5] = ["--config", "config.toml", "--db", "users.db", "--dev"];
+
+#[test]
+fn clients_of_the_file_follow_the_file_alone() {
+    let dir = folder();
+    let dir = dir.path();
+    fs::write(dir.join("secret"), "s".repeat(40)).unwrap();
+    write_file(dir, FILE);
+    let server = Running::start_with(dir, &CONFIG);
+    let listed = || json_lines(&client(dir, &["list", "--json"]));
+    let first = &listed()[0];
+    assert_eq!(
+        (&first["id"], &first["is_from_file"]),
+        (&json!("grafana"), &json!(true))
+    );
+    assert_eq!(
+        (&first["consent"], &first["public"]),
+        (&json!(false), &json!(false))
+    );
+    assert_eq!(client_keys(dir), [("ES256".to_owned(), true)]);
+    for change in [&["rotate-secret", "grafana"], &["remove", "grafana"]] {
+        let outcome = client(dir, change);
+        let text = "client grafana is set in the configuration file; change it there";
+        assert_eq!(outcome.code, Some(1));
+        assert!(outcome.stderr.contains(text), "{outcome:?}");
+    }
+    // Another secret and name at a reload; then the client is gone.
+    fs::write(dir.join("secret"), "t".repeat(40)).unwrap();
+    write_file(dir, &FILE.replace("\"Grafana\"", "\"Boards\""));
+    server.signal("HUP");
+    server.wait_for_log("client grafana: changed by the file");
+    server.wait_for_log("client grafana: the file has another secret");
+    server.wait_for_log("reloaded");
+    assert_eq!(listed()[0]["name"], "Boards");
+    // A wrong file changes nothing.
+    write_file(dir, &FILE.replace("https://", "http://"));
+    server.signal("HUP");
+    server.wait_for_log("[[clients]] \"grafana\": redirect_uris: Redirect URI");
+    assert_eq!(listed()[0]["name"], "Boards");
+    write_file(dir, "");
+    server.signal("HUP");
+    server.wait_for_log("client grafana: no longer in the file");
+    server.wait_for_log("reloaded");
+    assert!(listed().is_empty());
+    // One of that id that was added elsewhere stays as it is.
+    let add = [
+        "add",
+        "--id",
+        "grafana",
+        "--name",
+        "Mine",
+        "--redirect-uris",
+        URI,
+    ];
+    assert_eq!(client(dir, &add).code, Some(0));
+    write_file(dir, FILE);
+    server.signal("HUP");
+    server.wait_for_log("there is a client \"grafana\" that the file has not added");
+    assert_eq!(listed()[0]["name"], "Mine");
+    server.terminate();
+}
+
+#[test]
+fn check_reads_the_clients_of_the_file() {
+    let (dir, _) = database("app");
+    let dir = dir.path();
+    fs::write(dir.join("secret"), "s".repeat(40)).unwrap();
+    let check = |file: &str| {
+        write_file(dir, file);
+        run(dir, &[&CONFIG[..], &["check"]].concat()).stdout
+    };
+    let good = check(FILE);
+    assert!(good.contains("ok      clients: 1 in the file"), "{good}");
+    assert!(good.contains("one key signs tokens"), "{good}");
+    let native = check(&FILE.replace("https://grafana.example.com", "http://127.0.0.1"));
+    let text = "warning clients: [[clients]] \"grafana\": consent = false has no effect";
+    assert!(native.contains(text), "{native}");
+    let issuer = check("[tokens]\nissuer = \"https://other.example\"\n");
+    let text =
+        "warning clients: [tokens] issuer is https://other.example, but tokens of OAuth clients";
+    assert!(issuer.contains(text), "{issuer}");
+    fs::write(dir.join("secret"), "hunter2").unwrap();
+    let short = check(FILE);
+    let text =
+        "error   clients: [[clients]] \"grafana\": secret_file: Choose 32 to 256 random ASCII";
+    assert!(
+        short.contains(text) && !short.contains("hunter2"),
+        "{short}"
+    );
+    fs::remove_file(dir.join("secret")).unwrap();
+    let missing = check(FILE);
+    let text = "error   clients: [[clients]] \"grafana\": secret_file: secret";
+    assert!(missing.contains(text), "{missing}");
 }

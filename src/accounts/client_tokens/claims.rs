@@ -119,8 +119,7 @@ async fn add_profile(
     add(claims, "given_name", &profile.first_name);
     add(claims, "family_name", &profile.last_name);
     if let Some(photo) = &user.photo {
-        let picture = format!("{}/media/photos/{photo}", app.public_url);
-        claims.insert("picture".into(), picture.into());
+        claims.insert("picture".into(), app.links.photo(photo).into());
     }
     if purpose == ClaimsFor::IdToken {
         return Ok(());

@@ -72,7 +72,7 @@ pub async fn introspect_client_token(
     {
         return Ok(Introspection::INACTIVE);
     }
-    let issuer = app.public_url.to_string();
+    let issuer = app.keys.tokens().client_issuer().to_owned();
     Ok(Introspection {
         active: true,
         live: Some(LiveToken {

@@ -7,7 +7,7 @@ use crate::app::App;
 use crate::domain::OAuthClient;
 
 /// Ends the session of a token of this client, be it an access token or a refresh token, also one
-/// that was used. A token that is foreign, expired or of another client changes nothing and is no
+/// that was used. A token that is foreign, expired or of another client changes nothing, and is not an
 /// error.
 ///
 /// # Errors

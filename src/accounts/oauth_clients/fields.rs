@@ -1,6 +1,6 @@
 //! The fields of a client, named alike in the console, on the command line and in the file.
 
-use super::{FileClient, SECRET, hash_secret};
+use super::{RegisteredClient, SECRET, hash_secret};
 use crate::accounts::{AccountError, unread};
 use crate::domain::{
     CLIENT_NAME_LENGTH, ClientSettings, FieldReader, Fields, MAX_ACCESS_MINUTES,
@@ -173,7 +173,7 @@ fn read_uris(reader: &mut FieldReader<'_>, field: &'static str) -> Option<Vec<Re
 ///
 /// # Errors
 /// [`AccountError::Fields`].
-pub fn read_file_client(fields: &Fields) -> Result<FileClient, AccountError> {
+pub fn read_file_client(fields: &Fields) -> Result<RegisteredClient, AccountError> {
     let mut reader = FieldReader::new(fields);
     let id = read_id(&mut reader);
     if id.is_none() && !reader.contains("id") {
@@ -183,7 +183,7 @@ pub fn read_file_client(fields: &Fields) -> Result<FileClient, AccountError> {
     let secret = read_secret(&mut reader, SECRET);
     reader.finish()?;
     let (id, settings) = id.zip(read.new_settings()).ok_or_else(unread)?;
-    Ok(FileClient {
+    Ok(RegisteredClient {
         id,
         secret_hash: secret.as_deref().map(hash_secret),
         settings,

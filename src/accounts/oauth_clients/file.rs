@@ -10,7 +10,7 @@ use crate::store::{DeleteOAuthClient, NewOAuthClient, OAuthClientUpdate, RotateO
 
 /// A client of the configuration file, checked.
 #[derive(Clone, Debug)]
-pub struct FileClient {
+pub struct RegisteredClient {
     /// Its `client_id`: a client of that id is the same.
     pub id: String,
     /// SHA-256 of its secret; `None` when it is public.
@@ -19,21 +19,32 @@ pub struct FileClient {
     pub settings: ClientSettings,
 }
 
+/// Checks that no client was registered elsewhere under the id of one of the configuration file.
+///
+/// # Errors
+/// [`AccountError::ClientExists`]; faults of the store.
+pub async fn check_file_clients(app: &App, list: &[RegisteredClient]) -> Result<(), AccountError> {
+    let stored = app.store.list_oauth_clients().await?;
+    let is_of_file = |id: &str| list.iter().any(|client| client.id == id);
+    let other = stored
+        .into_iter()
+        .find(|client| !client.is_from_file && is_of_file(&client.id));
+    match other {
+        Some(other) => Err(AccountError::ClientExists(other.id)),
+        None => Ok(()),
+    }
+}
+
 /// Adds, changes and removes the clients of the configuration file until they are these, and makes the
 /// keys that clients need.
 ///
 /// # Errors
 /// [`AccountError::ClientExists`] when a client with the id of one of them was registered elsewhere;
 /// faults of the store and of keys.
-pub async fn apply_file_clients(app: &App, list: &[FileClient]) -> Result<(), AccountError> {
+pub async fn apply_file_clients(app: &App, list: &[RegisteredClient]) -> Result<(), AccountError> {
+    check_file_clients(app, list).await?;
     let stored = app.store.list_oauth_clients().await?;
     let ids: BTreeSet<&str> = list.iter().map(|client| &*client.id).collect();
-    if let Some(other) = stored
-        .iter()
-        .find(|client| !client.is_from_file && ids.contains(&*client.id))
-    {
-        return Err(AccountError::ClientExists(other.id.clone()));
-    }
     for client in stored.iter().filter(|client| client.is_from_file) {
         if !ids.contains(&*client.id) {
             remove(app, client).await?;
@@ -51,7 +62,7 @@ pub async fn apply_file_clients(app: &App, list: &[FileClient]) -> Result<(), Ac
     Ok(())
 }
 
-async fn add(app: &App, client: &FileClient) -> Result<(), AccountError> {
+async fn add(app: &App, client: &RegisteredClient) -> Result<(), AccountError> {
     let new = NewOAuthClient {
         id: client.id.clone(),
         secret_hash: client.secret_hash.clone(),
@@ -65,7 +76,11 @@ async fn add(app: &App, client: &FileClient) -> Result<(), AccountError> {
     Ok(())
 }
 
-async fn change(app: &App, known: &OAuthClient, client: &FileClient) -> Result<(), AccountError> {
+async fn change(
+    app: &App,
+    known: &OAuthClient,
+    client: &RegisteredClient,
+) -> Result<(), AccountError> {
     if known.settings != client.settings {
         let update = OAuthClientUpdate {
             id: client.id.clone(),

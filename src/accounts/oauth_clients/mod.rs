@@ -23,7 +23,7 @@ use crate::store::{
 
 use fields::SettingsFields;
 pub use fields::{OAUTH_CLIENT_FIELDS, read_file_client};
-pub use file::{FileClient, apply_file_clients};
+pub use file::{RegisteredClient, apply_file_clients, check_file_clients};
 
 /// The field of a chosen secret.
 const SECRET: &str = "secret";

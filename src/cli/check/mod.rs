@@ -123,6 +123,7 @@ pub(super) fn run(arguments: CheckArguments, config: &Config) -> CommandResult {
     settings::check_pages(config, &mut report);
     settings::check_webhooks(config, &mut report);
     settings::check_providers(config, &mut report);
+    settings::check_clients(config, &mut report);
     settings::check_certificate(config, now, &mut report);
     data::check_clock(None, now, &mut report);
     if let Some(files) = DataFiles::of(config) {
@@ -133,6 +134,8 @@ pub(super) fn run(arguments: CheckArguments, config: &Config) -> CommandResult {
             data::check_staff(examination, config, &mut report);
             data::check_passkeys(examination, config, &mut report);
             data::check_keys(examination, &mut report);
+            let has_clients = examination.oauth_clients > 0 || !config.clients.is_empty();
+            settings::check_issuer(config, has_clients, &mut report);
             data::check_floods(config, examination, &mut report);
             check_mail_queue(examination, &mut report);
             check_troubled_webhooks(examination, &mut report);

@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use super::{Level, Report};
 use crate::bootstrap::{
-    StartError, open_composer, open_file_webhooks, open_pages, open_providers, open_webhook_sender,
+    StartError, open_composer, open_file_clients, open_file_webhooks, open_pages, open_providers,
+    open_webhook_sender,
 };
 use crate::clock::{SharedClock, SystemClock};
 use crate::config::Config;
@@ -95,6 +96,37 @@ pub(super) fn check_providers(config: &Config, report: &mut Report) {
             ),
             Err(problem) => report.error("providers", format!("{id:?}: {problem}")),
         }
+    }
+}
+
+/// Checks the OAuth clients of the file: their form, their secrets, and settings without effect.
+pub(super) fn check_clients(config: &Config, report: &mut Report) {
+    let clients = match open_file_clients(config) {
+        Ok(clients) => clients,
+        Err(e) => return report.error("clients", error_chain(&e)),
+    };
+    for client in &clients {
+        let settings = &client.settings;
+        if settings.asks_for_consent() && !settings.requires_consent {
+            let text = format!(
+                "[[clients]] {:?}: consent = false has no effect, because other programs could use \
+                 its redirect URIs on loopback or with a scheme of an app",
+                client.id
+            );
+            report.warning("clients", text);
+        }
+    }
+    if !clients.is_empty() {
+        report.ok_if_silent("clients", format!("{} in the file", clients.len()));
+    }
+}
+
+/// Warns of an issuer of which OAuth clients know nothing, where there are any.
+pub(super) fn check_issuer(config: &Config, has_clients: bool, report: &mut Report) {
+    if let Some(risk) = config.issuer_risk()
+        && has_clients
+    {
+        report.warning("clients", risk);
     }
 }
 

@@ -11,7 +11,7 @@ use super::super::raw::Raw;
 use super::super::settings::{Config, SettingInfo, in_section, sections, settings};
 use super::super::suggest::closest;
 use super::apply;
-use super::{social, webhooks};
+use super::{clients, social, webhooks};
 
 /// The text of the file.
 pub(super) fn read(file: &Path) -> Result<String, ConfigError> {
@@ -44,6 +44,10 @@ impl<'t> FileReader<'t> {
         let mut problems = Vec::new();
         for (name, value) in document.get_ref() {
             let start = name.span().start;
+            if clients::is_list(name.get_ref()) {
+                problems.extend(self.clients(config, value));
+                continue;
+            }
             if webhooks::is_list(name.get_ref(), value.get_ref()) {
                 problems.extend(self.webhooks(config, value));
                 continue;

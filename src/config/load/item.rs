@@ -124,6 +124,14 @@ impl Item<'_, '_> {
         }
     }
 
+    /// The whole number of a key; `None` when it is not set.
+    pub(super) fn number(&mut self, key: &str) -> Option<i64> {
+        match self.read(key, Shape::Number, "a whole number", true) {
+            Some(Raw::Number(number)) => Some(number),
+            _ => None,
+        }
+    }
+
     /// Whether a key is set, to whatever value.
     pub(super) fn is_set(&self, key: &str) -> bool {
         self.table.get(key).is_some()

@@ -2,6 +2,7 @@
 //!
 //! Does not know any setting by name, except in `conflicts`.
 
+mod clients;
 mod conflicts;
 mod environment;
 mod file;

@@ -1,5 +1,6 @@
 //! Tests of loading the configuration.
 
+mod clients;
 mod social;
 
 use std::fs;

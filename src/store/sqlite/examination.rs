@@ -53,7 +53,7 @@ pub struct Examination {
     pub photos: Vec<String>,
     /// Names of the photos that no account has and whose files may still exist.
     pub unused_photos: Vec<String>,
-    /// Number of keys that verify tokens.
+    /// Number of keys that sign tokens of the account API.
     pub signing_keys: u64,
     /// Time of the latest activity of any account, as far as the rows show.
     pub newest_at: Option<Timestamp>,
@@ -63,6 +63,8 @@ pub struct Examination {
     pub failing_mails: FailingMails,
     /// Webhooks that do not get their events.
     pub troubled_webhooks: TroubledWebhooks,
+    /// Number of OAuth clients.
+    pub oauth_clients: u64,
     /// What is counted over all networks.
     pub last_hour: HourlyCounts,
 }
@@ -122,6 +124,7 @@ pub fn examine_database(
                 development_since: None,
                 failing_mails: FailingMails::default(),
                 troubled_webhooks: TroubledWebhooks::default(),
+                oauth_clients: 0,
                 last_hour: HourlyCounts::default(),
             }),
             false => Err(failed(e)),
@@ -183,7 +186,17 @@ fn examine(
         passkey_domains: passkey_domains(connection, schema_version)?,
         photos: names("SELECT photo FROM users WHERE photo IS NOT NULL ORDER BY photo")?,
         unused_photos,
-        signing_keys: count("SELECT count(*) FROM signing_keys WHERE retired_at IS NULL")?,
+        // There are keys and clients of OAuth since version 10.
+        signing_keys: count(match schema_version {
+            ..10 => "SELECT count(*) FROM signing_keys WHERE retired_at IS NULL",
+            _ => {
+                "SELECT count(*) FROM signing_keys WHERE retired_at IS NULL AND is_for_clients = 0"
+            }
+        })?,
+        oauth_clients: match schema_version {
+            ..10 => 0,
+            _ => count("SELECT count(*) FROM oauth_clients")?,
+        },
         newest_at: newest.map(Timestamp::from_unix_millis),
         development_since: development_since.map(Timestamp::from_unix_millis),
         failing_mails: failing_mails(connection, schema_version)?,
