@@ -16,10 +16,12 @@ use serde_json::Value;
 use crate::accounts::import::rows::Rows;
 use crate::accounts::{ExportedFactors, ExportedTotp, IMPORTED_FIELDS, read_imported_user};
 use crate::cli::export::UserRecord;
+use crate::crypto::tokens::external::{Expected, ProviderKeys, UnverifiedIdToken};
 use crate::crypto::tokens::{TokenOptions, TokenSubject, Tokens, generate_key};
 use crate::domain::{
-    AuthMethod, Authentication, EmailAddress, FieldErrors, Fields, Input, PhoneNumber, Profile,
-    SigningAlgorithm, Timestamp, UploadedFile, User, UserId, parse_json_object,
+    AuthMethod, Authentication, EmailAddress, FieldErrors, Fields, IdTokenAlgorithm, Input,
+    PhoneNumber, Profile, SigningAlgorithm, Timestamp, UploadedFile, User, UserId,
+    parse_json_object,
 };
 use crate::http::{forwarded_for, read_fields};
 use crate::mail::{Composer, ComposerOptions, MailContent};
@@ -36,6 +38,7 @@ pub const KINDS: &[(&str, Reading)] = &[
     ("email", email),
     ("form", form),
     ("headers", headers),
+    ("id_token", id_token),
     ("import", import),
     ("phone", phone),
     ("photo", photo),
@@ -252,6 +255,40 @@ pub fn url(data: &[u8]) {
         assert!(stored.bytes().all(|b| b.is_ascii_graphic() && b != b'#'));
         assert!(OutboundRequest::get(url).is_sendable());
     }
+}
+
+/// The ID token of another issuer: a key set on the first line, then the token.
+pub fn id_token(data: &[u8]) {
+    let end = data.iter().position(|byte| *byte == b'\n');
+    let (set, token) = data.split_at(end.unwrap_or(data.len()));
+    let token = String::from_utf8_lossy(token.get(1..).unwrap_or_default());
+    let mut named = 0;
+    for algorithm in IdTokenAlgorithm::ALL {
+        let Ok(parsed) = UnverifiedIdToken::parse(&token, algorithm) else {
+            continue;
+        };
+        // The header names one algorithm.
+        named += 1;
+        let Ok(keys) = ProviderKeys::parse(set, algorithm) else {
+            continue;
+        };
+        let Ok(claims) = keys.verify(&parsed) else {
+            continue;
+        };
+        let expected = Expected {
+            audiences: &["accounts"],
+            nonce: "n",
+            may_hash_nonce: true,
+            max_age: Duration::from_mins(4),
+        };
+        if claims.check(&expected, NOW).is_ok() {
+            assert!(claims.value("aud").is_some() && claims.text("nonce").is_some());
+        }
+        if let Ok(subject) = claims.subject() {
+            assert!(subject.is_ascii() && (1..=255).contains(&subject.len()));
+        }
+    }
+    assert!(named <= 1);
 }
 
 /// A token: the input itself, and genuine tokens modified by it (position and byte).

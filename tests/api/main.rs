@@ -64,6 +64,7 @@ mod passwords;
 mod photos;
 mod profile;
 mod protocol;
+mod providers;
 mod rate_limits;
 mod reauthentication;
 #[path = "../support/receiver.rs"]

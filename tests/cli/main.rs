@@ -20,6 +20,8 @@ mod development;
 #[path = "../support/device.rs"]
 mod device;
 mod durability;
+#[path = "../support/provider.rs"]
+mod fake_provider;
 mod faults;
 mod import;
 mod import_identities;
@@ -33,6 +35,7 @@ mod mail_tls;
 mod oauth_clients;
 mod photos;
 mod protected;
+mod providers;
 #[path = "../support/receiver.rs"]
 mod receiver;
 mod serve;

@@ -439,3 +439,135 @@ fn shortened(text: &str) -> String {
         None => text.into_owned(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use base64::engine::general_purpose::STANDARD;
+    use ring::rand::SystemRandom;
+    use ring::rsa::{KeyPair as RsaKeyPair, PublicKeyComponents};
+    use ring::signature::{
+        ECDSA_P256_SHA256_FIXED_SIGNING, ECDSA_P384_SHA384_FIXED_SIGNING, EcdsaKeyPair,
+        Ed25519KeyPair, KeyPair as _, RSA_PKCS1_SHA256, RSA_PKCS1_SHA384, RSA_PKCS1_SHA512,
+        RSA_PSS_SHA256, RSA_PSS_SHA384, RSA_PSS_SHA512, RsaEncoding,
+    };
+    use serde_json::json;
+
+    use super::*;
+
+    /// A key of the tests that protects nothing.
+    const RSA_KEY: &str = include_str!("../../../tests/support/rsa-key.txt");
+
+    fn encoded(bytes: impl AsRef<[u8]>) -> String {
+        URL_SAFE_NO_PAD.encode(bytes)
+    }
+
+    /// The key set of a new key, and a signature of it.
+    fn signed(algorithm: IdTokenAlgorithm, message: &[u8]) -> (Value, Vec<u8>) {
+        let random = SystemRandom::new();
+        let ec = |parameters, curve: &str, length: usize| {
+            let document = EcdsaKeyPair::generate_pkcs8(parameters, &random).unwrap();
+            let pair = EcdsaKeyPair::from_pkcs8(parameters, document.as_ref(), &random).unwrap();
+            let point = pair.public_key().as_ref();
+            let (x, y) = (encoded(&point[1..=length]), encoded(&point[1 + length..]));
+            let signature = pair.sign(&random, message).unwrap();
+            (
+                json!({"kty": "EC", "crv": curve, "x": x, "y": y}),
+                signature.as_ref().to_vec(),
+            )
+        };
+        let rsa = |encoding: &'static dyn RsaEncoding| {
+            let der = STANDARD.decode(RSA_KEY.replace(['\r', '\n'], "")).unwrap();
+            let pair = RsaKeyPair::from_pkcs8(&der).unwrap();
+            let mut signature = vec![0; pair.public().modulus_len()];
+            pair.sign(encoding, &random, message, &mut signature)
+                .unwrap();
+            let public: PublicKeyComponents<Vec<u8>> = pair.public().into();
+            // With the zero in front that some libraries write.
+            let modulus = encoded([vec![0], public.n].concat());
+            (
+                json!({"kty": "RSA", "n": modulus, "e": encoded(public.e)}),
+                signature,
+            )
+        };
+        let (mut key, signature) = match algorithm {
+            IdTokenAlgorithm::Rs256 => rsa(&RSA_PKCS1_SHA256),
+            IdTokenAlgorithm::Rs384 => rsa(&RSA_PKCS1_SHA384),
+            IdTokenAlgorithm::Rs512 => rsa(&RSA_PKCS1_SHA512),
+            IdTokenAlgorithm::Ps256 => rsa(&RSA_PSS_SHA256),
+            IdTokenAlgorithm::Ps384 => rsa(&RSA_PSS_SHA384),
+            IdTokenAlgorithm::Ps512 => rsa(&RSA_PSS_SHA512),
+            IdTokenAlgorithm::Es256 => ec(&ECDSA_P256_SHA256_FIXED_SIGNING, "P-256", 32),
+            IdTokenAlgorithm::Es384 => ec(&ECDSA_P384_SHA384_FIXED_SIGNING, "P-384", 48),
+            IdTokenAlgorithm::EdDsa => {
+                let document = Ed25519KeyPair::generate_pkcs8(&random).unwrap();
+                let pair = Ed25519KeyPair::from_pkcs8(document.as_ref()).unwrap();
+                let x = encoded(pair.public_key());
+                let signature = pair.sign(message).as_ref().to_vec();
+                (json!({"kty": "OKP", "crv": "Ed25519", "x": x}), signature)
+            }
+        };
+        key["kid"] = "it".into();
+        (json!({ "keys": [key] }), signature)
+    }
+
+    /// A token and the key set of its key.
+    fn token(algorithm: IdTokenAlgorithm) -> (String, Value) {
+        let header = json!({"alg": algorithm.as_str(), "kid": "it"}).to_string();
+        let message = format!("{}.{}", encoded(header), encoded("{\"sub\":\"ada\"}"));
+        let (set, signature) = signed(algorithm, message.as_bytes());
+        (format!("{message}.{}", encoded(signature)), set)
+    }
+
+    #[test]
+    fn every_algorithm_verifies_its_own_tokens_alone() {
+        for algorithm in IdTokenAlgorithm::ALL {
+            let (text, set) = token(algorithm);
+            let keys = ProviderKeys::parse(set.to_string().as_bytes(), algorithm).unwrap();
+            let parsed = UnverifiedIdToken::parse(&text, algorithm).unwrap();
+            let claims = keys.verify(&parsed).unwrap();
+            assert_eq!(claims.subject(), Ok("ada"), "{algorithm}");
+            for other in IdTokenAlgorithm::ALL
+                .into_iter()
+                .filter(|it| *it != algorithm)
+            {
+                assert!(UnverifiedIdToken::parse(&text, other).is_err());
+                // A key that fits another algorithm too is used with that alone.
+                if let Ok(keys) = ProviderKeys::parse(set.to_string().as_bytes(), other) {
+                    let problem = keys.verify(&parsed).unwrap_err();
+                    assert_eq!(problem, IdTokenProblem::Signature, "{algorithm} {other}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn signature_is_not_part_of_the_digest() {
+        let digest = |text: &str| {
+            UnverifiedIdToken::parse(text, IdTokenAlgorithm::Es256)
+                .unwrap()
+                .digest()
+        };
+        let (text, _) = token(IdTokenAlgorithm::Es256);
+        let (message, _) = text.rsplit_once('.').unwrap();
+        assert_eq!(digest(&text), digest(&format!("{message}.AAAA")));
+        let (other, _) = text.split_once('.').unwrap();
+        assert_ne!(digest(&text), digest(&format!("{other}.e30.AAAA")));
+    }
+
+    #[test]
+    fn times_may_have_a_fraction() {
+        let claims = |exp: Value| Claims {
+            claims: json!({ "exp": exp }).as_object().unwrap().clone(),
+            key_issuer: None,
+        };
+        for (exp, seconds) in [
+            (json!(1_700_000_000), Some(1_700_000_000)),
+            (json!(1_700_000_000.9), Some(1_700_000_000)),
+            (json!(1e300), Some(i64::MAX)),
+            (json!("1700000000"), None),
+            (json!(null), None),
+        ] {
+            assert_eq!(claims(exp.clone()).seconds("exp"), seconds, "{exp}");
+        }
+    }
+}
