@@ -5,7 +5,7 @@ use std::io::Read;
 use super::events::hide_others;
 use super::{AccountError, Caller};
 use crate::app::App;
-use crate::store::{Event, Identity, PageRequest, Passkey, Session};
+use crate::store::{Event, Grant, Identity, PageRequest, Passkey, Session};
 
 /// Entries of the audit log that are read at a time.
 const PAGE_SIZE: u32 = 500;
@@ -20,6 +20,8 @@ pub struct AccountDownload {
     pub passkeys: Vec<Passkey>,
     /// Its identities at external providers, oldest first.
     pub identities: Vec<Identity>,
+    /// The applications that may see something of it.
+    pub applications: Vec<Grant>,
     /// Its audit log, newest first.
     pub events: Vec<Event>,
 }
@@ -52,6 +54,7 @@ pub async fn collect_download(app: &App, caller: &Caller) -> Result<AccountDownl
         sessions: super::list_sessions(app, caller).await?,
         passkeys: super::list_passkeys(app, caller).await?,
         identities: super::list_identities(app, caller).await?,
+        applications: super::list_grants(app, caller).await?,
         events,
     })
 }

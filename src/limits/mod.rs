@@ -51,7 +51,7 @@ pub enum Limited {
 }
 
 impl Limited {
-    const ALL: [Self; 10] = [
+    const ALL: [Self; 11] = [
         Self::FailedSignIn,
         Self::SignUp,
         Self::TakenAddress,

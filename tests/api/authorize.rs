@@ -710,6 +710,14 @@ fn a_session_of_an_application_is_one_of_the_account() {
         "{}",
         page.body
     );
+    let token = browser.token("/account/data/");
+    let data = browser.post("/account/data/download/", &[("form_token", &token)]);
+    let applications = &data.json()["applications"];
+    assert_eq!(applications[0]["name"], "The app");
+    assert_eq!(
+        applications[0]["scopes"],
+        json!(["openid", "offline_access"])
+    );
     let ended = server.api(
         "DELETE",
         &format!("sessions/{}/", session.id),
@@ -726,7 +734,7 @@ fn a_session_of_an_application_is_one_of_the_account() {
 }
 
 #[test]
-fn one_s_own_applications_need_no_consent() {
+fn own_applications_need_no_consent() {
     let server = TestServer::start();
     register(&server, |client| client.requires_consent = false);
     server.user("ann@example.com");
@@ -919,6 +927,8 @@ fn the_languages_of_the_client_are_a_hint() {
     // What was chosen here goes first.
     browser.cookies.push(("language".into(), "fr".into()));
     assert!(browser.get(&at).body.contains("<html lang=\"fr\""));
+    let other = browser.get(&format!("{at}?lang=it"));
+    assert!(other.body.contains("<html lang=\"it\""), "{}", other.body);
 }
 
 #[test]

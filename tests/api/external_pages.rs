@@ -215,7 +215,7 @@ fn answer_that_a_provider_posts_only_leads_to_a_page_of_ours() {
         ("sec-fetch-site", "cross-site"),
         ("origin", "https://appleid.apple.com"),
     ];
-    let posted = server.request("POST", callback, &headers, &answer.form());
+    let posted = server.request("POST", callback, &headers, answer.form());
     let state: String = form_urlencoded::byte_serialize(answer.field("state").as_bytes()).collect();
     assert_leads_to(&posted, &format!("{callback}?state={state}"));
     assert!(posted.headers("set-cookie").is_empty());

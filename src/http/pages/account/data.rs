@@ -25,7 +25,7 @@ pub(in crate::http) async fn show(app: &SharedApp, request: &mut Request) -> Pag
         .answer()
 }
 
-/// The file: profile, photo, sessions, passkeys, identities and activity.
+/// The file: profile, photo, sessions, passkeys, identities, applications and activity.
 pub(in crate::http) async fn download(app: &SharedApp, request: &mut Request) -> PageResult {
     let visitor = Visitor::of(app, request).await?;
     let Change { session, .. } = Change::read(visitor, app, request).await?;
@@ -39,6 +39,20 @@ pub(in crate::http) async fn download(app: &SharedApp, request: &mut Request) ->
                 "last_used_at": session.last_used_at,
                 "ip": session.ip,
                 "user_agent": session.user_agent,
+                "client_name": session.client_name,
+            })
+        })
+        .collect();
+    let applications: Vec<_> = data
+        .applications
+        .iter()
+        .map(|grant| {
+            json!({
+                "client_id": grant.client_id,
+                "name": grant.client_name,
+                "scopes": grant.scopes,
+                "created_at": grant.created_at,
+                "last_used_at": grant.last_used_at,
             })
         })
         .collect();
@@ -92,6 +106,7 @@ pub(in crate::http) async fn download(app: &SharedApp, request: &mut Request) ->
         "sessions": sessions,
         "passkeys": passkeys,
         "identities": identities,
+        "applications": applications,
         "events": events,
     });
     let mut response = reply::json(StatusCode::OK, &file);

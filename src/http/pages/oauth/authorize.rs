@@ -98,6 +98,12 @@ fn path(id: &str) -> String {
     format!("{PATH}{id}/")
 }
 
+/// Whether the visitor is on the page with this path.
+fn is_at(visitor: &Visitor<'_>, path: &str) -> bool {
+    let (own, _) = visitor.path.split_once('?').unwrap_or((&visitor.path, ""));
+    own == path
+}
+
 /// Where a browser continues that has started to sign in to an application, by its cookie: for the
 /// pages that are reached by a link in a mail.
 pub(in crate::http::pages) fn started(visitor: &Visitor<'_>, request: &Request) -> Option<String> {
@@ -174,7 +180,7 @@ async fn proceed(
             )?
         }
         // A page of its own address, whose form goes to the same.
-        Step::Ask(_) | Step::SetUpFactor if visitor.path != path(&id) => {
+        Step::Ask(_) | Step::SetUpFactor if !is_at(visitor, &path(&id)) => {
             redirect(visitor, &path(&id), "")?
         }
         Step::SetUpFactor => factor_page(visitor, wanted)?,
