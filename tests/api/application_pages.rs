@@ -29,7 +29,7 @@ fn applications_are_listed_and_revoked() {
     assert!(!page.body.contains("id=\"identities\""), "no providers");
     allow(&server);
     let page = alice.get(connections);
-    let website = "href=\"https:&#x2f;&#x2f;wiki.example.com&#x2f;\">Wiki &lt;b&gt;</a>";
+    let website = "href=\"https://wiki.example.com/\">Wiki &lt;b&gt;</a>";
     for text in [website, "Sees: your email address", "November 14, 2023"] {
         assert!(page.body.contains(text), "{text}: {}", page.body);
     }

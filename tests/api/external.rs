@@ -779,7 +779,7 @@ fn identity_is_connected_by_a_code_of_the_same_session() {
     let code = begin(&user);
     assert_eq!(connect(&site.server, &user, &shown(&code)).status, 201);
     connect(&site.server, &user, &shown(&code)).assert(400, INVALID_CODE);
-    // Once more is no error; another account cannot have it.
+    // Once more changes nothing; another account cannot have it.
     assert_eq!(
         connect(&site.server, &user, &shown(&begin(&user))).status,
         201

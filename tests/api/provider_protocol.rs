@@ -75,7 +75,7 @@ fn refusals_of_the_provider_reach_the_app() {
         Some(&*format!("{APP}?error=access_denied&state=of+the+app"))
     );
     assert_eq!(callback(&site.server, &denied).status, 400);
-    for (error, told) in [
+    for (error, reported) in [
         ("server_error", "temporarily_unavailable"),
         ("login_required", "access_denied"),
         ("something else", "access_denied"),
@@ -84,7 +84,7 @@ fn refusals_of_the_provider_reach_the_app() {
         error.clone_into(&mut denied.fields[0].1);
         let answer = callback(&site.server, &denied);
         let location = answer.header("location").unwrap();
-        assert_eq!(parameter(location, "error"), told, "{error}");
+        assert_eq!(parameter(location, "error"), reported, "{error}");
     }
     assert_eq!(requests(&site), 0);
 }

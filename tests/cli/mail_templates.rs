@@ -76,7 +76,7 @@ fn read(dir: &Path, name: &str) -> String {
 fn preview_shows_every_mail_in_every_language() {
     let dir = folder();
     let outcome = run(dir.path(), &["mail", "preview"]);
-    outcome.assert_done("144 emails were written to mail-preview\n");
+    outcome.assert_done("156 emails were written to mail-preview\n");
     let mut expected = Vec::new();
     for mail in MAILS {
         for language in LANGUAGES {

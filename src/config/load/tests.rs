@@ -122,6 +122,7 @@ fn every_setting_is_read_from_every_layer() {
         "accounts.unverified_days" => "30",
         "accounts.email_change" => "recent",
         "mfa.required_for" => "staff",
+        "social.redirect_uris" => "com.example.app:/signed-in",
         "passkeys.rp_id" => "example.com",
         "passkeys.origins" => "https://app.example.com",
         "passkeys.android_apps" => {
@@ -224,7 +225,7 @@ fn unknown_settings_are_errors_with_a_suggestion() {
             "[[zebra]]\n[zebra2]",
             "config.toml:1: setting \"zebra\" is outside any section\n\
              config.toml:2: unknown section [zebra2]; known sections: [server], [tls], [metrics], \
-             [log], [database], [mail], [webhooks], [tokens], [passwords], [accounts], [sessions], [mfa], [passkeys], [otp], [rate_limits], [audit], \
+             [log], [database], [mail], [webhooks], [social], [tokens], [passwords], [accounts], [sessions], [mfa], [passkeys], [otp], [rate_limits], [audit], \
              [media], [backup], [pages], [console], [branding], [dev]",
         ),
         (

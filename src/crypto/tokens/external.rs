@@ -443,7 +443,6 @@ fn shortened(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use base64::engine::general_purpose::STANDARD;
-    use ring::rand::SystemRandom;
     use ring::rsa::{KeyPair as RsaKeyPair, PublicKeyComponents};
     use ring::signature::{
         ECDSA_P256_SHA256_FIXED_SIGNING, ECDSA_P384_SHA384_FIXED_SIGNING, EcdsaKeyPair,
@@ -453,6 +452,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::crypto::random;
 
     /// A key of the tests that protects nothing.
     const RSA_KEY: &str = include_str!("../../../tests/support/rsa-key.txt");
@@ -463,7 +463,7 @@ mod tests {
 
     /// The key set of a new key, and a signature of it.
     fn signed(algorithm: IdTokenAlgorithm, message: &[u8]) -> (Value, Vec<u8>) {
-        let random = SystemRandom::new();
+        let random = random::system();
         let ec = |parameters, curve: &str, length: usize| {
             let document = EcdsaKeyPair::generate_pkcs8(parameters, &random).unwrap();
             let pair = EcdsaKeyPair::from_pkcs8(parameters, document.as_ref(), &random).unwrap();
