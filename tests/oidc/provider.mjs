@@ -33,7 +33,8 @@ export async function startProgram(command, args, pattern, options = {}) {
     child.kill("SIGTERM");
     await ended;
   };
-  return { value, output, stop };
+  const hasEnded = () => child.exitCode !== null || child.signalCode !== null;
+  return { value, output, hasEnded, stop };
 }
 
 /**

@@ -8,6 +8,7 @@ import { createServer } from "node:http";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
+import { EMAIL as GLEWLWYD_EMAIL, startGlewlwyd } from "./glewlwyd.mjs";
 import { EMAIL as OIDC_EMAIL, startOidcProvider } from "./oidc_provider.mjs";
 import { EMAIL, newSecret, proceed, startBrowser, startProgram, startProvider } from "./provider.mjs";
 
@@ -31,7 +32,7 @@ async function startApp() {
 /** The server that people sign in to, on another host than the provider, and its client there. */
 async function startServer(context, provider, app) {
   const folder = mkdtempSync(join(tmpdir(), "accounts-providers-"));
-  const [id, secret] = ["accounts", newSecret()];
+  const [id, secret] = ["accounts", (provider.newSecret ?? newSecret)()];
   writeFileSync(join(folder, "secret"), secret, { mode: 0o600 });
   const settings = `
 [social]
@@ -60,7 +61,7 @@ trust_email = true
     rmSync(folder, { recursive: true, force: true });
   });
   const url = server.value;
-  provider.addClient({ id, secret, redirectUris: [`${url}/api/v1/accounts/o/other/callback/`] });
+  await provider.addClient({ id, secret, redirectUris: [`${url}/api/v1/accounts/o/other/callback/`] });
   return url;
 }
 
@@ -134,4 +135,8 @@ test("oidc-provider of npm signs in", async (context) => {
 test("another accounts-server signs in", async (context) => {
   const provider = await startProvider();
   await check(context, { ...provider, proceed: (page, origin) => proceed(page, provider, origin) }, EMAIL);
+});
+
+test("glewlwyd of Debian signs in", async (context) => {
+  await check(context, await startGlewlwyd(), GLEWLWYD_EMAIL);
 });
