@@ -114,7 +114,7 @@ impl Github {
             issuer: self.base.clone(),
             subject: account.id.to_string(),
             is_email_trusted: primary.as_ref().is_some_and(|email| email.verified),
-            email: primary.and_then(|email| tidy(&email.address)),
+            email: primary.map(|email| email.address),
             name: account.name.as_deref().and_then(tidy),
             given_name: None,
             family_name: None,

@@ -86,10 +86,20 @@ pub(super) struct UserClaims<'a> {
 }
 
 impl UserClaims<'_> {
+    /// A claim, of the ID token if that has it. Verified is only the address of the same source.
     pub(super) fn value(&self, name: &str) -> Option<&Value> {
-        self.id_token
-            .value(name)
-            .or_else(|| self.userinfo.get(name))
+        let is_of_email = matches!(name, "email" | "email_verified");
+        if is_of_email && self.userinfo.contains_key("email") {
+            return self.userinfo.get(name);
+        }
+        let other = self.userinfo.get(name).filter(|_| !is_of_email);
+        self.id_token.value(name).or(other)
+    }
+
+    /// The address as it is: a part of it would be somebody else's.
+    fn email(&self) -> Option<String> {
+        let email = self.value("email")?.as_str()?;
+        (!email.is_empty()).then(|| email.to_owned())
     }
 
     /// Whether a claim is `true`.
@@ -337,13 +347,17 @@ impl OpenId {
         expected: &Expected<'_>,
     ) -> Result<(String, Claims), ProviderError> {
         let now = self.clock.now();
-        let mut keys = self.keys.get(now, self.request_keys(metadata)).await?;
-        if !keys.has_key_of(token)
+        let keys = self.keys.get(now, self.request_keys(metadata)).await?;
+        let mut verified = keys.verify(token);
+        // A new key may have the name of the former one, or none.
+        let may_be_new =
+            !keys.has_key_of(token) || matches!(verified, Err(IdTokenProblem::Signature));
+        if may_be_new
             && let Some(newer) = self.keys.look_again(now, self.request_keys(metadata)).await
         {
-            keys = newer?;
+            verified = newer?.verify(token);
         }
-        let claims = keys.verify(token)?;
+        let claims = verified?;
         let issuer = (self.facts.token_issuer)(metadata, &claims).ok_or_else(|| {
             IdTokenProblem::Issuer(claims.text("iss").unwrap_or_default().to_owned())
         })?;
@@ -363,7 +377,9 @@ impl OpenId {
         else {
             return Ok(Map::new());
         };
-        if !self.facts.uses_userinfo || claims.value("email").is_some() {
+        let is_complete =
+            claims.value("email").is_some() && claims.value("email_verified").is_some();
+        if !self.facts.uses_userinfo || is_complete {
             return Ok(Map::new());
         }
         let reply = self.requests.get_as(endpoint, access_token).await?;
@@ -378,7 +394,7 @@ impl OpenId {
     }
 
     fn user(&self, issuer: String, claims: &UserClaims<'_>) -> Result<ExternalUser, ProviderError> {
-        let email = claims.text("email");
+        let email = claims.email();
         let is_trusted = self.options.trust_email || !self.facts.needs_trust;
         Ok(ExternalUser {
             issuer,

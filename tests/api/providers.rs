@@ -241,6 +241,51 @@ fn unknown_key_is_looked_up_once_a_minute() {
 }
 
 #[test]
+fn key_that_is_replaced_under_its_name_is_looked_up() {
+    let pair = || {
+        Pair::with(
+            ProviderKind::Oidc,
+            |it| it.algorithm = IdTokenAlgorithm::Es256,
+            |_| {},
+        )
+    };
+    let other = pair().provider.key_set();
+    let pair = pair();
+    pair.provider.change(|it| it.key_set = Some(other));
+    refused(pair.sign_in());
+    pair.provider.change(|it| it.key_set = None);
+    pair.server.advance(Duration::from_mins(1));
+    pair.sign_in().unwrap();
+}
+
+#[test]
+fn address_is_taken_as_it_is() {
+    let long = format!("{}@example.com.attacker.example", "a".repeat(138));
+    let pair = Pair::with(
+        ProviderKind::Oidc,
+        |it| drop(it.account.insert("email".into(), long.clone().into())),
+        |settings| settings.trust_email = true,
+    );
+    assert_eq!(pair.sign_in().unwrap().email.as_ref(), Some(&long));
+    let emails = json!([{"email": long, "primary": true, "verified": true}]);
+    let pair = Pair::with(ProviderKind::Github, |it| it.emails = emails, |_| {});
+    assert_eq!(pair.sign_in().unwrap().email.as_ref(), Some(&long));
+}
+
+#[test]
+fn address_is_verified_by_its_own_source_alone() {
+    let trust = |settings: &mut FileProvider| settings.trust_email = true;
+    let pair = Pair::with(ProviderKind::Oidc, |it| it.has_userinfo = true, trust);
+    pair.provider.change(|it| {
+        it.claims.insert("email_verified".into(), json!(true));
+        it.userinfo.insert("email_verified".into(), Value::Null);
+    });
+    let user = pair.sign_in().unwrap();
+    assert_eq!(user.email.as_deref(), Some("ada@example.com"));
+    assert!(!user.is_email_trusted);
+}
+
+#[test]
 fn address_is_trusted_by_the_rules_of_each_kind() {
     let cases: &[(ProviderKind, &str, Value, bool)] = &[
         (ProviderKind::Google, "email_verified", json!(false), false),
