@@ -427,7 +427,7 @@ fn ticket_expires_and_does_no_harm_in_other_hands() {
     let owner = owner.with_pair(&site.server.sign_in(ADA, PASSWORD));
     let body = json!({"ephemeral_token": ticket});
     connect(&site.server, &owner, &body).assert(400, INVALID_TICKET);
-    // A ticket is no ticket of a second factor, nor one of a sign-up.
+    // A ticket is not one of a second factor, nor one of a sign-up.
     let ticket = site.ticket("account_exists");
     site.server
         .post(
@@ -625,6 +625,12 @@ fn trusted_addresses_are_connected_without_asking_where_that_is_set() {
     assert!(text.contains("Company: ada@example.com"), "{text}");
     assert_eq!(site.server.sign_in(ADA, PASSWORD).status, 200);
     assert_eq!(undo(&site.server, ADA).status, 200);
+    assert_eq!(site.count("identities"), 0);
+    // The provider's account alone does not get past a second factor.
+    let site = Site::with(|settings| settings.auto_link = true, |_| {});
+    let mut owner = site.server.user(ADA);
+    crate::factors::enroll(&site.server, &mut owner);
+    site.ticket("account_exists");
     assert_eq!(site.count("identities"), 0);
 }
 

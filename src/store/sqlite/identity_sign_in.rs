@@ -36,7 +36,10 @@ pub(super) fn sign_in(
     let email_key = newcomer.sign_up.email.key();
     match find_holder(connection, email_key, request.session.now)? {
         Some(Holder::Verified(user_id)) => match &newcomer.connection {
-            Some(mails) if newcomer.is_trusted => {
+            // The provider's account alone does not get past a second factor.
+            Some(mails)
+                if newcomer.is_trusted && !find_factors(connection, user_id)?.is_enabled() =>
+            {
                 if !may_sign_in(connection, user_id)? {
                     return Ok(IdentitySignInOutcome::Refused);
                 }
@@ -225,7 +228,7 @@ fn create_account(
 }
 
 /// Removes what sign-ups and an import have left with an account that nobody had confirmed: codes,
-/// links, factors and identities of whoever that was.
+/// links, factors and identities of the former owner.
 fn forget_pending(connection: &Connection, user_id: UserId) -> rusqlite::Result<()> {
     for statement in [
         "DELETE FROM otps WHERE user_id = :user_id",
