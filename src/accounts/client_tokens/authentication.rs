@@ -61,3 +61,17 @@ pub(super) fn failed(app: &App, from: &Client, error: GrantError) -> GrantError 
         Err(throttled) => throttled.into(),
     }
 }
+
+/// Counts a wrong code or token of a client, unless the client has proven its secret: then nobody
+/// guesses, and its users share one network.
+pub(super) fn failed_grant(
+    app: &App,
+    client: &OAuthClient,
+    from: &Client,
+    error: GrantError,
+) -> GrantError {
+    match client.secret_hash {
+        Some(_) => error,
+        None => failed(app, from, error),
+    }
+}

@@ -5,7 +5,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use sha2::{Digest, Sha256};
 
 use super::GrantError;
-use super::authentication::failed;
+use super::authentication::failed_grant;
 use super::issue::{ClientTokens, Grant, issue};
 use crate::accounts::{Client, session_lifetimes};
 use crate::app::App;
@@ -38,7 +38,7 @@ pub async fn exchange_code(
     from: &Client,
 ) -> Result<ClientTokens, GrantError> {
     if !is_verifier(exchange.code_verifier) {
-        return Err(failed(app, from, GrantError::InvalidCode));
+        return Err(failed_grant(app, client, from, GrantError::InvalidCode));
     }
     let now = app.clock.now();
     let refresh_id = random::id();
@@ -72,9 +72,9 @@ pub async fn exchange_code(
                 "{}: an authorization code came twice, session revoked",
                 client.id
             );
-            Err(failed(app, from, GrantError::InvalidCode))
+            Err(failed_grant(app, client, from, GrantError::InvalidCode))
         }
-        RedeemOutcome::Invalid => Err(failed(app, from, GrantError::InvalidCode)),
+        RedeemOutcome::Invalid => Err(failed_grant(app, client, from, GrantError::InvalidCode)),
     }
 }
 

@@ -1,7 +1,7 @@
 //! The next tokens of a client's session (RFC 6749, section 6).
 
 use super::GrantError;
-use super::authentication::failed;
+use super::authentication::failed_grant;
 use super::issue::{ClientTokens, Grant, issue, verify_refresh_token};
 use crate::accounts::{Client, session_lifetimes};
 use crate::app::App;
@@ -24,7 +24,7 @@ pub async fn refresh_client_tokens(
     scope: Option<&str>,
     from: &Client,
 ) -> Result<ClientTokens, GrantError> {
-    let invalid = || failed(app, from, GrantError::InvalidRefreshToken);
+    let invalid = || failed_grant(app, client, from, GrantError::InvalidRefreshToken);
     let now = app.clock.now();
     let lifetimes = session_lifetimes(app);
     let Some(token) = verify_refresh_token(app, client, refresh_token).await? else {

@@ -21,8 +21,14 @@ pub(in crate::http) async fn retrieve(app: &SharedApp, request: &mut Request) ->
 /// `POST /o/userinfo/`, with the token in the header or in a form (RFC 6750, section 2.2).
 pub(in crate::http) async fn create(app: &SharedApp, request: &mut Request) -> Answer {
     let header = header_token(request)?;
-    // Clients that post with the header alone send no form.
-    let form = if request.head.headers.contains_key(CONTENT_TYPE) {
+    // Clients that post with the header alone send no form, whatever they call their empty body.
+    let is_form = request.head.headers.get(CONTENT_TYPE).is_some_and(|kind| {
+        header.is_none()
+            || kind
+                .as_bytes()
+                .starts_with(b"application/x-www-form-urlencoded")
+    });
+    let form = if is_form {
         let parameters = Parameters::read(app, request).await?;
         parameters.find("access_token").map(str::to_owned)
     } else {
