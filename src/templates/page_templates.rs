@@ -352,20 +352,34 @@ fn address(file: &StaticFile) -> String {
     format!("/account/static/{}?v={}", file.name, file.version)
 }
 
+/// Our own style or script as browsers get it: without the lines that explain it, each of which is a
+/// comment from its beginning to its end.
+fn without_comments(text: &str) -> String {
+    let mut short = String::with_capacity(text.len());
+    for line in text.lines().map(str::trim_start) {
+        let is_comment = line.starts_with("//") || (line.starts_with("/*") && line.ends_with("*/"));
+        if !line.is_empty() && !is_comment {
+            short.push_str(line);
+            short.push('\n');
+        }
+    }
+    short
+}
+
 fn static_files(options: &PageOptions<'_>) -> Result<Vec<StaticFile>, TemplateError> {
     let css = "text/css; charset=utf-8";
     let script = "text/javascript; charset=utf-8";
     let mut files = vec![
-        StaticFile::new("style.css", css, STYLE.as_bytes()),
+        StaticFile::new("style.css", css, without_comments(STYLE).into_bytes()),
         StaticFile::new(
             "page.js",
             script,
-            include_str!("../http/pages/static/page.js").as_bytes(),
+            without_comments(include_str!("../http/pages/static/page.js")).into_bytes(),
         ),
         StaticFile::new(
             "passkeys.js",
             script,
-            include_str!("../http/pages/static/passkeys.js").as_bytes(),
+            without_comments(include_str!("../http/pages/static/passkeys.js")).into_bytes(),
         ),
         StaticFile::new(
             "icon.svg",
