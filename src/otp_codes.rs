@@ -146,7 +146,7 @@ impl OtpCodes {
         self.mac(&["provider_code", code])
     }
 
-    /// The key that encrypts a provider's answer for whoever has a secret: the state or the code. The
+    /// The key that encrypts a provider's answer for the holder of a secret: the state or the code. The
     /// database has neither.
     pub(crate) fn provider_answer_key(&self, secret: &str) -> [u8; KEY_BYTES] {
         let mac = self.mac(&["provider_answer", secret]);

@@ -195,7 +195,7 @@ fn code_counts_once_for_its_verifier_and_a_minute() {
     let code = site.code();
     assert_eq!(redeem(&site.server, "it", &code, VERIFIER).status, 200);
     redeem(&site.server, "it", &code, VERIFIER).assert(400, INVALID_CODE);
-    // Whoever has the code and not the verifier ends it.
+    // A client that has the code and not the verifier ends it.
     let code = site.code();
     let other = "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM";
     redeem(&site.server, "it", &code, other).assert(400, INVALID_CODE);
@@ -203,7 +203,7 @@ fn code_counts_once_for_its_verifier_and_a_minute() {
     let code = site.code();
     redeem(&site.server, "it", &code, &challenge(VERIFIER)).assert(400, INVALID_CODE);
     let code = site.code();
-    site.server.advance(Duration::from_secs(60));
+    site.server.advance(Duration::from_mins(1));
     redeem(&site.server, "it", &code, VERIFIER).assert(400, INVALID_CODE);
     let code = site.code();
     site.server.advance(Duration::from_secs(59));
@@ -346,10 +346,7 @@ fn id_token_of_an_app_counts_once() {
     assert_eq!(pair.status, 200, "{}", pair.body);
     native(&site, &token, "n-1").assert(400, INVALID_TOKEN);
     // The nonce may be in it as a hash.
-    let hashed: String = Sha256::digest("n-2")
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect();
+    let hashed = data_encoding::HEXLOWER.encode(&Sha256::digest("n-2"));
     let token = site.provider.id_token(AUDIENCE, &hashed);
     assert_eq!(native(&site, &token, "n-2").status, 200);
     // Of sixteen that show one, one signs in.

@@ -1,4 +1,4 @@
-//! Requests of apps: begun with a redirect URI and a challenge, redeemed with a code and its verifier
+//! Requests of apps: started with a redirect URI and a challenge, redeemed with a code and its verifier
 //! (RFC 7636), or with the ID token of a provider's own library.
 
 use std::sync::Arc;
@@ -188,7 +188,7 @@ fn is_challenge(text: &str) -> bool {
     text.len() == CHALLENGE_LENGTH && text.bytes().all(is_digit)
 }
 
-/// Signs in whoever answered the request of a code.
+/// Signs in the user who answered the request of a code.
 ///
 /// # Errors
 /// [`AccountError::UnknownProvider`]; [`AccountError::Fields`] about the code, whatever is wrong with

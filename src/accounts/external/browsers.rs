@@ -1,4 +1,4 @@
-//! Requests of browsers on the account pages: begun with a random cookie, and finished by the page to
+//! Requests of browsers on the account pages: started with a random cookie, and finished by the page to
 //! which the callback leads, where that cookie counts.
 
 use std::sync::Arc;
@@ -33,7 +33,7 @@ pub enum BrowserPurpose<'a> {
     Reauthentication(&'a Caller),
 }
 
-/// A request that has begun.
+/// A request that was started.
 pub struct BrowserRequest {
     /// The URL to which to send the browser.
     pub authorization_url: String,
@@ -126,8 +126,8 @@ fn hash(cookie: &str) -> Vec<u8> {
 /// answered, and does what the request was for. `session` is the one that the browser has.
 ///
 /// # Errors
-/// [`AccountError::UnknownProvider`]; [`AccountError::InvalidLink`] when the browser has begun no such
-/// request, or has finished it, or ten minutes have passed.
+/// [`AccountError::UnknownProvider`]; [`AccountError::InvalidLink`] when the browser has started no
+/// such request, or has finished it, or ten minutes have passed.
 pub async fn finish_in_browser(
     app: &Arc<App>,
     provider: &str,

@@ -1,4 +1,4 @@
-//! What comes back from a provider with a browser: stored here, and redeemed by whoever began.
+//! What comes back from a provider with a browser: stored here, and redeemed by the client that began.
 
 use std::time::Duration;
 

@@ -39,7 +39,7 @@ pub async fn list_user_identities(
 }
 
 /// Connects an identity to the caller's account: that of a ticket, or that of a code whose request was
-/// begun in the caller's session.
+/// started in the caller's session.
 ///
 /// # Errors
 /// [`AccountError::ReauthenticationRequired`]; [`AccountError::Fields`] about ticket or code;

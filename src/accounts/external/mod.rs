@@ -2,7 +2,7 @@
 //!
 //! A request to a provider is a row ([`requests`]): an app begins it with a `code_challenge` of its
 //! own, a browser with a random cookie. The provider's answer only arrives at [`callback`], which
-//! stores it, encrypted. Whoever began the request then redeems it ([`apps`], [`browsers`]): only then
+//! stores it, encrypted. The client that began the request then redeems it ([`apps`], [`browsers`]): only then
 //! is the provider asked who it is, and [`sign_in`] decides what that means for accounts. Issuer and
 //! subject identify somebody, and nothing else does.
 

@@ -96,7 +96,7 @@ pub(super) async fn start(
     Ok(url)
 }
 
-/// Encrypts an answer for whoever has `secret`.
+/// Encrypts an answer for the holder of `secret`.
 pub(super) fn seal(app: &App, answer: &StoredAnswer, secret: &str) -> Vec<u8> {
     let json = serde_json::to_vec(answer).expect("an answer consists of texts");
     let key = app.codes.provider_answer_key(secret);

@@ -35,7 +35,7 @@ pub struct ExternalSignedIn {
     pub is_new: bool,
 }
 
-/// Signs in whoever was proven.
+/// Signs in the user who was proven.
 ///
 /// # Errors
 /// [`AccountError::SecondFactorRequired`], [`AccountError::AccountExists`],
