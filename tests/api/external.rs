@@ -815,6 +815,7 @@ fn last_way_in_stays() {
         .api("DELETE", "identities/x/", Some(&user.access), &json!({}))
         .assert(404, NOT_FOUND);
     // A second identity will do, of a configured provider.
+    site.server.advance_seconds(1);
     site.be("second", "second@example.com", true);
     let link = json!({"redirect_uri": APP, "code_challenge": challenge(VERIFIER)});
     let url = site
