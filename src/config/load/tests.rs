@@ -95,7 +95,9 @@ fn flag_over_environment_over_file_over_default() {
 fn every_setting_is_read_from_every_layer() {
     let other = |setting: &SettingInfo| match setting.name {
         "server.public_url" => "https://a.example",
-        "server.trusted_proxies" | "webhooks.allow_networks" => "10.0.0.0/8,::1",
+        "server.trusted_proxies" | "webhooks.allow_networks" | "social.allow_networks" => {
+            "10.0.0.0/8,::1"
+        }
         "server.cors_origins" => "https://b.example",
         "server.cors_headers" => "x-trace-id",
         "server.listen" => "[::1]:9000",
@@ -122,7 +124,7 @@ fn every_setting_is_read_from_every_layer() {
         "accounts.unverified_days" => "30",
         "accounts.email_change" => "recent",
         "mfa.required_for" => "staff",
-        "social.redirect_uris" => "com.example.app:/signed-in",
+        "social.redirect_uris" => "https://app.example.com/signed-in",
         "passkeys.rp_id" => "example.com",
         "passkeys.origins" => "https://app.example.com",
         "passkeys.android_apps" => {
