@@ -35,6 +35,8 @@ pub enum Consent {
 pub struct IssueCode {
     /// Hash of the code.
     pub code_hash: Vec<u8>,
+    /// The request that waited for this code, if one did. It is used up.
+    pub request_hash: Option<Vec<u8>>,
     /// The client.
     pub client_id: String,
     /// The browser session.
@@ -66,6 +68,8 @@ pub struct IssueCode {
 pub enum IssueOutcome {
     /// The code is stored.
     Issued,
+    /// The request that waited has been answered before, or has expired.
+    RequestUsed,
     /// The browser session has ended.
     SessionEnded,
     /// The client is gone.

@@ -428,6 +428,9 @@ fn a_client_can_ask_to_authenticate_again() {
             43,
             "{name}={value}"
         );
+        // One code for one request: who is still there later has not authenticated for another.
+        let again = browser.get(&next);
+        assert_eq!((again.status, again.header("location")), (400, None));
     }
     let enough = browser.get(&path(&[("max_age", Some("100"))]));
     assert_eq!(redirected(&enough)["code"].len(), 43);

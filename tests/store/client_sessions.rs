@@ -52,6 +52,7 @@ fn execute(dir: &TempDir, statement: &str) {
 /// A code of this text for the client `app`, with consent.
 fn code(id: UserId, text: &str, scopes: &str) -> IssueCode {
     IssueCode {
+        request_hash: None,
         code_hash: text.as_bytes().to_vec(),
         client_id: "app".into(),
         session: SessionRef::new("browser".into(), id),

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::decision::{Question, Step};
 use super::request::{AuthorizationRequest, ClientAnswer};
+use super::waiting::Purpose;
 use crate::accounts::browser_session::{hash, new_secret};
 use crate::accounts::{AccountError, BrowserSession, Client};
 use crate::app::App;
@@ -20,15 +21,18 @@ pub enum Issued {
     Answer(Box<ClientAnswer>),
     /// Something changed meanwhile: this has to happen first.
     Not(Step),
+    /// The request that waited was answered before: a request gets one code.
+    Used,
 }
 
-/// Issues a code to the client of a request.
+/// Issues a code to the client of a request; `id` is that of a request that waited, which it uses up.
 ///
 /// # Errors
 /// Only store errors.
 pub async fn issue_code(
     app: &App,
     request: &AuthorizationRequest,
+    id: Option<&str>,
     session: &BrowserSession,
     consent: Consent,
     client: &Client,
@@ -37,6 +41,7 @@ pub async fn issue_code(
     let code = new_secret();
     let wanted = IssueCode {
         code_hash: hash(&code),
+        request_hash: id.map(|id| Purpose::Authorization.hash(id)),
         client_id: request.client.id.clone(),
         session: caller.session().clone(),
         client_session_id: random::id(),
@@ -56,6 +61,7 @@ pub async fn issue_code(
             log::info!("user {user}: code for client {client} issued");
             return Ok(Issued::Answer(Box::new(request.answer_code(code))));
         }
+        IssueOutcome::RequestUsed => return Ok(Issued::Used),
         IssueOutcome::SessionEnded => Step::SignIn,
         IssueOutcome::FactorRequired if caller.user.has_factor => Step::Reauthenticate,
         IssueOutcome::FactorRequired => Step::SetUpFactor,

@@ -31,7 +31,7 @@ pub enum Purpose {
 
 impl Purpose {
     /// The hash that a request is stored under. A request is found for its own purpose alone.
-    fn hash(self, id: &str) -> Vec<u8> {
+    pub(super) fn hash(self, id: &str) -> Vec<u8> {
         match self {
             Self::Authorization => hash(&format!("authorization {id}")),
             Self::SignOut => hash(&format!("sign-out {id}")),

@@ -100,9 +100,7 @@ fn issue_code(connection: &Transaction<'_>, code: &IssueCode) -> rusqlite::Resul
         return Ok(IssueOutcome::FactorRequired);
     }
     let grant = (user.id, code.client_id.as_str());
-    if code.consent == Consent::Given {
-        remember_consent(connection, grant, code)?;
-    } else {
+    if code.consent != Consent::Given {
         let is_remembered = code.consent == Consent::Remembered;
         let allowed = find_allowed_scopes(connection, user.id, &code.client_id)?;
         let is_allowed = allowed.is_some_and(|allowed| code.scopes.is_within(&allowed));
@@ -110,9 +108,27 @@ fn issue_code(connection: &Transaction<'_>, code: &IssueCode) -> rusqlite::Resul
             return Ok(IssueOutcome::ConsentRequired);
         }
     }
+    if let Some(hash) = &code.request_hash
+        && !use_request(connection, hash, code.now)?
+    {
+        return Ok(IssueOutcome::RequestUsed);
+    }
+    if code.consent == Consent::Given {
+        remember_consent(connection, grant, code)?;
+    }
     note_use(connection, grant, code.now)?;
     insert_code(connection, user.id, code)?;
     Ok(IssueOutcome::Issued)
+}
+
+/// Uses up a request that waits; false when it was answered before, or has expired.
+fn use_request(connection: &Connection, hash: &[u8], now: Timestamp) -> rusqlite::Result<bool> {
+    connection
+        .prepare_cached(
+            "DELETE FROM authorization_requests WHERE id_hash = :hash AND expires_at > :now",
+        )?
+        .execute(named_params! { ":hash": hash, ":now": now.unix_millis() })
+        .map(|used| used > 0)
 }
 
 /// Adds the scopes to those that the user has allowed the client before.

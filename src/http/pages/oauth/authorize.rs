@@ -5,8 +5,8 @@ use minijinja::{Value, context};
 
 use super::{answer, fault, parameters_of_body, parameters_of_query};
 use crate::accounts::{
-    self, Answered, AuthorizationRequest, BrowserSession, Issued, Purpose, Question, Step,
-    WaitingRequest,
+    self, Answered, AuthorizationRequest, BrowserSession, Issued, Purpose, Question, RequestError,
+    RequestFault, Step, WaitingRequest,
 };
 use crate::app::SharedApp;
 use crate::domain::Scope;
@@ -154,9 +154,13 @@ async fn proceed(
     let step = match (step, &visitor.session) {
         (Step::Issue(consent), Some(session)) => {
             let client = &visitor.client;
-            match accounts::issue_code(app, wanted, session, consent, client).await? {
+            match accounts::issue_code(app, wanted, id, session, consent, client).await? {
                 Issued::Answer(found) => return send(visitor, &found),
                 Issued::Not(step) => step,
+                Issued::Used => {
+                    let expired = RequestError::Fault(RequestFault::Expired);
+                    return Err(fault::detour(visitor, expired));
+                }
             }
         }
         (step, _) => step,
