@@ -1,12 +1,12 @@
 //! `audit`: shows the audit log.
 
-use std::io::{self, BufWriter, ErrorKind, Write};
+use std::io::{self, BufWriter, Write};
 use std::time::Duration;
 
 use clap::Args;
 use serde::Serialize;
 
-use super::{CommandResult, cannot_write, describe, printable, require_database, with_app};
+use super::{CommandResult, describe, printable, require_database, unless_closed, with_app};
 use crate::accounts::{self, Administrator};
 use crate::app::App;
 use crate::config::Config;
@@ -74,7 +74,7 @@ struct EventRecord<'a> {
 
 pub(super) fn run(arguments: AuditArguments, config: Config) -> CommandResult {
     if arguments.kinds {
-        return list_kinds().or_else(ignore_closed_pipe);
+        return unless_closed(list_kinds());
     }
     with_app(require_database(config)?, async |app| {
         show(&app, &arguments).await
@@ -114,7 +114,7 @@ async fn show(app: &App, arguments: &AuditArguments) -> CommandResult {
             .await
             .map_err(describe)?;
         if let Err(error) = write(&events, arguments.json) {
-            return ignore_closed_pipe(error);
+            return unless_closed(Err(error));
         }
         if query.after == 0 && unlisted > 0 {
             log::warn!(
@@ -234,15 +234,6 @@ fn read_moment(option: &str, text: &str, now: Timestamp) -> Result<Timestamp, St
             2026-01-31T12:00:00Z"
         )
     })
-}
-
-/// A reader that closed the pipe, as `head` does, is not a failure.
-fn ignore_closed_pipe(error: io::Error) -> CommandResult {
-    if error.kind() == ErrorKind::BrokenPipe {
-        Ok(())
-    } else {
-        Err(cannot_write(error))
-    }
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! `client`: manages the applications in which users sign in with their account here.
 
-use std::io::{self, BufWriter, ErrorKind, Write};
+use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 
 use clap::builder::{BoolishValueParser, PossibleValuesParser};
@@ -8,7 +8,9 @@ use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
 use super::user::{plain_table, set_padding};
-use super::{CommandResult, cannot_write, describe, printable, require_database, with_app};
+use super::{
+    CommandResult, cannot_write, describe, printable, require_database, unless_closed, with_app,
+};
 use crate::accounts::{self, AccountError, Administrator, ClientWithSecret};
 use crate::app::App;
 use crate::bootstrap::read_secret;
@@ -255,14 +257,6 @@ fn about(id: &str, error: AccountError) -> String {
             format!("client {id} is public, so it has no secret; add another one with a secret")
         }
         other => describe(other),
-    }
-}
-
-/// The reader may have closed the pipe, as `head` does.
-fn unless_closed(written: io::Result<()>) -> CommandResult {
-    match written {
-        Err(e) if e.kind() == ErrorKind::BrokenPipe => Ok(()),
-        written => written.map_err(cannot_write),
     }
 }
 

@@ -1,12 +1,14 @@
 //! `user invite`, `user invitations` and `user revoke-invitation`.
 
-use std::io::{self, BufWriter, ErrorKind, Write};
+use std::io::{self, BufWriter, Write};
 
 use clap::Args;
 use serde_json::json;
 
 use super::user::{plain_table, set_padding};
-use super::{CommandResult, cannot_write, describe, printable, require_database, with_app};
+use super::{
+    CommandResult, cannot_write, describe, printable, require_database, unless_closed, with_app,
+};
 use crate::accounts::{self, AccountError, Administrator};
 use crate::app::App;
 use crate::config::Config;
@@ -57,11 +59,7 @@ pub(super) fn invite(arguments: InviteArguments, config: Config) -> CommandResul
 pub(super) fn list(as_json: bool, config: Config) -> CommandResult {
     with_app(require_database(config)?, async |app| {
         let invitations = read_all(&app).await?;
-        match write(&invitations, as_json, app.clock.now()) {
-            // The reader has closed the pipe, as `head` does.
-            Err(e) if e.kind() == ErrorKind::BrokenPipe => Ok(()),
-            written => written.map_err(cannot_write),
-        }
+        unless_closed(write(&invitations, as_json, app.clock.now()))
     })
 }
 

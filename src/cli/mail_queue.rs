@@ -1,13 +1,15 @@
 //! `mail list`, `mail retry` and `mail drop`: the mail queue.
 
-use std::io::{self, BufWriter, ErrorKind, Write};
+use std::io::{self, BufWriter, Write};
 
 use clap::Args;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use serde_json::json;
 
 use super::user::{plain_table, set_padding};
-use super::{CommandResult, cannot_write, describe, printable, require_database, with_app};
+use super::{
+    CommandResult, cannot_write, describe, printable, require_database, unless_closed, with_app,
+};
 use crate::accounts::{self, AccountError, Administrator};
 use crate::app::App;
 use crate::config::Config;
@@ -53,11 +55,7 @@ fn states() -> impl TypedValueParser<Value = MailState> {
 pub(super) fn list(arguments: ListArguments, config: Config) -> CommandResult {
     with_app(require_database(config)?, async |app| {
         let mails = read_all(&app, arguments.state, &arguments.search).await?;
-        match write(&mails, arguments.json) {
-            // The reader has closed the pipe, as `head` does.
-            Err(e) if e.kind() == ErrorKind::BrokenPipe => Ok(()),
-            written => written.map_err(cannot_write),
-        }
+        unless_closed(write(&mails, arguments.json))
     })
 }
 

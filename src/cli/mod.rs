@@ -330,6 +330,15 @@ fn cannot_write(error: impl std::fmt::Display) -> String {
     format!("cannot write: {error}")
 }
 
+/// What a command returns that has written its output. The reader may have closed the pipe, as `head`
+/// does.
+fn unless_closed(written: std::io::Result<()>) -> CommandResult {
+    match written {
+        Err(e) if e.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
+        written => written.map_err(cannot_write),
+    }
+}
+
 /// Formats an error for the terminal; field errors are one line each.
 fn describe(error: AccountError) -> String {
     match error {

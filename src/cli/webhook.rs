@@ -1,13 +1,15 @@
 //! `webhook`: manages where events are sent.
 
-use std::io::{self, BufWriter, ErrorKind, Write};
+use std::io::{self, BufWriter, Write};
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
 use super::user::{plain_table, set_padding};
-use super::{CommandResult, cannot_write, describe, printable, require_database, with_app};
+use super::{
+    CommandResult, cannot_write, describe, printable, require_database, unless_closed, with_app,
+};
 use crate::accounts::{self, AccountError, Administrator, WebhookInfo, WebhookWithSecret};
 use crate::app::App;
 use crate::config::Config;
@@ -246,14 +248,6 @@ fn about(id: i64, error: AccountError) -> String {
             format!("webhook {id} is disabled; `webhook enable {id}` enables it")
         }
         other => describe(other),
-    }
-}
-
-/// The reader may have closed the pipe, as `head` does.
-fn unless_closed(written: io::Result<()>) -> CommandResult {
-    match written {
-        Err(e) if e.kind() == ErrorKind::BrokenPipe => Ok(()),
-        written => written.map_err(cannot_write),
     }
 }
 

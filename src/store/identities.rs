@@ -228,12 +228,4 @@ pub trait IdentityStore {
         &self,
         removal: DisconnectIdentity,
     ) -> StoreResult<DisconnectOutcome>;
-
-    /// Records a failed sign-in by an identity, of a known account or of none.
-    async fn note_failed_identity(
-        &self,
-        user_id: Option<UserId>,
-        context: RequestContext,
-        now: Timestamp,
-    ) -> StoreResult<()>;
 }

@@ -226,14 +226,6 @@ pub trait PasskeyStore {
     /// or the account may not sign in.
     async fn sign_in_with_passkey(&self, sign_in: PasskeySignIn) -> StoreResult<Option<Box<User>>>;
 
-    /// Records a failed sign-in with a passkey, of a known account or of none.
-    async fn note_failed_passkey(
-        &self,
-        user_id: Option<UserId>,
-        context: RequestContext,
-        now: Timestamp,
-    ) -> StoreResult<()>;
-
     /// Renames a passkey; `None` when the account has no such passkey.
     async fn rename_passkey(
         &self,

@@ -152,6 +152,14 @@ pub trait SessionStore {
     /// refreshed and have no live access token, then the least recently used.
     async fn create_session(&self, sign_in: SignIn) -> StoreResult<SignInOutcome>;
 
+    /// Records a failed sign-in by a passkey or an identity, of a known account or of none.
+    async fn note_failed_sign_in(
+        &self,
+        user_id: Option<UserId>,
+        context: RequestContext,
+        now: Timestamp,
+    ) -> StoreResult<()>;
+
     /// Finds the active account of a live session; never a stale one.
     async fn find_session_user(
         &self,

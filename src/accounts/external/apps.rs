@@ -207,11 +207,10 @@ pub async fn redeem_provider_code(
     let (code, verifier) = read_code(&mut reader);
     reader.finish()?;
     let shown = code.zip(verifier).ok_or_else(unread)?;
-    let (request, person) = redeem(app, &shown, client, |request| {
+    let (_, person) = redeem(app, &shown, client, |request| {
         request.provider == provider.id() && request.purpose == ProviderPurpose::SignIn
     })
     .await?;
-    debug_assert_eq!(request.provider, provider.id());
     sign_in(app, provider, person, None, client).await
 }
 

@@ -242,9 +242,7 @@ impl Attempt {
                 } = &self.proven;
                 let user_id = app.store.find_identity_user(issuer, subject).await?;
                 let context = client.context(None);
-                app.store
-                    .note_failed_identity(user_id, context, now)
-                    .await?;
+                app.store.note_failed_sign_in(user_id, context, now).await?;
                 AccountError::NoActiveAccount
             }
         })

@@ -47,6 +47,18 @@ pub(super) enum Actor {
     FromContext,
 }
 
+/// Writes an entry about a change of what belongs to no account, such as a webhook; `detail` names it.
+pub(super) fn insert_change(
+    transaction: &Transaction<'_>,
+    kind: EventKind,
+    detail: &str,
+    context: &RequestContext,
+    now: Timestamp,
+) -> rusqlite::Result<()> {
+    let actor = Actor::FromContext;
+    insert_event(transaction, kind, None, actor, context, detail, now)
+}
+
 /// Writes an entry, and enqueues the event of webhooks that belongs to it.
 ///
 /// Events about sessions are enqueued in [`super::sessions`].

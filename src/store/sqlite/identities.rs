@@ -299,19 +299,4 @@ impl IdentityStore for SqliteStore {
             .run(move |connection| disconnect(connection, &removal))
             .await
     }
-
-    async fn note_failed_identity(
-        &self,
-        user_id: Option<UserId>,
-        context: RequestContext,
-        now: Timestamp,
-    ) -> StoreResult<()> {
-        self.writer
-            .run(move |connection| {
-                let kind = EventKind::SignInFailed;
-                let actor = Actor::FromContext;
-                insert_event(connection, kind, user_id, actor, &context, "", now)
-            })
-            .await
-    }
 }

@@ -5,12 +5,12 @@ use rusqlite::types::Type;
 use rusqlite::{Connection, OptionalExtension, Row, named_params};
 
 use super::SqliteStore;
-use super::events::{Actor, insert_event};
+use super::events::insert_change;
 use super::rows::timestamp;
 use super::sessions::{authorize_staff, delete_client_sessions};
 use super::transaction::Transaction;
 use crate::domain::{
-    ClientSettings, EventKind, OAuthClient, RedirectUri, Scopes, SigningAlgorithm, Timestamp,
+    ClientSettings, EventKind, OAuthClient, RedirectUri, Scopes, SigningAlgorithm,
 };
 use crate::store::{
     DeleteOAuthClient, NewOAuthClient, OAuthClientOutcome, OAuthClientStore, OAuthClientUpdate,
@@ -77,25 +77,6 @@ fn list(connection: &Connection) -> rusqlite::Result<Vec<OAuthClient>> {
         .collect()
 }
 
-/// Logs a change of a client.
-fn note(
-    transaction: &Transaction<'_>,
-    kind: EventKind,
-    id: &str,
-    context: &RequestContext,
-    now: Timestamp,
-) -> rusqlite::Result<()> {
-    insert_event(
-        transaction,
-        kind,
-        None,
-        Actor::FromContext,
-        context,
-        id,
-        now,
-    )
-}
-
 fn create(transaction: &Transaction<'_>, new: &NewOAuthClient) -> StoreResult<OAuthClientOutcome> {
     authorize_staff(transaction, &new.context)?;
     let settings = &new.settings;
@@ -131,7 +112,7 @@ fn create(transaction: &Transaction<'_>, new: &NewOAuthClient) -> StoreResult<OA
         return Ok(OAuthClientOutcome::Exists);
     };
     let kind = EventKind::ClientAdded;
-    note(transaction, kind, &new.id, &new.context, new.now)?;
+    insert_change(transaction, kind, &new.id, &new.context, new.now)?;
     Ok(OAuthClientOutcome::Done(Box::new(created)))
 }
 
@@ -187,7 +168,7 @@ fn update(
             client,
         )?;
     let kind = EventKind::ClientChanged;
-    note(transaction, kind, id, context, update.now)?;
+    insert_change(transaction, kind, id, context, update.now)?;
     Ok(OAuthClientOutcome::Done(Box::new(after)))
 }
 
@@ -213,7 +194,7 @@ fn rotate(
             client,
         )?;
     let kind = EventKind::ClientSecretRotated;
-    note(transaction, kind, id, context, rotation.now)?;
+    insert_change(transaction, kind, id, context, rotation.now)?;
     Ok(OAuthClientOutcome::Done(Box::new(after)))
 }
 
@@ -231,7 +212,7 @@ fn delete(
         .prepare_cached("DELETE FROM oauth_clients WHERE id = :id")?
         .execute(named_params! { ":id": id })?;
     let kind = EventKind::ClientRemoved;
-    note(transaction, kind, id, context, removal.now)?;
+    insert_change(transaction, kind, id, context, removal.now)?;
     Ok(OAuthClientOutcome::Done(Box::new(before)))
 }
 

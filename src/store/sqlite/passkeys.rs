@@ -373,21 +373,6 @@ impl PasskeyStore for SqliteStore {
             .await
     }
 
-    async fn note_failed_passkey(
-        &self,
-        user_id: Option<UserId>,
-        context: RequestContext,
-        now: Timestamp,
-    ) -> StoreResult<()> {
-        self.writer
-            .run(move |connection| {
-                let kind = EventKind::SignInFailed;
-                let actor = Actor::FromContext;
-                insert_event(connection, kind, user_id, actor, &context, "", now)
-            })
-            .await
-    }
-
     async fn rename_passkey(
         &self,
         user_id: UserId,

@@ -722,6 +722,20 @@ impl SessionStore for SqliteStore {
             .await
     }
 
+    async fn note_failed_sign_in(
+        &self,
+        user_id: Option<UserId>,
+        context: RequestContext,
+        now: Timestamp,
+    ) -> StoreResult<()> {
+        self.writer
+            .run(move |connection| {
+                let (kind, actor) = (EventKind::SignInFailed, Actor::FromContext);
+                insert_event(connection, kind, user_id, actor, &context, "", now)
+            })
+            .await
+    }
+
     async fn find_session_user(
         &self,
         session: &SessionRef,

@@ -5,11 +5,12 @@ use std::time::Duration;
 use rusqlite::{Connection, Row, named_params};
 
 use super::deliveries;
+use super::events::insert_change;
 use super::paging::List;
 use super::rows::{optional_timestamp, timestamp};
 use super::sessions::authorize_staff;
 use super::transaction::Transaction;
-use super::webhooks::{find, note};
+use super::webhooks::find;
 use crate::domain::{DeliveryStatus, EventKind, Timestamp};
 use crate::store::{
     ClaimedEvents, EventOutcome, MailClaim, Page, QueuedEvent, ReplayOutcome, SettleEvent,
@@ -179,7 +180,7 @@ fn note_replay(
     change: &WebhookChange,
 ) -> rusqlite::Result<()> {
     let kind = EventKind::WebhookReplayed;
-    note(transaction, kind, detail, &change.context, change.now)
+    insert_change(transaction, kind, detail, &change.context, change.now)
 }
 
 /// Lists the enabled endpoints with events that wait.

@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use rusqlite::{Connection, OptionalExtension, Row, named_params};
 
 use super::deliveries;
-use super::events::{Actor, insert_event};
+use super::events::insert_change;
 use super::mails::insert_mail;
 use super::rows::{optional_timestamp, timestamp};
 use super::sessions::authorize_staff;
@@ -210,25 +210,6 @@ fn notify_staff(
 /// The accounts that get notices for staff.
 const NOTIFIED: &str = "is_staff AND is_active AND verified_at IS NOT NULL";
 
-/// Logs a change of an endpoint.
-pub(super) fn note(
-    transaction: &Transaction<'_>,
-    kind: EventKind,
-    detail: &str,
-    context: &RequestContext,
-    now: Timestamp,
-) -> rusqlite::Result<()> {
-    insert_event(
-        transaction,
-        kind,
-        None,
-        Actor::FromContext,
-        context,
-        detail,
-        now,
-    )
-}
-
 fn create(transaction: &Transaction<'_>, new: &NewWebhook) -> StoreResult<Webhook> {
     authorize_staff(transaction, &new.context)?;
     let created = transaction
@@ -249,7 +230,7 @@ fn create(transaction: &Transaction<'_>, new: &NewWebhook) -> StoreResult<Webhoo
             },
             webhook,
         )?;
-    note(
+    insert_change(
         transaction,
         EventKind::WebhookCreated,
         &created.id.to_string(),
@@ -314,7 +295,7 @@ fn update(transaction: &Transaction<'_>, update: &WebhookUpdate) -> StoreResult<
     if is_changed && !is_enabled {
         webhook_deliveries::give_up_all(transaction, update.id, update.now)?;
     }
-    note(
+    insert_change(
         transaction,
         EventKind::WebhookChanged,
         &update.id.to_string(),
@@ -347,7 +328,7 @@ fn rotate(
             },
             webhook,
         )?;
-    note(
+    insert_change(
         transaction,
         EventKind::WebhookSecretRotated,
         &id.to_string(),
@@ -367,7 +348,7 @@ fn delete(transaction: &Transaction<'_>, removal: &DeleteWebhook) -> StoreResult
     transaction
         .prepare_cached("DELETE FROM webhooks WHERE id = :id")?
         .execute(named_params! { ":id": id })?;
-    note(
+    insert_change(
         transaction,
         EventKind::WebhookDeleted,
         &id.to_string(),
@@ -397,7 +378,7 @@ fn disable(transaction: &Transaction<'_>, request: &DisableWebhook) -> rusqlite:
         ..RequestContext::default()
     };
     let detail = request.id.to_string();
-    note(
+    insert_change(
         transaction,
         EventKind::WebhookDisabled,
         &detail,

@@ -96,7 +96,7 @@ async fn failed(
     client.count(app, Limited::FailedSignIn)?;
     let now = app.clock.now();
     app.store
-        .note_failed_passkey(user_id, client.context(None), now)
+        .note_failed_sign_in(user_id, client.context(None), now)
         .await?;
     Ok(AccountError::NoActiveAccount)
 }
