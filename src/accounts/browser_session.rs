@@ -6,14 +6,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use base64::Engine;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use sha2::{Digest, Sha256};
 
 use super::refresh::Caller;
 use super::{AccountError, Client, first_pair, session_lifetimes};
 use crate::app::App;
-use crate::crypto::random;
 use crate::crypto::tokens::TokenPair;
 use crate::domain::{SessionRef, User};
 use crate::observability::error_chain;
@@ -89,11 +86,6 @@ impl BrowserSession {
     pub fn user(&self) -> &User {
         &self.caller.user
     }
-}
-
-/// A new secret, in the characters of a cookie.
-pub(super) fn new_secret() -> String {
-    URL_SAFE_NO_PAD.encode(random::bytes::<32>())
 }
 
 /// The hash under which a secret is stored.

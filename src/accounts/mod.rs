@@ -299,7 +299,7 @@ impl Client {
 
     /// A new session of this client, whose owner has just authenticated.
     fn new_session(&self, app: &App, now: Timestamp, method: AuthMethod) -> StartingSession {
-        let secret = (self.session_kind == SessionKind::Browser).then(browser_session::new_secret);
+        let secret = (self.session_kind == SessionKind::Browser).then(random::secret);
         let session = NewSession {
             id: random::id(),
             refresh_id: random::id(),

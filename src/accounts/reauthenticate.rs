@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::browser_session::{BrowserSession, hash, new_secret};
+use super::browser_session::{BrowserSession, hash};
 use super::detached;
 use super::factors::{self, accepted, factor_try, refused_at_sign_in};
 use super::mailbox_proof::wrong_code;
@@ -70,7 +70,7 @@ pub async fn reauthenticate_browser(
     fields: &Fields,
     client: &Client,
 ) -> Result<String, AccountError> {
-    let secret = new_secret();
+    let secret = random::secret();
     let hashes = (session.secret_hash.clone(), hash(&secret));
     renew(app, &session.caller, fields, client, Some(hashes)).await?;
     Ok(secret)
@@ -108,7 +108,7 @@ pub(super) async fn reauthenticate_by_identity(
     proven: ProvenIdentity,
     client: &Client,
 ) -> Result<String, AccountError> {
-    let secret = new_secret();
+    let secret = random::secret();
     let hashes = (session.secret_hash.clone(), hash(&secret));
     let shown = Reauthenticator::Identity(proven);
     store(app, &session.caller, shown, client, Some(hashes)).await?;

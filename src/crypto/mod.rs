@@ -2,6 +2,7 @@
 
 pub mod factor_key;
 pub mod keyring;
+pub(crate) mod pkce;
 pub(crate) mod random;
 pub(crate) mod sealing;
 pub mod tokens;

@@ -2,6 +2,8 @@
 //!
 //! All of it comes from the operating system, through `rand`'s thread-local generator or `ring`.
 
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use rand::{CryptoRng, RngExt};
 use ring::rand::SystemRandom;
 
@@ -29,6 +31,11 @@ pub(crate) fn generator() -> impl CryptoRng {
 /// A new unguessable identifier: 128 random bits in 32 hexadecimal digits.
 pub(crate) fn id() -> String {
     format!("{:032x}", u128::from_le_bytes(bytes()))
+}
+
+/// A new secret of 256 bits, in the characters of URLs and cookies.
+pub(crate) fn secret() -> String {
+    URL_SAFE_NO_PAD.encode(bytes::<32>())
 }
 
 /// A new one-time password, uniformly distributed.

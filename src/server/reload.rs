@@ -31,8 +31,8 @@ pub struct Reloaded {
 }
 
 impl Server {
-    /// Reloads the settings, the webhooks and the OAuth clients of the file. The certificate, mail templates and secret files are read again even
-    /// when the settings are unchanged.
+    /// Reloads the settings, the webhooks and the OAuth clients of the file. The certificate, mail
+    /// templates and secret files are read again even when the settings are unchanged.
     ///
     /// # Errors
     /// When they are unusable; the text says why, and nothing has changed.

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::decision::{Question, Step};
 use super::request::{AuthorizationRequest, ClientAnswer};
 use super::waiting::Purpose;
-use crate::accounts::browser_session::{hash, new_secret};
+use crate::accounts::browser_session::hash;
 use crate::accounts::{AccountError, BrowserSession, Client};
 use crate::app::App;
 use crate::crypto::random;
@@ -38,7 +38,7 @@ pub async fn issue_code(
     client: &Client,
 ) -> Result<Issued, AccountError> {
     let (caller, now) = (&session.caller, app.clock.now());
-    let code = new_secret();
+    let code = random::secret();
     let wanted = IssueCode {
         code_hash: hash(&code),
         request_hash: id.map(|id| Purpose::Authorization.hash(id)),

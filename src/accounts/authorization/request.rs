@@ -9,6 +9,7 @@ use std::time::Duration;
 use super::parameters::{MAX_LENGTH, Parameters};
 use crate::accounts::{AccountError, keys};
 use crate::app::App;
+use crate::crypto::pkce::is_challenge;
 use crate::crypto::tokens::IdTokenHint;
 use crate::domain::{OAuthClient, Scopes, UserId};
 
@@ -32,9 +33,6 @@ const NAMES: [&str; 17] = [
     "request_uri",
     "registration",
 ];
-
-/// Length of an S256 challenge: SHA-256 in base64url without padding (RFC 7636, section 4.2).
-const CHALLENGE_LENGTH: usize = 43;
 
 /// An error that a client is notified of, with its code (RFC 6749, section 4.1.2.1; OpenID Connect
 /// Core, section 3.1.2.6).
@@ -407,8 +405,7 @@ fn read_challenge<'a>(
     if method != Some("S256") {
         return Err(OAuthError::invalid("code_challenge_method has to be S256"));
     }
-    let is_plain = |b: u8| b.is_ascii_alphanumeric() || b == b'-' || b == b'_';
-    if challenge.len() == CHALLENGE_LENGTH && challenge.bytes().all(is_plain) {
+    if is_challenge(challenge) {
         Ok(challenge)
     } else {
         let description = "code_challenge has to be SHA-256 of the verifier in base64url";

@@ -7,9 +7,10 @@ use std::time::Duration;
 
 use super::parameters::{MAX_LENGTH, Parameters};
 use super::request::{RequestError, RequestFault};
-use crate::accounts::browser_session::{hash, new_secret};
+use crate::accounts::browser_session::hash;
 use crate::accounts::{AccountError, Client};
 use crate::app::App;
+use crate::crypto::random;
 use crate::domain::Timestamp;
 use crate::limits::Limited;
 use crate::store::NewAuthorizationRequest;
@@ -65,7 +66,7 @@ pub async fn keep_request(
         return Err(RequestError::Fault(RequestFault::TooLong));
     }
     client.count(app, Limited::AuthorizationRequest)?;
-    let (id, now) = (new_secret(), app.clock.now());
+    let (id, now) = (random::secret(), app.clock.now());
     let request = NewAuthorizationRequest {
         id_hash: purpose.hash(&id),
         parameters: format!("{RECEIVED_AT}={}&{query}", now.unix_millis()),

@@ -1,7 +1,5 @@
 //! Authorization codes for tokens (RFC 6749, section 4.1.3; RFC 7636).
 
-use base64::Engine;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use sha2::{Digest, Sha256};
 
 use super::GrantError;
@@ -9,12 +7,10 @@ use super::authentication::failed_grant;
 use super::issue::{ClientTokens, Grant, issue};
 use crate::accounts::{Client, session_lifetimes};
 use crate::app::App;
+use crate::crypto::pkce::{challenge, is_verifier};
 use crate::crypto::random;
 use crate::domain::OAuthClient;
 use crate::store::{RedeemCode, RedeemOutcome};
-
-/// Characters of a PKCE verifier (RFC 7636, section 4.1).
-const VERIFIER_LENGTH: std::ops::RangeInclusive<usize> = 43..=128;
 
 /// A code, and what proves that it is the client's.
 #[derive(Clone, Copy)]
@@ -75,41 +71,5 @@ pub async fn exchange_code(
             Err(failed_grant(app, client, from, GrantError::InvalidCode))
         }
         RedeemOutcome::Invalid => Err(failed_grant(app, client, from, GrantError::InvalidCode)),
-    }
-}
-
-fn is_verifier(text: &str) -> bool {
-    let is_unreserved = |b: u8| b.is_ascii_alphanumeric() || b"-._~".contains(&b);
-    VERIFIER_LENGTH.contains(&text.len()) && text.bytes().all(is_unreserved)
-}
-
-/// The S256 challenge of a verifier (RFC 7636, section 4.6).
-fn challenge(verifier: &str) -> String {
-    URL_SAFE_NO_PAD.encode(Sha256::digest(verifier.as_bytes()))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn challenge_is_that_of_the_rfc() {
-        // RFC 7636, appendix B.
-        let verifier = "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk";
-        let expected = "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM";
-        assert_eq!(challenge(verifier), expected);
-        assert!(is_verifier(verifier));
-    }
-
-    #[test]
-    fn verifiers_have_the_form_of_the_rfc() {
-        assert!(is_verifier(&"a-._~Z9".repeat(18)));
-        for text in [
-            &"a".repeat(42),
-            &"a".repeat(129),
-            &format!("{}+", "a".repeat(42)),
-        ] {
-            assert!(!is_verifier(text), "{text}");
-        }
     }
 }

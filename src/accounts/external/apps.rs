@@ -6,13 +6,14 @@ use std::sync::Arc;
 use subtle::ConstantTimeEq;
 
 use super::people::Person;
-use super::requests::{challenge, exchange, open, start};
+use super::requests::{exchange, open, start};
 use super::sign_in::{ExternalSignedIn, sign_in};
 use super::{find_provider, provider_error};
 use crate::accounts::recent::require_recent;
 use crate::accounts::refresh::recheck;
 use crate::accounts::{AccountError, Caller, Client, unread};
 use crate::app::App;
+use crate::crypto::pkce::{challenge, is_challenge};
 use crate::domain::{FieldErrors, FieldReader, Fields, messages};
 use crate::limits::Limited;
 use crate::providers::ProviderError;
@@ -41,9 +42,6 @@ const VERIFIER_LENGTH: usize = 128;
 
 /// Longest ID token, in characters.
 const TOKEN_LENGTH: usize = 16 * 1024;
-
-/// Characters of a challenge: SHA-256 in base64url.
-const CHALLENGE_LENGTH: usize = 43;
 
 /// What an app asks for.
 pub(crate) struct AppRequest {
@@ -181,11 +179,6 @@ fn check(
         state: state.filter(|state| !state.is_empty()),
         code_challenge: code_challenge?,
     })
-}
-
-fn is_challenge(text: &str) -> bool {
-    let is_digit = |b: u8| b.is_ascii_alphanumeric() || b == b'-' || b == b'_';
-    text.len() == CHALLENGE_LENGTH && text.bytes().all(is_digit)
 }
 
 /// Signs in the user who answered the request of a code.

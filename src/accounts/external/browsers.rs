@@ -4,17 +4,17 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use sha2::{Digest, Sha256};
-
 use super::find_provider;
 use super::identities::connect;
 use super::people::Person;
-use super::requests::{exchange, new_secret, open, start};
+use super::requests::{exchange, open, start};
 use super::sign_in::{ExternalSignedIn, sign_in};
+use crate::accounts::browser_session::hash;
 use crate::accounts::reauthenticate::reauthenticate_by_identity;
 use crate::accounts::recent::require_recent;
 use crate::accounts::{AccountError, BrowserSession, Caller, Client};
 use crate::app::App;
+use crate::crypto::random;
 use crate::domain::Timestamp;
 use crate::providers::Provider;
 use crate::store::{Identity, ProviderClient, ProviderPurpose, ProviderRequest};
@@ -103,8 +103,8 @@ pub async fn start_in_browser(
             ProviderPurpose::Reauthentication(caller.session_id().to_owned())
         }
     };
-    let cookie = cookie.filter(|cookie| cookie.len() == new_secret().len());
-    let cookie = cookie.map_or_else(new_secret, str::to_owned);
+    let cookie = cookie.filter(|cookie| cookie.len() == random::secret().len());
+    let cookie = cookie.map_or_else(random::secret, str::to_owned);
     let requester = ProviderClient::Browser {
         cookie_hash: hash(&cookie),
         next_path: next.to_owned(),
@@ -115,11 +115,6 @@ pub async fn start_in_browser(
         authorization_url: url,
         cookie,
     })
-}
-
-/// The hash under which a cookie is stored. It has 256 random bits, so the hash needs no key.
-fn hash(cookie: &str) -> Vec<u8> {
-    Sha256::digest(cookie.as_bytes()).to_vec()
 }
 
 /// Finishes what a browser with this cookie began: uses up its request, asks the provider who has

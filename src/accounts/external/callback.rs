@@ -3,9 +3,10 @@
 use std::time::Duration;
 
 use super::find_provider;
-use super::requests::{AnswerResult, StoredAnswer, new_secret, open, seal};
+use super::requests::{AnswerResult, StoredAnswer, open, seal};
 use crate::accounts::AccountError;
 use crate::app::App;
+use crate::crypto::random;
 use crate::domain::{FieldReader, Fields};
 use crate::providers::{Provider, ProviderError};
 use crate::store::{ProviderClient, ReleaseAnswer};
@@ -134,7 +135,7 @@ async fn release(app: &App, answer: StoredAnswer) -> Result<(&'static str, Strin
         AnswerResult::Denied => "access_denied",
         AnswerResult::Unavailable => "temporarily_unavailable",
         AnswerResult::Code { .. } => {
-            let code = new_secret();
+            let code = random::secret();
             let released = ReleaseAnswer {
                 state_hash,
                 code_hash: app.codes.hash_provider_code(&code),

@@ -5,14 +5,12 @@
 
 use std::time::Duration;
 
-use base64::Engine;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
 
 use super::provider_error;
 use crate::accounts::{AccountError, Client};
 use crate::app::App;
+use crate::crypto::pkce::challenge;
 use crate::crypto::{random, sealing};
 use crate::limits::Limited;
 use crate::providers::{AuthorizationAnswer, AuthorizationRequest, ExternalUser, Provider};
@@ -46,16 +44,6 @@ pub(super) enum AnswerResult {
     Unavailable,
 }
 
-/// A new secret of 256 bits, in the characters of URLs.
-pub(super) fn new_secret() -> String {
-    URL_SAFE_NO_PAD.encode(random::bytes::<32>())
-}
-
-/// The challenge of a verifier (RFC 7636, `S256`).
-pub(super) fn challenge(verifier: &str) -> String {
-    URL_SAFE_NO_PAD.encode(Sha256::digest(verifier.as_bytes()))
-}
-
 /// Stores a request. Returns the URL to which to send the browser.
 ///
 /// # Errors
@@ -70,7 +58,7 @@ pub(super) async fn start(
     client: &Client,
 ) -> Result<String, AccountError> {
     client.count(app, Limited::ExternalSignIn)?;
-    let state = new_secret();
+    let state = random::secret();
     let verifier = app.codes.provider_verifier(&state);
     let request = AuthorizationRequest {
         redirect_uri: &app.links.provider_callback(provider.id()),

@@ -4,7 +4,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::people::Person;
-use super::requests::new_secret;
 use crate::accounts::factors::{self, new_ticket};
 use crate::accounts::new_password::notices;
 use crate::accounts::profile::new_undo;
@@ -101,7 +100,7 @@ impl Arrival {
             connects: connects.then(|| provider.name().to_owned()),
             profile: person.profile.clone(),
             language: composer.negotiate(&client.accept_language).to_owned(),
-            ticket: new_secret(),
+            ticket: random::secret(),
         })
     }
 }

@@ -1,6 +1,6 @@
 //! The fields of a client, named alike in the console, on the command line and in the file.
 
-use super::{RegisteredClient, SECRET, hash_secret};
+use super::{RegisteredClient, SECRET, hash};
 use crate::accounts::{AccountError, unread};
 use crate::domain::{
     CLIENT_NAME_LENGTH, ClientSettings, FieldReader, Fields, MAX_ACCESS_MINUTES,
@@ -185,7 +185,7 @@ pub fn read_file_client(fields: &Fields) -> Result<RegisteredClient, AccountErro
     let (id, settings) = id.zip(read.new_settings()).ok_or_else(unread)?;
     Ok(RegisteredClient {
         id,
-        secret_hash: secret.as_deref().map(hash_secret),
+        secret_hash: secret.as_deref().map(hash),
         settings,
     })
 }

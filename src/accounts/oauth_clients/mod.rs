@@ -7,11 +7,9 @@
 mod fields;
 mod file;
 
-use base64::Engine;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
+use super::browser_session::hash;
 use super::{AccountError, Administrator, keys, unread};
 use crate::app::App;
 use crate::crypto::random;
@@ -86,12 +84,12 @@ pub async fn create_oauth_client(
     }
     reader.finish()?;
     let settings = read.new_settings().ok_or_else(unread)?;
-    let secret = (!is_public).then(|| chosen.unwrap_or_else(new_secret));
+    let secret = (!is_public).then(|| chosen.unwrap_or_else(random::secret));
     // The key is there before the first user is.
     keys::signing_for_client(app, settings.id_token_alg).await?;
     let new = NewOAuthClient {
         id: id.unwrap_or_else(random::id),
-        secret_hash: secret.as_deref().map(hash_secret),
+        secret_hash: secret.as_deref().map(hash),
         settings,
         is_from_file: false,
         now: app.clock.now(),
@@ -160,10 +158,10 @@ pub async fn rotate_oauth_client_secret(
     let mut reader = FieldReader::new(fields);
     let chosen = fields::read_secret(&mut reader, SECRET);
     reader.finish()?;
-    let secret = chosen.unwrap_or_else(new_secret);
+    let secret = chosen.unwrap_or_else(random::secret);
     let rotation = RotateOAuthClientSecret {
         id: id.to_owned(),
-        secret_hash: Some(hash_secret(&secret)),
+        secret_hash: Some(hash(&secret)),
         is_from_file: false,
         now: app.clock.now(),
         context,
@@ -219,11 +217,11 @@ pub async fn count_oauth_client_sessions(
 /// Whether this is the secret of a client; a public client has none. The time does not depend on how
 /// much of it is right.
 pub fn is_client_secret_right(client: &OAuthClient, secret: &str) -> bool {
-    let hash = hash_secret(secret);
+    let given = hash(secret);
     client
         .secret_hash
         .as_ref()
-        .is_some_and(|stored| stored.ct_eq(&hash).into())
+        .is_some_and(|stored| stored.ct_eq(&given).into())
 }
 
 /// A client that is not of the configuration file.
@@ -234,16 +232,6 @@ async fn find_own(app: &App, id: &str) -> Result<OAuthClient, AccountError> {
         return Err(AccountError::ClientFromFile);
     }
     Ok(client)
-}
-
-/// A new secret: 256 random bits.
-fn new_secret() -> String {
-    URL_SAFE_NO_PAD.encode(random::bytes::<32>())
-}
-
-/// The form in which a secret is stored. Secrets are long and random, so a fast hash keeps them.
-fn hash_secret(secret: &str) -> Vec<u8> {
-    Sha256::digest(secret.as_bytes()).to_vec()
 }
 
 fn done(outcome: OAuthClientOutcome) -> Result<OAuthClient, AccountError> {
