@@ -24,6 +24,7 @@ mod keys;
 mod mail_limits;
 mod mails;
 mod oauth_clients;
+mod operations;
 mod otps;
 mod overview;
 mod page;

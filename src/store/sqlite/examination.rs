@@ -5,9 +5,10 @@ use std::time::Duration;
 
 use rusqlite::{Connection, OpenFlags, named_params};
 
-use super::development::DEVELOPMENT_MARK;
 use super::file::{self, OpenError};
 use crate::domain::Timestamp;
+use crate::store::operations::development::DEVELOPMENT_MARK;
+use crate::store::operations::overview::FAILING_TRIES;
 
 /// Queued mails whose delivery failed several times.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -19,9 +20,6 @@ pub struct FailingMails {
     /// Why the latest attempt failed; empty where that is not known.
     pub problem: String,
 }
-
-/// Failed attempts after which a mail counts as failing: a single failure is often temporary.
-pub(super) const FAILING_TRIES: u32 = 2;
 
 /// What is counted over all networks, within the last hour.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

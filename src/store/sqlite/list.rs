@@ -8,10 +8,9 @@ use rusqlite::types::Value;
 use rusqlite::{Connection, OptionalExtension, ToSql, named_params};
 
 use super::matching::{COUNTED_TOGETHER, Filter, find_all, find_named, keep_named};
-use super::rows::{USER_COLUMNS, user};
 use super::search::{Helper, find_matching, folded_words};
 use crate::domain::{User, UserId};
-use crate::store::{Page, PageBounds, StoredUser, UserOrder, UserQuery};
+use crate::store::{Page, PageBounds, StoreError, StoreResult, UserOrder, UserQuery};
 
 /// Cost of looking up one account, in index entries that could be read instead.
 const LOOK_UP: usize = 12;
@@ -23,7 +22,7 @@ pub(super) fn list_users(
     connection: &Connection,
     helper: Option<Helper>,
     query: &UserQuery,
-) -> rusqlite::Result<Option<Page<User>>> {
+) -> StoreResult<Option<Page<User>>> {
     // Count and page are read from one snapshot.
     let transaction = connection.unchecked_transaction()?;
     let named = find_named(&transaction, query)?;
@@ -59,28 +58,6 @@ pub(super) fn list_users(
     };
     let items = find_all(&transaction, &ids)?;
     Ok(Some(bounds.page(count.unsigned_abs(), items)))
-}
-
-/// Lists up to `limit` accounts after an id, with their password hashes.
-pub(super) fn list_users_after(
-    connection: &Connection,
-    after: UserId,
-    limit: u32,
-) -> rusqlite::Result<Vec<StoredUser>> {
-    connection
-        .prepare_cached(&format!(
-            "SELECT {USER_COLUMNS}, users.password_hash AS password_hash, users.language AS language \
-             FROM users WHERE id > :after \
-             ORDER BY id LIMIT :limit"
-        ))?
-        .query_map(named_params! { ":after": after, ":limit": limit }, |row| {
-            Ok(StoredUser {
-                user: user(row)?,
-                password_hash: row.get("password_hash")?,
-                language: row.get("language")?,
-            })
-        })?
-        .collect()
 }
 
 /// The requested part of a list.
@@ -176,8 +153,9 @@ struct List<'a> {
 
 impl List<'_> {
     /// Counts the accounts of the list.
-    fn count(&self) -> rusqlite::Result<i64> {
-        self.connection
+    fn count(&self) -> StoreResult<i64> {
+        Ok(self
+            .connection
             .prepare_cached(
                 "SELECT coalesce(sum(users), 0) FROM user_counts \
                  WHERE is_active = coalesce(:is_active, is_active) \
@@ -188,11 +166,11 @@ impl List<'_> {
                     ":is_active": self.filter.is_active, ":is_verified": self.filter.is_verified,
                 },
                 |row| row.get(0),
-            )
+            )?)
     }
 
     /// A part of all accounts that pass the filter.
-    fn page(&self, slice: Slice) -> rusqlite::Result<Vec<UserId>> {
+    fn page(&self, slice: Slice) -> StoreResult<Vec<UserId>> {
         match self.order[..] {
             [
                 Term {
@@ -225,7 +203,7 @@ impl List<'_> {
     }
 
     /// A part in ascending order of the ids; whole blocks are skipped by their counts.
-    fn page_by_number(&self, slice: Slice) -> rusqlite::Result<Vec<UserId>> {
+    fn page_by_number(&self, slice: Slice) -> StoreResult<Vec<UserId>> {
         let mut blocks = self.connection.prepare_cached(
             "SELECT block, sum(users) FROM user_counts \
              WHERE is_active = coalesce(:is_active, is_active) AND is_verified = coalesce(:is_verified, is_verified) \
@@ -268,7 +246,7 @@ impl List<'_> {
     }
 
     /// A part in the order of an index, with the ids in the same direction.
-    fn page_of_index(&self, term: Term, slice: Slice) -> rusqlite::Result<Vec<UserId>> {
+    fn page_of_index(&self, term: Term, slice: Slice) -> StoreResult<Vec<UserId>> {
         let backwards = slice.counted_backwards();
         let is_nearer_backwards = backwards.offset < slice.offset;
         let (descending, offset) = if is_nearer_backwards {
@@ -301,7 +279,7 @@ impl List<'_> {
     /// The value at a position in the order of the first column does not depend on how ties are
     /// broken. So the position leads to a group of equal values, and only such groups are sorted by
     /// the other columns.
-    fn page_by_groups(&self, slice: Slice) -> rusqlite::Result<Vec<UserId>> {
+    fn page_by_groups(&self, slice: Slice) -> StoreResult<Vec<UserId>> {
         let Some((first, rest)) = self.order.split_first() else {
             return Ok(Vec::new());
         };
@@ -352,16 +330,18 @@ impl List<'_> {
     }
 
     /// The next value after a value in the order of a column. NULL comes first.
-    fn next_value(&self, term: Term, value: &Value) -> rusqlite::Result<Option<Value>> {
+    fn next_value(&self, term: Term, value: &Value) -> StoreResult<Option<Value>> {
         let (index, expression) = (term.index(), term.expression());
         let find = |condition: &str, parameters: &[(&str, &dyn ToSql)]| {
-            self.connection
+            let found = self
+                .connection
                 .prepare_cached(&format!(
                     "SELECT {expression} FROM users {index} WHERE {condition} ORDER BY {expression} {} LIMIT 1",
                     direction(term.descending)
                 ))?
                 .query_row(parameters, |row| row.get(0))
-                .optional()
+                .optional();
+            found.map_err(StoreError::from)
         };
         match (term.descending, value) {
             (true, Value::Null) => Ok(None),
@@ -378,7 +358,7 @@ impl List<'_> {
     }
 
     /// A part of these accounts, whose ids are ascending.
-    fn page_of(&self, ids: &[UserId], slice: Slice) -> rusqlite::Result<Vec<UserId>> {
+    fn page_of(&self, ids: &[UserId], slice: Slice) -> StoreResult<Vec<UserId>> {
         let (offset, length) = (usize_of(slice.offset), usize_of(slice.length));
         if let [
             Term {
@@ -428,9 +408,10 @@ impl List<'_> {
         Ok(page)
     }
 
-    fn sort(&self, ids: &[UserId], slice: Slice) -> rusqlite::Result<Vec<UserId>> {
+    fn sort(&self, ids: &[UserId], slice: Slice) -> StoreResult<Vec<UserId>> {
         let numbers: Vec<String> = ids.iter().map(ToString::to_string).collect();
-        self.connection
+        let sorted: rusqlite::Result<_> = self
+            .connection
             .prepare_cached(&format!(
                 "SELECT users.id FROM json_each(:ids) AS found CROSS JOIN users ON users.id = found.value \
                  ORDER BY {} LIMIT :length OFFSET :offset",
@@ -444,7 +425,8 @@ impl List<'_> {
                 },
                 |row| row.get(0),
             )?
-            .collect()
+            .collect();
+        Ok(sorted?)
     }
 }
 

@@ -2,11 +2,13 @@
 
 use rusqlite::{Connection, named_params};
 
-use super::import::find_by_external_id;
 use super::search::{find_matching_after, folded_words};
-use super::users::find_by_id;
 use crate::domain::{User, UserId};
-use crate::store::UserQuery;
+use crate::store::operations;
+use crate::store::operations::engine::UserCounts;
+use crate::store::operations::import::find_by_external_id;
+use crate::store::operations::users::find_by_id;
+use crate::store::{StoreError, StoreResult, UserQuery};
 
 /// Ids per block of `user_counts`.
 pub(super) const COUNTED_TOGETHER: i64 = 1024;
@@ -39,13 +41,32 @@ impl Filter {
     }
 }
 
+/// Counts all accounts, the confirmed and the inactive ones.
+pub(super) fn count_users(
+    connection: &dyn operations::connection::Connection,
+) -> StoreResult<UserCounts> {
+    connection.query_row(
+        "SELECT coalesce(sum(users), 0), coalesce(sum(users * is_verified), 0), \
+         coalesce(sum(users * (1 - is_active)), 0) FROM user_counts",
+        &[],
+        |row| {
+            let number = |column| row.get::<i64>(column).map(i64::unsigned_abs);
+            Ok(UserCounts {
+                all: number(0)?,
+                confirmed: number(1)?,
+                inactive: number(2)?,
+            })
+        },
+    )
+}
+
 /// Lists up to `limit` accounts that match `query` after an id, in the order of their ids.
 pub(super) fn list_matching(
     connection: &Connection,
     query: &UserQuery,
     after: UserId,
     limit: u32,
-) -> rusqlite::Result<Vec<User>> {
+) -> StoreResult<Vec<User>> {
     let transaction = connection.unchecked_transaction()?;
     let named = find_named(&transaction, query)?;
     let words = folded_words(query);
@@ -70,7 +91,7 @@ fn list_ids_after(
     filter: Filter,
     after: UserId,
     limit: usize,
-) -> rusqlite::Result<Vec<UserId>> {
+) -> StoreResult<Vec<UserId>> {
     let mut blocks = connection.prepare_cached(
         "SELECT DISTINCT block FROM user_counts WHERE block >= :from \
          AND is_active = coalesce(:is_active, is_active) AND is_verified = coalesce(:is_verified, is_verified) \
@@ -106,7 +127,7 @@ fn list_ids_after(
 pub(super) fn find_named(
     connection: &Connection,
     query: &UserQuery,
-) -> rusqlite::Result<Option<Vec<UserId>>> {
+) -> StoreResult<Option<Vec<UserId>>> {
     let filter = Filter::of(query);
     let staff = query
         .only_staff
@@ -129,14 +150,15 @@ pub(super) fn keep_named(ids: &mut Vec<UserId>, named: Option<&[UserId]>) {
 }
 
 /// The staff accounts that pass the filter, ascending.
-fn list_staff(connection: &Connection, filter: Filter) -> rusqlite::Result<Vec<UserId>> {
-    connection
+fn list_staff(connection: &Connection, filter: Filter) -> StoreResult<Vec<UserId>> {
+    let ids: rusqlite::Result<_> = connection
         .prepare_cached(&format!(
             "SELECT id FROM users INDEXED BY users_by_staff WHERE is_staff AND {} ORDER BY id",
             filter.condition()
         ))?
         .query_map([], |row| row.get(0))?
-        .collect()
+        .collect();
+    Ok(ids?)
 }
 
 /// Finds the account with an external id, if it passes the filter.
@@ -144,7 +166,7 @@ fn find_filtered(
     connection: &Connection,
     external_id: &str,
     filter: Filter,
-) -> rusqlite::Result<Option<UserId>> {
+) -> StoreResult<Option<UserId>> {
     let Some(id) = find_by_external_id(connection, external_id)? else {
         return Ok(None);
     };
@@ -157,8 +179,8 @@ fn find_filtered(
         .map(|user| user.id))
 }
 
-pub(super) fn find_all(connection: &Connection, ids: &[UserId]) -> rusqlite::Result<Vec<User>> {
+pub(super) fn find_all(connection: &Connection, ids: &[UserId]) -> StoreResult<Vec<User>> {
     ids.iter()
-        .map(|id| find_by_id(connection, *id)?.ok_or(rusqlite::Error::QueryReturnedNoRows))
+        .map(|id| find_by_id(connection, *id)?.ok_or(StoreError::failed("a row is missing")))
         .collect()
 }

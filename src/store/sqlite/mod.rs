@@ -4,57 +4,19 @@
 //! than a hop to another thread. Writes go through [`writer`], which commits queued operations
 //! together. A database in memory has a single connection for everything.
 
-mod audit_log;
-mod authorizations;
-mod browser_sessions;
-mod client_sessions;
-mod client_tokens;
+mod connection;
 mod copy;
-mod deliveries;
-mod development;
-mod email_change;
-mod events;
+mod engine;
 mod examination;
-mod factor_tries;
-mod factors;
 mod file;
-mod grants;
-mod health;
-mod identities;
-mod identity_sign_in;
-mod identity_tickets;
-mod import;
-mod invitations;
-mod keys;
 mod list;
-mod mails;
 mod matching;
 mod migrations;
-mod notices;
-mod oauth_clients;
-mod otps;
-mod overview;
-mod paging;
-mod passkey_challenges;
-mod passkeys;
-mod password_tries;
-mod passwords;
-mod provider_requests;
-mod reauthentication;
 mod replacement;
-mod rows;
 mod search;
 mod search_records;
 mod session_cache;
-mod sessions;
-mod setup;
-mod sign_ups;
-mod transaction;
 mod unmigrated;
-mod users;
-mod ways_in;
-mod webhook_deliveries;
-mod webhooks;
 mod writer;
 
 use std::path::{Path, PathBuf};
@@ -67,6 +29,8 @@ use r2d2_sqlite::SqliteConnectionManager;
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 use tokio::sync::Semaphore;
 
+use super::operations::Database;
+use super::operations::transaction::SharedSealer;
 use super::{Field, StoreError, StoreResult};
 use crate::observability::metrics::WriteCounts;
 pub use copy::{Inspection, copy_database, inspect_database};
@@ -82,7 +46,6 @@ pub use replacement::{
 };
 pub use search_records::add_functions;
 use session_cache::SessionCache;
-use transaction::SharedSealer;
 pub use unmigrated::note_in;
 use writer::Writer;
 
@@ -122,7 +85,10 @@ pub struct SqliteOptions {
 }
 
 /// The store on a SQLite file.
-pub struct SqliteStore {
+pub type SqliteStore = Database<SqliteEngine>;
+
+/// The SQLite engine.
+pub struct SqliteEngine {
     readers: Pool<SqliteConnectionManager>,
     // `None` for a database in memory, whose one connection cannot detect its own writes.
     session_cache: Option<SessionCache>,
@@ -134,8 +100,6 @@ pub struct SqliteStore {
     long_reads: Semaphore,
     // What composes events for webhooks, shared with the writer.
     sealer: SharedSealer,
-    // The snapshot that development mode restores.
-    snapshot: development::KeptSnapshot,
 }
 
 impl SqliteStore {
@@ -144,6 +108,17 @@ impl SqliteStore {
     /// # Errors
     /// When the file cannot be used; it is left unchanged.
     pub fn open(options: &SqliteOptions) -> Result<Self, OpenError> {
+        SqliteEngine::open(options).map(Self::new)
+    }
+
+    /// Counters of its writes, for the metrics.
+    pub fn write_counts(&self) -> &Arc<WriteCounts> {
+        self.engine.writer.counts()
+    }
+}
+
+impl SqliteEngine {
+    fn open(options: &SqliteOptions) -> Result<Self, OpenError> {
         if options.path == ":memory:" {
             Self::open_memory(options)
         } else if options.path.starts_with("file:") {
@@ -153,11 +128,6 @@ impl SqliteStore {
         } else {
             Self::open_file(Path::new(&options.path), options)
         }
-    }
-
-    /// Counters of its writes, for the metrics.
-    pub fn write_counts(&self) -> &Arc<WriteCounts> {
-        self.writer.counts()
     }
 
     fn open_memory(options: &SqliteOptions) -> Result<Self, OpenError> {
@@ -196,7 +166,6 @@ impl SqliteStore {
             files: None,
             long_reads: Semaphore::new(1),
             sealer,
-            snapshot: development::KeptSnapshot::default(),
         })
     }
 
@@ -287,89 +256,7 @@ impl SqliteStore {
             files: Some(files),
             long_reads: Semaphore::new(options.read_connections.saturating_sub(1).max(1) as usize),
             sealer,
-            snapshot: development::KeptSnapshot::default(),
         })
-    }
-
-    fn reader(&self) -> StoreResult<Reader> {
-        self.readers.get().map_err(StoreError::busy)
-    }
-
-    /// Runs a read inline on a pooled connection.
-    fn read<T>(&self, query: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> StoreResult<T> {
-        query(&*self.reader()?).map_err(driver_error)
-    }
-}
-
-impl SqliteStore {
-    /// Runs a long read on a blocking thread.
-    async fn read_apart<T: Send + 'static>(
-        &self,
-        query: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
-    ) -> StoreResult<T> {
-        self.read_apart_with_help(move |connection, _| query(connection))
-            .await
-    }
-
-    /// Runs a long read on a blocking thread, with a second connection if one is free.
-    async fn read_apart_with_help<T: Send + 'static>(
-        &self,
-        query: impl FnOnce(&Connection, Option<Reader>) -> rusqlite::Result<T> + Send + 'static,
-    ) -> StoreResult<T> {
-        let _turn = self
-            .long_reads
-            .acquire()
-            .await
-            .map_err(StoreError::failed)?;
-        let second_turn = self.long_reads.try_acquire().ok();
-        let may_have_help = second_turn.is_some();
-        let readers = self.readers.clone();
-        tokio::task::spawn_blocking(move || {
-            let connection = readers.get().map_err(StoreError::busy)?;
-            let helper = may_have_help.then(|| readers.try_get()).flatten();
-            query(&connection, helper).map_err(driver_error)
-        })
-        .await
-        .map_err(StoreError::failed)?
-    }
-
-    /// Moves the write-ahead log into the file and truncates it, so that deleted data is nowhere on
-    /// disk.
-    ///
-    /// When a reader is in the way, this is put off until the next time: SQLite blocks all writers
-    /// while it waits for readers, and a backup or a replication can read for long.
-    async fn empty_log(&self) {
-        let (Some(path), Some(files)) = (self.path.clone(), &self.files) else {
-            return;
-        };
-        // The log of one file must not get into another.
-        if let Err(e) = files.check() {
-            return log::warn!("the write-ahead log was not emptied: {e}");
-        }
-        let emptied = tokio::task::spawn_blocking(move || {
-            let connection = Connection::open_with_flags(
-                path,
-                OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX,
-            )?;
-            connection.busy_timeout(EMPTYING_WAIT)?;
-            for _ in 0..EMPTYING_TRIES {
-                let is_busy =
-                    connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| {
-                        row.get::<_, bool>(0)
-                    })?;
-                if !is_busy {
-                    return Ok(true);
-                }
-            }
-            Ok::<_, rusqlite::Error>(false)
-        })
-        .await;
-        match emptied {
-            Ok(Ok(true)) => {}
-            Ok(Ok(false)) => log::info!("the write-ahead log is in use and will be emptied later"),
-            Ok(Err(e)) => log::warn!("the write-ahead log was not emptied: {e}"),
-            Err(e) => log::warn!("the write-ahead log was not emptied: {e}"),
-        }
     }
 }
 
@@ -601,7 +488,6 @@ fn taken_field(message: &str) -> Field {
     }
 }
 
-/// Wraps the store for sharing.
 impl From<SqliteStore> for super::SharedStore {
     fn from(store: SqliteStore) -> Self {
         Arc::new(store)

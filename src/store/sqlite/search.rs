@@ -14,7 +14,7 @@ use rusqlite::{Connection, named_params};
 
 use super::Reader;
 use crate::domain::{UserId, folded};
-use crate::store::UserQuery;
+use crate::store::{StoreError, StoreResult, UserQuery};
 
 /// First byte of a record.
 pub(super) const RECORD: u8 = 0xFF;
@@ -39,7 +39,7 @@ pub(super) struct Helper {
 
 impl Helper {
     /// Must be created before the transaction of the search begins.
-    pub(super) fn before_search(connection: Reader) -> rusqlite::Result<Self> {
+    pub(super) fn before_search(connection: Reader) -> StoreResult<Self> {
         let data_version = data_version(&connection)?;
         Ok(Self {
             connection,
@@ -48,10 +48,10 @@ impl Helper {
     }
 }
 
-fn data_version(connection: &Connection) -> rusqlite::Result<i64> {
-    connection
+fn data_version(connection: &Connection) -> StoreResult<i64> {
+    Ok(connection
         .prepare_cached("PRAGMA data_version")?
-        .query_row([], |row| row.get(0))
+        .query_row([], |row| row.get(0))?)
 }
 
 /// The words of a query as they are searched; one of accents alone is none.
@@ -69,7 +69,7 @@ pub(super) fn find_matching(
     helper: Option<Helper>,
     query: &UserQuery,
     words: &[String],
-) -> rusqlite::Result<Vec<UserId>> {
+) -> StoreResult<Vec<UserId>> {
     let blocks = count_blocks(connection)?;
     let search = Search::new(query, words);
     let Some(helper) = helper.filter(|_| blocks >= BLOCKS_FOR_TWO) else {
@@ -78,7 +78,7 @@ pub(super) fn find_matching(
     let middle = blocks / 2;
     let (first, second) = thread::scope(|scope| {
         let search = &search;
-        let second = scope.spawn(move || -> rusqlite::Result<Option<Vec<UserId>>> {
+        let second = scope.spawn(move || -> StoreResult<Option<Vec<UserId>>> {
             let transaction = helper.connection.unchecked_transaction()?;
             // No write happened between the check before the search and this one: both connections
             // read the same state.
@@ -106,7 +106,7 @@ pub(super) fn find_matching_after(
     words: &[String],
     after: UserId,
     most: usize,
-) -> rusqlite::Result<Vec<UserId>> {
+) -> StoreResult<Vec<UserId>> {
     let blocks = count_blocks(connection)?;
     let search = Search::new(query, words);
     let mut matching = Vec::new();
@@ -120,10 +120,10 @@ pub(super) fn find_matching_after(
     Ok(matching)
 }
 
-fn count_blocks(connection: &Connection) -> rusqlite::Result<i64> {
-    connection
+fn count_blocks(connection: &Connection) -> StoreResult<i64> {
+    Ok(connection
         .prepare_cached("SELECT coalesce(max(block) + 1, 0) FROM search_blocks")?
-        .query_row([], |row| row.get(0))
+        .query_row([], |row| row.get(0))?)
 }
 
 /// The words and filters of a search.
@@ -144,7 +144,7 @@ impl<'a> Search<'a> {
     }
 
     /// The matches in a range of blocks, ascending.
-    fn scan(&self, connection: &Connection, blocks: Range<i64>) -> rusqlite::Result<Vec<UserId>> {
+    fn scan(&self, connection: &Connection, blocks: Range<i64>) -> StoreResult<Vec<UserId>> {
         let mut matching = Vec::new();
         let mut statement = connection.prepare_cached(
             "SELECT records FROM search_blocks WHERE block >= :from AND block < :until ORDER BY block",
@@ -152,7 +152,10 @@ impl<'a> Search<'a> {
         let mut rows =
             statement.query(named_params! { ":from": blocks.start, ":until": blocks.end })?;
         while let Some(row) = rows.next()? {
-            self.scan_block(row.get_ref(0)?.as_bytes()?, &mut matching);
+            self.scan_block(
+                row.get_ref(0)?.as_blob().map_err(StoreError::failed)?,
+                &mut matching,
+            );
         }
         // Nearly sorted already: blocks are in order, and most records within them are.
         matching.sort_unstable();

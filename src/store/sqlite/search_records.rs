@@ -1,4 +1,5 @@
-//! The SQL functions with which triggers keep the searched texts (see [`super::search`]).
+//! The SQL functions of the program: those with which triggers keep the searched texts (see
+//! [`super::search`]), and `greatest` and `least` as PostgreSQL has them.
 //!
 //! SQLite's own `lower` knows ASCII alone. A record is found by its id and not by its text, so it is
 //! replaced even if a later version of Unicode folds the former text differently.
@@ -20,7 +21,19 @@ pub fn add_functions(connection: &Connection) -> rusqlite::Result<()> {
         | FunctionFlags::SQLITE_DETERMINISTIC
         | FunctionFlags::SQLITE_INNOCUOUS;
     connection.create_scalar_function("search_record", 8, flags, record)?;
-    connection.create_scalar_function("search_put", 3, flags, put)
+    connection.create_scalar_function("search_put", 3, flags, put)?;
+    connection
+        .create_scalar_function("greatest", 2, flags, |context| extreme(context, Ord::max))?;
+    connection.create_scalar_function("least", 2, flags, |context| extreme(context, Ord::min))
+}
+
+/// The greater or smaller one of two numbers, of which NULL is ignored.
+fn extreme(context: &Context<'_>, choose: fn(i64, i64) -> i64) -> rusqlite::Result<Option<i64>> {
+    let (first, second): (Option<i64>, Option<i64>) = (context.get(0)?, context.get(1)?);
+    Ok(match (first, second) {
+        (Some(first), Some(second)) => Some(choose(first, second)),
+        (one, other) => one.or(other),
+    })
 }
 
 /// `search_record(id, is_active, is_verified, email, new_email, first_name, last_name, phone)`: the

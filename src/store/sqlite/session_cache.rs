@@ -17,9 +17,9 @@ use lru::LruCache;
 use rusqlite::{Connection, OpenFlags};
 
 use super::ConnectionSettings;
-use super::sessions::find_live_user;
 use crate::domain::SessionRef;
-use crate::store::UserSnapshot;
+use crate::store::operations::sessions::find_live_user;
+use crate::store::{StoreResult, UserSnapshot};
 
 /// The number of shards, each with a lock of its own.
 const SHARDS: usize = 16;
@@ -118,7 +118,7 @@ impl SessionCache {
     pub(super) async fn find(
         &self,
         session: &SessionRef,
-    ) -> rusqlite::Result<Option<Arc<UserSnapshot>>> {
+    ) -> StoreResult<Option<Arc<UserSnapshot>>> {
         let generation = self.generation().await?;
         if let Some(user) = self.get(&session.id, generation) {
             return Ok(Some(user));

@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior};
 
-use super::events::insert_new_event;
 use super::file::{self, OpenError};
 use crate::store::NewEvent;
+use crate::store::operations::events::insert_new_event;
 
 /// Writes an entry to the audit log of a database without migrating it.
 ///
@@ -48,7 +48,8 @@ pub(super) fn change(
 /// Writes an entry to the audit log, which exists since schema version 7.
 pub(super) fn note(transaction: &Transaction<'_>, event: &NewEvent) -> rusqlite::Result<()> {
     if transaction.table_exists(None, "events")? {
-        insert_new_event(transaction, event)?;
+        insert_new_event(&**transaction, event)
+            .map_err(|e| rusqlite::Error::UserFunctionError(Box::new(e)))?;
     }
     Ok(())
 }

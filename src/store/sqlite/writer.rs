@@ -15,10 +15,10 @@ use rusqlite::Connection;
 use tokio::sync::oneshot;
 
 use super::file::OpenedFiles;
-use super::transaction::{SharedSealer, Transaction};
 use super::{ConnectionSource, driver_error};
 use crate::clock::Stopwatch;
 use crate::observability::metrics::WriteCounts;
+use crate::store::operations::transaction::{SharedSealer, Transaction};
 use crate::store::{StoreError, StoreResult};
 
 /// Maximum length of the queue; beyond it the database is reported busy.
@@ -190,7 +190,7 @@ fn run(
         let stopwatch = Stopwatch::start();
         let committed = source.with_writer(|connection| {
             let transaction = Transaction::new(connection, sealer);
-            write_batch(&transaction, source.files(), &mut batch)?;
+            write_batch(connection, &transaction, source.files(), &mut batch)?;
             transaction.committed();
             Ok(())
         });
@@ -205,7 +205,8 @@ fn run(
 }
 
 fn write_batch(
-    connection: &Transaction<'_>,
+    connection: &Connection,
+    transaction: &Transaction<'_>,
     files: Option<&OpenedFiles>,
     batch: &mut [Box<dyn WriteJob>],
 ) -> StoreResult<()> {
@@ -220,7 +221,7 @@ fn write_batch(
     let written = match batch {
         // For one operation the transaction is enough.
         [job] => {
-            if job.run(connection) {
+            if job.run(transaction) {
                 commit()
             } else {
                 execute(connection, "ROLLBACK").map_err(driver_error)
@@ -228,7 +229,7 @@ fn write_batch(
         }
         jobs => jobs
             .iter_mut()
-            .try_for_each(|job| run_under_savepoint(connection, job.as_mut()))
+            .try_for_each(|job| run_under_savepoint(connection, transaction, job.as_mut()))
             .map_err(driver_error)
             .and_then(|()| commit()),
     };
@@ -243,11 +244,12 @@ fn write_batch(
 }
 
 fn run_under_savepoint(
-    connection: &Transaction<'_>,
+    connection: &Connection,
+    transaction: &Transaction<'_>,
     job: &mut dyn WriteJob,
 ) -> rusqlite::Result<()> {
     execute(connection, "SAVEPOINT operation")?;
-    if !job.run(connection) {
+    if !job.run(transaction) {
         execute(connection, "ROLLBACK TO operation")?;
     }
     execute(connection, "RELEASE operation")

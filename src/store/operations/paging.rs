@@ -1,0 +1,64 @@
+//! Lists that are read in pages.
+
+use super::connection::{Connection, Param, Row, ToValue};
+
+use crate::store::{Page, PageBounds, PageRequest, StoreResult};
+
+/// The pattern of lower-case texts that contain a text, for `LIKE … ESCAPE '!'`.
+pub(super) fn contains(text: &str) -> String {
+    let mut pattern = String::from("%");
+    for c in text.chars() {
+        if matches!(c, '%' | '_' | '!') {
+            pattern.push('!');
+        }
+        pattern.push(c.to_ascii_lowercase());
+    }
+    pattern.push('%');
+    pattern
+}
+
+/// A list of rows.
+pub(super) struct List<'a> {
+    /// The table with its WHERE clause.
+    pub(super) from: &'a str,
+    /// The columns that are read.
+    pub(super) columns: &'a str,
+    /// The terms of ORDER BY.
+    pub(super) order: &'a str,
+    /// The values of the clause, by name.
+    pub(super) values: &'a [Param<'a>],
+}
+
+impl List<'_> {
+    /// Reads a page; rows that `read` does not know are left out. `None` when there is no such page.
+    pub(super) fn page<T>(
+        &self,
+        connection: &dyn Connection,
+        (page, page_size): (PageRequest, u32),
+        read: impl FnMut(&Row<'_>) -> StoreResult<Option<T>>,
+    ) -> StoreResult<Option<Page<T>>> {
+        let Self {
+            from,
+            columns,
+            order,
+            values,
+        } = self;
+        let count: u64 =
+            connection.query_row(&format!("SELECT count(*) FROM {from}"), values, |row| {
+                row.get::<i64>(0).map(i64::unsigned_abs)
+            })?;
+        let Some(bounds) = PageBounds::of(count, page, page_size) else {
+            return Ok(None);
+        };
+        let number = |value: u64| i64::try_from(value).unwrap_or(i64::MAX);
+        let (size, offset) = (number(bounds.size), number(bounds.offset));
+        let mut values = values.to_vec();
+        values.extend([(":size", size.to_value()), (":offset", offset.to_value())]);
+        let items = connection.query_some(
+            &format!("SELECT {columns} FROM {from} ORDER BY {order} LIMIT :size OFFSET :offset"),
+            &values,
+            read,
+        )?;
+        Ok(Some(bounds.page(count, items)))
+    }
+}
