@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """A highly available PostgreSQL on loopback, with faults on request.
 
-Three etcd, three Patroni and three PostgreSQL run below one folder, on free ports of 127.0.0.1. They
-are what a production cluster has, only smaller. As a library:
+Three etcd, three Patroni and three PostgreSQL run below one folder, on free ports of 127.0.0.1.
+They are what a production cluster has, only smaller. As a library:
 
     with Cluster("/tmp/lab") as cluster:
         print(cluster.urls())
@@ -18,9 +18,9 @@ As a command:
     cluster.py switchover DIR NODE   make another node the primary
     cluster.py stop DIR              stop what was started
 
-PostgreSQL refuses to run as root: started by root, everything runs as the user `postgres`. Processes
-are found by the process ids that this program has noted, and by the data folder of a PostgreSQL, and
-never by name. Every wait has an end.
+PostgreSQL refuses to run as root: started by root, everything runs as the user `postgres`.
+Processes are found by the process ids that this program has noted, and by the data folder of a
+PostgreSQL, and never by name. Every wait has an end.
 """
 
 import argparse
@@ -44,6 +44,8 @@ import time
 
 HERE = pathlib.Path(__file__).resolve().parent
 NODES = ("n1", "n2", "n3")
+# What can happen to the primary, from the simplest to the longest.
+FAULTS = ("kill", "pause", "freeze", "freeze and pause", "switchover", "standbys", "node")
 DATABASE = "accounts"
 # Where Debian keeps the programs of PostgreSQL: they are not in the PATH.
 POSTGRES_PLACES = "/usr/lib/postgresql"
@@ -107,8 +109,12 @@ def postgres_programs():
 def run(command, **options):
     """Runs a program to its end, and shows what it said only when it fails."""
     done = subprocess.run(
-        [str(part) for part in command], text=True, stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, **options,
+        [str(part) for part in command],
+        text=True,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        **options,
     )
     if done.returncode != 0:
         raise ClusterError(f"{' '.join(map(str, command))}\n{done.stdout[-2000:]}")
@@ -131,9 +137,20 @@ def install_postgres():
     environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
     run(["apt-get", "update", "-qq"], timeout=300)
     # The settings above are ours: keep them where the package brings its own.
-    run(["apt-get", "install", "-y", "-qq", "--no-install-recommends",
-         "-o", "Dpkg::Options::=--force-confold", "postgresql"],
-        env=environment, timeout=600)
+    run(
+        [
+            "apt-get",
+            "install",
+            "-y",
+            "-qq",
+            "--no-install-recommends",
+            "-o",
+            "Dpkg::Options::=--force-confold",
+            "postgresql",
+        ],
+        env=environment,
+        timeout=600,
+    )
 
 
 def install_etcd(folder):
@@ -173,8 +190,18 @@ def install_patroni(folder):
             break
     else:
         raise ClusterError(f"no Python that makes a venv, of {candidates}: install python3-venv")
-    run([folder / "venv/bin/pip", "install", "--quiet", "--disable-pip-version-check",
-         "--requirement", HERE / "requirements.txt"], timeout=600, env={**ENVIRONMENT, **FETCHING})
+    run(
+        [
+            folder / "venv/bin/pip",
+            "install",
+            "--quiet",
+            "--disable-pip-version-check",
+            "--requirement",
+            HERE / "requirements.txt",
+        ],
+        timeout=600,
+        env={**ENVIRONMENT, **FETCHING},
+    )
     stamp.write_text(wanted)
 
 
@@ -198,7 +225,7 @@ def started_at(pid):
         text = pathlib.Path(f"/proc/{pid}/stat").read_text()
     except (FileNotFoundError, ProcessLookupError):
         return None
-    fields = text[text.rindex(")") + 2:].split()
+    fields = text[text.rindex(")") + 2 :].split()
     return None if fields[0] in "ZX" else int(fields[19])
 
 
@@ -208,7 +235,7 @@ def children_of(pid):
         if entry.isdigit():
             with contextlib.suppress(OSError, ValueError):
                 text = pathlib.Path(f"/proc/{entry}/stat").read_text()
-                if int(text[text.rindex(")") + 2:].split()[1]) == pid:
+                if int(text[text.rindex(")") + 2 :].split()[1]) == pid:
                     found.append(int(entry))
     return found
 
@@ -239,7 +266,17 @@ def free_ports(count):
 class Cluster:
     """Three nodes: an etcd, a Patroni (the agent) and a PostgreSQL each."""
 
-    def __init__(self, folder, *, base_port=0, ttl=20, loop_wait=5, retry_timeout=5, strict=False):
+    def __init__(
+        self,
+        folder,
+        *,
+        base_port=0,
+        ttl=20,
+        loop_wait=5,
+        retry_timeout=5,
+        strict=False,
+        synchronous=True,
+    ):
         """`base_port` 0 means any free ports, another number that one and the eleven after it.
 
         `ttl` is how long a primary that says nothing stays the primary. Patroni 4.1 takes no `ttl`
@@ -249,15 +286,20 @@ class Cluster:
         `strict` is `synchronous_mode_strict`. With `synchronous_mode` alone, a primary without any
         standby goes on alone: what it acknowledges then has one copy, until a standby is back. In
         strict mode it waits instead, and nothing is acknowledged that has no second copy.
+
+        Not `synchronous` is for a test of the test: acknowledged writes get lost.
         """
         self.folder = pathlib.Path(folder).resolve()
         self.base_port = base_port
         self.strict = strict
+        self.synchronous = synchronous
         self.times = {"ttl": ttl, "loop_wait": loop_wait, "retry_timeout": retry_timeout}
         # Children of this process, which it has to reap.
         self.processes = {}
         self.state = None
         self.bin = None
+        # When the last fault was done.
+        self.struck_at = None
 
     # Start and stop.
 
@@ -290,6 +332,15 @@ class Cluster:
         self.wait_for_standbys(timeout=seconds)
         # A new cluster is made with short waits, which saves half a minute.
         self.set(loop_wait=self.times["loop_wait"], synchronous_mode_strict=self.strict)
+        time.sleep(1.5)
+
+    def clear(self):
+        """Removes the data of an earlier run, and ends what it may have left. The programs stay."""
+        self.stop(at_once=True)
+        for node in NODES:
+            shutil.rmtree(self.folder / node, ignore_errors=True)
+        (self.folder / "cluster.json").unlink(missing_ok=True)
+        self.state = None
 
     def keep(self):
         """Lets the cluster outlive this process, for the command `start`."""
@@ -303,8 +354,11 @@ class Cluster:
             "password": secrets.token_hex(16),
             "nodes": {
                 node: {
-                    "postgres": ports[i], "agent": ports[3 + i],
-                    "etcd": ports[6 + i], "peer": ports[9 + i], "pids": {},
+                    "postgres": ports[i],
+                    "agent": ports[3 + i],
+                    "etcd": ports[6 + i],
+                    "peer": ports[9 + i],
+                    "pids": {},
                 }
                 for i, node in enumerate(NODES)
             },
@@ -332,19 +386,36 @@ class Cluster:
 
     def start_etcd(self, node):
         mine = self.state["nodes"][node]
-        self.spawn(node, "etcd", [
-            self.folder / "etcd/usr/bin/etcd", "--name", node, "--data-dir", self.folder / node / "etcd",
-            "--listen-client-urls", f"http://127.0.0.1:{mine['etcd']}",
-            "--advertise-client-urls", f"http://127.0.0.1:{mine['etcd']}",
-            "--listen-peer-urls", f"http://127.0.0.1:{mine['peer']}",
-            "--initial-advertise-peer-urls", f"http://127.0.0.1:{mine['peer']}",
-            "--initial-cluster", ",".join(
-                f"{name}=http://127.0.0.1:{other['peer']}" for name, other in self.state["nodes"].items()
-            ),
-            # Not so eager as by default to elect another leader: a busy machine is not a lost node,
-            # and an election makes every lease, and so the failover, last longer.
-            "--heartbeat-interval", "250", "--election-timeout", "2500",
-        ])
+        self.spawn(
+            node,
+            "etcd",
+            [
+                self.folder / "etcd/usr/bin/etcd",
+                "--name",
+                node,
+                "--data-dir",
+                self.folder / node / "etcd",
+                "--listen-client-urls",
+                f"http://127.0.0.1:{mine['etcd']}",
+                "--advertise-client-urls",
+                f"http://127.0.0.1:{mine['etcd']}",
+                "--listen-peer-urls",
+                f"http://127.0.0.1:{mine['peer']}",
+                "--initial-advertise-peer-urls",
+                f"http://127.0.0.1:{mine['peer']}",
+                "--initial-cluster",
+                ",".join(
+                    f"{name}=http://127.0.0.1:{other['peer']}"
+                    for name, other in self.state["nodes"].items()
+                ),
+                # Not so eager as by default to elect another leader: a busy machine is not a lost
+                # node, and an election makes every lease, and so the failover, last longer.
+                "--heartbeat-interval",
+                "250",
+                "--election-timeout",
+                "2500",
+            ],
+        )
 
     def etcd_is_healthy(self):
         def healthy(node):
@@ -370,11 +441,11 @@ class Cluster:
                     **self.times,
                     "loop_wait": 1,
                     # Only a standby that has all that was acknowledged may become the primary.
-                    "synchronous_mode": True,
+                    "synchronous_mode": self.synchronous,
                     "synchronous_mode_strict": False,
                     "maximum_lag_on_failover": 1 << 20,
-                    # A primary that crashes is replaced at once, instead of being restarted for up to
-                    # five minutes: the harder case for its clients.
+                    # A primary that crashes is replaced at once, instead of being restarted for up
+                    # to five minutes: the harder case for its clients.
                     "primary_start_timeout": 0,
                     "postgresql": {
                         "use_pg_rewind": True,
@@ -389,8 +460,12 @@ class Cluster:
                         },
                     },
                 },
-                "initdb": ["data-checksums", {"encoding": "UTF8"}, {"locale": "C"},
-                           {"auth": "scram-sha-256"}],
+                "initdb": [
+                    "data-checksums",
+                    {"encoding": "UTF8"},
+                    {"locale": "C"},
+                    {"auth": "scram-sha-256"},
+                ],
             },
             "postgresql": {
                 "listen": f"127.0.0.1:{mine['postgres']}",
@@ -408,11 +483,16 @@ class Cluster:
                     "host all all 127.0.0.1/32 scram-sha-256",
                 ],
                 "basebackup": [{"checkpoint": "fast"}],
+                # A former primary that cannot be turned into a standby becomes a new copy. Without
+                # this, somebody has to look at it.
+                "remove_data_directory_on_rewind_failure": True,
+                "remove_data_directory_on_diverged_timelines": True,
                 "parameters": {
                     "shared_buffers": "32MB",
                     "fsync": "on",
                     "synchronous_commit": "on",
-                    # Paths of sockets are limited to 107 bytes, and the folder is not ours to choose.
+                    # Paths of sockets are limited to 107 bytes, and the folder is not ours to
+                    # choose.
                     "unix_socket_directories": "",
                     # A node that does not answer is noticed in the time of a loop.
                     "wal_sender_timeout": "5s",
@@ -423,23 +503,36 @@ class Cluster:
                     "log_line_prefix": "%m [%p] %q%u ",
                 },
             },
-            # In production a watchdog restarts a machine whose agent hangs. This one has no device, and
-            # the test freezes agents on purpose: it shall not restart the machine of who runs it.
+            # In production a watchdog restarts a machine whose agent hangs. This one has no device,
+            # and the test freezes agents on purpose: it shall not restart the machine of who runs
+            # it.
             "watchdog": {"mode": "off"},
         }
 
     def start_agent(self, node):
-        self.spawn(node, "agent", [
-            self.folder / "venv/bin/python", "-m", "patroni", self.folder / node / "patroni.json",
-        ])
+        self.spawn(
+            node,
+            "agent",
+            [
+                self.folder / "venv/bin/python",
+                "-m",
+                "patroni",
+                self.folder / node / "patroni.json",
+            ],
+        )
 
     def spawn(self, node, kind, command):
         with open(self.folder / node / "log" / f"{kind}.log", "ab") as log:
             process = subprocess.Popen(
-                [str(part) for part in command], stdin=subprocess.DEVNULL, stdout=log, stderr=log,
-                cwd=self.folder / node, env={**ENVIRONMENT, "ETCD_UNSUPPORTED_ARCH": "arm64"},
+                [str(part) for part in command],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                cwd=self.folder / node,
+                env={**ENVIRONMENT, "ETCD_UNSUPPORTED_ARCH": "arm64"},
                 # An interrupt at the terminal goes to this program, which stops them in order.
-                start_new_session=True, **account(),
+                start_new_session=True,
+                **account(),
             )
         self.processes[node, kind] = process
         self.state["nodes"][node]["pids"][kind] = [process.pid, started_at(process.pid)]
@@ -542,7 +635,7 @@ class Cluster:
             return dict(zip(NODES, answers))
 
     def primary(self):
-        """The node that has the leader's lock and accepts writes, or None. Frozen agents say nothing."""
+        """The node that has the leader's lock and takes writes. Frozen agents say nothing."""
         answers = self.ask_all("/primary", timeout=1.5)
         return next((node for node, (status, _) in answers.items() if status == 200), None)
 
@@ -567,17 +660,42 @@ class Cluster:
         """Waits until all nodes follow one primary, one of them synchronously."""
 
         def complete():
-            roles = [m["role"] for m in self.members().values() if m["state"] in ("running", "streaming")]
-            return roles.count("leader") == 1 and "sync_standby" in roles and len(roles) == len(NODES)
+            members = self.members().values()
+            # A former primary that its agent has not looked at yet is still called "running".
+            following = [m for m in members if m["role"] == "leader" or m["state"] == "streaming"]
+            same = len({m.get("timeline") for m in following}) == 1
+            roles = [m["role"] for m in following]
+            safe = "sync_standby" in roles or not self.synchronous
+            return same and safe and len(roles) == len(NODES)
 
-        # The answer of an agent can be as old as a loop: `primary` asks PostgreSQL as well.
-        return until("all standbys follow", timeout, lambda: complete() and self.primary())
+        def streaming():
+            # What the agents know can be as old as a loop. PostgreSQL knows it at once.
+            primary = self.primary()
+            if primary is None:
+                return None
+            with contextlib.suppress(ClusterError):
+                states = self.sql("SELECT state, sync_state FROM pg_stat_replication", primary)
+                if len(states) == len(NODES) - 1 and all(s.startswith("streaming") for s in states):
+                    if "streaming|sync" in states or not self.synchronous:
+                        return primary
+            return None
+
+        return until("all standbys follow", timeout, lambda: complete() and streaming(), pause=0.3)
+
+    def calm(self, timeout=90):
+        """Waits as `wait_for_standbys`; agents look more often meanwhile, which saves time."""
+        self.set(loop_wait=1)
+        primary = self.wait_for_standbys(timeout)
+        self.set(loop_wait=self.times["loop_wait"])
+        # The agents read the setting in their next loops.
+        time.sleep(1.5)
+        return primary
 
     def port(self, node):
         return self.state["nodes"][node]["postgres"]
 
     def urls(self, ports=None):
-        """The URL of the database with all hosts. Other `ports` are those of a proxy for each node."""
+        """The URL of the database with all hosts. Other `ports` are those of a proxy per node."""
         hosts = ",".join(f"127.0.0.1:{port}" for port in ports or map(self.port, NODES))
         return (
             f"postgresql://accounts:{self.state['password']}@{hosts}/{DATABASE}"
@@ -585,16 +703,33 @@ class Cluster:
         )
 
     def sql(self, statement, node=None, database="postgres", seconds=20):
-        """Runs a statement as superuser, on the primary where nothing else is said. Returns its lines."""
+        """Runs a statement as superuser, on the primary by default. Returns the lines it gives."""
         node = node or self.wait_for_primary()
         environment = {
-            **ENVIRONMENT, "PGPASSWORD": self.state["password"], "PGCONNECT_TIMEOUT": "5",
+            **ENVIRONMENT,
+            "PGPASSWORD": self.state["password"],
+            "PGCONNECT_TIMEOUT": "5",
         }
         try:
             text = run(
-                [self.bin / "psql", "-XAtq", "-v", "ON_ERROR_STOP=1", "-h", "127.0.0.1",
-                 "-p", self.port(node), "-U", "postgres", "-d", database, "-c", statement],
-                env=environment, timeout=seconds,
+                [
+                    self.bin / "psql",
+                    "-XAtq",
+                    "-v",
+                    "ON_ERROR_STOP=1",
+                    "-h",
+                    "127.0.0.1",
+                    "-p",
+                    self.port(node),
+                    "-U",
+                    "postgres",
+                    "-d",
+                    database,
+                    "-c",
+                    statement,
+                ],
+                env=environment,
+                timeout=seconds,
             )
         except subprocess.TimeoutExpired:
             raise ClusterError(f"{node} did not answer within {seconds} s") from None
@@ -613,22 +748,34 @@ class Cluster:
         until("settings are changed", 20, accepted)
 
     def switchover(self, to=None, timeout=60):
-        """Makes another node the primary without loss. Returns its name."""
+        """Makes the synchronous standby the primary, without a loss. Returns its name."""
         leader = self.wait_for_primary()
-        members = self.members()
-        to = to or next(n for n, m in members.items() if m["role"] == "sync_standby")
-        status, answer = self.ask(
-            leader, "POST", "/switchover", {"leader": leader, "candidate": to}, timeout=timeout
-        )
-        if status not in (200, 202):
-            raise ClusterError(f"switchover from {leader} to {to}: {status} {answer}")
-        until(f"{to} is the primary", timeout, lambda: self.primary() == to)
-        return to
+        end = time.monotonic() + timeout
+        while True:
+            roles = {name: member["role"] for name, member in self.members().items()}
+            candidates = sorted(roles, key=lambda name: roles[name] != "sync_standby")
+            candidate = to or next((name for name in candidates if name != leader), None)
+            self.struck_at = time.monotonic()
+            status, answer = self.ask(
+                leader,
+                "POST",
+                "/switchover",
+                {"leader": leader, "candidate": candidate},
+                timeout=timeout,
+            )
+            if status in (200, 202):
+                break
+            # 412: this one is not synchronous yet, or not any more.
+            if status != 412 or time.monotonic() > end:
+                raise ClusterError(f"switchover from {leader} to {candidate}: {status} {answer}")
+            time.sleep(0.5)
+        until(f"{candidate} is the primary", timeout, lambda: self.primary() == candidate)
+        return candidate
 
     # Faults.
 
     def processes_of_postgres(self, node):
-        """The first process, stopped so that it starts no others meanwhile, and then its children."""
+        """The first process, stopped so that it starts no others, and then its children."""
         pid = self.postmaster(node)
         if pid is None:
             return []
@@ -678,8 +825,72 @@ class Cluster:
     def restart_node(self, node):
         self.start_agent(node)
 
+    def perform(self, fault, recovered, look=lambda node: None):
+        """Does a fault to the primary, and undoes it. Returns what `look` returned.
+
+        `recovered` has to wait until clients are served again. `look` gets the former primary while
+        there are two of them, or while there are no standbys.
+        """
+        old = self.wait_for_standbys()
+        seen = None
+        if fault == "standbys":
+            self.set(synchronous_mode_strict=True)
+        self.struck_at = time.monotonic()
+        if fault == "kill":
+            before = self.postmaster(old)
+            self.kill_postgres(old)
+            # Another node is the primary, or the agent has started this one again.
+            until(
+                "the agent notices",
+                60,
+                lambda: (
+                    self.primary() not in (None, old)
+                    or (self.postmaster(old) not in (None, before) and self.primary() == old)
+                ),
+            )
+            recovered()
+        elif fault == "node":
+            self.kill_node(old)
+            self.wait_for_primary(not_this_one=old)
+            recovered()
+            self.restart_node(old)
+        elif fault == "switchover":
+            self.switchover()
+        elif fault == "pause":
+            self.pause(old)
+            self.wait_for_primary(not_this_one=old)
+            recovered()
+            self.resume(old)
+        elif fault == "freeze":
+            self.freeze_agent(old)
+            self.wait_for_primary(not_this_one=old)
+            recovered()
+            seen = look(old)
+            self.thaw(old)
+        elif fault == "freeze and pause":
+            self.freeze_agent(old)
+            self.pause(old)
+            self.wait_for_primary(not_this_one=old)
+            recovered()
+            # The old primary goes on before its agent does.
+            self.resume(old)
+            seen = look(old)
+            self.thaw(old)
+        elif fault == "standbys":
+            standbys = [node for node in NODES if node != old]
+            for node in standbys:
+                self.isolate(node)
+            seen = look(old)
+            for node in standbys:
+                self.rejoin(node)
+            recovered()
+            self.set(synchronous_mode_strict=self.strict)
+        else:
+            raise ClusterError(f"{fault} is none of {', '.join(FAULTS)}")
+        return seen
+
     def cancel_waits(self, node):
-        """Cancels commits that wait for a standby, as an impatient administrator does. Their number.
+        """Cancels commits that wait for a standby, as an administrator may do. Their number.
 
         PostgreSQL reports such a commit as success, with a warning.
         """
@@ -729,7 +940,12 @@ def main():
         members = cluster.members()
         for name in NODES:
             member = members.get(name, {})
-            print(name, cluster.port(name), member.get("role", "unknown"), member.get("state", "unknown"))
+            print(
+                name,
+                cluster.port(name),
+                member.get("role", "unknown"),
+                member.get("state", "unknown"),
+            )
         print(cluster.urls())
         sys.exit(0 if cluster.primary() else 1)
 

@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
 """A proxy for PostgreSQL that loses the answer to a commit.
 
-It forwards the protocol (version 3, without TLS) on loopback. When it is armed, it waits for a client's
-COMMIT and for the server's answer to it, and closes both connections instead of forwarding that answer:
-the server has committed, and the client never learns it.
+It forwards the protocol (version 3, without TLS) on loopback. When it is armed, it waits for a
+client's COMMIT and for the server's answer to it, and closes both connections instead of forwarding
+that answer: the server has committed, and the client never learns it.
 
     with Proxy([("127.0.0.1", 5432)]) as proxy:
         client = connect(port=proxy.ports[0])
@@ -12,8 +12,8 @@ the server has committed, and the client never learns it.
         print(proxy.cuts)            # what was lost
 
 A COMMIT is a simple query with that word, an Execute of a portal whose statement is COMMIT, or a
-statement that writes outside of a transaction, which commits by itself. It is the server's answer that
-decides: a COMMIT that was answered with ROLLBACK is forwarded.
+statement that writes outside of a transaction, which commits by itself. It is the server's answer
+that decides: a COMMIT that was answered with ROLLBACK is forwarded.
 """
 
 import argparse
@@ -30,7 +30,6 @@ import time
 
 CANCEL_REQUEST, SSL_REQUEST, ENCRYPTION_REQUEST = 80877102, 80877103, 80877104
 COMMITS = re.compile(rb"(?:^|;)\s*(?:COMMIT|END)\b", re.IGNORECASE)
-FRAME = re.compile(r"\s*(?:BEGIN|START TRANSACTION|COMMIT|END)\b[^;]*;?\s*", re.IGNORECASE)
 BEGINS = (b"BEGIN\0", b"START TRANSACTION\0")
 WRITES = re.compile(rb"(?:INSERT \d+|UPDATE|DELETE|MERGE|COPY) [1-9]\d*\0")
 
@@ -55,7 +54,6 @@ class Order:
     probability: float
     when: str
     only: re.Pattern | None
-    skip: re.Pattern | None
 
 
 class Session:
@@ -64,8 +62,8 @@ class Session:
     def __init__(self):
         self.statements = {}
         self.portals = {}
-        # Statements that the server has not answered yet, with None at the end of each batch: clients
-        # may send the next transaction before this one is answered.
+        # Statements that the server has not answered yet, with None at the end of each batch:
+        # clients may send the next transaction before this one is answered.
         self.sent = collections.deque()
         # Statements of the present transaction that the server has answered.
         self.executed = []
@@ -123,16 +121,15 @@ class Proxy:
 
     # Control, from any thread.
 
-    def cut(self, times=1, probability=1.0, when="after", only=None, skip=None):
+    def cut(self, times=1, probability=1.0, when="after", only=None):
         """Loses the answers to the next commits, each with a probability.
 
-        `when` is "after" the server has committed, or "before" the COMMIT gets there. `only` and `skip`
-        are regular expressions: a transaction counts when a statement of it matches `only`, and when a
-        statement of it, BEGIN and COMMIT aside, does not match `skip`.
+        `when` is "after" the server has committed, or "before" the COMMIT gets there. `only` is a
+        regular expression: a transaction counts when a statement of it matches.
         """
-        compiled = [re.compile(p, re.IGNORECASE) if p else None for p in (only, skip)]
+        pattern = re.compile(only, re.IGNORECASE) if only else None
         with self._lock:
-            self._order = Order(times, probability, when, *compiled)
+            self._order = Order(times, probability, when, pattern)
 
     def spare(self):
         """Forwards everything again. How many cuts were left."""
@@ -151,10 +148,7 @@ class Proxy:
             if order is None or order.when != when or random.random() >= order.probability:
                 return False
             statements = [sql.decode(errors="replace") for sql in executed]
-            work = [sql for sql in statements if not FRAME.fullmatch(sql)]
-            if order.only and not any(map(order.only.search, work)):
-                return False
-            if order.skip and all(map(order.skip.search, work)):
+            if order.only and not any(map(order.only.search, statements)):
                 return False
             order.times -= 1
             if order.times == 0:
@@ -168,7 +162,8 @@ class Proxy:
         for i, target in enumerate(self.targets):
             server = await asyncio.start_server(
                 lambda reader, writer, target=target: self._connection(target, reader, writer),
-                "127.0.0.1", self.ports[i],
+                "127.0.0.1",
+                self.ports[i],
             )
             self.ports[i] = server.sockets[0].getsockname()[1]
             self._servers.append(server)
@@ -230,8 +225,10 @@ class Proxy:
             while True:
                 kind, message = await self._message(reader)
                 commits = self._note(session, kind, message[5:])
-                if commits and self._armed("before") and self._decide(
-                    session.transaction(), "before", False
+                if (
+                    commits
+                    and self._armed("before")
+                    and self._decide(session.transaction(), "before", False)
                 ):
                     return
                 writer.write(message)
@@ -272,7 +269,8 @@ class Proxy:
                     session.in_transaction = body in BEGINS or (
                         session.in_transaction and body not in (b"COMMIT\0", b"ROLLBACK\0")
                     )
-                    # Outside of a transaction, the end of the batch commits. Until then nothing is said.
+                    # Outside of a transaction, the end of the batch commits. Until then nothing is
+                    # said.
                     if not session.in_transaction and None in session.sent and self._armed("after"):
                         if WRITES.fullmatch(body):
                             session.held.append(message)
@@ -282,7 +280,11 @@ class Proxy:
                 elif kind == b"Z":
                     session.answered_batch()
                     session.in_transaction = body != b"I"
-                    if session.held and body == b"I" and self._decide(session.executed, "after", True):
+                    if (
+                        session.held
+                        and body == b"I"
+                        and self._decide(session.executed, "after", True)
+                    ):
                         return
                     if body == b"I":
                         session.executed.clear()
@@ -298,7 +300,9 @@ class Proxy:
 
 
 def main():
-    parser = argparse.ArgumentParser(description="Forwards PostgreSQL, and loses answers to commits.")
+    parser = argparse.ArgumentParser(
+        description="Forwards PostgreSQL, and loses answers to commits."
+    )
     parser.add_argument("listen", type=int, help="port of loopback")
     parser.add_argument("target", help="HOST:PORT")
     parser.add_argument("--probability", type=float, default=0.1, help="of losing an answer")

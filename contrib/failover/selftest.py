@@ -3,9 +3,9 @@
 
     DIR/venv/bin/python selftest.py DIR [--faults kill,pause,…]
 
-Writers insert numbers and note which ones were acknowledged, while one fault after the other happens.
-After each fault every acknowledged number has to be there. Then the proxy loses answers, and what was
-repeated has to be there once. It takes about four minutes.
+Writers insert numbers and note which ones were acknowledged, while one fault after the other
+happens. After each fault every acknowledged number has to be there. Then the proxy loses answers,
+and what was repeated has to be there once. It takes four minutes.
 """
 
 import argparse
@@ -22,8 +22,6 @@ import psycopg
 
 import cluster as failover
 from proxy import Proxy
-
-FAULTS = ("kill", "pause", "freeze", "freeze and pause", "switchover", "standbys", "node")
 
 
 class Unknown(Exception):
@@ -62,8 +60,13 @@ class Database:
 
     def try_host(self, port):
         connection = psycopg.connect(
-            host="127.0.0.1", port=port, user="accounts", password=self.cluster.state["password"],
-            dbname=failover.DATABASE, target_session_attrs="read-write", connect_timeout=3,
+            host="127.0.0.1",
+            port=port,
+            user="accounts",
+            password=self.cluster.state["password"],
+            dbname=failover.DATABASE,
+            target_session_attrs="read-write",
+            connect_timeout=3,
             autocommit=True,
         )
         try:
@@ -161,7 +164,9 @@ class Writers:
 
     def wait_for_write(self, seconds=60):
         before = self.counts()[0]
-        failover.until("a write is acknowledged", seconds, lambda: self.counts()[0] > before, pause=0.02)
+        failover.until(
+            "a write is acknowledged", seconds, lambda: self.counts()[0] > before, pause=0.02
+        )
 
     def missing(self, cluster):
         """How many acknowledged numbers are not there, and how many unknown ones are."""
@@ -179,46 +184,12 @@ class Test:
         self.writers = Writers(cluster)
         self.failures = 0
 
-    def fault(self, name):
-        """Does it, and undoes it. Returns when it was done, and what was seen."""
-        cluster = self.cluster
-        old = cluster.wait_for_standbys()
-        at = time.monotonic()
-        if name == "kill":
-            cluster.kill_postgres(old)
-        elif name == "node":
-            cluster.kill_node(old)
-            cluster.wait_for_primary(not_this_one=old)
-            self.writers.wait_for_write()
-            cluster.restart_node(old)
-        elif name == "switchover":
-            cluster.switchover()
-        elif name == "pause":
-            cluster.pause(old)
-            cluster.wait_for_primary(not_this_one=old)
-            self.writers.wait_for_write()
-            cluster.resume(old)
-        elif name == "freeze":
-            cluster.freeze_agent(old)
-            cluster.wait_for_primary(not_this_one=old)
-            self.writers.wait_for_write()
-            seen = self.of_old_primary(old)
-            cluster.thaw(old)
-            return at, seen
-        elif name == "freeze and pause":
-            cluster.freeze_agent(old)
-            cluster.pause(old)
-            cluster.wait_for_primary(not_this_one=old)
-            self.writers.wait_for_write()
-            # The old primary comes back before its agent does.
-            cluster.resume(old)
-            time.sleep(2)
-            seen = self.of_old_primary(old)
-            cluster.thaw(old)
-            return at, seen
-        elif name == "standbys":
-            return at, self.without_standbys(old)
-        return at, f"{old} was the primary"
+    def look(self, name, old):
+        if name == "standbys":
+            return self.without_standbys(old)
+        # What the old primary has to say before its agent does.
+        time.sleep(2)
+        return self.of_old_primary(old)
 
     def of_old_primary(self, old):
         """What a primary does that was replaced and does not know it."""
@@ -238,24 +209,15 @@ class Test:
         )
 
     def without_standbys(self, primary):
-        cluster, writers = self.cluster, self.writers
-        cluster.set(synchronous_mode_strict=True)
-        standbys = [node for node in failover.NODES if node != primary]
-        for node in standbys:
-            cluster.isolate(node)
         # Commits of the last moment may have reached a standby before.
         time.sleep(1)
-        before, _ = writers.counts()
+        before, _ = self.writers.counts()
         cancelled = 0
         for _ in range(8):
             time.sleep(1)
-            cancelled += cluster.cancel_waits(primary)
-        acknowledged = writers.counts()[0] - before
+            cancelled += self.cluster.cancel_waits(primary)
+        acknowledged = self.writers.counts()[0] - before
         self.failures += acknowledged
-        for node in standbys:
-            cluster.rejoin(node)
-        writers.wait_for_write()
-        cluster.set(synchronous_mode_strict=False)
         return f"without standbys {acknowledged} acknowledged, {cancelled} waits cancelled"
 
     def run(self, faults):
@@ -270,27 +232,33 @@ class Test:
             thread.start()
         writers.wait_for_write()
         time.sleep(2)
-        print(f"{'fault':17} {'outage':>7} {'first ack':>9} {'acked':>6} {'unknown':>7} {'lost':>4}  seen")
+        print(
+            f"{'fault':17} {'outage':>7} {'first ack':>9} "
+            f"{'acked':>6} {'unknown':>7} {'lost':>4}  seen"
+        )
         for name in faults:
             before = writers.counts()
-            at, seen = self.fault(name)
-            cluster.wait_for_standbys()
+            seen = cluster.perform(name, writers.wait_for_write, lambda old: self.look(name, old))
+            at = cluster.struck_at
+            cluster.calm()
             writers.wait_for_write()
             time.sleep(1)
             length, first = writers.outage(at)
             lost, _, _ = writers.missing(cluster)
             after = writers.counts()
-            self.failures += lost
             print(
                 f"{name:17} {length:6.1f}s {first:8.1f}s {after[0] - before[0]:6} "
-                f"{after[1] - before[1]:7} {lost:4}  {seen}",
+                f"{after[1] - before[1]:7} {lost:4}  {seen or ''}",
                 flush=True,
             )
         writers.stopped.set()
         for thread in writers.threads:
             thread.join(15)
         lost, came, unknown = writers.missing(cluster)
-        print(f"acknowledged {writers.counts()[0]}, of them lost {lost}; unknown {unknown}, of them done {came}")
+        print(
+            f"acknowledged {writers.counts()[0]}, of them lost {lost}; "
+            f"unknown {unknown}, of them done {came}"
+        )
         self.failures += lost
 
     def proxy(self):
@@ -342,12 +310,15 @@ class Test:
                     database.close()
                     count = f"SELECT count(*) FROM effects WHERE id = '{name}'"
                     first = int(cluster.sql(count, database=failover.DATABASE)[0])
-                    database.write("INSERT INTO effects VALUES (%s) ON CONFLICT DO NOTHING", (name,))
+                    database.write(
+                        "INSERT INTO effects VALUES (%s) ON CONFLICT DO NOTHING", (name,)
+                    )
                     second = int(cluster.sql(count, database=failover.DATABASE)[0])
                     right = failed and not left and (first, second) == (int(when == "after"), 1)
                     self.failures += not right
                     print(
-                        f"proxy: {name:17} client {'lost its connection' if failed else 'NOTICED NOTHING'}, "
+                        f"proxy: {name:17} "
+                        f"client {'lost its connection' if failed else 'NOTICED NOTHING'}, "
                         f"rows {first}, after a repetition {second}{'' if right else '  WRONG'}"
                     )
             database.close()
@@ -356,13 +327,20 @@ class Test:
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("folder", type=pathlib.Path)
-    parser.add_argument("--faults", default=",".join(FAULTS), help="comma-separated")
+    parser.add_argument("--faults", default=",".join(failover.FAULTS), help="comma-separated")
+    parser.add_argument(
+        "--asynchronous",
+        action="store_true",
+        help="a cluster that loses acknowledged writes, to see that this test notices it",
+    )
     options = parser.parse_args()
     for number in (signal.SIGTERM, signal.SIGALRM):
         signal.signal(number, lambda *_: sys.exit("selftest.py: ended before it was done"))
     signal.alarm(540)
     begin = time.monotonic()
-    with failover.Cluster(options.folder) as cluster:
+    lab = failover.Cluster(options.folder, synchronous=not options.asynchronous)
+    lab.clear()
+    with lab as cluster:
         print(f"started in {time.monotonic() - begin:.1f} s, times {cluster.times}")
         test = Test(cluster)
         test.run([name for name in options.faults.split(",") if name])
