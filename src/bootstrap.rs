@@ -36,11 +36,14 @@ use crate::mail::{
 };
 use crate::observability::metrics::{Metrics, WriteCounts};
 use crate::otp_codes::OtpCodes;
+use crate::outbound::tls::client_config;
 use crate::outbound::{Client, ClientLimits, ClientOptions, EndpointUrl};
 use crate::passwords::{BreachedList, PasswordOptions, Passwords};
 use crate::photos::{PhotoOptions, Photos};
 use crate::providers::{ClientCredential, Provider, ProviderOptions, ProviderTools, Providers};
-use crate::store::sqlite::{SqliteOptions, SqliteStore};
+use crate::store::moving::OpenedStore;
+use crate::store::postgres::{PostgresOptions, PostgresStore, PostgresUrl};
+use crate::store::sqlite::{ServerLock, SqliteOptions, SqliteStore};
 use crate::store::{MailLimits, RequestContext, RotateKeys, SharedStore};
 use crate::templates::{Branding, PageOptions, PageTemplates};
 use crate::webhooks::signature::SigningKeys;
@@ -95,7 +98,8 @@ pub async fn open_app(config: Config, clock: SharedClock, port: u16) -> Result<A
     let pages = open_pages(&config, &mail_sender.composer)?;
     let social = read_social(&config)?;
     let sealing = open_sealing(&config)?;
-    let (store, writes) = open_store(&config)?;
+    let (store, writes) = open_store(&config).await?;
+    refuse_moved(&store).await?;
     let links = Arc::new(link_urls(&public_url, &config));
     let codes = open_codes(&config, &store, &sealing, &links).await?;
     let mail_key = find_key(&store, &sealing, Outbox::SECRET).await?;
@@ -344,9 +348,31 @@ fn fixed_otps(config: &Config) -> Result<HashMap<String, OtpCode>, StartError> {
         .collect()
 }
 
-/// Opens the store that the settings name, with its counters of writes. Another engine is chosen
-/// here.
-fn open_store(config: &Config) -> Result<(SharedStore, Arc<WriteCounts>), StartError> {
+/// Opens the store that the settings name, with its counters of writes.
+async fn open_store(config: &Config) -> Result<(SharedStore, Arc<WriteCounts>), StartError> {
+    if config.is_postgres() {
+        let store = open_postgres(config).await?;
+        let writes = Arc::clone(store.write_counts());
+        return Ok((SharedStore::from(store), writes));
+    }
+    let store = open_sqlite(config)?;
+    let writes = Arc::clone(store.write_counts());
+    Ok((SharedStore::from(store), writes))
+}
+
+async fn open_postgres(config: &Config) -> Result<PostgresStore, StartError> {
+    let options = postgres_options(config)?;
+    // Opening waits for the database.
+    tokio::task::spawn_blocking(move || PostgresStore::open(options))
+        .await
+        .map_err(StartError::at("cannot open the database"))?
+        .map_err(|problem| {
+            let database = config.shown_database();
+            StartError::new(format!("cannot use the database {database}: {problem}"))
+        })
+}
+
+fn open_sqlite(config: &Config) -> Result<SqliteStore, StartError> {
     let options = SqliteOptions {
         path: config.database.path.clone(),
         busy_timeout: Duration::from_millis(config.database.busy_timeout_ms.into()),
@@ -355,9 +381,74 @@ fn open_store(config: &Config) -> Result<(SharedStore, Arc<WriteCounts>), StartE
         cache_mib: config.database.cache_mib,
         durable: !config.development.ephemeral,
     };
-    let store = SqliteStore::open(&options).map_err(StartError::at("cannot open the database"))?;
-    let writes = Arc::clone(store.write_counts());
-    Ok((SharedStore::from(store), writes))
+    SqliteStore::open(&options).map_err(StartError::at("cannot open the database"))
+}
+
+/// Refuses a database whose accounts have moved: what is written to it would be lost.
+async fn refuse_moved(store: &SharedStore) -> Result<(), StartError> {
+    let moved = store.find_moved().await;
+    match moved.map_err(StartError::at("cannot read the database"))? {
+        None => Ok(()),
+        Some(target) => Err(StartError::new(format!(
+            "the accounts of this database have moved to {target}; start the server with that --db"
+        ))),
+    }
+}
+
+/// Opens a PostgreSQL database and has it confirm a write. Returns how far its clock is ahead, in
+/// milliseconds.
+///
+/// # Errors
+/// The text says why it cannot be used.
+pub async fn examine_postgres(config: &Config) -> Result<i64, StartError> {
+    let store = SharedStore::from(open_postgres(config).await?);
+    store
+        .check_writable()
+        .await
+        .map_err(StartError::at("the database cannot be written"))?;
+    Ok(store.clock_offset().unwrap_or_default())
+}
+
+/// Opens the two databases of a move; neither may be served meanwhile.
+///
+/// # Errors
+/// The text says which one cannot be used, and why.
+pub async fn open_for_move(
+    config: &Config,
+) -> Result<(OpenedStore, Option<ServerLock>), StartError> {
+    let Some(file) = config.database_file() else {
+        if !config.is_postgres() {
+            return Err(StartError::new("a database in memory cannot be moved"));
+        }
+        return Ok((OpenedStore::Postgres(open_postgres(config).await?), None));
+    };
+    let lock = ServerLock::acquire(&file).map_err(|e| StartError::new(e.to_string()))?;
+    let photos = config.media_dir().unwrap_or_default().join("photos");
+    let store = open_sqlite(config)?;
+    Ok((OpenedStore::Sqlite(Box::new(store), photos), Some(lock)))
+}
+
+/// How a PostgreSQL database is reached.
+fn postgres_options(config: &Config) -> Result<PostgresOptions, StartError> {
+    let password = match &config.database.password_file {
+        Some(path) => Some(read_secret("[database] password_file", path)?),
+        None => None,
+    };
+    let url = PostgresUrl::parse(&config.database.path, password.as_deref())
+        .map_err(|problem| StartError::new(format!("[database] path: {problem}")))?;
+    let tls = match url.has_tls() {
+        true => Some(
+            client_config(url.ca_file.as_deref())
+                .map_err(StartError::at("[database] path: sslrootcert"))?,
+        ),
+        false => None,
+    };
+    Ok(PostgresOptions {
+        url,
+        tls,
+        connections: config.database.connections as usize,
+        server_id: random::bytes(),
+    })
 }
 
 /// How secrets are encrypted in the database, as the settings say.

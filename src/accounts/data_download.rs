@@ -3,6 +3,7 @@
 use std::io::Read;
 
 use super::events::hide_others;
+use super::photo::open_photo;
 use super::{AccountError, Caller};
 use crate::app::App;
 use crate::store::{Event, Grant, Identity, PageRequest, Passkey, Session};
@@ -50,7 +51,7 @@ pub async fn collect_download(app: &App, caller: &Caller) -> Result<AccountDownl
         hide_others(event, user.id);
     }
     Ok(AccountDownload {
-        photo: read_photo(app, user.photo.as_deref())?,
+        photo: read_photo(app, user.photo.as_deref()).await?,
         sessions: super::list_sessions(app, caller).await?,
         passkeys: super::list_passkeys(app, caller).await?,
         identities: super::list_identities(app, caller).await?,
@@ -59,10 +60,13 @@ pub async fn collect_download(app: &App, caller: &Caller) -> Result<AccountDownl
     })
 }
 
-fn read_photo(app: &App, name: Option<&str>) -> Result<Option<(String, Vec<u8>)>, AccountError> {
+async fn read_photo(
+    app: &App,
+    name: Option<&str>,
+) -> Result<Option<(String, Vec<u8>)>, AccountError> {
     let Some(name) = name else { return Ok(None) };
     let failed = |e: Box<dyn std::error::Error + Send + Sync>| AccountError::Internal(e);
-    let file = app.photos.open_file(name).map_err(|e| failed(e.into()))?;
+    let file = open_photo(app, name).await?;
     let Some(mut file) = file else {
         return Ok(None);
     };

@@ -116,7 +116,7 @@ pub use overview::read_overview;
 pub use password_change::{change_password, set_password};
 pub use password_check::has_password;
 pub use password_reset::{confirm_reset, request_reset};
-pub use photo::{remove_photos_left_behind, remove_unused_photos};
+pub use photo::{open_photo, remove_photos_left_behind, remove_unused_photos};
 pub use profile::{Updated, retrieve, update};
 pub use reauthenticate::{reauthenticate, reauthenticate_browser, request_reauthentication};
 pub use recent::{ReauthenticationMethod, is_recent, reauthentication_methods, require_recent};

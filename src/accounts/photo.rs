@@ -4,6 +4,7 @@
 //! it, and again from its replacement until it is removed. A crash therefore leaves neither a row
 //! without a file nor an unlisted file.
 
+use std::fs::File;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,7 +12,7 @@ use super::AccountError;
 use crate::app::App;
 use crate::crypto::random;
 use crate::domain::{Fields, Input, Timestamp, UserId, messages};
-use crate::photos::{PhotoError, PreparedPhoto};
+use crate::photos::{PhotoError, PreparedPhoto, is_photo_name};
 
 /// Minimum age of an unused file before its removal: far longer than any upload takes.
 const UNUSED_AGE: Duration = Duration::from_hours(1);
@@ -77,13 +78,37 @@ pub(super) async fn write_photo(
 ) -> Result<String, AccountError> {
     let name = app.photos.name(&photo, random::bytes());
     app.store.note_photo(&name, now).await?;
+    if app.store.keeps_photos() {
+        app.store.save_photo(&name, photo.bytes().to_vec()).await?;
+    }
     let worker = Arc::clone(app);
     let file = name.clone();
-    tokio::task::spawn_blocking(move || worker.photos.store(&photo, &file))
+    tokio::task::spawn_blocking(move || worker.photos.store(photo.bytes(), &file))
         .await
         .map_err(|e| AccountError::Internal(format!("a photo was not stored: {e}").into()))?
         .map_err(|e| AccountError::Overloaded(format!("a photo was not stored: {e}").into()))?;
     Ok(name)
+}
+
+/// Opens the file of a photo; `None` when there is none. Where the database keeps photos, the file is made
+/// of its content.
+///
+/// # Errors
+/// When the database or the folder cannot be read.
+pub async fn open_photo(app: &App, name: &str) -> Result<Option<File>, AccountError> {
+    let failed = |e: PhotoError| AccountError::Overloaded(e.into());
+    if !app.store.keeps_photos() || !is_photo_name(name) {
+        return app.photos.open_file(name).map_err(failed);
+    }
+    if let Some(file) = app.photos.open_file(name).map_err(failed)? {
+        // Another server may have removed it.
+        return Ok(app.store.has_photo(name).await?.then_some(file));
+    }
+    let Some(content) = app.store.find_photo(name).await? else {
+        return Ok(None);
+    };
+    app.photos.store(&content, name).map_err(failed)?;
+    app.photos.open_file(name).map_err(failed)
 }
 
 /// Removes the file of an unused photo. If that fails, it stays listed.

@@ -150,13 +150,10 @@ pub struct Contents {
 }
 
 impl DataFiles {
-    /// The files named by the settings; `None` for a database in memory.
+    /// The files named by the settings; `None` for a database that is no file.
     pub fn of(config: &Config) -> Option<Self> {
-        if config.is_in_memory() {
-            return None;
-        }
         Some(Self {
-            database: PathBuf::from(&config.database.path),
+            database: config.database_file()?,
             photos: config.media_dir()?.join(PHOTOS),
             busy_timeout: Duration::from_millis(config.database.busy_timeout_ms.into()),
             cancel: CancelFlag::default(),

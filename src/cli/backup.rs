@@ -75,8 +75,7 @@ pub(super) struct RestoreArguments {
 
 pub(super) fn backup(arguments: BackupArguments, config: Config) -> CommandResult {
     let config = require_database(config)?;
-    let files = DataFiles::of(&config)
-        .ok_or("a database in memory cannot be backed up; name a file with --db")?;
+    let files = DataFiles::of(&config).ok_or_else(|| refusal(&config))?;
     let now = SystemClock.now();
     let protected = ProtectedFiles::of(&config);
     let _signals = cancel_on_signal(files.cancel.clone())?;
@@ -120,6 +119,16 @@ pub(super) fn backup(arguments: BackupArguments, config: Config) -> CommandResul
     report("backed up", &contents, "in", &target)
 }
 
+/// Why a database that is no file is not backed up here.
+fn refusal(config: &Config) -> String {
+    if config.is_postgres() {
+        return "a PostgreSQL database is backed up by its own tools: pg_dump, or base backups with the \
+                write-ahead log for recovery to any moment; see docs/SCALING.md"
+            .to_owned();
+    }
+    "a database in memory cannot be backed up; name a file with --db".to_owned()
+}
+
 /// Writes a backup to a pipe or a device.
 fn stream(
     files: &DataFiles,
@@ -149,8 +158,14 @@ fn record_start(files: &DataFiles, target: &str, now: Timestamp) {
 }
 
 pub(super) fn restore(arguments: RestoreArguments, config: &Config) -> CommandResult {
-    let target = DataFiles::of(config)
-        .ok_or("a database in memory cannot be restored; name a file with --db")?;
+    let target = DataFiles::of(config).ok_or_else(|| {
+        if config.is_postgres() {
+            "a PostgreSQL database is restored by its own tools: pg_restore, or recovery to a moment; see \
+             docs/SCALING.md"
+        } else {
+            "a database in memory cannot be restored; name a file with --db"
+        }
+    })?;
     let from = Some(arguments.source).filter(|file| !is_dash(file));
     let database = target.database.clone();
     let _signals = cancel_on_signal(target.cancel.clone())?;

@@ -9,6 +9,7 @@ mod check;
 mod client;
 mod completions;
 mod config;
+mod copy;
 pub(crate) mod export;
 mod healthcheck;
 mod import;
@@ -63,7 +64,10 @@ Examples:
   accounts-server --db users.db import django_users.csv --dry-run
                                                       preview the import of a Django project's users
 
-Commands other than `serve` and `restore` also work while a server runs on the same database.
+  accounts-server copy --from users.db --to postgres://accounts@db.example.org/accounts
+                                                      move to PostgreSQL, for several servers
+
+Commands other than `serve`, `restore` and `copy` also work while a server runs on the same database.
 Every setting is an option (see --help), an environment variable (ACCOUNTS_SECTION_KEY) and a key \
 of the file \
 named by --config. Options win over the environment, and the environment over the file.
@@ -130,6 +134,8 @@ enum Command {
     Completions(completions::CompletionsArguments),
     /// Print the manual page, or write one page per command
     Man(completions::ManArguments),
+    /// Move all accounts between a file and PostgreSQL (the servers must be stopped)
+    Copy(copy::CopyArguments),
     /// Export all accounts as JSON Lines
     Export(export::ExportArguments),
     /// Import accounts from JSON Lines or CSV, with their password hashes
@@ -195,6 +201,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
             completions::completions(&arguments, command_line())
         }
         Some(Command::Man(arguments)) => completions::man(arguments, help_command_line(), &config),
+        Some(Command::Copy(arguments)) => copy::run(arguments, &config),
         Some(Command::Export(arguments)) => export::run(arguments, config),
         Some(Command::Import(arguments)) => import::run(arguments, config),
     };
@@ -314,9 +321,13 @@ fn command_context() -> RequestContext {
 
 /// Refuses a database that does not exist: a mistyped path must not create one.
 fn require_database(config: Config) -> Result<Config, String> {
-    let path = &config.database.path;
-    if path != ":memory:" && !Path::new(path).exists() {
-        return Err(format!("there is no database {path}; check --db"));
+    if let Some(file) = config.database_file()
+        && !file.exists()
+    {
+        return Err(format!(
+            "there is no database {}; check --db",
+            file.display()
+        ));
     }
     Ok(config)
 }

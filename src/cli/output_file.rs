@@ -74,8 +74,8 @@ impl ProtectedFiles {
     /// The files that the settings name.
     pub(super) fn of(config: &Config) -> Self {
         let mut files = Vec::new();
-        if !config.is_in_memory() {
-            let database = Path::new(&config.database.path);
+        if let Some(database) = config.database_file() {
+            let database = database.as_path();
             let description = "the database".to_owned();
             files.push(ProtectedFile::new(database, description));
             for name in names_of(database) {

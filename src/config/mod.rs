@@ -8,7 +8,7 @@
 //! settings   the table: structs, defaults, names, help    values     types of values
 //! load       flag over environment over file              rules      checks of values
 //! arguments  the settings as flags                        raw        values before their check
-//! passkeys   their domain and origins
+//! passkeys   their domain and origins       database   a file or a URL
 //! origins    where values come from                       risks      valid but risky values
 //! example    config.toml.example                          suggest    "did you mean"
 //! webhooks   the list of webhooks in the file             error      error texts
@@ -17,6 +17,7 @@
 
 mod arguments;
 mod clients;
+mod database;
 mod error;
 mod example;
 mod load;
@@ -55,9 +56,6 @@ pub use values::{
     PasskeyOrigin, PublicUrl, Secret,
 };
 pub use webhooks::FileWebhook;
-
-/// The path of a database in memory.
-const IN_MEMORY: &str = ":memory:";
 
 /// The values of settings that are empty or 0, and other derived values.
 impl Config {
@@ -111,11 +109,6 @@ impl Config {
         self.mail.new_sign_in_notice && reaches
     }
 
-    /// Whether the database is in memory.
-    pub fn is_in_memory(&self) -> bool {
-        self.database.path == IN_MEMORY
-    }
-
     /// What the service calls itself: `[branding] name`, else the sender of its mails.
     pub fn service_name(&self) -> String {
         if self.branding.name.is_empty() {
@@ -128,12 +121,13 @@ impl Config {
     /// The directory of photos: the configured one, or the path of the database plus `.media`.
     ///
     /// Two databases in one directory must not share photos. `None` for a database in memory, whose
-    /// photos must not outlive it.
+    /// photos must not outlive it, and for PostgreSQL, which keeps them itself.
     pub fn media_dir(&self) -> Option<PathBuf> {
-        if self.media.dir.is_some() {
+        if self.media.dir.is_some() && !self.is_postgres() {
             return self.media.dir.clone();
         }
-        (!self.is_in_memory()).then(|| PathBuf::from(format!("{}.media", self.database.path)))
+        self.database_file()?;
+        Some(PathBuf::from(format!("{}.media", self.database.path)))
     }
 
     /// The files that settings name, such as certificates and secrets.

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use super::database::without_password;
 use super::error::Place;
 use super::raw::Raw;
 use super::settings::{Config, SettingInfo, settings};
@@ -54,7 +55,13 @@ impl Config {
     /// hidden.
     pub fn effective(&self) -> impl Iterator<Item = EffectiveSetting<'_>> {
         settings().iter().map(|setting| {
-            let raw = (setting.write)(self);
+            let raw = match (setting.write)(self) {
+                // The URL of a database may have a password.
+                Raw::Text(url) if setting.name == "database.path" => {
+                    Raw::Text(without_password(&url))
+                }
+                raw => raw,
+            };
             let is_hidden = setting.secret && raw != Raw::Text(String::new());
             EffectiveSetting {
                 setting,

@@ -351,10 +351,16 @@ settings! {
 
     /// The SQLite database.
     database: DatabaseConfig, "Database" {
-        /// Path of the database file, which is created if missing. `:memory:` keeps the database in
-        /// memory and loses it when the server stops.
-        path: String = "users.db".to_owned(), rule checked("the path of a file, or :memory:", is_path),
+        /// Path of the database file, which is created if missing, or the URL of a PostgreSQL database
+        /// for several servers: `postgres://user@host/name`. `:memory:` keeps the database in memory and
+        /// loses it when the server stops.
+        path: String = "users.db".to_owned(),
+            rule checked("the path of a file, a postgres:// URL, or :memory:", is_path),
             common "PATH", flag "db";
+        /// File with the password of the PostgreSQL user, for a URL without one.
+        password_file: Option<PathBuf> = None, rule optional_path("a file"), rare "FILE";
+        /// Connections to PostgreSQL for operations. Three more find sessions and watch the primary.
+        connections: u32 = 8, rule whole(1, 1024), rare "COUNT";
         /// Milliseconds to wait for another process that writes to the database.
         busy_timeout_ms: u32 = 5000, rule whole(0, 600_000), rare "MILLISECONDS";
         /// Connections for reading. 0 means one more than there are CPU cores.

@@ -47,6 +47,12 @@ pub fn make_ephemeral(config: &mut Config) -> Result<Option<TempDir>, StartError
     if !config.development.ephemeral {
         return Ok(None);
     }
+    if config.is_postgres() {
+        return Err(StartError::new(
+            "--ephemeral keeps its data in a temporary file, so it cannot be used with a postgres:// \
+             URL; leave one of them out",
+        ));
+    }
     remove_left_over(&std::env::temp_dir());
     let folder = tempfile::Builder::new()
         .prefix(PREFIX)
@@ -110,7 +116,11 @@ pub async fn begin(
     if !app.config.dev {
         apply_lists().await?;
         if let Some(at) = app.store.find_development_mark().await.map_err(&failed)? {
-            log::warn!("{}: {}", app.config.database.path, development_warning(at));
+            log::warn!(
+                "{}: {}",
+                app.config.shown_database(),
+                development_warning(at)
+            );
         }
         return Ok(());
     }

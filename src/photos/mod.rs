@@ -232,8 +232,8 @@ impl Photos {
     ///
     /// # Errors
     /// [`PhotoError::Io`] when the file cannot be written.
-    pub fn store(&self, prepared: &PreparedPhoto, name: &str) -> Result<(), PhotoError> {
-        folder::write(&self.options.dir, name, prepared.bytes()).map_err(|e| {
+    pub fn store(&self, content: &[u8], name: &str) -> Result<(), PhotoError> {
+        folder::write(&self.options.dir, name, content).map_err(|e| {
             PhotoError::Io(format!(
                 "cannot store a photo in {}: {e}",
                 self.options.dir.display()

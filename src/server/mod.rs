@@ -22,7 +22,6 @@ mod table;
 mod tls;
 
 use std::net::SocketAddr;
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -139,11 +138,11 @@ impl Server {
         inherited: Inherited,
     ) -> Result<Self, StartError> {
         let ephemeral = dev::make_ephemeral(&mut config)?;
-        let lock = if config.is_in_memory() {
-            None
-        } else {
-            let path = Path::new(&config.database.path);
-            Some(ServerLock::acquire(path).map_err(|e| StartError::new(e.to_string()))?)
+        let lock = match config.database_file() {
+            Some(path) => {
+                Some(ServerLock::acquire(&path).map_err(|e| StartError::new(e.to_string()))?)
+            }
+            None => None,
         };
         let tls = Tls::open(&config.tls, clock.now())
             .map_err(StartError::new)?

@@ -21,4 +21,8 @@ pub trait HealthStore {
 
     /// The size of the store. It does not query the database, so it works during outages.
     async fn size(&self) -> StoreSize;
+
+    /// How far the clock of the database is ahead of this machine's, in milliseconds; `None` where they
+    /// are the same.
+    fn clock_offset(&self) -> Option<i64>;
 }

@@ -18,11 +18,13 @@ mod events;
 mod factors;
 mod grants;
 mod health;
+mod housekeeping;
 mod identities;
 mod invitations;
 mod keys;
 mod mail_limits;
 mod mails;
+pub mod moving;
 mod oauth_clients;
 mod operations;
 mod otps;
@@ -31,6 +33,8 @@ mod page;
 mod passkeys;
 mod password_tries;
 mod passwords;
+mod photos;
+pub mod postgres;
 mod provider_requests;
 mod reauthentication;
 mod sessions;
@@ -59,6 +63,7 @@ pub use factors::{
 };
 pub use grants::{Grant, GrantStore};
 pub use health::{HealthStore, StoreSize};
+pub use housekeeping::HousekeepingStore;
 pub use identities::{
     ConnectIdentity, ConnectOutcome, ConnectionMails, DisconnectIdentity, DisconnectOutcome,
     Identity, IdentitySignIn, IdentitySignInOutcome, IdentityStore, Newcomer, ProvenIdentity,
@@ -91,6 +96,7 @@ pub use passkeys::{
 };
 pub use password_tries::{PasswordTry, PasswordTryLimits, PasswordTryStore, TrySource};
 pub use passwords::{NOTICES, PasswordStore, ReplacePassword, ResetRequest};
+pub use photos::PhotoStore;
 pub use provider_requests::{
     NewProviderRequest, ProviderClient, ProviderPurpose, ProviderRequest, ProviderRequestStore,
     ReleaseAnswer,
@@ -143,6 +149,8 @@ pub trait Store:
     + IdentityStore
     + ProviderRequestStore
     + HealthStore
+    + HousekeepingStore
+    + PhotoStore
     + DevelopmentStore
     + Send
     + Sync
@@ -174,6 +182,10 @@ impl<T> Store for T where
         + IdentityStore
         + ProviderRequestStore
         + HealthStore
+        + HousekeepingStore
+        + PhotoStore
+        + HousekeepingStore
+        + PhotoStore
         + DevelopmentStore
         + Send
         + Sync

@@ -179,16 +179,6 @@ pub trait OtpStore {
     /// [`super::StoreError::Taken`] when the same code is live for this address: retry with another.
     async fn reissue_otp(&self, reissue: ReissueOtp) -> StoreResult<Option<Reissued>>;
 
-    /// Deletes expired codes, counts, sessions and refresh tokens, audit log entries before
-    /// `events_before`, and never-verified accounts from before `unverified_before`: those without a
-    /// code, that are neither staff nor imported. Returns the number of rows.
-    async fn delete_expired(
-        &self,
-        now: Timestamp,
-        events_before: Option<Timestamp>,
-        unverified_before: Option<Timestamp>,
-    ) -> StoreResult<usize>;
-
     /// Finds what a valid link is for, by the hash of its token.
     async fn find_otp_token(
         &self,

@@ -447,16 +447,6 @@ pub trait UserStore {
     /// Lists up to `limit` accounts with ids above `after`, in ascending order.
     async fn list_users_after(&self, after: UserId, limit: u32) -> StoreResult<Vec<StoredUser>>;
 
-    /// Notes a photo as unused before its file is written. The note goes when an account gets the
-    /// photo or [`UserStore::forget_photo`] is called. Replaced photos are noted likewise.
-    async fn note_photo(&self, name: &str, now: Timestamp) -> StoreResult<()>;
-
-    /// Lists unused photos noted before `noted_before`, whose files must be removed.
-    async fn list_unused_photos(&self, noted_before: Timestamp) -> StoreResult<Vec<String>>;
-
-    /// Deletes the note of an unused photo whose file was removed.
-    async fn forget_photo(&self, name: &str) -> StoreResult<()>;
-
     /// Deletes an account with all its personal data.
     async fn delete_user(&self, request: DeleteUser) -> StoreResult<DeleteOutcome>;
 

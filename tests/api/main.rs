@@ -79,6 +79,8 @@ mod sign_up;
 mod smtp;
 mod staff;
 mod support;
+#[path = "../support/test_schema.rs"]
+mod test_schema;
 mod tls;
 mod tokens;
 mod webhook_events;

@@ -27,6 +27,7 @@ use tokio::runtime::Runtime;
 
 use crate::contract::{BAD_TOKEN, DEAD_TOKEN};
 use crate::openapi::Schema;
+use crate::test_schema::TestSchema;
 
 /// The default password of test users.
 pub const PASSWORD: &str = "securepassword123";
@@ -42,6 +43,8 @@ pub struct TestServer {
     config: Config,
     agent: ureq::Agent,
     dir: TempDir,
+    // Dropped after the server.
+    _schema: Option<TestSchema>,
 }
 
 /// A raw response.
@@ -137,7 +140,12 @@ impl TestServer {
         let mut config = Config::defaults(true);
         config.server.listen = ListenAddr::parse("127.0.0.1:0").unwrap();
         config.server.public_url = PublicUrl::parse("http://localhost:8000");
-        config.database.path = dir.path().join("users.db").display().to_string();
+        let schema = TestSchema::new();
+        config.database.path = match &schema {
+            Some(schema) => schema.url(),
+            None => dir.path().join("users.db").display().to_string(),
+        };
+        config.database.connections = 2;
         config.mail.transport = Some(MailTransportKind::File);
         config.mail.dir = dir.path().join("mail").display().to_string();
         change(&mut config);
@@ -154,6 +162,7 @@ impl TestServer {
             config,
             agent: agent(),
             dir,
+            _schema: schema,
         };
         server.boot();
         server
@@ -521,18 +530,23 @@ impl TestServer {
             .unwrap();
     }
 
-    /// Runs a statement on the database file while the server runs, for states that no request can
-    /// create.
+    /// Runs a statement on the database while the server runs, for states that no request can create.
     pub fn db_execute(&self, statement: &str) -> usize {
+        if let Some(mut client) = self.postgres() {
+            return usize::try_from(client.execute(statement, &[]).unwrap()).unwrap();
+        }
         self.db().execute(statement, []).unwrap()
     }
 
-    /// Reads a number from the database file while the server runs.
+    /// Reads a number from the database while the server runs.
     pub fn db_number(&self, query: &str) -> i64 {
+        if let Some(mut client) = self.postgres() {
+            return postgres_number(&client.query_one(query, &[]).unwrap());
+        }
         self.db().query_row(query, [], |row| row.get(0)).unwrap()
     }
 
-    /// Waits until a number in the database file has a value.
+    /// Waits until a number in the database has a value.
     #[track_caller]
     pub fn wait_for_number(&self, query: &str, value: i64) {
         for _ in 0..6_000 {
@@ -544,20 +558,32 @@ impl TestServer {
         panic!("{query} gives {} and not {value}", self.db_number(query));
     }
 
-    /// Reads a text from the database file while the server runs.
+    /// Reads a text from the database while the server runs.
     pub fn db_text(&self, query: &str) -> String {
+        if let Some(mut client) = self.postgres() {
+            return client.query_one(query, &[]).unwrap().get(0);
+        }
         self.db().query_row(query, [], |row| row.get(0)).unwrap()
     }
 
-    /// Reads bytes from the database file while the server runs.
+    /// Reads bytes from the database while the server runs.
     pub fn db_blob(&self, query: &str) -> Vec<u8> {
+        if let Some(mut client) = self.postgres() {
+            return client.query_one(query, &[]).unwrap().get(0);
+        }
         self.db().query_row(query, [], |row| row.get(0)).unwrap()
     }
 
     /// The private key that signs the tokens, in PKCS #8 DER.
     pub fn db_signing_key(&self) -> Vec<u8> {
-        let query = "SELECT private_key FROM signing_keys";
-        self.db().query_row(query, [], |row| row.get(0)).unwrap()
+        self.db_blob("SELECT private_key FROM signing_keys")
+    }
+
+    /// A connection to the database, if it is one of PostgreSQL.
+    fn postgres(&self) -> Option<postgres::Client> {
+        self.config.is_postgres().then(|| {
+            postgres::Client::connect(&self.config.database.path, postgres::NoTls).unwrap()
+        })
     }
 
     /// Keeps everybody from writing to the database until it is dropped.
@@ -572,6 +598,16 @@ impl TestServer {
         connection.busy_timeout(Duration::from_secs(5)).unwrap();
         add_functions(&connection).unwrap();
         connection
+    }
+}
+
+/// A number or flag of a row of PostgreSQL.
+fn postgres_number(row: &postgres::Row) -> i64 {
+    use postgres::types::Type;
+    match *row.columns()[0].type_() {
+        Type::BOOL => row.get::<_, bool>(0).into(),
+        Type::INT4 => row.get::<_, i32>(0).into(),
+        _ => row.get(0),
     }
 }
 

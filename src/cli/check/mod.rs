@@ -14,7 +14,7 @@ use serde::Serialize;
 
 use super::{CommandResult, cannot_write, printable};
 use crate::backup::DataFiles;
-use crate::bootstrap::{open_composer, open_transport};
+use crate::bootstrap::{examine_postgres, open_composer, open_transport};
 use crate::clock::{Clock, SystemClock};
 use crate::config::{Config, MailTransportKind};
 use crate::observability::error_chain;
@@ -150,6 +150,8 @@ pub(super) fn run(arguments: CheckArguments, config: &Config) -> CommandResult {
         );
         files::check_disk(&files, &mut report);
         files::check_backups(config, now, &mut report);
+    } else if config.is_postgres() {
+        check_postgres(config, &mut report);
     } else {
         report.warning(
             "database",
@@ -165,6 +167,35 @@ pub(super) fn run(arguments: CheckArguments, config: &Config) -> CommandResult {
         count => Err(format!("{count} errors were found")),
     }
 }
+
+/// Opens a PostgreSQL database as the server does.
+fn check_postgres(config: &Config, report: &mut Report) {
+    let database = config.shown_database();
+    let runtime = match tokio::runtime::Runtime::new() {
+        Ok(runtime) => runtime,
+        Err(e) => return report.error("database", format!("cannot start: {e}")),
+    };
+    match runtime.block_on(examine_postgres(config)) {
+        Ok(offset) if offset.abs() > CLOCK_TOLERANCE => report.error(
+            "clock",
+            format!(
+                "the clock of {database} is {offset} ms ahead of this machine's; set both by NTP"
+            ),
+        ),
+        Ok(_) => report.ok("database", format!("{database} takes writes")),
+        Err(e) => report.error("database", error_chain(&e)),
+    }
+    if config.media.dir.is_some() {
+        report.error(
+            "photos",
+            "[media] dir is a folder of this machine, which other servers do not have: with PostgreSQL \
+             photos are kept in the database; leave the setting out",
+        );
+    }
+}
+
+/// Difference of the clocks that is reported, in milliseconds.
+const CLOCK_TOLERANCE: i64 = 2_000;
 
 fn print(report: &Report, as_json: bool) -> std::io::Result<()> {
     let mut out = std::io::stdout().lock();

@@ -72,6 +72,7 @@ pub(crate) async fn retrieve(app: &SharedApp, labels: &[String]) -> HandlerResul
         queued_hashes: app.passwords.queue_length(),
         hash_queue_capacity: app.passwords.queue_capacity(),
         database_bytes: size.database_bytes,
+        clock_offset: app.store.clock_offset(),
         log_bytes: size.log_bytes,
         ceilings: Ceiling::ALL
             .map(|ceiling| ceiling_metrics(app, ceiling))

@@ -4,6 +4,7 @@
 //! A name is random and never reused for other content, so an answer may be cached for ever, and
 //! the name is the version.
 
+use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
 use std::time::SystemTime;
 
@@ -19,6 +20,7 @@ use http::header::{
 use http::{Method, StatusCode};
 use warp::reply::Response;
 
+use crate::accounts::open_photo;
 use crate::app::SharedApp;
 use crate::http::error::ApiError;
 use crate::http::operation::{Content, Operation, Outcome, Refusal, Tag};
@@ -26,7 +28,6 @@ use crate::http::reply::{self, Detail};
 use crate::http::request::{Request, reservation};
 use crate::http::route::HandlerResult;
 use crate::limits::Reservation;
-use crate::photos::Photos;
 
 /// Headers of every photo. Photos are re-encoded; should a browser take one for a document all the
 /// same, it can do nothing.
@@ -88,7 +89,9 @@ pub(crate) async fn retrieve(app: &SharedApp, request: &mut Request) -> HandlerR
     let headers = request.head.headers.clone();
     let app = app.clone();
     let reservation = reservation(&app, &request.head);
-    tokio::task::spawn_blocking(move || serve(&app.photos, &name, &method, &headers, reservation))
+    let file = open_photo(&app, &name).await?;
+    let file = file.ok_or(ApiError::NotFound)?;
+    tokio::task::spawn_blocking(move || serve(file, &name, &method, &headers, reservation))
         .await
         .map_err(|e| ApiError::Internal(format!("a task failed: {e}")))?
 }
@@ -98,17 +101,13 @@ pub(crate) async fn retrieve(app: &SharedApp, request: &mut Request) -> HandlerR
 ///
 /// The memory for the content is reserved before it is read, and until it is sent.
 fn serve(
-    photos: &Photos,
+    mut file: File,
     name: &str,
     method: &Method,
     headers: &HeaderMap,
     mut reservation: Reservation,
 ) -> HandlerResult {
     let failed = |e: io::Error| ApiError::Overloaded(format!("cannot read the photo {name}: {e}"));
-    let mut file = photos
-        .open_file(name)
-        .map_err(|e| ApiError::Overloaded(e.to_string()))?
-        .ok_or(ApiError::NotFound)?;
     let metadata = file.metadata().map_err(failed)?;
     if !metadata.is_file() {
         return Err(ApiError::NotFound);
@@ -319,7 +318,6 @@ mod tests {
     use std::time::{Duration, UNIX_EPOCH};
 
     use super::*;
-    use crate::photos::PhotoOptions;
 
     const TAG: &str = "\"0123456789abcdef0123456789abcdef.jpg\"";
     const MODIFIED: &str = "Tue, 03 Dec 2024 12:00:00 GMT";
@@ -492,14 +490,6 @@ mod tests {
         let name = "0123456789abcdef0123456789abcdef.png";
         let path = temp.path().join(name);
         std::fs::write(&path, "0123456789").unwrap();
-        let photos = Photos::open(PhotoOptions {
-            dir: temp.path().to_owned(),
-            max_bytes: 1,
-            max_pixels: 1,
-            max_side: 1,
-            ..PhotoOptions::default()
-        })
-        .unwrap();
         let headers = |range: &str| {
             let mut headers = HeaderMap::new();
             if !range.is_empty() {
@@ -513,7 +503,14 @@ mod tests {
                 .get(name)
                 .map(|value| value.to_str().unwrap().to_owned())
         };
-        let whole = serve(&photos, name, &Method::GET, &headers(""), unlimited()).unwrap();
+        let whole = serve(
+            File::open(&path).unwrap(),
+            name,
+            &Method::GET,
+            &headers(""),
+            unlimited(),
+        )
+        .unwrap();
         assert_eq!(whole.status(), StatusCode::OK);
         for (name, value) in [
             ("content-type", "image/png"),
@@ -529,7 +526,7 @@ mod tests {
         assert!(header(&whole, "last-modified").is_some_and(|date| date.ends_with(" GMT")));
 
         let part = serve(
-            &photos,
+            File::open(&path).unwrap(),
             name,
             &Method::GET,
             &headers("bytes=2-4"),
@@ -544,7 +541,7 @@ mod tests {
         assert_eq!(header(&part, "content-length").as_deref(), Some("3"));
 
         let beyond = serve(
-            &photos,
+            File::open(&path).unwrap(),
             name,
             &Method::GET,
             &headers("bytes=10-"),
@@ -557,14 +554,33 @@ mod tests {
             Some("bytes */10")
         );
 
-        let head = serve(&photos, name, &Method::HEAD, &headers(""), unlimited()).unwrap();
+        let head = serve(
+            File::open(&path).unwrap(),
+            name,
+            &Method::HEAD,
+            &headers(""),
+            unlimited(),
+        )
+        .unwrap();
         assert_eq!(header(&head, "content-length").as_deref(), Some("10"));
 
         std::fs::remove_file(&path).unwrap();
-        let gone = serve(&photos, name, &Method::GET, &headers(""), unlimited());
+        let gone = serve(
+            File::open(&path).unwrap(),
+            name,
+            &Method::GET,
+            &headers(""),
+            unlimited(),
+        );
         assert!(matches!(gone, Err(ApiError::NotFound)), "{gone:?}");
         std::fs::create_dir(&path).unwrap();
-        let folder = serve(&photos, name, &Method::GET, &headers(""), unlimited());
+        let folder = serve(
+            File::open(&path).unwrap(),
+            name,
+            &Method::GET,
+            &headers(""),
+            unlimited(),
+        );
         assert!(matches!(folder, Err(ApiError::NotFound)), "{folder:?}");
     }
 }

@@ -180,6 +180,8 @@ pub struct Gauges {
     pub hash_queue_capacity: usize,
     /// Size of the database on disk in bytes; `None` for one in memory.
     pub database_bytes: Option<u64>,
+    /// How far the clock of the database is ahead, in milliseconds.
+    pub clock_offset: Option<i64>,
     /// Size of the write-ahead log in bytes; `None` for a database without one.
     pub log_bytes: Option<u64>,
     /// What is counted over all networks.

@@ -49,6 +49,14 @@ pub(super) fn write(page: &mut Page, gauges: &Gauges, writes: &WriteCounts) {
             bytes,
         );
     }
+    if let Some(millis) = gauges.clock_offset {
+        page.single(
+            "accounts_database_clock_offset_milliseconds",
+            "gauge",
+            "How far the clock of the database is ahead of this machine's, in milliseconds.",
+            millis,
+        );
+    }
     if let Some(bytes) = gauges.log_bytes {
         page.single(
             "accounts_database_log_size_bytes",

@@ -4,6 +4,7 @@ use super::connection::params;
 use async_trait::async_trait;
 
 use super::engine::{Database, Engine};
+use super::lock::Keys;
 use super::rows::{USER_COLUMN_COUNT, USER_COLUMNS, authentication, timestamp, user};
 use crate::domain::Timestamp;
 use crate::store::{BrowserSessionRecord, BrowserSessionStore, StoreResult};
@@ -52,7 +53,7 @@ impl<E: Engine> BrowserSessionStore for Database<E> {
     ) -> StoreResult<()> {
         let (session_id, ip) = (session_id.to_owned(), ip.to_owned());
         self.engine
-            .write(move |connection| {
+            .write_for(Keys::session(&session_id), move |connection| {
                 connection.run(
                     "UPDATE sessions SET last_used_at = greatest(last_used_at, :now), expires_at = \
                      greatest(expires_at, :expires_at), ip = :ip WHERE id = :id AND secret_hash IS \

@@ -8,6 +8,7 @@ use async_trait::async_trait;
 use super::authorizations::Demands;
 use super::client_sessions::{delete, end_reused, find_client_session};
 use super::engine::{Database, Engine};
+use super::lock::Keys;
 use super::sessions::{
     context_of, delete_surplus_refresh_tokens, exchange, is_refresh_token_usable,
 };
@@ -115,7 +116,10 @@ impl<E: Engine> ClientTokenStore for Database<E> {
         rotation: RotateClientToken,
     ) -> StoreResult<ClientRotation> {
         self.engine
-            .write(move |connection| rotate(connection, &rotation))
+            .write_for(
+                Keys::session(&rotation.rotation.session_id),
+                move |connection| rotate(connection, &rotation),
+            )
             .await
     }
 

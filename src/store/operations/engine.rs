@@ -77,6 +77,20 @@ pub(in crate::store) trait Engine: Send + Sync + 'static {
     /// Counts all accounts, the confirmed and the inactive ones.
     fn count_users(connection: &dyn Connection) -> StoreResult<UserCounts>;
 
+    /// Whether the engine is fit to serve.
+    ///
+    /// # Errors
+    /// When it is not.
+    fn check(&self) -> StoreResult<()> {
+        Ok(())
+    }
+
+    /// How far the clock of the database is ahead of this machine's, in milliseconds; `None` where they
+    /// are the same.
+    fn clock_offset(&self) -> Option<i64> {
+        None
+    }
+
     /// Makes sure that what was deleted is nowhere on disk, where the engine can.
     fn purge(&self) -> impl Future<Output = ()> + Send;
 

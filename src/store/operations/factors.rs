@@ -7,6 +7,7 @@ use super::email_change::insert_notice_undo;
 use super::engine::{Database, Engine};
 use super::events::{Actor, insert_event};
 use super::factor_tries::{count_wrong, find_pause, forget_wrong};
+use super::lock::Keys;
 use super::notices::{notify_earlier_addresses, notify_owner};
 use super::otps::insert_otp;
 use super::passkeys::{delete_passkeys, list_passkeys, use_passkey};
@@ -489,7 +490,9 @@ impl<E: Engine> FactorStore for Database<E> {
 
     async fn complete_sign_in(&self, sign_in: CompleteSignIn) -> StoreResult<CompleteOutcome> {
         self.engine
-            .write(move |connection| complete(connection, &sign_in))
+            .write_for(Keys::ticket(&sign_in.token_hash), move |connection| {
+                complete(connection, &sign_in)
+            })
             .await
     }
 

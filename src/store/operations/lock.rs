@@ -9,10 +9,14 @@ pub(in crate::store) enum Owner {
     /// The accounts that have one of the addresses, confirmed or not.
     #[default]
     OfAddresses,
+    /// All accounts: no other write runs meanwhile.
+    Everyone,
     /// An account.
     User(UserId),
     /// The account of a session.
     Session(String),
+    /// The account of a ticket for a second step, by its hash.
+    Ticket(Vec<u8>),
 }
 
 /// The keys of an operation. Two operations with a common key run one after the other.
@@ -28,6 +32,22 @@ impl Keys {
     /// Of an operation that decides nothing by what is stored.
     pub(in crate::store) fn none() -> Self {
         Self::default()
+    }
+
+    /// Of an operation that no other write may run beside.
+    pub(in crate::store) fn all() -> Self {
+        Self {
+            names: Vec::new(),
+            owner: Owner::Everyone,
+        }
+    }
+
+    /// Of an operation about the account of a ticket.
+    pub(in crate::store) fn ticket(token_hash: &[u8]) -> Self {
+        Self {
+            names: Vec::new(),
+            owner: Owner::Ticket(token_hash.to_vec()),
+        }
     }
 
     /// Of an operation about an account.
@@ -59,7 +79,6 @@ impl Keys {
 
     /// Adds a hash, such as that of an address.
     pub(in crate::store) fn and_hash(self, hash: &[u8]) -> Self {
-        let name: String = hash.iter().map(|byte| format!("{byte:02x}")).collect();
-        self.and(&name)
+        self.and(&data_encoding::HEXLOWER.encode(hash))
     }
 }

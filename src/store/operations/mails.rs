@@ -8,6 +8,7 @@ use async_trait::async_trait;
 use super::deliveries;
 use super::engine::{Database, Engine};
 use super::events::{Actor, insert_event};
+use super::lock::Keys;
 use super::paging::{List, contains};
 use super::rows::{optional_timestamp, timestamp};
 use super::sessions::authorize_staff;
@@ -287,13 +288,15 @@ fn note(
 impl<E: Engine> MailStore for Database<E> {
     async fn claim_mails(&self, request: MailClaim) -> StoreResult<ClaimedMails> {
         self.engine
-            .write(move |connection| claim(connection, &request))
+            .write_for(Keys::none().and("mails"), move |connection| {
+                claim(connection, &request)
+            })
             .await
     }
 
     async fn delete_mail(&self, id: i64) -> StoreResult<()> {
         self.engine
-            .write(move |connection| {
+            .write_for(Keys::none(), move |connection| {
                 connection.run(
                     "DELETE FROM deliveries WHERE id = :id",
                     params! { ":id": id },
@@ -304,7 +307,7 @@ impl<E: Engine> MailStore for Database<E> {
 
     async fn give_up_mail(&self, request: GiveUpMail) -> StoreResult<()> {
         self.engine
-            .write(move |connection| {
+            .write_for(Keys::none(), move |connection| {
                 deliveries::close(connection, request.id, false, &request.problem, request.now)?;
                 delete_closed_notices(connection)
             })
@@ -313,7 +316,7 @@ impl<E: Engine> MailStore for Database<E> {
 
     async fn postpone_mail(&self, request: PostponeMail) -> StoreResult<()> {
         self.engine
-            .write(move |connection| {
+            .write_for(Keys::none(), move |connection| {
                 let PostponeMail {
                     id,
                     next_try_at,
@@ -344,6 +347,10 @@ impl<E: Engine> MailStore for Database<E> {
     }
 
     async fn release_mails(&self, now: Timestamp) -> StoreResult<usize> {
+        if self.engine.is_shared() {
+            // Those of other servers end by themselves.
+            return Ok(0);
+        }
         self.engine
             .write(move |connection| deliveries::release(connection, true, now))
             .await

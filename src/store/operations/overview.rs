@@ -4,26 +4,32 @@ use super::connection::{Connection, params};
 use async_trait::async_trait;
 
 use super::engine::{Database, Engine};
-use crate::domain::{EventKind, Timestamp};
+use crate::domain::{EventKind, Timestamp, UserId};
 use crate::store::{DayCounts, Overview, OverviewStore, StoreResult};
 
 /// Failed attempts after which a mail counts as failing: a single failure is often temporary.
 pub(in crate::store) const FAILING_TRIES: u32 = 2;
 
+/// Rows of an event in a day.
+const SHARDS: i64 = 16;
+
 /// Counts an event that the overview shows by day.
 pub(super) fn count_by_day(
     connection: &dyn Connection,
     kind: EventKind,
+    user_id: Option<UserId>,
     now: Timestamp,
 ) -> StoreResult<()> {
     if !kind.is_counted_by_day() {
         return Ok(());
     }
     connection.run(
-        "INSERT INTO daily_counts (day, event, count) VALUES (:day, :event, 1) ON CONFLICT (day, \
-         event) DO UPDATE SET count = daily_counts.count + 1",
+        "INSERT INTO daily_counts (day, event, shard, count) VALUES (:day, :event, :shard, 1) \
+         ON CONFLICT (day, event, shard) DO UPDATE SET count = daily_counts.count + 1",
         params! {
-            ":day": now.unix_days(), ":event": kind.as_str(),
+            ":day": now.unix_days(),
+            ":event": kind.as_str(),
+            ":shard": user_id.unwrap_or_default().rem_euclid(SHARDS),
         },
     )
 }
@@ -59,7 +65,8 @@ fn read<E: Engine>(
         })
         .collect();
     let counts = connection.query_all(
-        "SELECT day, event, count FROM daily_counts WHERE day BETWEEN :first AND :last",
+        "SELECT day, event, CAST(sum(count) AS BIGINT) FROM daily_counts \
+         WHERE day BETWEEN :first AND :last GROUP BY day, event",
         params! { ":first": first_day, ":last": last_day },
         |row| {
             let kind = EventKind::parse(row.text(1)?);

@@ -8,6 +8,7 @@ use super::events::{Actor, insert_event};
 use super::factors::{
     delete_left_codes, delete_tickets, find_factors, finish_enrolment, note_detail,
 };
+use super::lock::Keys;
 use super::notices::notify_owner;
 use super::passkey_challenges::{insert_challenge, use_challenge};
 use super::rows::{optional_timestamp, timestamp};
@@ -310,7 +311,9 @@ fn delete(
 impl<E: Engine> PasskeyStore for Database<E> {
     async fn create_challenge(&self, challenge: NewChallenge, now: Timestamp) -> StoreResult<()> {
         self.engine
-            .write(move |connection| insert_challenge(connection, &challenge, now))
+            .write_for(Keys::none(), move |connection| {
+                insert_challenge(connection, &challenge, now)
+            })
             .await
     }
 
@@ -321,7 +324,9 @@ impl<E: Engine> PasskeyStore for Database<E> {
         now: Timestamp,
     ) -> StoreResult<bool> {
         self.engine
-            .write(move |connection| use_challenge(connection, &challenge_hash, &subject, now))
+            .write_for(Keys::none(), move |connection| {
+                use_challenge(connection, &challenge_hash, &subject, now)
+            })
             .await
     }
 
@@ -367,7 +372,9 @@ impl<E: Engine> PasskeyStore for Database<E> {
 
     async fn sign_in_with_passkey(&self, request: PasskeySignIn) -> StoreResult<Option<Box<User>>> {
         self.engine
-            .write(move |connection| sign_in(connection, &request))
+            .write_for(Keys::user(request.user_id), move |connection| {
+                sign_in(connection, &request)
+            })
             .await
     }
 

@@ -7,6 +7,7 @@ use async_trait::async_trait;
 
 use super::engine::{Database, Engine};
 use super::events::{Actor, insert_event};
+use super::lock::Keys;
 use super::otps::CLOCK_SLACK;
 use super::rows::optional_timestamp;
 use super::transaction::Transaction;
@@ -208,7 +209,13 @@ impl<E: Engine> PasswordTryStore for Database<E> {
 
     async fn count_failed_password(&self, tried: PasswordTry) -> StoreResult<Option<Timestamp>> {
         self.engine
-            .write(move |connection| count_failure(connection, &tried))
+            .write_for(
+                tried
+                    .user_id
+                    .map_or_else(Keys::none, Keys::user)
+                    .and_hash(&tried.account),
+                move |connection| count_failure(connection, &tried),
+            )
             .await
     }
 }

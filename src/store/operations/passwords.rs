@@ -6,6 +6,7 @@ use async_trait::async_trait;
 use super::email_change::drop_pending_email;
 use super::engine::{Database, Engine};
 use super::events::{Actor, insert_event};
+use super::lock::Keys;
 use super::notices::{has_had_notices, notify_owner};
 use super::otps::{
     Use, find_pause, forget_sign_up_fields, insert_otp, note_no_mail, parse_email, use_otp,
@@ -58,7 +59,7 @@ fn replace(connection: &Transaction<'_>, request: &ReplacePassword) -> StoreResu
         "",
         request.now,
     )?;
-    Ok(find_by_id(connection, request.user_id)?)
+    find_by_id(connection, request.user_id)
 }
 
 pub(super) fn delete_reset_otps(connection: &dyn Connection, user_id: UserId) -> StoreResult<()> {
@@ -199,7 +200,9 @@ impl<E: Engine> PasswordStore for Database<E> {
 
     async fn replace_password(&self, request: ReplacePassword) -> StoreResult<Option<User>> {
         self.engine
-            .write(move |connection| replace(connection, &request))
+            .write_for(Keys::user(request.user_id), move |connection| {
+                replace(connection, &request)
+            })
             .await
     }
 
@@ -227,17 +230,20 @@ impl<E: Engine> PasswordStore for Database<E> {
 
     async fn create_password_reset(&self, request: ResetRequest) -> StoreResult<Option<Reissued>> {
         self.engine
-            .write(move |connection| -> StoreResult<_> {
-                // Only staff asks with a session.
-                authorize(connection, &request.context, 0, true)?;
-                Ok(create_reset(connection, &request)?)
-            })
+            .write_for(
+                Keys::address(&request.email_key),
+                move |connection| -> StoreResult<_> {
+                    // Only staff asks with a session.
+                    authorize(connection, &request.context, 0, true)?;
+                    create_reset(connection, &request)
+                },
+            )
             .await
     }
 
     async fn check_password_reset(&self, attempt: OtpAttempt) -> StoreResult<Option<User>> {
         self.engine
-            .write(move |connection| {
+            .write_for(Keys::address(&attempt.email_key), move |connection| {
                 let purpose = OtpPurpose::PasswordReset;
                 match use_otp(connection, purpose, None, &attempt, Use::LeaveGood)? {
                     Some(used) => find_by_id(connection, used.user_id),

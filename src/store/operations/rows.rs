@@ -18,7 +18,7 @@ pub(in crate::store) const USER_COLUMNS: &str = "users.id, users.email, users.ne
                                                  users.id)";
 
 /// How many columns [`USER_COLUMNS`] has.
-pub(super) const USER_COLUMN_COUNT: usize = 19;
+pub(in crate::store) const USER_COLUMN_COUNT: usize = 19;
 
 /// The columns of a profile, for the statements that insert one.
 macro_rules! profile_columns {

@@ -9,6 +9,7 @@ use async_trait::async_trait;
 use super::engine::{Database, Engine};
 use super::events::{Actor, insert_event};
 use super::factors::{find_factors, insert_ticket, prove};
+use super::lock::Keys;
 use super::mails::insert_mail;
 use super::notices::has_had_sign_in_notices;
 use super::password_tries::{find_pause, forget_failures, note_network};
@@ -684,7 +685,10 @@ pub(super) fn note_revoked(
 impl<E: Engine> SessionStore for Database<E> {
     async fn create_session(&self, sign_in: SignIn) -> StoreResult<SignInOutcome> {
         self.engine
-            .write(move |connection| create_session(connection, &sign_in))
+            .write_for(
+                Keys::user(sign_in.user_id).and_hash(&sign_in.tried.account),
+                move |connection| create_session(connection, &sign_in),
+            )
             .await
     }
 
@@ -695,7 +699,7 @@ impl<E: Engine> SessionStore for Database<E> {
         now: Timestamp,
     ) -> StoreResult<()> {
         self.engine
-            .write(move |connection| {
+            .write_for(Keys::none(), move |connection| {
                 let (kind, actor) = (EventKind::SignInFailed, Actor::FromContext);
                 insert_event(connection, kind, user_id, actor, &context, "", now)
             })
@@ -712,7 +716,9 @@ impl<E: Engine> SessionStore for Database<E> {
 
     async fn rotate_refresh_token(&self, rotation: RotateRefreshToken) -> StoreResult<Rotation> {
         self.engine
-            .write(move |connection| rotate(connection, &rotation))
+            .write_for(Keys::session(&rotation.session_id), move |connection| {
+                rotate(connection, &rotation)
+            })
             .await
     }
 
@@ -748,7 +754,7 @@ impl<E: Engine> SessionStore for Database<E> {
     ) -> StoreResult<bool> {
         let session_id = session_id.to_owned();
         self.engine
-            .write(move |connection| {
+            .write_for(Keys::session(&session_id), move |connection| {
                 let Some(user) = find_user_id(connection, &session_id)? else {
                     return Ok(false);
                 };
@@ -797,19 +803,22 @@ impl<E: Engine> SessionStore for Database<E> {
     ) -> StoreResult<bool> {
         let session_id = session_id.to_owned();
         self.engine
-            .write(move |connection| -> StoreResult<bool> {
-                authorize(connection, &context, user_id, false)?;
-                let ended = delete_with_dependents(connection, &session_id, user_id)?;
-                let ended = emit_ended(connection, user_id, ended, &context, now)?;
-                note_revoked(
-                    connection,
-                    user_id,
-                    ended,
-                    (Actor::FromContext, &context),
-                    now,
-                )?;
-                Ok(ended > 0)
-            })
+            .write_for(
+                Keys::user(user_id),
+                move |connection| -> StoreResult<bool> {
+                    authorize(connection, &context, user_id, false)?;
+                    let ended = delete_with_dependents(connection, &session_id, user_id)?;
+                    let ended = emit_ended(connection, user_id, ended, &context, now)?;
+                    note_revoked(
+                        connection,
+                        user_id,
+                        ended,
+                        (Actor::FromContext, &context),
+                        now,
+                    )?;
+                    Ok(ended > 0)
+                },
+            )
             .await
     }
 
@@ -822,18 +831,21 @@ impl<E: Engine> SessionStore for Database<E> {
     ) -> StoreResult<usize> {
         let keep = keep.to_owned();
         self.engine
-            .write(move |connection| -> StoreResult<usize> {
-                authorize(connection, &context, user_id, false)?;
-                let ended = delete_sessions(connection, user_id, Some(&keep), (&context, now))?;
-                note_revoked(
-                    connection,
-                    user_id,
-                    ended,
-                    (Actor::FromContext, &context),
-                    now,
-                )?;
-                Ok(ended)
-            })
+            .write_for(
+                Keys::user(user_id),
+                move |connection| -> StoreResult<usize> {
+                    authorize(connection, &context, user_id, false)?;
+                    let ended = delete_sessions(connection, user_id, Some(&keep), (&context, now))?;
+                    note_revoked(
+                        connection,
+                        user_id,
+                        ended,
+                        (Actor::FromContext, &context),
+                        now,
+                    )?;
+                    Ok(ended)
+                },
+            )
             .await
     }
 }

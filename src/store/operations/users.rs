@@ -9,8 +9,10 @@ use super::email_change::{
 use super::engine::{Database, Engine};
 use super::events::{Actor, forget_person, insert_event, note_profile_change};
 use super::import;
+use super::lock::Keys;
 use super::mails::insert_mail;
 use super::notices::notify_of_deletion;
+use super::photos::{forget_photo, note_photo};
 use super::rows::{
     USER_COLUMN_COUNT, USER_COLUMNS, profile_columns, profile_params, profile_replaced,
     profile_values, user,
@@ -271,21 +273,6 @@ fn is_last_staff_member(connection: &dyn Connection, user: &User) -> StoreResult
     )
 }
 
-fn note_photo(connection: &dyn Connection, name: &str, now: Timestamp) -> StoreResult<()> {
-    connection.run(
-        "INSERT INTO unused_photos (name, noted_at) VALUES (:name, :now) ON CONFLICT (name) DO \
-         NOTHING",
-        params! { ":name": name, ":now": now.unix_millis() },
-    )
-}
-
-fn forget_photo(connection: &dyn Connection, name: &str) -> StoreResult<()> {
-    connection.run(
-        "DELETE FROM unused_photos WHERE name = :name",
-        params! { ":name": name },
-    )
-}
-
 fn delete_user(connection: &Transaction<'_>, request: &DeleteUser) -> StoreResult<DeleteOutcome> {
     authorize(
         connection,
@@ -355,6 +342,15 @@ fn list_after(
     )
 }
 
+/// The keys of a change: rights depend on those of others, and addresses on all that are taken.
+fn keys_of_update(update: &UserUpdate) -> Keys {
+    let changes = &update.changes;
+    if changes.is_active.is_some() || changes.is_staff.is_some() || changes.email.is_some() {
+        return Keys::all();
+    }
+    Keys::user(update.user_id)
+}
+
 #[async_trait]
 impl<E: Engine> UserStore for Database<E> {
     async fn find_user(&self, id: UserId) -> StoreResult<Option<User>> {
@@ -412,7 +408,9 @@ impl<E: Engine> UserStore for Database<E> {
 
     async fn create_sign_up(&self, sign_up: NewSignUp) -> StoreResult<SignUpOutcome> {
         self.engine
-            .write(move |connection| create_sign_up(connection, &sign_up))
+            .write_for(Keys::address(sign_up.email.key()), move |connection| {
+                create_sign_up(connection, &sign_up)
+            })
             .await
     }
 
@@ -424,7 +422,9 @@ impl<E: Engine> UserStore for Database<E> {
 
     async fn update_user(&self, update: UserUpdate) -> StoreResult<UpdateOutcome> {
         self.engine
-            .write(move |connection| update_user(connection, &update))
+            .write_for(keys_of_update(&update), move |connection| {
+                update_user(connection, &update)
+            })
             .await
     }
 
@@ -460,32 +460,6 @@ impl<E: Engine> UserStore for Database<E> {
     async fn list_users_after(&self, after: UserId, limit: u32) -> StoreResult<Vec<StoredUser>> {
         self.engine
             .read_long(move |connection| list_after(connection, after, limit))
-            .await
-    }
-
-    async fn note_photo(&self, name: &str, now: Timestamp) -> StoreResult<()> {
-        let name = name.to_owned();
-        self.engine
-            .write(move |connection| note_photo(connection, &name, now))
-            .await
-    }
-
-    async fn list_unused_photos(&self, noted_before: Timestamp) -> StoreResult<Vec<String>> {
-        self.engine
-            .read(move |connection| {
-                connection.query_all(
-                    "SELECT name FROM unused_photos WHERE noted_at < :noted_before",
-                    params! { ":noted_before": noted_before.unix_millis() },
-                    |row| row.get(0),
-                )
-            })
-            .await
-    }
-
-    async fn forget_photo(&self, name: &str) -> StoreResult<()> {
-        let name = name.to_owned();
-        self.engine
-            .write(move |connection| forget_photo(connection, &name))
             .await
     }
 

@@ -9,6 +9,7 @@ use async_trait::async_trait;
 use super::deliveries;
 use super::engine::{Database, Engine};
 use super::events::insert_change;
+use super::lock::Keys;
 use super::mails::insert_mail;
 use super::rows::{optional_timestamp, timestamp};
 use super::sessions::authorize_staff;
@@ -500,17 +501,27 @@ impl<E: Engine> WebhookStore for Database<E> {
         claim: MailClaim,
     ) -> StoreResult<Option<ClaimedEvents>> {
         self.engine
-            .write(move |transaction| webhook_deliveries::claim(transaction, webhook_id, &claim))
+            .write_for(
+                Keys::none().and(&format!("webhook {webhook_id}")),
+                move |transaction| webhook_deliveries::claim(transaction, webhook_id, &claim),
+            )
             .await
     }
 
     async fn settle_event(&self, settlement: SettleEvent) -> StoreResult<Option<Timestamp>> {
         self.engine
-            .write(move |transaction| webhook_deliveries::settle(transaction, &settlement))
+            .write_for(
+                Keys::none().and(&format!("webhook {}", settlement.webhook_id)),
+                move |transaction| webhook_deliveries::settle(transaction, &settlement),
+            )
             .await
     }
 
     async fn release_events(&self, now: Timestamp) -> StoreResult<usize> {
+        if self.engine.is_shared() {
+            // Those of other servers end by themselves.
+            return Ok(0);
+        }
         self.engine
             .write(move |transaction| deliveries::release(transaction, false, now))
             .await

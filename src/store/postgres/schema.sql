@@ -15,7 +15,7 @@
 -- `email_restored_at`: when an undo last restored the address, which cannot be changed for a while
 -- after that. `external_id`: the id in the system that the account was imported from.
 -- The sequence never returns an id twice, so the token of a deleted account is never valid for
--- another one; whoever inserts accounts with ids of their own has to advance it. `search_text`: the
+-- another one; an import of accounts with ids of their own advances it. `search_text`: the
 -- searched texts (email, new_email, first_name, last_name, phone) without case and accents, joined by
 -- U+0001. The program writes it before it commits; NULL: not yet, or no longer up to date.
 CREATE TABLE users (
@@ -55,12 +55,17 @@ CREATE INDEX users_unverified ON users (created_at) WHERE verified_at IS NULL;
 -- The staff user list, ordered by any of its columns. `id` breaks ties. The filter columns are in
 -- each index, so that a late page is reached without reading the rows before it. NULL comes first, as
 -- on SQLite.
-CREATE INDEX users_by_email ON users (coalesce(new_email_key, email_key), id);
+CREATE INDEX users_by_email ON users (coalesce(new_email_key, email_key), id)
+    INCLUDE (is_active, verified_at, new_email_key, email_key);
 CREATE INDEX users_by_first_name ON users (first_name, id) INCLUDE (is_active, verified_at);
 CREATE INDEX users_by_last_name ON users (last_name, id) INCLUDE (is_active, verified_at);
 CREATE INDEX users_by_created_at ON users (created_at, id) INCLUDE (is_active, verified_at);
 CREATE INDEX users_by_updated_at ON users (updated_at, id) INCLUDE (is_active, verified_at);
 CREATE INDEX users_by_last_login_at ON users (last_login_at NULLS FIRST, id) INCLUDE (is_active, verified_at);
+
+-- The states that few accounts are in.
+CREATE INDEX users_inactive ON users (id) WHERE NOT is_active;
+CREATE INDEX users_inactive_unverified ON users (id) WHERE NOT is_active AND verified_at IS NULL;
 
 -- The accounts whose `search_text` has to be written.
 CREATE INDEX users_not_searchable ON users (id) WHERE search_text IS NULL;
@@ -92,7 +97,8 @@ BEGIN
     SELECT nspname INTO trgm FROM pg_extension JOIN pg_namespace ON pg_namespace.oid = extnamespace
     WHERE extname = 'pg_trgm';
     IF FOUND THEN
-        EXECUTE format('CREATE INDEX users_by_search_text ON users USING gin (search_text %I.gin_trgm_ops)', trgm);
+        EXECUTE format('CREATE INDEX users_by_search_text ON users USING gin (search_text %I.gin_trgm_ops) '
+            'WITH (gin_pending_list_limit = 1024)', trgm);
     END IF;
 END
 $$;
@@ -488,12 +494,14 @@ CREATE TABLE failure_counts (
 );
 
 -- Sign-ups, confirmations, sign-ins and failed sign-ins by day (Unix time / 86400), for the
--- overview: four rows a day without personal data, which outlast the entries of the audit log.
+-- overview: a few rows a day without personal data, which outlast the entries of the audit log. Each
+-- account counts in one of 16 shards, so that few sign-ins wait for each other.
 CREATE TABLE daily_counts (
     day   bigint NOT NULL,
     event text COLLATE "C" NOT NULL,
     count bigint NOT NULL,
-    PRIMARY KEY (day, event)
+    shard bigint NOT NULL DEFAULT 0,
+    PRIMARY KEY (day, event, shard)
 );
 
 -- The link that makes the first staff account: one row, with the hash of its token. Whoever
@@ -706,7 +714,7 @@ CREATE TABLE transactions (
 );
 CREATE INDEX transactions_by_time ON transactions (committed_at);
 
--- The servers that were shut out, by their random id, and since when.
+-- The servers, by their random id, with the last commit by which each saw that the primary takes writes.
 CREATE TABLE fences (
     server bytea  PRIMARY KEY,
     at     bigint NOT NULL
@@ -718,3 +726,15 @@ CREATE TABLE schema_version (
     application text COLLATE "C" NOT NULL
 );
 INSERT INTO schema_version (version, application) VALUES (10, 'accounts-server');
+
+-- A staff account makes the link of the setup useless.
+CREATE FUNCTION delete_setup_links() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    DELETE FROM setup_links;
+    RETURN NULL;
+END
+$$;
+CREATE TRIGGER staff_created AFTER INSERT ON users FOR EACH ROW WHEN (NEW.is_staff)
+EXECUTE FUNCTION delete_setup_links();
+CREATE TRIGGER staff_promoted AFTER UPDATE OF is_staff ON users FOR EACH ROW WHEN (NEW.is_staff AND NOT OLD.is_staff)
+EXECUTE FUNCTION delete_setup_links();

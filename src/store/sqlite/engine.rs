@@ -165,8 +165,10 @@ impl Engine for SqliteEngine {
     fn set_last_ids(connection: &dyn Connection, last_ids: &[(String, i64)]) -> StoreResult<()> {
         connection.run("DELETE FROM sqlite_sequence", &[])?;
         for (table, last) in last_ids {
+            // Another engine may number more tables.
             connection.run(
-                "INSERT INTO sqlite_sequence (name, seq) VALUES (:table, :last)",
+                "INSERT INTO sqlite_sequence (name, seq) SELECT :table, :last WHERE EXISTS \
+                 (SELECT 1 FROM sqlite_master WHERE name = :table AND sql LIKE '%AUTOINCREMENT%')",
                 params! { ":table": table, ":last": last },
             )?;
         }

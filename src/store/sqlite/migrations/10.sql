@@ -200,7 +200,8 @@ CREATE TABLE daily_counts (
     day   INTEGER NOT NULL,
     event TEXT    NOT NULL,
     count INTEGER NOT NULL,
-    PRIMARY KEY (day, event)
+    shard INTEGER NOT NULL DEFAULT 0,
+    PRIMARY KEY (day, event, shard)
 ) STRICT, WITHOUT ROWID;
 INSERT INTO daily_counts (day, event, count)
 SELECT happened_at / 86400000, event, count(*) FROM events
