@@ -434,8 +434,12 @@ fn postgres_options(config: &Config) -> Result<PostgresOptions, StartError> {
         Some(path) => Some(read_secret("[database] password_file", path)?),
         None => None,
     };
-    let url = PostgresUrl::parse(&config.database.path, password.as_deref())
+    let mut url = PostgresUrl::parse(&config.database.path, password.as_deref())
         .map_err(|problem| StartError::new(format!("[database] path: {problem}")))?;
+    if config.dev {
+        // What is tried out stays apart from real accounts.
+        url.use_schema("accounts_dev");
+    }
     let tls = match url.has_tls() {
         true => Some(
             client_config(url.ca_file.as_deref())

@@ -9,6 +9,8 @@
 mod client_sessions;
 #[path = "store/races.rs"]
 mod races;
+#[path = "store/same.rs"]
+mod same;
 #[path = "support/test_schema.rs"]
 mod test_schema;
 

@@ -150,7 +150,7 @@ pub struct Contents {
 }
 
 impl DataFiles {
-    /// The files named by the settings; `None` for a database that is no file.
+    /// The files named by the settings; `None` for a database that is not a file.
     pub fn of(config: &Config) -> Option<Self> {
         Some(Self {
             database: config.database_file()?,

@@ -119,7 +119,7 @@ pub(super) fn backup(arguments: BackupArguments, config: Config) -> CommandResul
     report("backed up", &contents, "in", &target)
 }
 
-/// Why a database that is no file is not backed up here.
+/// Why a database that is not a file cannot be backed up here.
 fn refusal(config: &Config) -> String {
     if config.is_postgres() {
         return "a PostgreSQL database is backed up by its own tools: pg_dump, or base backups with the \

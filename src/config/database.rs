@@ -30,7 +30,7 @@ impl Config {
     }
 }
 
-/// A URL without its password; what is no URL stays as it is.
+/// A URL without its password; any other path stays as it is.
 pub(super) fn without_password(url: &str) -> String {
     let Some((scheme, rest)) = url.split_once("://") else {
         return url.to_owned();

@@ -306,6 +306,10 @@ fn endpoint_that_is_gone_is_disabled() {
         1,
     );
     wait_for_deliveries(&server, id, "closed_at IS NOT NULL AND NOT is_delivered", 1);
+    server.wait_for_number(
+        "SELECT count(*) FROM deliveries WHERE webhook_id IS NULL",
+        0,
+    );
     let mails = server.mails("root@example.com");
     let notice = mails.iter().find(|mail| mail.subject.contains("webhook"));
     // It names the host alone: the path of the URL may be a secret.

@@ -948,7 +948,8 @@ fn memory_does_not_grow_with_the_file() {
         };
         assert_eq!(String::from_utf8_lossy(&output.stdout), summary);
         if let Some(peak) = peak {
-            assert!(peak < 48 * 1024, "{mode:?}: {peak} KiB");
+            // The file has 60 MB, and the program without optimisation some 20.
+            assert!(peak < 56 * 1024, "{mode:?}: {peak} KiB");
         }
         let listed = finish(
             program(dir.path(), &["--db", "users.db", "user", "list", "--json"]),

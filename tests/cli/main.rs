@@ -34,6 +34,7 @@ mod mail_templates;
 mod mail_tls;
 mod oauth_clients;
 mod photos;
+mod postgres;
 mod protected;
 mod providers;
 #[path = "../support/receiver.rs"]
@@ -43,6 +44,8 @@ mod serve;
 mod smtp;
 mod support;
 mod systemd;
+#[path = "../support/test_schema.rs"]
+mod test_schema;
 mod unread;
 mod upgrades;
 mod users;

@@ -27,6 +27,15 @@ impl TestSchema {
         Some(schema)
     }
 
+    /// Runs a statement in the schema.
+    #[allow(dead_code, reason = "not every suite needs it")]
+    pub(crate) fn execute(&self, statement: &str) {
+        self.run(&format!(
+            "SET search_path = {}, public; {statement}",
+            self.name
+        ));
+    }
+
     /// Runs a statement beside the schema, on a thread where a runtime may be started.
     fn run(&self, statement: &str) {
         std::thread::scope(|scope| {

@@ -320,7 +320,7 @@ fn variables_and_flags_are_named_in_errors() {
     assert_eq!(
         setup.error(),
         "environment variable ACCOUNTS_TOKENS_ACCESS_MINUTES: expected a whole number from 1 to 1440, got \"soon\"\n\
-         --db: expected the path of a file, or :memory:, got \"\"\n\
+         --db: expected the path of a file, a postgres:// URL, or :memory:, got \"\"\n\
          --otp-minutes: expected a whole number from 1 to 1440, got -1"
     );
 }

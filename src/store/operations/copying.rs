@@ -220,8 +220,8 @@ pub(in crate::store) async fn mark_moved<E: Engine>(
         .engine
         .write(move |connection| {
             connection.run(
-                "INSERT INTO marks (name, noted_at) VALUES (:name, :now) \
-                 ON CONFLICT (name) DO UPDATE SET noted_at = excluded.noted_at",
+                "INSERT INTO marks (name, noted_at) VALUES (:name, :now) ON CONFLICT (name) DO \
+                 UPDATE SET noted_at = excluded.noted_at",
                 super::connection::params! { ":name": name, ":now": now },
             )
         })

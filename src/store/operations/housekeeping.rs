@@ -119,7 +119,12 @@ fn delete_unverified(
              :id AND photo IS NOT NULL ON CONFLICT (name) DO NOTHING",
             params! { ":id": id, ":now": now.unix_millis() },
         )?;
-        connection.run("DELETE FROM users WHERE id = :id", params! { ":id": id })?;
+        connection.run(
+            "DELETE FROM users WHERE id = :id",
+            params! {
+                ":id": id,
+            },
+        )?;
         forget_person(connection, *id)?;
         let context = RequestContext {
             operator: "program".to_owned(),

@@ -24,8 +24,8 @@ pub(super) fn count_by_day(
         return Ok(());
     }
     connection.run(
-        "INSERT INTO daily_counts (day, event, shard, count) VALUES (:day, :event, :shard, 1) \
-         ON CONFLICT (day, event, shard) DO UPDATE SET count = daily_counts.count + 1",
+        "INSERT INTO daily_counts (day, event, shard, count) VALUES (:day, :event, :shard, 1) ON \
+         CONFLICT (day, event, shard) DO UPDATE SET count = daily_counts.count + 1",
         params! {
             ":day": now.unix_days(),
             ":event": kind.as_str(),
@@ -65,8 +65,8 @@ fn read<E: Engine>(
         })
         .collect();
     let counts = connection.query_all(
-        "SELECT day, event, CAST(sum(count) AS BIGINT) FROM daily_counts \
-         WHERE day BETWEEN :first AND :last GROUP BY day, event",
+        "SELECT day, event, CAST(sum(count) AS BIGINT) FROM daily_counts WHERE day BETWEEN :first \
+         AND :last GROUP BY day, event",
         params! { ":first": first_day, ":last": last_day },
         |row| {
             let kind = EventKind::parse(row.text(1)?);

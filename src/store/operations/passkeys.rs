@@ -298,7 +298,12 @@ fn delete(
     if !has_way_in(connection, user_id, &deletion.ways, Way::Passkey(id))? {
         return Ok(DeletePasskeyOutcome::LastWayIn);
     }
-    connection.run("DELETE FROM passkeys WHERE id = :id", params! { ":id": id })?;
+    connection.run(
+        "DELETE FROM passkeys WHERE id = :id",
+        params! {
+            ":id": id,
+        },
+    )?;
     delete_left_codes(connection, user_id)?;
     delete_tickets(connection, user_id)?;
     notify_owner(connection, user_id, &deletion.notices, now)?;

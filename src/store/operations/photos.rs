@@ -76,8 +76,8 @@ impl<E: Engine> PhotoStore for Database<E> {
         self.engine
             .write_for(Keys::none(), move |connection| {
                 connection.run(
-                    "INSERT INTO photos (name, content) VALUES (:name, :content) \
-                     ON CONFLICT (name) DO NOTHING",
+                    "INSERT INTO photos (name, content) VALUES (:name, :content) ON CONFLICT \
+                     (name) DO NOTHING",
                     params! { ":name": name, ":content": content },
                 )
             })

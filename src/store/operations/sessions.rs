@@ -158,11 +158,11 @@ fn evict_surplus(
          :access_expired DESC, (secret_hash IS NULL) = :has_tokens DESC, last_used_at, id LIMIT \
          :surplus",
         params! {
-        ":user_id": user_id,
-        ":new": new.id,
-        ":has_tokens": new.secret_hash.is_none(),
-        ":access_expired": new.now.minus(new.access_lifetime).unix_millis(),
-        ":surplus": count - MAX_SESSIONS,
+            ":user_id": user_id,
+            ":new": new.id,
+            ":has_tokens": new.secret_hash.is_none(),
+            ":access_expired": new.now.minus(new.access_lifetime).unix_millis(),
+            ":surplus": count - MAX_SESSIONS,
         },
         |row| row.get(0),
     )?;

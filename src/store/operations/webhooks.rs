@@ -327,7 +327,12 @@ fn delete(transaction: &Transaction<'_>, removal: &DeleteWebhook) -> StoreResult
         Ok(before) => before,
         Err(outcome) => return Ok(outcome),
     };
-    transaction.run("DELETE FROM webhooks WHERE id = :id", params! { ":id": id })?;
+    transaction.run(
+        "DELETE FROM webhooks WHERE id = :id",
+        params! {
+            ":id": id,
+        },
+    )?;
     insert_change(
         transaction,
         EventKind::WebhookDeleted,
@@ -340,11 +345,15 @@ fn delete(transaction: &Transaction<'_>, removal: &DeleteWebhook) -> StoreResult
 }
 
 fn disable(transaction: &Transaction<'_>, request: &DisableWebhook) -> StoreResult<bool> {
-    let disabled = transaction
-        .execute("UPDATE webhooks SET disabled_at = :now, disabled_reason = :reason, paused_until \
-                  = NULL WHERE id = :id AND disabled_at IS NULL", params! {
-            ":id": request.id, ":reason": request.reason.as_str(), ":now": request.now.unix_millis(),
-        })?;
+    let disabled = transaction.execute(
+        "UPDATE webhooks SET disabled_at = :now, disabled_reason = :reason, paused_until = NULL \
+         WHERE id = :id AND disabled_at IS NULL",
+        params! {
+            ":id": request.id,
+            ":reason": request.reason.as_str(),
+            ":now": request.now.unix_millis(),
+        },
+    )?;
     if disabled == 0 {
         return Ok(false);
     }

@@ -176,7 +176,7 @@ impl Client {
             return Commit::Refused(StoreError::failed("a statement of the transaction failed"));
         }
         self.pending.borrow_mut().push(Pending::Plain("COMMIT"));
-        match self.send(None) {
+        match self.send(None, &mut |_| Ok(true)) {
             // A warning at the commit: the server no longer waits for its standby.
             Ok(_) if self.warned.load(Ordering::SeqCst) => {
                 self.fault.set(Some(Fault::Broken));
@@ -191,11 +191,9 @@ impl Client {
         }
     }
 
-    /// Sends what is pending, and a last statement whose rows are returned with the number of changes.
-    fn send(
-        &self,
-        last: Option<(&Prepared, &[Value<'_>])>,
-    ) -> StoreResult<(Vec<PostgresRow>, u64)> {
+    /// Sends what is pending, and a last statement whose rows are handed to `each`. Returns how many rows
+    /// it changed.
+    fn send(&self, last: Option<(&Prepared, &[Value<'_>])>, each: EachRow<'_>) -> StoreResult<u64> {
         let pending = std::mem::take(&mut *self.pending.borrow_mut());
         let before: Vec<BoxedFuture<'_, ()>> = pending
             .iter()
@@ -211,15 +209,18 @@ impl Client {
             .collect();
         let asked = async {
             let Some((prepared, values)) = last else {
-                return Ok((Vec::new(), 0));
+                return Ok(Ok(0));
             };
             let stream = self.driver.query_raw(&prepared.statement, values).await?;
             let mut stream = std::pin::pin!(stream);
-            let mut rows = Vec::new();
+            let mut read = Ok(true);
             while let Some(row) = stream.try_next().await? {
-                rows.push(row);
+                // What is not wanted any more still has to be received.
+                if matches!(read, Ok(true)) {
+                    read = each(&Row::new(&row));
+                }
             }
-            Ok((rows, stream.rows_affected().unwrap_or(0)))
+            Ok(read.map(|_| stream.rows_affected().unwrap_or(0)))
         };
         let all = async {
             let (before, asked) = join(join_all(before), asked).await;
@@ -227,7 +228,7 @@ impl Client {
             before.into_iter().collect::<Result<Vec<()>, Error>>()?;
             asked
         };
-        self.block_on(all)
+        self.block_on(all)?
     }
 
     fn block_on<T>(&self, work: impl Future<Output = Result<T, Error>>) -> StoreResult<T> {
@@ -317,19 +318,13 @@ impl OperationsConnection for Client {
     fn query(&self, sql: &str, params: &[Param<'_>], each: EachRow<'_>) -> StoreResult<()> {
         let prepared = self.prepare(sql)?;
         let values = in_order(&prepared, params)?;
-        let (rows, _) = self.send(Some((&prepared, &values)))?;
-        for row in &rows {
-            if !each(&Row::new(row))? {
-                break;
-            }
-        }
-        Ok(())
+        self.send(Some((&prepared, &values)), each).map(drop)
     }
 
     fn execute(&self, sql: &str, params: &[Param<'_>]) -> StoreResult<usize> {
         let prepared = self.prepare(sql)?;
         let values = in_order(&prepared, params)?;
-        let (_, changed) = self.send(Some((&prepared, &values)))?;
+        let changed = self.send(Some((&prepared, &values)), &mut |_| Ok(true))?;
         Ok(usize::try_from(changed).unwrap_or(usize::MAX))
     }
 
@@ -343,7 +338,7 @@ impl OperationsConnection for Client {
             .borrow_mut()
             .push(Pending::Prepared(prepared, values));
         if self.pending.borrow().len() >= PIPELINE {
-            self.send(None)?;
+            self.send(None, &mut |_| Ok(true))?;
         }
         Ok(())
     }

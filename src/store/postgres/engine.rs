@@ -86,13 +86,13 @@ impl PostgresEngine {
             connections,
             server_id,
         } = options;
-        let servers = Arc::new(Servers::new(url.servers, tls, server_id));
+        let servers = Arc::new(Servers::new(url.servers.clone(), tls, server_id));
         wait_until_found(&servers)?;
         let prepared = servers
             .wait_for_primary()
             .and_then(|(server, _)| servers.connect(server))
             .map_err(|error| error.to_string())?;
-        schema::prepare(&prepared)?;
+        schema::prepare(&prepared, url.schema.as_deref())?;
         refuse_pooler(&servers, prepared)?;
         let sealer = SharedSealer::default();
         let watched = Arc::clone(&servers);

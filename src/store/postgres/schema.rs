@@ -20,13 +20,13 @@ const SCHEMA_LOCK: i64 = 0x6163_6373_6368_656d;
 /// The oldest server that is supported.
 const OLDEST_SERVER: i64 = 130_000;
 
-/// Creates the schema where the database is empty.
+/// Creates the schema where the database is empty; `name` is that of one to create before.
 ///
 /// # Errors
 /// The text says why the database cannot be used.
-pub(super) fn prepare(client: &Client) -> Result<(), String> {
+pub(super) fn prepare(client: &Client, name: Option<&str>) -> Result<(), String> {
     client.begin(Some("BEGIN"));
-    let prepared = prepare_in_transaction(client);
+    let prepared = prepare_in_transaction(client, name);
     match prepared {
         Ok(()) => match client.commit() {
             Commit::Done => Ok(()),
@@ -40,7 +40,7 @@ pub(super) fn prepare(client: &Client) -> Result<(), String> {
     }
 }
 
-fn prepare_in_transaction(client: &Client) -> Result<(), String> {
+fn prepare_in_transaction(client: &Client, name: Option<&str>) -> Result<(), String> {
     let failed = |error: StoreError| explain(&error);
     let connection: &dyn Connection = client;
     client
@@ -49,6 +49,11 @@ fn prepare_in_transaction(client: &Client) -> Result<(), String> {
             params! { ":lock": SCHEMA_LOCK },
         )
         .map_err(failed)?;
+    if let Some(name) = name {
+        client
+            .run(&format!("CREATE SCHEMA IF NOT EXISTS {name}"), &[])
+            .map_err(failed)?;
+    }
     let (version, encoding, schema, has_tables, is_ours): (
         i64,
         String,

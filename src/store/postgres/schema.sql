@@ -6,7 +6,7 @@
 -- statement reads the clock or generates random values. `*_key` columns hold an address in lower
 -- case, the form in which addresses are compared. Texts are compared and ordered byte by byte, as on
 -- SQLite. An index ends with `id` where a list is read in its order: SQLite's indexes do so by
--- themselves. Errors are told apart by the names of unique constraints and unique indexes.
+-- themselves. Errors are distinguished by the names of unique constraints and unique indexes.
 
 -- Accounts. Until `verified_at` is set, the row shows the newest sign-up pending for its address.
 -- `email` is the last confirmed address, `new_email` the pending one. `language` is the language of
@@ -504,8 +504,8 @@ CREATE TABLE daily_counts (
     PRIMARY KEY (day, event, shard)
 );
 
--- The link that makes the first staff account: one row, with the hash of its token. Whoever
--- makes a staff account deletes it.
+-- The link that makes the first staff account: one row, with the hash of its token. Triggers
+-- delete it as soon as there is a staff account.
 CREATE TABLE setup_links (
     id         bigint PRIMARY KEY CHECK (id = 1),
     token_hash bytea NOT NULL,

@@ -51,6 +51,8 @@ pub(super) struct Primary {
     server: Option<usize>,
     /// Increases each time that the primary is looked for.
     pub(super) generation: u64,
+    /// Milliseconds since the start at which it was lost.
+    lost_at: u64,
 }
 
 /// What all threads of a store know of the servers.
@@ -136,9 +138,12 @@ impl Servers {
     /// When none is found within a while.
     pub(super) fn wait_for_primary(&self) -> StoreResult<(usize, u64)> {
         let primary = self.lock();
+        // Who comes later does not wait longer than those who wait already.
+        let lost_for = Duration::from_millis(self.elapsed().saturating_sub(primary.lost_at));
+        let patience = WAIT_FOR_PRIMARY.saturating_sub(lost_for);
         let (primary, _) = self
             .found
-            .wait_timeout_while(primary, WAIT_FOR_PRIMARY, |primary| {
+            .wait_timeout_while(primary, patience, |primary| {
                 primary.server.is_none() && !self.is_stopping.load(Ordering::SeqCst)
             })
             .unwrap_or_else(PoisonError::into_inner);
@@ -158,7 +163,11 @@ impl Servers {
 
     /// Notes that a server is the primary. Returns its generation.
     fn set_primary(&self, server: Option<usize>) -> u64 {
+        let now = self.elapsed();
         let mut primary = self.lock();
+        if server.is_none() && primary.server.is_some() {
+            primary.lost_at = now;
+        }
         primary.server = server;
         primary.generation += 1;
         let generation = primary.generation;

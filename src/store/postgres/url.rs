@@ -18,6 +18,8 @@ pub struct PostgresUrl {
     pub(super) servers: Vec<Server>,
     /// The certificates of `sslrootcert`.
     pub ca_file: Option<PathBuf>,
+    /// The schema to create.
+    pub(super) schema: Option<String>,
 }
 
 /// One server of a URL.
@@ -99,7 +101,24 @@ impl PostgresUrl {
                 server(&whole, &host, port, sslmode.as_deref())
             })
             .collect::<Result<_, _>>()?;
-        Ok(Self { servers, ca_file })
+        Ok(Self {
+            servers,
+            ca_file,
+            schema: None,
+        })
+    }
+
+    /// Leads into a schema of this name, which is created, unless the URL names another one.
+    pub fn use_schema(&mut self, name: &str) {
+        for server in &mut self.servers {
+            let options = server.config.get_options().unwrap_or_default().to_owned();
+            if options.contains("search_path") {
+                return;
+            }
+            let options = format!("{options} -c search_path={name},public");
+            server.config.options(options);
+        }
+        self.schema = Some(name.to_owned());
     }
 
     /// Whether a server is reached by TLS.

@@ -367,8 +367,8 @@ fn note_transaction(client: &Client, id: &[u8]) -> StoreResult<()> {
     )
 }
 
-/// Whether a transaction was committed whose connection broke at the commit; `None` when that cannot be
-/// told.
+/// Whether a transaction was committed whose connection broke at the commit; `None` when that stays
+/// unknown.
 ///
 /// Its id is inserted once more. That waits until the transaction has ended, and then either fails, or
 /// makes sure that it never commits. The commit of this question is confirmed after that of the
