@@ -788,7 +788,7 @@ fn staff_applications_are_for_staff() {
     let mut staff = Browser::new(&server);
     staff.sign_in("root@example.com");
     let code = redirected(&staff.get(&path(&[])))["code"].clone();
-    server.db_execute("UPDATE users SET is_staff = 0 WHERE email = 'root@example.com'");
+    server.db_execute("UPDATE users SET is_staff = FALSE WHERE email = 'root@example.com'");
     assert_eq!(redeem(&server, &code), RedeemOutcome::Invalid);
 }
 

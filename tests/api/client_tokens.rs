@@ -244,9 +244,9 @@ fn code_needs_what_it_was_issued_for() {
     let mut browser = signed_in(&server, &user);
     let pending = code(&mut browser);
     for setting in ["is_staff_only", "requires_mfa"] {
-        app.set(&format!("{setting} = 1"));
+        app.set(&format!("{setting} = TRUE"));
         assert_error(&app.exchange(&pending), 400, "invalid_grant");
-        app.set(&format!("{setting} = 0"));
+        app.set(&format!("{setting} = FALSE"));
     }
     // Deactivated.
     let activate = |is_active| {
@@ -367,8 +367,8 @@ fn refresh_asks_for_account_client_and_consent() {
     // What can change back is refused without ending the session.
     let tokens = sign_in(&mut browser);
     for (change, back) in [
-        ("is_staff_only = 1", "is_staff_only = 0"),
-        ("requires_mfa = 1", "requires_mfa = 0"),
+        ("is_staff_only = TRUE", "is_staff_only = FALSE"),
+        ("requires_mfa = TRUE", "requires_mfa = FALSE"),
         (
             "scopes = 'openid email'",
             "scopes = 'openid email offline_access'",

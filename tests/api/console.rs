@@ -336,10 +336,10 @@ fn setup_link_dies_with_time_restart_and_any_staff_account() {
     let third = server.setup_path().unwrap();
     server.staff("root@example.com");
     assert_eq!(server.db_number("SELECT count(*) FROM setup_links"), 0);
-    server.db_execute("UPDATE users SET is_staff = 0");
+    server.db_execute("UPDATE users SET is_staff = FALSE");
     assert_eq!(Browser::new(&server).get(&third).status, 404);
     let fourth = server.setup_path().unwrap();
-    server.db_execute("UPDATE users SET is_staff = 1");
+    server.db_execute("UPDATE users SET is_staff = TRUE");
     assert_eq!(server.db_number("SELECT count(*) FROM setup_links"), 0);
     server.restart();
     assert_leads_to(&Browser::new(&server).get(&fourth), "/console/");

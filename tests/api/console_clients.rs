@@ -242,9 +242,9 @@ fn every_page_of_a_client_renders_in_every_language() {
     let (mut browser, token) = staff_browser(&server);
     add(&mut browser, &token);
     for (change, path) in [
-        ("is_staff_only = 1, requires_mfa = 1", "clients/app/"),
+        ("is_staff_only = TRUE, requires_mfa = TRUE", "clients/app/"),
         (
-            "secret_hash = NULL, requires_consent = 0, redirect_uris = 'http://[::1]/cb'",
+            "secret_hash = NULL, requires_consent = FALSE, redirect_uris = 'http://[::1]/cb'",
             "clients/app/",
         ),
         ("is_from_file = 1", "clients/app/"),

@@ -567,7 +567,7 @@ fn action_on_all_that_match_reaches_them_all() {
         let email = format!("m{number}@spam.example");
         server.db_execute(&format!(
             "INSERT INTO users (email, email_key, password_hash, verified_at, created_at, updated_at) \
-             VALUES ('{email}', '{email}', '!', 1, 0, 0)"
+             VALUES ('{email}', '{email}', '!', TRUE, 0, 0)"
         ));
     }
     let choice = [

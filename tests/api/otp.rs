@@ -272,7 +272,7 @@ fn foreign_token_does_not_matter_for_a_sign_up() {
 fn code_of_a_deactivated_account_is_invalid() {
     let server = TestServer::start();
     server.sign_up(EMAIL);
-    server.db_execute("UPDATE users SET is_active = 0");
+    server.db_execute("UPDATE users SET is_active = FALSE");
     server.confirm(EMAIL).assert(400, INVALID_OTP);
     assert_eq!(resend(&server, EMAIL), 0);
 }

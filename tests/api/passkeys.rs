@@ -885,12 +885,12 @@ fn account_that_may_not_sign_in_is_like_an_unknown_one() {
     let server = TestServer::start();
     let (user, mut device) = user_with_passkey(&server, EMAIL);
     server.db_execute(&format!(
-        "UPDATE users SET is_active = 0 WHERE id = {}",
+        "UPDATE users SET is_active = FALSE WHERE id = {}",
         user.id
     ));
     sign_in(&server, &mut device).assert(401, UNKNOWN_CREDENTIALS);
     server.db_execute(&format!(
-        "UPDATE users SET is_active = 1 WHERE id = {}",
+        "UPDATE users SET is_active = TRUE WHERE id = {}",
         user.id
     ));
     assert_eq!(sign_in(&server, &mut device).status, 200);

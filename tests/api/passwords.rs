@@ -146,7 +146,7 @@ fn reset_request_reveals_nothing() {
     let server = TestServer::start();
     let user = server.user("user@example.com");
     server.sign_up("gone@example.com");
-    server.db_execute("UPDATE users SET is_active = 0 WHERE email = 'gone@example.com'");
+    server.db_execute("UPDATE users SET is_active = FALSE WHERE email = 'gone@example.com'");
     let changed = server.patch("users/me/", &user, &json!({"email": "new@example.com"}));
     assert_eq!(changed.status, 200, "{}", changed.body);
     for email in [
@@ -495,11 +495,11 @@ fn deactivated_account_cannot_be_reset() {
     let server = TestServer::start();
     server.user("user@example.com");
     let otp = reset_code(&server, "user@example.com");
-    server.db_execute("UPDATE users SET is_active = 0");
+    server.db_execute("UPDATE users SET is_active = FALSE");
     confirm(&server, "user@example.com", &otp, NEW).assert(400, INVALID_OTP);
     reset(&server, "user@example.com").assert(200, EMAIL_SENT);
     assert_eq!(codes_sent(&server, "user@example.com"), 2);
-    server.db_execute("UPDATE users SET is_active = 1");
+    server.db_execute("UPDATE users SET is_active = TRUE");
     assert_eq!(server.sign_in("user@example.com", PASSWORD).status, 200);
 }
 

@@ -518,14 +518,14 @@ fn revoked_staff_rights_end_at_once() {
     let staff = server.staff("staff@example.com");
     assert_eq!(server.get(&user.path(), Some(&staff.access)).status, 200);
     // The token still says otherwise.
-    server.db_execute("UPDATE users SET is_staff = 0");
+    server.db_execute("UPDATE users SET is_staff = FALSE");
     server
         .get(&user.path(), Some(&staff.access))
         .assert(403, FORBIDDEN);
     server
         .patch(&user.path(), &staff, &json!({}))
         .assert(403, FORBIDDEN);
-    server.db_execute("UPDATE users SET is_staff = 1 WHERE id = 1");
+    server.db_execute("UPDATE users SET is_staff = TRUE WHERE id = 1");
     assert_eq!(server.get(&staff.path(), Some(&user.access)).status, 200);
 }
 

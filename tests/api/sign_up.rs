@@ -547,7 +547,7 @@ fn unverified_accounts_are_deleted_after_seven_days() {
     let resent = json!({"email": "gone@example.com"});
     server.db_execute(
         "INSERT INTO users (email, email_key, password_hash, is_staff, created_at, updated_at) \
-         VALUES ('s@example.com', 's@example.com', '!', 1, 0, 0)",
+         VALUES ('s@example.com', 's@example.com', '!', TRUE, 0, 0)",
     );
     server.post("otp/resend/", &resent);
     server.advance_seconds(1);

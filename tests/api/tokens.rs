@@ -234,7 +234,7 @@ fn a_deactivated_account_is_locked_out_at_once() {
     let user = server.user("user@example.com");
     server.sign_up("unverified@example.com");
     assert_alive(&server, &user);
-    server.db_execute("UPDATE users SET is_active = 0");
+    server.db_execute("UPDATE users SET is_active = FALSE");
     assert_ended(&server, &user);
     blacklist(&server, "x").assert(401, DEAD_TOKEN);
     server
@@ -441,7 +441,7 @@ fn promotion_shortens_running_sessions() {
     let user = server.user("user@example.com");
     server.advance_seconds(2 * 3600);
     verify(&server, &user.refresh).assert(200, "{}");
-    server.db_execute("UPDATE users SET is_staff = 1 WHERE id = 1");
+    server.db_execute("UPDATE users SET is_staff = TRUE WHERE id = 1");
     verify(&server, &user.refresh).assert(401, DEAD_TOKEN);
     assert_ended(&server, &user);
 }

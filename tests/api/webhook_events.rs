@@ -535,7 +535,7 @@ fn waiting_events_survive_a_restart() {
     wait_for_deliveries(&server, id, "problem <> '' AND NOT claimed", 1);
     server.restart();
     // As if the server had died during an attempt.
-    server.db_execute("UPDATE deliveries SET claimed = 1, next_try_at = next_try_at + 300000");
+    server.db_execute("UPDATE deliveries SET claimed = TRUE, next_try_at = next_try_at + 300000");
     server.restart();
     receiver.wait_for(2);
     wait_for_deliveries(&server, id, "is_delivered", 1);

@@ -217,11 +217,11 @@ fn webhooks_are_for_staff_that_authenticated_recently() {
     }
     // Not even whether there is one.
     call(&server, &user, "GET", "webhooks/99/", &Value::Null).assert(403, FORBIDDEN);
-    server.db_execute("UPDATE users SET is_staff = 0 WHERE email = 'staff@example.com'");
+    server.db_execute("UPDATE users SET is_staff = FALSE WHERE email = 'staff@example.com'");
     for (method, path, body) in routes("1") {
         call(&server, &staff, method, &path, &body).assert(403, FORBIDDEN);
     }
-    server.db_execute("UPDATE users SET is_staff = 1 WHERE email = 'staff@example.com'");
+    server.db_execute("UPDATE users SET is_staff = TRUE WHERE email = 'staff@example.com'");
     server.advance(Duration::from_secs(601));
     let staff = staff.with_pair(&server.post("token/refresh/", &json!({"refresh": staff.refresh})));
     for (method, path, body) in routes("1") {
@@ -395,7 +395,7 @@ fn deliveries_are_listed_tested_replayed_and_recovered() {
     let id = &list[1]["id"];
     let replay = format!("webhooks/1/deliveries/{id}/replay/");
     call(&server, &staff, "POST", &replay, &json!({})).assert(202, "");
-    server.db_execute("UPDATE deliveries SET closed_at = 1, claimed = 0 WHERE webhook_id = 1");
+    server.db_execute("UPDATE deliveries SET closed_at = 1, claimed = FALSE WHERE webhook_id = 1");
     let since = json!({"since": "2024-12-03T12:00:01Z"});
     call(&server, &staff, "POST", "webhooks/1/recover/", &since).assert(202, r#"{"count":0}"#);
     let since = json!({"since": "2024-12-03 12:00"});

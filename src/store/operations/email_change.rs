@@ -416,15 +416,15 @@ pub(super) fn undo_email_change(
     // Codes and links that were mailed since then are revoked. Earlier links stay valid: a thief
     // who changed the address twice must not revoke the owner's link.
     for statement in [
-        "DELETE FROM otps WHERE user_id = :user_id AND :sequence = :sequence",
-        "DELETE FROM otp_tokens WHERE user_id = :user_id AND :sequence = :sequence",
-        "DELETE FROM email_undos WHERE user_id = :user_id AND sequence >= :sequence",
+        "DELETE FROM otps WHERE user_id = :user_id",
+        "DELETE FROM otp_tokens WHERE user_id = :user_id",
     ] {
-        connection.run(
-            statement,
-            params! { ":user_id": user_id, ":sequence": link.sequence },
-        )?;
+        connection.run(statement, params! { ":user_id": user_id })?;
     }
+    connection.run(
+        "DELETE FROM email_undos WHERE user_id = :user_id AND sequence >= :sequence",
+        params! { ":user_id": user_id, ":sequence": link.sequence },
+    )?;
     delete_sessions(connection, user_id, None, (&undo.context, now))?;
     let user = connection.query_row(
         &format!(

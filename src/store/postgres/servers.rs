@@ -209,6 +209,9 @@ impl Servers {
                 }
             }
         }
+        if problems.len() < self.all.len() {
+            problems.push("a server does not answer".to_owned());
+        }
         Err(problems)
     }
 
