@@ -44,6 +44,7 @@ impl Tried {
     }
 
     /// Does one operation. Returns its outcome, without the ids of this store.
+    #[expect(clippy::too_many_lines, reason = "it is one table of operations")]
     async fn run(&mut self, operation: u64, numbers: [u64; 4], now: Timestamp) -> String {
         let store = &*self.store;
         let email = format!("user{}@example.com", numbers[0] % ADDRESSES);
@@ -70,7 +71,11 @@ impl Tried {
                 format!("{:?}", confirmed.map(|done| done.is_some()))
             }
             4 | 5 => {
-                let hash = if numbers[2] % 4 == 0 { "wrong" } else { "hash" };
+                let hash = if numbers[2].is_multiple_of(4) {
+                    "wrong"
+                } else {
+                    "hash"
+                };
                 let mut request = sign_in(id, hash, &name, now);
                 request.tried.account = email.clone().into_bytes();
                 request.session.refresh_id = format!("{name} 0");
@@ -138,7 +143,7 @@ impl Tried {
                 }
                 format!("{:?}", contents(&claimed))
             }
-            16 if numbers[2] % 4 == 0 => {
+            16 if numbers[2].is_multiple_of(4) => {
                 let request = DeleteUser {
                     context: context(),
                     user_id: id,
@@ -173,7 +178,7 @@ impl Tried {
                     is_verified: [None, Some(true), Some(false)][(numbers[2] % 3) as usize],
                     order: vec![(
                         accounts_server::store::UserOrder::Email,
-                        numbers[0] % 2 == 0,
+                        numbers[0].is_multiple_of(2),
                     )],
                     external_id: None,
                     is_active: None,
