@@ -32,7 +32,9 @@ pub(in crate::store) trait Engine: Send + Sync + 'static {
     fn write<T: Send + 'static>(
         &self,
         work: impl FnMut(&Transaction<'_>) -> StoreResult<T> + Send + 'static,
-    ) -> impl Future<Output = StoreResult<T>> + Send;
+    ) -> impl Future<Output = StoreResult<T>> + Send {
+        self.write_for(Keys::all(), work)
+    }
 
     /// As [`write`](Self::write), but writes with other keys may run at the same time.
     fn write_for<T: Send + 'static>(

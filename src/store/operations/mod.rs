@@ -33,7 +33,7 @@ mod notices;
 mod oauth_clients;
 mod otps;
 pub(in crate::store) mod overview;
-mod paging;
+pub(in crate::store) mod paging;
 mod passkey_challenges;
 mod passkeys;
 mod password_tries;

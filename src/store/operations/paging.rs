@@ -5,7 +5,7 @@ use super::connection::{Connection, Param, Row, ToValue};
 use crate::store::{Page, PageBounds, PageRequest, StoreResult};
 
 /// The pattern of lower-case texts that contain a text, for `LIKE … ESCAPE '!'`.
-pub(super) fn contains(text: &str) -> String {
+pub(in crate::store) fn contains(text: &str) -> String {
     let mut pattern = String::from("%");
     for c in text.chars() {
         if matches!(c, '%' | '_' | '!') {

@@ -25,6 +25,7 @@ use tokio_rustls::rustls::ClientConfig;
 use super::statement::number;
 use super::tls::Connector;
 use super::url::Server;
+use super::values::refusal;
 use super::{driver_error, search};
 use crate::domain::UserId;
 use crate::store::operations::connection::{
@@ -52,6 +53,8 @@ struct Prepared {
     statement: Statement,
     /// The names of its parameters in the order of their numbers.
     names: Vec<String>,
+    /// Whether it writes texts that are searched.
+    changes_texts: bool,
 }
 
 /// A statement that is sent with the next one whose result is needed.
@@ -165,7 +168,7 @@ impl Client {
         );
         self.pending.borrow_mut().clear();
         if was_sent && self.fault.get() != Some(Fault::Broken) {
-            let _ = self.block_on(Box::pin(self.driver.batch_execute("ROLLBACK")));
+            let _ = self.block_on(self.driver.batch_execute("ROLLBACK"));
         }
     }
 
@@ -253,11 +256,15 @@ impl Client {
         }
     }
 
-    fn prepare(&self, sql: &str) -> StoreResult<Arc<Prepared>> {
-        if search::changes_texts(sql) {
+    fn note_texts(&self, prepared: &Prepared) {
+        if prepared.changes_texts {
             self.has_new_texts.set(true);
         }
+    }
+
+    fn prepare(&self, sql: &str) -> StoreResult<Arc<Prepared>> {
         if let Some(prepared) = self.statements.borrow_mut().get(sql) {
+            self.note_texts(prepared);
             return Ok(Arc::clone(prepared));
         }
         let numbered = number(sql);
@@ -265,11 +272,35 @@ impl Client {
         let prepared = Arc::new(Prepared {
             statement,
             names: numbered.names,
+            changes_texts: search::changes_texts(sql),
         });
+        self.note_texts(&prepared);
         self.statements
             .borrow_mut()
             .put(sql.to_owned(), Arc::clone(&prepared));
         Ok(prepared)
+    }
+
+    /// The values of a statement in the order of its parameters. One that does not fit ends the
+    /// transaction, before anything of the statement is sent.
+    fn in_order<'a>(
+        &self,
+        prepared: &Prepared,
+        params: &[Param<'a>],
+    ) -> StoreResult<Vec<Value<'a>>> {
+        let types = prepared.statement.params();
+        let values = prepared.names.iter().zip(types).map(|(name, ty)| {
+            let found = params.iter().find(|(given, _)| given == name);
+            let (_, value) = found.ok_or_else(|| format!("a statement lacks {name}"))?;
+            match refusal(value, ty) {
+                None => Ok(value.clone()),
+                Some(refusal) => Err(format!("{name}: {refusal}")),
+            }
+        });
+        values.collect::<Result<_, String>>().map_err(|problem| {
+            self.has_failed.set(true);
+            StoreError::failed(problem)
+        })
     }
 
     /// Runs a statement of several parts without parameters, outside of transactions.
@@ -300,37 +331,24 @@ pub(super) enum Commit {
     Unknown,
 }
 
-/// The values of a statement in the order of its parameters.
-fn in_order<'a>(prepared: &Prepared, params: &[Param<'a>]) -> StoreResult<Vec<Value<'a>>> {
-    prepared
-        .names
-        .iter()
-        .map(|name| {
-            let found = params.iter().find(|(given, _)| given == name);
-            found
-                .map(|(_, value)| value.clone())
-                .ok_or_else(|| StoreError::failed(format!("a statement lacks {name}")))
-        })
-        .collect()
-}
-
 impl OperationsConnection for Client {
     fn query(&self, sql: &str, params: &[Param<'_>], each: EachRow<'_>) -> StoreResult<()> {
         let prepared = self.prepare(sql)?;
-        let values = in_order(&prepared, params)?;
+        let values = self.in_order(&prepared, params)?;
         self.send(Some((&prepared, &values)), each).map(drop)
     }
 
     fn execute(&self, sql: &str, params: &[Param<'_>]) -> StoreResult<usize> {
         let prepared = self.prepare(sql)?;
-        let values = in_order(&prepared, params)?;
+        let values = self.in_order(&prepared, params)?;
         let changed = self.send(Some((&prepared, &values)), &mut |_| Ok(true))?;
         Ok(usize::try_from(changed).unwrap_or(usize::MAX))
     }
 
     fn run(&self, sql: &str, params: &[Param<'_>]) -> StoreResult<()> {
         let prepared = self.prepare(sql)?;
-        let values = in_order(&prepared, params)?
+        let values = self
+            .in_order(&prepared, params)?
             .into_iter()
             .map(Value::into_owned)
             .collect();
@@ -434,10 +452,7 @@ where
 /// What an error says about the connection and the transaction.
 fn fault_of(error: &Error) -> Option<Fault> {
     let Some(code) = error.code() else {
-        // Values that do not fit their parameters are the program's mistake.
-        let is_conversion = error.to_string().starts_with("error serializing")
-            || error.to_string().starts_with("error deserializing");
-        return (!is_conversion).then_some(Fault::Broken);
+        return Some(Fault::Broken);
     };
     if [
         SqlState::T_R_SERIALIZATION_FAILURE,

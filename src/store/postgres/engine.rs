@@ -202,15 +202,6 @@ impl Engine for PostgresEngine {
             .await
     }
 
-    async fn write<T: Send + 'static>(
-        &self,
-        mut work: impl FnMut(&Transaction<'_>) -> StoreResult<T> + Send + 'static,
-    ) -> StoreResult<T> {
-        self.workers
-            .run(move |worker: &mut Worker| worker.write(&Keys::all(), &mut work))
-            .await
-    }
-
     async fn write_for<T: Send + 'static>(
         &self,
         keys: Keys,

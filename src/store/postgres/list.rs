@@ -2,10 +2,10 @@
 
 use std::fmt::Write as _;
 
-use super::search::pattern;
 use crate::domain::{User, UserId, folded};
 use crate::store::operations::connection::{Connection, Param, ToValue};
 use crate::store::operations::engine::UserCounts;
+use crate::store::operations::paging::contains;
 use crate::store::operations::rows::{USER_COLUMNS, user};
 use crate::store::{Page, PageBounds, StoreResult, UserOrder, UserQuery};
 
@@ -56,7 +56,7 @@ impl Condition {
             let name = format!(":word{}", condition.names.len());
             let _ = write!(condition.clause, " AND search_text LIKE {name} ESCAPE '!'");
             condition.names.push(name);
-            condition.patterns.push(pattern(&word));
+            condition.patterns.push(contains(&word));
             condition.is_filtered = true;
         }
         condition

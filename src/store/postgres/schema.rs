@@ -1,7 +1,7 @@
 //! The schema: it is created in an empty database, and what belongs to others is left alone.
 
 use super::client::{Client, Commit};
-use super::url::chain;
+use crate::observability::error_chain;
 use crate::store::StoreError;
 use crate::store::operations::connection::{Connection, params};
 
@@ -108,7 +108,7 @@ fn prepare_in_transaction(client: &Client, name: Option<&str>) -> Result<(), Str
         return client.run_script(SCHEMA).map_err(|error| {
             format!(
                 "the schema cannot be created: {}. The user needs CREATE on the schema {schema}",
-                chain(&error)
+                error_chain(&error)
             )
         });
     }
@@ -134,5 +134,5 @@ fn prepare_in_transaction(client: &Client, name: Option<&str>) -> Result<(), Str
 }
 
 fn explain(error: &StoreError) -> String {
-    chain(error)
+    error_chain(error)
 }

@@ -47,16 +47,3 @@ fn text(row: &Row<'_>) -> StoreResult<String> {
     }
     Ok(text)
 }
-
-/// The pattern of texts that contain a folded word, for `LIKE … ESCAPE '!'`.
-pub(super) fn pattern(word: &str) -> String {
-    let mut pattern = String::from("%");
-    for c in word.chars() {
-        if matches!(c, '%' | '_' | '!') {
-            pattern.push('!');
-        }
-        pattern.push(c);
-    }
-    pattern.push('%');
-    pattern
-}

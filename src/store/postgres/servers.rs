@@ -15,8 +15,9 @@ use tokio_rustls::rustls::ClientConfig;
 
 use super::client::{Client, Commit};
 use super::upkeep::keep_small;
-use super::url::{Server, chain};
+use super::url::Server;
 use crate::clock::{Clock, Stopwatch, SystemClock};
+use crate::observability::error_chain;
 use crate::store::operations::connection::{Connection, params};
 use crate::store::{StoreError, StoreResult};
 
@@ -161,8 +162,8 @@ impl Servers {
         Client::connect(&self.all[server], self.tls.as_ref())
     }
 
-    /// Notes that a server is the primary. Returns its generation.
-    fn set_primary(&self, server: Option<usize>) -> u64 {
+    /// Notes which server is the primary, in a new generation.
+    fn set_primary(&self, server: Option<usize>) {
         let now = self.elapsed();
         let mut primary = self.lock();
         if server.is_none() && primary.server.is_some() {
@@ -170,10 +171,8 @@ impl Servers {
         }
         primary.server = server;
         primary.generation += 1;
-        let generation = primary.generation;
         drop(primary);
         self.found.notify_all();
-        generation
     }
 
     /// Asks all servers at once which one takes writes.
@@ -204,7 +203,8 @@ impl Servers {
                 }
                 Err(error) => {
                     let server = &self.all[index];
-                    let problem = format!("{}:{}: {}", server.host, server.port, chain(&error));
+                    let problem =
+                        format!("{}:{}: {}", server.host, server.port, error_chain(&error));
                     problems.push(problem);
                 }
             }
@@ -290,7 +290,7 @@ impl Servers {
                     if confirmations.is_multiple_of(UPKEEP)
                         && let Err(error) = keep_small(&client)
                     {
-                        log::warn!("the tables were not tidied up: {}", chain(&error));
+                        log::warn!("the tables were not tidied up: {}", error_chain(&error));
                     }
                     watched = Some((client, generation));
                     if was_lost {
@@ -301,7 +301,10 @@ impl Servers {
                 }
                 Err(error) => {
                     if !was_lost {
-                        log::warn!("the database does not confirm writes: {}", chain(&error));
+                        log::warn!(
+                            "the database does not confirm writes: {}",
+                            error_chain(&error)
+                        );
                         was_lost = true;
                     }
                     self.set_primary(None);

@@ -8,6 +8,8 @@ use std::time::Duration;
 use tokio_postgres::Config;
 use tokio_postgres::config::{ChannelBinding, Host, SslMode};
 
+use crate::observability::error_chain;
+
 /// Longest wait for a connection to one server.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 
@@ -65,8 +67,12 @@ impl PostgresUrl {
                 }
             }
         }
-        let mut whole = Config::from_str(&format!("{base}{kept}"))
-            .map_err(|e| format!("the URL of the database cannot be read: {}", chain(&e)))?;
+        let mut whole = Config::from_str(&format!("{base}{kept}")).map_err(|e| {
+            format!(
+                "the URL of the database cannot be read: {}",
+                error_chain(&e)
+            )
+        })?;
         if whole.get_password().is_none()
             && let Some(password) = password
         {
@@ -181,17 +187,6 @@ fn server(whole: &Config, host: &Host, port: u16, sslmode: Option<&str>) -> Resu
         port,
         has_tls,
     })
-}
-
-/// An error with its causes.
-pub(super) fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        let _ = write!(text, ": {error}");
-        cause = error.source();
-    }
-    text
 }
 
 #[cfg(test)]

@@ -12,24 +12,47 @@ use crate::store::operations::connection::{ColumnValue, Columns, Value};
 
 type BoxedError = Box<dyn Error + Sync + Send>;
 
-fn refused(value: &str, ty: &Type) -> BoxedError {
-    format!("{value} is given for a parameter of type {ty}").into()
+/// Why a value cannot be given for a parameter of this type, if it cannot.
+///
+/// It is asked before a statement is sent or queued: one that fails on this side would be missing in a
+/// transaction whose other statements, and the commit, are on their way.
+pub(super) fn refusal(value: &Value<'_>, ty: &Type) -> Option<String> {
+    let fits = match value {
+        Value::Null => true,
+        Value::Flag(_) => matches!(*ty, Type::INT8 | Type::INT4 | Type::BOOL),
+        Value::Integer(number) => match *ty {
+            Type::INT8 | Type::BOOL => true,
+            Type::INT4 => i32::try_from(*number).is_ok(),
+            _ => false,
+        },
+        Value::Text(_) => matches!(*ty, Type::TEXT | Type::VARCHAR | Type::NAME | Type::UNKNOWN),
+        Value::Blob(_) => *ty == Type::BYTEA,
+    };
+    (!fits).then(|| format!("{} is given for a parameter of type {ty}", kind(value)))
+}
+
+/// What a value is, for messages, which must not show it.
+const fn kind(value: &Value<'_>) -> &'static str {
+    match value {
+        Value::Null => "NULL",
+        Value::Flag(_) => "a flag",
+        Value::Integer(_) => "a number",
+        Value::Text(_) => "a text",
+        Value::Blob(_) => "a binary value",
+    }
 }
 
 impl ToSql for Value<'_> {
     fn to_sql(&self, ty: &Type, out: &mut BytesMut) -> Result<IsNull, BoxedError> {
+        if let Some(refusal) = refusal(self, ty) {
+            return Err(refusal.into());
+        }
         match self {
             Value::Null => return Ok(IsNull::Yes),
             Value::Flag(flag) => write_integer(i64::from(*flag), ty, out)?,
             Value::Integer(number) => write_integer(*number, ty, out)?,
-            Value::Text(text) => match *ty {
-                Type::TEXT | Type::VARCHAR | Type::NAME | Type::UNKNOWN => write_text(text, out),
-                _ => return Err(refused("a text", ty)),
-            },
-            Value::Blob(bytes) => match *ty {
-                Type::BYTEA => out.put_slice(bytes),
-                _ => return Err(refused("a binary value", ty)),
-            },
+            Value::Text(text) => write_text(text, out),
+            Value::Blob(bytes) => out.put_slice(bytes),
         }
         Ok(IsNull::No)
     }
@@ -44,10 +67,9 @@ impl ToSql for Value<'_> {
 
 fn write_integer(number: i64, ty: &Type, out: &mut BytesMut) -> Result<(), BoxedError> {
     match *ty {
-        Type::INT8 => out.put_i64(number),
         Type::INT4 => out.put_i32(number.try_into()?),
         Type::BOOL => out.put_u8(u8::from(number != 0)),
-        _ => return Err(refused("a number", ty)),
+        _ => out.put_i64(number),
     }
     Ok(())
 }
@@ -99,6 +121,39 @@ impl Columns for PostgresRow {
         match self.try_get::<_, Column<'_>>(index) {
             Ok(Column(value)) => Ok(value),
             Err(e) => Err(driver_error(e)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_fit_their_types_alone() {
+        let text = || Value::Text("a".into());
+        let bytes = || Value::Blob(b"a".as_slice().into());
+        for (value, ty) in [
+            (Value::Null, Type::BYTEA),
+            (Value::Flag(true), Type::BOOL),
+            (Value::Flag(true), Type::INT8),
+            (Value::Integer(i64::MAX), Type::INT8),
+            (Value::Integer(7), Type::INT4),
+            (text(), Type::TEXT),
+            (bytes(), Type::BYTEA),
+        ] {
+            assert_eq!(refusal(&value, &ty), None, "{value:?} {ty}");
+            assert!(value.to_sql(&ty, &mut BytesMut::new()).is_ok());
+        }
+        for (value, ty) in [
+            (Value::Integer(1), Type::TEXT),
+            (Value::Integer(i64::MAX), Type::INT4),
+            (Value::Flag(true), Type::NUMERIC),
+            (text(), Type::BYTEA),
+            (bytes(), Type::TEXT),
+        ] {
+            assert!(refusal(&value, &ty).is_some(), "{value:?} {ty}");
+            assert!(value.to_sql(&ty, &mut BytesMut::new()).is_err());
         }
     }
 }

@@ -31,20 +31,13 @@ impl Engine for SqliteEngine {
             .await
     }
 
-    async fn write<T: Send + 'static>(
-        &self,
-        mut work: impl FnMut(&Transaction<'_>) -> StoreResult<T> + Send + 'static,
-    ) -> StoreResult<T> {
-        self.writer.run(move |transaction| work(transaction)).await
-    }
-
     async fn write_for<T: Send + 'static>(
         &self,
         _: Keys,
-        work: impl FnMut(&Transaction<'_>) -> StoreResult<T> + Send + 'static,
+        mut work: impl FnMut(&Transaction<'_>) -> StoreResult<T> + Send + 'static,
     ) -> StoreResult<T> {
-        // There is one writer.
-        self.write(work).await
+        // There is one writer, whatever the keys.
+        self.writer.run(move |transaction| work(transaction)).await
     }
 
     async fn write_or_discard(
