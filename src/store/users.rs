@@ -8,7 +8,9 @@ use super::{
     AccountPasskeys, FactorRefusal, FactorTry, Factors, Identity, MailLimits, NewMail, NewOtp,
     Page, RequestContext, StoreResult, TotpDevice,
 };
-use crate::domain::{EmailAddress, OtpPurpose, Profile, Timestamp, User, UserChanges, UserId};
+use crate::domain::{
+    EmailAddress, OtpPurpose, Profile, Timestamp, User, UserChanges, UserId, folded,
+};
 
 /// What a sign-in is verified against.
 #[derive(Clone, PartialEq, Eq)]
@@ -382,6 +384,30 @@ pub trait ImportSource: Send {
 
     /// Whether to commit the import; otherwise all of it is rolled back.
     fn keep(&mut self) -> bool;
+}
+
+impl UserQuery {
+    /// The words as they are searched; one of accents alone is none.
+    pub(in crate::store) fn folded_words(&self) -> Vec<String> {
+        let words = self.words.iter().map(|word| folded(word).into_owned());
+        words.filter(|word| !word.is_empty()).collect()
+    }
+
+    /// The order, in which the id breaks ties, so that no account is on two pages.
+    ///
+    /// A repeated column and any column after the id have no effect, and are left out.
+    pub(in crate::store) fn whole_order(&self) -> Vec<(UserOrder, bool)> {
+        let mut order: Vec<(UserOrder, bool)> = Vec::new();
+        for term in self.order.iter().copied().chain([(UserOrder::Id, false)]) {
+            if order.iter().any(|(column, _)| *column == UserOrder::Id) {
+                break;
+            }
+            if order.iter().all(|(column, _)| *column != term.0) {
+                order.push(term);
+            }
+        }
+        order
+    }
 }
 
 /// Operations on accounts.

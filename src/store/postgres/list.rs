@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use crate::domain::{User, UserId, folded};
+use crate::domain::{User, UserId};
 use crate::store::operations::connection::{Connection, Param, ToValue};
 use crate::store::operations::engine::UserCounts;
 use crate::store::operations::paging::contains;
@@ -44,12 +44,7 @@ impl Condition {
             condition.clause += " AND external_id = :external_id";
         }
         // The longest word first: it is most likely the rarest one.
-        let mut words: Vec<String> = query
-            .words
-            .iter()
-            .map(|word| folded(word).into_owned())
-            .filter(|word| !word.is_empty())
-            .collect();
+        let mut words = query.folded_words();
         words.sort_by_key(|word| std::cmp::Reverse(word.len()));
         words.dedup();
         for word in words {
@@ -161,18 +156,9 @@ fn count(
     Ok(count.unsigned_abs())
 }
 
-/// The terms of ORDER BY. The id breaks ties, so that no account is on two pages. NULL comes first.
+/// The terms of ORDER BY. NULL comes first.
 fn order(query: &UserQuery, is_reversed: bool) -> String {
-    let mut terms: Vec<String> = Vec::new();
-    let mut known: Vec<UserOrder> = Vec::new();
-    for (column, descending) in query.order.iter().copied().chain([(UserOrder::Id, false)]) {
-        if known.contains(&UserOrder::Id) {
-            break;
-        }
-        if known.contains(&column) {
-            continue;
-        }
-        known.push(column);
+    let terms = query.whole_order().into_iter().map(|(column, descending)| {
         let expression = match column {
             UserOrder::Id => "users.id",
             UserOrder::Email => "coalesce(users.new_email_key, users.email_key)",
@@ -183,14 +169,14 @@ fn order(query: &UserQuery, is_reversed: bool) -> String {
             UserOrder::LastLogin => "users.last_login_at",
         };
         let nulls = column == UserOrder::LastLogin;
-        terms.push(match (descending != is_reversed, nulls) {
+        match (descending != is_reversed, nulls) {
             (false, false) => format!("{expression} ASC"),
             (true, false) => format!("{expression} DESC"),
             (false, true) => format!("{expression} ASC NULLS FIRST"),
             (true, true) => format!("{expression} DESC NULLS LAST"),
-        });
-    }
-    terms.join(", ")
+        }
+    });
+    terms.collect::<Vec<_>>().join(", ")
 }
 
 /// Lists up to `limit` accounts that match a query after an id, in the order of their ids.

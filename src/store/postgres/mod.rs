@@ -5,7 +5,8 @@
 //! servers    which server is the primary   statement  named parameters become numbered ones
 //! worker     threads for operations        values     types of values
 //! sessions   look-ups of sessions          tls        encryption
-//! list       the user list                 search     the searched texts
+//! link       a thread's connection         search     the searched texts
+//! list       the user list
 //! schema     tables and their version      engine     what the operations see
 //! upkeep     tables of the engine's own
 //! ```
@@ -16,6 +17,7 @@
 
 mod client;
 mod engine;
+mod link;
 mod list;
 mod schema;
 mod search;

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use tokio::sync::oneshot;
 
-use super::client::{Client, Fault};
+use super::link::Link;
 use super::servers::Servers;
 use crate::domain::{SessionRef, User};
 use crate::store::operations::connection::Row;
@@ -23,9 +23,6 @@ const MOST: usize = 256;
 
 /// The longest wait for an answer.
 const PATIENCE: Duration = Duration::from_secs(3);
-
-/// Attempts at a look-up whose connection breaks.
-const ATTEMPTS: u32 = 3;
 
 type Answer = StoreResult<Option<Arc<UserSnapshot>>>;
 
@@ -46,10 +43,10 @@ impl SessionLookUps {
         let (queue, wanted) = channel();
         let wanted = Arc::new(Mutex::new(wanted));
         let threads = (0..THREADS).map(|_| {
-            let (wanted, servers) = (Arc::clone(&wanted), Arc::clone(servers));
+            let (wanted, link) = (Arc::clone(&wanted), Link::new(servers));
             thread::Builder::new()
                 .name("db-sessions".into())
-                .spawn(move || run(&wanted, &servers))
+                .spawn(move || run(&wanted, link))
                 .expect("the system can start a thread")
         });
         Self {
@@ -82,8 +79,12 @@ impl Drop for SessionLookUps {
     }
 }
 
-fn run(wanted: &Mutex<Receiver<LookUp>>, servers: &Servers) {
-    let mut connection: Option<(Client, u64)> = None;
+fn run(wanted: &Mutex<Receiver<LookUp>>, mut link: Link) {
+    let sql = format!(
+        "SELECT {USER_COLUMNS}, sessions.id FROM sessions \
+         JOIN users ON users.id = sessions.user_id \
+         WHERE sessions.id = ANY ($1) AND sessions.client_id IS NULL AND users.is_active"
+    );
     loop {
         let mut batch = Vec::new();
         {
@@ -94,7 +95,7 @@ fn run(wanted: &Mutex<Receiver<LookUp>>, servers: &Servers) {
             }
             batch.extend(wanted.try_iter().take(MOST - 1));
         }
-        let found = find_all(&mut connection, servers, &batch);
+        let found = find_all(&mut link, &sql, &batch);
         for LookUp { id, answer } in batch {
             let _ = answer.send(match &found {
                 Ok(users) => Ok(users.get(&id).cloned()),
@@ -105,50 +106,20 @@ fn run(wanted: &Mutex<Receiver<LookUp>>, servers: &Servers) {
 }
 
 fn find_all(
-    connection: &mut Option<(Client, u64)>,
-    servers: &Servers,
+    link: &mut Link,
+    sql: &str,
     batch: &[LookUp],
 ) -> StoreResult<HashMap<String, Arc<UserSnapshot>>> {
-    let sql = format!(
-        "SELECT {USER_COLUMNS}, sessions.id FROM sessions \
-         JOIN users ON users.id = sessions.user_id \
-         WHERE sessions.id = ANY ($1) AND sessions.client_id IS NULL AND users.is_active"
-    );
     let ids: Vec<&str> = batch.iter().map(|wanted| wanted.id.as_str()).collect();
-    let mut attempt = 0;
-    loop {
-        attempt += 1;
-        let (server, generation) = servers.wait_for_primary()?;
-        let (client, generation) = match connection.take() {
-            Some((client, of)) if of == generation && !client.is_lost() => (client, of),
-            _ => (servers.connect(server)?, generation),
-        };
-        client.set_patience(PATIENCE);
-        client.begin(None);
-        let rows = client.query_by_texts(&sql, &ids);
-        let fault = client.fault();
-        if fault != Some(Fault::Broken) {
-            *connection = Some((client, generation));
-        }
-        match rows {
-            Ok(rows) if servers.is_trusted(generation) => {
-                return rows
-                    .iter()
-                    .map(|row| {
-                        let row = Row::new(row);
-                        let found: User = user(&row)?;
-                        let id = row.get(USER_COLUMN_COUNT)?;
-                        Ok((id, Arc::new(UserSnapshot::new(found))))
-                    })
-                    .collect();
-            }
-            Ok(_) if attempt >= ATTEMPTS => {
-                return Err(StoreError::busy(
-                    "the primary of the database does not confirm writes",
-                ));
-            }
-            Err(error) if fault.is_none() || attempt >= ATTEMPTS => return Err(error),
-            _ => {}
-        }
-    }
+    let rows = link.read(None, PATIENCE, &mut |client| {
+        client.query_by_texts(sql, &ids)
+    })?;
+    rows.iter()
+        .map(|row| {
+            let row = Row::new(row);
+            let found: User = user(&row)?;
+            let id = row.get(USER_COLUMN_COUNT)?;
+            Ok((id, Arc::new(UserSnapshot::new(found))))
+        })
+        .collect()
 }

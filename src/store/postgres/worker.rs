@@ -8,7 +8,8 @@ use std::time::Duration;
 
 use tokio::sync::oneshot;
 
-use super::client::{Client, Commit, Fault};
+use super::client::{Client, Commit};
+use super::link::{ATTEMPTS, Link};
 use super::search;
 use super::servers::Servers;
 use crate::clock::Stopwatch;
@@ -20,9 +21,6 @@ use crate::store::{StoreError, StoreResult};
 
 /// Maximum length of the queue; beyond it the database is reported busy.
 const QUEUE: u64 = 4096;
-
-/// Attempts at an operation whose connection breaks or that is in another one's way.
-const ATTEMPTS: u32 = 4;
 
 /// The longest wait for an answer to a statement of a read.
 const READ_PATIENCE: Duration = Duration::from_secs(5);
@@ -48,10 +46,9 @@ pub(super) struct Workers {
 
 /// A thread's connection.
 pub(super) struct Worker {
-    servers: Arc<Servers>,
+    link: Link,
     sealer: SharedSealer,
     counts: Arc<WriteCounts>,
-    client: Option<(Client, u64)>,
 }
 
 impl Workers {
@@ -62,10 +59,9 @@ impl Workers {
         let threads = (0..number.max(1)).map(|_| {
             let jobs = Arc::clone(&jobs);
             let mut worker = Worker {
-                servers: Arc::clone(servers),
+                link: Link::new(servers),
                 sealer: Arc::clone(sealer),
                 counts: Arc::clone(&counts),
-                client: None,
             };
             thread::Builder::new()
                 .name("db-worker".into())
@@ -93,7 +89,7 @@ impl Workers {
         let job: Job = Box::new(move |worker| {
             counts.dequeued(1);
             let result = catch_unwind(AssertUnwindSafe(|| work(worker))).unwrap_or_else(|_| {
-                worker.client = None;
+                worker.link.close();
                 Err(StoreError::failed("a database operation panicked"))
             });
             let _ = answer.send(result);
@@ -138,28 +134,13 @@ fn run(jobs: &Mutex<Receiver<Job>>, worker: &mut Worker) {
 }
 
 impl Worker {
-    /// Takes the connection to the primary, with its generation; [`keep`](Self::keep) gives it back.
-    fn take(&mut self) -> StoreResult<(Client, u64)> {
-        let (server, generation) = self.servers.wait_for_primary()?;
-        match self.client.take() {
-            Some((client, of)) if of == generation && !client.is_lost() => Ok((client, of)),
-            _ => Ok((self.servers.connect(server)?, generation)),
-        }
-    }
-
-    /// Keeps a connection for the next operation, unless it is lost.
-    fn keep(&mut self, client: Client, generation: u64) {
-        if client.fault() != Some(Fault::Broken) {
-            self.client = Some((client, generation));
-        }
-    }
-
     /// Reads, outside of a transaction.
     pub(super) fn read<T>(
         &mut self,
         query: &mut dyn FnMut(&dyn Connection) -> StoreResult<T>,
     ) -> StoreResult<T> {
-        self.attempt_read(None, query)
+        self.link
+            .read(None, READ_PATIENCE, &mut |client| query(client))
     }
 
     /// Reads one state of the database.
@@ -167,43 +148,11 @@ impl Worker {
         &mut self,
         query: &mut dyn FnMut(&dyn Connection) -> StoreResult<T>,
     ) -> StoreResult<T> {
-        self.attempt_read(
+        self.link.read(
             Some("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"),
-            query,
+            LONG_PATIENCE,
+            &mut |client| query(client),
         )
-    }
-
-    fn attempt_read<T>(
-        &mut self,
-        begin: Option<&'static str>,
-        query: &mut dyn FnMut(&dyn Connection) -> StoreResult<T>,
-    ) -> StoreResult<T> {
-        let mut attempt = 0;
-        loop {
-            attempt += 1;
-            let (client, generation) = self.take()?;
-            client.set_patience(match begin {
-                Some(_) => LONG_PATIENCE,
-                None => READ_PATIENCE,
-            });
-            client.begin(begin);
-            let result = query(&client);
-            if begin.is_some() {
-                client.roll_back();
-            }
-            let fault = client.fault();
-            self.keep(client, generation);
-            match result {
-                Ok(value) if self.servers.is_trusted(generation) => return Ok(value),
-                Ok(_) if attempt >= ATTEMPTS => {
-                    return Err(StoreError::busy(
-                        "the primary of the database does not confirm writes",
-                    ));
-                }
-                Err(error) if fault.is_none() || attempt >= ATTEMPTS => return Err(error),
-                _ => {}
-            }
-        }
     }
 
     /// Writes in a transaction.
@@ -243,11 +192,11 @@ impl Worker {
         let mut attempt = 0;
         loop {
             attempt += 1;
-            let (client, generation) = self.take()?;
+            let (client, generation) = self.link.take()?;
             client.set_patience(patience);
             client.begin(Some("BEGIN"));
             let transaction = Transaction::new(&client, &sealer);
-            let id = self.servers.transaction_id();
+            let id = self.link.servers().transaction_id();
             let result = lock(&client, keys).and_then(|()| {
                 let value = work(&transaction)?;
                 if value.is_some() {
@@ -268,7 +217,7 @@ impl Worker {
                 Ok(value) => match client.commit() {
                     Commit::Done => Ok(value),
                     Commit::Refused(error) => Err(error),
-                    Commit::Unknown => match find_outcome(&self.servers, &id) {
+                    Commit::Unknown => match find_outcome(self.link.servers(), &id) {
                         Some(true) => Ok(value),
                         Some(false) => Err(StoreError::busy("the connection was lost")),
                         None => {
@@ -285,7 +234,7 @@ impl Worker {
                 self.counts.committed(1, stopwatch.elapsed());
             }
             let may_retry = client.fault().is_some() && attempt < attempts;
-            self.keep(client, generation);
+            self.link.keep(client, generation);
             match ended {
                 Err(_) if may_retry => {}
                 Err(error) => {

@@ -8,7 +8,7 @@ use rusqlite::types::Value;
 use rusqlite::{Connection, OptionalExtension, ToSql, named_params};
 
 use super::matching::{COUNTED_TOGETHER, Filter, find_all, find_named, keep_named};
-use super::search::{Helper, find_matching, folded_words};
+use super::search::{Helper, find_matching};
 use crate::domain::{User, UserId};
 use crate::store::{Page, PageBounds, StoreError, StoreResult, UserOrder, UserQuery};
 
@@ -26,7 +26,7 @@ pub(super) fn list_users(
     // Count and page are read from one snapshot.
     let transaction = connection.unchecked_transaction()?;
     let named = find_named(&transaction, query)?;
-    let words = folded_words(query);
+    let words = query.folded_words();
     let found = if words.is_empty() {
         named
     } else {
@@ -126,22 +126,12 @@ fn sql(order: &[Term]) -> String {
     terms.join(", ")
 }
 
-/// The order of a query; the id breaks ties, so that no account is on two pages.
-///
-/// A repeated column and any column after the id have no effect. They are left out, because SQLite
-/// limits the number of terms.
+/// The terms of a query's order. SQLite limits their number, so none is repeated.
 fn order(query: &UserQuery) -> Vec<Term> {
-    let mut order: Vec<Term> = Vec::new();
-    let by_number = (UserOrder::Id, false);
-    for (column, descending) in query.order.iter().copied().chain([by_number]) {
-        if order.iter().any(|term| term.column == UserOrder::Id) {
-            break;
-        }
-        if order.iter().all(|term| term.column != column) {
-            order.push(Term { column, descending });
-        }
-    }
-    order
+    let terms = query.whole_order().into_iter();
+    terms
+        .map(|(column, descending)| Term { column, descending })
+        .collect()
 }
 
 /// A list in its order.

@@ -2,7 +2,7 @@
 
 use rusqlite::{Connection, named_params};
 
-use super::search::{find_matching_after, folded_words};
+use super::search::find_matching_after;
 use crate::domain::{User, UserId};
 use crate::store::operations;
 use crate::store::operations::engine::UserCounts;
@@ -69,7 +69,7 @@ pub(super) fn list_matching(
 ) -> StoreResult<Vec<User>> {
     let transaction = connection.unchecked_transaction()?;
     let named = find_named(&transaction, query)?;
-    let words = folded_words(query);
+    let words = query.folded_words();
     let limit = limit as usize;
     let mut ids = match named {
         _ if !words.is_empty() => {

@@ -13,7 +13,7 @@ use memchr::{memchr, memrchr};
 use rusqlite::{Connection, named_params};
 
 use super::Reader;
-use crate::domain::{UserId, folded};
+use crate::domain::UserId;
 use crate::store::{StoreError, StoreResult, UserQuery};
 
 /// First byte of a record.
@@ -52,12 +52,6 @@ fn data_version(connection: &Connection) -> StoreResult<i64> {
     Ok(connection
         .prepare_cached("PRAGMA data_version")?
         .query_row([], |row| row.get(0))?)
-}
-
-/// The words of a query as they are searched; one of accents alone is none.
-pub(super) fn folded_words(query: &UserQuery) -> Vec<String> {
-    let words = query.words.iter().map(|word| folded(word).into_owned());
-    words.filter(|word| !word.is_empty()).collect()
 }
 
 /// Finds the ids of the accounts that contain each of the folded `words` and pass the filters of the
