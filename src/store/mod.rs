@@ -184,8 +184,6 @@ impl<T> Store for T where
         + HealthStore
         + HousekeepingStore
         + PhotoStore
-        + HousekeepingStore
-        + PhotoStore
         + DevelopmentStore
         + Send
         + Sync

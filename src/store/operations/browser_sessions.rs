@@ -1,4 +1,4 @@
-//! Browser sessions in SQLite: rows of `sessions` that have the hash of a secret.
+//! Browser sessions: rows of `sessions` that have the hash of a secret.
 
 use super::connection::params;
 use async_trait::async_trait;

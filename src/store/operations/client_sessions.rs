@@ -1,4 +1,4 @@
-//! Sessions of OAuth clients in SQLite: rows of `sessions` that have a client.
+//! Sessions of OAuth clients: rows of `sessions` that have a client.
 
 use super::connection::{Connection, params};
 use async_trait::async_trait;
@@ -7,12 +7,12 @@ use subtle::ConstantTimeEq;
 use super::authorizations::Demands;
 use super::engine::{Database, Engine};
 use super::events::{Actor, insert_event};
+use super::refresh_tokens::insert_refresh_token;
 use super::rows::{
     USER_COLUMN_COUNT, USER_COLUMNS, authentication, optional_timestamp, timestamp, user,
 };
 use super::sessions::{
-    EndedSession, emit_ended, ended_session, find_session, insert_refresh_token, note_revoked,
-    session_subject,
+    EndedSession, emit_ended, ended_session, find_session, note_revoked, session_subject,
 };
 use super::transaction::Transaction;
 use super::webhooks::emit;

@@ -9,9 +9,10 @@ use super::authorizations::Demands;
 use super::client_sessions::{delete, end_reused, find_client_session};
 use super::engine::{Database, Engine};
 use super::lock::Keys;
-use super::sessions::{
-    context_of, delete_surplus_refresh_tokens, exchange, is_refresh_token_usable,
+use super::refresh_tokens::{
+    delete_surplus_refresh_tokens, exchange, find_refresh_token, is_refresh_token_usable,
 };
+use super::sessions::context_of;
 use super::transaction::Transaction;
 use crate::domain::{Scope, Scopes, Timestamp};
 use crate::store::{
@@ -77,7 +78,8 @@ fn rotate(
         return Ok(ClientRotation::Invalid);
     };
     let expires_at = rotation.new_expires_at.min(end);
-    let Some(refresh_id) = exchange(connection, rotation, expires_at)? else {
+    let token = find_refresh_token(connection, id, &rotation.refresh_id)?;
+    let Some(refresh_id) = exchange(connection, rotation, token, expires_at)? else {
         let session = (session.user.id, &**id, &*request.client_id);
         end_reused(connection, session, &context_of(rotation), now)?;
         return Ok(ClientRotation::Reused);

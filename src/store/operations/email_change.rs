@@ -1,11 +1,11 @@
-//! Changing the address of an account in SQLite, and undoing it.
+//! Changing the address of an account, and undoing it.
 
 use super::connection::{Connection, params};
-
 use super::events::{Actor, forget_person, insert_event};
 use super::factors::{find_factors, prove, void_factors_since};
 use super::identities::void_identities_since;
 use super::mails::insert_mail;
+use super::new_address::{NewAddress, OwnAddresses};
 use super::notices::{notify_earlier_addresses, notify_owner};
 use super::otps::{CLOCK_SLACK, NO_PASSWORD, find_pause, insert_otp, parse_email};
 use super::rows::{USER_COLUMNS, timestamp, user};
@@ -14,8 +14,8 @@ use super::transaction::Transaction;
 use super::users::{find_by_id, is_taken};
 use crate::domain::{EmailAddress, EventKind, OtpPurpose, Timestamp, User, UserId};
 use crate::store::{
-    EmailChange, EmailUndo, Factors, NewEmailUndo, NewOtp, RESTORED_REST, RequestContext,
-    StoreResult, UNDO_LIFETIME, UndoEmailChange, UndoOutcome, UpdateOutcome, UserUpdate,
+    EmailChange, EmailUndo, Factors, NewEmailUndo, NewOtp, RequestContext, StoreResult,
+    UNDO_LIFETIME, UndoEmailChange, UndoOutcome, UpdateOutcome, UserUpdate,
 };
 
 /// The outcome of an address change.
@@ -45,34 +45,38 @@ pub(super) fn update_email(
             params! { ":id": before.id },
             |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)),
         )?;
-    if email.as_str() == before.shown_email() {
-        return Ok(EmailStep::NOTHING_DUE);
-    }
-    if own_key == email_key {
-        // The confirmed address, perhaps in another spelling: nothing is left to confirm.
-        delete_change_otps(connection, before.id)?;
-        connection.run(
-            "UPDATE users SET email = :email, new_email = NULL, new_email_key = NULL, updated_at = \
-             :now WHERE id = :id",
-            params! {
-                ":id": before.id, ":email": email.as_str(), ":now": now.unix_millis(),
-            },
-        )?;
-        return Ok(EmailStep::NOTHING_DUE);
-    }
-    if new_key.as_deref() == Some(email_key) {
-        // The pending address in another spelling: its code stays valid.
-        connection.run(
-            "UPDATE users SET new_email = :email, updated_at = :now WHERE id = :id",
-            params! {
-                ":id": before.id, ":email": email.as_str(), ":now": now.unix_millis(),
-            },
-        )?;
-        return Ok(EmailStep::NOTHING_DUE);
-    }
-    let restored_at = restored_at.map(Timestamp::from_unix_millis);
-    if let Some(until) = rest_after_undo(restored_at, now) {
-        return Ok(EmailStep::Stop(UpdateOutcome::EmailRestored { until }));
+    let addresses = OwnAddresses {
+        shown: before.shown_email(),
+        own_key: &own_key,
+        pending_key: new_key.as_deref(),
+        restored_at: restored_at.map(Timestamp::from_unix_millis),
+    };
+    match NewAddress::of(email, &addresses, now) {
+        NewAddress::Same => return Ok(EmailStep::NOTHING_DUE),
+        NewAddress::Own => {
+            delete_change_otps(connection, before.id)?;
+            connection.run(
+                "UPDATE users SET email = :email, new_email = NULL, new_email_key = NULL, \
+                 updated_at = :now WHERE id = :id",
+                params! {
+                    ":id": before.id, ":email": email.as_str(), ":now": now.unix_millis(),
+                },
+            )?;
+            return Ok(EmailStep::NOTHING_DUE);
+        }
+        NewAddress::Pending => {
+            connection.run(
+                "UPDATE users SET new_email = :email, updated_at = :now WHERE id = :id",
+                params! {
+                    ":id": before.id, ":email": email.as_str(), ":now": now.unix_millis(),
+                },
+            )?;
+            return Ok(EmailStep::NOTHING_DUE);
+        }
+        NewAddress::Resting { until } => {
+            return Ok(EmailStep::Stop(UpdateOutcome::EmailRestored { until }));
+        }
+        NewAddress::New => {}
     }
     if is_taken(connection, email_key, Some(before.id), now)? {
         return Ok(EmailStep::Stop(UpdateOutcome::EmailTaken));
@@ -309,13 +313,6 @@ pub(super) fn drop_pending_email(
          :user_id AND new_email IS NOT NULL",
         params! { ":user_id": user_id, ":now": now.unix_millis() },
     )
-}
-
-/// When the address can be changed again after an undo; `None` when it can be changed now.
-fn rest_after_undo(restored_at: Option<Timestamp>, now: Timestamp) -> Option<Timestamp> {
-    // An undo in the future was stored while the clock was wrong.
-    let restored_at = restored_at.filter(|at| *at < now.plus(CLOCK_SLACK))?;
-    Some(restored_at.plus(RESTORED_REST)).filter(|until| *until > now)
 }
 
 /// The latest valid expiry of a link; later ones come from a wrong clock.

@@ -1,4 +1,4 @@
-//! Wrong codes of authenticator apps in SQLite: how long a client has to wait after them.
+//! Wrong codes of authenticator apps: how long a client has to wait after them.
 //!
 //! A code has six digits, so guesses are few: networks that are unknown to the account share an
 //! allowance a day. Known ones wait longer after each wrong code, and are never shut out.
@@ -6,7 +6,6 @@
 use std::time::Duration;
 
 use super::connection::{Connection, params};
-
 use super::otps::CLOCK_SLACK;
 use super::password_tries::is_known_network;
 use super::rows::timestamp;
@@ -51,9 +50,15 @@ fn pause_of_known(
         },
         |row| Ok((row.get(0)?, row.get(1)?)),
     )?;
-    let doubled = FIRST_PAUSE.saturating_mul(2u32.saturating_pow(failures.saturating_sub(1)));
     let last = last.map(Timestamp::from_unix_millis);
-    Ok(last.map(|last| last.plus(doubled.min(LONGEST_PAUSE))))
+    Ok(last.map(|last| last.plus(pause_after(failures))))
+}
+
+/// How long a known network waits after its last wrong code.
+fn pause_after(failures: u32) -> Duration {
+    FIRST_PAUSE
+        .saturating_mul(2u32.saturating_pow(failures.saturating_sub(1)))
+        .min(LONGEST_PAUSE)
 }
 
 fn pause_of_unknown(
@@ -113,4 +118,16 @@ pub(super) fn forget_wrong(
         "DELETE FROM factor_failures WHERE user_id = :user_id AND network = :network AND was_known",
         params! { ":user_id": user_id, ":network": tried.network },
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pauses_double_up_to_an_hour() {
+        let seconds = |failures| pause_after(failures).as_secs();
+        assert_eq!([1, 2, 3, 12].map(seconds), [1, 2, 4, 2048]);
+        assert_eq!([13, 14, 100, u32::MAX].map(seconds), [3600; 4]);
+    }
 }

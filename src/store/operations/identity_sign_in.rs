@@ -1,4 +1,4 @@
-//! Signing in by an identity, in SQLite: of an account that has it, or of somebody new.
+//! Signing in by an identity: of an account that has it, or of somebody new.
 
 use super::connection::{Connection, params};
 

@@ -1,10 +1,10 @@
-//! Password attempts, and the known networks of accounts,.
+//! Password attempts, and the known networks of accounts.
 
 use std::time::Duration;
 
-use super::connection::{Connection, params};
 use async_trait::async_trait;
 
+use super::connection::{Connection, params};
 use super::engine::{Database, Engine};
 use super::events::{Actor, insert_event};
 use super::lock::Keys;
@@ -12,7 +12,7 @@ use super::otps::CLOCK_SLACK;
 use super::rows::optional_timestamp;
 use super::transaction::Transaction;
 use crate::domain::{EventKind, Timestamp, UserId};
-use crate::store::{PasswordTry, PasswordTryStore, StoreResult, TrySource};
+use crate::store::{PasswordTry, PasswordTryLimits, PasswordTryStore, StoreResult, TrySource};
 
 const HOUR: Duration = Duration::from_hours(1);
 
@@ -75,12 +75,36 @@ pub(super) fn find_pause(
     if failures < limits.free && full.is_none() {
         return Ok(None);
     }
-    let is_session = matches!(tried.source, TrySource::Session(_));
-    let is_known = !is_session && is_known_network(connection, tried.user_id, &source)?;
-    let longest = if is_known {
-        limits.max_pause_if_known
-    } else {
-        limits.max_pause
+    let origin = match &tried.source {
+        TrySource::Session(_) => Origin::Session,
+        TrySource::Network(_) if is_known_network(connection, tried.user_id, &source)? => {
+            Origin::KnownNetwork
+        }
+        TrySource::Network(_) => Origin::UnknownNetwork,
+    };
+    let until = next_at(limits, origin, (failures, last), full);
+    Ok(until.filter(|until| *until > tried.now))
+}
+
+/// Where attempts come from.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Origin {
+    Session,
+    KnownNetwork,
+    UnknownNetwork,
+}
+
+/// When the next attempt is allowed after a number of failures of its source, the last of which is
+/// given, and after the failure that has reached the limit of the hour.
+fn next_at(
+    limits: PasswordTryLimits,
+    origin: Origin,
+    (failures, last): (u32, Option<Timestamp>),
+    full: Option<Timestamp>,
+) -> Option<Timestamp> {
+    let longest = match origin {
+        Origin::KnownNetwork => limits.max_pause_if_known,
+        Origin::Session | Origin::UnknownNetwork => limits.max_pause,
     };
     let after_pause = failures.checked_sub(limits.free).and_then(|beyond| {
         let doubled = limits
@@ -88,12 +112,11 @@ pub(super) fn find_pause(
             .saturating_mul(2u32.saturating_pow(beyond));
         Some(last?.plus(doubled.min(longest)))
     });
+    // Failures of others shut out nobody who has signed in before.
     let after_hour = full
-        .filter(|_| !is_known && !is_session)
+        .filter(|_| origin == Origin::UnknownNetwork)
         .map(|full| full.plus(HOUR));
-    Ok(after_pause
-        .max(after_hour)
-        .filter(|until| *until > tried.now))
+    after_pause.max(after_hour)
 }
 
 pub(super) fn is_known_network(
@@ -217,5 +240,52 @@ impl<E: Engine> PasswordTryStore for Database<E> {
                 move |connection| count_failure(connection, &tried),
             )
             .await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LIMITS: PasswordTryLimits = PasswordTryLimits {
+        free: 5,
+        first_pause: Duration::from_secs(2),
+        max_pause: Duration::from_secs(900),
+        max_pause_if_known: Duration::from_secs(30),
+        an_hour: 100,
+    };
+
+    const fn at(seconds: i64) -> Timestamp {
+        Timestamp::from_unix_millis(seconds * 1000)
+    }
+
+    #[test]
+    fn pauses_double_up_to_that_of_the_origin() {
+        use Origin::{KnownNetwork, Session, UnknownNetwork};
+        for (origin, failures, expected) in [
+            (UnknownNetwork, 4, None),
+            (UnknownNetwork, 5, Some(1002)),
+            (UnknownNetwork, 7, Some(1008)),
+            (UnknownNetwork, 40, Some(1900)),
+            (UnknownNetwork, u32::MAX, Some(1900)),
+            (KnownNetwork, 7, Some(1008)),
+            (KnownNetwork, 40, Some(1030)),
+            (Session, 40, Some(1900)),
+        ] {
+            let until = next_at(LIMITS, origin, (failures, Some(at(1000))), None);
+            assert_eq!(until, expected.map(at), "{failures}");
+        }
+    }
+
+    #[test]
+    fn failures_of_all_networks_shut_out_only_unknown_ones() {
+        let full = Some(at(500));
+        let after = |origin| next_at(LIMITS, origin, (0, None), full);
+        assert_eq!(after(Origin::UnknownNetwork), Some(at(4100)));
+        assert_eq!(after(Origin::KnownNetwork), None);
+        assert_eq!(after(Origin::Session), None);
+        // The later of both.
+        let both = next_at(LIMITS, Origin::UnknownNetwork, (40, Some(at(4000))), full);
+        assert_eq!(both, Some(at(4900)));
     }
 }

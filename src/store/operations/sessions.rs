@@ -1,4 +1,4 @@
-//! Sessions and refresh tokens.
+//! Sessions, and the rotation of their refresh tokens.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,7 +13,11 @@ use super::lock::Keys;
 use super::mails::insert_mail;
 use super::notices::has_had_sign_in_notices;
 use super::password_tries::{find_pause, forget_failures, note_network};
-use super::rows::{USER_COLUMNS, authentication, timestamp, user};
+use super::refresh_tokens::{
+    StoredToken, delete_surplus_refresh_tokens, exchange, insert_refresh_token,
+    is_refresh_token_usable, stored_token,
+};
+use super::rows::{USER_COLUMN_COUNT, USER_COLUMNS, authentication, timestamp, user};
 use super::transaction::Transaction;
 use super::users::find_by_id;
 use super::webhooks::emit;
@@ -26,14 +30,8 @@ use crate::store::{
     SessionStore, SessionSubject, SignIn, SignInOutcome, StoreError, StoreResult, UserSnapshot,
 };
 
-/// How long a used refresh token keeps its row.
-const REMEMBER_USED: Duration = Duration::from_hours(1);
-
 /// Maximum number of sessions per account.
 const MAX_SESSIONS: i64 = 100;
-
-/// Maximum number of refresh tokens with a row per session.
-const MAX_REFRESH_TOKENS: i64 = 100;
 
 /// Checks that the session of a request is live and that its account may act on `target`.
 ///
@@ -120,21 +118,6 @@ pub(super) fn insert_session(
 /// The earlier of a time and an optional bound.
 fn earliest(time: Timestamp, bound: Option<Timestamp>) -> Timestamp {
     bound.map_or(time, |bound| time.min(bound))
-}
-
-pub(super) fn insert_refresh_token(
-    connection: &dyn Connection,
-    id: &str,
-    session_id: &str,
-    expires_at: Timestamp,
-) -> StoreResult<()> {
-    connection.run(
-        "INSERT INTO refresh_tokens (id, session_id, expires_at) VALUES (:id, :session_id, \
-         :expires_at)",
-        params! {
-            ":id": id, ":session_id": session_id, ":expires_at": expires_at.unix_millis(),
-        },
-    )
 }
 
 /// Deletes the sessions beyond the maximum, except the new one. Returns their number.
@@ -306,29 +289,6 @@ pub(in crate::store) fn find_live_user(
     )
 }
 
-/// Whether a refresh token was used within the grace.
-fn is_in_grace(
-    connection: &dyn Connection,
-    session_id: &str,
-    refresh_id: &str,
-    now: Timestamp,
-    grace: Duration,
-) -> StoreResult<bool> {
-    connection
-        .query_row(
-            "SELECT EXISTS (SELECT 1 FROM refresh_tokens WHERE id = :id AND session_id = \
-             :session_id AND used_at > :used_after)",
-            params! {
-                ":id": refresh_id,
-                ":session_id": session_id,
-                ":used_after": now.minus(grace).unix_millis(),
-            },
-            |row| row.get(0),
-        )
-        // A clock that was set back must not extend a grace of zero.
-        .map(|recent: bool| recent && !grace.is_zero())
-}
-
 /// A live session.
 pub(super) struct LiveSession {
     /// Its active account.
@@ -337,105 +297,60 @@ pub(super) struct LiveSession {
     pub(super) authentication: Authentication,
 }
 
+/// Finds the live session of an account that is active. Those of OAuth clients are not found.
 pub(super) fn find_session(
     connection: &dyn Connection,
     session_id: &str,
 ) -> StoreResult<Option<LiveSession>> {
-    let Some(user) = find_live_user(connection, session_id)? else {
-        return Ok(None);
-    };
-    connection.query_row(
-        "SELECT created_at, authenticated_at, amr FROM sessions WHERE id = :id",
-        params! { ":id": session_id },
-        |row| {
-            Ok(Some(LiveSession {
-                user,
-                created_at: timestamp(row, 0)?,
-                authentication: authentication(row, 1)?,
-            }))
-        },
+    connection.query_optional(
+        &format!(
+            "SELECT {USER_COLUMNS}, {SESSION_COLUMNS} FROM sessions JOIN users ON users.id = \
+             sessions.user_id WHERE sessions.id = :session_id AND sessions.client_id IS NULL AND \
+             users.is_active"
+        ),
+        params! { ":session_id": session_id },
+        live_session,
     )
 }
 
-/// What the use of a refresh token comes to.
-enum Use {
-    /// It is used for the first time.
-    First,
-    /// It is repeated within the grace; this is its successor, if it has one.
-    Repeated(Option<String>),
-    /// It was used before.
-    Reused,
+/// The columns of a session that [`live_session`] reads after those of its account.
+const SESSION_COLUMNS: &str = "sessions.created_at, sessions.authenticated_at, sessions.amr";
+
+/// How many columns an account and its session have together.
+const LIVE_SESSION_COLUMN_COUNT: usize = USER_COLUMN_COUNT + 3;
+
+/// Reads the columns of an account, and then those of its session.
+fn live_session(row: &Row<'_>) -> StoreResult<LiveSession> {
+    Ok(LiveSession {
+        user: user(row)?,
+        created_at: timestamp(row, USER_COLUMN_COUNT)?,
+        authentication: authentication(row, USER_COLUMN_COUNT + 1)?,
+    })
 }
 
-fn use_refresh_token(
+/// Finds the live session of an active account, as [`find_session`] does,
+/// together with one of its refresh tokens.
+fn find_session_and_token(
     connection: &dyn Connection,
-    rotation: &RotateRefreshToken,
-) -> StoreResult<Use> {
-    let used = connection.execute(
-        "UPDATE refresh_tokens SET used_at = :now, successor_id = :new_id WHERE id = :id AND \
-         session_id = :session_id AND used_at IS NULL",
-        params! {
-            ":id": rotation.refresh_id,
-            ":new_id": rotation.new_refresh_id,
-            ":session_id": rotation.session_id,
-            ":now": rotation.now.unix_millis(),
+    session_id: &str,
+    token_id: &str,
+) -> StoreResult<Option<(LiveSession, Option<StoredToken>)>> {
+    connection.query_optional(
+        &format!(
+            "SELECT {USER_COLUMNS}, {SESSION_COLUMNS}, refresh_tokens.used_at, \
+             refresh_tokens.successor_id, refresh_tokens.id IS NOT NULL FROM sessions JOIN users \
+             ON users.id = sessions.user_id LEFT JOIN refresh_tokens ON refresh_tokens.id = \
+             :token_id AND refresh_tokens.session_id = sessions.id WHERE sessions.id = \
+             :session_id AND sessions.client_id IS NULL AND users.is_active"
+        ),
+        params! { ":session_id": session_id, ":token_id": token_id },
+        |row| {
+            let token = LIVE_SESSION_COLUMN_COUNT;
+            let is_stored: bool = row.get(token + 2)?;
+            let stored = is_stored.then(|| stored_token(row, token)).transpose()?;
+            Ok((live_session(row)?, stored))
         },
-    )?;
-    if used > 0 {
-        return Ok(Use::First);
-    }
-    let (session_id, refresh_id) = (&rotation.session_id, &rotation.refresh_id);
-    if !is_in_grace(
-        connection,
-        session_id,
-        refresh_id,
-        rotation.now,
-        rotation.grace,
-    )? {
-        // A validly signed token of a live session that has no unused row was used before.
-        return Ok(Use::Reused);
-    }
-    // Versions before 10 stored no successor: the first repeat sets it.
-    let successor: Option<String> = connection.query_row(
-        "SELECT successor_id FROM refresh_tokens WHERE id = :id",
-        params! { ":id": refresh_id },
-        |row| row.get(0),
-    )?;
-    if successor.is_none() {
-        connection.run(
-            "UPDATE refresh_tokens SET successor_id = :new_id WHERE id = :id",
-            params! { ":id": refresh_id, ":new_id": rotation.new_refresh_id },
-        )?;
-    }
-    Ok(Use::Repeated(successor))
-}
-
-/// Exchanges a refresh token of a live session for its successor, whose id is returned; `None` when it
-/// was used before.
-pub(super) fn exchange(
-    connection: &dyn Connection,
-    rotation: &RotateRefreshToken,
-    expires_at: Timestamp,
-) -> StoreResult<Option<String>> {
-    match use_refresh_token(connection, rotation)? {
-        Use::First | Use::Repeated(None) => {
-            let id = &rotation.new_refresh_id;
-            insert_refresh_token(connection, id, &rotation.session_id, expires_at)?;
-            Ok(Some(rotation.new_refresh_id.clone()))
-        }
-        Use::Repeated(Some(successor)) => {
-            // The token that is signed for it now expires a few seconds later than the first one.
-            connection.run(
-                "UPDATE refresh_tokens SET expires_at = greatest(expires_at, :expires_at) WHERE id \
-                 = :id",
-                params! {
-                    ":id": successor, ":expires_at": expires_at.unix_millis(),
-                },
-            )?;
-            Ok(Some(successor))
-        }
-        Use::Reused => Ok(None),
-    }
+    )
 }
 
 /// Who sent a refresh token, for the audit log.
@@ -447,25 +362,13 @@ pub(super) fn context_of(rotation: &RotateRefreshToken) -> RequestContext {
     }
 }
 
-/// Whether a refresh token of a session is unused, or was used within the grace.
-pub(super) fn is_refresh_token_usable(
-    connection: &dyn Connection,
-    session_id: &str,
-    refresh_id: &str,
-    now: Timestamp,
-    grace: Duration,
-) -> StoreResult<bool> {
-    let is_unused: bool = connection.query_row(
-        "SELECT EXISTS (SELECT 1 FROM refresh_tokens WHERE id = :id AND session_id = :session_id \
-         AND used_at IS NULL)",
-        params! { ":id": refresh_id, ":session_id": session_id },
-        |row| row.get(0),
-    )?;
-    Ok(is_unused || is_in_grace(connection, session_id, refresh_id, now, grace)?)
-}
-
-fn rotate(connection: &Transaction<'_>, rotation: &RotateRefreshToken) -> StoreResult<Rotation> {
-    let Some(session) = find_session(connection, &rotation.session_id)? else {
+/// Rotates the refresh token of an owner's session.
+pub(super) fn rotate(
+    connection: &Transaction<'_>,
+    rotation: &RotateRefreshToken,
+) -> StoreResult<Rotation> {
+    let (session_id, refresh_id) = (&rotation.session_id, &rotation.refresh_id);
+    let Some((session, token)) = find_session_and_token(connection, session_id, refresh_id)? else {
         return Ok(Rotation::Invalid);
     };
     let LiveSession {
@@ -475,12 +378,12 @@ fn rotate(connection: &Transaction<'_>, rotation: &RotateRefreshToken) -> StoreR
     } = session;
     let end = rotation.lifetimes.end(created_at, user.is_staff);
     if end.is_some_and(|end| end <= rotation.now) {
-        delete_with_dependents(connection, &rotation.session_id, user.id)?;
+        delete_with_dependents(connection, session_id, user.id)?;
         return Ok(Rotation::Invalid);
     }
     let expires_at = earliest(rotation.new_expires_at, end);
-    let Some(refresh_id) = exchange(connection, rotation, expires_at)? else {
-        delete_with_dependents(connection, &rotation.session_id, user.id)?;
+    let Some(refresh_id) = exchange(connection, rotation, token, expires_at)? else {
+        delete_with_dependents(connection, session_id, user.id)?;
         let amr = authentication.amr();
         let context = context_of(rotation);
         // It is unknown whether the owner or the thief sent it.
@@ -493,7 +396,7 @@ fn rotate(connection: &Transaction<'_>, rotation: &RotateRefreshToken) -> StoreR
             "",
             rotation.now,
         )?;
-        let subject = session_subject(&rotation.session_id, &amr, &context);
+        let subject = session_subject(session_id, &amr, &context);
         let event = WebhookEventType::SessionReuseDetected;
         emit(connection, event, user.id, subject, rotation.now)?;
         return Ok(Rotation::Reused);
@@ -525,30 +428,6 @@ fn touch_session(
             ":end": end.map(Timestamp::unix_millis),
             ":ip": rotation.ip,
             ":user_agent": rotation.user_agent,
-        },
-    )
-}
-
-/// Deletes the rows of expired refresh tokens and of those used long ago.
-pub(super) fn delete_surplus_refresh_tokens(
-    connection: &dyn Connection,
-    rotation: &RotateRefreshToken,
-    new_id: &str,
-) -> StoreResult<()> {
-    let remember = REMEMBER_USED.max(rotation.grace);
-    connection.run(
-        "DELETE FROM refresh_tokens WHERE session_id = :session_id AND (used_at < :used_before OR \
-         expires_at <= :now OR id IN (SELECT id FROM refresh_tokens WHERE session_id = :session_id \
-         AND id NOT IN (:id, :new_id) ORDER BY coalesce(used_at <= :grace_ends, FALSE), used_at \
-         DESC NULLS LAST, expires_at DESC LIMIT 1000000 OFFSET :others))",
-        params! {
-            ":session_id": rotation.session_id,
-            ":id": rotation.refresh_id,
-            ":new_id": new_id,
-            ":others": MAX_REFRESH_TOKENS - 2,
-            ":grace_ends": rotation.now.minus(rotation.grace).unix_millis(),
-            ":used_before": rotation.now.minus(remember).unix_millis(),
-            ":now": rotation.now.unix_millis(),
         },
     )
 }

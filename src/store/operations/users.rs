@@ -3,6 +3,7 @@
 use super::connection::{Connection, params};
 use async_trait::async_trait;
 
+use super::differences::{changed_fields, changes_of_state};
 use super::email_change::{
     EmailStep, drop_unconfirmed_claims, find_email_undo, undo_email_change, update_email,
 };
@@ -204,58 +205,20 @@ fn note_changes(
     after: &User,
     update: &UserUpdate,
 ) -> StoreResult<()> {
-    let note = |kind, detail: &str| {
-        let (id, context) = (Some(after.id), &update.context);
-        insert_event(
-            connection,
-            kind,
-            id,
-            Actor::FromContext,
-            context,
-            detail,
-            update.now,
-        )
-    };
-    let (old, new) = (&before.profile, &after.profile);
-    let changed: Vec<&str> = [
-        ("first_name", old.first_name != new.first_name),
-        ("last_name", old.last_name != new.last_name),
-        ("phone", old.phone != new.phone),
-        ("gender", old.gender != new.gender),
-        ("country", old.country != new.country),
-        ("address", old.address != new.address),
-        ("birthday", old.birthday != new.birthday),
-        ("photo", before.photo != after.photo),
-        // Another spelling of the address, or a change back to the confirmed one.
-        (
-            "email",
-            before.shown_email() != after.shown_email() && after.new_email.is_none(),
-        ),
-    ]
-    .iter()
-    .filter_map(|(name, is_other)| is_other.then_some(*name))
-    .collect();
+    let changed = changed_fields(before, after);
     if !changed.is_empty() {
         note_profile_change(connection, after.id, &update.context, &changed, update.now)?;
     }
-    if after.new_email.is_some() && before.new_email != after.new_email {
-        note(EventKind::EmailChangeRequested, "")?;
-    }
-    if before.is_active != after.is_active {
-        let kind = if after.is_active {
-            EventKind::UserActivated
-        } else {
-            EventKind::UserDeactivated
-        };
-        note(kind, "")?;
-    }
-    if before.is_staff != after.is_staff {
-        let kind = if after.is_staff {
-            EventKind::UserPromoted
-        } else {
-            EventKind::UserDemoted
-        };
-        note(kind, "")?;
+    for kind in changes_of_state(before, after) {
+        insert_event(
+            connection,
+            kind,
+            Some(after.id),
+            Actor::FromContext,
+            &update.context,
+            "",
+            update.now,
+        )?;
     }
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! Webhooks in SQLite: the endpoints, and the events that are enqueued for them.
+//! Webhooks: the endpoints, and the events that are enqueued for them.
 
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
