@@ -5,6 +5,7 @@ use async_trait::async_trait;
 
 use super::engine::{Database, Engine};
 use super::events::{Actor, insert_event};
+use super::lock::Keys;
 use super::sessions::find_session;
 use super::transaction::Transaction;
 use crate::domain::{Authentication, EventKind, Scopes, Timestamp, User, UserId};
@@ -209,7 +210,7 @@ impl<E: Engine> AuthorizationStore for Database<E> {
         request: NewAuthorizationRequest,
     ) -> StoreResult<()> {
         self.engine
-            .write(move |connection| {
+            .write_for(Keys::none(), move |connection| {
                 connection.run(
                     "INSERT INTO authorization_requests (id_hash, parameters, expires_at) VALUES \
                      (:id_hash, :parameters, :expires_at)",
@@ -254,7 +255,9 @@ impl<E: Engine> AuthorizationStore for Database<E> {
 
     async fn issue_code(&self, code: IssueCode) -> StoreResult<IssueOutcome> {
         self.engine
-            .write(move |connection| issue_code(connection, &code))
+            .write_for(Keys::session(&code.session.id), move |connection| {
+                issue_code(connection, &code)
+            })
             .await
     }
 }

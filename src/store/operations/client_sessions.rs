@@ -7,6 +7,7 @@ use subtle::ConstantTimeEq;
 use super::authorizations::Demands;
 use super::engine::{Database, Engine};
 use super::events::{Actor, insert_event};
+use super::lock::Keys;
 use super::refresh_tokens::insert_refresh_token;
 use super::rows::{
     USER_COLUMN_COUNT, USER_COLUMNS, authentication, optional_timestamp, timestamp, user,
@@ -301,7 +302,9 @@ pub(super) fn find_client_session(
 impl<E: Engine> ClientSessionStore for Database<E> {
     async fn redeem_code(&self, request: RedeemCode) -> StoreResult<RedeemOutcome> {
         self.engine
-            .write(move |connection| redeem(connection, &request))
+            .write_for(Keys::code(&request.code_hash), move |connection| {
+                redeem(connection, &request)
+            })
             .await
     }
 
@@ -326,30 +329,33 @@ impl<E: Engine> ClientSessionStore for Database<E> {
     ) -> StoreResult<bool> {
         let (session_id, client_id) = (session_id.to_owned(), client_id.to_owned());
         self.engine
-            .write(move |connection| -> StoreResult<bool> {
-                let user_id: Option<UserId> = connection.query_optional(
-                    "SELECT user_id FROM sessions WHERE id = :id",
-                    params! { ":id": session_id },
-                    |row| row.get(0),
-                )?;
-                let ended = delete(connection, &session_id, &client_id)?;
-                let Some(user_id) = user_id.filter(|_| !ended.is_empty()) else {
-                    return Ok(false);
-                };
-                let kind = EventKind::SignOut;
-                let actor = Actor::Owner;
-                insert_event(
-                    connection,
-                    kind,
-                    Some(user_id),
-                    actor,
-                    &context,
-                    &client_id,
-                    now,
-                )?;
-                emit_ended(connection, user_id, ended, &context, now)?;
-                Ok(true)
-            })
+            .write_for(
+                Keys::session(&session_id),
+                move |connection| -> StoreResult<bool> {
+                    let user_id: Option<UserId> = connection.query_optional(
+                        "SELECT user_id FROM sessions WHERE id = :id",
+                        params! { ":id": session_id },
+                        |row| row.get(0),
+                    )?;
+                    let ended = delete(connection, &session_id, &client_id)?;
+                    let Some(user_id) = user_id.filter(|_| !ended.is_empty()) else {
+                        return Ok(false);
+                    };
+                    let kind = EventKind::SignOut;
+                    let actor = Actor::Owner;
+                    insert_event(
+                        connection,
+                        kind,
+                        Some(user_id),
+                        actor,
+                        &context,
+                        &client_id,
+                        now,
+                    )?;
+                    emit_ended(connection, user_id, ended, &context, now)?;
+                    Ok(true)
+                },
+            )
             .await
     }
 }

@@ -17,6 +17,8 @@ pub(in crate::store) enum Owner {
     Session(String),
     /// The account of a ticket for a second step, by its hash.
     Ticket(Vec<u8>),
+    /// The account that an authorization code was issued for, by its hash.
+    Code(Vec<u8>),
 }
 
 /// The keys of an operation. Two operations with a common key run one after the other.
@@ -47,6 +49,14 @@ impl Keys {
         Self {
             names: Vec::new(),
             owner: Owner::Ticket(token_hash.to_vec()),
+        }
+    }
+
+    /// Of an operation about the account of an authorization code.
+    pub(in crate::store) fn code(code_hash: &[u8]) -> Self {
+        Self {
+            names: Vec::new(),
+            owner: Owner::Code(code_hash.to_vec()),
         }
     }
 

@@ -4,6 +4,7 @@ use super::connection::{Connection, Row, params};
 use async_trait::async_trait;
 
 use super::engine::{Database, Engine};
+use super::lock::Keys;
 use super::rows::timestamp;
 use crate::domain::Timestamp;
 use crate::store::{
@@ -141,7 +142,7 @@ fn use_up(
 impl<E: Engine> ProviderRequestStore for Database<E> {
     async fn create_provider_request(&self, request: NewProviderRequest) -> StoreResult<()> {
         self.engine
-            .write(move |connection| create(connection, &request))
+            .write_for(Keys::none(), move |connection| create(connection, &request))
             .await
     }
 
@@ -177,13 +178,17 @@ impl<E: Engine> ProviderRequestStore for Database<E> {
     ) -> StoreResult<bool> {
         let state_hash = state_hash.to_owned();
         self.engine
-            .write(move |connection| answer(connection, &state_hash, &content, now))
+            .write_for(Keys::none(), move |connection| {
+                answer(connection, &state_hash, &content, now)
+            })
             .await
     }
 
     async fn release_provider_answer(&self, request: ReleaseAnswer) -> StoreResult<bool> {
         self.engine
-            .write(move |connection| release(connection, &request))
+            .write_for(Keys::none(), move |connection| {
+                release(connection, &request)
+            })
             .await
     }
 
@@ -194,7 +199,9 @@ impl<E: Engine> ProviderRequestStore for Database<E> {
     ) -> StoreResult<Option<ProviderRequest>> {
         let hash = code_hash.to_owned();
         self.engine
-            .write(move |connection| use_up(connection, "code_hash = :hash", (&hash, None), now))
+            .write_for(Keys::none(), move |connection| {
+                use_up(connection, "code_hash = :hash", (&hash, None), now)
+            })
             .await
     }
 
@@ -206,7 +213,7 @@ impl<E: Engine> ProviderRequestStore for Database<E> {
     ) -> StoreResult<Option<ProviderRequest>> {
         let (hash, cookie) = (state_hash.to_owned(), cookie_hash.map(<[u8]>::to_owned));
         self.engine
-            .write(move |connection| {
+            .write_for(Keys::none(), move |connection| {
                 let hashes = (hash.as_slice(), cookie.as_deref());
                 use_up(connection, "state_hash = :hash", hashes, now)
             })

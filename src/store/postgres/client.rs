@@ -6,9 +6,9 @@
 
 use std::cell::{Cell, RefCell};
 use std::num::NonZeroUsize;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use futures_util::future::{join, join_all, poll_fn};
@@ -38,6 +38,51 @@ const STATEMENTS: NonZeroUsize = NonZeroUsize::new(400).expect("the number is no
 
 /// Statements that are sent together at most.
 const PIPELINE: usize = 24;
+
+/// How often a wait for an answer looks whether it still makes sense.
+const TICK: Duration = Duration::from_millis(100);
+
+/// The longest wait for a new connection, and for answers until [`Client::set_patience`] says otherwise.
+const CONNECT_PATIENCE: Patience = Patience::of(Duration::from_secs(5));
+
+/// How long answers are waited for.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Patience {
+    longest: Duration,
+    outlasts_term: bool,
+}
+
+impl Patience {
+    /// Until this time has passed, or the server is not known as the primary any more.
+    pub(super) const fn of(longest: Duration) -> Self {
+        Self {
+            longest,
+            outlasts_term: false,
+        }
+    }
+
+    /// Until this time has passed, for work that cannot be repeated.
+    pub(super) const fn unconditional(longest: Duration) -> Self {
+        Self {
+            longest,
+            outlasts_term: true,
+        }
+    }
+}
+
+/// The time in which a server is known as the primary.
+pub(super) struct Term {
+    /// Its generation.
+    pub(super) generation: u64,
+    /// The generation of now.
+    pub(super) current: Arc<AtomicU64>,
+}
+
+impl Term {
+    fn is_over(&self) -> bool {
+        self.current.load(Ordering::SeqCst) != self.generation
+    }
+}
 
 /// What went wrong with a connection or a transaction, as far as another attempt may help.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -75,8 +120,9 @@ pub(super) struct Client {
     has_new_texts: Cell<bool>,
     /// Whether the server has sent a warning.
     warned: Arc<AtomicBool>,
-    /// The longest wait for an answer.
-    patience: Cell<Duration>,
+    patience: Cell<Patience>,
+    /// When waiting for answers makes no more sense.
+    term: Option<Term>,
     // Dropped last: it drives the connection.
     runtime: Runtime,
 }
@@ -84,17 +130,20 @@ pub(super) struct Client {
 type BoxedFuture<'a, T> = Pin<Box<dyn Future<Output = Result<T, Error>> + 'a>>;
 
 impl Client {
-    /// Connects to one server.
+    /// Connects to one server, for the time in which it is the primary.
     ///
     /// # Errors
     /// What the driver reports.
-    pub(super) fn connect(server: &Server, tls: Option<&Arc<ClientConfig>>) -> StoreResult<Self> {
+    pub(super) fn connect(
+        server: &Server,
+        tls: Option<&Arc<ClientConfig>>,
+        term: Option<Term>,
+    ) -> StoreResult<Self> {
         let runtime = Builder::new_current_thread()
             .enable_all()
             .build()
             .map_err(StoreError::failed)?;
         let warned = Arc::new(AtomicBool::new(false));
-        let patience = Duration::from_secs(5);
         let connect = async {
             let Some(tls) = tls.filter(|_| server.has_tls) else {
                 let (client, connection) = server.config.connect(NoTls).await?;
@@ -110,7 +159,7 @@ impl Client {
             Ok(client)
         };
         let driver = runtime
-            .block_on(async { timeout(patience, connect).await })
+            .block_on(async { timeout(CONNECT_PATIENCE.longest, connect).await })
             .map_err(|_| StoreError::busy("the server does not answer"))?
             .map_err(driver_error)?;
         Ok(Self {
@@ -121,13 +170,14 @@ impl Client {
             has_failed: Cell::new(false),
             has_new_texts: Cell::new(false),
             warned,
-            patience: Cell::new(patience),
+            patience: Cell::new(CONNECT_PATIENCE),
+            term,
             runtime,
         })
     }
 
     /// How long answers are waited for from now on.
-    pub(super) fn set_patience(&self, patience: Duration) {
+    pub(super) fn set_patience(&self, patience: Patience) {
         self.patience.set(patience);
     }
 
@@ -235,23 +285,41 @@ impl Client {
     }
 
     fn block_on<T>(&self, work: impl Future<Output = Result<T, Error>>) -> StoreResult<T> {
-        let patience = self.patience.get();
-        let done = self
-            .runtime
-            .block_on(async { timeout(patience, work).await });
-        match done {
+        match self.runtime.block_on(self.wait(work)) {
             Ok(Ok(value)) => Ok(value),
             Ok(Err(error)) => {
                 self.has_failed.set(true);
                 self.fault.set(fault_of(&error));
                 Err(driver_error(error))
             }
-            Err(_) => {
+            Err(problem) => {
                 self.has_failed.set(true);
                 self.fault.set(Some(Fault::Broken));
-                Err(StoreError::busy(format!(
-                    "the database has not answered for {patience:?}"
-                )))
+                Err(StoreError::busy(problem))
+            }
+        }
+    }
+
+    /// Waits for an answer as long as that makes sense.
+    async fn wait<T>(&self, work: impl Future<Output = T>) -> Result<T, String> {
+        let Patience {
+            longest,
+            outlasts_term,
+        } = self.patience.get();
+        let term = self.term.as_ref().filter(|_| !outlasts_term);
+        let mut work = pin!(work);
+        let mut left = longest;
+        loop {
+            let tick = left.min(TICK);
+            if let Ok(done) = timeout(tick, &mut work).await {
+                return Ok(done);
+            }
+            left -= tick;
+            if left.is_zero() {
+                return Err(format!("the database has not answered for {longest:?}"));
+            }
+            if term.is_some_and(Term::is_over) {
+                return Err("the server does not confirm writes any more".to_owned());
             }
         }
     }

@@ -1,9 +1,8 @@
 //! A thread's connection to the primary.
 
 use std::sync::Arc;
-use std::time::Duration;
 
-use super::client::{Client, Fault};
+use super::client::{Client, Fault, Patience};
 use super::servers::Servers;
 use crate::store::{StoreError, StoreResult};
 
@@ -34,13 +33,18 @@ impl Link {
         let (server, generation) = self.servers.wait_for_primary()?;
         match self.client.take() {
             Some((client, of)) if of == generation && !client.is_lost() => Ok((client, of)),
-            _ => Ok((self.servers.connect(server)?, generation)),
+            _ => {
+                let client = self.servers.connect_for(server, generation)?;
+                Ok((client, generation))
+            }
         }
     }
 
     /// Keeps a connection for the next operation, unless it is lost.
     pub(super) fn keep(&mut self, client: Client, generation: u64) {
-        if client.fault() != Some(Fault::Broken) {
+        if client.fault() == Some(Fault::Broken) {
+            self.servers.doubt();
+        } else {
             self.client = Some((client, generation));
         }
     }
@@ -55,7 +59,7 @@ impl Link {
     pub(super) fn read<T>(
         &mut self,
         begin: Option<&'static str>,
-        patience: Duration,
+        patience: Patience,
         query: &mut dyn FnMut(&Client) -> StoreResult<T>,
     ) -> StoreResult<T> {
         let mut attempt = 0;

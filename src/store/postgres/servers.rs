@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use tokio_rustls::rustls::ClientConfig;
 
-use super::client::{Client, Commit};
+use super::client::{Client, Commit, Patience, Term};
 use super::upkeep::keep_small;
 use super::url::Server;
 use crate::clock::{Clock, Stopwatch, SystemClock};
@@ -31,10 +31,14 @@ const UPKEEP: u32 = 60;
 const TRUSTED_FOR: Duration = Duration::from_secs(3);
 
 /// The longest wait for such a commit.
-const PATIENCE: Duration = Duration::from_millis(2_500);
+const PATIENCE: Patience = Patience::of(Duration::from_millis(2_500));
 
-/// The longest wait for the first answer of all servers.
-const LONGEST_SEARCH: Duration = Duration::from_secs(6);
+/// How long a search waits for all answers. One that comes later still counts, unless another search
+/// has found a primary meanwhile.
+const LONGEST_SEARCH: Duration = Duration::from_secs(2);
+
+/// The pause between two searches for the primary.
+const SEARCH_PAUSE: Duration = Duration::from_millis(100);
 
 /// How long an operation waits while no primary is known.
 const WAIT_FOR_PRIMARY: Duration = Duration::from_secs(2);
@@ -62,6 +66,8 @@ pub(super) struct Servers {
     tls: Option<Arc<ClientConfig>>,
     id: [u8; 16],
     primary: Mutex<Primary>,
+    // That of the primary, for those who wait for its answers.
+    generation: Arc<AtomicU64>,
     found: Condvar,
     running_since: Stopwatch,
     // Milliseconds since the start at which the last confirmed commit began.
@@ -69,6 +75,8 @@ pub(super) struct Servers {
     // How many milliseconds the clock of the database is ahead.
     clock_offset: AtomicI64,
     transactions: AtomicU64,
+    // Whether a connection broke since the primary was asked last.
+    is_doubted: AtomicBool,
     is_stopping: AtomicBool,
 }
 
@@ -79,6 +87,8 @@ impl Servers {
             tls,
             id,
             primary: Mutex::default(),
+            generation: Arc::default(),
+            is_doubted: AtomicBool::new(false),
             found: Condvar::new(),
             running_since: Stopwatch::start(),
             confirmed_at: AtomicU64::new(0),
@@ -159,18 +169,52 @@ impl Servers {
     /// # Errors
     /// What the driver reports.
     pub(super) fn connect(&self, server: usize) -> StoreResult<Client> {
-        Client::connect(&self.all[server], self.tls.as_ref())
+        Client::connect(&self.all[server], self.tls.as_ref(), None)
     }
 
-    /// Notes which server is the primary, in a new generation.
-    fn set_primary(&self, server: Option<usize>) {
+    /// Connects to the primary of a generation: its answers are waited for while it is the primary.
+    ///
+    /// # Errors
+    /// What the driver reports.
+    pub(super) fn connect_for(&self, server: usize, generation: u64) -> StoreResult<Client> {
+        let term = Term {
+            generation,
+            current: Arc::clone(&self.generation),
+        };
+        Client::connect(&self.all[server], self.tls.as_ref(), Some(term))
+    }
+
+    /// Has the primary asked at once whether it still is one: a connection to it broke.
+    pub(super) fn doubt(&self) {
+        self.is_doubted.store(true, Ordering::SeqCst);
+        drop(self.lock());
+        self.found.notify_all();
+    }
+
+    /// Notes that no primary is known.
+    fn lose_primary(&self) {
         let now = self.elapsed();
         let mut primary = self.lock();
-        if server.is_none() && primary.server.is_some() {
+        if primary.server.is_some() {
             primary.lost_at = now;
+            self.set_primary(primary, None);
         }
+    }
+
+    /// Notes the primary that a search has found which began in this generation.
+    fn note_primary(&self, server: usize, generation: u64, confirmed_at: u64) {
+        let primary = self.lock();
+        if primary.server.is_none() && primary.generation == generation {
+            self.confirmed_at.fetch_max(confirmed_at, Ordering::SeqCst);
+            self.set_primary(primary, Some(server));
+        }
+    }
+
+    /// Begins a new generation.
+    fn set_primary(&self, mut primary: MutexGuard<'_, Primary>, server: Option<usize>) {
         primary.server = server;
         primary.generation += 1;
+        self.generation.store(primary.generation, Ordering::SeqCst);
         drop(primary);
         self.found.notify_all();
     }
@@ -181,6 +225,7 @@ impl Servers {
     /// When none does: what each of them says.
     pub(super) fn find_primary(self: &Arc<Self>) -> Result<(), Vec<String>> {
         let (answer, answers) = channel();
+        let generation = self.lock().generation;
         for index in 0..self.all.len() {
             let (servers, answer) = (Arc::clone(self), answer.clone());
             // A server that does not answer holds its thread for some seconds, and nobody else.
@@ -189,18 +234,19 @@ impl Servers {
                 let asked = servers
                     .connect(index)
                     .and_then(|client| servers.confirm(&client));
-                let _ = answer.send((index, started_at, asked));
+                if asked.is_ok() {
+                    servers.note_primary(index, generation, started_at);
+                }
+                let _ = answer.send((index, asked));
             }));
         }
         drop(answer);
         let mut problems = Vec::new();
-        while let Ok((index, started_at, asked)) = answers.recv_timeout(LONGEST_SEARCH) {
+        let stopwatch = Stopwatch::start();
+        let left = || LONGEST_SEARCH.saturating_sub(stopwatch.elapsed());
+        while let Ok((index, asked)) = answers.recv_timeout(left()) {
             match asked {
-                Ok(()) => {
-                    self.confirmed_at.fetch_max(started_at, Ordering::SeqCst);
-                    self.set_primary(Some(index));
-                    return Ok(());
-                }
+                Ok(()) => return Ok(()),
                 Err(error) => {
                     let server = &self.all[index];
                     let problem =
@@ -307,21 +353,22 @@ impl Servers {
                         );
                         was_lost = true;
                     }
-                    self.set_primary(None);
+                    self.lose_primary();
                     if self.find_primary().is_err() {
-                        self.pause(INTERVAL / 4);
+                        thread::sleep(SEARCH_PAUSE);
                     }
                 }
             }
         }
     }
 
-    /// Waits, or until the end.
+    /// Waits, or until the end or a [`doubt`](Self::doubt).
     fn pause(&self, time: Duration) {
         let primary = self.lock();
-        let _ = self
-            .found
-            .wait_timeout_while(primary, time, |_| !self.is_stopping.load(Ordering::SeqCst));
+        let _ = self.found.wait_timeout_while(primary, time, |_| {
+            !self.is_stopping.load(Ordering::SeqCst) && !self.is_doubted.load(Ordering::SeqCst)
+        });
+        self.is_doubted.store(false, Ordering::SeqCst);
     }
 
     /// Ends [`watch`](Self::watch).

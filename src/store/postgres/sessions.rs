@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use tokio::sync::oneshot;
 
+use super::client::Patience;
 use super::link::Link;
 use super::servers::Servers;
 use crate::domain::{SessionRef, User};
@@ -22,7 +23,7 @@ const THREADS: usize = 2;
 const MOST: usize = 256;
 
 /// The longest wait for an answer.
-const PATIENCE: Duration = Duration::from_secs(3);
+const PATIENCE: Patience = Patience::of(Duration::from_secs(3));
 
 type Answer = StoreResult<Option<Arc<UserSnapshot>>>;
 

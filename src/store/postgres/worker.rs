@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use tokio::sync::oneshot;
 
-use super::client::{Client, Commit};
+use super::client::{Client, Commit, Patience};
 use super::link::{ATTEMPTS, Link};
 use super::search;
 use super::servers::Servers;
@@ -23,13 +23,16 @@ use crate::store::{StoreError, StoreResult};
 const QUEUE: u64 = 4096;
 
 /// The longest wait for an answer to a statement of a read.
-const READ_PATIENCE: Duration = Duration::from_secs(5);
+const READ_PATIENCE: Patience = Patience::of(Duration::from_secs(5));
 
 /// The longest wait for an answer to a statement of a write, which may wait for others.
-const WRITE_PATIENCE: Duration = Duration::from_secs(10);
+const WRITE_PATIENCE: Patience = Patience::of(Duration::from_secs(10));
 
-/// The longest wait for an answer to a statement of an import or a long read.
-const LONG_PATIENCE: Duration = Duration::from_mins(10);
+/// The longest wait for an answer to a statement of a long read.
+const LONG_READ_PATIENCE: Patience = Patience::of(Duration::from_mins(10));
+
+/// The longest wait for an answer to a statement of an import, which nobody repeats.
+const IMPORT_PATIENCE: Patience = Patience::unconditional(Duration::from_mins(10));
 
 /// The name of the lock that excludes all other writes.
 const ALL_WRITES: i64 = 0x6163_636f_756e_7473;
@@ -150,7 +153,7 @@ impl Worker {
     ) -> StoreResult<T> {
         self.link.read(
             Some("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"),
-            LONG_PATIENCE,
+            LONG_READ_PATIENCE,
             &mut |client| query(client),
         )
     }
@@ -173,7 +176,7 @@ impl Worker {
         work: impl FnOnce(&Transaction<'_>) -> StoreResult<bool>,
     ) -> StoreResult<bool> {
         let mut work = Some(work);
-        let written = self.write_if(&Keys::all(), LONG_PATIENCE, 1, &mut |transaction| {
+        let written = self.write_if(&Keys::all(), IMPORT_PATIENCE, 1, &mut |transaction| {
             let work = work.take().expect("there is one attempt");
             Ok(work(transaction)?.then_some(()))
         })?;
@@ -183,7 +186,7 @@ impl Worker {
     fn write_if<T>(
         &mut self,
         keys: &Keys,
-        patience: Duration,
+        patience: Patience,
         attempts: u32,
         work: &mut dyn FnMut(&Transaction<'_>) -> StoreResult<Option<T>>,
     ) -> StoreResult<Option<T>> {
@@ -285,6 +288,11 @@ fn lock(client: &Client, keys: &Keys) -> StoreResult<()> {
             "SELECT pg_advisory_xact_lock(user_id) FROM factor_tickets \
              WHERE token_hash = :token_hash",
             params! { ":token_hash": token_hash },
+        ),
+        Owner::Code(code_hash) => client.run(
+            "SELECT pg_advisory_xact_lock(user_id) FROM authorization_codes \
+             WHERE code_hash = :code_hash",
+            params! { ":code_hash": code_hash },
         ),
         Owner::Everyone => Ok(()),
         Owner::OfAddresses => keys.names.iter().try_for_each(|name| {
