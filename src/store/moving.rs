@@ -5,7 +5,7 @@ use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 pub use super::operations::copying::{CopiedTable, CopyProgress};
-use super::operations::copying::{copy_all, mark_moved};
+use super::operations::copying::{Photo, copy_all, mark_moved};
 use super::postgres::PostgresStore;
 use super::sqlite::SqliteStore;
 use super::{PhotoStore, StoreError, StoreResult};
@@ -34,8 +34,9 @@ pub async fn move_store(
     let now = now.unix_millis();
     match (source, target) {
         (OpenedStore::Sqlite(source, folder), OpenedStore::Postgres(target)) => {
-            let photos = read_photos(folder)?;
-            let count = photos.len();
+            let paths = find_photos(folder)?;
+            let count = paths.len();
+            let photos = paths.into_iter().map(read_photo);
             let copied = copy_all(&**source, target, photos, progress).await?;
             mark_moved(&**source, target_name, now).await?;
             Ok((copied, count))
@@ -43,7 +44,7 @@ pub async fn move_store(
         (OpenedStore::Postgres(source), OpenedStore::Sqlite(target, folder)) => {
             // Before the rows that name them; files without rows do no harm.
             let count = write_photos(source, folder).await?;
-            let copied = copy_all(source, &**target, Vec::new(), progress).await?;
+            let copied = copy_all(source, &**target, std::iter::empty(), progress).await?;
             mark_moved(source, target_name, now).await?;
             Ok((copied, count))
         }
@@ -53,8 +54,8 @@ pub async fn move_store(
     }
 }
 
-/// Reads all photos of a folder.
-fn read_photos(folder: &Path) -> StoreResult<Vec<(String, Vec<u8>)>> {
+/// Finds all photos of a folder, with their names.
+fn find_photos(folder: &Path) -> StoreResult<Vec<(String, PathBuf)>> {
     let entries = match fs::read_dir(folder) {
         Ok(entries) => entries,
         Err(e) if e.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
@@ -63,18 +64,19 @@ fn read_photos(folder: &Path) -> StoreResult<Vec<(String, Vec<u8>)>> {
     let mut photos = Vec::new();
     for entry in entries {
         let path = entry.map_err(|e| failed(folder, &e))?.path();
-        let Some(name) = path.file_name().and_then(|name| name.to_str()) else {
-            continue;
-        };
-        let is_photo = Path::new(name)
+        let is_photo = path
             .extension()
             .is_some_and(|extension| extension == "jpg" || extension == "png");
-        if is_photo {
-            let content = fs::read(&path).map_err(|e| failed(&path, &e))?;
-            photos.push((name.to_owned(), content));
+        if is_photo && let Some(name) = path.file_name().and_then(|name| name.to_str()) {
+            photos.push((name.to_owned(), path));
         }
     }
     Ok(photos)
+}
+
+fn read_photo((name, path): (String, PathBuf)) -> StoreResult<Photo> {
+    let content = fs::read(&path).map_err(|e| failed(&path, &e))?;
+    Ok((name, content))
 }
 
 /// Writes all photos of a store into a folder. Returns their number.

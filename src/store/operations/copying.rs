@@ -64,6 +64,12 @@ impl Sum {
     }
 }
 
+/// The table of photos, in databases that keep them.
+const PHOTOS: &str = "photos";
+
+/// A photo: its file name and its content.
+pub(in crate::store) type Photo = (String, Vec<u8>);
+
 /// The mark of a database whose accounts have moved; the name of the new one follows it.
 const MOVED: &str = "moved to ";
 
@@ -74,7 +80,7 @@ const MOVED: &str = "moved to ";
 pub(in crate::store) async fn copy_all<A: Engine, B: Engine>(
     source: &Database<A>,
     target: &Database<B>,
-    photos: Vec<(String, Vec<u8>)>,
+    photos: impl Iterator<Item = StoreResult<Photo>> + Send + 'static,
     progress: CopyProgress,
 ) -> StoreResult<Vec<CopiedTable>> {
     let (send, receive) = sync_channel(WAITING);
@@ -86,12 +92,7 @@ pub(in crate::store) async fn copy_all<A: Engine, B: Engine>(
     let (report, reported) = std::sync::mpsc::channel();
     let writing = target.engine.write_or_discard(move |transaction| {
         let copied = receive_all::<B>(transaction, &receive, &progress)?;
-        for (name, content) in &photos {
-            transaction.run(
-                "INSERT INTO photos (name, content) VALUES (:name, :content)",
-                super::connection::params! { ":name": name, ":content": content },
-            )?;
-        }
+        store_photos(transaction, photos, &progress)?;
         let _ = report.send(copied);
         Ok(true)
     });
@@ -100,6 +101,31 @@ pub(in crate::store) async fn copy_all<A: Engine, B: Engine>(
     written?;
     read?;
     reported.recv().map_err(|_| broken("the target"))
+}
+
+/// Stores photos one by one, and compares what is stored then.
+fn store_photos(
+    connection: &dyn Connection,
+    photos: impl Iterator<Item = StoreResult<Photo>>,
+    progress: &CopyProgress,
+) -> StoreResult<()> {
+    let columns = ["name".to_owned(), "content".to_owned()];
+    let insertion = insertion(PHOTOS, &columns);
+    let mut sum = Sum::default();
+    for photo in photos {
+        let (name, content) = photo?;
+        let row = [Value::Text(name.into()), Value::Blob(content.into())];
+        sum.add(&row);
+        write_row(connection, &insertion, &row)?;
+        progress(PHOTOS, sum.rows);
+    }
+    // A database that keeps no photos has no such table.
+    if sum.rows > 0 && sum_of(connection, PHOTOS, &columns, &mut |_| Ok(()))? != sum {
+        return Err(StoreError::failed(
+            "the photos are not the same in the target",
+        ));
+    }
+    Ok(())
 }
 
 fn broken(what: &str) -> StoreError {
