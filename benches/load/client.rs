@@ -135,12 +135,8 @@ pub(crate) fn drive_all(loads: &[&Load], duration: Duration) -> io::Result<Vec<O
             let next = Rc::new(Cell::new(0));
             let connections: Vec<_> = (0..load.connections)
                 .map(|_| {
-                    let connection = Connection {
-                        load: (*load).clone(),
-                        next: Rc::clone(&next),
-                        stream: None,
-                        buffer: vec![0; 64 * 1024],
-                    };
+                    let mut connection = Connection::new(load);
+                    connection.next = Rc::clone(&next);
                     tokio::task::spawn_local(connection.run(started, warm_up, warm_up + duration))
                 })
                 .collect();
@@ -189,19 +185,8 @@ pub(crate) fn body_of(server: SocketAddr, request: Vec<u8>) -> io::Result<Vec<u8
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
-    runtime.block_on(async {
-        let mut connection = Connection {
-            load: Load::new(server, Requests::new([]), 1),
-            next: Rc::default(),
-            stream: None,
-            buffer: vec![0; 64 * 1024],
-        };
-        let head = connection.exchange(&request).await?;
-        if head.status >= 300 {
-            return Err(io::Error::other(format!("answered {}", head.status)));
-        }
-        Ok(connection.buffer[head.length..head.length + head.body].to_vec())
-    })
+    let load = Load::new(server, Requests::new([]), 1);
+    runtime.block_on(Connection::new(&load).body_of(&request))
 }
 
 /// Opens connections, sends one request on each, and keeps them open while the result is held.
@@ -217,12 +202,7 @@ pub(crate) fn hold_open(
         let mut streams = Vec::with_capacity(count);
         let load = Load::new(server, Requests::new([]), 1);
         for _ in 0..count {
-            let mut connection = Connection {
-                load: load.clone(),
-                next: Rc::default(),
-                stream: None,
-                buffer: vec![0; 4096],
-            };
+            let mut connection = Connection::new(&load);
             connection.exchange(request).await?;
             streams.extend(connection.stream);
         }
@@ -231,7 +211,8 @@ pub(crate) fn hold_open(
     Ok((runtime, streams))
 }
 
-struct Connection {
+/// A connection, which is opened when it is needed.
+pub(crate) struct Connection {
     load: Load,
     next: Rc<Cell<usize>>,
     stream: Option<TcpStream>,
@@ -239,6 +220,24 @@ struct Connection {
 }
 
 impl Connection {
+    pub(crate) fn new(load: &Load) -> Self {
+        Self {
+            load: load.clone(),
+            next: Rc::default(),
+            stream: None,
+            buffer: vec![0; 16 * 1024],
+        }
+    }
+
+    /// Sends one request and returns the body of the response.
+    pub(crate) async fn body_of(&mut self, request: &[u8]) -> io::Result<Vec<u8>> {
+        let head = self.exchange(request).await?;
+        if head.status >= 300 {
+            return Err(io::Error::other(format!("answered {}", head.status)));
+        }
+        Ok(self.buffer[head.length..head.length + head.body].to_vec())
+    }
+
     /// Sends requests until the end; responses between the two moments are counted.
     async fn run(
         mut self,

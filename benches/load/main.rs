@@ -14,6 +14,7 @@
 mod bare;
 mod client;
 mod population;
+mod postgres;
 mod process;
 #[path = "../../tests/support/receiver.rs"]
 #[allow(
@@ -49,7 +50,9 @@ enum Scenario {
     Small,
     /// The same requests to databases of growing size.
     Growth,
-    /// All of these.
+    /// The server over the database of `--postgres`, beside `pgbench`.
+    Postgres,
+    /// All of these, but not `postgres`.
     All,
 }
 
@@ -75,6 +78,9 @@ struct Arguments {
     /// Connections of the load.
     #[arg(long, default_value_t = 32)]
     connections: usize,
+    /// A database for `postgres`: its tables of `pgbench` and its schema `accounts_bench` are replaced.
+    #[arg(long, value_name = "URL")]
+    postgres: Option<String>,
     /// Folder in which databases are kept between runs.
     #[arg(long)]
     keep: Option<PathBuf>,
@@ -99,6 +105,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         duration: Duration::from_secs_f64(arguments.seconds),
         rounds: arguments.rounds,
         connections: arguments.connections,
+        postgres: arguments.postgres,
         keep: arguments.keep,
         plots: arguments.plots,
         can_pin: process::can_pin(),
@@ -111,9 +118,15 @@ fn main() -> Result<(), Box<dyn Error>> {
     }
     if chosen.contains(&Scenario::All) {
         chosen = Scenario::value_variants().to_vec();
+        chosen.retain(|scenario| *scenario != Scenario::Postgres);
     }
     // Measurements that need all cores run before this process pins itself to one.
-    chosen.sort_by_key(|scenario| !matches!(scenario, Scenario::Passwords | Scenario::Small));
+    chosen.sort_by_key(|scenario| {
+        !matches!(
+            scenario,
+            Scenario::Postgres | Scenario::Passwords | Scenario::Small
+        )
+    });
     bench.print_surroundings();
     for scenario in chosen {
         match scenario {
@@ -124,6 +137,7 @@ fn main() -> Result<(), Box<dyn Error>> {
             Scenario::Attack => bench.attack()?,
             Scenario::Small => bench.small()?,
             Scenario::Growth => bench.growth()?,
+            Scenario::Postgres => bench.postgres()?,
             Scenario::All => {}
         }
     }

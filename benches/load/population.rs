@@ -42,6 +42,8 @@ pub(crate) struct SignedIn {
     pub(crate) id: UserId,
     pub(crate) email: String,
     pub(crate) token: String,
+    pub(crate) session_id: String,
+    pub(crate) refresh: String,
 }
 
 impl Population {
@@ -62,43 +64,35 @@ impl Population {
         std::fs::create_dir_all(&folder)?;
         let database = folder.join(format!("people-{users}.db"));
         let is_new = !database.exists();
-        let app = open_with_cache(&database, is_new.then_some(CACHE_MIB))?;
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()?;
-        let (people, staff_token) = runtime.block_on(async {
-            let hash = app.passwords.hash(PASSWORD.into(), [7; 16]).await?;
-            if is_new {
-                let source = People {
-                    next: 1,
-                    last: users,
-                    password_hash: hash,
-                };
-                app.store
-                    .import_users(
-                        Box::new(source),
-                        Box::new(|_, _| None),
-                        1,
-                        RequestContext::default(),
-                        SystemClock.now(),
-                    )
-                    .await?;
-            }
-            let mut people = sign_in(&app, 1..=UserId::try_from(signed_in)?).await?;
-            let staff_token = people
-                .first()
-                .map(|first| first.token.clone())
-                .unwrap_or_default();
-            // The first one is staff.
-            people.remove(0);
-            Ok::<_, Box<dyn Error>>((people, staff_token))
-        })?;
+        let mails = database.with_extension("mail");
+        let name = database.display().to_string();
+        let app = open_with_cache(&name, &mails, is_new.then_some(CACHE_MIB))?;
+        let accounts = if is_new { users } else { 0 };
+        let (people, staff_token) = fill(&app, accounts, signed_in)?;
         Ok(Self {
             database,
             users,
             people,
             staff_token,
             _dir: dir,
+        })
+    }
+
+    /// Fills a new database on PostgreSQL, the URL of which is given.
+    pub(crate) fn on_postgres(
+        url: &str,
+        users: u64,
+        signed_in: usize,
+        mails: &Path,
+    ) -> Result<Self, Box<dyn Error>> {
+        let app = open(url, mails)?;
+        let (people, staff_token) = fill(&app, users, signed_in)?;
+        Ok(Self {
+            database: PathBuf::from(url),
+            users,
+            people,
+            staff_token,
+            _dir: None,
         })
     }
 
@@ -110,16 +104,65 @@ impl Population {
     }
 }
 
-/// Opens the application on a database, without a server.
-pub(crate) fn open(database: &Path) -> Result<Arc<App>, Box<dyn Error>> {
-    open_with_cache(database, None)
+/// Imports accounts, if a number is given, and signs the first ones in; the very first is staff.
+fn fill(
+    app: &App,
+    users: u64,
+    signed_in: usize,
+) -> Result<(Vec<SignedIn>, String), Box<dyn Error>> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    runtime.block_on(async {
+        let hash = app.passwords.hash(PASSWORD.into(), [7; 16]).await?;
+        if users > 0 {
+            let source = People {
+                next: 1,
+                last: users,
+                password_hash: hash,
+            };
+            app.store
+                .import_users(
+                    Box::new(source),
+                    Box::new(|_, _| None),
+                    1,
+                    RequestContext::default(),
+                    SystemClock.now(),
+                )
+                .await?;
+        }
+        let mut people = sign_in(app, 1..=UserId::try_from(signed_in)?).await?;
+        let staff_token = people
+            .first()
+            .map(|first| first.token.clone())
+            .unwrap_or_default();
+        people.remove(0);
+        Ok((people, staff_token))
+    })
 }
 
-fn open_with_cache(database: &Path, cache_mib: Option<u32>) -> Result<Arc<App>, Box<dyn Error>> {
+/// Opens the application on a file, without a server.
+pub(crate) fn open_file(database: &Path) -> Result<Arc<App>, Box<dyn Error>> {
+    open(
+        &database.display().to_string(),
+        &database.with_extension("mail"),
+    )
+}
+
+/// Opens the application on a database, without a server; mails go into a folder.
+pub(crate) fn open(database: &str, mails: &Path) -> Result<Arc<App>, Box<dyn Error>> {
+    open_with_cache(database, mails, None)
+}
+
+fn open_with_cache(
+    database: &str,
+    mails: &Path,
+    cache_mib: Option<u32>,
+) -> Result<Arc<App>, Box<dyn Error>> {
     let mut config = Config::defaults(false);
-    config.database.path = database.display().to_string();
+    database.clone_into(&mut config.database.path);
     config.mail.transport = Some(MailTransportKind::File);
-    config.mail.dir = database.with_extension("mail").display().to_string();
+    config.mail.dir = mails.display().to_string();
     config.rate_limits.enabled = false;
     config.database.cache_mib = cache_mib.unwrap_or(config.database.cache_mib);
     // Tokens are valid longer than any run.
@@ -195,11 +238,14 @@ async fn sign_in(
                 authentication: &Authentication::by(AuthMethod::Password, now),
                 session_end: None,
             };
-            let pair = app.keys.tokens().issue(subject, "a", "r", now)?;
+            let refresh_id = format!("r{session_id}");
+            let pair = app.keys.tokens().issue(subject, "a", &refresh_id, now)?;
             Ok::<_, Box<dyn Error>>(SignedIn {
                 id: *id,
                 email: user.email,
                 token: pair.access,
+                refresh: pair.refresh,
+                session_id,
             })
         });
         for person in futures_util::future::join_all(sessions).await {

@@ -71,13 +71,23 @@ impl ServerProcess {
         core: Option<usize>,
         more: &[&str],
     ) -> io::Result<Self> {
+        let mails = database.with_extension("mail");
+        Self::on(&database.display().to_string(), &mails, core, more)
+    }
+
+    /// As [`accounts`](Self::accounts), on any database; mails go into a folder.
+    pub(crate) fn on(
+        database: &str,
+        mails: &Path,
+        core: Option<usize>,
+        more: &[&str],
+    ) -> io::Result<Self> {
         let mut command = command(SERVER, core);
         command
             .args(["--listen", "127.0.0.1:0", "--rate-limits-enabled", "false"])
-            .arg("--db")
-            .arg(database)
+            .args(["--db", database])
             .args(["--mail-transport", "file", "--mail-dir"])
-            .arg(database.with_extension("mail"))
+            .arg(mails)
             .args(more)
             .env("RUST_LOG", "error");
         Self::start(command)

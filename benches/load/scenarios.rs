@@ -9,7 +9,7 @@ use accounts_server::passwords::{PasswordOptions, Passwords};
 use accounts_server::store::{RequestContext, UserUpdate};
 
 use crate::client::{Load, Outcome, Requests, body_of, drive, drive_all, get, hold_open, send};
-use crate::population::{Dice, PASSWORD, Population, SignedIn, open};
+use crate::population::{Dice, PASSWORD, Population, SignedIn, open_file};
 use crate::process::{self, ServerProcess};
 use crate::receiver::Receiver;
 use crate::report::{Curve, Table, median, millis, plot, ratio, thousands};
@@ -31,6 +31,7 @@ pub(crate) struct Bench {
     pub(crate) duration: Duration,
     pub(crate) rounds: usize,
     pub(crate) connections: usize,
+    pub(crate) postgres: Option<String>,
     pub(crate) keep: Option<PathBuf>,
     pub(crate) plots: Option<PathBuf>,
     pub(crate) can_pin: bool,
@@ -202,7 +203,7 @@ impl Bench {
 
     /// Median time of a change in this process, one at a time, in milliseconds.
     fn lone_commits(&self, population: &Population) -> Result<f64> {
-        let app = open(&population.database)?;
+        let app = open_file(&population.database)?;
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()?;
@@ -734,7 +735,7 @@ fn hashes_per_second(cores: usize, duration: Duration) -> Result<f64> {
 /// Median time of the account lookup at sign-in, in milliseconds.
 fn look_up_time(population: &Population) -> Result<f64> {
     const LOOK_UPS: u64 = 20_000;
-    let app = open(&population.database)?;
+    let app = open_file(&population.database)?;
     let runtime = tokio::runtime::Builder::new_current_thread().build()?;
     let mut dice = Dice(2);
     let mut times = Vec::new();
@@ -749,7 +750,7 @@ fn look_up_time(population: &Population) -> Result<f64> {
     Ok(median(times))
 }
 
-fn sign_in_request(email: &str, password: &str) -> Vec<u8> {
+pub(crate) fn sign_in_request(email: &str, password: &str) -> Vec<u8> {
     let body = serde_json::json!({ "email": email, "password": password });
     send("POST", "/api/v1/accounts/token/", None, &body.to_string())
 }
