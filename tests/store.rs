@@ -7,6 +7,8 @@
 
 #[path = "store/client_sessions.rs"]
 mod client_sessions;
+#[path = "store/list.rs"]
+mod list;
 #[path = "store/races.rs"]
 mod races;
 #[path = "store/same.rs"]

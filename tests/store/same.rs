@@ -13,10 +13,10 @@ const OPERATIONS: usize = 10_000;
 const ADDRESSES: u64 = 12;
 
 /// Numbers that are the same in every run (a linear congruential generator).
-struct Numbers(u64);
+pub(super) struct Numbers(pub(super) u64);
 
 impl Numbers {
-    fn below(&mut self, limit: u64) -> u64 {
+    pub(super) fn below(&mut self, limit: u64) -> u64 {
         self.0 = self
             .0
             .wrapping_mul(6_364_136_223_846_793_005)

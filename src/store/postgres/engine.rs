@@ -275,7 +275,7 @@ impl Engine for PostgresEngine {
         connection.query_all(
             "SELECT CAST(column_name AS text) FROM information_schema.columns \
              WHERE table_schema = current_schema() AND table_name = :table \
-             AND column_name <> 'search_text' ORDER BY ordinal_position",
+             ORDER BY ordinal_position",
             params! { ":table": table },
             |row| row.get(0),
         )

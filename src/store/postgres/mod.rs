@@ -6,7 +6,7 @@
 //! worker     threads for operations        values     types of values
 //! sessions   look-ups of sessions          tls        encryption
 //! link       a thread's connection         search     the searched texts
-//! list       the user list
+//! list       the user list                 filter     which accounts it shows
 //! schema     tables and their version      engine     what the operations see
 //! upkeep     tables of the engine's own
 //! ```
@@ -17,6 +17,7 @@
 
 mod client;
 mod engine;
+mod filter;
 mod link;
 mod list;
 mod schema;
