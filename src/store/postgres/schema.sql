@@ -67,13 +67,16 @@ CREATE INDEX users_inactive ON users (id) WHERE NOT is_active;
 CREATE INDEX users_inactive_unverified ON users (id) WHERE NOT is_active AND verified_at IS NULL;
 
 -- The searched texts of each account (email, new_email, first_name, last_name, phone) without case and
--- accents, joined by U+0001. A trigger writes texts in ASCII, and the program the others before
--- it commits: until then `search_text` is NULL.
+-- accents, joined by U+0001. `grams` are the characters of scripts without case, such as Han, and the
+-- pairs with one, for words of one or two characters; NULL where there are none. A trigger writes texts in
+-- ASCII, and the program the others before it commits: until then `search_text` is NULL.
 CREATE TABLE user_texts (
     user_id     bigint PRIMARY KEY REFERENCES users (id) ON DELETE CASCADE,
-    search_text text COLLATE "C"
+    search_text text COLLATE "C",
+    grams       text[] COLLATE "C"
 );
 CREATE INDEX user_texts_missing ON user_texts (user_id) WHERE search_text IS NULL;
+CREATE INDEX user_texts_by_gram ON user_texts USING gin (grams) WHERE grams IS NOT NULL;
 
 CREATE FUNCTION write_search_text() RETURNS trigger LANGUAGE plpgsql AS $$
 DECLARE
@@ -84,7 +87,7 @@ BEGIN
     IF TG_OP = 'INSERT' THEN
         INSERT INTO user_texts (user_id, search_text) VALUES (NEW.id, folded);
     ELSE
-        UPDATE user_texts SET search_text = folded WHERE user_id = NEW.id;
+        UPDATE user_texts SET search_text = folded, grams = NULL WHERE user_id = NEW.id;
     END IF;
     RETURN NULL;
 END
