@@ -61,10 +61,24 @@ CREATE INDEX users_by_updated_at ON users (updated_at, id) INCLUDE (is_active, v
 CREATE INDEX users_by_last_login_at ON users (coalesce(last_login_at, CAST('-9223372036854775808' AS bigint)), id)
     INCLUDE (is_active, verified_at, last_login_at);
 
--- The states that few accounts are in.
-CREATE INDEX users_unverified ON users (created_at) WHERE verified_at IS NULL;
-CREATE INDEX users_inactive ON users (id) WHERE NOT is_active;
-CREATE INDEX users_inactive_unverified ON users (id) WHERE NOT is_active AND verified_at IS NULL;
+-- The same orders of the states that few accounts are in.
+CREATE INDEX users_unverified_by_email ON users (coalesce(new_email_key, email_key), id)
+    INCLUDE (is_active, new_email_key, email_key) WHERE verified_at IS NULL;
+CREATE INDEX users_unverified_by_first_name ON users (first_name, id) INCLUDE (is_active) WHERE verified_at IS NULL;
+CREATE INDEX users_unverified_by_last_name ON users (last_name, id) INCLUDE (is_active) WHERE verified_at IS NULL;
+CREATE INDEX users_unverified_by_created_at ON users (created_at, id) INCLUDE (is_active) WHERE verified_at IS NULL;
+CREATE INDEX users_unverified_by_updated_at ON users (updated_at, id) INCLUDE (is_active) WHERE verified_at IS NULL;
+CREATE INDEX users_unverified_by_last_login_at ON users (coalesce(last_login_at, CAST('-9223372036854775808' AS bigint)), id)
+    INCLUDE (is_active, last_login_at) WHERE verified_at IS NULL;
+CREATE INDEX users_inactive ON users (id) INCLUDE (verified_at) WHERE NOT is_active;
+CREATE INDEX users_inactive_by_email ON users (coalesce(new_email_key, email_key), id)
+    INCLUDE (verified_at, new_email_key, email_key) WHERE NOT is_active;
+CREATE INDEX users_inactive_by_first_name ON users (first_name, id) INCLUDE (verified_at) WHERE NOT is_active;
+CREATE INDEX users_inactive_by_last_name ON users (last_name, id) INCLUDE (verified_at) WHERE NOT is_active;
+CREATE INDEX users_inactive_by_created_at ON users (created_at, id) INCLUDE (verified_at) WHERE NOT is_active;
+CREATE INDEX users_inactive_by_updated_at ON users (updated_at, id) INCLUDE (verified_at) WHERE NOT is_active;
+CREATE INDEX users_inactive_by_last_login_at ON users (coalesce(last_login_at, CAST('-9223372036854775808' AS bigint)), id)
+    INCLUDE (verified_at, last_login_at) WHERE NOT is_active;
 
 -- The searched texts of each account (email, new_email, first_name, last_name, phone) without case and
 -- accents, joined by U+0001. `grams` are the characters of scripts without case, such as Han, and the
