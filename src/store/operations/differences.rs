@@ -4,7 +4,7 @@ use crate::domain::{EventKind, User};
 
 /// The names of the changed fields of the profile, not their values.
 ///
-/// An address that waits for its confirmation is no change yet: [`changes_of_state`] names it.
+/// An address that waits for its confirmation is not changed yet: [`changes_of_state`] names it.
 pub(super) fn changed_fields(before: &User, after: &User) -> Vec<&'static str> {
     let (old, new) = (&before.profile, &after.profile);
     [
@@ -110,7 +110,7 @@ mod tests {
             ]
         );
         assert!(states.is_empty());
-        // What the server itself keeps is no change of the profile.
+        // What the server itself keeps does not change the profile.
         let (fields, states) = changed(|user| {
             user.updated_at = Timestamp::from_unix_millis(2);
             user.last_login_at = Some(Timestamp::from_unix_millis(2));
