@@ -37,6 +37,7 @@ mod photos;
 pub mod postgres;
 mod provider_requests;
 mod reauthentication;
+mod schema_state;
 mod sessions;
 mod setup;
 pub mod sqlite;
@@ -105,6 +106,7 @@ pub use reauthentication::{
     Reauthentication, ReauthenticationOtp, ReauthenticationOutcome, ReauthenticationStore,
     Reauthenticator,
 };
+pub use schema_state::SchemaState;
 pub use sessions::{
     NewSession, RotateRefreshToken, Rotation, Session, SessionStore, SignIn, SignInOutcome,
 };

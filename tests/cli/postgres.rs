@@ -127,7 +127,7 @@ fn unusable_databases_are_left_alone() {
         run(dir.path(), &["--db", &url, "user", "list"]).code,
         Some(0)
     );
-    schema.execute("UPDATE schema_version SET version = 99");
+    schema.execute("UPDATE schema_version SET version = 99, compatible_from = 11");
     run(dir.path(), &["--db", &url, "user", "list"])
         .assert_refused(1, &["schema version 99", "newer version"]);
     schema.execute("UPDATE schema_version SET version = 10");

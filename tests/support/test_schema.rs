@@ -46,6 +46,12 @@ impl TestSchema {
         });
     }
 
+    /// The name of the schema.
+    #[allow(dead_code, reason = "not every suite needs it")]
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
     /// The URL that leads into the schema.
     pub(crate) fn url(&self) -> String {
         let separator = if self.base.contains('?') { '&' } else { '?' };

@@ -229,6 +229,8 @@ impl Client {
             return Commit::Refused(StoreError::failed("a statement of the transaction failed"));
         }
         self.pending.borrow_mut().push(Pending::Plain("COMMIT"));
+        // A statement before it may have warned, such as the one for an extension that cannot be had.
+        self.warned.store(false, Ordering::SeqCst);
         match self.send(None, &mut |_| Ok(true)) {
             // A warning at the commit: the server no longer waits for its standby.
             Ok(_) if self.warned.load(Ordering::SeqCst) => {

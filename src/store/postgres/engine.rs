@@ -7,6 +7,8 @@ use std::time::Duration;
 use tokio::sync::Semaphore;
 use tokio_rustls::rustls::ClientConfig;
 
+use super::client::Client;
+use super::migrations::VERSIONS;
 use super::servers::Servers;
 use super::sessions::SessionLookUps;
 use super::worker::{Worker, Workers};
@@ -20,7 +22,7 @@ use crate::store::operations::engine::{Engine, UserCounts};
 use crate::store::operations::lock::Keys;
 use crate::store::operations::transaction::{SharedSealer, Transaction};
 use crate::store::{
-    Page, SharedStore, StoreError, StoreResult, StoreSize, UserQuery, UserSnapshot,
+    Page, SchemaState, SharedStore, StoreError, StoreResult, StoreSize, UserQuery, UserSnapshot,
 };
 
 /// How long a start waits for the database.
@@ -57,13 +59,33 @@ pub struct PostgresEngine {
 }
 
 impl PostgresStore {
-    /// Opens the database, and creates its schema where it is empty. Waits a while for a database that
+    /// Opens the database, and creates or migrates its schema as needed. Waits a while for a database that
     /// cannot be reached.
     ///
     /// # Errors
     /// The text says why it cannot be used.
     pub fn open(options: PostgresOptions) -> Result<Self, String> {
         PostgresEngine::open(options).map(Self::new)
+    }
+
+    /// Creates or migrates the schema as needed. Returns what was found.
+    ///
+    /// # Errors
+    /// As [`PostgresStore::open`]; nothing has changed then.
+    pub fn migrate(options: PostgresOptions) -> Result<SchemaState, String> {
+        let schema = options.url.schema.clone();
+        let (_, client) = connect(options)?;
+        schema::prepare(&client, schema.as_deref(), &VERSIONS)
+    }
+
+    /// Says where the schema is, without changing anything.
+    ///
+    /// # Errors
+    /// The text says why the database cannot be used.
+    pub fn examine_schema(options: PostgresOptions) -> Result<SchemaState, String> {
+        let schema = options.url.schema.clone();
+        let (_, client) = connect(options)?;
+        schema::examine(&client, schema.as_deref(), &VERSIONS)
     }
 
     /// Counters of its writes, for the metrics.
@@ -80,20 +102,10 @@ impl From<PostgresStore> for SharedStore {
 
 impl PostgresEngine {
     fn open(options: PostgresOptions) -> Result<Self, String> {
-        let PostgresOptions {
-            url,
-            tls,
-            connections,
-            server_id,
-        } = options;
-        let servers = Arc::new(Servers::new(url.servers.clone(), tls, server_id));
-        wait_until_found(&servers)?;
-        let prepared = servers
-            .wait_for_primary()
-            .and_then(|(server, _)| servers.connect(server))
-            .map_err(|error| error.to_string())?;
-        schema::prepare(&prepared, url.schema.as_deref())?;
-        refuse_pooler(&servers, prepared)?;
+        let (connections, schema) = (options.connections, options.url.schema.clone());
+        let (servers, first) = connect(options)?;
+        schema::prepare(&first, schema.as_deref(), &VERSIONS)?;
+        refuse_pooler(&servers, first)?;
         let sealer = SharedSealer::default();
         let watched = Arc::clone(&servers);
         let watch = thread::Builder::new()
@@ -119,6 +131,23 @@ impl Drop for PostgresEngine {
             let _ = watch.join();
         }
     }
+}
+
+/// Finds the primary and connects to it.
+fn connect(options: PostgresOptions) -> Result<(Arc<Servers>, Client), String> {
+    let PostgresOptions {
+        url,
+        tls,
+        server_id,
+        ..
+    } = options;
+    let servers = Arc::new(Servers::new(url.servers, tls, server_id));
+    wait_until_found(&servers)?;
+    let client = servers
+        .wait_for_primary()
+        .and_then(|(server, _)| servers.connect(server))
+        .map_err(|error| error.to_string())?;
+    Ok((servers, client))
 }
 
 fn wait_until_found(servers: &Arc<Servers>) -> Result<(), String> {
@@ -155,8 +184,8 @@ fn wait_until_found(servers: &Arc<Servers>) -> Result<(), String> {
 
 /// Refuses a pooler that gives one connection of the server to several of ours in turn: locks, prepared
 /// statements and the order of what is sent would be lost.
-fn refuse_pooler(servers: &Servers, first: super::client::Client) -> Result<(), String> {
-    let process = |client: &super::client::Client| {
+fn refuse_pooler(servers: &Servers, first: Client) -> Result<(), String> {
+    let process = |client: &Client| {
         client.begin(None);
         let connection: &dyn Connection = client;
         connection.query_row("SELECT CAST(pg_backend_pid() AS bigint)", &[], |row| {

@@ -7,8 +7,8 @@
 //! sessions   look-ups of sessions          tls        encryption
 //! link       a thread's connection         search     the searched texts
 //! list       the user list                 filter     which accounts it shows
-//! schema     tables and their version      engine     what the operations see
-//! upkeep     tables of the engine's own
+//! schema     created or migrated           migrations from older schemas
+//! engine     what the operations see       upkeep     tables of the engine's own
 //! ```
 //!
 //! Operations that decide by what is stored hold advisory locks on their keys, so that there is one
@@ -20,6 +20,7 @@ mod engine;
 mod filter;
 mod link;
 mod list;
+mod migrations;
 mod schema;
 mod search;
 mod servers;
@@ -37,6 +38,9 @@ use tokio_postgres::error::SqlState;
 use super::{Field, StoreError};
 pub use engine::{PostgresOptions, PostgresStore};
 pub use url::PostgresUrl;
+
+/// The newest schema that this program knows.
+pub const NEWEST_SCHEMA: i64 = migrations::VERSIONS.newest;
 
 /// Converts an error of the driver.
 fn driver_error(error: Error) -> StoreError {

@@ -750,12 +750,14 @@ CREATE TABLE fences (
     at     bigint NOT NULL
 );
 
--- The version of this schema, in one row, and the program that it belongs to.
+-- The version of this schema, in one row, the oldest version whose programs work with it, and the program
+-- that it belongs to.
 CREATE TABLE schema_version (
-    version     bigint NOT NULL,
-    application text COLLATE "C" NOT NULL
+    version         bigint NOT NULL,
+    compatible_from bigint NOT NULL,
+    application     text COLLATE "C" NOT NULL
 );
-INSERT INTO schema_version (version, application) VALUES (10, 'accounts-server');
+INSERT INTO schema_version (version, compatible_from, application) VALUES (10, 10, 'accounts-server');
 
 -- A staff account makes the link of the setup useless.
 CREATE FUNCTION delete_setup_links() RETURNS trigger LANGUAGE plpgsql AS $$
