@@ -42,9 +42,9 @@ use crate::passwords::{BreachedList, PasswordOptions, Passwords};
 use crate::photos::{PhotoOptions, Photos};
 use crate::providers::{ClientCredential, Provider, ProviderOptions, ProviderTools, Providers};
 use crate::store::moving::OpenedStore;
-use crate::store::postgres::{PostgresOptions, PostgresStore, PostgresUrl};
-use crate::store::sqlite::{ServerLock, SqliteOptions, SqliteStore};
-use crate::store::{MailLimits, RequestContext, RotateKeys, SharedStore};
+use crate::store::postgres::{self, PostgresOptions, PostgresStore, PostgresUrl};
+use crate::store::sqlite::{self, ServerLock, SqliteOptions, SqliteStore};
+use crate::store::{MailLimits, RequestContext, RotateKeys, SchemaState, SharedStore};
 use crate::templates::{Branding, PageOptions, PageTemplates};
 use crate::webhooks::signature::SigningKeys;
 use crate::webhooks::{EventBodies, ReceivedEvents, WebhookSender};
@@ -361,9 +361,16 @@ async fn open_store(config: &Config) -> Result<(SharedStore, Arc<WriteCounts>), 
 }
 
 async fn open_postgres(config: &Config) -> Result<PostgresStore, StartError> {
+    with_postgres(config, PostgresStore::open).await
+}
+
+/// Does something with a PostgreSQL database that may have to be waited for.
+async fn with_postgres<T: Send + 'static>(
+    config: &Config,
+    work: impl FnOnce(PostgresOptions) -> Result<T, String> + Send + 'static,
+) -> Result<T, StartError> {
     let options = postgres_options(config)?;
-    // Opening waits for the database.
-    tokio::task::spawn_blocking(move || PostgresStore::open(options))
+    tokio::task::spawn_blocking(move || work(options))
         .await
         .map_err(StartError::at("cannot open the database"))?
         .map_err(|problem| {
@@ -372,16 +379,19 @@ async fn open_postgres(config: &Config) -> Result<PostgresStore, StartError> {
         })
 }
 
-fn open_sqlite(config: &Config) -> Result<SqliteStore, StartError> {
-    let options = SqliteOptions {
+fn sqlite_options(config: &Config) -> SqliteOptions {
+    SqliteOptions {
         path: config.database.path.clone(),
         busy_timeout: Duration::from_millis(config.database.busy_timeout_ms.into()),
         read_connections: u32::try_from(config.read_connections()).unwrap_or(u32::MAX),
         writes_per_commit: config.database.writes_per_commit as usize,
         cache_mib: config.database.cache_mib,
         durable: !config.development.ephemeral,
-    };
-    SqliteStore::open(&options).map_err(StartError::at("cannot open the database"))
+    }
+}
+
+fn open_sqlite(config: &Config) -> Result<SqliteStore, StartError> {
+    SqliteStore::open(&sqlite_options(config)).map_err(StartError::at("cannot open the database"))
 }
 
 /// Refuses a database whose accounts have moved: what is written to it would be lost.
@@ -393,6 +403,38 @@ async fn refuse_moved(store: &SharedStore) -> Result<(), StartError> {
             "the accounts of this database have moved to {target}; start the server with that --db"
         ))),
     }
+}
+
+/// The version of the schema that this program knows, on the engine that the settings name.
+pub fn schema_version(config: &Config) -> i64 {
+    match config.is_postgres() {
+        true => postgres::NEWEST_SCHEMA,
+        false => sqlite::NEWEST_SCHEMA.into(),
+    }
+}
+
+/// Creates or migrates the schema of the database as needed. Returns what was found.
+///
+/// # Errors
+/// The text says why; nothing has changed then. A file must not be served meanwhile.
+pub async fn migrate_database(config: &Config) -> Result<SchemaState, StartError> {
+    if config.is_postgres() {
+        return with_postgres(config, PostgresStore::migrate).await;
+    }
+    let _lock = match config.database_file() {
+        Some(file) => Some(ServerLock::acquire(&file).map_err(|e| StartError::new(e.to_string()))?),
+        None => None,
+    };
+    SqliteStore::migrate(&sqlite_options(config))
+        .map_err(StartError::at("cannot open the database"))
+}
+
+/// Says where the schema of a PostgreSQL database is, without changing anything.
+///
+/// # Errors
+/// The text says why the database cannot be used.
+pub async fn examine_schema(config: &Config) -> Result<SchemaState, StartError> {
+    with_postgres(config, PostgresStore::examine_schema).await
 }
 
 /// Opens a PostgreSQL database and has it confirm a write. Returns how far its clock is ahead, in

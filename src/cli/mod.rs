@@ -17,6 +17,7 @@ mod invitations;
 mod keys;
 mod mail;
 mod mail_queue;
+mod migrate;
 mod output_file;
 mod pages;
 mod prompt;
@@ -67,7 +68,8 @@ Examples:
   accounts-server copy --from users.db --to postgres://accounts@db.example.org/accounts
                                                       move to PostgreSQL, for several servers
 
-Commands other than `serve`, `restore` and `copy` also work while a server runs on the same database.
+Commands other than `serve`, `restore`, `copy` and, on a file, `migrate` also work while a server runs on \
+the same database.
 Every setting is an option (see --help), an environment variable (ACCOUNTS_SECTION_KEY) and a key \
 of the file \
 named by --config. Options win over the environment, and the environment over the file.
@@ -136,6 +138,8 @@ enum Command {
     Man(completions::ManArguments),
     /// Move all accounts between a file and PostgreSQL (the servers must be stopped)
     Copy(copy::CopyArguments),
+    /// Bring the schema of the database up to date (a server does so when it starts)
+    Migrate(migrate::MigrateArguments),
     /// Export all accounts as JSON Lines
     Export(export::ExportArguments),
     /// Import accounts from JSON Lines or CSV, with their password hashes
@@ -202,6 +206,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         }
         Some(Command::Man(arguments)) => completions::man(arguments, help_command_line(), &config),
         Some(Command::Copy(arguments)) => copy::run(arguments, &config),
+        Some(Command::Migrate(arguments)) => migrate::run(&arguments, config),
         Some(Command::Export(arguments)) => export::run(arguments, config),
         Some(Command::Import(arguments)) => import::run(arguments, config),
     };

@@ -316,3 +316,35 @@ fn a_damaged_database_is_not_migrated() {
     outcome.assert_refused(1, &["users.db", "restore a backup"]);
     assert!(fs::read(&database).unwrap() == bytes);
 }
+
+#[test]
+fn file_is_migrated_by_the_command() {
+    let dir = folder();
+    let migrate = || run(dir.path(), &["--db", "users.db", "migrate"]);
+    migrate().assert_refused(1, &["there is no database users.db"]);
+    make(dir.path(), 9);
+    let migrated = migrate();
+    assert_eq!(migrated.code, Some(0), "{migrated:?}");
+    let text = "users.db was migrated from schema version 9 to 10\n";
+    assert_eq!(migrated.stdout, text);
+    assert!(
+        migrated.stderr.contains("users.db.before-v10"),
+        "{migrated:?}"
+    );
+    assert!(dir.path().join("users.db.before-v10").is_file());
+    let again = migrate();
+    assert_eq!(again.stdout, "users.db is up to date: schema version 10\n");
+    let environment = secret_of(9);
+    let mut command = program(dir.path(), &["--db", "users.db", "user", "list"]);
+    command.envs(environment.iter().copied());
+    assert_eq!(finish(command, "").code, Some(0));
+}
+
+#[test]
+fn file_of_a_running_server_is_not_migrated() {
+    let dir = folder();
+    let server = Running::start(dir.path());
+    run(dir.path(), &["--db", "users.db", "migrate"])
+        .assert_refused(1, &["another accounts-server is serving"]);
+    server.terminate();
+}

@@ -14,10 +14,13 @@ use serde::Serialize;
 
 use super::{CommandResult, cannot_write, printable};
 use crate::backup::DataFiles;
-use crate::bootstrap::{examine_postgres, open_composer, open_transport};
+use crate::bootstrap::{
+    examine_postgres, examine_schema, open_composer, open_transport, schema_version,
+};
 use crate::clock::{Clock, SystemClock};
 use crate::config::{Config, MailTransportKind};
 use crate::observability::error_chain;
+use crate::store::SchemaState;
 use crate::store::sqlite::{Examination, examine_database};
 
 const HELP: &str = "\
@@ -168,12 +171,40 @@ pub(super) fn run(arguments: CheckArguments, config: &Config) -> CommandResult {
     }
 }
 
-/// Opens a PostgreSQL database as the server does.
+/// Opens a PostgreSQL database as the server does, unless that would change it.
 fn check_postgres(config: &Config, report: &mut Report) {
+    if config.media.dir.is_some() {
+        report.error(
+            "photos",
+            "[media] dir is a folder of this machine, which other servers do not have: with PostgreSQL \
+             photos are kept in the database; leave the setting out",
+        );
+    }
     let database = config.shown_database();
     let runtime = match tokio::runtime::Runtime::new() {
         Ok(runtime) => runtime,
         Err(e) => return report.error("database", format!("cannot start: {e}")),
+    };
+    // A database that the next start changes is left as it is.
+    let known = schema_version(config);
+    let schema = match runtime.block_on(examine_schema(config)) {
+        Ok(SchemaState::Missing) => {
+            return report.ok(
+                "database",
+                format!("{database} is empty; the first start creates its tables"),
+            );
+        }
+        Ok(SchemaState::Older(version)) => {
+            let text = format!(
+                "{database} has schema version {version}; the next start migrates it to {known}"
+            );
+            return report.ok("database", text);
+        }
+        Ok(SchemaState::Newer(version)) => {
+            format!("schema version {version}, with which this program works")
+        }
+        Ok(SchemaState::Current) => format!("schema version {known}"),
+        Err(e) => return report.error("database", error_chain(&e)),
     };
     match runtime.block_on(examine_postgres(config)) {
         Ok(offset) if offset.abs() > CLOCK_TOLERANCE => report.error(
@@ -182,15 +213,8 @@ fn check_postgres(config: &Config, report: &mut Report) {
                 "the clock of {database} is {offset} ms ahead of this machine's; set both by NTP"
             ),
         ),
-        Ok(_) => report.ok("database", format!("{database} takes writes")),
+        Ok(_) => report.ok("database", format!("{database} takes writes: {schema}")),
         Err(e) => report.error("database", error_chain(&e)),
-    }
-    if config.media.dir.is_some() {
-        report.error(
-            "photos",
-            "[media] dir is a folder of this machine, which other servers do not have: with PostgreSQL \
-             photos are kept in the database; leave the setting out",
-        );
     }
 }
 

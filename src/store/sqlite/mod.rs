@@ -31,7 +31,7 @@ use tokio::sync::Semaphore;
 
 use super::operations::Database;
 use super::operations::transaction::SharedSealer;
-use super::{Field, StoreError, StoreResult};
+use super::{Field, SchemaState, StoreError, StoreResult};
 use crate::observability::metrics::WriteCounts;
 pub use copy::{Inspection, copy_database, inspect_database};
 pub use examination::{Examination, FailingMails, HourlyCounts, examine_database};
@@ -111,6 +111,14 @@ impl SqliteStore {
         SqliteEngine::open(options).map(Self::new)
     }
 
+    /// Creates or migrates the schema of a file as needed. Returns what was found.
+    ///
+    /// # Errors
+    /// As [`SqliteStore::open`].
+    pub fn migrate(options: &SqliteOptions) -> Result<SchemaState, OpenError> {
+        prepare_file(Path::new(&options.path), options).map(|(_, found)| found)
+    }
+
     /// Counters of its writes, for the metrics.
     pub fn write_counts(&self) -> &Arc<WriteCounts> {
         self.engine.writer.counts()
@@ -171,52 +179,8 @@ impl SqliteEngine {
 
     fn open_file(path: &Path, options: &SqliteOptions) -> Result<Self, OpenError> {
         let shown = path.display();
-        let failed = |e: rusqlite::Error| {
-            let hint = match e.sqlite_error_code() {
-                Some(ErrorCode::ReadOnly | ErrorCode::CannotOpen | ErrorCode::PermissionDenied) => {
-                    ". May this user write to it and to its folder?"
-                }
-                _ => "",
-            };
-            OpenError(format!("cannot open {shown}: {e}{hint}"))
-        };
-        file::refuse_unfinished_restore(path)?;
-        file::refuse_companion(path)?;
-        file::create_private(path)?;
-        let kind = file::inspect(path)?;
-        refuse_what_is_not_ours(path, &kind)?;
-
-        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-        let mut connection = Connection::open_with_flags(path, flags).map_err(failed)?;
-        if connection.is_readonly("main").map_err(failed)? {
-            return Err(OpenError(format!(
-                "{shown} can only be read. May this user write to it and to its folder?"
-            )));
-        }
-        let session = ConnectionSettings {
-            busy_timeout: options.busy_timeout,
-            query_only: false,
-            durable: options.durable,
-            files: None,
-            cache_mib: options.cache_mib,
-        };
-        session.prepare(&connection).map_err(failed)?;
-        connection
-            .pragma_update_and_check(None, "journal_mode", "WAL", |row| row.get::<_, String>(0))
-            .map_err(failed)?;
-        if let Some(version) = outdated_version(&connection).map_err(failed)? {
-            log::info!("migrating {shown} from schema version {version} to {SCHEMA_VERSION}");
-            let kept = copy::keep_before_migration(path, SCHEMA_VERSION, options.busy_timeout)?;
-            log::info!(
-                "{shown} as it was is kept in {}; remove that once the new version has proved itself",
-                kept.display()
-            );
-        }
-        bring_up_to_date(&mut connection).map_err(failed)?;
-        // The pages of a new schema are not needed yet.
-        connection
-            .execute_batch("PRAGMA shrink_memory")
-            .map_err(failed)?;
+        let failed = |e: rusqlite::Error| cannot_open(path, &e);
+        let (connection, _) = prepare_file(path, options)?;
         warn_if_others_can_read(path);
         // The log is beside the file itself, even where the path is a link to it.
         let files = path
@@ -237,11 +201,11 @@ impl SqliteEngine {
             .test_on_check_out(false)
             .connection_timeout(LONGEST_CHECKOUT)
             .connection_customizer(Box::new(session.clone()))
-            .build(SqliteConnectionManager::file(path).with_flags(flags))
+            .build(SqliteConnectionManager::file(path).with_flags(FLAGS))
             .map_err(|e| OpenError(format!("cannot open {shown}: {e}")))?;
         let connections = options.read_connections.saturating_sub(1) as usize;
         let session_cache =
-            SessionCache::open(path, flags, session, connections).map_err(failed)?;
+            SessionCache::open(path, FLAGS, session, connections).map_err(failed)?;
         let sealer = SharedSealer::default();
         let writer = Writer::start(
             ConnectionSource::Own(Box::new(connection), files.clone()),
@@ -258,6 +222,71 @@ impl SqliteEngine {
             sealer,
         })
     }
+}
+
+/// How the connections of the store open the file.
+const FLAGS: OpenFlags = OpenFlags::SQLITE_OPEN_READ_WRITE.union(OpenFlags::SQLITE_OPEN_NO_MUTEX);
+
+/// The error of a file that SQLite does not open.
+fn cannot_open(path: &Path, error: &rusqlite::Error) -> OpenError {
+    let hint = match error.sqlite_error_code() {
+        Some(ErrorCode::ReadOnly | ErrorCode::CannotOpen | ErrorCode::PermissionDenied) => {
+            ". May this user write to it and to its folder?"
+        }
+        _ => "",
+    };
+    OpenError(format!("cannot open {}: {error}{hint}", path.display()))
+}
+
+/// Opens a file for writing, with the current schema: it is created or migrated as needed. Returns also
+/// what was found.
+///
+/// # Errors
+/// When the file cannot be used; it is left unchanged.
+fn prepare_file(
+    path: &Path,
+    options: &SqliteOptions,
+) -> Result<(Connection, SchemaState), OpenError> {
+    let shown = path.display();
+    let failed = |e: rusqlite::Error| cannot_open(path, &e);
+    file::refuse_unfinished_restore(path)?;
+    file::refuse_companion(path)?;
+    file::create_private(path)?;
+    let kind = file::inspect(path)?;
+    refuse_what_is_not_ours(path, &kind)?;
+
+    let mut connection = Connection::open_with_flags(path, FLAGS).map_err(failed)?;
+    if connection.is_readonly("main").map_err(failed)? {
+        return Err(OpenError(format!(
+            "{shown} can only be read. May this user write to it and to its folder?"
+        )));
+    }
+    let session = ConnectionSettings {
+        busy_timeout: options.busy_timeout,
+        query_only: false,
+        durable: options.durable,
+        files: None,
+        cache_mib: options.cache_mib,
+    };
+    session.prepare(&connection).map_err(failed)?;
+    connection
+        .pragma_update_and_check(None, "journal_mode", "WAL", |row| row.get::<_, String>(0))
+        .map_err(failed)?;
+    let found = find_schema(&connection).map_err(failed)?;
+    if let SchemaState::Older(version) = found {
+        log::info!("migrating {shown} from schema version {version} to {SCHEMA_VERSION}");
+        let kept = copy::keep_before_migration(path, SCHEMA_VERSION, options.busy_timeout)?;
+        log::info!(
+            "{shown} as it was is kept in {}; remove that once the new version has proved itself",
+            kept.display()
+        );
+    }
+    bring_up_to_date(&mut connection).map_err(failed)?;
+    // The pages of a new schema are not needed yet.
+    connection
+        .execute_batch("PRAGMA shrink_memory")
+        .map_err(failed)?;
+    Ok((connection, found))
 }
 
 /// The connection of the writer.
@@ -415,10 +444,14 @@ fn warn_if_others_can_read(path: &Path) {
     let _ = path;
 }
 
-/// The version of a database of this program with an older schema.
-fn outdated_version(connection: &Connection) -> rusqlite::Result<Option<i32>> {
+/// Where the schema of an open database is. One that is newer was refused before.
+fn find_schema(connection: &Connection) -> rusqlite::Result<SchemaState> {
     let (id, version) = file::identity(connection)?;
-    Ok((id == APPLICATION_ID && version < SCHEMA_VERSION).then_some(version))
+    Ok(match version {
+        _ if id != APPLICATION_ID => SchemaState::Missing,
+        _ if version < SCHEMA_VERSION => SchemaState::Older(version.into()),
+        _ => SchemaState::Current,
+    })
 }
 
 /// Creates or migrates the schema in one transaction.
