@@ -437,6 +437,16 @@ pub async fn examine_schema(config: &Config) -> Result<SchemaState, StartError> 
     with_postgres(config, PostgresStore::examine_schema).await
 }
 
+/// Opens the database alone.
+///
+/// # Errors
+/// The text says why it cannot be used.
+pub async fn open_database(config: &Config) -> Result<SharedStore, StartError> {
+    let (store, _) = open_store(config).await?;
+    refuse_moved(&store).await?;
+    Ok(store)
+}
+
 /// Opens a PostgreSQL database and has it confirm a write. Returns how far its clock is ahead, in
 /// milliseconds.
 ///

@@ -21,6 +21,7 @@ mod migrate;
 mod output_file;
 mod pages;
 mod prompt;
+mod raise_ids;
 mod serve;
 mod systemd;
 mod user;
@@ -140,6 +141,8 @@ enum Command {
     Copy(copy::CopyArguments),
     /// Bring the schema of the database up to date (a server does so when it starts)
     Migrate(migrate::MigrateArguments),
+    /// Skip ids that a restored database would assign again
+    RaiseIds(raise_ids::RaiseIdsArguments),
     /// Export all accounts as JSON Lines
     Export(export::ExportArguments),
     /// Import accounts from JSON Lines or CSV, with their password hashes
@@ -207,6 +210,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Some(Command::Man(arguments)) => completions::man(arguments, help_command_line(), &config),
         Some(Command::Copy(arguments)) => copy::run(arguments, &config),
         Some(Command::Migrate(arguments)) => migrate::run(&arguments, config),
+        Some(Command::RaiseIds(arguments)) => raise_ids::run(&arguments, config),
         Some(Command::Export(arguments)) => export::run(arguments, config),
         Some(Command::Import(arguments)) => import::run(arguments, config),
     };

@@ -132,6 +132,8 @@ events! {
     BackupStarted = "backup_started",
     /// The database was restored from a backup; the detail says whether sessions were revoked. Entries written after the backup are gone.
     DatabaseRestored = "database_restored",
+    /// Ids were skipped after a restore; the detail is their number in each table.
+    IdsRaised = "ids_raised",
     /// The signing keys were rotated; the detail is the id of the new key, and the reason of staff.
     KeysRotated = "keys_rotated",
     /// A signing key was removed, which revokes its tokens; the detail is its id.
@@ -240,6 +242,7 @@ impl EventKind {
             | Self::EventsExported
             | Self::BackupStarted
             | Self::DatabaseRestored
+            | Self::IdsRaised
             | Self::KeysRotated
             | Self::KeyRemoved
             | Self::KeyEncryptionChanged

@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 
-use super::StoreResult;
+use super::{NewEvent, StoreResult};
 use crate::domain::Timestamp;
 
 /// Regular work on the store as a whole.
@@ -17,6 +17,10 @@ pub trait HousekeepingStore {
         events_before: Option<Timestamp>,
         unverified_before: Option<Timestamp>,
     ) -> StoreResult<usize>;
+
+    /// Skips `by` ids in every table that assigns them, and writes the entry to the audit log. Returns the
+    /// tables, each with the id that new ones are above.
+    async fn raise_ids(&self, by: i64, event: NewEvent) -> StoreResult<Vec<(String, i64)>>;
 
     /// Where the accounts of this database have moved, if they have.
     async fn find_moved(&self) -> StoreResult<Option<String>>;

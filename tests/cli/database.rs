@@ -242,3 +242,28 @@ fn a_path_that_cannot_be_used_is_told() {
         outcome.assert_refused(1, &[text]);
     }
 }
+
+#[test]
+fn ids_of_a_file_are_skipped_too() {
+    let dir = folder();
+    let first = create_user(dir.path(), "ada@example.com", &[]);
+    let raised = run(
+        dir.path(),
+        &["--db", "users.db", "raise-ids", "--by", "5000"],
+    );
+    assert_eq!(raised.code, Some(0), "{raised:?}");
+    for line in [
+        format!("users: new ids are above {}\n", first + 5000),
+        "invitations: new ids are above 5000\n".to_owned(),
+    ] {
+        assert!(raised.stdout.contains(&line), "{raised:?}");
+    }
+    assert_eq!(
+        create_user(dir.path(), "grace@example.com", &[]),
+        first + 5001
+    );
+    // A mistyped name creates nothing.
+    run(dir.path(), &["--db", "other.db", "raise-ids", "--by", "1"])
+        .assert_refused(1, &["there is no database other.db"]);
+    assert!(!dir.path().join("other.db").exists());
+}

@@ -128,7 +128,11 @@ fn unusable_databases_are_left_alone() {
         Some(0)
     );
     schema.execute("UPDATE schema_version SET version = 99, compatible_from = 11");
-    for command in [&["user", "list"][..], &["migrate"]] {
+    for command in [
+        &["user", "list"][..],
+        &["migrate"],
+        &["raise-ids", "--by", "1"],
+    ] {
         let arguments = [&["--db", &url], command].concat();
         run(dir.path(), &arguments).assert_refused(1, &["schema version 99", "newer version"]);
     }
@@ -225,6 +229,37 @@ fn owner_migrates_for_a_server_that_may_not() {
     create_user_over(&dir, &limited, "ada@example.com");
     server.sign_in("ada@example.com");
     server.terminate();
+    let raised = run(dir.path(), &["--db", &limited, "raise-ids", "--by", "10"]);
+    assert_eq!(raised.code, Some(0), "{raised:?}");
+}
+
+#[test]
+fn ids_are_skipped_after_a_restore() {
+    let Some(schema) = TestSchema::new() else {
+        return;
+    };
+    let dir = folder();
+    let url = schema.url();
+    let first = create_user_over(&dir, &url, "ada@example.com");
+    let raise = ["--db", &url, "raise-ids", "--by"];
+    let raised = run(dir.path(), &[&raise[..], &["1000"]].concat());
+    let line = format!("users: new ids are above {}\n", first + 1000);
+    assert!(raised.stdout.contains(&line), "{raised:?}");
+    // Tables that have assigned none may have assigned some before the restore.
+    for line in [
+        "invitations: new ids are above 1000",
+        "deliveries: new ids are above 1000",
+    ] {
+        assert!(raised.stdout.contains(line), "{raised:?}");
+    }
+    let next = create_user_over(&dir, &url, "grace@example.com");
+    assert!(next > first + 1000, "{next}");
+    let log = run(dir.path(), &["--db", &url, "audit", "--json"]);
+    assert!(log.stdout.contains("\"ids_raised\""), "{log:?}");
+    assert_eq!(
+        run(dir.path(), &[&raise[..], &["0"]].concat()).code,
+        Some(2)
+    );
 }
 
 /// A role without rights, which is removed with this.

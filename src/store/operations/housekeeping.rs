@@ -7,14 +7,14 @@ use async_trait::async_trait;
 
 use super::copying::find_moved;
 use super::engine::{Database, Engine};
-use super::events::{Actor, delete_before, forget_person, insert_event};
+use super::events::{Actor, delete_before, forget_person, insert_event, insert_new_event};
 use super::invitations::delete_old_invitations;
 use super::mails::{delete_closed_mails, expire_mails};
 use super::password_tries::{REMEMBER_FAILURES, REMEMBER_NETWORKS};
 use super::transaction::Transaction;
 use super::webhooks::delete_closed_events;
 use crate::domain::{EventKind, Timestamp, UserId};
-use crate::store::{HousekeepingStore, RequestContext, StoreResult};
+use crate::store::{HousekeepingStore, NewEvent, RequestContext, StoreResult};
 
 const HOUR: Duration = Duration::from_hours(1);
 const DAY: Duration = Duration::from_hours(24);
@@ -154,6 +154,20 @@ impl<E: Engine> HousekeepingStore for Database<E> {
         self.engine
             .write(move |connection| {
                 delete_expired(connection, now, events_before, unverified_before)
+            })
+            .await
+    }
+
+    async fn raise_ids(&self, by: i64, event: NewEvent) -> StoreResult<Vec<(String, i64)>> {
+        self.engine
+            .write(move |connection| {
+                let mut last_ids = E::last_ids(&**connection)?;
+                for (_, last) in &mut last_ids {
+                    *last = last.saturating_add(by);
+                }
+                E::set_last_ids(&**connection, &last_ids)?;
+                insert_new_event(&**connection, &event)?;
+                Ok(last_ids)
             })
             .await
     }

@@ -149,7 +149,9 @@ impl Engine for SqliteEngine {
 
     fn last_ids(connection: &dyn Connection) -> StoreResult<Vec<(String, i64)>> {
         connection.query_all(
-            "SELECT name, seq FROM sqlite_sequence ORDER BY name",
+            "SELECT name, coalesce((SELECT seq FROM sqlite_sequence WHERE name = tables.name), 0) \
+             FROM sqlite_master AS tables WHERE type = 'table' AND sql LIKE '%AUTOINCREMENT%' \
+             ORDER BY name",
             &[],
             |row| Ok((row.get(0)?, row.get(1)?)),
         )
