@@ -203,6 +203,12 @@ impl Config {
                 self.server.listen
             ));
         }
+        if self.is_postgres() && self.media.dir.is_some() {
+            warnings.push(
+                "[media] dir has no effect: with PostgreSQL photos are kept in the database"
+                    .to_owned(),
+            );
+        }
         warnings
     }
 }
@@ -298,6 +304,20 @@ mod tests {
         );
         config.server.public_url = PublicUrl::parse("https://a.example");
         assert!(config.serve_warnings().is_empty());
+    }
+
+    #[test]
+    fn folder_of_photos_without_effect_gives_a_warning() {
+        let mut config = Config::defaults(true);
+        config.media.dir = Some("photos".into());
+        assert!(config.serve_warnings().is_empty());
+        config.database.path = "postgres://accounts@db/accounts".to_owned();
+        assert_eq!(config.media_dir(), None);
+        let warnings = config.serve_warnings();
+        assert!(
+            warnings[0].contains("[media] dir has no effect"),
+            "{warnings:?}"
+        );
     }
 
     #[test]

@@ -157,6 +157,12 @@ fn check_leaves_an_empty_database_as_it_is() {
             "{checked:?}"
         );
     }
+    let with_folder = ["--db", &url, "--media-dir", "photos", "check"];
+    let refused = run(dir.path(), &with_folder);
+    assert_eq!(refused.code, Some(1), "{refused:?}");
+    let error = "error   photos: [media] dir is a folder of this machine";
+    assert!(refused.stdout.contains(error), "{refused:?}");
+    assert!(names_in(dir.path()).is_empty());
     let migrated = run(dir.path(), &["--db", &url, "migrate"]);
     assert!(migrated.stdout.contains("was empty"), "{migrated:?}");
     let again = run(dir.path(), &["--db", &url, "migrate"]);
