@@ -140,7 +140,7 @@ impl TestServer {
         let mut config = Config::defaults(true);
         config.server.listen = ListenAddr::parse("127.0.0.1:0").unwrap();
         config.server.public_url = PublicUrl::parse("http://localhost:8000");
-        let schema = TestSchema::new();
+        let schema = TestSchema::reused();
         config.database.path = match &schema {
             Some(schema) => schema.url(),
             None => dir.path().join("users.db").display().to_string(),

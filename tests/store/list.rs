@@ -3,7 +3,7 @@
 use accounts_server::store::{ImportRefusal, ImportSource, ImportedUser, UserOrder, UserQuery};
 
 use super::same::Numbers;
-use super::*;
+use crate::support::*;
 
 /// Accounts at the beginning; their ids are in several blocks of those that are counted together.
 const ACCOUNTS: u64 = 2_500;

@@ -1,6 +1,9 @@
 //! Races of many requests through two servers: one wins, whatever the engine.
 
-use super::*;
+use tempfile::TempDir;
+
+use crate::support::*;
+use crate::test_schema::TestSchema;
 
 /// Rounds of each race.
 const ROUNDS: i64 = 200;
@@ -10,11 +13,11 @@ const REQUESTS: usize = 16;
 
 /// Two stores over one database, on every engine there is.
 async fn pairs() -> Vec<(Keep, SharedStore, SharedStore)> {
-    let (dir, first) = on_file();
+    let (dir, first) = on_a_file();
     let second = open(&dir, Duration::from_secs(5));
     let mut pairs = vec![(Keep::Folder(dir), first, second)];
     if let Some((schema, first)) = on_postgres().await {
-        let second = open_postgres(&schema).await;
+        let second = open_postgres(&schema).await.into();
         pairs.push((Keep::Schema(schema), first, second));
     }
     pairs

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use accounts_server::store::UserQuery;
 
-use super::*;
+use crate::support::*;
 
 /// Operations that are compared.
 const OPERATIONS: usize = 10_000;
@@ -200,7 +200,7 @@ impl Tried {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn random_operations_have_the_same_outcomes() {
-    let (_dir, file) = on_file();
+    let (_dir, file) = on_a_file();
     let mut stores = vec![Tried::new(file), Tried::new(in_memory())];
     let postgres = on_postgres().await;
     if let Some((_, store)) = &postgres {
