@@ -16,6 +16,8 @@ mod client_sessions;
 mod client_tokens;
 #[path = "store/development.rs"]
 mod development;
+#[path = "store/email_changes.rs"]
+mod email_changes;
 #[path = "store/events.rs"]
 mod events;
 #[path = "store/factors.rs"]
@@ -36,21 +38,47 @@ mod invitations;
 mod keys;
 #[path = "store/list.rs"]
 mod list;
+#[path = "store/mail_limits.rs"]
+mod mail_limits;
 #[path = "store/mails.rs"]
 mod mails;
 #[path = "store/oauth_clients.rs"]
 mod oauth_clients;
+#[path = "store/otps.rs"]
+mod otps;
 #[path = "store/overview.rs"]
 mod overview;
+#[path = "store/passkeys.rs"]
+mod passkeys;
+#[path = "store/password_tries.rs"]
+mod password_tries;
+#[path = "store/passwords.rs"]
+mod passwords;
+#[path = "store/photos.rs"]
+mod photos;
+#[path = "store/provider_requests.rs"]
+mod provider_requests;
 #[path = "store/races.rs"]
 mod races;
+#[path = "store/reauthentication.rs"]
+mod reauthentication;
 #[path = "store/same.rs"]
 mod same;
+#[path = "store/sessions.rs"]
+mod sessions;
+#[path = "store/setup.rs"]
+mod setup;
+#[path = "store/sign_ups.rs"]
+mod sign_ups;
 #[path = "store/sqlite.rs"]
 mod sqlite;
-#[path = "store/stories.rs"]
-mod stories;
 #[path = "store/support.rs"]
 mod support;
 #[path = "support/test_schema.rs"]
 mod test_schema;
+#[path = "store/user_lists.rs"]
+mod user_lists;
+#[path = "store/users.rs"]
+mod users;
+#[path = "store/webhooks.rs"]
+mod webhooks;

@@ -443,6 +443,37 @@ fn store_traits_know_domain_values_alone() {
     );
 }
 
+/// The methods of the storage traits in the text of a file.
+fn operations(text: &str) -> impl Iterator<Item = &str> {
+    let traits = text.split("\npub trait ").skip(1);
+    let traits = traits.filter_map(|text| text.split_once("Store {\n"));
+    let bodies = traits.filter_map(|(_, text)| text.split("\n}").next());
+    bodies.flat_map(str::lines).filter_map(|line| {
+        let line = line.strip_prefix("    ")?;
+        let line = line.strip_prefix("async ").unwrap_or(line);
+        line.strip_prefix("fn ")?.split('(').next()
+    })
+}
+
+#[test]
+fn every_store_operation_has_a_test() {
+    let tests = files_below("tests/store").iter().map(|file| read(file));
+    let tests: String = tests.collect();
+    let traits = files_below("src/store");
+    let traits = traits.iter().filter(|file| file.matches('/').count() == 2);
+    let mut count = 0;
+    for file in traits {
+        for operation in operations(&read(file)) {
+            count += 1;
+            assert!(
+                tests.contains(&format!(".{operation}(")),
+                "{file}: no file in tests/store calls {operation}"
+            );
+        }
+    }
+    assert!(count > 150, "{count} operations were found");
+}
+
 /// The part of a source before its unit tests.
 fn without_tests(file: &str) -> String {
     let text = read(file);

@@ -239,7 +239,7 @@ async fn every_page_is_the_same_on_both_engines() {
     let Some((_schema, postgres)) = on_postgres().await else {
         return;
     };
-    let (_dir, file) = on_file();
+    let (_dir, file) = on_a_file();
     let stores = [&*file, &*postgres];
     let mut numbers = Numbers(42);
     compare(stores, &mut numbers, 30).await;
