@@ -457,8 +457,8 @@ fn operations(text: &str) -> impl Iterator<Item = &str> {
 
 #[test]
 fn every_store_operation_has_a_test() {
-    let tests = files_below("tests/store").iter().map(|file| read(file));
-    let tests: String = tests.collect();
+    let tests = files_below("tests/store");
+    let tests: String = tests.iter().map(|file| read(file)).collect();
     let traits = files_below("src/store");
     let traits = traits.iter().filter(|file| file.matches('/').count() == 2);
     let mut count = 0;

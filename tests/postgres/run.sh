@@ -4,11 +4,11 @@
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 
-if ! compgen -G "/usr/lib/postgresql/*/bin/initdb" >/dev/null; then
+if ! compgen -G "/usr/lib/postgresql/*/bin/initdb" >/dev/null || [ ! -x /usr/sbin/pgbouncer ]; then
     # No cluster of its own beside ours.
     mkdir -p /etc/postgresql-common
     echo "create_main_cluster = false" > /etc/postgresql-common/createcluster.conf
-    apt-get update && apt-get install -y --no-install-recommends postgresql
+    apt-get update && apt-get install -y --no-install-recommends postgresql pgbouncer
 fi
 bin=$(dirname "$(ls -d /usr/lib/postgresql/*/bin/initdb | sort -V | tail -1)")
 folder=$(mktemp -d /tmp/accounts-postgres.XXXXXX)

@@ -76,6 +76,14 @@ impl TestSchema {
         self.run(move |client| client.batch_execute(&statement).unwrap());
     }
 
+    /// The number that a query gives in the schema.
+    #[allow(dead_code, reason = "not every suite needs it")]
+    pub(crate) fn count(&mut self, query: &str) -> i64 {
+        self.execute("");
+        let query = query.to_owned();
+        self.run(move |client| client.query_one(&query, &[]).unwrap().get(0))
+    }
+
     /// Uses the connection, on a thread where the driver may start its runtime.
     fn run<T: Send>(&mut self, work: impl FnOnce(&mut Client) -> T + Send) -> T {
         let client = self.client.as_mut().unwrap();

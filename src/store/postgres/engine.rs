@@ -31,6 +31,10 @@ const START_PATIENCE: Duration = Duration::from_secs(30);
 /// The pause between two attempts.
 const START_PAUSE: Duration = Duration::from_secs(1);
 
+/// Why a pooler is refused that gives one connection to several clients.
+const POOLER: &str = "the URL leads to a pooler in transaction mode, such as PgBouncer; give the \
+                      address of the server itself, or a pool in session mode";
+
 /// Options for opening a database.
 #[derive(Clone)]
 pub struct PostgresOptions {
@@ -142,7 +146,7 @@ fn connect(options: PostgresOptions) -> Result<(Arc<Servers>, Client), String> {
         ..
     } = options;
     let servers = Arc::new(Servers::new(url.servers, tls, server_id));
-    wait_until_found(&servers)?;
+    wait_until_found(&servers, START_PATIENCE)?;
     let client = servers
         .wait_for_primary()
         .and_then(|(server, _)| servers.connect(server))
@@ -150,7 +154,7 @@ fn connect(options: PostgresOptions) -> Result<(Arc<Servers>, Client), String> {
     Ok((servers, client))
 }
 
-fn wait_until_found(servers: &Arc<Servers>) -> Result<(), String> {
+fn wait_until_found(servers: &Arc<Servers>, patience: Duration) -> Result<(), String> {
     let stopwatch = Stopwatch::start();
     let mut was_told = false;
     loop {
@@ -158,6 +162,10 @@ fn wait_until_found(servers: &Arc<Servers>) -> Result<(), String> {
             Ok(()) => return Ok(()),
             Err(problems) => problems.join("; "),
         };
+        if problems.contains("prepared statement") {
+            // That of another client of ours: they share a connection.
+            return Err(POOLER.to_owned());
+        }
         // What no waiting mends.
         let is_final = [
             "password",
@@ -165,16 +173,18 @@ fn wait_until_found(servers: &Arc<Servers>) -> Result<(), String> {
             "does not exist",
             "permission denied",
             "certificate",
+            "does not support TLS",
+            "unsupported startup parameter",
         ]
         .iter()
         .any(|word| problems.contains(word));
-        if is_final || stopwatch.elapsed() > START_PATIENCE {
+        if is_final || stopwatch.elapsed() > patience {
             return Err(problems);
         }
         if !was_told {
             log::warn!(
                 "the database cannot be reached, trying for {} s: {problems}",
-                START_PATIENCE.as_secs()
+                patience.as_secs()
             );
             was_told = true;
         }
@@ -198,11 +208,7 @@ fn refuse_pooler(servers: &Servers, first: Client) -> Result<(), String> {
     let pids = second.and_then(|second| Ok((process(&first)?, process(&second)?)));
     let (one, other) = pids.map_err(|error| error.to_string())?;
     if one == other {
-        return Err(
-            "the URL leads to a pooler in transaction mode, such as PgBouncer; give the address of the \
-             server itself, or a pool in session mode"
-                .to_owned(),
-        );
+        return Err(POOLER.to_owned());
     }
     Ok(())
 }
@@ -334,5 +340,25 @@ impl Engine for PostgresEngine {
             )?;
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpListener;
+
+    use super::*;
+
+    #[test]
+    fn unreachable_database_is_given_up_in_the_end() {
+        // Nobody listens on a port that was just given back.
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        drop(listener);
+        let url = PostgresUrl::parse(&format!("postgres://u@{address}/db"), None).unwrap();
+        let servers = Arc::new(Servers::new(url.servers, None, [0; 16]));
+        let problem = wait_until_found(&servers, Duration::ZERO).unwrap_err();
+        assert!(problem.starts_with(&address.to_string()), "{problem}");
+        assert!(problem.contains("refused"), "{problem}");
     }
 }

@@ -5,6 +5,7 @@
 //! follow it. Nothing that is read counts while the last of these commits is older than
 //! [`TRUSTED_FOR`], or comes from a connection of before the primary was last looked for.
 
+use std::error::Error;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::mpsc::channel;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -249,9 +250,8 @@ impl Servers {
                 Ok(()) => return Ok(()),
                 Err(error) => {
                     let server = &self.all[index];
-                    let problem =
-                        format!("{}:{}: {}", server.host, server.port, error_chain(&error));
-                    problems.push(problem);
+                    let cause = root_cause(&error);
+                    problems.push(format!("{}:{}: {cause}", server.host, server.port));
                 }
             }
         }
@@ -269,12 +269,19 @@ impl Servers {
         let connection: &dyn Connection = client;
         let asked = connection.query_row(
             "SELECT CAST(extract(epoch FROM clock_timestamp()) * 1000 AS bigint), \
-             to_regclass('fences') IS NOT NULL",
+             to_regclass('fences') IS NOT NULL, current_setting('transaction_read_only') = 'on'",
             &[],
-            |row| Ok((row.get::<i64>(0)?, row.get::<bool>(1)?)),
+            |row| {
+                let is_read_only = row.get::<bool>(2)?;
+                Ok((row.get::<i64>(0)?, row.get::<bool>(1)?, is_read_only))
+            },
         );
         let (there, has_schema) = match asked {
-            Ok(answer) => answer,
+            Ok((_, _, true)) => {
+                client.roll_back();
+                return Err(StoreError::busy("the server is read-only, as a standby is"));
+            }
+            Ok((there, has_schema, false)) => (there, has_schema),
             Err(error) => {
                 client.roll_back();
                 return Err(error);
@@ -377,6 +384,15 @@ impl Servers {
         drop(self.lock());
         self.found.notify_all();
     }
+}
+
+/// What an error comes from, in the words of the server or the system.
+fn root_cause(error: &StoreError) -> String {
+    let mut cause: &dyn Error = error;
+    while let Some(source) = cause.source() {
+        cause = source;
+    }
+    cause.to_string()
 }
 
 /// A number of milliseconds as text.

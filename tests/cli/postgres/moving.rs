@@ -1,9 +1,9 @@
-//! The program over PostgreSQL, where `ACCOUNTS_TEST_POSTGRES` names a database: `run.sh` of
-//! tests/postgres starts one.
+//! Accounts that move to PostgreSQL and back, several servers, and what only files can do.
 
 use serde_json::json;
 
-use crate::support::{PASSWORD, Running, create_user, folder, names_in, run, run_with_input};
+use super::create_user_over;
+use crate::support::{Running, create_user, folder, names_in, run};
 use crate::test_schema::TestSchema;
 
 #[test]
@@ -42,7 +42,7 @@ fn accounts_move_there_and_back() {
         &json!({ "first_name": "Ada" }),
     );
     assert_eq!(changed.0, 200);
-    assert!(create_user_over(&dir, &url, "grace@example.com") > id);
+    assert!(create_user_over(dir.path(), &url, "grace@example.com") > id);
     server.terminate();
 
     let back = run(dir.path(), &["copy", "--from", &url, "--to", "back.db"]);
@@ -62,7 +62,7 @@ fn two_servers_see_each_others_sessions() {
     let dir = folder();
     let start = || Running::start_with(dir.path(), &["--db", &url]);
     let (first, second) = (start(), start());
-    create_user_over(&dir, &url, "ada@example.com");
+    create_user_over(dir.path(), &url, "ada@example.com");
     let token = first.sign_in("ada@example.com");
     let me = "users/me/";
     assert_eq!(second.api("GET", me, Some(&token), &json!({})).0, 200);
@@ -77,13 +77,6 @@ fn two_servers_see_each_others_sessions() {
     assert_eq!(first.api("GET", me, Some(&token), &json!({})).0, 401);
     first.terminate();
     second.terminate();
-}
-
-fn create_user_over(dir: &tempfile::TempDir, url: &str, email: &str) -> i64 {
-    let arguments = ["--db", url, "user", "create", email, "--password-stdin"];
-    let created = run_with_input(dir.path(), &arguments, &format!("{PASSWORD}\n"));
-    assert_eq!(created.code, Some(0), "{created:?}");
-    created.stdout.trim_end().parse().unwrap()
 }
 
 #[test]
@@ -114,7 +107,7 @@ fn what_only_files_can_do_is_refused() {
 
 #[test]
 fn unusable_databases_are_left_alone() {
-    let Some(schema) = TestSchema::new() else {
+    let Some(mut schema) = TestSchema::new() else {
         return;
     };
     let dir = folder();
