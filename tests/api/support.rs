@@ -541,7 +541,7 @@ impl TestServer {
     /// Reads a number from the database while the server runs.
     pub fn db_number(&self, query: &str) -> i64 {
         if let Some(mut client) = self.postgres() {
-            return postgres_number(&client.query_one(query, &[]).unwrap());
+            return postgres_number(&client.simple_query(query).unwrap());
         }
         self.db().query_row(query, [], |row| row.get(0)).unwrap()
     }
@@ -601,13 +601,16 @@ impl TestServer {
     }
 }
 
-/// A number or flag of a row of PostgreSQL.
-fn postgres_number(row: &postgres::Row) -> i64 {
-    use postgres::types::Type;
-    match *row.columns()[0].type_() {
-        Type::BOOL => row.get::<_, bool>(0).into(),
-        Type::INT4 => row.get::<_, i32>(0).into(),
-        _ => row.get(0),
+/// The number or flag that PostgreSQL has answered, of whatever type.
+fn postgres_number(answer: &[postgres::SimpleQueryMessage]) -> i64 {
+    let row = answer.iter().find_map(|message| match message {
+        postgres::SimpleQueryMessage::Row(row) => Some(row),
+        _ => None,
+    });
+    match row.unwrap().get(0).unwrap() {
+        "t" => 1,
+        "f" => 0,
+        number => number.parse().unwrap(),
     }
 }
 

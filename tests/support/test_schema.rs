@@ -1,6 +1,7 @@
 //! A schema for each test, in the PostgreSQL database that `ACCOUNTS_TEST_POSTGRES` names.
 
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
 use std::thread;
 
 use postgres::{Client, NoTls};
@@ -19,8 +20,8 @@ pub(crate) struct TestSchema {
     base: String,
     name: String,
     is_reused: bool,
-    // Holds the lock on a reused schema.
-    client: Option<Client>,
+    // Holds the lock on a reused schema; `None` while this is dropped.
+    client: Mutex<Option<Box<Client>>>,
 }
 
 impl TestSchema {
@@ -30,10 +31,10 @@ impl TestSchema {
         static SCHEMAS: AtomicU64 = AtomicU64::new(0);
         let base = std::env::var(VARIABLE).ok()?;
         let number = SCHEMAS.fetch_add(1, Ordering::Relaxed);
-        let mut schema = Self {
+        let schema = Self {
             name: format!("test_{}_{number}", std::process::id()),
             is_reused: false,
-            client: Some(connect(&base)),
+            client: Mutex::new(Some(Box::new(connect(&base)))),
             base,
         };
         let statement = format!("CREATE SCHEMA {}", schema.name);
@@ -51,7 +52,7 @@ impl TestSchema {
         let mut schema = Self {
             name: String::new(),
             is_reused: true,
-            client: Some(connect(&base)),
+            client: Mutex::new(Some(Box::new(connect(&base)))),
             base,
         };
         let number = schema.run(|client| {
@@ -71,22 +72,23 @@ impl TestSchema {
 
     /// Runs a statement in the schema.
     #[allow(dead_code, reason = "not every suite needs it")]
-    pub(crate) fn execute(&mut self, statement: &str) {
+    pub(crate) fn execute(&self, statement: &str) {
         let statement = format!("SET search_path = {}, public; {statement}", self.name);
         self.run(move |client| client.batch_execute(&statement).unwrap());
     }
 
     /// The number that a query gives in the schema.
     #[allow(dead_code, reason = "not every suite needs it")]
-    pub(crate) fn count(&mut self, query: &str) -> i64 {
+    pub(crate) fn count(&self, query: &str) -> i64 {
         self.execute("");
         let query = query.to_owned();
         self.run(move |client| client.query_one(&query, &[]).unwrap().get(0))
     }
 
     /// Uses the connection, on a thread where the driver may start its runtime.
-    fn run<T: Send>(&mut self, work: impl FnOnce(&mut Client) -> T + Send) -> T {
-        let client = self.client.as_mut().unwrap();
+    fn run<T: Send>(&self, work: impl FnOnce(&mut Client) -> T + Send) -> T {
+        let mut client = self.client.lock().unwrap();
+        let client = client.as_mut().unwrap();
         thread::scope(|scope| scope.spawn(|| work(client)).join().unwrap())
     }
 
@@ -115,7 +117,8 @@ impl Drop for TestSchema {
             self.run(move |client| client.batch_execute(&statement).unwrap());
         }
         // The driver ends its runtime, which no other runtime may do.
-        let client = self.client.take();
+        let client = self.client.get_mut();
+        let client = client.unwrap_or_else(PoisonError::into_inner).take();
         thread::scope(|scope| scope.spawn(|| drop(client)).join().unwrap());
     }
 }

@@ -107,7 +107,7 @@ fn what_only_files_can_do_is_refused() {
 
 #[test]
 fn unusable_databases_are_left_alone() {
-    let Some(mut schema) = TestSchema::new() else {
+    let Some(schema) = TestSchema::new() else {
         return;
     };
     let dir = folder();
