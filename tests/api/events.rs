@@ -167,7 +167,7 @@ fn the_log_holds_no_secret_and_no_address_of_mail() {
         &json!({"email": "person@example.com", "otp": "000000"}),
     );
     let everything = server.db_text(
-        "SELECT group_concat(concat_ws('|', event, operator, ip, user_agent, detail)) FROM events",
+        "SELECT string_agg(concat_ws('|', event, operator, ip, user_agent, detail), ',') FROM events",
     );
     for secret in ["@", "password-", PASSWORD, "Zoe", &otp, "000000"] {
         assert!(!everything.contains(secret), "{secret} in {everything}");
@@ -279,7 +279,7 @@ fn reason_of_staff_is_kept_for_staff_alone() {
     let answer = server.api("DELETE", &path, Some(&staff.access), &body);
     assert_eq!(answer.status, 204, "{}", answer.body);
     let left = format!(
-        "SELECT group_concat(reason) FROM events WHERE user_id = {} AND reason <> ''",
+        "SELECT string_agg(reason, ',') FROM events WHERE user_id = {} AND reason <> ''",
         user.id
     );
     assert_eq!(server.db_text(&left), "asked for it");

@@ -334,7 +334,8 @@ fn read_only_fields_are_ignored() {
     let other = server.user("other@example.com");
     let user = server.user("user@example.com");
     let before = me(&server, &user);
-    let row = "SELECT is_active * 8 + (verified_at = 1733227200000) * 4 + (last_login_at = 1733227200000) * 2 + is_staff \
+    let row = "SELECT CAST(is_active AS INTEGER) * 8 + CAST(verified_at = 1733227200000 AS INTEGER) * 4 + \
+               CAST(last_login_at = 1733227200000 AS INTEGER) * 2 + CAST(is_staff AS INTEGER) \
                FROM users WHERE id = 2";
     assert_eq!(server.db_number(row), 14);
     for value in [

@@ -555,7 +555,7 @@ fn unverified_accounts_are_deleted_after_seven_days() {
     assert_eq!(server.db_number("SELECT count(*) FROM users"), 4);
     server.advance_seconds(600);
     expire();
-    let left = server.db_text("SELECT group_concat(email, ' ') FROM users ORDER BY id");
+    let left = server.db_text("SELECT string_agg(email, ' ' ORDER BY id) FROM users");
     assert_eq!(left, "verified@example.com late@example.com s@example.com");
     let deleted = "SELECT count(*) FROM events WHERE event = 'user_deleted' \
                    AND detail = 'never verified'";
