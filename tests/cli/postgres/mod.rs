@@ -9,6 +9,7 @@ mod pooler;
 mod proxy;
 mod refusals;
 mod start;
+mod upgrades;
 
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::path::Path;
