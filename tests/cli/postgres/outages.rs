@@ -75,7 +75,7 @@ fn outage_is_answered_and_ends_by_itself() {
     assert_unavailable(&server, "POST", path, &token, &pair);
     assert_eq!((status("/readyz"), status("/healthz")), (503, 200));
 
-    proxy.mend();
+    proxy.restore();
     server.wait_for_log("the database takes writes again");
     assert_eq!(status("/readyz"), 200);
     let (status, profile) = server.api("GET", "users/me/", Some(&token), &json!({}));
@@ -121,7 +121,7 @@ fn broken_connections_leave_nothing_half_done() {
                 thread::yield_now();
             }
             proxy.cut();
-            proxy.mend();
+            proxy.restore();
         }
         let created = workers.into_iter().map(|worker| worker.join().unwrap());
         created.flatten().collect()

@@ -62,7 +62,7 @@ impl Proxy {
     }
 
     /// Accepts connections again.
-    pub(super) fn mend(&self) {
+    pub(super) fn restore(&self) {
         self.state.lock().unwrap().is_cut = false;
     }
 }
