@@ -21,8 +21,8 @@ use crate::stopwatch::Stopwatch;
 
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
-/// Askers, of the server and of `pgbench`.
-const ASKERS: usize = 64;
+/// Clients, of the server and of `pgbench`.
+const CLIENTS: usize = 64;
 
 /// Accounts in the database, and those of them that have a session.
 const USERS: u64 = 10_000;
@@ -100,7 +100,7 @@ impl Bench {
             ]);
         }
         table.print(&format!(
-            "PostgreSQL: per second, {ASKERS} askers, {USERS} people, server and database on the same cores"
+            "PostgreSQL: per second, {CLIENTS} clients, {USERS} people, server and database on the same cores"
         ));
         println!(
             "\nMedians: look-ups {} of pgbench -S, refreshes {} of pgbench -N.",
@@ -154,9 +154,9 @@ impl Bench {
     /// Transactions per second of one of the scripts of `pgbench`.
     fn pgbench(&self, url: &str, script: &str) -> Result<f64> {
         let seconds = self.duration.as_secs().max(1).to_string();
-        let askers = ASKERS.to_string();
+        let clients = CLIENTS.to_string();
         let words = [
-            script, "-c", &askers, "-j", "2", "-M", "prepared", "-T", &seconds, url,
+            script, "-c", &clients, "-j", "2", "-M", "prepared", "-T", &seconds, url,
         ];
         let text = run("pgbench", &words)?;
         let rate = text
@@ -172,9 +172,9 @@ fn look_ups(app: &App, people: &[SignedIn], duration: Duration) -> Result<f64> {
         .enable_all()
         .build()?;
     let watch = Stopwatch::start();
-    let asked = runtime.block_on(join_all((0..ASKERS).map(|asker| async move {
+    let asked = runtime.block_on(join_all((0..CLIENTS).map(|client| async move {
         let mut count = 0_u32;
-        for person in people.iter().cycle().skip(asker * 37) {
+        for person in people.iter().cycle().skip(client * 37) {
             if watch.elapsed() >= duration {
                 break;
             }
@@ -195,9 +195,9 @@ fn refreshes(server: &ServerProcess, tokens: &mut [String], duration: Duration) 
         .enable_all()
         .build()?;
     let watch = Stopwatch::start();
-    let load = Rc::new(Load::new(server.address, Requests::new([]), ASKERS));
-    let share = tokens.len().div_ceil(ASKERS);
-    let askers = tokens.chunks_mut(share).map(|tokens| {
+    let load = Rc::new(Load::new(server.address, Requests::new([]), CLIENTS));
+    let share = tokens.len().div_ceil(CLIENTS);
+    let clients = tokens.chunks_mut(share).map(|tokens| {
         let mut connection = Connection::new(&load);
         async move {
             let mut count = 0_u32;
@@ -218,7 +218,7 @@ fn refreshes(server: &ServerProcess, tokens: &mut [String], duration: Duration) 
             Ok::<_, Box<dyn Error>>(count)
         }
     });
-    let done = LocalSet::new().block_on(&runtime, join_all(askers));
+    let done = LocalSet::new().block_on(&runtime, join_all(clients));
     let counts: Vec<u32> = done.into_iter().collect::<Result<_>>()?;
     Ok(f64::from(counts.iter().sum::<u32>()) / watch.elapsed().as_secs_f64())
 }

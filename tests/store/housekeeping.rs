@@ -11,6 +11,7 @@ on_every_engine![
     staff_and_imported_accounts_stay,
     photo_of_a_deleted_account_is_noted,
     new_database_has_not_moved,
+    raised_ids_are_skipped,
 ];
 
 async fn tidy(store: &dyn Store, now: Timestamp) -> usize {
@@ -141,4 +142,22 @@ async fn photo_of_a_deleted_account_is_noted(store: &dyn Store) {
 
 async fn new_database_has_not_moved(store: &dyn Store) {
     assert_eq!(store.find_moved().await.unwrap(), None);
+}
+
+async fn raised_ids_are_skipped(store: &dyn Store) {
+    let first = verified(store, "first@example.com", at(0)).await;
+    let event = NewEvent {
+        kind: EventKind::IdsRaised,
+        user_id: None,
+        context: RequestContext::default(),
+        detail: "1000".into(),
+        now: at(1),
+    };
+    let raised = store.raise_ids(1000, event).await.unwrap();
+    let last = raised.iter().find(|(table, _)| table == "users").unwrap().1;
+    assert!(last >= first + 1000);
+    let next = verified(store, "next@example.com", at(1)).await;
+    assert_eq!(next, last + 1);
+    let found = store.find_user(first).await.unwrap();
+    assert_eq!(found.unwrap().email, "first@example.com");
 }

@@ -91,6 +91,28 @@ async fn a_refresh_token_is_exchanged_once_without_a_grace() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_authorization_code_is_redeemed_once() {
+    for (_keep, first, second) in pairs().await {
+        let stores = [first, second];
+        let id = with_clients(&*stores[0]).await;
+        for round in 0..ROUNDS {
+            let text = format!("code {round}");
+            issue(&*stores[0], code(id, &text, "openid")).await;
+            let redeemed = race(&stores, async |store, _| {
+                store.redeem_code(redemption(&text)).await.unwrap()
+            })
+            .await;
+            let won = |outcome: &&RedeemOutcome| matches!(outcome, RedeemOutcome::Started { .. });
+            assert_eq!(redeemed.iter().filter(won).count(), 1, "round {round}");
+            let reused = redeemed
+                .iter()
+                .filter(|outcome| **outcome == RedeemOutcome::Reused);
+            assert_eq!(reused.count(), REQUESTS - 1, "round {round}: {redeemed:?}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_address_has_one_account() {
     for (_keep, first, second) in pairs().await {
         let stores = [first, second];
