@@ -46,6 +46,7 @@ CONF
 (cd / && as_postgres "$bin/pg_ctl" -D "$folder/data" -l "$folder/log" -w start >/dev/null)
 export ACCOUNTS_TEST_POSTGRES="postgres://postgres@127.0.0.1:$port/postgres"
 
+cargo test --locked --lib store::postgres
 cargo test --locked --test store
 cargo test --locked --test cli postgres::
 # Modules of the API in which the store decides. The others look into files, or take too long.
