@@ -327,6 +327,16 @@ pub(in crate::store) trait Connection {
         Ok(None)
     }
 
+    /// Has the statements of the transaction look rows up by indexes. An engine that plans by the present
+    /// size of its tables would read small ones from end to end, and go on doing so while an import
+    /// fills them.
+    ///
+    /// # Errors
+    /// When the database fails.
+    fn prefer_indexes(&self) -> StoreResult<()> {
+        Ok(())
+    }
+
     /// Makes sure that no id is assigned that an account was inserted with.
     ///
     /// # Errors

@@ -1,7 +1,6 @@
-//! Importing accounts into SQLite.
+//! Importing accounts.
 
 use super::connection::{Connection, params};
-
 use super::email_change::take_from_unconfirmed;
 use super::events::{Actor, insert_event};
 use super::factors::insert_device;
@@ -28,6 +27,7 @@ pub(super) fn import_users(
     free_from: UserId,
     (context, now): (&RequestContext, Timestamp),
 ) -> StoreResult<bool> {
+    connection.prefer_indexes()?;
     let mut imported: u64 = 0;
     while let Some(user) = source.next_user() {
         let outcome = insert(connection, &user, free_from, context)?;

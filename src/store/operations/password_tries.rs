@@ -250,7 +250,7 @@ mod tests {
     const LIMITS: PasswordTryLimits = PasswordTryLimits {
         free: 5,
         first_pause: Duration::from_secs(2),
-        max_pause: Duration::from_secs(900),
+        max_pause: Duration::from_mins(15),
         max_pause_if_known: Duration::from_secs(30),
         an_hour: 100,
     };

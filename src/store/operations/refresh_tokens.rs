@@ -173,47 +173,35 @@ mod tests {
         Timestamp::from_unix_millis(seconds * 1000)
     }
 
-    fn token(used_at: Option<i64>, successor_id: Option<&str>) -> Option<StoredToken> {
-        Some(StoredToken {
-            used_at: used_at.map(at),
+    /// A token that was used at this second, for a successor.
+    fn used(at_second: i64, successor_id: Option<&str>) -> StoredToken {
+        StoredToken {
+            used_at: Some(at(at_second)),
             successor_id: successor_id.map(str::to_owned),
-        })
+        }
     }
 
     #[test]
     fn a_token_is_used_once_and_repeated_within_the_grace() {
         let grace = Duration::from_secs(10);
-        let next = || Some("next".to_owned());
+        let unused = || {
+            Some(StoredToken {
+                used_at: None,
+                successor_id: None,
+            })
+        };
+        let spent = || Some(used(100, Some("next")));
+        let repeated = || Use::Repeated(Some("next".to_owned()));
         for (stored, now, grace, expected) in [
-            (token(None, None), 100, grace, Use::First),
-            (token(None, None), 100, Duration::ZERO, Use::First),
-            (
-                token(Some(100), Some("next")),
-                100,
-                grace,
-                Use::Repeated(next()),
-            ),
-            (
-                token(Some(100), Some("next")),
-                109,
-                grace,
-                Use::Repeated(next()),
-            ),
-            (token(Some(100), Some("next")), 110, grace, Use::Reused),
+            (unused(), 100, grace, Use::First),
+            (unused(), 100, Duration::ZERO, Use::First),
+            (spent(), 100, grace, repeated()),
+            (spent(), 109, grace, repeated()),
+            (spent(), 110, grace, Use::Reused),
             // The clock was set back.
-            (
-                token(Some(100), Some("next")),
-                40,
-                grace,
-                Use::Repeated(next()),
-            ),
-            (
-                token(Some(100), Some("next")),
-                40,
-                Duration::ZERO,
-                Use::Reused,
-            ),
-            (token(Some(100), None), 105, grace, Use::Repeated(None)),
+            (spent(), 40, grace, repeated()),
+            (spent(), 40, Duration::ZERO, Use::Reused),
+            (Some(used(100, None)), 105, grace, Use::Repeated(None)),
             (None, 100, grace, Use::Reused),
         ] {
             let case = format!("{stored:?} at {now} with {grace:?}");

@@ -88,6 +88,10 @@ impl Connection for Transaction<'_> {
         self.connection.new_user_id()
     }
 
+    fn prefer_indexes(&self) -> StoreResult<()> {
+        self.connection.prefer_indexes()
+    }
+
     fn raise_user_ids(&self) -> StoreResult<()> {
         self.connection.raise_user_ids()
     }

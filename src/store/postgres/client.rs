@@ -447,6 +447,10 @@ impl OperationsConnection for Client {
             .map(Some)
     }
 
+    fn prefer_indexes(&self) -> StoreResult<()> {
+        self.run("SET LOCAL enable_seqscan = off", &[])
+    }
+
     fn raise_user_ids(&self) -> StoreResult<()> {
         // Nobody takes a number meanwhile: other writers wait for the end of an import.
         self.run(

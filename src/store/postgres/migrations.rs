@@ -52,12 +52,12 @@ mod tests {
 
     #[test]
     fn every_version_has_its_step() {
-        let steps: Vec<i64> = VERSIONS
-            .migrations
-            .iter()
-            .map(|step| step.version)
-            .collect();
-        assert_eq!(steps, (11..=VERSIONS.newest).collect::<Vec<_>>());
+        let mut version = 10;
+        for step in VERSIONS.migrations {
+            version += 1;
+            assert_eq!(step.version, version);
+        }
+        assert_eq!(version, VERSIONS.newest);
         // What a version adds to must go on working with it.
         for step in VERSIONS.migrations {
             assert!(step.compatible_from < step.version, "{}", step.version);
