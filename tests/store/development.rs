@@ -25,12 +25,7 @@ async fn snapshot_is_restored_with_the_sequence_of_ids(store: &dyn Store) {
     let before = user(store, id).await;
     assert!(store.take_snapshot(10).await.unwrap());
     let next = store.next_user_id().await.unwrap();
-    updated(
-        store
-            .update_user(update(id, renamed("Changed"), "", at(1)))
-            .await
-            .unwrap(),
-    );
+    apply_update(store, update(id, renamed("Changed"), "", at(1))).await;
     end_session(store, "ann@example.com").await;
     let later = account(store, "bob@example.com").await;
     assert_eq!(store.restore_snapshot().await.unwrap(), Some(Vec::new()));
@@ -59,12 +54,7 @@ async fn photos_that_nobody_has_any_more_are_named(store: &dyn Store) {
             photo: Some(Some(name.to_owned())),
             ..UserChanges::default()
         };
-        updated(
-            store
-                .update_user(update(id, changes, "", at(1)))
-                .await
-                .unwrap(),
-        );
+        apply_update(store, update(id, changes, "", at(1))).await;
     };
     set_photo("kept.jpg").await;
     assert!(store.take_snapshot(10).await.unwrap());

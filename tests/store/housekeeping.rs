@@ -129,12 +129,7 @@ async fn photo_of_a_deleted_account_is_noted(store: &dyn Store) {
         photo: Some(Some("face.jpg".into())),
         ..UserChanges::default()
     };
-    updated(
-        store
-            .update_user(update(id, changes, "", at(1)))
-            .await
-            .unwrap(),
-    );
+    apply_update(store, update(id, changes, "", at(1))).await;
     tidy_unverified(store, at(700), at(100)).await;
     let unused = store.list_unused_photos(at(701)).await.unwrap();
     assert_eq!(unused, ["face.jpg"]);

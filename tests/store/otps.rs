@@ -324,12 +324,7 @@ async fn wrong_codes_of_the_future_come_from_a_wrong_clock(store: &dyn Store) {
 
 async fn code_counts_for_its_own_purpose(store: &dyn Store) {
     let id = account(store, ANN).await;
-    updated(
-        store
-            .update_user(update(id, moved("new@example.com"), "b", at(1)))
-            .await
-            .unwrap(),
-    );
+    apply_update(store, update(id, moved("new@example.com"), "b", at(1))).await;
     let as_sign_up = attempt("new@example.com", "b", at(2));
     assert!(confirm(store, as_sign_up).await.is_none());
     let as_reset = store
@@ -359,12 +354,7 @@ async fn pending_of(store: &dyn Store, email: &str, code: &str) -> UserId {
 async fn address_change_is_confirmed_by_its_own_account(store: &dyn Store) {
     let id = account(store, ANN).await;
     let eve = account(store, "eve@example.com").await;
-    updated(
-        store
-            .update_user(update(id, moved("new@example.com"), "b", at(1)))
-            .await
-            .unwrap(),
-    );
+    apply_update(store, update(id, moved("new@example.com"), "b", at(1))).await;
     for wrong in [
         change(eve, "new@example.com", "b", at(2)),
         change(id, "new@example.com", "wrong", at(2)),
@@ -379,12 +369,7 @@ async fn address_change_is_confirmed_by_its_own_account(store: &dyn Store) {
 
 async fn confirmed_address_replaces_the_former_one(store: &dyn Store) {
     let id = verified(store, ANN, at(0)).await;
-    updated(
-        store
-            .update_user(update(id, moved("New@example.com"), "b", at(1)))
-            .await
-            .unwrap(),
-    );
+    apply_update(store, update(id, moved("New@example.com"), "b", at(1))).await;
     let reset = ResetRequest {
         email_key: ANN.into(),
         otp: otp(ANN, "reset", at(1)),
@@ -421,12 +406,7 @@ async fn confirmed_address_replaces_the_former_one(store: &dyn Store) {
 
 async fn address_change_needs_its_session(store: &dyn Store) {
     let id = account(store, ANN).await;
-    updated(
-        store
-            .update_user(update(id, moved("new@example.com"), "b", at(1)))
-            .await
-            .unwrap(),
-    );
+    apply_update(store, update(id, moved("new@example.com"), "b", at(1))).await;
     for (context, reason) in outsiders(store).await {
         let mut request = change(id, "new@example.com", "b", at(2));
         request.attempt.context = context;
@@ -465,12 +445,7 @@ async fn code_is_reissued_for_a_pending_sign_up(store: &dyn Store) {
 
 async fn code_is_reissued_for_a_pending_address(store: &dyn Store) {
     let id = account(store, ANN).await;
-    updated(
-        store
-            .update_user(update(id, moved("New@example.com"), "b", at(1)))
-            .await
-            .unwrap(),
-    );
+    apply_update(store, update(id, moved("New@example.com"), "b", at(1))).await;
     let reissued = store
         .reissue_otp(reissue("new@example.com", "c", at(2)))
         .await

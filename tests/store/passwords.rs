@@ -135,12 +135,7 @@ async fn password_that_has_changed_is_not_replaced(store: &dyn Store) {
 async fn new_password_voids_codes_and_a_pending_address(store: &dyn Store) {
     let id = account(store, ANN).await;
     mail_reset(store, "code").await;
-    updated(
-        store
-            .update_user(update(id, moved("new@example.com"), "b", at(5)))
-            .await
-            .unwrap(),
-    );
+    apply_update(store, update(id, moved("new@example.com"), "b", at(5))).await;
     store.replace_password(change(id, "new")).await.unwrap();
     assert_eq!(check(store, "code").await, None);
     assert_eq!(user(store, id).await.new_email, None);
@@ -154,12 +149,7 @@ async fn new_password_voids_codes_and_a_pending_address(store: &dyn Store) {
 
 async fn owner_is_notified_at_confirmed_addresses(store: &dyn Store) {
     let id = account(store, ANN).await;
-    updated(
-        store
-            .update_user(update(id, moved("new@example.com"), "b", at(5)))
-            .await
-            .unwrap(),
-    );
+    apply_update(store, update(id, moved("new@example.com"), "b", at(5))).await;
     let confirmed = store.confirm_email_change(AccountOtp {
         user_id: id,
         attempt: attempt("new@example.com", "b", at(6)),
@@ -268,12 +258,7 @@ async fn reset_is_mailed_and_replaces_the_earlier_one(store: &dyn Store) {
 
 async fn reset_is_for_active_accounts_with_the_confirmed_address(store: &dyn Store) {
     let id = account(store, ANN).await;
-    updated(
-        store
-            .update_user(update(id, moved("new@example.com"), "b", at(5)))
-            .await
-            .unwrap(),
-    );
+    apply_update(store, update(id, moved("new@example.com"), "b", at(5))).await;
     empty_queue(store).await;
     for email in ["new@example.com", "nobody@example.com"] {
         let outcome = store
@@ -371,12 +356,7 @@ async fn reset_code_is_checked_without_being_used(store: &dyn Store) {
 
 async fn confirmed_reset_sets_the_password_once(store: &dyn Store) {
     let id = verified(store, ANN, at(0)).await;
-    updated(
-        store
-            .update_user(update(id, moved("new@example.com"), "b", at(5)))
-            .await
-            .unwrap(),
-    );
+    apply_update(store, update(id, moved("new@example.com"), "b", at(5))).await;
     empty_queue(store).await;
     mail_reset(store, "code").await;
     let confirmed = confirm(store, attempt(ANN, "code", at(20))).await.unwrap();

@@ -186,12 +186,7 @@ async fn snapshot_follows_the_account(store: &dyn Store) {
         for _ in 0..2 {
             assert!(is_signed_in(store, id, "s").await);
         }
-        updated(
-            store
-                .update_user(update(id, renamed(name), "", at(5)))
-                .await
-                .unwrap(),
-        );
+        apply_update(store, update(id, renamed(name), "", at(5))).await;
         let found = store
             .find_session_user(&named("s", id))
             .await

@@ -141,12 +141,7 @@ async fn any_staff_account_deletes_the_link(store: &dyn Store) {
             is_staff: Some(is_staff),
             ..UserChanges::default()
         };
-        updated(
-            store
-                .update_user(update(id, changes, "", at(1)))
-                .await
-                .unwrap(),
-        );
+        apply_update(store, update(id, changes, "", at(1))).await;
     };
     assert!(is_valid(store, b"link", at(1)).await);
     promote(true).await;

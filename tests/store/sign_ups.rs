@@ -110,12 +110,7 @@ async fn verified_address_is_taken(store: &dyn Store) {
 
 async fn address_of_an_undo_link_is_taken(store: &dyn Store) {
     let id = account(store, ANN).await;
-    updated(
-        store
-            .update_user(update(id, moved("new@example.com"), "b", at(1)))
-            .await
-            .unwrap(),
-    );
+    apply_update(store, update(id, moved("new@example.com"), "b", at(1))).await;
     let confirmed = store.confirm_email_change(AccountOtp {
         user_id: id,
         attempt: attempt("new@example.com", "b", at(2)),
@@ -154,12 +149,7 @@ async fn sign_up_is_throttled(store: &dyn Store) {
 
 async fn sign_up_takes_a_pending_address_back(store: &dyn Store) {
     let bob = account(store, "bob@example.com").await;
-    updated(
-        store
-            .update_user(update(bob, moved(ANN), "b", at(1)))
-            .await
-            .unwrap(),
-    );
+    apply_update(store, update(bob, moved(ANN), "b", at(1))).await;
     let id = pending(store, sign_up(ANN, "hash", "code", at(2))).await;
     assert_ne!(id, bob);
     let left = user(store, bob).await;
@@ -303,12 +293,7 @@ async fn created_account_replaces_a_pending_sign_up(store: &dyn Store) {
 
 async fn created_account_takes_a_pending_address(store: &dyn Store) {
     let bob = account(store, "bob@example.com").await;
-    updated(
-        store
-            .update_user(update(bob, moved(ANN), "b", at(1)))
-            .await
-            .unwrap(),
-    );
+    apply_update(store, update(bob, moved(ANN), "b", at(1))).await;
     let id = account(store, ANN).await;
     assert_ne!(id, bob);
     assert_eq!(user(store, bob).await.new_email, None);

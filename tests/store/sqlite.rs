@@ -177,12 +177,7 @@ async fn a_lock_that_is_held_too_long_is_reported() {
         .await;
     assert!(matches!(outcome, Err(StoreError::Busy(_))), "{outcome:?}");
     other.execute_batch("COMMIT").unwrap();
-    let (user, _) = updated(
-        store
-            .update_user(update(id, renamed("Ann"), "", at(1)))
-            .await
-            .unwrap(),
-    );
+    let (user, _) = apply_update(&*store, update(id, renamed("Ann"), "", at(1))).await;
     assert_eq!(
         user.profile.first_name, "Ann",
         "and it works again afterwards"

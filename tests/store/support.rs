@@ -455,17 +455,20 @@ pub(crate) fn assert_refused<T>(result: StoreResult<T>, reason: &str) {
     }
 }
 
+/// Updates an account. Returns it, and the purpose of the code that was mailed.
+pub(crate) async fn apply_update(
+    store: &dyn Store,
+    update: UserUpdate,
+) -> (User, Option<OtpPurpose>) {
+    updated(store.update_user(update).await.unwrap())
+}
+
 pub(crate) async fn set_active(store: &dyn Store, id: UserId, is_active: bool) {
     let changes = UserChanges {
         is_active: Some(is_active),
         ..UserChanges::default()
     };
-    updated(
-        store
-            .update_user(update(id, changes, "", at(1)))
-            .await
-            .unwrap(),
-    );
+    apply_update(store, update(id, changes, "", at(1))).await;
 }
 
 /// Deletes an account.

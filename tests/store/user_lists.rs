@@ -125,12 +125,7 @@ async fn words_are_searched_everywhere(store: &dyn Store) {
         phone: Some("+491234567".into()),
         ..moved("bobby@example.net")
     };
-    updated(
-        store
-            .update_user(update(ids[2], changes, "b", at(20)))
-            .await
-            .unwrap(),
-    );
+    apply_update(store, update(ids[2], changes, "b", at(20))).await;
     for (words, expected) in [
         (&["ann"][..], &["Anna", "Hannah"][..]),
         (&["ANN", "anna"], &["Anna", "Hannah"]),

@@ -13,7 +13,8 @@ use super::rows::{
     USER_COLUMN_COUNT, USER_COLUMNS, authentication, optional_timestamp, timestamp, user,
 };
 use super::sessions::{
-    EndedSession, emit_ended, ended_session, find_session, note_revoked, session_subject,
+    EndedSession, emit_ended, ended_session, find_session, find_user_id, note_revoked,
+    session_subject,
 };
 use super::transaction::Transaction;
 use super::webhooks::emit;
@@ -332,11 +333,7 @@ impl<E: Engine> ClientSessionStore for Database<E> {
             .write_for(
                 Keys::session(&session_id),
                 move |connection| -> StoreResult<bool> {
-                    let user_id: Option<UserId> = connection.query_optional(
-                        "SELECT user_id FROM sessions WHERE id = :id",
-                        params! { ":id": session_id },
-                        |row| row.get(0),
-                    )?;
+                    let user_id = find_user_id(&**connection, &session_id)?;
                     let ended = delete(connection, &session_id, &client_id)?;
                     let Some(user_id) = user_id.filter(|_| !ended.is_empty()) else {
                         return Ok(false);

@@ -17,6 +17,42 @@ pub(in crate::store) fn contains(text: &str) -> String {
     pattern
 }
 
+/// A number for the database, which knows none greater than `i64::MAX`.
+pub(in crate::store) fn number(value: u64) -> i64 {
+    i64::try_from(value).unwrap_or(i64::MAX)
+}
+
+/// The requested part of a list.
+#[derive(Clone, Copy)]
+pub(in crate::store) struct Slice {
+    /// Rows before it.
+    pub(in crate::store) offset: i64,
+    /// Its rows.
+    pub(in crate::store) length: i64,
+    /// Rows of the whole list.
+    pub(in crate::store) count: i64,
+}
+
+impl Slice {
+    /// The part that a page shows.
+    pub(in crate::store) fn of(bounds: &PageBounds, count: i64) -> Self {
+        let offset = number(bounds.offset);
+        Self {
+            offset,
+            length: number(bounds.size).min(count - offset),
+            count,
+        }
+    }
+
+    /// The same part, counted from the other end.
+    pub(in crate::store) fn counted_backwards(self) -> Self {
+        Self {
+            offset: self.count - self.offset - self.length,
+            ..self
+        }
+    }
+}
+
 /// A list of rows.
 pub(super) struct List<'a> {
     /// The table with its WHERE clause.
@@ -50,7 +86,6 @@ impl List<'_> {
         let Some(bounds) = PageBounds::of(count, page, page_size) else {
             return Ok(None);
         };
-        let number = |value: u64| i64::try_from(value).unwrap_or(i64::MAX);
         let (size, offset) = (number(bounds.size), number(bounds.offset));
         let mut values = values.to_vec();
         values.extend([(":size", size.to_value()), (":offset", offset.to_value())]);

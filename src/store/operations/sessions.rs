@@ -530,7 +530,10 @@ pub(super) fn session_subject<'a>(
 }
 
 /// The account of a session.
-fn find_user_id(connection: &dyn Connection, session_id: &str) -> StoreResult<Option<UserId>> {
+pub(super) fn find_user_id(
+    connection: &dyn Connection,
+    session_id: &str,
+) -> StoreResult<Option<UserId>> {
     connection.query_optional(
         "SELECT user_id FROM sessions WHERE id = :id",
         params! { ":id": session_id },

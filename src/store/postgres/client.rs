@@ -198,7 +198,6 @@ impl Client {
     pub(super) fn begin(&self, statement: Option<&'static str>) {
         self.fault.set(None);
         self.has_failed.set(false);
-        self.warned.store(false, Ordering::SeqCst);
         let mut pending = self.pending.borrow_mut();
         pending.clear();
         pending.extend(statement.map(Pending::Plain));

@@ -8,6 +8,7 @@ use super::filter::{Filter, OF_STATES};
 use crate::domain::{User, UserId};
 use crate::store::operations::connection::{Connection, Param, ToValue, Value, params};
 use crate::store::operations::engine::UserCounts;
+use crate::store::operations::paging::{Slice, number};
 use crate::store::operations::rows::{USER_COLUMN_COUNT, USER_COLUMNS, user};
 use crate::store::{Page, PageBounds, PageRequest, StoreResult, UserOrder, UserQuery};
 
@@ -35,12 +36,7 @@ pub(super) fn list_users(
     let Some(bounds) = PageBounds::of(count.unsigned_abs(), query.page, query.page_size) else {
         return Ok(None);
     };
-    let offset = number(bounds.offset);
-    let slice = Slice {
-        offset,
-        length: number(bounds.size).min(count - offset),
-        count,
-    };
+    let slice = Slice::of(&bounds, count);
     let items = match (count, is_by_id) {
         (0, _) => Vec::new(),
         (_, true) => list.page_by_id(slice)?,
@@ -53,30 +49,6 @@ pub(super) fn list_users(
 /// index is of no use, nor pages near the other end.
 fn plan_by_values(connection: &dyn Connection) -> StoreResult<()> {
     connection.run("SET LOCAL plan_cache_mode = force_custom_plan", &[])
-}
-
-/// A number for the database, which knows none greater than `i64::MAX`.
-fn number(value: u64) -> i64 {
-    i64::try_from(value).unwrap_or(i64::MAX)
-}
-
-/// The requested part of a list.
-#[derive(Clone, Copy)]
-struct Slice {
-    offset: i64,
-    length: i64,
-    /// Number of accounts in the whole list.
-    count: i64,
-}
-
-impl Slice {
-    /// The same part, counted from the other end.
-    fn counted_backwards(self) -> Self {
-        Self {
-            offset: self.count - self.offset - self.length,
-            ..self
-        }
-    }
 }
 
 /// A column of an order, with its direction.

@@ -10,6 +10,7 @@ use rusqlite::{Connection, OptionalExtension, ToSql, named_params};
 use super::matching::{COUNTED_TOGETHER, Filter, find_all, find_named, keep_named};
 use super::search::{Helper, find_matching};
 use crate::domain::{User, UserId};
+use crate::store::operations::paging::Slice;
 use crate::store::{Page, PageBounds, StoreError, StoreResult, UserOrder, UserQuery};
 
 /// Cost of looking up one account, in index entries that could be read instead.
@@ -46,37 +47,13 @@ pub(super) fn list_users(
     let Some(bounds) = PageBounds::of(count.unsigned_abs(), query.page, query.page_size) else {
         return Ok(None);
     };
-    let offset = i64::try_from(bounds.offset).unwrap_or(i64::MAX);
-    let slice = Slice {
-        offset,
-        length: i64::from(query.page_size).min(count - offset),
-        count,
-    };
+    let slice = Slice::of(&bounds, count);
     let ids = match found {
         Some(ids) => list.page_of(&ids, slice)?,
         None => list.page(slice)?,
     };
     let items = find_all(&transaction, &ids)?;
     Ok(Some(bounds.page(count.unsigned_abs(), items)))
-}
-
-/// The requested part of a list.
-#[derive(Clone, Copy)]
-struct Slice {
-    offset: i64,
-    length: i64,
-    /// Number of accounts in the whole list.
-    count: i64,
-}
-
-impl Slice {
-    /// The same part, counted from the other end.
-    fn counted_backwards(self) -> Self {
-        Self {
-            offset: self.count - self.offset - self.length,
-            ..self
-        }
-    }
 }
 
 /// A column of an order, with its direction.
